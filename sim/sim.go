@@ -1,0 +1,33 @@
+// Package sim holds what simulators share: ground truth, which only simulated
+// people, evaluation and tests may read.
+//
+// Learners, rewards and perception never import this package; a test over the
+// import graph holds that, so no reward can leak the truth into learning.
+package sim
+
+import (
+	"time"
+
+	"github.com/rapport-rl/rapport/robot"
+)
+
+// Body is the true pose of a named object.
+type Body struct {
+	Name string
+	Pose robot.Pose
+	// Disliked marks an object that the person does not want at the goal.
+	Disliked bool
+}
+
+// Truth is what a simulator knows about the present instant and a camera does
+// not tell.
+type Truth struct {
+	Stamp  time.Time
+	Bodies []Body
+	// Distance is the task's distance to the goal, m; people prefer small.
+	Distance float64
+	// Reward is the task's ground-truth reward of the last step.
+	Reward float64
+	// Success says whether the task would count as done if the episode ended now.
+	Success bool
+}
