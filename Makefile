@@ -1,0 +1,44 @@
+# `make run` and `make test` need a Debian 12 machine with Go, git, make and
+# apt, and do the rest of the set-up themselves.
+SHELL := /bin/bash
+FUZZ ?= 3
+
+.PHONY: help run test build setup bench peers reproduce lint fuzz clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+run: build ## fine-tune a simulated Franka from camera pixels, end to end
+	bin/rapport run
+
+test: setup lint fuzz ## every check and every test, as CI runs them
+	go test -race -shuffle=on -timeout 20m ./...
+
+build: setup ## build bin/rapport
+	go build -o bin/rapport ./cmd/rapport
+
+setup: ## install the missing Debian packages
+	@scripts/setup.sh run
+
+lint: setup ## formatting, vet, staticcheck, tidy go.mod
+	@bad=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); [ -z "$$bad" ] || { echo "gofmt: $$bad"; exit 1; }
+	go mod tidy -diff
+	go vet ./...
+	go tool staticcheck ./...
+
+fuzz: setup ## fuzz every decoder for FUZZ seconds
+	scripts/fuzz.sh $(FUZZ)
+
+peers: ## compare with Debian's PyTorch and POT
+	@scripts/setup.sh peers
+	go test -tags peers -run Peer ./...
+
+bench: build ## measure against the peers in the same run and print ratios
+	@scripts/setup.sh peers
+	bin/rapport bench
+
+reproduce: build ## five seeds of the session, with intervals, into docs/results.md
+	bin/rapport reproduce
+
+clean: ## remove what was built; runs/ stays
+	rm -rf bin

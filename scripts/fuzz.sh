@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Fuzzes every decoder for a short while. Usage: scripts/fuzz.sh [SECONDS]
+set -euo pipefail
+seconds=${1:-5}
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+grep -rl --include='*_test.go' '^func Fuzz' . | xargs -r -n1 dirname | sort -u | while read -r dir; do
+	grep -ho '^func Fuzz[A-Za-z0-9_]*' "$dir"/*_test.go | sed 's/^func //' | sort -u | while read -r target; do
+		echo "fuzz $dir $target"
+		go test -run '^$' -fuzz "^${target}\$" -fuzztime "${seconds}s" "$dir" >"$log" 2>&1 || {
+			cat "$log"
+			exit 1
+		}
+	done
+done

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that Rapport builds and runs with, where they
+# are missing. Usage: scripts/setup.sh [run|peers]   (default: run)
+set -euo pipefail
+
+# libopencv-dev: perception/vision; libmujoco-dev: sim/mujoco; libegl1, libgl1
+# and libgl1-mesa-dri: rendering without a display; libopenblas-dev: matrix work.
+packages=(g++ pkg-config libopencv-dev libmujoco-dev libegl-dev libegl1 libgl1 libgl1-mesa-dri libopenblas-dev)
+# The peers that `make peers` and `make bench` compare with.
+if [ "${1:-run}" = peers ]; then
+	packages+=(python3 python3-numpy python3-torch python3-pot)
+fi
+
+missing=()
+for p in "${packages[@]}"; do
+	dpkg-query -W -f '${db:Status-Abbrev}' "$p" 2>/dev/null | grep -q '^ii' || missing+=("$p")
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+command -v apt-get >/dev/null || {
+	echo "setup: this is not a Debian system; install by hand: ${missing[*]}" >&2
+	exit 1
+}
+root=()
+if [ "$(id -u)" -ne 0 ]; then
+	command -v sudo >/dev/null || {
+		echo "setup: not root and no sudo; as root run: apt-get install ${missing[*]}" >&2
+		exit 1
+	}
+	root=(sudo)
+fi
+echo "setup: installing ${missing[*]}"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+# dpkg says that it lacks a terminal in many lines; the log is shown only if it fails.
+if ! { "${root[@]}" apt-get update -q && "${root[@]}" env DEBIAN_FRONTEND=noninteractive \
+	apt-get install -yq --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+	tail -n 30 "$log" >&2
+	echo "setup: apt-get failed; mend what it names above and run this again" >&2
+	exit 1
+fi
