@@ -1,0 +1,190 @@
+// Package config is the one struct tree that a session is configured by.
+//
+// Values come from the defaults (default.yaml, which is also the documentation
+// of every key), then from a YAML file with strict keys, then from the
+// environment, then from flags; Validate reports every problem at once:
+//
+//	c, err := config.Load("session.yaml", os.Environ(), []string{"robot.task=reach"})
+package config
+
+import (
+	"bytes"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+)
+
+// Config is a session's configuration. default.yaml says what each key means.
+type Config struct {
+	Name    string  `yaml:"name"`
+	Out     string  `yaml:"out"`
+	Seed    uint64  `yaml:"seed"`
+	Robot   Robot   `yaml:"robot"`
+	Guard   Guard   `yaml:"guard"`
+	Demos   Demos   `yaml:"demos"`
+	Encoder Encoder `yaml:"encoder"`
+	Reward  Reward  `yaml:"reward"`
+	Policy  Policy  `yaml:"policy"`
+	Learner Learner `yaml:"learner"`
+	Session Session `yaml:"session"`
+	Bus     Bus     `yaml:"bus"`
+}
+
+// Robot chooses the backend.
+type Robot struct {
+	Kind     string   `yaml:"kind"`
+	Task     string   `yaml:"task"`
+	Horizon  int      `yaml:"horizon"`  // control ticks
+	Timestep float64  `yaml:"timestep"` // s
+	Render   string   `yaml:"render"`
+	Cameras  []Camera `yaml:"cameras"`
+}
+
+// Camera is one camera of the backend.
+type Camera struct {
+	Name   string `yaml:"name"`
+	Width  int    `yaml:"width"`
+	Height int    `yaml:"height"`
+}
+
+// Guard limits the arm.
+type Guard struct {
+	Arm       string  `yaml:"arm"`
+	Workspace Box     `yaml:"workspace"`
+	Speed     float64 `yaml:"speed"` // m/s
+	Turn      float64 `yaml:"turn"`  // rad/s
+	Lease     float64 `yaml:"lease"` // s
+}
+
+// Box is an axis-aligned box in the base frame, m.
+type Box struct {
+	Min [3]float64 `yaml:"min"`
+	Max [3]float64 `yaml:"max"`
+}
+
+// Demos counts the demonstrations of each style.
+type Demos struct {
+	Good int `yaml:"good"`
+	Bad  int `yaml:"bad"`
+}
+
+// Encoder chooses what makes features of frames.
+type Encoder struct {
+	Kind  string `yaml:"kind"`
+	ONNX  string `yaml:"onnx"`
+	Embed int    `yaml:"embed"`
+	Steps int    `yaml:"steps"`
+}
+
+// Reward configures RAPL.
+type Reward struct {
+	Experts  int     `yaml:"experts"`
+	Triplets int     `yaml:"triplets"`
+	Dim      int     `yaml:"dim"`
+	Gamma    float64 `yaml:"gamma"`
+	Cost     string  `yaml:"cost"`
+}
+
+// Policy configures what acts.
+type Policy struct {
+	Axes   []string `yaml:"axes"`
+	Scale  float64  `yaml:"scale"`
+	Hidden []int    `yaml:"hidden"`
+	Clone  Clone    `yaml:"clone"`
+}
+
+// Clone configures behaviour cloning.
+type Clone struct {
+	Steps int     `yaml:"steps"`
+	Batch int     `yaml:"batch"`
+	Rate  float64 `yaml:"rate"`
+}
+
+// Learner configures fine-tuning.
+type Learner struct {
+	Critics int     `yaml:"critics"`
+	Hidden  []int   `yaml:"hidden"`
+	Batch   int     `yaml:"batch"`
+	Rate    float64 `yaml:"rate"`
+	Gamma   float64 `yaml:"gamma"`
+	Warmup  int     `yaml:"warmup"`
+	Updates int     `yaml:"updates"`
+}
+
+// Session says how long.
+type Session struct {
+	Episodes   int  `yaml:"episodes"`
+	Evaluate   int  `yaml:"evaluate"`
+	Checkpoint int  `yaml:"checkpoint"`
+	Record     bool `yaml:"record"`
+}
+
+// Bus says where messages go.
+type Bus struct {
+	URL      string `yaml:"url"`
+	Listen   string `yaml:"listen"`
+	User     string `yaml:"user"`
+	Password string `yaml:"password"`
+}
+
+//go:embed default.yaml
+var defaults []byte
+
+// DefaultYAML returns the commented file that Default is read from.
+func DefaultYAML() []byte { return bytes.Clone(defaults) }
+
+// Default returns the defaults.
+func Default() Config {
+	var c Config
+	if err := decode(defaults, &c); err != nil {
+		panic("config: default.yaml does not fit Config: " + err.Error())
+	}
+	return c
+}
+
+// Load reads defaults, then the file (none if empty), then the environment
+// (KEY=VALUE, of which those that start with RAPPORT_ count), then sets
+// (key.path=value). It returns every problem found, joined.
+func Load(file string, environ, sets []string) (Config, error) {
+	c := Default()
+	if file != "" {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return c, fmt.Errorf("config: %w; write one with: rapport config > %s", err, file)
+		}
+		if err := decode(b, &c); err != nil {
+			return c, fmt.Errorf("config: %s: %w", file, err)
+		}
+	}
+	errs := []error{c.setEnviron(environ)}
+	for _, s := range sets {
+		key, value, ok := strings.Cut(s, "=")
+		if !ok {
+			errs = append(errs, fmt.Errorf("config: --set %s: want key=value", s))
+			continue
+		}
+		if err := c.Set(key, value); err != nil {
+			errs = append(errs, fmt.Errorf("config: --set %s: %w", s, err))
+		}
+	}
+	// A value that could not be read makes the rest of the problems doubtful,
+	// but the user mends them all at once if he sees them all.
+	errs = append(errs, c.Validate())
+	return c, errors.Join(errs...)
+}
+
+// YAML returns c as a file that Load reads back to c.
+func (c Config) YAML() ([]byte, error) { return yaml.Marshal(c) }
+
+func decode(b []byte, c *Config) error {
+	err := yaml.NewDecoder(bytes.NewReader(b), yaml.Strict()).Decode(c)
+	if errors.Is(err, io.EOF) { // an empty file changes nothing
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,170 @@
+package config_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/goccy/go-yaml"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/rapport-rl/rapport/internal/config"
+)
+
+func TestDefaultIsValid(t *testing.T) {
+	if err := config.Default().Validate(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestShippedFileShowsEveryKey(t *testing.T) {
+	for _, key := range config.Keys() {
+		path, err := yaml.PathString("$." + key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := path.ReadNode(strings.NewReader(string(config.DefaultYAML()))); err != nil {
+			t.Errorf("default.yaml lacks %s: %v", key, err)
+		}
+	}
+}
+
+func TestYAMLRoundTrip(t *testing.T) {
+	want := config.Default()
+	want.Robot.Task = "reach"
+	want.Policy.Axes = []string{"x", "y", "z", "grip"}
+	want.Guard.Workspace.Max[2] = 0.4
+	b, err := want.YAML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := write(t, string(b))
+	got, err := config.Load(file, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestPrecedence(t *testing.T) {
+	file := write(t, "robot: {horizon: 50}\n")
+	for _, tt := range []struct {
+		name          string
+		file          string
+		environ, sets []string
+		want          int
+	}{
+		{"default", "", nil, nil, 45},
+		{"file over default", file, nil, nil, 50},
+		{"environment over file", file, []string{"RAPPORT_ROBOT_HORIZON=60", "OTHER=1"}, nil, 60},
+		{"flag over environment", file, []string{"RAPPORT_ROBOT_HORIZON=60"}, []string{"robot.horizon=70"}, 70},
+		{"the last flag wins", file, nil, []string{"robot.horizon=70", "robot.horizon=80"}, 80},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c, err := config.Load(tt.file, tt.environ, tt.sets)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.Robot.Horizon != tt.want {
+				t.Errorf("horizon %d, want %d", c.Robot.Horizon, tt.want)
+			}
+		})
+	}
+}
+
+func TestEveryKeyCanBeSet(t *testing.T) {
+	names := map[string]string{}
+	for _, key := range config.Keys() {
+		if other, ok := names[config.EnvName(key)]; ok {
+			t.Errorf("%s and %s share %s", key, other, config.EnvName(key))
+		}
+		names[config.EnvName(key)] = key
+	}
+	c := config.Default()
+	for key, value := range map[string]string{
+		"robot.cameras":       "[{name: wrist, width: 32, height: 24}]",
+		"guard.workspace.min": "[0.1, -0.1, 0]",
+		"policy.axes":         "[x]",
+		"session.record":      "false",
+		"seed":                "18446744073709551615",
+		"learner.rate":        "1e-4",
+	} {
+		if err := c.Set(key, value); err != nil {
+			t.Errorf("%s=%s: %v", key, value, err)
+		}
+	}
+	if c.Robot.Cameras[0].Height != 24 || c.Seed != 1<<64-1 || c.Session.Record || c.Learner.Rate != 1e-4 {
+		t.Errorf("set values did not arrive: %+v", c)
+	}
+}
+
+func TestBadInputIsNamed(t *testing.T) {
+	for _, tt := range []struct {
+		name          string
+		file          string
+		environ, sets []string
+		want          []string
+	}{
+		{"unknown key in the file", "robot: {tsk: group}\n", nil, nil, []string{"session.yaml", "tsk"}},
+		{"wrong type in the file", "seed: many\n", nil, nil, []string{"session.yaml", "seed"}},
+		{"not YAML", "robot: [", nil, nil, []string{"session.yaml"}},
+		{"unknown key in a flag", "", nil, []string{"robot.tsk=group"}, []string{"robot.tsk", "robot.task"}},
+		{"flag without a value", "", nil, []string{"robot.task"}, []string{"key=value"}},
+		{"wrong type in a flag", "", nil, []string{"robot.horizon=long"}, []string{"robot.horizon", "a whole number"}},
+		{"empty number in a flag", "", nil, []string{"robot.horizon="}, []string{"robot.horizon", "a whole number"}},
+		{"unknown variable", "", []string{"RAPPORT_ROBOT_TSK=group"}, nil, []string{"RAPPORT_ROBOT_TSK", "rapport config"}},
+		{"everything at once", "robot: {task: juggle, timestep: 0.003, cameras: []}\nreward: {gamma: -1}\n",
+			[]string{"RAPPORT_SEED=x"}, []string{"policy.axes=[w]", "learner.batch=7"},
+			[]string{"robot.task", "juggle", "robot.timestep", "robot.cameras", "reward.gamma", "RAPPORT_SEED", "policy.axes", "learner.batch"}},
+		{"missing backbone", "encoder: {kind: onnx, onnx: nowhere.onnx}\n", nil, nil, []string{"encoder.onnx", "nowhere.onnx", "torch.onnx.export"}},
+		{"two servers", "bus: {url: 'nats://a:1', listen: 'b:2'}\n", nil, nil, []string{"bus.listen", "bus.url"}},
+		{"name that is a path", "name: ../x\n", nil, nil, []string{"name", "../x"}},
+		{"NaN", "guard: {speed: .nan}\n", nil, nil, []string{"guard.speed"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			file := ""
+			if tt.file != "" {
+				file = write(t, tt.file)
+			}
+			_, err := config.Load(file, tt.environ, tt.sets)
+			if err == nil {
+				t.Fatal("no error")
+			}
+			for _, w := range tt.want {
+				if !strings.Contains(err.Error(), w) {
+					t.Errorf("error does not name %q:\n%v", w, err)
+				}
+			}
+		})
+	}
+}
+
+func TestMissingFileNamesTheRemedy(t *testing.T) {
+	_, err := config.Load(filepath.Join(t.TempDir(), "none.yaml"), nil, nil)
+	if err == nil || !strings.Contains(err.Error(), "rapport config") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func FuzzLoad(f *testing.F) {
+	f.Add(config.DefaultYAML())
+	f.Add([]byte("robot: {cameras: [{name: front}]}"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c, err := config.Load(write(t, string(b)), nil, nil)
+		if err == nil && c.Validate() != nil {
+			t.Error("Load let an invalid configuration pass")
+		}
+	})
+}
+
+func write(t *testing.T, s string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "session.yaml")
+	if err := os.WriteFile(file, []byte(s), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}

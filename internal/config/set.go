@@ -1,0 +1,118 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+)
+
+const envPrefix = "RAPPORT_"
+
+// leaf is a value that a key names.
+type leaf struct {
+	key   string // as robot.task
+	value reflect.Value
+}
+
+func leaves(v reflect.Value, prefix string) []leaf {
+	var out []leaf
+	for i := range v.NumField() {
+		key := prefix + v.Type().Field(i).Tag.Get("yaml")
+		if f := v.Field(i); f.Kind() == reflect.Struct {
+			out = append(out, leaves(f, key+".")...)
+		} else {
+			out = append(out, leaf{key, f})
+		}
+	}
+	return out
+}
+
+// Keys returns every key in the order of the struct tree.
+func Keys() []string {
+	var c Config
+	var out []string
+	for _, l := range leaves(reflect.ValueOf(&c).Elem(), "") {
+		out = append(out, l.key)
+	}
+	return out
+}
+
+// EnvName returns the environment variable that overrides key.
+func EnvName(key string) string {
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
+}
+
+// Set sets the value of a key from its YAML form, so that a list is
+// written as [x, y].
+func (c *Config) Set(key, value string) error {
+	for _, l := range leaves(reflect.ValueOf(c).Elem(), "") {
+		if l.key != key {
+			continue
+		}
+		if l.value.Kind() == reflect.String {
+			l.value.SetString(value)
+			return nil
+		}
+		fresh := reflect.New(l.value.Type())
+		if err := yaml.UnmarshalWithOptions([]byte(value), fresh.Interface(), yaml.Strict()); err != nil || value == "" {
+			return fmt.Errorf("%s does not take %q: want %s", key, value, kindOf(l.value.Type()))
+		}
+		l.value.Set(fresh.Elem())
+		return nil
+	}
+	return fmt.Errorf("there is no key %s%s", key, hint(key))
+}
+
+func (c *Config) setEnviron(environ []string) error {
+	var errs []error
+	for _, e := range environ {
+		name, value, _ := strings.Cut(e, "=")
+		if !strings.HasPrefix(name, envPrefix) {
+			continue
+		}
+		keys := Keys()
+		i := slices.IndexFunc(keys, func(k string) bool { return EnvName(k) == name })
+		if i < 0 {
+			errs = append(errs, fmt.Errorf("config: environment: %s names no key; unset it or see: rapport config", name))
+			continue
+		}
+		if err := c.Set(keys[i], value); err != nil {
+			errs = append(errs, fmt.Errorf("config: environment: %s: %w", name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// hint names the keys that end in the same word, or those of the same group.
+func hint(key string) string {
+	last := key[strings.LastIndex(key, ".")+1:]
+	group, _, _ := strings.Cut(key, ".")
+	var same []string
+	for _, k := range Keys() {
+		if strings.HasSuffix(k, "."+last) || strings.HasPrefix(k, group+".") {
+			same = append(same, k)
+		}
+	}
+	if len(same) == 0 {
+		return "; see: rapport config"
+	}
+	return "; near it: " + strings.Join(same, ", ")
+}
+
+func kindOf(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Int, reflect.Uint64:
+		return "a whole number"
+	case reflect.Float64:
+		return "a number"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Slice, reflect.Array:
+		return "a list, as [a, b]"
+	}
+	return t.String()
+}

@@ -1,0 +1,141 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"net/url"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// fileName holds what is safe as one folder's name and in a NATS subject.
+var fileName = regexp.MustCompile(`^[A-Za-z0-9_-]{0,64}$`)
+
+// problems collects what is wrong, each with its key and a remedy.
+type problems []error
+
+func (p *problems) need(ok bool, key, format string, args ...any) {
+	if !ok {
+		*p = append(*p, fmt.Errorf("config: %s %s", key, fmt.Sprintf(format, args...)))
+	}
+}
+
+func (p *problems) oneOf(key, got string, want ...string) {
+	p.need(slices.Contains(want, got), key, "is %q; want one of %s", got, strings.Join(want, ", "))
+}
+
+func (p *problems) within(key string, got, lo, hi float64) {
+	p.need(got >= lo && got <= hi && !math.IsNaN(got), key, "is %g; want %g to %g", got, lo, hi)
+}
+
+func (p *problems) hidden(key string, widths []int) {
+	p.need(len(widths) > 0 && len(widths) <= 8, key, "has %d layers; want 1 to 8, as [128, 128]", len(widths))
+	for _, w := range widths {
+		p.within(key, float64(w), 1, 4096)
+	}
+}
+
+// Validate returns every problem of c, joined, or nil.
+func (c Config) Validate() error {
+	var p problems
+	p.need(fileName.MatchString(c.Name), "name", "is %q; want at most 64 letters, digits, - and _", c.Name)
+	p.need(c.Out != "", "out", "is empty; name a folder")
+	c.Robot.validate(&p)
+	c.Guard.validate(&p)
+	p.within("demos.good", float64(c.Demos.Good), 2, 10000)
+	p.within("demos.bad", float64(c.Demos.Bad), 0, 10000)
+	p.oneOf("encoder.kind", c.Encoder.Kind, "conv", "onnx")
+	if c.Encoder.Kind == "onnx" {
+		_, err := os.Stat(c.Encoder.ONNX)
+		p.need(err == nil, "encoder.onnx", "names %q, which cannot be read (%v); export the backbone with torch.onnx.export and name the file", c.Encoder.ONNX, err)
+	}
+	p.within("encoder.embed", float64(c.Encoder.Embed), 4, 512)
+	p.within("encoder.steps", float64(c.Encoder.Steps), 1, 1e6)
+	p.within("reward.experts", float64(c.Reward.Experts), 1, 100)
+	p.need(c.Reward.Experts <= c.Demos.Good, "reward.experts", "is %d, but demos.good is %d: the preferred videos are picked among the good ones", c.Reward.Experts, c.Demos.Good)
+	p.within("reward.triplets", float64(c.Reward.Triplets), 0, 10000)
+	p.need(c.Reward.Triplets == 0 || c.Demos.Bad > 0, "reward.triplets", "is %d, but demos.bad is 0: there is nothing to prefer the good ones to", c.Reward.Triplets)
+	p.within("reward.dim", float64(c.Reward.Dim), 1, 512)
+	p.within("reward.gamma", c.Reward.Gamma, 1e-3, 1e4)
+	p.oneOf("reward.cost", c.Reward.Cost, "cosine", "l2")
+	c.Policy.validate(&p)
+	p.within("learner.critics", float64(c.Learner.Critics), 2, 100)
+	p.hidden("learner.hidden", c.Learner.Hidden)
+	p.within("learner.batch", float64(c.Learner.Batch), 2, 8192)
+	p.need(c.Learner.Batch%2 == 0, "learner.batch", "is %d; want an even number: half demonstrations, half online", c.Learner.Batch)
+	p.within("learner.rate", c.Learner.Rate, 1e-7, 0.1)
+	p.within("learner.gamma", c.Learner.Gamma, 0, 0.9999)
+	p.within("learner.warmup", float64(c.Learner.Warmup), 0, 1e7)
+	p.within("learner.updates", float64(c.Learner.Updates), 1, 1e5)
+	p.within("session.episodes", float64(c.Session.Episodes), 1, 1e7)
+	p.within("session.evaluate", float64(c.Session.Evaluate), 1, 1e5)
+	p.within("session.checkpoint", float64(c.Session.Checkpoint), 1, 1e6)
+	c.Bus.validate(&p)
+	return errors.Join(p...)
+}
+
+func (r Robot) validate(p *problems) {
+	p.oneOf("robot.kind", r.Kind, "sim")
+	p.oneOf("robot.task", r.Task, "reach", "group", "clutter")
+	p.within("robot.horizon", float64(r.Horizon), 2, 10000)
+	p.within("robot.timestep", r.Timestep, 0.0005, 0.004)
+	// The 50 ms of a control tick must be whole steps of the physics.
+	n := 0.05 / r.Timestep
+	p.need(math.Abs(n-math.Round(n)) < 1e-6, "robot.timestep", "is %g s; want a divisor of 0.05 s, as 0.001 or 0.002", r.Timestep)
+	p.oneOf("robot.render", r.Render, "egl", "raster")
+	p.need(len(r.Cameras) > 0, "robot.cameras", "is empty; name at least one, as [{name: front, width: 96, height: 96}]")
+	var seen []string
+	for i, cam := range r.Cameras {
+		key := fmt.Sprintf("robot.cameras[%d]", i)
+		p.oneOf(key+".name", cam.Name, "front", "wrist")
+		p.need(!slices.Contains(seen, cam.Name), key+".name", "is %q for the second time", cam.Name)
+		seen = append(seen, cam.Name)
+		p.within(key+".width", float64(cam.Width), 16, 1920)
+		p.within(key+".height", float64(cam.Height), 16, 1080)
+	}
+}
+
+func (g Guard) validate(p *problems) {
+	p.oneOf("guard.arm", g.Arm, "panda", "fr3")
+	for i, axis := range []string{"x", "y", "z"} {
+		lo, hi := g.Workspace.Min[i], g.Workspace.Max[i]
+		p.need(lo < hi && lo > -2 && hi < 2, "guard.workspace", "has %s from %g to %g m; want min < max, both within the arm's 2 m", axis, lo, hi)
+	}
+	// 1.7 m/s and 2.5 rad/s are the arm's own Cartesian limits.
+	p.within("guard.speed", g.Speed, 0.001, 1.7)
+	p.within("guard.turn", g.Turn, 0.001, 2.5)
+	p.within("guard.lease", g.Lease, 0.05, 10)
+}
+
+func (l Policy) validate(p *problems) {
+	p.need(len(l.Axes) > 0, "policy.axes", "is empty; name what the policy commands, as [x, y]")
+	var seen []string
+	for _, a := range l.Axes {
+		p.oneOf("policy.axes", a, "x", "y", "z", "rx", "ry", "rz", "grip")
+		p.need(!slices.Contains(seen, a), "policy.axes", "names %s twice", a)
+		seen = append(seen, a)
+	}
+	p.within("policy.scale", l.Scale, 1e-5, 0.1)
+	p.hidden("policy.hidden", l.Hidden)
+	p.within("policy.clone.steps", float64(l.Clone.Steps), 1, 1e6)
+	p.within("policy.clone.batch", float64(l.Clone.Batch), 1, 8192)
+	p.within("policy.clone.rate", l.Clone.Rate, 1e-7, 0.1)
+}
+
+func (b Bus) validate(p *problems) {
+	if b.URL != "" {
+		u, err := url.Parse(b.URL)
+		p.need(err == nil && u.Host != "" && slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme),
+			"bus.url", "is %q; want nats://HOST:PORT", b.URL)
+	}
+	if b.Listen != "" {
+		_, _, err := net.SplitHostPort(b.Listen)
+		p.need(err == nil, "bus.listen", "is %q; want HOST:PORT, as 127.0.0.1:4222", b.Listen)
+	}
+	p.need(b.URL == "" || b.Listen == "", "bus.listen", "is set together with bus.url: either join a server or be one")
+	p.need(b.Password == "" || b.User != "", "bus.user", "is empty, but bus.password is set")
+}
