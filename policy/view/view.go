@@ -1,0 +1,134 @@
+// Package view turns what an arm senses into the row of numbers that a policy
+// sees, and its actions into commands and back.
+//
+// Acting, cloning and reinforcement learning share one Config, so that none of
+// them can see another world than the others; the replay keeps rows only.
+//
+//	v := view.Config{
+//		Embed: 64, Place: []int{0, 1}, Origin: [3]float64{0.45, 0, 0}, Span: 0.3, Horizon: 45,
+//		Action: view.Action{Axes: []int{0, 1}, Scale: 0.0125},
+//	}
+//	row := make([]float32, v.Dim())
+//	err := v.Row(row, input) // what the policy sees
+//	cmd := v.Action.Command([]float32{1, 0}) // 12.5 mm along x
+package view
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/rapport-rl/rapport/policy"
+)
+
+// opening is the distance between the Panda hand's fingers when open, m
+// (Franka Hand data sheet: 0 to 80 mm).
+const opening = 0.08
+
+// Config says which numbers a policy sees, in this order: the embedding, the
+// chosen TCP coordinates, the fingers, the clock. The zero value sees nothing
+// and is not valid.
+type Config struct {
+	// Embed is the length D of Features.Embed; 0 leaves the features out.
+	Embed int
+	// Place lists the coordinates of the TCP that are seen, 0 to 2 for x, y, z
+	// in the base frame, as (p - Origin) / Span.
+	Place  []int
+	Origin [3]float64 // m
+	Span   float64    // m per unit; wanted when Place is not empty
+	// Fingers adds the opening of the gripper, 0 closed to 1 open.
+	Fingers bool
+	// Horizon is the number T of ticks of a whole episode. A positive Horizon
+	// adds the clock Step/T, since what an optimal-transport reward still
+	// pays depends on the time left (Pardo et al. 2018, "Time limits in
+	// reinforcement learning", section 3); 0 leaves it out.
+	Horizon int
+
+	Action Action
+}
+
+// Validate reports everything that is wrong with c.
+func (c Config) Validate() error {
+	var errs []error
+	if c.Embed < 0 {
+		errs = append(errs, fmt.Errorf("view: Embed is %d, want the length of the embedding or 0", c.Embed))
+	}
+	if c.Horizon < 0 {
+		errs = append(errs, fmt.Errorf("view: Horizon is %d, want the ticks of an episode or 0", c.Horizon))
+	}
+	if err := axes("Place", c.Place, 3); err != nil {
+		errs = append(errs, err)
+	}
+	if len(c.Place) > 0 && !(c.Span > 0 && !math.IsInf(c.Span, 0)) {
+		errs = append(errs, fmt.Errorf("view: Span is %v m, want a positive length", c.Span))
+	}
+	for i, v := range c.Origin {
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			errs = append(errs, fmt.Errorf("view: Origin[%d] is %v", i, v))
+		}
+	}
+	if c.Dim() == 0 {
+		errs = append(errs, errors.New("view: the policy sees nothing: set Embed, Place, Fingers or Horizon"))
+	}
+	return errors.Join(append(errs, c.Action.Validate())...)
+}
+
+// Dim is the length of a row.
+func (c Config) Dim() int {
+	n := c.Embed + len(c.Place)
+	if c.Fingers {
+		n++
+	}
+	if c.Horizon > 0 {
+		n++
+	}
+	return n
+}
+
+// Row writes what the policy sees of in to dst (Dim(),). An embedding of
+// another length and numbers that are not finite are errors.
+func (c Config) Row(dst []float32, in policy.Input) error {
+	if len(dst) != c.Dim() {
+		panic("view: row of another length than Dim")
+	}
+	n := 0
+	if c.Embed > 0 {
+		if len(in.Features.Embed) != c.Embed {
+			return fmt.Errorf("view: embedding has %d numbers, want %d as configured in Embed", len(in.Features.Embed), c.Embed)
+		}
+		n = copy(dst, in.Features.Embed)
+	}
+	for _, axis := range c.Place {
+		dst[n] = float32((in.State.EE.P[axis] - c.Origin[axis]) / c.Span)
+		n++
+	}
+	if c.Fingers {
+		dst[n] = float32(in.State.Grip / opening)
+		n++
+	}
+	if c.Horizon > 0 {
+		dst[n] = float32(in.Step) / float32(c.Horizon)
+	}
+	for i, v := range dst {
+		// NaN and the infinities are what differs from itself after v - v.
+		if d := v - v; d != d {
+			return fmt.Errorf("view: step %d: number %d of what the policy sees is %v", in.Step, i, v)
+		}
+	}
+	return nil
+}
+
+// axes reports an index outside [0, n) or one that occurs twice.
+func axes(field string, list []int, n int) error {
+	seen := 0
+	for _, a := range list {
+		if a < 0 || a >= n {
+			return fmt.Errorf("view: %s holds axis %d, want 0 to %d", field, a, n-1)
+		}
+		if seen&(1<<a) != 0 {
+			return fmt.Errorf("view: %s holds axis %d twice", field, a)
+		}
+		seen |= 1 << a
+	}
+	return nil
+}

@@ -1,0 +1,171 @@
+package view_test
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/rapport-rl/rapport/perception"
+	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/policy/view"
+	"github.com/rapport-rl/rapport/robot"
+	"pgregory.net/rapid"
+)
+
+func config() view.Config {
+	return view.Config{
+		Embed: 2, Place: []int{1, 0}, Origin: [3]float64{0.5, -0.5, 9}, Span: 0.5, Fingers: true, Horizon: 10,
+		Action: view.Action{Axes: []int{1, 5}, Scale: 0.0125, Turn: 0.1, MoveGrip: true},
+	}
+}
+
+func input() policy.Input {
+	in := policy.Input{Step: 5, Features: perception.Features{Embed: []float32{7, 8}}}
+	in.State.EE.P = [3]float64{1, 0.25, math.NaN()} // z is not seen
+	in.State.Grip = 0.02
+	return in
+}
+
+func TestRowHoldsWhatIsConfigured(t *testing.T) {
+	whole := config()
+	only := func(f func(c *view.Config)) view.Config {
+		c := view.Config{Action: whole.Action}
+		f(&c)
+		return c
+	}
+	for _, tt := range []struct {
+		name string
+		c    view.Config
+		want []float32
+	}{
+		{"everything in order", whole, []float32{7, 8, 1.5, 1, 0.25, 0.5}},
+		{"embedding", only(func(c *view.Config) { c.Embed = 2 }), []float32{7, 8}},
+		{"fingers", only(func(c *view.Config) { c.Fingers = true }), []float32{0.25}},
+		{"clock", only(func(c *view.Config) { c.Horizon = 20 }), []float32{0.25}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if err := tt.c.Validate(); err != nil {
+				t.Fatal(err)
+			}
+			got := make([]float32, tt.c.Dim())
+			if err := tt.c.Row(got, input()); err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("row = %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestRowRefusesWhatNoPolicyMaySee(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		spoil func(in *policy.Input)
+		want  string
+	}{
+		{"short embedding", func(in *policy.Input) { in.Features.Embed = in.Features.Embed[:1] }, "has 1 numbers, want 2"},
+		{"NaN feature", func(in *policy.Input) { in.Features.Embed[1] = float32(math.NaN()) }, "number 1"},
+		{"infinite place", func(in *policy.Input) { in.State.EE.P[0] = math.Inf(-1) }, "number 3"},
+		{"NaN fingers", func(in *policy.Input) { in.State.Grip = math.NaN() }, "number 4"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			in := input()
+			tt.spoil(&in)
+			err := config().Row(make([]float32, config().Dim()), in)
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error = %v, want one with %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestRowDoesNotAllocate(t *testing.T) {
+	c, in := config(), input()
+	row := make([]float32, c.Dim())
+	if n := testing.AllocsPerRun(100, func() { _ = c.Row(row, in) }); n != 0 {
+		t.Errorf("Row allocates %v times, want 0", n)
+	}
+}
+
+func TestValidateNamesTheField(t *testing.T) {
+	for _, tt := range []struct {
+		want  string
+		spoil func(c *view.Config)
+	}{
+		{"Embed", func(c *view.Config) { c.Embed = -1 }},
+		{"Horizon", func(c *view.Config) { c.Horizon = -1 }},
+		{"Place holds axis 3", func(c *view.Config) { c.Place = []int{3} }},
+		{"Place holds axis 1 twice", func(c *view.Config) { c.Place = []int{1, 0, 1} }},
+		{"Span", func(c *view.Config) { c.Span = 0 }},
+		{"Origin[2]", func(c *view.Config) { c.Origin[2] = math.NaN() }},
+		{"sees nothing", func(c *view.Config) { c.Embed, c.Place, c.Fingers, c.Horizon = 0, nil, false, 0 }},
+		{"Axes holds axis 6", func(c *view.Config) { c.Action.Axes = []int{6} }},
+		{"Scale", func(c *view.Config) { c.Action.Scale = math.Inf(1) }},
+		{"Turn", func(c *view.Config) { c.Action.Turn = -1 }},
+		{"moves nothing", func(c *view.Config) { c.Action = view.Action{} }},
+		{"Grip", func(c *view.Config) { c.Action.Grip = 1.5 }},
+	} {
+		t.Run(tt.want, func(t *testing.T) {
+			c := config()
+			tt.spoil(&c)
+			if err := c.Validate(); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error = %v, want one with %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestCommandAndRowAreInverse(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		a := view.Action{
+			Axes:     rapid.Permutation([]int{0, 1, 2, 3, 4, 5}).Draw(t, "order")[:rapid.IntRange(1, 6).Draw(t, "axes")],
+			Scale:    rapid.Float64Range(1e-4, 0.1).Draw(t, "scale"),
+			Turn:     rapid.Float64Range(1e-4, 0.5).Draw(t, "turn"),
+			MoveGrip: rapid.Bool().Draw(t, "grip"),
+		}
+		act := rapid.SliceOfN(rapid.Float32Range(-1, 1), a.Dim(), a.Dim()).Draw(t, "act")
+		got := make([]float32, a.Dim())
+		if lost := a.Row(got, a.Command(act)); lost > 1e-12 {
+			t.Fatalf("lost %v of an action's own command", lost)
+		}
+		for i := range got {
+			// Two roundings in float64 stay below float32's own.
+			if math.Abs(float64(got[i]-act[i])) > 1e-7 {
+				t.Fatalf("action %v came back as %v", act, got)
+			}
+		}
+	})
+}
+
+func TestRowTellsWhatIsLost(t *testing.T) {
+	a := view.Action{Axes: []int{0, 1}, Scale: 0.01, Grip: 0.5}
+	for _, tt := range []struct {
+		name string
+		c    robot.Command
+		act  []float32
+		lost float64
+	}{
+		{"within", robot.Command{Delta: [6]float64{0.005, -0.01}, Grip: 1}, []float32{0.5, -1}, 0},
+		{"beyond the range", robot.Command{Delta: [6]float64{0.025}}, []float32{1, 0}, 1.5},
+		{"along an axis that it lacks", robot.Command{Delta: [6]float64{2: 0.02}}, []float32{0, 0}, 2},
+		{"about an axis that it lacks", robot.Command{Delta: [6]float64{4: -0.3}}, []float32{0, 0}, 0.3},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			act := make([]float32, 2)
+			lost := a.Row(act, tt.c)
+			if !slices.Equal(act, tt.act) || math.Abs(lost-tt.lost) > 1e-12 {
+				t.Errorf("row = %v, lost %v; want %v, %v", act, lost, tt.act, tt.lost)
+			}
+		})
+	}
+}
+
+func ExampleAction() {
+	a := view.Action{Axes: []int{0, 1}, Scale: 0.0125}
+	c := a.Command([]float32{1, -3}) // clamped to [-1,1]
+	fmt.Println(c.Delta[:3])
+	// Output: [0.0125 -0.0125 0]
+}
