@@ -1,0 +1,206 @@
+package arch_test
+
+import (
+	"encoding/json"
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/rapport-rl/rapport/"
+
+type pkg struct {
+	ImportPath   string
+	Dir          string
+	Doc          string
+	Imports      []string
+	TestImports  []string
+	XTestImports []string
+	Deps         []string
+	GoFiles      []string
+	CgoFiles     []string
+}
+
+// short is the path below the module.
+func (p pkg) short() string { return strings.TrimPrefix(p.ImportPath, module) }
+
+func house(t *testing.T) []pkg {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-json", "./...")
+	cmd.Dir = "../.."
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var ps []pkg
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p pkg
+		err := dec.Decode(&p)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		ps = append(ps, p)
+	}
+	if len(ps) < 10 {
+		t.Fatalf("go list found %d packages; the test looks in the wrong place", len(ps))
+	}
+	return ps
+}
+
+func under(path, room string) bool { return path == room || strings.HasPrefix(path, room+"/") }
+
+// rooms lists, for each room, the rooms that it may import; the longest name
+// that fits a package counts. A room may always import what is below itself
+// in the same folder.
+var rooms = []struct {
+	name  string
+	lower []string
+}{
+	{"robot", nil},
+	{"robot/guard", []string{"robot"}},
+	{"robot/record", []string{"robot"}},
+	{"robot/robottest", []string{"robot"}},
+	{"robot/franka", []string{"robot"}},
+	{"internal/nn", nil},
+	{"reward/ot", nil},
+	{"perception", []string{"robot", "internal/nn"}},
+	{"reward", []string{"perception", "robot", "reward/ot", "internal/nn"}},
+	{"policy", []string{"perception", "robot", "internal/nn"}},
+	{"policy/loop", []string{"policy", "reward", "perception", "robot"}},
+	{"sim", []string{"robot"}},
+	{"internal/bus", []string{"policy", "reward", "perception", "robot"}},
+	{"internal/store", []string{"policy", "perception", "robot"}},
+	{"internal/config", nil},
+	{"internal/report", nil},
+	{"internal/arch", nil},
+	{"internal/wire", []string{"robot", "sim", "perception", "reward", "policy", "internal/bus", "internal/store", "internal/config", "internal/nn", "internal/report"}},
+	{"internal/cli", []string{"internal/wire", "internal/config", "internal/bus", "internal/store", "internal/report", "internal/nn", "sim", "reward", "perception", "policy", "robot"}},
+	{"cmd", []string{"internal/cli", "internal/nn"}},
+}
+
+func TestImportsRunOneWay(t *testing.T) {
+	for _, p := range house(t) {
+		best := -1
+		for i, r := range rooms {
+			if under(p.short(), r.name) && (best < 0 || len(r.name) > len(rooms[best].name)) {
+				best = i
+			}
+		}
+		if best < 0 {
+			t.Errorf("%s has no place in the house: give it one in rooms", p.short())
+			continue
+		}
+		for _, imp := range p.Imports {
+			if !strings.HasPrefix(imp, module) {
+				continue
+			}
+			got := strings.TrimPrefix(imp, module)
+			ok := under(got, rooms[best].name) || slices.ContainsFunc(rooms[best].lower, func(r string) bool { return under(got, r) })
+			if !ok {
+				t.Errorf("%s imports %s, which is not below %s", p.short(), got, rooms[best].name)
+			}
+		}
+	}
+}
+
+func TestForeignLibrariesHaveOneImporter(t *testing.T) {
+	for _, tt := range []struct{ library, room string }{
+		{"gocv.io/x/gocv", "perception/vision"},
+		{"github.com/bluenviron/goroslib", "robot/ros"},
+		{"github.com/nats-io", "internal/bus"},
+		{"modernc.org/sqlite", "internal/store"},
+		{"github.com/jakecoffman/cp", "sim/xmagical"},
+		{"github.com/foxglove/mcap", "robot/record"},
+		{"github.com/spf13/cobra", "internal/cli"},
+		{"github.com/vbauerster/mpb", "internal/cli"},
+		{"github.com/goccy/go-yaml", "internal/config"},
+		{"gonum.org/v1/plot", "internal/report"},
+		{"gonum.org/v1/netlib", "internal/nn"},
+	} {
+		for _, p := range house(t) {
+			for _, imp := range p.Imports {
+				if under(imp, tt.library) && !under(p.short(), tt.room) {
+					t.Errorf("%s imports %s, which only %s may", p.short(), imp, tt.room)
+				}
+			}
+		}
+	}
+}
+
+// MuJoCo is a C library, so its importer is found in the sources.
+func TestMuJoCoHasOneImporter(t *testing.T) {
+	for _, p := range house(t) {
+		for _, f := range p.CgoFiles {
+			b, err := os.ReadFile(filepath.Join(p.Dir, f))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(string(b), "mujoco/mujoco.h") && !under(p.short(), "sim/mujoco") {
+				t.Errorf("%s/%s includes mujoco.h, which only sim/mujoco may", p.short(), f)
+			}
+		}
+	}
+}
+
+func TestLearningCannotReachTheTruth(t *testing.T) {
+	for _, p := range house(t) {
+		for _, room := range []string{"policy", "reward", "perception", "internal/bus", "robot"} {
+			if !under(p.short(), room) {
+				continue
+			}
+			for _, dep := range p.Deps {
+				if under(dep, module+"sim") {
+					t.Errorf("%s depends on %s: only simulated people, evaluation and tests may read the truth", p.short(), dep)
+				}
+			}
+		}
+	}
+}
+
+func TestEveryPackageSaysWhatItIs(t *testing.T) {
+	for _, p := range house(t) {
+		if p.Doc == "" {
+			t.Errorf("%s has no package comment", p.short())
+		}
+	}
+}
+
+// Whoever reads the wall clock cannot be replayed.
+func TestWallClockIsReadAtTheEdgeAlone(t *testing.T) {
+	edge := []string{"robot/ros", "internal/bus", "internal/cli", "internal/report"}
+	for _, p := range house(t) {
+		if slices.ContainsFunc(edge, func(r string) bool { return under(p.short(), r) }) {
+			continue
+		}
+		for _, f := range slices.Concat(p.GoFiles, p.CgoFiles) {
+			fset := token.NewFileSet()
+			file, err := parser.ParseFile(fset, filepath.Join(p.Dir, f), nil, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ast.Inspect(file, func(n ast.Node) bool {
+				sel, ok := n.(*ast.SelectorExpr)
+				if !ok {
+					return true
+				}
+				x, ok := sel.X.(*ast.Ident)
+				if ok && x.Name == "time" && x.Obj == nil && slices.Contains([]string{"Now", "Sleep", "Since", "After", "Tick"}, sel.Sel.Name) {
+					t.Errorf("%s: time.%s; stamps come from the backend", fset.Position(n.Pos()), sel.Sel.Name)
+				}
+				return true
+			})
+		}
+	}
+}

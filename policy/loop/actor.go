@@ -1,0 +1,109 @@
+package loop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/rapport-rl/rapport/perception"
+	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/reward"
+	"github.com/rapport-rl/rapport/robot"
+)
+
+// Actor collects episodes. It is driven by one goroutine.
+type Actor struct {
+	Backend   robot.Backend // behind the guard
+	Extractor perception.Extractor
+	Policy    policy.Policy
+	Scorer    reward.Scorer // nil leaves episodes unlabelled
+	Horizon   int           // control ticks of an episode
+	// Watch, if set, is told every tick, the one after the reset included, before
+	// the next command is chosen. Its error ends the episode.
+	Watch func(ctx context.Context, step int, obs robot.Observation, in policy.Input) error
+
+	version uint64
+}
+
+// Load gives the policy new parameters; the version is noted with every step.
+func (a *Actor) Load(p policy.Params) error {
+	if err := a.Policy.Load(p); err != nil {
+		return fmt.Errorf("loop: load parameters of version %d: %w", p.Version, err)
+	}
+	a.version = p.Version
+	return nil
+}
+
+// Episode collects and labels one episode. Whatever ends it early, an error, a
+// panic or ctx, the arm is told to hold still first.
+func (a *Actor) Episode(ctx context.Context, id string, seq uint64) (ep policy.Episode, err error) {
+	ep = policy.Episode{ID: id, Seq: seq}
+	obs, err := a.Backend.Reset(ctx)
+	if err != nil {
+		return ep, fmt.Errorf("loop: reset: %w", err)
+	}
+	whole := false
+	grip := 0.0
+	defer func() {
+		if whole {
+			return
+		}
+		// ctx may be over, but the arm is to be held all the same.
+		if _, e := a.Backend.Step(context.WithoutCancel(ctx), robot.Command{Grip: grip}); e != nil && err != nil {
+			err = errors.Join(err, fmt.Errorf("loop: hold the arm: %w", e))
+		}
+	}()
+	for t := 0; ; t++ {
+		in, err := a.sense(ctx, t, obs)
+		if err != nil {
+			return ep, err
+		}
+		ep.Inputs = append(ep.Inputs, in)
+		if t == a.Horizon {
+			break
+		}
+		c, err := a.Policy.Act(ctx, in)
+		if err != nil {
+			return ep, fmt.Errorf("loop: step %d: act: %w", t, err)
+		}
+		obs, err = a.Backend.Step(ctx, c)
+		if errors.Is(err, io.EOF) && t > 0 {
+			break // the recording is over
+		}
+		if err != nil {
+			return ep, fmt.Errorf("loop: step %d: %w", t, err)
+		}
+		grip = obs.Applied.Grip
+		ep.Applied = append(ep.Applied, obs.Applied)
+		ep.By = append(ep.By, obs.By)
+		ep.Version = append(ep.Version, a.version)
+	}
+	whole = true
+	return ep, a.label(ctx, &ep)
+}
+
+func (a *Actor) sense(ctx context.Context, t int, obs robot.Observation) (policy.Input, error) {
+	f, err := a.Extractor.Extract(ctx, obs.Frames)
+	if err != nil {
+		return policy.Input{}, fmt.Errorf("loop: step %d: extract: %w", t, err)
+	}
+	in := policy.Input{Step: t, Features: f, State: obs.State}
+	if a.Watch != nil {
+		if err := a.Watch(ctx, t, obs, in); err != nil {
+			return in, fmt.Errorf("loop: step %d: %w", t, err)
+		}
+	}
+	return in, nil
+}
+
+func (a *Actor) label(ctx context.Context, ep *policy.Episode) error {
+	if a.Scorer == nil {
+		return nil
+	}
+	ep.Rewards = make([]float64, ep.Len())
+	if err := a.Scorer.Score(ctx, ep.Rewards, ep.Trajectory()); err != nil {
+		return fmt.Errorf("loop: score episode %s: %w", ep.ID, err)
+	}
+	return nil
+}
