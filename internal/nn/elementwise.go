@@ -1,0 +1,160 @@
+package nn
+
+import "math"
+
+// unary adds y = f(x) elementwise; df gives dy/dx from x and y.
+func (g *Graph) unary(x *Node, f func(x float32) float32, df func(x, y float32) float32) *Node {
+	n := g.op(x.Shape, x)
+	n.forward = func() {
+		y := n.Value[:len(x.Value)]
+		for i, v := range x.Value {
+			y[i] = f(v)
+		}
+	}
+	n.backward = func() {
+		d, dy, xv, yv := x.Grad, n.Grad, x.Value, n.Value
+		dy, xv, yv = dy[:len(d)], xv[:len(d)], yv[:len(d)]
+		if x.first() {
+			for i := range d {
+				d[i] = dy[i] * df(xv[i], yv[i])
+			}
+			return
+		}
+		for i := range d {
+			d[i] += dy[i] * df(xv[i], yv[i])
+		}
+	}
+	return n
+}
+
+// ReLU is max(x,0).
+func (g *Graph) ReLU(x *Node) *Node {
+	n := g.op(x.Shape, x)
+	n.forward = func() { relu(n.Value, x.Value) }
+	n.backward = func() {
+		mask(n.Grad, n.Value)
+		put(x.first(), x.Grad, n.Grad)
+	}
+	return n
+}
+
+// LeakyReLU is x for positive x and slope*x otherwise.
+func (g *Graph) LeakyReLU(x *Node, slope float32) *Node {
+	return g.unary(x, func(x float32) float32 {
+		if x > 0 {
+			return x
+		}
+		return slope * x
+	}, func(x, _ float32) float32 {
+		if x > 0 {
+			return 1
+		}
+		return slope
+	})
+}
+
+// Tanh is the hyperbolic tangent.
+func (g *Graph) Tanh(x *Node) *Node {
+	return g.unary(x, tanh32, func(_, y float32) float32 { return 1 - y*y })
+}
+
+// Sigmoid is 1/(1+e^-x).
+func (g *Graph) Sigmoid(x *Node) *Node {
+	return g.unary(x, sigmoid32, func(_, y float32) float32 { return y * (1 - y) })
+}
+
+// SiLU is x*sigmoid(x), also called swish.
+func (g *Graph) SiLU(x *Node) *Node {
+	return g.unary(x, func(x float32) float32 { return x * sigmoid32(x) },
+		func(x, y float32) float32 {
+			s := sigmoid32(x)
+			return s + y*(1-s)
+		})
+}
+
+// GELU is x*Phi(x) with the normal distribution function itself, not its tanh
+// approximation (Hendrycks and Gimpel 2016, arXiv:1606.08415).
+func (g *Graph) GELU(x *Node) *Node {
+	phi := func(x float32) float32 { return float32(0.5 * (1 + math.Erf(float64(x)/math.Sqrt2))) }
+	return g.unary(x, func(x float32) float32 { return x * phi(x) },
+		func(x, _ float32) float32 {
+			return phi(x) + x*exp32(-x*x/2)*float32(1/math.Sqrt(2*math.Pi))
+		})
+}
+
+// Mish is x*tanh(softplus(x)) (Misra 2019, arXiv:1908.08681), the activation of
+// diffusion policies.
+func (g *Graph) Mish(x *Node) *Node {
+	return g.unary(x, func(x float32) float32 { return x * tanh32(softplus32(x)) },
+		func(x, _ float32) float32 {
+			t := tanh32(softplus32(x))
+			return t + x*(1-t*t)*sigmoid32(x)
+		})
+}
+
+// Softplus is ln(1+e^x).
+func (g *Graph) Softplus(x *Node) *Node {
+	return g.unary(x, softplus32, func(x, _ float32) float32 { return sigmoid32(x) })
+}
+
+// Exp is e^x.
+func (g *Graph) Exp(x *Node) *Node {
+	return g.unary(x, exp32, func(_, y float32) float32 { return y })
+}
+
+// Log is the natural logarithm.
+func (g *Graph) Log(x *Node) *Node {
+	return g.unary(x, func(x float32) float32 { return float32(math.Log(float64(x))) },
+		func(x, _ float32) float32 { return 1 / x })
+}
+
+// Sqrt is the square root. Its slope is infinite at zero.
+func (g *Graph) Sqrt(x *Node) *Node {
+	return g.unary(x, sqrt32, func(_, y float32) float32 { return 0.5 / y })
+}
+
+// Abs is the absolute value, of slope 0 at 0.
+func (g *Graph) Abs(x *Node) *Node {
+	return g.unary(x, func(x float32) float32 { return float32(math.Abs(float64(x))) },
+		func(x, _ float32) float32 {
+			switch {
+			case x > 0:
+				return 1
+			case x < 0:
+				return -1
+			}
+			return 0
+		})
+}
+
+// Square is x^2.
+func (g *Graph) Square(x *Node) *Node {
+	return g.unary(x, func(x float32) float32 { return x * x }, func(x, _ float32) float32 { return 2 * x })
+}
+
+// Neg is -x.
+func (g *Graph) Neg(x *Node) *Node { return g.Scale(x, -1) }
+
+// Scale is c*x.
+func (g *Graph) Scale(x *Node, c float32) *Node {
+	return g.unary(x, func(x float32) float32 { return c * x }, func(_, _ float32) float32 { return c })
+}
+
+// AddScalar is x+c.
+func (g *Graph) AddScalar(x *Node, c float32) *Node {
+	return g.unary(x, func(x float32) float32 { return x + c }, func(_, _ float32) float32 { return 1 })
+}
+
+// Clamp limits x to [lo,hi]; the gradient is zero outside.
+func (g *Graph) Clamp(x *Node, lo, hi float32) *Node {
+	if !(lo <= hi) {
+		panic("nn: Clamp: empty interval")
+	}
+	return g.unary(x, func(x float32) float32 { return max(lo, min(hi, x)) },
+		func(x, _ float32) float32 {
+			if x < lo || x > hi {
+				return 0
+			}
+			return 1
+		})
+}

@@ -1,0 +1,312 @@
+package nn
+
+import "slices"
+
+// Node is a value in a Graph. Arrays are row-major, last axis fastest.
+type Node struct {
+	Shape []int
+	Value []float32 // written by Forward; by the caller for inputs
+	Grad  []float32 // derivative of the loss; nil where none is needed
+
+	inputs   []*Node
+	forward  func()
+	backward func()
+	base     *Node // whose buffers a view shares; itself otherwise
+	param    *Param
+	needs    bool
+	fresh    bool // the first contribution of this pass may overwrite Grad
+}
+
+// Len is the number of elements.
+func (n *Node) Len() int { return len(n.Value) }
+
+// Needs says whether a gradient flows into n.
+func (n *Node) Needs() bool { return n.needs }
+
+// acc returns Grad ready to be added to: zeroed at the first contribution.
+func (n *Node) acc() []float32 {
+	if b := n.base; b.fresh {
+		clear(b.Grad)
+		b.fresh = false
+	}
+	return n.Grad
+}
+
+// first says whether the caller is the first to contribute to all of n's
+// gradient, in which case it must overwrite it, and marks it as begun. A view
+// of part of a buffer is never first.
+func (n *Node) first() bool {
+	f := n.base.fresh
+	n.base.fresh = false
+	return f
+}
+
+// beta is first in the language of BLAS: 0 overwrites, 1 adds.
+func (n *Node) beta() float32 {
+	if n.first() {
+		return 0
+	}
+	return 1
+}
+
+// Graph is a fixed computation: built once with all shapes, run many times.
+// Building allocates every buffer, so that Forward and Backward allocate
+// nothing once they have run. It is used by one goroutine at a time; graphs
+// sharing Params may run concurrently only while nobody writes those.
+type Graph struct {
+	nodes  []*Node
+	params map[*Param]*Node
+	frozen map[*Param]*Node
+	fwd    map[*Node][]*Node
+	bwd    map[*Node][]*Node
+	buf    []float32
+}
+
+// NewGraph returns an empty graph.
+func NewGraph() *Graph {
+	return &Graph{
+		params: map[*Param]*Node{},
+		frozen: map[*Param]*Node{},
+		fwd:    map[*Node][]*Node{},
+		bwd:    map[*Node][]*Node{},
+	}
+}
+
+// Input adds an array that the caller writes before Forward.
+func (g *Graph) Input(shape ...int) *Node {
+	n := g.node(false, shape)
+	return n
+}
+
+// InputGrad is Input for an array whose gradient is wanted, such as the action
+// through which an actor climbs its critic.
+func (g *Graph) InputGrad(shape ...int) *Node {
+	n := g.node(true, shape)
+	return n
+}
+
+// Const adds an array that stays as given. data is copied.
+func (g *Graph) Const(data []float32, shape ...int) *Node {
+	n := g.node(false, shape)
+	if len(data) != len(n.Value) {
+		panic("nn: Const: data does not fill the shape")
+	}
+	copy(n.Value, data)
+	return n
+}
+
+// Param brings p into the graph; Backward adds to p.Grad. The node shares p's
+// arrays, so p.Data must be written in place.
+func (g *Graph) Param(p *Param) *Node {
+	if n, ok := g.params[p]; ok {
+		return n
+	}
+	if len(p.Grad) != len(p.Data) {
+		panic("nn: Param: gradient and data differ in length")
+	}
+	n := &Node{Shape: p.Shape, Value: p.Data, Grad: p.Grad, param: p, needs: true}
+	n.base = n
+	g.nodes = append(g.nodes, n)
+	g.params[p] = n
+	return n
+}
+
+// Frozen brings p into the graph as a constant that follows p's values: a
+// target network, or a critic while the actor learns.
+func (g *Graph) Frozen(p *Param) *Node {
+	if n, ok := g.frozen[p]; ok {
+		return n
+	}
+	n := &Node{Shape: p.Shape, Value: p.Data, param: p}
+	n.base = n
+	g.nodes = append(g.nodes, n)
+	g.frozen[p] = n
+	return n
+}
+
+// StopGrad passes x on and no gradient back.
+func (g *Graph) StopGrad(x *Node) *Node {
+	n := &Node{Shape: x.Shape, Value: x.Value, inputs: []*Node{x}}
+	n.base = n
+	g.nodes = append(g.nodes, n)
+	return n
+}
+
+// Custom adds an operation of the caller's own with a result of the given
+// shape. forward reads the inputs' Values and writes out.Value; backward reads
+// out.Grad and adds into each input's Grad where that is not nil. Both get the
+// node itself. backward may be nil, then nothing flows back.
+func (g *Graph) Custom(inputs []*Node, shape []int, forward, backward func(out *Node)) *Node {
+	if forward == nil {
+		panic("nn: Custom: no forward function")
+	}
+	n := g.op(shape, inputs...)
+	if backward == nil {
+		n.needs, n.Grad = false, nil
+	}
+	ins := n.inputs
+	n.forward = func() { forward(n) }
+	n.backward = func() {
+		for _, x := range ins {
+			if x.needs {
+				x.acc()
+			}
+		}
+		backward(n)
+	}
+	return n
+}
+
+// Forward computes every node.
+func (g *Graph) Forward() {
+	for _, n := range g.nodes {
+		if n.forward != nil {
+			n.forward()
+		}
+	}
+}
+
+// ForwardTo computes what n depends on, and n.
+func (g *Graph) ForwardTo(n *Node) {
+	plan, ok := g.fwd[n]
+	if !ok {
+		plan = g.plan(n, func(m *Node) bool { return true })
+		plan = slices.DeleteFunc(plan, func(m *Node) bool { return m.forward == nil })
+		g.fwd[n] = plan
+	}
+	for _, m := range plan {
+		m.forward()
+	}
+}
+
+// Backward computes the gradient of the scalar loss at every node that it
+// depends on, and adds it to the Grad of the Params among them (ZeroGrad clears
+// those). Forward or ForwardTo(loss) comes first.
+func (g *Graph) Backward(loss *Node) {
+	if len(loss.Value) != 1 {
+		panic("nn: Backward: the loss is not a scalar")
+	}
+	g.BackwardFrom(loss, nil)
+}
+
+// BackwardFrom is Backward for any node, given the derivative of some loss with
+// respect to it; nil stands for ones. It joins graphs: the gradient at an
+// InputGrad of one goes on into the node of another that filled it.
+func (g *Graph) BackwardFrom(n *Node, seed []float32) {
+	if !n.needs {
+		panic("nn: Backward: nothing trainable behind the loss")
+	}
+	if seed != nil && len(seed) != len(n.Value) {
+		panic("nn: BackwardFrom: seed and node differ in length")
+	}
+	plan, ok := g.bwd[n]
+	if !ok {
+		plan = g.plan(n, func(m *Node) bool { return m.needs })
+		slices.Reverse(plan)
+		g.bwd[n] = plan
+	}
+	for _, m := range plan {
+		if m.param == nil {
+			m.base.fresh = true
+		}
+	}
+	for _, m := range plan { // a view's base is in the plan behind it; Params keep adding
+		if m.base.param != nil {
+			m.base.fresh = false
+		}
+	}
+	d := n.acc()
+	if seed != nil {
+		add(d, seed)
+	} else {
+		for i := range d {
+			d[i]++
+		}
+	}
+	for _, m := range plan {
+		m.acc() // a node that nobody contributed to has gradient zero
+		if m.backward != nil {
+			m.backward()
+		}
+	}
+}
+
+// plan lists the ancestors of n that keep says yes to, and n, in the order in
+// which they were built.
+func (g *Graph) plan(n *Node, keep func(*Node) bool) []*Node {
+	seen := map[*Node]bool{}
+	var walk func(*Node)
+	walk = func(m *Node) {
+		if seen[m] || !keep(m) {
+			return
+		}
+		seen[m] = true
+		for _, x := range m.inputs {
+			walk(x)
+		}
+	}
+	walk(n)
+	if !slices.Contains(g.nodes, n) {
+		panic("nn: node of another graph")
+	}
+	var plan []*Node
+	for _, m := range g.nodes {
+		if seen[m] {
+			plan = append(plan, m)
+		}
+	}
+	return plan
+}
+
+// node adds an empty node of the given shape.
+func (g *Graph) node(needs bool, shape []int) *Node {
+	n := &Node{Shape: slices.Clone(shape), Value: make([]float32, size(shape)), needs: needs}
+	n.base = n
+	if needs {
+		n.Grad = make([]float32, len(n.Value))
+	}
+	g.nodes = append(g.nodes, n)
+	return n
+}
+
+// op adds a node that depends on inputs.
+func (g *Graph) op(shape []int, inputs ...*Node) *Node {
+	needs := false
+	for _, x := range inputs {
+		needs = needs || x.needs
+	}
+	n := g.node(needs, shape)
+	n.inputs = slices.Clone(inputs)
+	return n
+}
+
+// view adds a node that shares all of x's elements under another shape.
+func (g *Graph) view(x *Node, shape []int) *Node {
+	if size(shape) != len(x.Value) {
+		panic("nn: Reshape: the number of elements changes")
+	}
+	n := &Node{Shape: slices.Clone(shape), Value: x.Value, Grad: x.Grad, inputs: []*Node{x}, base: x.base, needs: x.needs}
+	g.nodes = append(g.nodes, n)
+	return n
+}
+
+// reserve makes sure that scratch can hand out n elements.
+func (g *Graph) reserve(n int) {
+	if n > len(g.buf) {
+		g.buf = make([]float32, n)
+	}
+}
+
+// scratch is working memory for one operation's forward or backward.
+func (g *Graph) scratch(n int) []float32 { return g.buf[:n] }
+
+func size(shape []int) int {
+	n := 1
+	for _, d := range shape {
+		if d < 1 {
+			panic("nn: shape with an axis shorter than one")
+		}
+		n *= d
+	}
+	return n
+}
