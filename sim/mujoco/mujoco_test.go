@@ -196,7 +196,7 @@ func TestErrorsOfMuJoCoBecomeGoErrors(t *testing.T) {
 	t.Chdir(dir)
 	// The stack suffices for a box in the air, which is what compiling tries, but
 	// not for the solver once it lies on the ground.
-	m := load(t, `<mujoco><size nstack="400"/><worldbody><geom type="plane" size="1 1 .1"/>
+	m := load(t, `<mujoco><size nstack="250"/><worldbody><geom type="plane" size="1 1 .1"/>
 		<body pos="0 0 1"><freejoint/><geom type="box" size=".05 .05 .05"/></body></worldbody></mujoco>`)
 	d := world(t, m)
 	if err := d.Step(); err != nil {
