@@ -1,0 +1,144 @@
+// Package cli holds the commands of rapport. Main is all of the program except
+// the process: arguments, environment and output come from outside, so that
+// tests run whole commands:
+//
+//	code := cli.Main([]string{"config"}, os.Environ(), os.Stdout, os.Stderr)
+//
+// Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted
+// (the session is kept, and rapport run --resume goes on).
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rapport-rl/rapport/internal/config"
+)
+
+// The exit codes of Main.
+const (
+	exitDone        = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitInterrupted = 130
+)
+
+// usageError marks what the user mends by other arguments or another
+// configuration.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// app is what the commands share.
+type app struct {
+	environ        []string
+	stdout, stderr io.Writer
+	log            *slog.Logger
+	file           string
+	sets           []string
+	verbose        bool
+}
+
+// Main runs the command that args name and returns the exit code. The first
+// interrupt ends it cleanly, the second at once.
+func Main(args, environ []string, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // from now on a second interrupt kills
+	return run(ctx, args, environ, stdout, stderr)
+}
+
+func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
+	a := &app{environ: environ, stdout: stdout, stderr: stderr}
+	root := a.root()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	var usage usageError
+	switch {
+	case err == nil:
+		return exitDone
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		fmt.Fprintln(stderr, "rapport: interrupted; the session is kept, go on with: rapport run --resume")
+		return exitInterrupted
+	case errors.As(err, &usage):
+		fmt.Fprintf(stderr, "rapport: %v\n", err)
+		return exitUsage
+	}
+	fmt.Fprintf(stderr, "rapport: %v\n", err)
+	return exitFailed
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "rapport",
+		Short:         "Fine-tune visuomotor robot policies from cameras and preferences",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		PersistentPreRun: func(*cobra.Command, []string) {
+			level := slog.LevelWarn
+			if a.verbose {
+				level = slog.LevelDebug
+			}
+			a.log = slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: level}))
+		},
+	}
+	root.PersistentFlags().StringVarP(&a.file, "config", "c", "", "session file (see: rapport config)")
+	root.PersistentFlags().StringArrayVar(&a.sets, "set", nil, "override a key, as robot.task=reach; may be repeated")
+	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "log what happens")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddCommand(a.configCmd())
+	return root
+}
+
+// noArgs refuses arguments as wrong usage.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if err := cobra.NoArgs(cmd, args); err != nil {
+		return usageError{err}
+	}
+	return nil
+}
+
+// load reads the configuration that the flags name.
+func (a *app) load() (config.Config, error) {
+	c, err := config.Load(a.file, a.environ, a.sets)
+	if err != nil {
+		return c, usageError{err}
+	}
+	return c, nil
+}
+
+func (a *app) configCmd() *cobra.Command {
+	resolved := false
+	cmd := &cobra.Command{
+		Use:   "config",
+		Short: "Print the commented default configuration",
+		Args:  noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			b := config.DefaultYAML()
+			if resolved {
+				c, err := a.load()
+				if err != nil {
+					return err
+				}
+				if b, err = c.YAML(); err != nil {
+					return err
+				}
+			}
+			_, err := a.stdout.Write(b)
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&resolved, "resolved", false, "print what file, environment and flags resolve to")
+	return cmd
+}
