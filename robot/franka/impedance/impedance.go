@@ -8,8 +8,8 @@
 //
 //	τ = Jᵀ(K e − D v) + N(k_q(q₀ − q) − d_q q̇) + bias,   D = 2√K
 //
-// with e the pose error of the interpolated target in the base frame, v the
-// measured twist and N the projector onto the null space of J. A target that
+// with e the pose error of the interpolated target in the base frame, v = J q̇
+// the twist of the tool centre point and N the projector onto J's null space. A target that
 // arrives once per control period is reached at the end of that period, so the
 // torque has no steps; the sum is clamped to the joint torque limits, and its
 // change per tick to the torque rate limit, as the robot would refuse more.
@@ -18,7 +18,7 @@
 //	c.Reset(pose, q, bias)
 //	c.SetTarget(next, 0.05)
 //	var tau [7]float64
-//	c.Torque(&tau, &impedance.Input{Q: q, DQ: dq, EE: pose, J: jac, Bias: bias}, 0.001)
+//	c.Torque(&tau, &impedance.Input{Q: q, DQ: dq, Bias: bias}, 0.001)
 //
 // Nothing here allocates. A Controller belongs to one goroutine.
 package impedance
@@ -28,6 +28,7 @@ import (
 	"math"
 
 	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/robot/franka"
 )
 
 // Config holds the gains and limits. Its zero value is no use; start from
@@ -78,24 +79,20 @@ func (c Config) Validate() error {
 
 // Input is what the controller reads at one tick.
 type Input struct {
-	Q, DQ [7]float64  // rad, rad/s
-	EE    robot.Pose  // measured tool centre point, base frame
-	J     [42]float64 // geometric Jacobian (6,7), row-major: translation, then rotation, base frame
-	Bias  [7]float64  // gravity, Coriolis and centrifugal torque to cancel, Nm
+	Q, DQ [7]float64 // rad, rad/s
+	Bias  [7]float64 // gravity, Coriolis and centrifugal torque to cancel, Nm
 }
 
 // Controller is one arm's controller.
 type Controller struct {
-	cfg        Config
-	dTrans     float64 // 2√Trans, Ns/m
-	dRot       float64 // 2√Rot, Nm s/rad
-	from, to   robot.Pose
-	now        robot.Pose // the interpolated target
-	t, period  float64    // s since SetTarget; s until the target is reached
-	posture    [7]float64 // rad
-	last       [7]float64 // torque of the previous tick, Nm
-	err, twist [6]float64
-	null       [7]float64
+	cfg       Config
+	dTrans    float64 // 2√Trans, Ns/m
+	dRot      float64 // 2√Rot, Nm s/rad
+	from, to  robot.Pose
+	now       robot.Pose // the interpolated target
+	t, period float64    // s since SetTarget; s until the target is reached
+	posture   [7]float64 // rad
+	last      [7]float64 // torque of the previous tick, Nm
 }
 
 // New returns a controller with c's gains, which must be valid.
@@ -128,29 +125,53 @@ func (c *Controller) Target() robot.Pose { return c.now }
 // this tick in dst, Nm.
 func (c *Controller) Torque(dst *[7]float64, in *Input, dt float64) {
 	c.advance(dt)
+	ee, jac := franka.Jacobian(&in.Q)
 
-	// Wrench K e − D v at the tool centre point, base frame.
-	twistOf(&c.twist, &in.J, &in.DQ)
-	poseError(&c.err, &c.now, &in.EE)
-	var w [6]float64
-	for i := range 3 {
-		w[i] = c.cfg.Trans*c.err[i] - c.dTrans*c.twist[i]
-		w[3+i] = c.cfg.Rot*c.err[3+i] - c.dRot*c.twist[3+i]
+	// The wrench K e − D v at the tool centre point, base frame.
+	w := franka.Diff(ee, c.now)
+	for i := range w {
+		var v float64
+		for j, dq := range in.DQ {
+			v += jac[i][j] * dq
+		}
+		if i < 3 {
+			w[i] = c.cfg.Trans*w[i] - c.dTrans*v
+		} else {
+			w[i] = c.cfg.Rot*w[i] - c.dRot*v
+		}
 	}
-	for j := range c.null {
-		c.null[j] = c.cfg.Posture*(c.posture[j]-in.Q[j]) - c.cfg.PostureDamping*in.DQ[j]
+	var tau [7]float64
+	for j := range tau {
+		tau[j] = c.cfg.Posture*(c.posture[j]-in.Q[j]) - c.cfg.PostureDamping*in.DQ[j]
 	}
-	project(&c.null, &in.J, c.cfg.Damping)
+	project(&tau, &jac, c.cfg.Damping)
 
 	step := c.cfg.Rate * dt
-	for j := range dst {
-		tau := in.Bias[j] + c.null[j]
-		for i := range 6 {
-			tau += in.J[7*i+j] * w[i]
+	for j := range tau {
+		t := tau[j] + in.Bias[j]
+		for i := range w {
+			t += jac[i][j] * w[i]
 		}
-		tau = clamp(tau, -c.cfg.Torque[j], c.cfg.Torque[j])
-		tau = clamp(tau, c.last[j]-step, c.last[j]+step)
-		c.last[j], dst[j] = tau, tau
+		t = clamp(t, -c.cfg.Torque[j], c.cfg.Torque[j])
+		t = clamp(t, c.last[j]-step, c.last[j]+step)
+		c.last[j], dst[j] = t, t
+	}
+}
+
+// project takes out of the joint torque t whatever asks for a force at the tool
+// centre point, and leaves (I − J⁺J)t with J⁺ = Jᵀ(JJᵀ + λ²I)⁻¹. λ keeps it
+// bounded where the arm is singular; along a direction of singular value σ it
+// leaves a share λ²/(σ²+λ²).
+func project(t *[7]float64, jac *[6][7]float64, lambda float64) {
+	var v [6]float64
+	for i := range v {
+		for j := range t {
+			v[i] += jac[i][j] * t[j]
+		}
+	}
+	u := franka.Solve(jac, &v, lambda)
+	for j := range t {
+		t[j] -= u[j]
 	}
 }
 
@@ -161,11 +182,11 @@ func (c *Controller) advance(dt float64) {
 		c.now = c.to
 		return
 	}
-	a := c.t / c.period
-	for i := range c.now.P {
-		c.now.P[i] = c.from.P[i] + a*(c.to.P[i]-c.from.P[i])
+	d := franka.Diff(c.from, c.to)
+	for i := range d {
+		d[i] *= c.t / c.period
 	}
-	c.now.Q = slerp(c.from.Q, c.to.Q, a)
+	c.now = franka.Move(c.from, &d)
 }
 
 func clamp(x, lo, hi float64) float64 { return min(max(x, lo), hi) }
