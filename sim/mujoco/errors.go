@@ -71,7 +71,11 @@ func (f *fault) err(what string, time float64) error {
 	case C.MJX_WARNING:
 		return &WarningError{Warning: Warning(f.warning), Info: int(f.info), Time: time}
 	}
-	return fmt.Errorf("mujoco: %s: %s", what, C.GoString(&f.msg[0]))
+	msg := C.GoString(&f.msg[0])
+	if msg == "Stack overflow" {
+		msg = "stack overflow; raise <size nstack> in the model"
+	}
+	return fmt.Errorf("mujoco: %s: %s", what, msg)
 }
 
 type fault C.mjx_fault
