@@ -10,7 +10,7 @@ import (
 // a Newton step where the sweeps still needed would cost more.
 func (s *Solver) iterate(p *Plan, tol float64, limit int) error {
 	k := &s.k
-	last, rest := math.Inf(1), 0
+	last, rest, pause := math.Inf(1), 0, newtonPause
 	for {
 		e := k.residual()
 		if e <= tol {
@@ -27,7 +27,8 @@ func (s *Solver) iterate(p *Plan, tol float64, limit int) error {
 				continue
 			}
 			// Too far from the solution for the quadratic model.
-			rest = 2 * newtonPause
+			pause *= 2
+			rest = pause
 		}
 		last, rest = e, rest-1
 		k.columns()
@@ -83,14 +84,15 @@ func (t *newton) step(k *kernel, e float64) bool {
 	copy(t.u, k.u)
 	copy(t.v, k.v)
 	copy(t.s, k.s)
-	// Two is where the model of exp is off by a factor of three: no use beyond.
-	step := min(1, 2/floats.Norm(t.dy, math.Inf(1)))
-	for range 3 {
+	// Blocks of the plan may shift far as one; 100 only keeps exp in range.
+	step := min(1, 100/floats.Norm(t.dy, math.Inf(1)))
+	for range 6 {
 		for j, d := range t.dy {
 			k.v[j] = t.v[j] * math.Exp(step*d)
 		}
 		k.rows() // meets the rows exactly, which the step does to first order
-		if k.residual() < 0.5*e {
+		// To first order the error falls to 1-step of itself.
+		if k.residual() < (1-0.3*step)*e {
 			return true
 		}
 		step /= 2

@@ -104,10 +104,7 @@ func (e *ConvergenceError) Error() string {
 		e.Residual, e.Iterations, e.Tolerance)
 }
 
-const (
-	badShape   = "ot: shapes do not match"
-	badEpsilon = "ot: epsilon must be positive and finite"
-)
+const badShape = "ot: shapes do not match"
 
 // Solve solves for uniform weights 1/n and 1/m. c (n,m) is read only. It panics
 // if c has another size, and fails on a cost that is not finite and with a
@@ -132,8 +129,8 @@ func (s *Solver) SolveWeighted(p *Plan, c, a, b []float64) error {
 	if n == 0 || m == 0 || len(c) != n*m {
 		panic(badShape)
 	}
-	if !(s.Epsilon > 0) || math.IsInf(s.Epsilon, 1) {
-		return fmt.Errorf("%s, not %v", badEpsilon, s.Epsilon)
+	if err := s.check(); err != nil {
+		return err
 	}
 	mass, err := weights(a, b)
 	if err != nil {
@@ -165,16 +162,35 @@ func (s *Solver) Batch(plans []Plan, c []float64, n, m int) error {
 	return first
 }
 
+func (s *Solver) check() error {
+	switch {
+	case !(s.Epsilon > 0) || math.IsInf(s.Epsilon, 1):
+		return fmt.Errorf("ot: epsilon is %v, want positive and finite", s.Epsilon)
+	case !(s.Tolerance >= 0):
+		return fmt.Errorf("ot: tolerance is %v, want none or positive", s.Tolerance)
+	case s.MaxIter < 0:
+		return fmt.Errorf("ot: at most %d iterations, want none or positive", s.MaxIter)
+	}
+	return nil
+}
+
+func (s *Solver) tolerance() float64 {
+	if s.Tolerance == 0 {
+		return DefaultTolerance
+	}
+	return s.Tolerance
+}
+
+func (s *Solver) limit() int {
+	if s.MaxIter == 0 {
+		return DefaultMaxIter
+	}
+	return s.MaxIter
+}
+
 // anneal runs the stages of ε scaling, or the only one.
 func (s *Solver) anneal(p *Plan, width float64) error {
-	tol := s.Tolerance
-	if tol == 0 {
-		tol = DefaultTolerance
-	}
-	left := s.MaxIter
-	if left == 0 {
-		left = DefaultMaxIter
-	}
+	tol, limit := s.tolerance(), s.limit()
 	eps := s.Epsilon
 	if s.Scaling > 0 && s.Scaling < 1 {
 		for e := width; e > s.Epsilon; e *= s.Scaling {
@@ -184,11 +200,11 @@ func (s *Solver) anneal(p *Plan, width float64) error {
 	s.k.cold(eps)
 	for eps > s.Epsilon {
 		// A stage only has to point the next one the right way.
-		_ = s.iterate(p, max(tol, 1e-2), left)
+		_ = s.iterate(p, max(tol, 1e-2), limit)
 		eps = max(eps*s.Scaling, s.Epsilon)
 		s.k.warm(eps)
 	}
-	return s.iterate(p, tol, left)
+	return s.iterate(p, tol, limit)
 }
 
 // weights checks a and b and returns their mass.
