@@ -36,3 +36,39 @@ func BenchmarkCritics(b *testing.B) {
 		})
 	}
 }
+
+func BenchmarkEncoder(b *testing.B) {
+	for _, B := range []int{1, 64} {
+		rng := rand.New(rand.NewPCG(1, 2))
+		net := NewConvNet("e", ConvConfig{Channels: 3, H: 84, W: 84, Layers: DrQLayers()}, rng)
+		head := NewMLP("h", MLPConfig{In: net.Out[0] * net.Out[1] * net.Out[2], Out: 50}, rng)
+		g := NewGraph()
+		x := g.Input(B, 3, 84, 84)
+		for i := range x.Value {
+			x.Value[i] = float32(rng.Float64() - 0.5)
+		}
+		y := net.Forward(g, x)
+		y = head.Forward(g, g.Reshape(y, B, head.Config.In))
+		loss := g.Mean(g.Square(y))
+		ps := append(net.Params(), head.Params()...)
+		adam := NewAdam(ps, AdamConfig{})
+		b.Run(map[int]string{1: "forward1", 64: "forward64"}[B], func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				g.ForwardTo(y)
+			}
+		})
+		if B == 1 {
+			continue
+		}
+		b.Run("train64", func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				g.Forward()
+				ZeroGrad(ps)
+				g.Backward(loss)
+				adam.Step()
+			}
+		})
+	}
+}

@@ -177,3 +177,60 @@ func normInput(first bool, dx, dy, h []float32, inv float32) {
 		dx[i] += inv * (dy[i] - m - h[i]*c)
 	}
 }
+
+// Affine multiplies each channel of x (B,C,...) by gain (C) and adds bias (C).
+func (g *Graph) Affine(x, gain, bias *Node) *Node {
+	if len(x.Shape) < 2 || !slices.Equal(gain.Shape, []int{x.Shape[1]}) || !slices.Equal(gain.Shape, bias.Shape) {
+		panic("nn: Affine: gain and bias do not fit the channels")
+	}
+	C := x.Shape[1]
+	N := len(x.Value) / (x.Shape[0] * C)
+	n := g.op(x.Shape, x, gain, bias)
+	n.forward = func() {
+		for i := 0; i < len(x.Value); i += N {
+			c := i / N % C
+			a, b := gain.Value[c], bias.Value[c]
+			y, v := n.Value[i:i+N], x.Value[i:i+N]
+			for j := range y {
+				y[j] = a*v[j] + b
+			}
+		}
+	}
+	n.backward = func() {
+		for i := 0; i < len(x.Value); i += N {
+			c := i / N % C
+			if gain.needs {
+				gain.acc()[c] += dot32(n.Grad[i:i+N], x.Value[i:i+N])
+			}
+			if bias.needs {
+				bias.acc()[c] += sum32(n.Grad[i : i+N])
+			}
+		}
+		if x.needs {
+			d := x.acc()
+			for i := 0; i < len(d); i += N {
+				axpy(gain.Value[i/N%C], d[i:i+N], n.Grad[i:i+N])
+			}
+		}
+	}
+	return n
+}
+
+// BatchNorm normalises the channels of x (B,C,...) by stored mean and variance
+// (C), as a trained network does when it is used (Ioffe and Szegedy 2015,
+// arXiv:1502.03167, algorithm 2); gain and bias (C) stay trainable.
+func (g *Graph) BatchNorm(x, gain, bias, mean, variance *Node, eps float32) *Node {
+	a := g.Div(gain, g.Sqrt(g.AddScalar(variance, eps)))
+	return g.Affine(x, a, g.Sub(bias, g.Mul(mean, a)))
+}
+
+// GroupNorm normalises groups of neighbouring channels of x (B,C,...) together,
+// then applies gain and bias (C) (Wu and He 2018, arXiv:1803.08494).
+func (g *Graph) GroupNorm(x, gain, bias *Node, groups int) *Node {
+	if len(x.Shape) < 2 || groups < 1 || x.Shape[1]%groups != 0 {
+		panic("nn: GroupNorm: channels are not divisible into groups")
+	}
+	B := x.Shape[0]
+	h := g.LayerNorm(g.Reshape(x, B, groups, len(x.Value)/(B*groups)), nil, nil)
+	return g.Affine(g.Reshape(h, x.Shape...), gain, bias)
+}
