@@ -6,10 +6,11 @@ import (
 	"gonum.org/v1/gonum/floats"
 )
 
-// iterate sweeps until the columns are within tol of their marginals, and takes
-// a Newton step where the sweeps still needed would cost more.
+// iterate sweeps until the columns are within tol of their marginals. Where the
+// sweeps still needed would cost more, it factors the dual's Hessian and steps
+// with that factor for as long as it serves, across calls too.
 func (s *Solver) iterate(p *Plan, tol float64, limit int) error {
-	k := &s.k
+	k, t := &s.k, &s.newton
 	last, rest, pause := math.Inf(1), 0, newtonPause
 	for {
 		e := k.residual()
@@ -19,9 +20,21 @@ func (s *Solver) iterate(p *Plan, tol float64, limit int) error {
 		if p.Iterations >= limit {
 			return &ConvergenceError{Iterations: p.Iterations, Residual: e, Tolerance: tol}
 		}
-		if !s.Plain && rest <= 0 && s.newton.pays(k, e, e/last, tol) {
+		if t.ready {
+			// A third is what three sweeps' worth of work should earn.
+			t.ready = t.step(k, e/3, 1)
+			if t.ready {
+				p.Newton++
+				last = math.Inf(1)
+				k.settle()
+				continue
+			}
+		}
+		if !s.Plain && rest <= 0 && t.pays(k, e, e/last, tol) {
+			t.factor(k)
 			p.Newton++
-			if s.newton.step(k, e) {
+			if t.step(k, e, 6) {
+				t.ready = true
 				last = math.Inf(1)
 				k.settle()
 				continue
@@ -43,17 +56,18 @@ const newtonPause = 4
 
 // newton takes second-order steps on the dual.
 type newton struct {
-	h      schur
-	dx, dy []float64
-	u, v   []float64 // before the step
-	s      []float64
-	p      []float64
-	r, c   []float64
+	h     schur
+	ready bool // h is of this problem, if of an earlier iterate
+	p     []float64
+	c     []float64
+	dy    []float64
+	u     []float64 // before the step, as v and s
+	v, s  []float64
 }
 
-// pays compares the sweeps left at the present rate with a step's cost. A sweep
-// takes 2nm multiplications, a step nm²/2 for the matrix and m³/6 for its
-// factor; three steps are reckoned with.
+// pays compares the sweeps left at the present rate with the cost of a factor
+// and the steps with it. A sweep takes 2nm multiplications, the matrix nm²/2
+// and its factor m³/6.
 func (t *newton) pays(k *kernel, e, rate, tol float64) bool {
 	if !(rate < 1) || rate == 0 {
 		// No rate yet, or no progress: only the latter calls for a step.
@@ -61,41 +75,47 @@ func (t *newton) pays(k *kernel, e, rate, tol float64) bool {
 	}
 	left := math.Log(tol/e) / math.Log(rate)
 	n, m := float64(k.n), float64(k.m)
-	return left > 3*(m/4+m*m/(12*n))+newtonPause
+	return left > 1.5*(m/4+m*m/(12*n))+newtonPause
 }
 
-// step moves along the Newton direction, halving until the error falls, and
-// puts the state back where it does not.
-func (t *newton) step(k *kernel, e float64) bool {
+// factor takes the Hessian at k.
+func (t *newton) factor(k *kernel) {
 	n, m := k.n, k.m
-	t.p = resize(t.p, n*m)
-	t.dx, t.u, t.r = resize(t.dx, n), resize(t.u, n), resize(t.r, n)
-	t.dy, t.v, t.s, t.c = resize(t.dy, m), resize(t.v, m), resize(t.s, m), resize(t.c, m)
+	t.p, t.c = resize(t.p, n*m), resize(t.c, m)
 	for i := range n {
 		row := t.p[i*m : (i+1)*m]
 		floats.MulTo(row, k.k[i*m:(i+1)*m], k.v)
 		floats.Scale(k.u[i], row)
 	}
 	floats.MulTo(t.c, k.s, k.v)
-	// Rows are met, so the right-hand side is the columns' error alone.
-	floats.SubTo(t.dy, k.b, t.c)
 	t.h.factor(t.p, k.a, t.c)
+}
+
+// step moves along the Newton direction, halving up to tries times until the
+// error falls below e in proportion, and puts the state back where it does not.
+func (t *newton) step(k *kernel, e float64, tries int) bool {
+	n, m := k.n, k.m
+	t.u, t.dy, t.v, t.s = resize(t.u, n), resize(t.dy, m), resize(t.v, m), resize(t.s, m)
+	// Rows are met, so the right-hand side is the columns' error alone.
+	for j, s := range k.s {
+		t.dy[j] = k.b[j] - s*k.v[j]
+	}
 	t.h.solve(t.dy)
 	copy(t.u, k.u)
 	copy(t.v, k.v)
 	copy(t.s, k.s)
 	// Blocks of the plan may shift far as one; 100 only keeps exp in range.
-	step := min(1, 100/floats.Norm(t.dy, math.Inf(1)))
-	for range 6 {
+	size := min(1, 100/floats.Norm(t.dy, math.Inf(1)))
+	for range tries {
 		for j, d := range t.dy {
-			k.v[j] = t.v[j] * math.Exp(step*d)
+			k.v[j] = t.v[j] * math.Exp(size*d)
 		}
 		k.rows() // meets the rows exactly, which the step does to first order
-		// To first order the error falls to 1-step of itself.
-		if k.residual() < (1-0.3*step)*e {
+		// To first order the error falls to 1-size of itself.
+		if k.residual() < (1-0.3*size)*e {
 			return true
 		}
-		step /= 2
+		size /= 2
 	}
 	copy(k.u, t.u)
 	copy(k.v, t.v)

@@ -73,7 +73,7 @@ type Plan struct {
 	Cost float64
 	// Epsilon is the ε of the solution.
 	Epsilon float64
-	// Iterations counts Sinkhorn sweeps and Newton those of the second order.
+	// Iterations counts Sinkhorn sweeps, Newton steps of the second order.
 	Iterations, Newton int
 	// Residual is the L1 error of the column marginals over the mass.
 	Residual float64
@@ -141,6 +141,7 @@ func (s *Solver) SolveWeighted(p *Plan, c, a, b []float64) error {
 		return err
 	}
 	s.k.reset(c, a, b, mass)
+	s.newton.ready = false
 	p.Iterations, p.Newton = 0, 0
 	err = s.anneal(p, hi-lo)
 	s.k.plan(p)
@@ -203,6 +204,7 @@ func (s *Solver) anneal(p *Plan, width float64) error {
 		_ = s.iterate(p, max(tol, 1e-2), limit)
 		eps = max(eps*s.Scaling, s.Epsilon)
 		s.k.warm(eps)
+		s.newton.ready = false
 	}
 	return s.iterate(p, tol, limit)
 }
