@@ -56,10 +56,22 @@ func TestJacobianIsTheDerivativeOfForward(t *testing.T) {
 			t.Fatalf("Jacobian's pose %v is not Forward's %v", pose, f)
 		}
 		const h = 1e-6
+		tip := [3]float64{0.05, -0.02, 0.1} // of a tool, in the hand's frame
+		at := func(p robot.Pose) [3]float64 {
+			r := franka.Rotate(p.Q, tip)
+			return [3]float64{p.P[0] + r[0], p.P[1] + r[1], p.P[2] + r[2]}
+		}
+		jt := franka.JacobianAt(&q, at(pose))
 		for i := range franka.Joints {
 			a, b := q, q
 			a[i] -= h
 			b[i] += h
+			ta, tb := at(franka.Forward(&a)), at(franka.Forward(&b))
+			for r := range 3 {
+				if got, want := jt[r][i], (tb[r]-ta[r])/(2*h); math.Abs(got-want) > 1e-8 {
+					t.Fatalf("J[%d][%d] of the tip = %v, want %v", r, i, got, want)
+				}
+			}
 			d := franka.Diff(franka.Forward(&a), franka.Forward(&b))
 			for r := range 6 {
 				// Central differences: an error of h² and of rounding over h.

@@ -31,16 +31,26 @@ func Forward(q *[Joints]float64) robot.Pose {
 func Jacobian(q *[Joints]float64) (robot.Pose, [6][Joints]float64) {
 	var z, p [Joints][3]float64
 	pose := chain(q, &z, &p)
-	var j [6][Joints]float64
+	return pose, lever(&z, &p, &pose.P)
+}
+
+// JacobianAt is the Jacobian of another point that moves with the hand, such as
+// the tip of a tool: at, in metres in the base frame.
+func JacobianAt(q *[Joints]float64, at [3]float64) [6][Joints]float64 {
+	var z, p [Joints][3]float64
+	chain(q, &z, &p)
+	return lever(&z, &p, &at)
+}
+
+func lever(z, p *[Joints][3]float64, at *[3]float64) (j [6][Joints]float64) {
 	for i := range Joints {
-		x, y, w := pose.P[0]-p[i][0], pose.P[1]-p[i][1], pose.P[2]-p[i][2]
-		a := &z[i]
+		a, x, y, w := &z[i], at[0]-p[i][0], at[1]-p[i][1], at[2]-p[i][2]
 		j[0][i] = a[1]*w - a[2]*y
 		j[1][i] = a[2]*x - a[0]*w
 		j[2][i] = a[0]*y - a[1]*x
 		j[3][i], j[4][i], j[5][i] = a[0], a[1], a[2]
 	}
-	return pose, j
+	return j
 }
 
 // chain walks from the base to the tool and leaves each joint's axis in z and a

@@ -1,0 +1,190 @@
+package guard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rapport-rl/rapport/robot"
+)
+
+// Holder is a Backend that can stop the arm at its present target at once, from
+// any goroutine and also while a Step is in flight. Backends on real time should
+// be one; the others are held by their next Step.
+type Holder interface {
+	Hold(ctx context.Context) error
+}
+
+// Fault returns the latched fault, or nil.
+func (g *Guard) Fault() *Fault {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.fault
+}
+
+// Stop latches a fault on somebody's request, and holds the arm.
+func (g *Guard) Stop(ctx context.Context, why string) error {
+	g.mu.Lock()
+	g.latch(Stopped, why, &g.state, nil)
+	g.mu.Unlock()
+	return g.holdNow(ctx)
+}
+
+// Acknowledge clears the latched fault in the name of an operator, who has seen
+// the arm. A joint that is outside its limits is then no fault again as long as
+// it does not go further out, so that it can be driven back. Where the fault left
+// the target unknown (the backend failed or panicked), a Reset must follow.
+func (g *Guard) Acknowledge(operator string) error {
+	if operator == "" {
+		return errors.New("guard: a fault is acknowledged by a named operator only")
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	f := g.fault
+	if f == nil {
+		return nil
+	}
+	g.fault, g.leases.held, g.left = nil, false, 0
+	if g.cfg.Arm != nil {
+		for i := range g.excused {
+			g.excused[i] = max(g.beyond(&g.state, i), 0)
+		}
+	}
+	g.log.Warn("guard: fault acknowledged", "operator", operator, "cause", f.Cause.String(), "detail", f.Detail)
+	return nil
+}
+
+// HoldOnPanic holds the arm and latches a fault if the goroutine panics, and
+// lets the panic go on. It is for the loop, and works only when deferred itself:
+//
+//	defer g.HoldOnPanic(ctx)
+func (g *Guard) HoldOnPanic(ctx context.Context) {
+	if r := recover(); r != nil {
+		g.mu.Lock()
+		g.latch(Panicked, fmt.Sprint(r), &g.state, nil)
+		g.mu.Unlock()
+		_ = g.holdNow(ctx) // the panic says more
+		panic(r)
+	}
+}
+
+// Watch holds the arm when no valid command came within the lease, until ctx is
+// done. It is for backends on real time; ticks come from a ticker, several times
+// a term:
+//
+//	go g.Watch(ctx, ticker.C)
+//
+// The arm is then held two ticks of the ticker after the end of the term at the
+// latest: one to notice the last command, one to notice the end.
+func (g *Guard) Watch(ctx context.Context, ticks <-chan time.Time) {
+	var pulse uint64
+	var since time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now, ok := <-ticks:
+			if !ok {
+				return
+			}
+			g.mu.Lock()
+			if since.IsZero() || g.pulse != pulse {
+				pulse, since = g.pulse, now
+			}
+			over := g.left > 0 && now.Sub(since) >= g.left
+			if over {
+				g.left = 0 // until the next valid command
+				if g.leases.held {
+					g.leases.held = false
+					g.lapse()
+				}
+			}
+			g.mu.Unlock()
+			if over {
+				if err := g.holdNow(ctx); err != nil {
+					g.log.Error("guard: cannot hold the arm after a lost lease", "err", err)
+				}
+			}
+		}
+	}
+}
+
+// lapse accounts for a lease that ran out.
+func (g *Guard) lapse() {
+	g.count.Lapsed++
+	if g.cfg.Lease.Latch {
+		g.latch(LeaseLost, fmt.Sprintf("no valid command of %q within %v", g.leases.holder, g.cfg.Lease.Term), &g.state, nil)
+	} else if tenfold(g.count.Lapsed) {
+		g.log.Warn("guard: lease lost, arm held", "holder", g.leases.holder, "so_far", g.count.Lapsed)
+	}
+}
+
+// holdNow holds the arm from any goroutine: at once if the backend can, else by
+// a Step of its own unless one is in flight, whose next one will hold.
+func (g *Guard) holdNow(ctx context.Context) error {
+	if h, ok := g.b.(Holder); ok {
+		return h.Hold(context.WithoutCancel(ctx))
+	}
+	if !g.drive.TryLock() {
+		return nil
+	}
+	defer g.drive.Unlock()
+	g.mu.Lock()
+	hold, ready := g.f.hold(), g.ready
+	g.mu.Unlock()
+	if !ready { // nothing was commanded since the last Reset or Close
+		return nil
+	}
+	ctx = context.WithoutCancel(ctx)
+	obs, err := g.call(ctx, &hold)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	_, err = g.absorb(ctx, hold, robot.ByGuard, obs, err)
+	if errors.Is(err, robot.ErrStopped) {
+		return nil // latched already, and told by the next Step
+	}
+	return err
+}
+
+// still holds the arm after a panic of the backend, as far as it lets itself be.
+func (g *Guard) still(ctx context.Context, hold robot.Command) {
+	defer func() {
+		if r := recover(); r != nil {
+			g.log.Error("guard: the backend panicked again while holding", "panic", r)
+		}
+	}()
+	ctx = context.WithoutCancel(ctx)
+	var err error
+	if h, ok := g.b.(Holder); ok {
+		err = h.Hold(ctx)
+	} else {
+		_, err = g.b.Step(ctx, hold)
+	}
+	if err != nil {
+		g.log.Error("guard: cannot hold the arm after a panic", "err", err)
+	}
+}
+
+// latch stops the arm until an operator acknowledges. The first fault stays.
+func (g *Guard) latch(c Cause, detail string, st *robot.State, err error) *Fault {
+	if g.fault != nil {
+		return g.fault
+	}
+	g.count.Faults++
+	g.fault = &Fault{Cause: c, Detail: detail, Stamp: g.state.Stamp, State: *st, Recent: g.past.list(), err: err}
+	g.log.Error("guard: arm held by a fault", "cause", c.String(), "detail", detail, "stamp", g.state.Stamp)
+	return g.fault
+}
+
+// stopped returns the latched fault as an error.
+func (g *Guard) stopped() error {
+	if g.fault == nil {
+		return nil
+	}
+	return g.fault
+}
+
+func (r refusal) String() string {
+	return [...]string{"granted", "no lease", "expired", "out of order", "another holder's lease lasts"}[r]
+}
