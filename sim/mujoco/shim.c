@@ -196,14 +196,16 @@ void mjx_free_scene(mjvScene *scn) {
   free(scn);
 }
 
-int mjx_update_scene(const mjModel *m, mjData *d, int cam, const mjvOption *opt,
-                     mjvScene *scn, mjx_fault *f) {
+int mjx_update_scene(const mjModel *m, mjData *d, int cam, mjvScene *scn,
+                     mjx_fault *f) {
   const int mark = d->pstack;
+  mjvOption opt;
+  mjv_defaultOption(&opt);
   mjvCamera view;
   mjv_defaultCamera(&view);
   view.type = mjCAMERA_FIXED;
   view.fixedcamid = cam;
-  MJX_GUARD(f, mjv_updateScene(m, d, opt, NULL, &view, mjCAT_ALL, scn),
+  MJX_GUARD(f, mjv_updateScene(m, d, &opt, NULL, &view, mjCAT_ALL, scn),
             d->pstack = mark);
   return f->code ? f->code : mjx_warned(d, f);
 }

@@ -54,8 +54,8 @@ int mjx_post_constraint(const mjModel *m, mjData *d, mjx_fault *f);
 int mjx_set_const(mjModel *m, mjx_fault *f);
 int mjx_contacts(const mjModel *m, const mjData *d, mjx_contact *dst, int n);
 int mjx_warned(mjData *d, mjx_fault *f);
-int mjx_update_scene(const mjModel *m, mjData *d, int cam, const mjvOption *opt,
-                     mjvScene *scn, mjx_fault *f);
+int mjx_update_scene(const mjModel *m, mjData *d, int cam, mjvScene *scn,
+                     mjx_fault *f);
 mjvScene *mjx_make_scene(const mjModel *m, mjx_fault *f);
 void mjx_free_scene(mjvScene *scn);
 
