@@ -1,0 +1,147 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	// A peer whose cable was pulled is noticed after pingEvery*(maxPings+1).
+	// The protocol's default of 2 min would leave an arm without its learner.
+	pingEvery = 5 * time.Second
+	maxPings  = 2
+	// dialLimit bounds one attempt to connect.
+	dialLimit = 3 * time.Second
+)
+
+// Conn is a connection to a server. It reconnects for ever, and what is core
+// NATS fails at once in between: stale pixels are of no use. Methods are safe
+// for use by several goroutines.
+type Conn struct {
+	nc   *nats.Conn
+	js   jetstream.JetStream
+	log  *slog.Logger
+	name string
+	max  int // payload limit until a server told its own
+
+	gone chan struct{} // closed by the library after its last callback
+	once sync.Once
+}
+
+// Dial connects to the server at url, as nats://host:4222; several are joined
+// by commas.
+func Dial(ctx context.Context, url string, o Options) (*Conn, error) {
+	return dial(ctx, url, o.defaults())
+}
+
+func dial(ctx context.Context, url string, o Options, extra ...nats.Option) (*Conn, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("bus: dial %s: %w", url, err)
+	}
+	limit := dialLimit
+	if end, ok := ctx.Deadline(); ok {
+		limit = min(limit, time.Until(end))
+	}
+	c := &Conn{log: o.Log, name: o.Name, max: o.MaxPayload, gone: make(chan struct{})}
+	opts := append([]nats.Option{
+		nats.Name(o.Name),
+		nats.Timeout(limit),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(100 * time.Millisecond),
+		nats.ReconnectJitter(200*time.Millisecond, 200*time.Millisecond),
+		nats.ReconnectBufSize(-1),
+		nats.IgnoreAuthErrorAbort(),
+		nats.PingInterval(pingEvery),
+		nats.MaxPingsOutstanding(maxPings),
+		nats.RetryOnFailedConnect(o.Await),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				o.Log.Warn("bus: disconnected", "url", url, "err", err)
+			}
+		}),
+		nats.ConnectHandler(func(*nats.Conn) { o.Log.Info("bus: connected", "url", url) }),
+		nats.ReconnectHandler(func(*nats.Conn) { o.Log.Info("bus: reconnected", "url", url) }),
+		nats.ErrorHandler(func(_ *nats.Conn, s *nats.Subscription, err error) {
+			subj := ""
+			if s != nil {
+				subj = s.Subject
+			}
+			o.Log.Warn("bus: asynchronous error", "subject", subj, "err", err)
+		}),
+		nats.ClosedHandler(func(*nats.Conn) { close(c.gone) }),
+	}, extra...)
+	switch {
+	case o.Token != "":
+		opts = append(opts, nats.Token(o.Token))
+	case o.User != "":
+		opts = append(opts, nats.UserInfo(o.User, o.Password))
+	}
+	nc, err := nats.Connect(url, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("bus: dial %s: %w; is a server running there, and are user, password or token right?", url, err)
+	}
+	c.nc = nc
+	if c.js, err = jetstream.New(nc); err != nil {
+		c.Close()
+		return nil, fmt.Errorf("bus: dial %s: %w", url, err)
+	}
+	return c, nil
+}
+
+// Name is how this connection is called in errors, logs and heartbeats.
+func (c *Conn) Name() string { return c.name }
+
+// Connected reports whether the server is reachable just now.
+func (c *Conn) Connected() bool { return c.nc.IsConnected() }
+
+// Close ends the connection, and returns when its goroutines are gone.
+func (c *Conn) Close() {
+	c.once.Do(func() {
+		if c.nc.IsConnected() {
+			// What was published is on its way; a server that does not answer is
+			// not worth more waiting.
+			if err := c.nc.FlushTimeout(time.Second); err != nil {
+				c.log.Warn("bus: close: last messages may be lost", "err", err)
+			}
+		}
+		c.nc.Close()
+		<-c.gone
+	})
+}
+
+// payload is the largest message that the server takes, bytes.
+func (c *Conn) payload() int {
+	if n := c.nc.MaxPayload(); n > 0 {
+		return int(n)
+	}
+	return c.max
+}
+
+// checkSize refuses what the server would refuse.
+func (c *Conn) checkSize(what string, n int) error {
+	if limit := c.payload(); n > limit {
+		return fmt.Errorf("%w: %s of %d bytes, limit %d; raise the server's max_payload", ErrLarge, what, n, limit)
+	}
+	return nil
+}
+
+// unavailable says whether err means that the server is away just now, so that
+// trying again later can succeed.
+func unavailable(err error) bool {
+	for _, e := range []error{
+		nats.ErrNoResponders, nats.ErrTimeout, nats.ErrDisconnected, nats.ErrReconnectBufExceeded, nats.ErrNoServers,
+		nats.ErrConnectionReconnecting, nats.ErrStaleConnection, jetstream.ErrNoStreamResponse, context.DeadlineExceeded,
+	} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
