@@ -118,6 +118,33 @@ func (c Config) Row(dst []float32, in policy.Input) error {
 	return nil
 }
 
+// Diff names the fields in which c and o differ, with both values; it is nil
+// for two views that give the same rows and commands.
+func (c Config) Diff(o Config) []string {
+	var ds []string
+	diff := func(field string, a, b any) {
+		if sa, sb := fmt.Sprint(a), fmt.Sprint(b); sa != sb {
+			ds = append(ds, fmt.Sprintf("%s is %s and %s", field, sa, sb))
+		}
+	}
+	diff("Embed", c.Embed, o.Embed)
+	diff("Place", c.Place, o.Place)
+	if len(c.Place) > 0 || len(o.Place) > 0 {
+		diff("Origin", c.Origin, o.Origin)
+		diff("Span", c.Span, o.Span)
+	}
+	diff("Fingers", c.Fingers, o.Fingers)
+	diff("Horizon", c.Horizon, o.Horizon)
+	diff("Action.Axes", c.Action.Axes, o.Action.Axes)
+	diff("Action.Scale", c.Action.Scale, o.Action.Scale)
+	diff("Action.Turn", c.Action.Turn, o.Action.Turn)
+	diff("Action.MoveGrip", c.Action.MoveGrip, o.Action.MoveGrip)
+	if !c.Action.MoveGrip || !o.Action.MoveGrip {
+		diff("Action.Grip", c.Action.Grip, o.Action.Grip)
+	}
+	return ds
+}
+
 // axes reports an index outside [0, n) or one that occurs twice.
 func axes(field string, list []int, n int) error {
 	seen := 0

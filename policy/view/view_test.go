@@ -118,6 +118,35 @@ func TestValidateNamesTheField(t *testing.T) {
 	}
 }
 
+func TestDiffNamesTheField(t *testing.T) {
+	if d := config().Diff(config()); d != nil {
+		t.Errorf("equal views differ: %v", d)
+	}
+	for _, tt := range []struct {
+		want  string
+		spoil func(c *view.Config)
+	}{
+		{"Embed is 2 and 3", func(c *view.Config) { c.Embed = 3 }},
+		{"Place is [1 0] and [0 1]", func(c *view.Config) { c.Place = []int{0, 1} }},
+		{"Origin is [0.5 -0.5 9] and [0 0 0]", func(c *view.Config) { c.Origin = [3]float64{} }},
+		{"Span is 0.5 and 1", func(c *view.Config) { c.Span = 1 }},
+		{"Fingers is true and false", func(c *view.Config) { c.Fingers = false }},
+		{"Horizon is 10 and 0", func(c *view.Config) { c.Horizon = 0 }},
+		{"Action.Axes is [1 5] and [1]", func(c *view.Config) { c.Action.Axes = []int{1} }},
+		{"Action.Scale is 0.0125 and 1", func(c *view.Config) { c.Action.Scale = 1 }},
+		{"Action.Turn is 0.1 and 1", func(c *view.Config) { c.Action.Turn = 1 }},
+		{"Action.MoveGrip is true and false", func(c *view.Config) { c.Action.MoveGrip = false }},
+	} {
+		t.Run(tt.want, func(t *testing.T) {
+			o := config()
+			tt.spoil(&o)
+			if d := config().Diff(o); !slices.Equal(d, []string{tt.want}) {
+				t.Errorf("diff = %q, want %q alone", d, tt.want)
+			}
+		})
+	}
+}
+
 func TestCommandAndRowAreInverse(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a := view.Action{
