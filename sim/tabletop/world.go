@@ -1,0 +1,339 @@
+package tabletop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"time"
+
+	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/robot/franka"
+	"github.com/rapport-rl/rapport/robot/franka/impedance"
+	"github.com/rapport-rl/rapport/sim"
+	"github.com/rapport-rl/rapport/sim/mujoco"
+)
+
+// ErrClosed says that a World was used after its Close.
+var ErrClosed = errors.New("tabletop: use after Close")
+
+// World is a simulated arm at a table. It is a robot.Backend, driven by one
+// goroutine; worlds do not share anything.
+type World struct {
+	cfg    Config
+	layout *layout
+	seeds  *rand.Rand // of episodes
+
+	model *mujoco.Model
+	data  *mujoco.Data
+	id    ids
+	eyes  *eyes
+	arm   *impedance.Controller
+	in    impedance.Input
+	home  [7]float64 // joint positions at the start, rad
+
+	substeps int // physics steps in a control period
+	target   robot.Pose
+	tick     int  // control periods since the reset
+	ready    bool // reset, and no step has failed since
+	truth    sim.Truth
+	contacts []mujoco.Contact
+	places   [][3]float64
+}
+
+var _ robot.Backend = (*World)(nil)
+
+// New builds a world. Close it.
+func New(cfg Config) (*World, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	cfg = cfg.withDefaults()
+	w := &World{
+		cfg: cfg, layout: layoutOf(cfg.Task),
+		// The second word only has to be some constant: it separates this
+		// stream from others that are made from the same seed.
+		seeds:    rand.New(rand.NewPCG(cfg.Seed, 0x7461626c65746f70)),
+		arm:      impedance.New(impedance.Default()),
+		substeps: int(math.Round(Period.Seconds() / cfg.Timestep)),
+	}
+	home, err := solve(w.layout.start)
+	if err != nil {
+		return nil, err
+	}
+	w.home = home
+	xml, err := compose(cfg, w.layout, impedance.Default().Torque)
+	if err != nil {
+		return nil, err
+	}
+	if w.model, err = mujoco.Load(xml); err != nil {
+		return nil, fmt.Errorf("tabletop: %w", err)
+	}
+	if err := w.open(); err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
+	return w, nil
+}
+
+func (w *World) open() (err error) {
+	if w.id, err = lookup(w.model, w.layout); err != nil {
+		return err
+	}
+	if w.data, err = w.model.NewData(); err != nil {
+		return fmt.Errorf("tabletop: %w", err)
+	}
+	w.eyes, err = newEyes(w.model, w.cfg)
+	return err
+}
+
+// Config returns what the world was built from, defaults filled in.
+func (w *World) Config() Config { return w.cfg }
+
+// Close frees the world. Further calls do nothing.
+func (w *World) Close() error {
+	w.ready = false
+	var errs []error
+	if w.eyes != nil {
+		errs = append(errs, w.eyes.Close())
+		w.eyes = nil
+	}
+	if w.data != nil {
+		errs = append(errs, w.data.Close())
+		w.data = nil
+	}
+	if w.model != nil {
+		errs = append(errs, w.model.Close())
+		w.model = nil
+	}
+	return errors.Join(errs...)
+}
+
+// Reset starts the next episode: the world's seed draws the episode's.
+func (w *World) Reset(ctx context.Context) (robot.Observation, error) {
+	return w.ResetSeed(ctx, w.seeds.Uint64())
+}
+
+// settle is how long the arm and the boxes come to rest before an episode.
+const settle = 100 * time.Millisecond
+
+// ResetSeed starts the episode that belongs to seed, bit for bit the same on
+// every call, world and process. The stamps begin at zero again.
+func (w *World) ResetSeed(ctx context.Context, seed uint64) (robot.Observation, error) {
+	w.ready = false
+	if w.data == nil {
+		return robot.Observation{}, ErrClosed
+	}
+	if err := ctx.Err(); err != nil {
+		return robot.Observation{}, err
+	}
+	if err := w.data.Reset(); err != nil {
+		return robot.Observation{}, fmt.Errorf("tabletop: reset: %w", err)
+	}
+	w.put(rand.New(rand.NewPCG(seed, 0x657069736f6465)))
+	if err := w.data.Forward(); err != nil {
+		return robot.Observation{}, fmt.Errorf("tabletop: reset: %w", err)
+	}
+	w.tick = 0
+	w.target = w.layout.start
+	w.sense()
+	w.arm.Reset(w.target, w.home, w.in.Bias)
+	if err := w.run(int(math.Round(settle.Seconds()/w.cfg.Timestep)), 0); err != nil {
+		return robot.Observation{}, fmt.Errorf("tabletop: settle: %w", err)
+	}
+	if err := w.data.Kinematics(); err != nil {
+		return robot.Observation{}, fmt.Errorf("tabletop: reset: %w", err)
+	}
+	w.look(robot.Command{})
+	obs, err := w.observe()
+	w.ready = err == nil
+	return obs, err
+}
+
+// put places arm and objects for an episode.
+func (w *World) put(r *rand.Rand) {
+	qpos := w.data.QPos()
+	for i, a := range w.id.q {
+		qpos[a] = w.home[i]
+	}
+	w.places = append(w.places[:0], make([][3]float64, len(w.layout.objects))...)
+	w.layout.place(r, w.places)
+	for i, o := range w.id.objects {
+		if o.mocap >= 0 {
+			copy(w.data.MocapPos()[3*o.mocap:], w.places[i][:])
+			continue
+		}
+		copy(qpos[o.q:], w.places[i][:])
+		copy(qpos[o.q+3:], []float64{1, 0, 0, 0})
+	}
+}
+
+// Step moves the target by c.Delta and returns a control period later. The
+// target leads the tool centre point by at most MaxLead and MaxTurn, as the
+// real controller would have it; Applied tells what was left of the command,
+// and ByGuard that it was not all of it. A command with a number that is none
+// is refused, and the arm keeps still.
+func (w *World) Step(ctx context.Context, c robot.Command) (robot.Observation, error) {
+	if w.data == nil {
+		return robot.Observation{}, ErrClosed
+	}
+	if !w.ready {
+		return robot.Observation{}, errors.New("tabletop: step without a reset before it, or after a failed step")
+	}
+	if err := ctx.Err(); err != nil {
+		return robot.Observation{}, err
+	}
+	if err := finite(c); err != nil {
+		return robot.Observation{}, err
+	}
+	applied, by := w.lead(c)
+	w.arm.SetTarget(w.target, Period.Seconds())
+	w.ready = false
+	if err := w.run(w.substeps, applied.Grip); err != nil {
+		return robot.Observation{}, fmt.Errorf("tabletop: step %d: %w", w.tick+1, err)
+	}
+	w.tick++
+	if err := w.data.Kinematics(); err != nil {
+		return robot.Observation{}, fmt.Errorf("tabletop: step %d: %w", w.tick, err)
+	}
+	w.look(applied)
+	obs, err := w.observe()
+	if err != nil {
+		return robot.Observation{}, err
+	}
+	w.ready = true
+	obs.Applied, obs.By = applied, by
+	return obs, nil
+}
+
+func finite(c robot.Command) error {
+	for i, v := range c.Delta {
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return fmt.Errorf("tabletop: command delta[%d] is %g", i, v)
+		}
+	}
+	if math.IsNaN(c.Grip) || math.IsInf(c.Grip, 0) {
+		return fmt.Errorf("tabletop: command grip is %g", c.Grip)
+	}
+	return nil
+}
+
+// lead moves the target by c as far as it may lead, and returns what it moved by.
+func (w *World) lead(c robot.Command) (robot.Command, robot.Source) {
+	before := w.target
+	want := franka.Move(before, &c.Delta)
+	ee := franka.Forward(&w.in.Q)
+	d := franka.Diff(ee, want)
+	s := min(1, MaxLead/norm(d[0], d[1], d[2]))
+	r := min(1, MaxTurn/norm(d[3], d[4], d[5]))
+	applied, by := c, robot.ByPolicy
+	if s < 1 || r < 1 {
+		for i := range 3 {
+			d[i] *= s
+			d[3+i] *= r
+		}
+		want = franka.Move(ee, &d)
+		applied.Delta, by = franka.Diff(before, want), robot.ByGuard
+	}
+	if applied.Grip < 0 || applied.Grip > 1 {
+		applied.Grip, by = min(max(applied.Grip, 0), 1), robot.ByGuard
+	}
+	w.target = want
+	return applied, by
+}
+
+func norm(x, y, z float64) float64 { return math.Sqrt(x*x + y*y + z*z) }
+
+// run takes n physics steps under control, with the fingers' opening 0..1.
+func (w *World) run(n int, grip float64) error {
+	var tau [7]float64
+	ctrl := w.data.Ctrl()
+	ctrl[w.id.grip] = grip * HandWidth / 2
+	for range n {
+		w.sense()
+		w.arm.Torque(&tau, &w.in, w.cfg.Timestep)
+		for i, a := range w.id.motor {
+			ctrl[a] = tau[i]
+		}
+		if err := w.data.Step(); err != nil {
+			return err
+		}
+	}
+	w.sense()
+	return nil
+}
+
+// sense reads what the controller needs. The bias torque is a physics step
+// old, as a measured one would be.
+func (w *World) sense() {
+	q, v, b := w.data.QPos(), w.data.QVel(), w.data.QfrcBias()
+	for i := range 7 {
+		w.in.Q[i], w.in.DQ[i], w.in.Bias[i] = q[w.id.q[i]], v[w.id.v[i]], b[w.id.v[i]]
+	}
+}
+
+// stamp is the present instant of virtual time.
+func (w *World) stamp() time.Time {
+	return time.Unix(0, 0).UTC().Add(time.Duration(w.tick) * Period)
+}
+
+// observe returns what cameras and arm sense now.
+func (w *World) observe() (robot.Observation, error) {
+	s := robot.State{Stamp: w.stamp(), Q: w.in.Q, DQ: w.in.DQ, EE: franka.Forward(&w.in.Q)}
+	for _, f := range w.id.finger {
+		s.Grip += w.data.QPos()[f]
+	}
+	s.Wrench = w.wrench(s.EE.P)
+	frames, err := w.eyes.look(w.data, w.tick, s.Stamp)
+	if err != nil {
+		return robot.Observation{}, fmt.Errorf("tabletop: render: %w", err)
+	}
+	return robot.Observation{Frames: frames, State: s}, nil
+}
+
+// wrench sums what presses on hand and fingers, N and Nm about p, base frame,
+// at the last physics step.
+func (w *World) wrench(p [3]float64) (f [6]float64) {
+	w.contacts = w.data.Contacts(w.contacts[:0])
+	for i := range w.contacts {
+		c := &w.contacts[i]
+		first, second := w.id.hand[c.Geom[0]], w.id.hand[c.Geom[1]]
+		if first == second {
+			continue
+		}
+		sign := 1.0
+		if first {
+			sign = -1
+		}
+		arm := [3]float64{c.Pos[0] - p[0], c.Pos[1] - p[1], c.Pos[2] - p[2]}
+		turn := cross(arm, c.Force)
+		for k := range 3 {
+			f[k] += sign * c.Force[k]
+			f[3+k] += sign * (c.Torque[k] + turn[k])
+		}
+	}
+	return f
+}
+
+// solve returns joint positions that bring the tool centre point to p, from the
+// arm's ready pose downhill.
+func solve(p robot.Pose) ([7]float64, error) {
+	q, l := franka.Ready(), franka.Panda()
+	for range 200 {
+		ee, jac := franka.Jacobian(&q)
+		d := franka.Diff(ee, p)
+		if norm(d[0], d[1], d[2]) < 1e-9 && norm(d[3], d[4], d[5]) < 1e-9 {
+			for i := range q {
+				if q[i] < l.SoftMin[i] || q[i] > l.SoftMax[i] {
+					return q, fmt.Errorf("tabletop: joint %d would start at %.3f rad, outside %.3f to %.3f", i+1, q[i], l.SoftMin[i], l.SoftMax[i])
+				}
+			}
+			return q, nil
+		}
+		dq := franka.Solve(&jac, &d, 1e-4)
+		for i := range q {
+			q[i] += min(max(dq[i], -0.2), 0.2)
+		}
+	}
+	return q, fmt.Errorf("tabletop: no joint positions for the start pose %v", p)
+}
