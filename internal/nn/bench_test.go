@@ -2,17 +2,8 @@ package nn
 
 import (
 	"math/rand/v2"
-	"os"
 	"testing"
-
-	"github.com/rapport-rl/rapport/internal/nn/blas"
 )
-
-func TestMain(m *testing.M) {
-	blas.Use()
-	blas.SetThreads(1)
-	os.Exit(m.Run())
-}
 
 func BenchmarkCritics(b *testing.B) {
 	for _, E := range []int{2, 10} {
