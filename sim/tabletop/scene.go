@@ -28,7 +28,7 @@ func viewOf(name string) (view, bool) {
 	case "wrist":
 		return view{name: name, attached: true}, true
 	case "scene":
-		return view{name: name, pos: [3]float64{1.35, -0.95, 0.72}, at: [3]float64{0.33, 0.02, 0.22}, fovy: 37}, true
+		return view{name: name, pos: [3]float64{1.32, -0.92, 0.72}, at: [3]float64{0.36, -0.01, 0.255}, fovy: 36.5}, true
 	}
 	return view{}, false
 }
@@ -71,10 +71,10 @@ func compose(c Config, l *layout, torque [7]float64) ([]byte, error) {
 	for _, cam := range c.Cameras {
 		s.Width, s.Height = max(s.Width, cam.W), max(s.Height, cam.H)
 	}
-	// Eight planks of oak, each a little different.
-	for i, k := range []float64{1, 0.93, 1.04, 0.97, 0.90, 1.02, 0.95, 1.0} {
+	// Nine planks of oak, each a little different.
+	for i, k := range []float64{1, 0.93, 1.04, 0.95, 1.01, 0.90, 1.02, 0.95, 1.0} {
 		s.Planks = append(s.Planks, plank{
-			Name: fmt.Sprintf("oak%d", i), Y: -0.525 + 0.15*float64(i),
+			Name: fmt.Sprintf("oak%d", i), Y: -0.536 + 0.134*float64(i),
 			RGBA: fmt.Sprintf("%.3f %.3f %.3f 1", 0.80*k, 0.62*k, 0.44*k),
 		})
 	}

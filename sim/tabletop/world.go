@@ -272,7 +272,7 @@ func (w *World) sense() {
 	}
 }
 
-// stamp is the present instant of virtual time.
+// stamp is the present instant of virtual time, which is zero at a reset.
 func (w *World) stamp() time.Time {
 	return time.Unix(0, 0).UTC().Add(time.Duration(w.tick) * Period)
 }
@@ -280,6 +280,10 @@ func (w *World) stamp() time.Time {
 // observe returns what cameras and arm sense now.
 func (w *World) observe() (robot.Observation, error) {
 	s := robot.State{Stamp: w.stamp(), Q: w.in.Q, DQ: w.in.DQ, EE: franka.Forward(&w.in.Q)}
+	// q and −q turn alike; follow the target, whose sign never jumps.
+	if q, t := &s.EE.Q, w.target.Q; q[0]*t[0]+q[1]*t[1]+q[2]*t[2]+q[3]*t[3] < 0 {
+		*q = [4]float64{-q[0], -q[1], -q[2], -q[3]}
+	}
 	for _, f := range w.id.finger {
 		s.Grip += w.data.QPos()[f]
 	}
