@@ -1,0 +1,185 @@
+package encoder
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+
+	"github.com/rapport-rl/rapport/internal/nn"
+	"github.com/rapport-rl/rapport/perception"
+	"github.com/rapport-rl/rapport/robot"
+)
+
+// ErrFormat says that a file is no encoder.
+var ErrFormat = errors.New("encoder: not a saved encoder")
+
+// kind marks a safetensors file as a Conv of this layout.
+const kind = "rapport.encoder.conv/1"
+
+// maxFile bounds a saved Conv in bytes; the default one has 60 kB.
+const maxFile = 64 << 20
+
+// header is the metadata of a saved Conv, as JSON.
+type header struct {
+	Cameras []Camera
+	Shape   Shape
+}
+
+// Encode returns c as safetensors bytes, with all that Decode needs. Equal
+// encoders give equal bytes.
+func (c *Conv) Encode() ([]byte, error) {
+	head, err := json.Marshal(header{c.cameras, c.shape})
+	if err != nil {
+		return nil, fmt.Errorf("encoder: save: %w", err)
+	}
+	b, err := nn.Encode(c.tensors(), map[string]string{"kind": kind, "config": string(head)})
+	if err != nil {
+		return nil, fmt.Errorf("encoder: save: %w", err)
+	}
+	return b, nil
+}
+
+// tensors lists all arrays of c, shared.
+func (c *Conv) tensors() []nn.Tensor {
+	var ts []nn.Tensor
+	for _, n := range c.nets {
+		ts = append(ts, nn.Tensors(n.params())...)
+	}
+	dim := []int{c.Dim()}
+	return append(ts, nn.Tensor{Name: "mean", Shape: dim, Data: c.mean}, nn.Tensor{Name: "gain", Shape: dim, Data: c.gain})
+}
+
+// Decode reads what Encode wrote.
+func Decode(data []byte) (*Conv, error) {
+	if len(data) > maxFile {
+		return nil, fmt.Errorf("%w: %d bytes, limit %d", ErrFormat, len(data), maxFile)
+	}
+	ts, meta, err := nn.Decode(data)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
+	}
+	if meta["kind"] != kind {
+		return nil, fmt.Errorf("%w: its kind is %q, want %q", ErrFormat, meta["kind"], kind)
+	}
+	var h header
+	if err := json.Unmarshal([]byte(meta["config"]), &h); err != nil {
+		return nil, fmt.Errorf("%w: config: %w", ErrFormat, err)
+	}
+	if err := errors.Join(validCameras(h.Cameras), h.Shape.validate()); err != nil {
+		return nil, fmt.Errorf("%w: config: %w", ErrFormat, err)
+	}
+	c := &Conv{cameras: h.Cameras, shape: h.Shape}
+	var params []*nn.Param
+	for _, cam := range h.Cameras {
+		n := newNet(cam.Name, h.Shape, nil)
+		c.nets = append(c.nets, n)
+		params = append(params, n.params()...)
+	}
+	mean, gain := nn.NewParam("mean", c.Dim()), nn.NewParam("gain", c.Dim())
+	params = append(params, mean, gain)
+	if err := nn.Assign(params, ts); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
+	}
+	for _, p := range params {
+		for _, v := range p.Data {
+			if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+				return nil, fmt.Errorf("%w: tensor %q is not finite", ErrFormat, p.Name)
+			}
+		}
+	}
+	c.mean, c.gain = mean.Data, gain.Data
+	return c, nil
+}
+
+// Save writes c to path.
+func (c *Conv) Save(path string) error {
+	b, err := c.Encode()
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(path, b, 0o644); err != nil {
+		return fmt.Errorf("encoder: save: %w", err)
+	}
+	return nil
+}
+
+// Load reads an encoder from path.
+func Load(path string) (*Conv, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("encoder: load: %w", err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("encoder: load %s: %w", path, err)
+	}
+	c, err := Decode(b)
+	if err != nil {
+		return nil, fmt.Errorf("encoder: load %s: %w; train it again", path, err)
+	}
+	return c, nil
+}
+
+// Keypoints finds the keypoints behind the embedding of the frames of one
+// tick, K for each camera in order, in pixels of the images as given: entries
+// 2i and 2i+1 of the embedding are keypoint i's x and y. Score is the share of
+// the heatmap's mass within one cell of the keypoint. It shows people what an
+// embedding, and so a reward, has looked at.
+func (c *Conv) Keypoints(ctx context.Context, fs []robot.Frame) ([]perception.Keypoint, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	var out []perception.Keypoint
+	S := c.shape.Side
+	cells := S / stride
+	for i, cam := range c.cameras {
+		f, err := cam.pick(fs, S, S)
+		if err != nil {
+			return nil, err
+		}
+		whole, err := cam.pick(fs, 0, 0)
+		if err != nil {
+			return nil, err
+		}
+		g := nn.NewGraph()
+		x := g.Input(1, 3, S, S)
+		heat, keys := c.nets[i].keys(g, x, g.Frozen)
+		nn.Pixels(x.Value, f.Pix, S, S, 3, 0, 0)
+		g.Forward()
+		for k := range c.shape.Keypoints {
+			at := [2]float64{}
+			for a := range at {
+				at[a] = (float64(keys.Value[2*k+a]) + 1) / 2 * float64(cells-1) // cells
+			}
+			out = append(out, perception.Keypoint{
+				Name: fmt.Sprintf("%s/%d", cam.Name, k), Camera: cam.Name,
+				X:     float64(cam.Crop[0]) + (at[0]*stride+0.5)*float64(whole.W)/float64(S) - 0.5,
+				Y:     float64(cam.Crop[1]) + (at[1]*stride+0.5)*float64(whole.H)/float64(S) - 0.5,
+				Score: mass(heat.Value[k*cells*cells:(k+1)*cells*cells], cells, at),
+			})
+		}
+	}
+	return out, nil
+}
+
+// mass is the share of the softmax of heat (n,n) within one cell of at.
+func mass(heat []float32, n int, at [2]float64) float64 {
+	top := heat[0]
+	for _, v := range heat {
+		top = max(top, v)
+	}
+	var near, all float64
+	for i, v := range heat {
+		p := math.Exp(float64(v-top) / temperature)
+		all += p
+		if math.Abs(float64(i%n)-at[0]) <= 1 && math.Abs(float64(i/n)-at[1]) <= 1 {
+			near += p
+		}
+	}
+	return near / all
+}
