@@ -208,7 +208,10 @@ func (s *service) stop() {
 			if err := s.sub.Unsubscribe(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) && !errors.Is(err, nats.ErrBadSubscription) {
 				s.c.log.Warn("bus: stop serving", "subject", s.subj, "err", err)
 			}
-			<-s.closed
+			select {
+			case <-s.closed:
+			case <-s.c.gone:
+			}
 		}
 		s.cancel()
 		s.wg.Wait()

@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -130,18 +129,4 @@ func (c *Conn) checkSize(what string, n int) error {
 		return fmt.Errorf("%w: %s of %d bytes, limit %d; raise the server's max_payload", ErrLarge, what, n, limit)
 	}
 	return nil
-}
-
-// unavailable says whether err means that the server is away just now, so that
-// trying again later can succeed.
-func unavailable(err error) bool {
-	for _, e := range []error{
-		nats.ErrNoResponders, nats.ErrTimeout, nats.ErrDisconnected, nats.ErrReconnectBufExceeded, nats.ErrNoServers,
-		nats.ErrConnectionReconnecting, nats.ErrStaleConnection, jetstream.ErrNoStreamResponse, context.DeadlineExceeded,
-	} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
 }

@@ -1,0 +1,137 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Entry is one line of the session's journal: a preference label, or something
+// that an operator did. It is never discarded.
+type Entry struct {
+	Seq   uint64    // place in the journal, from 1
+	Kind  string    // one token, as "label", "fault" or "operator"
+	ID    string    // unique; appending it again changes nothing
+	Stamp time.Time // when the server took it
+	Data  []byte    // JSON, by convention of the kind
+}
+
+// journalStream refuses deletion: what a person said cannot be said again.
+func journalStream(session string) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name: streamName(session, "JOURNAL"), Subjects: []string{subject(session, "journal.*")},
+		Storage: jetstream.FileStorage, Duplicates: duplicates, DenyDelete: true, DenyPurge: true,
+	}
+}
+
+// Append returns the place of the entry once the server has stored it.
+func (c *Conn) Append(ctx context.Context, session, kind, id string, data []byte) (seq uint64, err error) {
+	if err := errors.Join(checkName("session", session), checkName("kind", kind), checkID("entry id", id)); err != nil {
+		return 0, err
+	}
+	if err := c.checkSize("journal entry "+id, len(data)+headRoom); err != nil {
+		return 0, err
+	}
+	ctx, cancel := withLimit(ctx, ackLimit)
+	defer cancel()
+	m := &nats.Msg{Subject: subject(session, "journal."+kind), Data: data, Header: nats.Header{MsgIDHeader: {id}}}
+	cfg := journalStream(session)
+	ack, err := c.js.PublishMsg(ctx, m, jetstream.WithExpectStream(cfg.Name), jetstream.WithRetryAttempts(0))
+	if errors.Is(err, jetstream.ErrNoStreamResponse) {
+		if err = c.ensure(ctx, cfg); err == nil {
+			ack, err = c.js.PublishMsg(ctx, m, jetstream.WithExpectStream(cfg.Name))
+		}
+	}
+	if err != nil {
+		return 0, fmt.Errorf("bus: journal: %s %s is not stored: %w", kind, id, err)
+	}
+	return ack.Sequence, nil
+}
+
+// Replay calls fn for each entry from place from on (1 is the first), in order.
+// With follow it goes on with what is appended, until ctx ends, which returns
+// nil; else it returns at the end. An error of fn ends it. Following outlives
+// the server's absence.
+func (c *Conn) Replay(ctx context.Context, session string, from uint64, follow bool, fn func(Entry) error) error {
+	if err := checkName("session", session); err != nil {
+		return err
+	}
+	next := max(from, 1)
+	delay := retryMin
+	for ctx.Err() == nil {
+		var mine error
+		err := c.replay(ctx, session, next, follow, func(e Entry) error {
+			if mine = fn(e); mine == nil {
+				next, delay = e.Seq+1, retryMin
+			}
+			return mine
+		})
+		switch {
+		case mine != nil:
+			return mine
+		case err == nil:
+			return nil
+		case follow && ctx.Err() != nil:
+			return nil
+		case !follow:
+			return err
+		}
+		c.log.Warn("bus: journal: trying again", "err", err)
+		pause(ctx, delay)
+		delay = min(2*delay, retryMax)
+	}
+	if follow {
+		return nil
+	}
+	return fmt.Errorf("bus: journal: %w", ctx.Err())
+}
+
+func (c *Conn) replay(ctx context.Context, session string, from uint64, follow bool, fn func(Entry) error) error {
+	cfg := journalStream(session)
+	if err := c.ensure(ctx, cfg); err != nil {
+		return err
+	}
+	open, cancel := context.WithTimeout(ctx, ackLimit)
+	defer cancel()
+	st, err := c.js.Stream(open, cfg.Name)
+	if err != nil {
+		return fmt.Errorf("bus: journal: %w", err)
+	}
+	last := st.CachedInfo().State.LastSeq
+	if !follow && from > last {
+		return nil
+	}
+	cons, err := st.OrderedConsumer(open, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from})
+	if err != nil {
+		return fmt.Errorf("bus: journal: %w", err)
+	}
+	it, err := cons.Messages()
+	if err != nil {
+		return fmt.Errorf("bus: journal: %w", err)
+	}
+	defer it.Stop()
+	for {
+		m, err := it.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return fmt.Errorf("bus: journal: %w", err)
+		}
+		meta, err := m.Metadata()
+		if err != nil {
+			return fmt.Errorf("bus: journal: %w", err)
+		}
+		e := Entry{
+			Seq: meta.Sequence.Stream, Kind: lastToken(m.Subject()), ID: m.Headers().Get(MsgIDHeader),
+			Stamp: meta.Timestamp.UTC(), Data: m.Data(),
+		}
+		if err := fn(e); err != nil {
+			return err
+		}
+		if !follow && e.Seq >= last {
+			return nil
+		}
+	}
+}
