@@ -13,7 +13,7 @@ func kinds() []Kind { return []Kind{EGL, Raster} }
 func TestMissingEGL(t *testing.T) {
 	m := load(t, "push.xml")
 	for lib, want := range map[string]string{
-		"libEGL-absent.so.1": "libEGL-absent.so.1",   // no such library
+		"libEGL-absent.so.1": "libEGL-absent.so.1",    // no such library
 		"libm.so.6":          "is not an EGL library", // another library
 	} {
 		t.Setenv("RAPPORT_EGL", lib)

@@ -6,7 +6,7 @@ import "math"
 type lamp struct {
 	headlight, directional bool
 	pos, dir               vec // dir: where it shines
-	attenuation            vec
+	attenuation            vec // constant, linear, quadratic
 	cosCutoff, exponent    float64
 	ambient, diffuse       vec
 }
@@ -17,45 +17,39 @@ func light(s *solid, ls []lamp, p, n, forward vec) vec {
 	sum := vec{s.emission, s.emission, s.emission}
 	for i := range ls {
 		l := &ls[i]
-		to, k := l.toward(p, forward)
-		lambert := k * max(0, dot(n, to))
-		for c := range 3 {
-			sum[c] += l.ambient[c] + lambert*l.diffuse[c]
+		sum = sum.plus(l.ambient)
+		switch {
+		case l.headlight:
+			sum = along(sum, l.diffuse, max(0, -n.dot(forward)))
+		case l.directional:
+			sum = along(sum, l.diffuse, max(0, -n.dot(l.dir)))
+		default:
+			sum = along(sum, l.diffuse, l.spot(p, n))
 		}
 	}
-	for c := range 3 {
-		sum[c] *= s.rgba[c]
-	}
-	return sum
+	return sum.times(s.rgb)
 }
 
-// toward returns the unit vector from p to the light, and how much of its light
-// arrives (OpenGL 1.5, section 2.14.1: attenuation and spotlight).
-func (l *lamp) toward(p, forward vec) (vec, float64) {
-	if l.headlight {
-		return scale(forward, -1), 1
+// spot is how much of a spotlight's light a point p with normal n sends back
+// (OpenGL 1.5, section 2.14.1: attenuation, spotlight, Lambert).
+func (l *lamp) spot(p, n vec) float64 {
+	to := l.pos.minus(p)
+	lambert := to.dot(n)
+	if lambert <= 0 {
+		return 0
 	}
-	if l.directional {
-		return scale(l.dir, -1), 1
-	}
-	to := sub(l.pos, p)
-	d := math.Sqrt(dot(to, to))
-	if d == 0 {
-		return vec{2: 1}, 0
-	}
-	to = scale(to, 1/d)
-	k := 1 / (l.attenuation[0] + d*(l.attenuation[1]+d*l.attenuation[2]))
-	cos := -dot(to, l.dir)
+	d := math.Sqrt(to.dot(to))
+	cos := -to.dot(l.dir) / d
 	if cos < l.cosCutoff {
-		return to, 0
+		return 0
 	}
-	return to, k * power(max(cos, 0), l.exponent)
+	return lambert / d * power(max(cos, 0), l.exponent) / (l.attenuation.x + d*(l.attenuation.y+d*l.attenuation.z))
 }
 
 // power is x^y; exponents are small whole numbers nearly always.
 func power(x, y float64) float64 {
 	n := int(y)
-	if float64(n) != y || n < 0 || n > 128 {
+	if float64(n) != y || n < 0 || n > 128 { // OpenGL's largest
 		return math.Pow(x, y)
 	}
 	r := 1.0
@@ -79,13 +73,13 @@ func (s *sky) color(d vec) vec {
 	if len(s.rows) == 0 {
 		return vec{}
 	}
-	flat := max(math.Abs(d[0]), math.Abs(d[1])) // the face of the cube that d meets
+	flat := max(math.Abs(d.x), math.Abs(d.y)) // the face of the cube that d meets
 	switch {
-	case d[2] > flat:
+	case d.z > flat:
 		return s.above
-	case d[2] < -flat:
+	case d.z < -flat:
 		return s.low
 	}
 	n := len(s.rows)
-	return s.rows[min(int((1-d[2]/flat)/2*float64(n)), n-1)]
+	return s.rows[min(int((1-d.z/flat)/2*float64(n)), n-1)]
 }

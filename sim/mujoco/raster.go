@@ -106,11 +106,11 @@ func (r *raster) textures(m *Model) {
 }
 
 func mean(rgb []byte) vec {
-	var sum vec
+	var sum [3]float64
 	for i, b := range rgb {
 		sum[i%3] += float64(b)
 	}
-	return scale(sum, 3/(255*float64(len(rgb))))
+	return vec{sum[0], sum[1], sum[2]}.by(3 / (255 * float64(len(rgb))))
 }
 
 func (r *raster) paint(d *Data, cams []int, dst [][]byte) error {
@@ -120,7 +120,7 @@ func (r *raster) paint(d *Data, cams []int, dst [][]byte) error {
 	}
 	r.collect()
 	for i, cam := range cams {
-		e := newEye(vec(d.CamXPos(cam)), mat3(d.CamXMat(cam)), d.m.CamFovy()[cam], r.size.W*r.over, r.size.H*r.over,
+		e := newEye(vecOf(d.CamXPos(cam)), frameOf(d.CamXMat(cam)), d.m.CamFovy()[cam], r.size.W*r.over, r.size.H*r.over,
 			float64(m.vis._map.znear)*float64(m.stat.extent), float64(m.vis._map.zfar)*float64(m.stat.extent))
 		image := dst[i]
 		if r.over > 1 {
@@ -139,37 +139,36 @@ func (r *raster) close() { C.mjx_free_scene(r.scene) }
 // collect reads MuJoCo's list of what is to be drawn.
 func (r *raster) collect() {
 	r.solids, r.lamps = r.solids[:0], r.lamps[:0]
-	for i := range unsafe.Slice(r.scene.geoms, int(r.scene.ngeom)) {
-		g := &unsafe.Slice(r.scene.geoms, int(r.scene.ngeom))[i]
+	geoms := unsafe.Slice(r.scene.geoms, int(r.scene.ngeom))
+	for i := range geoms {
+		g := &geoms[i]
 		shape, ok := shapeOf(g._type)
 		if !ok || g.rgba[3] == 0 {
 			continue
 		}
-		s := solid{shape: shape, size: vec3(g.size), pos: vec3(g.pos), emission: float64(g.emission)}
-		for k := range s.mat {
-			s.mat[k] = float64(g.mat[k])
-		}
-		for k := range s.rgba {
-			s.rgba[k] = float64(g.rgba[k])
+		s := solid{
+			shape: shape, size: vecOf(g.size[:]), pos: vecOf(g.pos[:]), frame: frameOf(g.mat[:]),
+			rgb: vecOf(g.rgba[:3]), alpha: float64(g.rgba[3]), emission: float64(g.emission),
 		}
 		if g.texid >= 0 {
-			for k := range 3 {
-				s.rgba[k] *= r.means[g.texid][k]
-			}
+			s.rgb = s.rgb.times(r.means[g.texid])
 		}
 		r.solids = append(r.solids, s)
 	}
-	for _, l := range r.scene.lights[:r.scene.nlight] {
+	for i := range r.scene.nlight {
+		l := &r.scene.lights[i]
 		r.lamps = append(r.lamps, lamp{
 			headlight: l.headlight != 0, directional: l.directional != 0,
-			pos: vec3(l.pos), dir: vec3(l.dir), attenuation: vec3(l.attenuation),
+			pos: vecOf(l.pos[:]), dir: vecOf(l.dir[:]), attenuation: vecOf(l.attenuation[:]),
 			cosCutoff: math.Cos(float64(l.cutoff) * math.Pi / 180), exponent: float64(l.exponent),
-			ambient: vec3(l.ambient), diffuse: vec3(l.diffuse),
+			ambient: vecOf(l.ambient[:]), diffuse: vecOf(l.diffuse[:]),
 		})
 	}
 }
 
-func vec3(x [3]C.float) vec { return vec{float64(x[0]), float64(x[1]), float64(x[2])} }
+func vecOf[F ~float32 | ~float64](x []F) vec {
+	return vec{float64(x[0]), float64(x[1]), float64(x[2])}
+}
 
 // shoot draws what e sees into image (e.h,e.w,3), BGR8.
 func (r *raster) shoot(e *eye, image []byte) {
@@ -178,7 +177,7 @@ func (r *raster) shoot(e *eye, image []byte) {
 	}
 	r.clear = r.clear[:0]
 	for i := range r.solids {
-		if r.solids[i].rgba[3] < 1 {
+		if r.solids[i].alpha < 1 {
 			r.clear = append(r.clear, i)
 			continue
 		}
@@ -186,25 +185,25 @@ func (r *raster) shoot(e *eye, image []byte) {
 			r.depth[at], r.seen[at] = float32(t), int32(i)
 		})
 	}
-	f := e.forward()
+	forward := e.frame.z.by(-1)
 	for y := range e.h {
 		for x := range e.w {
 			at := y*e.w + x
 			d := e.ray(x, y)
 			if i := r.seen[at]; i >= 0 {
-				put(image[3*at:], r.lit(e, &r.solids[i], d, f, float64(r.depth[at])), 1)
+				put(image[3*at:], r.lit(e, &r.solids[i], d, forward, float64(r.depth[at])), 1)
 			} else {
 				put(image[3*at:], r.sky.color(d), 1)
 			}
 		}
 	}
-	slices.SortStableFunc(r.clear, func(a, b int) int {
-		return cmp.Compare(dot(sub(r.solids[b].pos, e.pos), f), dot(sub(r.solids[a].pos, e.pos), f))
+	slices.SortStableFunc(r.clear, func(a, b int) int { // far to near
+		return cmp.Compare(r.solids[b].pos.minus(e.pos).dot(forward), r.solids[a].pos.minus(e.pos).dot(forward))
 	})
 	for _, i := range r.clear {
 		s := &r.solids[i]
 		r.each(e, i, func(at int, t float64) {
-			put(image[3*at:], r.lit(e, s, e.ray(at%e.w, at/e.w), f, t), s.rgba[3])
+			put(image[3*at:], r.lit(e, s, e.ray(at%e.w, at/e.w), forward, t), s.alpha)
 		})
 	}
 }
@@ -213,10 +212,10 @@ func (r *raster) shoot(e *eye, image []byte) {
 func (r *raster) each(e *eye, i int, f func(at int, t float64)) {
 	s := &r.solids[i]
 	x0, y0, x1, y1 := e.bounds(s)
-	o := back(&s.mat, sub(e.pos, s.pos))
-	axis, dx, dy := back(&s.mat, e.axis), back(&s.mat, e.dx), back(&s.mat, e.dy)
+	o := s.frame.in(e.pos.minus(s.pos))
+	corner, dx, dy := s.frame.in(e.corner), s.frame.in(e.dx), s.frame.in(e.dy)
 	for y := y0; y < y1; y++ {
-		row := along(axis, dy, float64(y)+0.5)
+		row := along(corner, dy, float64(y)+0.5)
 		for x := x0; x < x1; x++ {
 			t := s.cast(o, along(row, dx, float64(x)+0.5), e.near)
 			if at := y*e.w + x; t < float64(r.depth[at]) {
@@ -226,27 +225,27 @@ func (r *raster) each(e *eye, i int, f func(at int, t float64)) {
 	}
 }
 
-// ray is the direction of the ray through the centre of pixel (x,y).
-func (e *eye) ray(x, y int) vec {
-	return along(along(e.axis, e.dx, float64(x)+0.5), e.dy, float64(y)+0.5)
-}
-
 // lit is the colour of s at depth t along d.
 func (r *raster) lit(e *eye, s *solid, d, forward vec, t float64) vec {
 	p := along(e.pos, d, t)
-	n := turn(&s.mat, s.normal(back(&s.mat, sub(p, s.pos))))
+	n := s.frame.out(s.normal(s.frame.in(p.minus(s.pos))))
 	return light(s, r.lamps, p, n, forward)
 }
 
 // put lays an RGB colour over a BGR pixel.
 func put(bgr []byte, rgb vec, alpha float64) {
-	for c := range 3 {
-		v := min(max(rgb[c], 0), 1) * 255
-		if alpha < 1 {
-			v = alpha*v + (1-alpha)*float64(bgr[2-c])
-		}
-		bgr[2-c] = byte(v + 0.5)
+	_ = bgr[2]
+	bgr[0] = blend(bgr[0], rgb.z, alpha)
+	bgr[1] = blend(bgr[1], rgb.y, alpha)
+	bgr[2] = blend(bgr[2], rgb.x, alpha)
+}
+
+func blend(under byte, over, alpha float64) byte {
+	v := min(max(over, 0), 1) * 255
+	if alpha < 1 {
+		v = alpha*v + (1-alpha)*float64(under)
 	}
+	return byte(v + 0.5)
 }
 
 // shrink averages squares of four pixels of src into dst, of the given size.
