@@ -1,0 +1,244 @@
+package record
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"image"
+	"image/jpeg"
+	"io"
+	"math"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/foxglove/mcap/go/mcap"
+
+	"github.com/rapport-rl/rapport/robot"
+)
+
+// Bounds of what Read believes, so that a damaged length does not take the
+// machine's memory: a 1080p JPEG is below 4 MB.
+const (
+	maxRecord = 32 << 20
+	maxTicks  = 1 << 20
+	maxPixels = 1 << 24
+)
+
+// Read reads a recording. Of a file whose writer died it returns what is whole,
+// with an error that wraps ErrTruncated; any other damage is ErrCorrupt. Frames
+// are what JPEG left of them; all else is bit for bit what was written.
+func Read(path string) (Recording, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Recording{}, fmt.Errorf("record: %w", err)
+	}
+	defer f.Close()
+	r, err := Decode(f)
+	if err != nil {
+		err = fmt.Errorf("record: %s: %w", path, err)
+	}
+	return r, err
+}
+
+// Decode reads a recording from src, as Read does.
+func Decode(src io.Reader) (rec Recording, err error) {
+	d := decoder{channels: map[uint16]string{}}
+	defer func() {
+		// The library has panicked on flipped bits.
+		if r := recover(); r != nil {
+			rec, err = Recording{}, fmt.Errorf("%w: %v", ErrCorrupt, r)
+		}
+	}()
+	lexer, err := mcap.NewLexer(src, &mcap.LexerOptions{ValidateChunkCRCs: true, MaxRecordSize: maxRecord, MaxDecompressedChunkSize: maxRecord})
+	if err != nil {
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return rec, fmt.Errorf("%w: no header: %w", ErrTruncated, err)
+		}
+		return rec, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	defer lexer.Close()
+	var buf []byte
+	for {
+		token, data, err := lexer.Next(buf)
+		if err != nil {
+			return d.end(err)
+		}
+		if cap(data) > cap(buf) {
+			buf = data
+		}
+		if token == mcap.TokenFooter {
+			return d.whole()
+		}
+		if err := d.take(token, data); err != nil {
+			return Recording{}, fmt.Errorf("%w: %w", ErrCorrupt, err)
+		}
+	}
+}
+
+type decoder struct {
+	rec      Recording
+	channels map[uint16]string
+	named    bool
+}
+
+// end says what the lexer's error means for what was read so far.
+func (d *decoder) end(err error) (Recording, error) {
+	var cut *mcap.ErrTruncatedRecord
+	if errors.As(err, &cut) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		rec := d.rec
+		if n := len(rec.Ticks) - 1; len(rec.Rewards) > 0 && len(rec.Rewards) != n {
+			rec.Rewards = nil // labels are of use together
+		}
+		return rec, fmt.Errorf("%w: salvaged %d observations: %w", ErrTruncated, len(rec.Ticks), err)
+	}
+	return Recording{}, fmt.Errorf("%w: %w", ErrCorrupt, err)
+}
+
+func (d *decoder) whole() (Recording, error) {
+	if !d.named {
+		return Recording{}, fmt.Errorf("%w: no %s record", ErrCorrupt, infoRecord)
+	}
+	if n := len(d.rec.Rewards); n > 0 && n != len(d.rec.Ticks)-1 {
+		return Recording{}, fmt.Errorf("%w: %d rewards for %d observations", ErrCorrupt, n, len(d.rec.Ticks))
+	}
+	return d.rec, nil
+}
+
+func (d *decoder) take(token mcap.TokenType, data []byte) error {
+	switch token {
+	case mcap.TokenChannel:
+		c, err := mcap.ParseChannel(data)
+		if err != nil {
+			return err
+		}
+		d.channels[c.ID] = c.Topic
+	case mcap.TokenMetadata:
+		m, err := mcap.ParseMetadata(data)
+		if err != nil {
+			return err
+		}
+		if m.Name == infoRecord {
+			d.named = true
+			return d.rec.Info.parse(m.Metadata)
+		}
+	case mcap.TokenMessage:
+		m, err := mcap.ParseMessage(data)
+		if err != nil {
+			return err
+		}
+		return d.message(d.channels[m.ChannelID], m.Data)
+	}
+	return nil
+}
+
+func (i *Info) parse(m map[string]string) error {
+	var errs [4]error
+	var origin uint64
+	i.ID = m["id"]
+	i.Seq, errs[0] = strconv.ParseUint(m["seq"], 10, 64)
+	origin, errs[1] = strconv.ParseUint(m["origin"], 10, 8)
+	i.Seed, errs[2] = strconv.ParseUint(m["seed"], 10, 64)
+	i.Terminal, errs[3] = strconv.ParseBool(m["terminal"])
+	i.Origin = uint8(origin)
+	return errors.Join(errs[:]...)
+}
+
+func (d *decoder) message(topic string, data []byte) error {
+	if topic == topicState {
+		var m stateMsg
+		if err := json.Unmarshal(data, &m); err != nil {
+			return err
+		}
+		if len(d.rec.Ticks) == maxTicks {
+			return fmt.Errorf("more than %d observations", maxTicks)
+		}
+		d.rec.Ticks = append(d.rec.Ticks, Tick{State: robot.State{
+			Stamp: time.Unix(0, m.StampNS).UTC(), Q: m.Q, DQ: m.DQ, EE: robot.Pose{P: m.Place, Q: m.Turn}, Wrench: m.Wrench, Grip: m.Grip,
+		}})
+		return nil
+	}
+	if len(d.rec.Ticks) == 0 {
+		return fmt.Errorf("%s before the first %s", topic, topicState)
+	}
+	t := &d.rec.Ticks[len(d.rec.Ticks)-1]
+	switch topic {
+	case topicCommand:
+		var m commandMsg
+		if err := json.Unmarshal(data, &m); err != nil {
+			return err
+		}
+		by, err := sourceOf(m.By)
+		t.Applied, t.By, t.Version = robot.Command{Delta: m.Delta, Grip: m.Grip}, by, m.Version
+		return err
+	case topicFeatures:
+		var m featuresMsg
+		if err := json.Unmarshal(data, &m); err != nil {
+			return err
+		}
+		if len(m.Embed) != 4*m.Dim {
+			return fmt.Errorf("%d bytes of features for %d numbers", len(m.Embed), m.Dim)
+		}
+		t.Embed = make([]float32, m.Dim)
+		for i := range t.Embed {
+			t.Embed[i] = math.Float32frombits(binary.LittleEndian.Uint32(m.Embed[4*i:]))
+		}
+	case topicReward:
+		var m rewardMsg
+		if err := json.Unmarshal(data, &m); err != nil {
+			return err
+		}
+		if m.Step != len(d.rec.Rewards) {
+			return fmt.Errorf("reward of step %d comes as number %d", m.Step, len(d.rec.Rewards))
+		}
+		d.rec.Rewards = append(d.rec.Rewards, m.Reward)
+	default:
+		if !strings.HasPrefix(topic, topicCamera) {
+			return nil // somebody else's topic
+		}
+		var m imageMsg
+		if err := json.Unmarshal(data, &m); err != nil {
+			return err
+		}
+		f, err := decode(m.Data)
+		if err != nil {
+			return fmt.Errorf("%s: %w", topic, err)
+		}
+		f.Camera, f.Seq = strings.TrimPrefix(topic, topicCamera), m.Seq
+		f.Stamp = time.Unix(m.Timestamp.Sec, m.Timestamp.Nsec).UTC()
+		t.Frames = append(t.Frames, f)
+	}
+	return nil
+}
+
+// decode makes a BGR frame of a JPEG.
+func decode(data []byte) (robot.Frame, error) {
+	c, err := jpeg.DecodeConfig(bytes.NewReader(data))
+	if err != nil {
+		return robot.Frame{}, err
+	}
+	if c.Width*c.Height > maxPixels {
+		return robot.Frame{}, fmt.Errorf("image of %dx%d pixels", c.Width, c.Height)
+	}
+	img, err := jpeg.Decode(bytes.NewReader(data))
+	if err != nil {
+		return robot.Frame{}, err
+	}
+	b := img.Bounds()
+	f := robot.Frame{W: b.Dx(), H: b.Dy(), Pix: make([]byte, 0, 3*b.Dx()*b.Dy())}
+	for y := b.Min.Y; y < b.Max.Y; y++ {
+		for x := b.Min.X; x < b.Max.X; x++ {
+			r, g, bl, _ := pixel(img, x, y)
+			f.Pix = append(f.Pix, bl, g, r)
+		}
+	}
+	return f, nil
+}
+
+func pixel(img image.Image, x, y int) (r, g, b, a uint8) {
+	r16, g16, b16, a16 := img.At(x, y).RGBA()
+	return uint8(r16 >> 8), uint8(g16 >> 8), uint8(b16 >> 8), uint8(a16 >> 8)
+}

@@ -1,0 +1,211 @@
+package record
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"image"
+	"image/jpeg"
+	"math"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/foxglove/mcap/go/mcap"
+
+	"github.com/rapport-rl/rapport/robot"
+)
+
+const (
+	// chunk is small, so that a killed process loses less than a second: state,
+	// command and features of 64 numbers alone are 25 kB a second at 20 Hz.
+	chunk = 16 << 10
+	// quality of the JPEGs: no artefacts that the eye finds at 96x96.
+	quality = 90
+)
+
+// Writer writes one recording. It is used by one goroutine.
+type Writer struct {
+	path     string
+	file     *os.File
+	mcap     *mcap.Writer
+	channels map[string]uint16
+	info     Info
+	last     time.Time
+	ticks    int
+	err      error // the first; a file that lacks something is not finished
+}
+
+// Create begins path, which must not exist yet; a partial file of the same name
+// is replaced.
+func Create(path string, info Info) (*Writer, error) {
+	if _, err := os.Stat(path); err == nil {
+		return nil, fmt.Errorf("record: %s exists already; an episode is recorded once", path)
+	}
+	f, err := os.Create(path + ".part")
+	if err != nil {
+		return nil, fmt.Errorf("record: %w", err)
+	}
+	w := &Writer{path: path, file: f, channels: map[string]uint16{}, info: info}
+	w.mcap, err = mcap.NewWriter(f, &mcap.WriterOptions{
+		Chunked: true, ChunkSize: chunk, IncludeCRC: true,
+		Compression: mcap.CompressionNone, // JPEG does not shrink, and the rest is little
+	})
+	if err == nil {
+		err = w.mcap.WriteHeader(&mcap.Header{Library: "rapport"})
+	}
+	for i, s := range schemas {
+		if err == nil {
+			err = w.mcap.WriteSchema(&mcap.Schema{ID: uint16(i + 1), Name: s.name, Encoding: "jsonschema", Data: []byte(s.data)})
+		}
+	}
+	if err == nil {
+		err = w.mcap.WriteMetadata(infoMetadata(info))
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("record: %s: %w", w.part(), err), w.Abort())
+	}
+	return w, nil
+}
+
+func (w *Writer) part() string { return w.path + ".part" }
+
+// Tick writes one observation; the first is that of the reset.
+func (w *Writer) Tick(t Tick) error {
+	stamp := t.State.Stamp
+	w.send(topicState, "rapport.State", stamp, stateMsg{
+		Q: t.State.Q, DQ: t.State.DQ, Place: t.State.EE.P, Turn: t.State.EE.Q,
+		Wrench: t.State.Wrench, Grip: t.State.Grip, StampNS: stamp.UnixNano(),
+	})
+	if w.ticks > 0 {
+		w.send(topicCommand, "rapport.Command", stamp, commandMsg{t.Applied.Delta, t.Applied.Grip, t.By.String(), t.Version})
+	}
+	if t.Embed != nil {
+		w.send(topicFeatures, "rapport.Features", stamp, featuresMsg{len(t.Embed), floats(t.Embed)})
+	}
+	for _, f := range t.Frames {
+		data, err := encode(f)
+		if err != nil {
+			w.keep(err)
+			break
+		}
+		ns := f.Stamp.UnixNano()
+		w.send(topicCamera+f.Camera, "foxglove.CompressedImage", f.Stamp,
+			imageMsg{stampMsg{ns / 1e9, ns % 1e9}, f.Camera, "jpeg", data, f.Seq})
+	}
+	w.last = stamp
+	w.ticks++
+	return w.err
+}
+
+// Rewards writes the labels (T,), once the episode is over.
+func (w *Writer) Rewards(rs []float64) error {
+	for i, r := range rs {
+		w.send(topicReward, "rapport.Reward", w.last, rewardMsg{i, r})
+	}
+	return w.err
+}
+
+// Close finishes the file, makes it durable and gives it its name. After an
+// error the partial file stays for Read to salvage.
+func (w *Writer) Close() error {
+	w.keep(w.mcap.Close())
+	w.keep(w.file.Sync())
+	w.keep(w.file.Close())
+	if w.err != nil {
+		return w.err
+	}
+	if err := os.Rename(w.part(), w.path); err != nil {
+		return fmt.Errorf("record: %w", err)
+	}
+	return syncDir(filepath.Dir(w.path))
+}
+
+// Abort removes the partial file.
+func (w *Writer) Abort() error {
+	err := w.file.Close()
+	if e := os.Remove(w.part()); e != nil && err == nil {
+		err = e
+	}
+	if err != nil && !errors.Is(err, os.ErrClosed) {
+		return fmt.Errorf("record: %w", err)
+	}
+	return nil
+}
+
+// keep remembers the first error, with the file's name and what to do about it.
+func (w *Writer) keep(err error) {
+	if err == nil || w.err != nil {
+		return
+	}
+	w.err = fmt.Errorf("record: %s: %w; free space or choose another folder, the recording up to here stays", w.part(), err)
+}
+
+func (w *Writer) send(topic, schema string, stamp time.Time, msg any) {
+	if w.err != nil {
+		return
+	}
+	id, ok := w.channels[topic]
+	if !ok {
+		id = uint16(len(w.channels) + 1)
+		w.channels[topic] = id
+		w.keep(w.mcap.WriteChannel(&mcap.Channel{ID: id, SchemaID: schemaID(schema), Topic: topic, MessageEncoding: "json"}))
+	}
+	data, err := json.Marshal(msg)
+	if err != nil {
+		w.keep(fmt.Errorf("%s: %w", topic, err))
+		return
+	}
+	ns := uint64(max(0, stamp.UnixNano()))
+	w.keep(w.mcap.WriteMessage(&mcap.Message{ChannelID: id, LogTime: ns, PublishTime: ns, Data: data}))
+}
+
+func schemaID(name string) uint16 {
+	for i, s := range schemas {
+		if s.name == name {
+			return uint16(i + 1)
+		}
+	}
+	panic("record: message without a schema")
+}
+
+func infoMetadata(i Info) *mcap.Metadata {
+	return &mcap.Metadata{Name: infoRecord, Metadata: map[string]string{
+		"id": i.ID, "seq": strconv.FormatUint(i.Seq, 10), "origin": strconv.Itoa(int(i.Origin)),
+		"seed": strconv.FormatUint(i.Seed, 10), "terminal": strconv.FormatBool(i.Terminal),
+	}}
+}
+
+func floats(v []float32) []byte {
+	b := make([]byte, 0, 4*len(v))
+	for _, x := range v {
+		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(x))
+	}
+	return b
+}
+
+// encode makes a JPEG of a BGR frame.
+func encode(f robot.Frame) ([]byte, error) {
+	if f.W <= 0 || f.H <= 0 || len(f.Pix) != 3*f.W*f.H || strings.TrimSpace(f.Camera) == "" {
+		return nil, fmt.Errorf("frame of camera %q has %d bytes for %dx%d pixels", f.Camera, len(f.Pix), f.W, f.H)
+	}
+	img := image.NewRGBA(image.Rect(0, 0, f.W, f.H))
+	for i, j := 0, 0; j < len(f.Pix); i, j = i+4, j+3 {
+		img.Pix[i], img.Pix[i+1], img.Pix[i+2], img.Pix[i+3] = f.Pix[j+2], f.Pix[j+1], f.Pix[j], 255
+	}
+	var b bytes.Buffer
+	err := jpeg.Encode(&b, img, &jpeg.Options{Quality: quality})
+	return b.Bytes(), err
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("record: %w", err)
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
