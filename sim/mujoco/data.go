@@ -12,6 +12,8 @@ package mujoco
 #cgo nocallback mjx_contacts
 #cgo noescape mj_jacSite
 #cgo nocallback mj_jacSite
+#cgo noescape mj_ray
+#cgo nocallback mj_ray
 #cgo noescape mj_fullM
 #cgo nocallback mj_fullM
 */
@@ -185,6 +187,14 @@ func (d *Data) FullM(dst []float64) {
 		panic("mujoco: the inertia matrix has nv*nv elements")
 	}
 	C.mj_fullM(d.m.c, ptr(dst), d.c.qM)
+}
+
+// Ray returns the first visible geom that the ray from + x·dir meets, and that x;
+// geom is -1 if there is none. It sees the poses that Kinematics computed.
+func (d *Data) Ray(from, dir [3]float64) (geom int, x float64) {
+	var id C.int
+	x = float64(C.mj_ray(d.m.c, d.c, ptr(from[:]), ptr(dir[:]), nil, 1, -1, &id))
+	return int(id), x
 }
 
 func ptr(x []float64) *C.double { return (*C.double)(unsafe.Pointer(unsafe.SliceData(x))) }

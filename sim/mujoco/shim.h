@@ -59,4 +59,8 @@ int mjx_update_scene(const mjModel *m, mjData *d, int cam, mjvScene *scn,
 mjvScene *mjx_make_scene(const mjModel *m, mjx_fault *f);
 void mjx_free_scene(mjvScene *scn);
 
+// pace.c: the loop that Compare measures Go against.
+double mjx_cpu(void);
+double mjx_pace(const mjModel *m, mjData *d, const double *ctrl, int rows, int n);
+
 #endif

@@ -5,6 +5,11 @@ package mujoco
 */
 import "C"
 
+import (
+	"math"
+	"slices"
+)
+
 // Snapshot is a state to come back to. Its zero value is ready for Save, which
 // reuses its memory.
 type Snapshot struct {
@@ -55,4 +60,18 @@ func (d *Data) put(src *Snapshot) {
 	for i, p := range d.parts() {
 		copy(p, src.parts[i])
 	}
+}
+
+// equal says whether two snapshots hold the same bits.
+func (s *Snapshot) equal(t *Snapshot) bool {
+	same := func(a, b float64) bool { return math.Float64bits(a) == math.Float64bits(b) }
+	if !same(s.time, t.time) {
+		return false
+	}
+	for i := range s.parts {
+		if !slices.EqualFunc(s.parts[i], t.parts[i], same) {
+			return false
+		}
+	}
+	return true
 }
