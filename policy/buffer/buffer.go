@@ -206,6 +206,19 @@ func (b *Buffer) label(r *run, T int, rewards []float64) error {
 	return nil
 }
 
+// Observations returns a copy of the rows (N, D) that the transitions of both
+// sides start from, demonstrations first.
+func (b *Buffer) Observations() []float32 {
+	D := b.cfg.View.Dim()
+	var rows []float32
+	for _, side := range [][]ref{b.demo, b.online[b.head:]} {
+		for _, x := range side {
+			rows = append(rows, x.obs[x.t*D:(x.t+1)*D]...)
+		}
+	}
+	return rows
+}
+
 // evict drops the oldest online episodes above the capacity.
 func (b *Buffer) evict() {
 	for b.cfg.Capacity > 0 && len(b.online)-b.head > b.cfg.Capacity {

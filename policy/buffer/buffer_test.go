@@ -155,6 +155,9 @@ func TestSidesOfABatch(t *testing.T) {
 	if got, want := b.Count(), (buffer.Count{Episodes: 2, Demo: 4, Online: 4, Human: 1}); got != want {
 		t.Errorf("count = %+v, want %+v", got, want)
 	}
+	if got, want := b.Observations(), []float32{0, 1, 2, 102, 100, 101, 102, 103}; !slices.Equal(got, want) {
+		t.Errorf("observations = %v, want %v", got, want)
+	}
 	dst := buffer.NewBatch(10, look())
 	if err := b.Sample(dst, 5, rand.New(rand.NewPCG(3, 4))); err != nil {
 		t.Fatal(err)

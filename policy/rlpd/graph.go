@@ -1,0 +1,146 @@
+package rlpd
+
+import (
+	"math"
+
+	"github.com/rapport-rl/rapport/internal/nn"
+	"github.com/rapport-rl/rapport/policy/bc"
+)
+
+// target is the graph of what a critic should say of a transition.
+type target struct {
+	g        *nn.Graph
+	x, noise *nn.Node // (B, D) normalised next rows, (B, k)
+	out      *nn.Node // (B, k+1) next action, its log density
+	q        *nn.Node // (B, 1) smallest of the subset
+	idx      []int    // the subset, redrawn before each step
+}
+
+func newTarget(actor *bc.Net, critic *nn.MLP, B, subset int) *target {
+	t := &target{g: nn.NewGraph(), idx: make([]int, subset)}
+	v := actor.Arch.View
+	t.x, t.noise = t.g.Input(B, v.Dim()), t.g.Input(B, v.Action.Dim())
+	t.out = bc.Draw(t.g, actor.Frozen(t.g, t.x), t.noise)
+	xa := t.g.Concat(t.x, t.g.Slice(t.out, 0, v.Action.Dim()))
+	t.q = t.g.MinFirst(critic.FrozenSubset(t.g, xa, t.idx))
+	return t
+}
+
+// into writes the targets of REDQ and RLPD to y (B,):
+//
+//	y = r + discount * (min_{i in subset} Q_i(s', a') - alpha log pi(a'|s'))
+//
+// the entropy only if asked for (Chen et al. 2021, arXiv:2101.05982, equation 1).
+func (t *target) into(y, reward, discount []float32, alpha float64, entropy bool) {
+	t.g.Forward()
+	k := t.noise.Shape[1]
+	for i, r := range reward {
+		q := float64(t.q.Value[i])
+		if entropy {
+			q -= alpha * float64(t.out.Value[i*(k+1)+k])
+		}
+		y[i] = float32(float64(r) + float64(discount[i])*q)
+	}
+}
+
+// regression is the graph that fits the critics to their targets.
+type regression struct {
+	g     *nn.Graph
+	xa, y *nn.Node // (B, D+k) normalised rows with actions, (B,)
+	q     *nn.Node // (E, B)
+	mean  *nn.Node // (B,) over the members
+	loss  *nn.Node // mean over members and rows of (q - y)^2
+}
+
+func newRegression(critic *nn.MLP, B int) *regression {
+	r := &regression{g: nn.NewGraph()}
+	r.xa, r.y = r.g.Input(B, critic.Config.In), r.g.Input(B)
+	r.q = r.g.Reshape(critic.Forward(r.g, r.xa), critic.Config.Members, B)
+	r.mean = r.g.MeanFirst(r.q)
+	r.loss = r.g.Mean(r.g.Square(r.g.Sub(r.q, r.y)))
+	return r
+}
+
+// put fills the rows (B, D) and actions (B, k) in.
+func (r *regression) put(obs, act []float32) {
+	B := r.xa.Shape[0]
+	D, k := len(obs)/B, len(act)/B
+	for i := range B {
+		row := r.xa.Value[i*(D+k) : (i+1)*(D+k)]
+		copy(row, obs[i*D:(i+1)*D])
+		copy(row[D:], act[i*k:(i+1)*k])
+	}
+}
+
+// ascent is the graph that improves the actor:
+//
+//	J = mean_i [ alpha log pi(a_i|s_i) - mean_j Q_j(s_i, a_i) ]
+//	  + |Q| (Clone mean_demo w_i |tanh(mean_i) - a_demo_i|^2 + Stay mean_i KL_i)
+//
+// with |Q| the batch's mean absolute value, seen as a constant.
+type ascent struct {
+	g        *nn.Graph
+	x, noise *nn.Node // (B, D) normalised rows, (B, k)
+	alpha    *nn.Node // (1)
+	act      *nn.Node // (B, k) demonstrated actions, if cloning
+	qdata    *nn.Node // (B,) what the critics say of those, if filtering
+	demos    int      // rows that are demonstrations
+
+	logp  *nn.Node // (B,)
+	q     *nn.Node // (B,) mean over the members
+	clone *nn.Node // the weighted cloning term, nil without
+	kl    *nn.Node // (B,) nil without
+	loss  *nn.Node
+	// unit is |Q|; passed the demonstration rows that were cloned.
+	unit   float64
+	passed int
+}
+
+func newAscent(c *Config, actor, ref *bc.Net, critic *nn.MLP) *ascent {
+	a := &ascent{g: nn.NewGraph()}
+	g, v, B := a.g, actor.Arch.View, c.Batch
+	k := v.Action.Dim()
+	a.x, a.noise, a.alpha = g.Input(B, v.Dim()), g.Input(B, k), g.Input(1)
+	raw := actor.Raw(g, a.x)
+	out := bc.Draw(g, raw, a.noise)
+	a.logp = g.Reshape(g.Slice(out, k, k+1), B)
+	a.q = g.Reshape(g.MeanFirst(critic.Frozen(g, g.Concat(a.x, g.Slice(out, 0, k)))), B)
+	a.loss = g.Mean(g.Sub(g.Mul(a.logp, a.alpha), a.q))
+
+	// unit comes first in the graph of those who use it.
+	unit := g.Custom([]*nn.Node{g.StopGrad(a.q)}, []int{1}, func(n *nn.Node) {
+		sum := 0.0
+		for _, q := range a.q.Value {
+			sum += math.Abs(float64(q))
+		}
+		a.unit = sum / float64(B)
+		n.Value[0] = float32(a.unit)
+	}, nil)
+	if c.Clone > 0 {
+		a.act, a.qdata = g.Input(B, k), g.Input(B)
+		w := g.Custom([]*nn.Node{g.StopGrad(a.q), a.qdata, unit}, []int{B}, func(n *nn.Node) {
+			a.weigh(n.Value, c.QFilter)
+		}, nil)
+		d := g.SumLast(g.Square(g.Sub(g.Tanh(g.Slice(raw, 0, k)), a.act)))
+		a.clone = g.Sum(g.Mul(d, w))
+		a.loss = g.Add(a.loss, g.Scale(g.Mul(a.clone, unit), float32(c.Clone)))
+	}
+	if c.Stay > 0 {
+		a.kl = bc.KL(g, raw, ref.Frozen(g, a.x))
+		a.loss = g.Add(a.loss, g.Scale(g.Mul(g.Mean(a.kl), unit), float32(c.Stay)))
+	}
+	return a
+}
+
+// weigh writes the share of every row in the cloning term: 1/demos for those
+// of a demonstration, as far as the filter lets them pass.
+func (a *ascent) weigh(w []float32, filter bool) {
+	clear(w)
+	a.passed = 0
+	for i := range a.demos {
+		if !filter || a.qdata.Value[i] > a.q.Value[i] {
+			w[i] = 1 / float32(a.demos)
+			a.passed++
+		}
+	}
+}

@@ -1,0 +1,152 @@
+// Package rlpd tunes a policy by reinforcement learning with prior data: soft
+// actor-critic whose batches are half demonstrations, with an ensemble of
+// layer-normalised critics (Ball et al. 2023, "Efficient online reinforcement
+// learning with offline data", arXiv:2302.02948, algorithm 1).
+//
+// It starts from a cloned policy: while the critics warm up on what that policy
+// did, the actor stays, and from then on it may be held to the demonstrations
+// or to where it came from (Config.Clone, Config.Stay). What it learns from is
+// Episode.Rewards alone. A bc.Policy acts by what Latest returns.
+//
+//	l, err := rlpd.New(rlpd.Config{Warmup: 500, Seed: 1}, cloned)
+//	for each labelled episode e {
+//		err = l.Add(ctx, e)
+//		stats, err := l.Update(ctx)
+//		params, err := l.Latest(ctx) // for bc.Policy.Load
+//	}
+//
+// Deviations from the paper: the deviation of the actor has bounds that are
+// approached smoothly, rows are normalised, and gradients are clipped.
+package rlpd
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"math/rand/v2"
+
+	"github.com/rapport-rl/rapport/internal/nn"
+	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/policy/bc"
+	"github.com/rapport-rl/rapport/policy/buffer"
+)
+
+// Learner implements policy.Learner. It is driven by one goroutine.
+type Learner struct {
+	cfg    Config
+	replay *buffer.Buffer
+	batch  *buffer.Batch
+
+	actor, ref     *bc.Net // ref is where learning started
+	critic, target *nn.MLP
+	logAlpha       *nn.Param // (1)
+	// The same, listed once.
+	actorParams, criticParams, targetParams []*nn.Param
+
+	fit     *regression
+	next    *target
+	improve *ascent
+	adam    optimisers
+
+	pcg      *rand.PCG
+	rng      *rand.Rand
+	fitted   bool   // the normalisation is set
+	critics  uint64 // critic steps so far
+	actors   uint64 // actor steps so far
+	version  uint64 // of the actor
+	observed tally
+}
+
+// optimisers holds one Adam for each part.
+type optimisers struct{ critic, actor, alpha *nn.Adam }
+
+// New returns a Learner that starts from the policy start, which it copies. A
+// nil start draws a new one of c.Arch, whose normalisation is fitted to what
+// was added by the first Update.
+func New(c Config, start *bc.Net) (*Learner, error) {
+	if start != nil {
+		c.Arch = start.Arch
+	}
+	if err := c.complete(c.Arch.View.Action.Dim()); err != nil {
+		return nil, err
+	}
+	l := &Learner{cfg: c, fitted: start != nil, version: 1}
+	l.pcg = rand.NewPCG(c.Seed, 0x726c7064) // "rlpd": another stream than cloning's of the same seed
+	l.rng = rand.New(l.pcg)
+	var err error
+	if l.replay, err = buffer.New(c.replay()); err != nil {
+		return nil, err
+	}
+	l.batch = buffer.NewBatch(c.Batch, c.Arch.View)
+	if start != nil {
+		l.actor = start.Clone()
+	} else if l.actor, err = bc.NewNet(c.Arch, l.rng); err != nil {
+		return nil, err
+	}
+	l.ref = l.actor.Clone()
+	D, k := c.Arch.View.Dim(), c.Arch.View.Action.Dim()
+	l.critic = nn.NewMLP("critic", nn.MLPConfig{In: D + k, Hidden: c.CriticHidden, Out: 1, Members: c.Critics, LayerNorm: true}, l.rng)
+	l.target = l.critic.Clone("target")
+	l.logAlpha = nn.NewParam("alpha.log", 1).Fill(float32(math.Log(c.Alpha)))
+
+	l.actorParams, l.criticParams, l.targetParams = l.actor.Params(), l.critic.Params(), l.target.Params()
+
+	l.fit = newRegression(l.critic, c.Batch)
+	l.next = newTarget(l.actor, l.target, c.Batch, c.Subset)
+	l.improve = newAscent(&l.cfg, l.actor, l.ref, l.critic)
+	l.adam = l.optimisers()
+	return l, nil
+}
+
+// optimisers returns new ones.
+func (l *Learner) optimisers() optimisers {
+	clip := l.cfg.ClipNorm
+	if math.IsInf(clip, 1) {
+		clip = 0
+	}
+	return optimisers{
+		critic: nn.NewAdam(l.criticParams, nn.AdamConfig{LR: l.cfg.CriticLR, ClipNorm: clip}),
+		actor:  nn.NewAdam(l.actorParams, nn.AdamConfig{LR: l.cfg.ActorLR, ClipNorm: clip}),
+		alpha:  nn.NewAdam([]*nn.Param{l.logAlpha}, nn.AdamConfig{LR: l.cfg.AlphaLR}),
+	}
+}
+
+// Add takes a labelled episode. Adding an id twice changes nothing.
+func (l *Learner) Add(ctx context.Context, e policy.Episode) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	_, err := l.replay.Add(e)
+	return err
+}
+
+// Relabel replaces the rewards of an episode, for a reward that has learnt
+// since. It reports false for an id that is not held any more.
+func (l *Learner) Relabel(ctx context.Context, id string, rewards []float64) (bool, error) {
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	return l.replay.Relabel(id, rewards)
+}
+
+// Count tells what is replayed.
+func (l *Learner) Count() buffer.Count { return l.replay.Count() }
+
+// Latest returns the actor's parameters, for a bc.Policy. The version counts
+// the Updates that changed them, from 1.
+func (l *Learner) Latest(ctx context.Context) (policy.Params, error) {
+	if err := ctx.Err(); err != nil {
+		return policy.Params{}, err
+	}
+	return l.actor.Encode(l.version)
+}
+
+// Actor returns a copy of the actor.
+func (l *Learner) Actor() *bc.Net { return l.actor.Clone() }
+
+func (l *Learner) alpha() float64 { return math.Exp(float64(l.logAlpha.Data[0])) }
+
+// diverged says where learning broke down.
+func (l *Learner) diverged(what string, v float64) error {
+	return fmt.Errorf("rlpd: %s is %v at critic step %d: lower the learning rates or scale the rewards down, and restore the last checkpoint", what, v, l.critics)
+}

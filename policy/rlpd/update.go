@@ -1,0 +1,213 @@
+package rlpd
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/rapport-rl/rapport/internal/nn"
+	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/policy/buffer"
+)
+
+// tally sums what the steps of a round tell.
+type tally struct {
+	critics, actors             float64
+	loss, q, td, grad           float64 // of critic steps
+	actor, entropy, actorGrad   float64 // of actor steps
+	clone, passed, cloned, kl   float64
+	demos, rows, reward, target float64
+}
+
+// Update does Round actor steps, each after UTD critic steps. Until Warmup
+// critic steps are done in all, the actor steps are left out. Batches are half
+// demonstrations as Config.Demos says; while one side is empty, all comes from
+// the other, and while both are it is an error wrapping buffer.ErrEmpty.
+func (l *Learner) Update(ctx context.Context) (policy.Stats, error) {
+	count := l.replay.Count()
+	if count.Demo+count.Online == 0 {
+		return policy.Stats{}, fmt.Errorf("rlpd: nothing to learn from: %w", buffer.ErrEmpty)
+	}
+	if !l.fitted {
+		rows := l.replay.Observations()
+		l.actor.Fit(rows)
+		l.ref.Fit(rows)
+		l.fitted = true
+	}
+	demos := int(math.Round(l.cfg.Demos * float64(l.cfg.Batch)))
+	if count.Online == 0 {
+		demos = l.cfg.Batch
+	}
+	if count.Demo == 0 {
+		demos = 0
+	}
+	l.observed = tally{}
+	for range l.cfg.Round {
+		for range l.cfg.UTD {
+			if err := ctx.Err(); err != nil {
+				return policy.Stats{}, err
+			}
+			if err := l.criticStep(demos); err != nil {
+				return policy.Stats{}, err
+			}
+		}
+		if l.critics < uint64(l.cfg.Warmup) {
+			continue
+		}
+		if err := l.actorStep(); err != nil {
+			return policy.Stats{}, err
+		}
+	}
+	if l.observed.actors > 0 {
+		l.version++
+	}
+	return l.stats(), nil
+}
+
+// criticStep draws a batch and fits the critics to its targets.
+func (l *Learner) criticStep(demos int) error {
+	b := l.batch
+	if err := l.replay.Sample(b, demos, l.rng); err != nil {
+		return fmt.Errorf("rlpd: %w", err)
+	}
+	l.actor.Normalise(b.Obs, b.Obs)
+	l.actor.Normalise(l.next.x.Value, b.Next)
+	if s := l.cfg.Noise; s > 0 {
+		for i := range b.Obs {
+			b.Obs[i] += float32(s * l.rng.NormFloat64())
+			l.next.x.Value[i] += float32(s * l.rng.NormFloat64())
+		}
+	}
+	l.normal(l.next.noise)
+	l.choose(l.next.idx)
+	l.next.into(l.fit.y.Value, b.Reward, b.Discount, l.alpha(), l.cfg.EntropyBackup)
+
+	l.fit.put(b.Obs, b.Act)
+	l.fit.g.Forward()
+	loss := float64(l.fit.loss.Value[0])
+	if math.IsNaN(loss) || math.IsInf(loss, 0) {
+		return l.diverged("the critics' loss", loss)
+	}
+	nn.ZeroGrad(l.criticParams)
+	l.fit.g.Backward(l.fit.loss)
+	l.adam.critic.Step()
+	nn.Lerp(l.targetParams, l.criticParams, float32(l.cfg.Tau))
+	l.critics++
+
+	o := &l.observed
+	o.critics++
+	o.loss += loss
+	o.grad += l.adam.critic.Norm()
+	o.demos += float64(b.Demos)
+	B := float64(len(b.Reward))
+	o.rows += B
+	for i, y := range l.fit.y.Value {
+		o.reward += float64(b.Reward[i]) / B
+		o.target += float64(y) / B
+		o.q += float64(l.fit.mean.Value[i]) / B
+		o.td += math.Abs(float64(l.fit.mean.Value[i]-y)) / B
+	}
+	return nil
+}
+
+// actorStep improves the actor on the last batch, then the temperature.
+func (l *Learner) actorStep() error {
+	a := l.improve
+	copy(a.x.Value, l.batch.Obs)
+	l.normal(a.noise)
+	alpha := l.alpha()
+	a.alpha.Value[0] = float32(alpha)
+	a.demos = l.batch.Demos
+	if a.act != nil {
+		copy(a.act.Value, l.batch.Act)
+		if l.cfg.QFilter { // the critics have moved since they saw this batch
+			l.fit.g.ForwardTo(l.fit.mean)
+			copy(a.qdata.Value, l.fit.mean.Value)
+		}
+	}
+	a.g.Forward()
+	loss := float64(a.loss.Value[0])
+	if math.IsNaN(loss) || math.IsInf(loss, 0) {
+		return l.diverged("the actor's loss", loss)
+	}
+	nn.ZeroGrad(l.actorParams)
+	a.g.Backward(a.loss)
+	l.adam.actor.Step()
+
+	entropy := 0.0
+	for _, p := range a.logp.Value {
+		entropy -= float64(p) / float64(len(a.logp.Value))
+	}
+	if !l.cfg.FixedAlpha {
+		// J(alpha) = alpha (entropy - target), by the logarithm of alpha
+		// (Haarnoja et al. 2018, equation 18, as RLPD's code has it).
+		l.logAlpha.Grad[0] = float32(alpha * (entropy - l.cfg.TargetEntropy))
+		l.adam.alpha.Step()
+	}
+	l.actors++
+
+	o := &l.observed
+	o.actors++
+	o.actor += loss
+	o.entropy += entropy
+	o.actorGrad += l.adam.actor.Norm()
+	if a.clone != nil && a.demos > 0 {
+		o.clone += float64(a.clone.Value[0])
+		o.passed += float64(a.passed)
+		o.cloned += float64(a.demos)
+	}
+	if a.kl != nil {
+		for _, v := range a.kl.Value {
+			o.kl += float64(v) / float64(len(a.kl.Value))
+		}
+	}
+	return nil
+}
+
+// normal fills n with standard normal noise.
+func (l *Learner) normal(n *nn.Node) {
+	for i := range n.Value {
+		n.Value[i] = float32(l.rng.NormFloat64())
+	}
+}
+
+// choose draws a subset of the critics without repetition.
+func (l *Learner) choose(idx []int) {
+	for i := range idx {
+		idx[i] = l.rng.IntN(l.cfg.Critics)
+		for slices.Contains(idx[:i], idx[i]) {
+			idx[i] = l.rng.IntN(l.cfg.Critics)
+		}
+	}
+}
+
+// stats turns the tally of a round into means.
+func (l *Learner) stats() policy.Stats {
+	o := &l.observed
+	ms := []policy.Metric{
+		{Name: "critic_loss", Value: o.loss / o.critics},
+		{Name: "q_mean", Value: o.q / o.critics},
+		{Name: "td_error", Value: o.td / o.critics},
+		{Name: "target_mean", Value: o.target / o.critics},
+		{Name: "reward_mean", Value: o.reward / o.critics},
+		{Name: "critic_grad", Value: o.grad / o.critics},
+		{Name: "demo_share", Value: o.demos / o.rows},
+		{Name: "alpha", Value: l.alpha()},
+	}
+	if o.actors > 0 {
+		ms = append(ms,
+			policy.Metric{Name: "actor_loss", Value: o.actor / o.actors},
+			policy.Metric{Name: "entropy", Value: o.entropy / o.actors},
+			policy.Metric{Name: "actor_grad", Value: o.actorGrad / o.actors})
+		if o.cloned > 0 {
+			ms = append(ms,
+				policy.Metric{Name: "clone_loss", Value: o.clone / o.actors},
+				policy.Metric{Name: "clone_share", Value: o.passed / o.cloned})
+		}
+		if l.improve.kl != nil {
+			ms = append(ms, policy.Metric{Name: "kl", Value: o.kl / o.actors})
+		}
+	}
+	return policy.Stats{Updates: l.critics, Metrics: ms}
+}
