@@ -63,3 +63,23 @@ func BenchmarkEncoder(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkAct is one observation through an actor, as in the control loop.
+func BenchmarkAct(b *testing.B) {
+	actor := NewMLP("pi", MLPConfig{In: 64, Hidden: []int{256, 256}, Out: 14}, rand.New(rand.NewPCG(1, 2)))
+	g := NewGraph()
+	x := g.Input(1, 64)
+	y := actor.Frozen(g, x)
+	b.ReportAllocs()
+	for b.Loop() {
+		g.ForwardTo(y)
+	}
+}
+
+func BenchmarkPixels(b *testing.B) {
+	src, dst := make([]byte, 84*84*3), make([]float32, 84*84*3)
+	b.ReportAllocs()
+	for b.Loop() {
+		Pixels(dst, src, 84, 84, 3, 2, -3)
+	}
+}

@@ -32,184 +32,159 @@ func (g *Graph) Conv(x, w, b *Node, win Window, act bool) *Node {
 	if b != nil && !slices.Equal(b.Shape, []int{O}) {
 		panic("nn: Conv: bias does not fit the weight")
 	}
-	p := newPatches(x.Shape[1], x.Shape[2], x.Shape[3], w.Shape[2], w.Shape[3], win)
-	B := x.Shape[0]
 	ins := []*Node{x, w}
 	if b != nil {
 		ins = append(ins, b)
 	}
-	n := g.op([]int{B, O, p.oh, p.ow}, ins...)
-	K, N, X := p.k(), p.n(), p.c*p.h*p.w
-	// Late layers have few pixels; several images share a product, so that it
-	// is wide enough for the matrix kernels to run at speed.
-	per := min(B, max(1, (512+N-1)/N))
-	direct := p.plain() && per == 1 // the image is its own patch matrix
-	g.reserve(2*K*N*per + O*N*per)
-	n.forward = func() {
-		buf := g.scratch(2*K*N*per + O*N*per)
-		col, tmp := buf[:K*N*per], buf[2*K*N*per:]
-		for i := 0; i < B; i += per {
-			m := min(per, B-i)
-			c := col[:K*N*m]
-			if direct {
-				c = x.Value[i*X : (i+1)*X]
-			} else {
-				for j := range m {
-					p.gather(c, x.Value[(i+j)*X:(i+j+1)*X], j*N, m*N)
-				}
-			}
-			y := n.Value[i*O*N : (i+m)*O*N]
-			if m > 1 {
-				y = tmp[:O*N*m]
-			}
-			beta := float32(0)
-			if b != nil {
-				beta = 1
-				for o, v := range b.Value {
-					fill(y[o*N*m:(o+1)*N*m], v)
-				}
-			}
-			gemm(false, false, O, m*N, K, w.Value, c, beta, y)
-			if m > 1 {
-				swapFirst(n.Value[i*O*N:(i+m)*O*N], y, O, m, N)
-			}
-		}
-		if act {
-			relu(n.Value, n.Value)
-		}
-	}
-	n.backward = func() {
-		if act {
-			mask(n.Grad, n.Value)
-		}
-		if b != nil && b.needs {
-			d := b.acc()
-			for i := 0; i < len(n.Grad); i += N {
-				d[i/N%O] += sum32(n.Grad[i : i+N])
-			}
-		}
-		if !w.needs && !x.needs {
-			return
-		}
-		buf := g.scratch(2*K*N*per + O*N*per)
-		col, dcol, tmp := buf[:K*N*per], buf[K*N*per:2*K*N*per], buf[2*K*N*per:]
-		var beta float32
-		if w.needs {
-			beta = w.beta()
-		}
-		var dx []float32
-		if x.needs {
-			dx = x.acc()
-		}
-		for i := 0; i < B; i += per {
-			m := min(per, B-i)
-			dy := n.Grad[i*O*N : (i+m)*O*N]
-			if m > 1 {
-				swapFirst(tmp[:O*N*m], dy, m, O, N)
-				dy = tmp[:O*N*m]
-			}
-			if w.needs {
-				c := col[:K*N*m]
-				if direct {
-					c = x.Value[i*X : (i+1)*X]
-				} else {
-					for j := range m {
-						p.gather(c, x.Value[(i+j)*X:(i+j+1)*X], j*N, m*N)
-					}
-				}
-				gemm(false, true, O, K, m*N, dy, c, beta, w.Grad)
-				beta = 1
-			}
-			switch {
-			case !x.needs:
-			case direct:
-				gemm(true, false, K, N, O, w.Value, dy, 1, dx[i*X:(i+1)*X])
-			default:
-				d := dcol[:K*N*m]
-				gemm(true, false, K, m*N, O, w.Value, dy, 0, d)
-				for j := range m {
-					p.scatter(dx[(i+j)*X:(i+j+1)*X], d, j*N, m*N)
-				}
-			}
-		}
-	}
+	p := newPatches(x.Shape[1], x.Shape[2], x.Shape[3], w.Shape[2], w.Shape[3], win)
+	n := g.op([]int{x.Shape[0], O, p.oh, p.ow}, ins...)
+	c := &conv{patches: p, g: g, in: x, weight: w, bias: b, out: n, maps: O, act: act}
+	c.tile()
+	n.forward, n.backward = c.forward, c.backward
 	return n
 }
 
-// ConvT is the transposed convolution, which enlarges: x (B,C,H,W) with w
-// (C,O,KH,KW) and b (O), which may be nil, gives (B,O,H',W') with
-// H' = (H-1)*stride - 2*pad + KH. It is the gradient of Conv with respect to its
-// input, as a layer.
-func (g *Graph) ConvT(x, w, b *Node, win Window) *Node {
-	if len(x.Shape) != 4 || len(w.Shape) != 4 {
-		panic("nn: ConvT: input and weight need four axes")
+// conv is one convolution. It works on tiles of the patch matrix that stay in
+// the second-level cache: some rows of a large image's result, or several small
+// images, so that a product is still wide enough for the matrix kernels.
+type conv struct {
+	patches
+	g                     *Graph
+	in, weight, bias, out *Node
+	maps                  int // channels of the result
+	act                   bool
+	images                int // in one tile
+	rows                  int // of each result in one tile: all, if several images
+}
+
+const (
+	tileBytes = 384 << 10 // of patches: a 1 MiB cache holds them and the kernels' copy
+	tileWidth = 512       // columns that a product should have at least
+)
+
+func (c *conv) tile() {
+	width := max(tileWidth, tileBytes/4/c.k())
+	c.images = min(c.in.Shape[0], max(1, width/c.n()))
+	c.rows = c.oh
+	if c.images == 1 && !c.plain() {
+		tiles := (c.n() + width - 1) / width
+		c.rows = (c.oh + tiles - 1) / tiles
 	}
-	if x.Shape[1] != w.Shape[0] {
-		panic("nn: ConvT: channels of input and weight differ")
+	col, res := c.room()
+	c.g.reserve(2*col + res)
+}
+
+// room is the size of a tile's patches and of its results.
+func (c *conv) room() (col, res int) {
+	n := c.images * c.rows * c.ow
+	return c.k() * n, c.maps * n
+}
+
+// each calls f for every tile: m images from i on, result rows r0 up to r1.
+func (c *conv) each(f func(i, m, r0, r1 int)) {
+	B := c.in.Shape[0]
+	for i := 0; i < B; i += c.images {
+		for r := 0; r < c.oh; r += c.rows {
+			f(i, min(c.images, B-i), r, min(c.oh, r+c.rows))
+		}
 	}
-	B, C, O := x.Shape[0], w.Shape[0], w.Shape[1]
-	if b != nil && !slices.Equal(b.Shape, []int{O}) {
-		panic("nn: ConvT: bias does not fit the weight")
+}
+
+// patchesOf returns the patch matrix (K, images*pixels) of a tile, in buf if it
+// has to be made.
+func (c *conv) patchesOf(buf []float32, i, m, r0, r1 int) []float32 {
+	X := c.c * c.h * c.w
+	if c.plain() && c.images == 1 {
+		return c.in.Value[i*X : (i+1)*X]
 	}
-	win = win.norm()
-	H := (x.Shape[2]-1)*win.StrideH - 2*win.PadH + w.Shape[2]
-	W := (x.Shape[3]-1)*win.StrideW - 2*win.PadW + w.Shape[3]
-	if H < 1 || W < 1 {
-		panic("nn: ConvT: nothing is left of the image")
+	n := (r1 - r0) * c.ow
+	for j := range m {
+		c.gather(buf, c.in.Value[(i+j)*X:(i+j+1)*X], r0, r1, j*n, m*n)
 	}
-	p := newPatches(O, H, W, w.Shape[2], w.Shape[3], win)
-	ins := []*Node{x, w}
-	if b != nil {
-		ins = append(ins, b)
+	return buf[:c.k()*m*n]
+}
+
+func (c *conv) forward() {
+	K, N, O := c.k(), c.n(), c.maps
+	size, res := c.room()
+	buf := c.g.scratch(2*size + res)
+	col, tmp := buf[:size], buf[2*size:]
+	y := c.out.Value
+	beta := float32(0)
+	if c.bias != nil {
+		beta = 1
 	}
-	n := g.op([]int{B, O, H, W}, ins...)
-	K, N, X, Y := p.k(), p.n(), C*p.n(), O*H*W
-	g.reserve(K * N)
-	n.forward = func() {
-		col := g.scratch(K * N)
-		for i := range B {
-			y := n.Value[i*Y : (i+1)*Y]
-			if b == nil {
-				clear(y)
-			} else {
-				for o, v := range b.Value {
-					fill(y[o*H*W:(o+1)*H*W], v)
-				}
+	c.each(func(i, m, r0, r1 int) {
+		cols := m * (r1 - r0) * c.ow
+		dst, ld := y[i*O*N+r0*c.ow:(i+m)*O*N], N
+		if m > 1 {
+			dst, ld = tmp[:O*cols], cols
+		}
+		if c.bias != nil {
+			for o, v := range c.bias.Value {
+				fill(dst[o*ld:o*ld+cols], v)
 			}
-			gemm(true, false, K, N, C, w.Value, x.Value[i*X:(i+1)*X], 0, col)
-			p.scatter(y, col, 0, N)
+		}
+		gemmLd(false, false, O, cols, K, c.weight.Value, K, c.patchesOf(col, i, m, r0, r1), cols, beta, dst, ld)
+		if m > 1 {
+			swapFirst(y[i*O*N:(i+m)*O*N], dst, O, m, N)
+		}
+	})
+	if c.act {
+		relu(y, y)
+	}
+}
+
+func (c *conv) backward() {
+	K, N, O, X := c.k(), c.n(), c.maps, c.c*c.h*c.w
+	dy := c.out.Grad
+	if c.act {
+		mask(dy, c.out.Value)
+	}
+	if c.bias != nil && c.bias.needs {
+		d := c.bias.acc()
+		for i := 0; i < len(dy); i += N {
+			d[i/N%O] += sum32(dy[i : i+N])
 		}
 	}
-	n.backward = func() {
-		if b != nil && b.needs {
-			d := b.acc()
-			for i := 0; i < len(n.Grad); i += H * W {
-				d[i/(H*W)%O] += sum32(n.Grad[i : i+H*W])
-			}
+	w, x := c.weight, c.in
+	if !w.needs && !x.needs {
+		return
+	}
+	size, res := c.room()
+	buf := c.g.scratch(2*size + res)
+	col, dcol, tmp := buf[:size], buf[size:2*size], buf[2*size:]
+	var beta float32
+	if w.needs {
+		beta = w.beta()
+	}
+	var dx []float32
+	if x.needs {
+		dx = x.acc()
+	}
+	c.each(func(i, m, r0, r1 int) {
+		n := (r1 - r0) * c.ow
+		cols := m * n
+		src, ld := dy[i*O*N+r0*c.ow:(i+m)*O*N], N
+		if m > 1 {
+			swapFirst(tmp[:O*cols], src, m, O, N)
+			src, ld = tmp[:O*cols], cols
 		}
-		if !w.needs && !x.needs {
-			return
-		}
-		col := g.scratch(K * N)
-		var bw, bx float32
 		if w.needs {
-			bw = w.beta()
+			gemmLd(false, true, O, K, cols, src, ld, c.patchesOf(col, i, m, r0, r1), cols, beta, w.Grad, K)
+			beta = 1
 		}
-		if x.needs {
-			bx = x.beta()
-		}
-		for i := range B {
-			p.gather(col, n.Grad[i*Y:(i+1)*Y], 0, N)
-			if w.needs {
-				gemm(false, true, C, K, N, x.Value[i*X:(i+1)*X], col, bw, w.Grad)
-				bw = 1
-			}
-			if x.needs {
-				gemm(false, false, C, N, K, w.Value, col, bx, x.Grad[i*X:(i+1)*X])
+		switch {
+		case !x.needs:
+		case c.plain() && c.images == 1:
+			gemm(true, false, K, N, O, w.Value, src, 1, dx[i*X:(i+1)*X])
+		default:
+			gemmLd(true, false, K, cols, O, w.Value, K, src, ld, 0, dcol, cols)
+			for j := range m {
+				c.scatter(dx[(i+j)*X:(i+j+1)*X], dcol, r0, r1, j*n, cols)
 			}
 		}
-	}
-	return n
+	})
 }
 
 // swapFirst turns src (a,b,n) into dst (b,a,n).

@@ -10,31 +10,50 @@ import (
 // gemm is c <- a*b + beta*c for row-major a (m,k), b (k,n), c (m,n); ta and tb
 // say that a or b is stored transposed.
 func gemm(ta, tb bool, m, n, k int, a, b []float32, beta float32, c []float32) {
-	tA, lda := blas.NoTrans, k
+	lda, ldb := k, n
 	if ta {
-		tA, lda = blas.Trans, m
+		lda = m
 	}
-	tB, ldb := blas.NoTrans, n
 	if tb {
-		tB, ldb = blas.Trans, k
+		ldb = k
+	}
+	gemmLd(ta, tb, m, n, k, a, lda, b, ldb, beta, c, n)
+}
+
+// gemmLd is gemm on parts of larger matrices: lda, ldb and ldc are the distances
+// between stored rows.
+func gemmLd(ta, tb bool, m, n, k int, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int) {
+	tA, tB := blas.NoTrans, blas.NoTrans
+	if ta {
+		tA = blas.Trans
+	}
+	if tb {
+		tB = blas.Trans
 	}
 	impl := blas32.Implementation()
 	switch { // a single row or column is a matrix-vector product, several times as fast
 	case m == 1:
-		// c' = op(b)' a'
+		inc := 1
+		if ta {
+			inc = lda
+		}
 		if tb {
-			impl.Sgemv(blas.NoTrans, n, k, 1, b, ldb, a, 1, beta, c, 1)
+			impl.Sgemv(blas.NoTrans, n, k, 1, b, ldb, a, inc, beta, c, 1)
 		} else {
-			impl.Sgemv(blas.Trans, k, n, 1, b, ldb, a, 1, beta, c, 1)
+			impl.Sgemv(blas.Trans, k, n, 1, b, ldb, a, inc, beta, c, 1)
 		}
 	case n == 1:
+		inc := ldb
+		if tb {
+			inc = 1
+		}
 		if ta {
-			impl.Sgemv(blas.Trans, k, m, 1, a, lda, b, 1, beta, c, 1)
+			impl.Sgemv(blas.Trans, k, m, 1, a, lda, b, inc, beta, c, ldc)
 		} else {
-			impl.Sgemv(blas.NoTrans, m, k, 1, a, lda, b, 1, beta, c, 1)
+			impl.Sgemv(blas.NoTrans, m, k, 1, a, lda, b, inc, beta, c, ldc)
 		}
 	default:
-		impl.Sgemm(tA, tB, m, n, k, 1, a, lda, b, ldb, beta, c, n)
+		impl.Sgemm(tA, tB, m, n, k, 1, a, lda, b, ldb, beta, c, ldc)
 	}
 }
 

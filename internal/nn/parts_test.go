@@ -188,6 +188,7 @@ func TestConvAgainstItsDefinition(t *testing.T) {
 	rng := newRand(5)
 	for _, c := range []struct{ B, C, H, W, O, K, stride, pad int }{
 		{1, 1, 5, 5, 1, 3, 1, 0}, {3, 2, 9, 7, 4, 3, 2, 1}, {2, 3, 30, 30, 2, 5, 1, 2}, {70, 2, 5, 5, 3, 3, 2, 1}, {2, 3, 6, 6, 5, 1, 1, 0}, {2, 3, 6, 6, 5, 1, 2, 0},
+		{1, 20, 25, 40, 2, 5, 1, 2}, {2, 20, 49, 40, 2, 5, 2, 2}, // several tiles an image
 	} {
 		g := NewGraph()
 		x, w, b := g.Input(c.B, c.C, c.H, c.W), g.Input(c.O, c.C, c.K, c.K), g.Input(c.O)
@@ -214,8 +215,78 @@ func TestConvAgainstItsDefinition(t *testing.T) {
 				}
 			}
 		}
-		if e := apart(y.Value, want); e > 1e-5 { // float32 sums of at most 75 products
+		if e := apart(y.Value, want); e > 1e-5 { // float32 sums of at most 500 products
 			t.Errorf("%+v: off by %.2g of the largest pixel", c, e)
+		}
+	}
+}
+
+// TestConvGradientAcrossTiles uses that a convolution without bias is linear: for
+// a derivative c of its result and any v, <dx,v> = <c,conv(v)>, and the same for
+// the kernels. It reaches sizes that differences element by element do not.
+func TestConvGradientAcrossTiles(t *testing.T) {
+	dot := func(a, b []float32) (s, size float64) {
+		for i, v := range a {
+			s += float64(v) * float64(b[i])
+			size += math.Abs(float64(v) * float64(b[i]))
+		}
+		return s, size
+	}
+	for _, c := range []struct{ B, C, H, W, O, K, stride, pad int }{
+		{2, 20, 25, 40, 3, 5, 1, 2}, {3, 20, 49, 40, 2, 5, 2, 2}, {70, 2, 9, 9, 3, 3, 2, 1}, {3, 8, 120, 9, 4, 3, 1, 1},
+	} {
+		rng := newRand(6)
+		g := NewGraph()
+		x, w := g.InputGrad(c.B, c.C, c.H, c.W), g.InputGrad(c.O, c.C, c.K, c.K)
+		y := g.Conv2D(x, w, nil, c.stride, c.pad)
+		randomise(x.Value, rng)
+		randomise(w.Value, rng)
+		seed := randomise(make([]float32, len(y.Value)), rng)
+		g.Forward()
+		g.BackwardFrom(y, seed)
+		for _, n := range []*Node{x, w} {
+			keep := slices.Clone(n.Value)
+			randomise(n.Value, rng)
+			g.Forward()
+			got, _ := dot(n.Grad, n.Value)
+			want, size := dot(seed, y.Value)
+			if math.Abs(got-want) > 1e-6*size { // float32 rounding of the terms
+				t.Errorf("%+v: derivative along a direction is %v, want %v", c, got, want)
+			}
+			copy(n.Value, keep)
+		}
+	}
+}
+
+func TestProductsOverwriteWhatWasThere(t *testing.T) {
+	nan := float32(math.NaN())
+	rng := newRand(1)
+	for _, s := range []struct{ m, n, k int }{{3, 4, 5}, {1, 4, 5}, {3, 1, 5}, {1, 1, 5}} {
+		for _, ta := range []bool{false, true} {
+			for _, tb := range []bool{false, true} {
+				a, b := randomise(make([]float32, s.m*s.k), rng), randomise(make([]float32, s.k*s.n), rng)
+				c := []float32{}
+				for range s.m * s.n {
+					c = append(c, nan)
+				}
+				gemm(ta, tb, s.m, s.n, s.k, a, b, 0, c)
+				for i, got := range c {
+					var want float64
+					for l := range s.k {
+						ia, ib := i/s.n*s.k+l, l*s.n+i%s.n
+						if ta {
+							ia = l*s.m + i/s.n
+						}
+						if tb {
+							ib = i%s.n*s.k + l
+						}
+						want += float64(a[ia]) * float64(b[ib])
+					}
+					if !(math.Abs(float64(got)-want) <= 1e-5) {
+						t.Errorf("%+v ta=%t tb=%t: element %d is %v, want %v", s, ta, tb, i, got, want)
+					}
+				}
+			}
 		}
 	}
 }

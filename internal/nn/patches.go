@@ -51,19 +51,19 @@ func (p *patches) span(kx int) (lo, hi int) {
 	return min(lo, hi), hi
 }
 
-// gather writes one image's patches to columns at, at+1, ... of col, whose rows
-// are stride long.
-func (p *patches) gather(col, img []float32, at, stride int) {
+// gather writes the patches of output rows r0 up to r1 of one image to columns
+// at, at+1, ... of col, whose rows are stride long.
+func (p *patches) gather(col, img []float32, r0, r1, at, stride int) {
 	row := at
 	for c := range p.c {
 		ch := img[c*p.h*p.w : (c+1)*p.h*p.w]
 		for ky := range p.kh {
 			for kx := range p.kw {
 				lo, hi := p.span(kx)
-				dst := col[row : row+p.oh*p.ow]
+				dst := col[row : row+(r1-r0)*p.ow]
 				row += stride
-				for oy := range p.oh {
-					d := dst[oy*p.ow : (oy+1)*p.ow]
+				for oy := r0; oy < r1; oy++ {
+					d := dst[(oy-r0)*p.ow : (oy-r0+1)*p.ow]
 					iy := oy*p.StrideH + ky - p.PadH
 					if iy < 0 || iy >= p.h || lo == hi {
 						clear(d)
@@ -85,24 +85,24 @@ func (p *patches) gather(col, img []float32, at, stride int) {
 
 // scatter adds columns at, at+1, ... of col back into the image: gather's
 // transpose.
-func (p *patches) scatter(img, col []float32, at, stride int) {
+func (p *patches) scatter(img, col []float32, r0, r1, at, stride int) {
 	row := at
 	for c := range p.c {
 		ch := img[c*p.h*p.w : (c+1)*p.h*p.w]
 		for ky := range p.kh {
 			for kx := range p.kw {
 				lo, hi := p.span(kx)
-				src := col[row : row+p.oh*p.ow]
+				src := col[row : row+(r1-r0)*p.ow]
 				row += stride
 				if lo == hi {
 					continue
 				}
-				for oy := range p.oh {
+				for oy := r0; oy < r1; oy++ {
 					iy := oy*p.StrideH + ky - p.PadH
 					if iy < 0 || iy >= p.h {
 						continue
 					}
-					s := src[oy*p.ow+lo : oy*p.ow+hi]
+					s := src[(oy-r0)*p.ow+lo : (oy-r0)*p.ow+hi]
 					d := ch[iy*p.w+lo*p.StrideW+kx-p.PadW : (iy+1)*p.w]
 					if p.StrideW == 1 {
 						add(d[:len(s)], s)
