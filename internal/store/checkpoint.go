@@ -1,0 +1,110 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// SaveCheckpoint stores data under a kind and a version; the same version again
+// replaces it. The file is whole and durable before the database names it.
+func (s *Session) SaveCheckpoint(ctx context.Context, kind string, version uint64, data []byte) error {
+	if !safe.MatchString(kind) {
+		return fmt.Errorf("store: checkpoint kind %q is no file name", kind)
+	}
+	sum := sha256.Sum256(data)
+	// The name holds the sum, so that a replaced version never has a moment in
+	// which the database names a file of other content.
+	name := fmt.Sprintf("%s-%08d-%s.bin", kind, version, hex.EncodeToString(sum[:4]))
+	if err := writeFile(filepath.Join(s.dir, "checkpoints", name), data); err != nil {
+		return err
+	}
+	_, err := s.db.ExecContext(ctx, `INSERT INTO checkpoints VALUES (?, ?, ?, ?, ?)
+		ON CONFLICT (kind, version) DO UPDATE SET file = excluded.file, size = excluded.size, sha256 = excluded.sha256`,
+		kind, int64(version), name, len(data), hex.EncodeToString(sum[:]))
+	if err != nil {
+		return s.fault("store checkpoint "+name, err)
+	}
+	return nil
+}
+
+// LatestCheckpoint returns the newest checkpoint of a kind. ErrNone says that
+// there is none; ErrCorrupt that its file is damaged, with the version to fall
+// back to, which DropCheckpoint does.
+func (s *Session) LatestCheckpoint(ctx context.Context, kind string) (version uint64, data []byte, err error) {
+	var v, size int64
+	var name, want string
+	err = s.db.QueryRowContext(ctx, "SELECT version, file, size, sha256 FROM checkpoints WHERE kind = ? ORDER BY version DESC LIMIT 1", kind).Scan(&v, &name, &size, &want)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil, fmt.Errorf("%w: checkpoint of kind %s in %s", ErrNone, kind, s.dir)
+	}
+	if err != nil {
+		return 0, nil, s.fault("look for a checkpoint", err)
+	}
+	path := filepath.Join(s.dir, "checkpoints", name)
+	data, err = os.ReadFile(path)
+	if err == nil {
+		if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) == want {
+			return uint64(v), data, nil
+		}
+		err = fmt.Errorf("%d bytes that are not the %d that were written", len(data), size)
+	}
+	var before sql.NullInt64
+	if e := s.db.QueryRowContext(ctx, "SELECT max(version) FROM checkpoints WHERE kind = ? AND version < ?", kind, v).Scan(&before); e != nil {
+		return uint64(v), nil, s.fault("look for a checkpoint", e)
+	}
+	remedy := "there is no earlier one: remove the session and begin anew"
+	if before.Valid {
+		remedy = fmt.Sprintf("version %d is before it: go on from there with --drop-checkpoint %s", before.Int64, kind)
+	}
+	return uint64(v), nil, fmt.Errorf("%w: %s: %w; %s", ErrCorrupt, path, err, remedy)
+}
+
+// DropCheckpoint forgets the newest checkpoint of a kind; its file stays.
+func (s *Session) DropCheckpoint(ctx context.Context, kind string) error {
+	res, err := s.db.ExecContext(ctx, "DELETE FROM checkpoints WHERE kind = ?1 AND version = (SELECT max(version) FROM checkpoints WHERE kind = ?1)", kind)
+	if err != nil {
+		return s.fault("drop a checkpoint", err)
+	}
+	if n, err := res.RowsAffected(); err != nil || n == 0 {
+		return errors.Join(fmt.Errorf("%w: checkpoint of kind %s in %s", ErrNone, kind, s.dir), err)
+	}
+	return nil
+}
+
+// PruneCheckpoints keeps the newest keep of a kind.
+func (s *Session) PruneCheckpoints(ctx context.Context, kind string, keep int) error {
+	rows, err := s.db.QueryContext(ctx, "SELECT version, file FROM checkpoints WHERE kind = ? ORDER BY version DESC LIMIT -1 OFFSET ?", kind, keep)
+	if err != nil {
+		return s.fault("list checkpoints", err)
+	}
+	type old struct {
+		version int64
+		file    string
+	}
+	var gone []old
+	for rows.Next() {
+		var o old
+		if err = rows.Scan(&o.version, &o.file); err != nil {
+			break
+		}
+		gone = append(gone, o)
+	}
+	if err = errors.Join(err, rows.Err(), rows.Close()); err != nil {
+		return s.fault("list checkpoints", err)
+	}
+	for _, o := range gone {
+		if _, err := s.db.ExecContext(ctx, "DELETE FROM checkpoints WHERE kind = ? AND version = ?", kind, o.version); err != nil {
+			return s.fault("forget a checkpoint", err)
+		}
+		if err := ignoreGone(os.Remove(filepath.Join(s.dir, "checkpoints", o.file))); err != nil {
+			return fmt.Errorf("store: %w", err)
+		}
+	}
+	return nil
+}

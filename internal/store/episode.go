@@ -1,0 +1,168 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+
+	"github.com/rapport-rl/rapport/perception"
+	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/robot/record"
+)
+
+// safe ids are file names that stay in their folder.
+var safe = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
+
+// Recorder writes an episode's file while it runs, frames included.
+type Recorder struct {
+	w *record.Writer
+}
+
+// Record begins the file of an episode. What a predecessor that died left of the
+// same episode is replaced.
+func (s *Session) Record(id string, seq, seed uint64, origin policy.Origin) (*Recorder, error) {
+	if !safe.MatchString(id) {
+		return nil, fmt.Errorf("store: episode id %q is no file name", id)
+	}
+	path := s.path(id)
+	// A whole file without a row: its writer died between the two.
+	if err := ignoreGone(os.Remove(path)); err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	w, err := record.Create(path, record.Info{ID: id, Seq: seq, Seed: seed, Origin: uint8(origin)})
+	if err != nil {
+		return nil, err
+	}
+	return &Recorder{w}, nil
+}
+
+// Tick adds an observation and the features of its frames.
+func (r *Recorder) Tick(obs robot.Observation, version uint64, f perception.Features) error {
+	return r.w.Tick(record.Tick{State: obs.State, Frames: obs.Frames, Applied: obs.Applied, By: obs.By, Version: version, Embed: f.Embed})
+}
+
+// Finish adds the rewards and makes the file durable; AddEpisode then counts it.
+func (r *Recorder) Finish(rewards []float64) error {
+	return errors.Join(r.w.Rewards(rewards), r.w.Close())
+}
+
+// Abort removes the file.
+func (r *Recorder) Abort() error { return r.w.Abort() }
+
+func (s *Session) path(id string) string { return filepath.Join(s.dir, "episodes", id+".mcap") }
+
+// AddEpisode stores an episode for good, and reports false for an id that is
+// stored already. An episode without a file of Record gets one without frames.
+// Keypoints are not kept.
+func (s *Session) AddEpisode(ctx context.Context, e policy.Episode) (added bool, err error) {
+	if err := e.Validate(); err != nil {
+		return false, fmt.Errorf("store: %w", err)
+	}
+	if !safe.MatchString(e.ID) {
+		return false, fmt.Errorf("store: episode id %q is no file name", e.ID)
+	}
+	var n int
+	if err := s.db.QueryRowContext(ctx, "SELECT count(*) FROM episodes WHERE id = ?", e.ID).Scan(&n); err != nil {
+		return false, s.fault("look for episode "+e.ID, err)
+	}
+	if n > 0 {
+		return false, nil
+	}
+	if _, err := os.Stat(s.path(e.ID)); errors.Is(err, os.ErrNotExist) {
+		if err := write(s.path(e.ID), e); err != nil {
+			return false, err
+		}
+	}
+	var sum sql.NullFloat64
+	if e.Rewards != nil {
+		sum.Valid = true
+		for _, r := range e.Rewards {
+			sum.Float64 += r
+		}
+	}
+	res, err := s.db.ExecContext(ctx, "INSERT INTO episodes VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+		e.ID, int64(e.Seq), int(e.Origin), strconv.FormatUint(e.Seed, 10), e.Len(), sum, e.Terminal, filepath.Base(s.path(e.ID)))
+	if err != nil {
+		return false, s.fault("store episode "+e.ID, err)
+	}
+	rows, err := res.RowsAffected()
+	return rows > 0, err
+}
+
+// write makes the file of an episode that was not recorded while it ran.
+func write(path string, e policy.Episode) error {
+	w, err := record.Create(path, record.Info{ID: e.ID, Seq: e.Seq, Seed: e.Seed, Origin: uint8(e.Origin), Terminal: e.Terminal})
+	if err != nil {
+		return err
+	}
+	for t, in := range e.Inputs {
+		tick := record.Tick{State: in.State, Embed: in.Features.Embed}
+		if t > 0 {
+			tick.Applied, tick.By, tick.Version = e.Applied[t-1], e.By[t-1], e.Version[t-1]
+		}
+		if err := w.Tick(tick); err != nil {
+			return errors.Join(err, w.Abort())
+		}
+	}
+	if err := errors.Join(w.Rewards(e.Rewards), w.Close()); err != nil {
+		return errors.Join(err, w.Abort())
+	}
+	return nil
+}
+
+// Row is an episode's line in the database.
+type Row struct {
+	ID     string
+	Seq    uint64
+	Origin policy.Origin
+	Steps  int
+	Return float64 // 0 for an unlabelled episode
+}
+
+// Episodes lists the stored episodes of an origin in the order they were added.
+func (s *Session) Episodes(ctx context.Context, origin policy.Origin) ([]Row, error) {
+	rows, err := s.db.QueryContext(ctx, "SELECT id, seq, steps, coalesce(return, 0) FROM episodes WHERE origin = ? ORDER BY rowid", int(origin))
+	if err != nil {
+		return nil, s.fault("list episodes", err)
+	}
+	defer rows.Close()
+	var out []Row
+	for rows.Next() {
+		r := Row{Origin: origin}
+		if err := rows.Scan(&r.ID, &r.Seq, &r.Steps, &r.Return); err != nil {
+			return nil, s.fault("list episodes", err)
+		}
+		out = append(out, r)
+	}
+	return out, rows.Err()
+}
+
+// Episode reads a stored episode back, bit for bit as it was added, but for
+// keypoints.
+func (s *Session) Episode(id string) (policy.Episode, error) {
+	rec, err := record.Read(s.path(id))
+	if err != nil {
+		return policy.Episode{}, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	e := policy.Episode{ID: rec.Info.ID, Seq: rec.Info.Seq, Origin: policy.Origin(rec.Info.Origin), Seed: rec.Info.Seed,
+		Terminal: rec.Info.Terminal, Rewards: rec.Rewards}
+	for t, tick := range rec.Ticks {
+		e.Inputs = append(e.Inputs, policy.Input{Step: t, State: tick.State,
+			Features: perception.Features{Stamp: tick.State.Stamp, Embed: tick.Embed}})
+		if t > 0 {
+			e.Applied = append(e.Applied, tick.Applied)
+			e.By = append(e.By, tick.By)
+			e.Version = append(e.Version, tick.Version)
+		}
+	}
+	if err := e.Validate(); err != nil {
+		return e, fmt.Errorf("%w: %s: %w", ErrCorrupt, s.path(id), err)
+	}
+	return e, nil
+}

@@ -1,0 +1,95 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"math"
+	"time"
+
+	"github.com/rapport-rl/rapport/policy"
+)
+
+// AddMetrics appends the metrics of a step of a series, as "learner". Numbers
+// that are not finite are stored as NULL, which SQLite can hold.
+func (s *Session) AddMetrics(ctx context.Context, series string, step uint64, ms []policy.Metric) error {
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return s.fault("store metrics", err)
+	}
+	for _, m := range ms {
+		var v any = m.Value
+		if math.IsNaN(m.Value) || math.IsInf(m.Value, 0) {
+			v = nil
+		}
+		if _, err = tx.ExecContext(ctx, "INSERT INTO metrics VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", series, int64(step), m.Name, v); err != nil {
+			break
+		}
+	}
+	if err != nil {
+		return s.fault("store metrics", errors.Join(err, tx.Rollback()))
+	}
+	if err := tx.Commit(); err != nil {
+		return s.fault("store metrics", err)
+	}
+	return nil
+}
+
+// Point is a metric at a step.
+type Point struct {
+	Step  uint64
+	Value float64 // NaN where it was not finite
+}
+
+// Metric returns a metric of a series in the order of steps.
+func (s *Session) Metric(ctx context.Context, series, name string) ([]Point, error) {
+	rows, err := s.db.QueryContext(ctx, "SELECT step, value FROM metrics WHERE series = ? AND name = ? ORDER BY step", series, name)
+	if err != nil {
+		return nil, s.fault("read metrics", err)
+	}
+	defer rows.Close()
+	var out []Point
+	for rows.Next() {
+		var step int64
+		var v *float64
+		if err := rows.Scan(&step, &v); err != nil {
+			return nil, s.fault("read metrics", err)
+		}
+		p := Point{Step: uint64(step), Value: math.NaN()}
+		if v != nil {
+			p.Value = *v
+		}
+		out = append(out, p)
+	}
+	return out, rows.Err()
+}
+
+// AddLabel appends what a person said; nothing of it is ever changed.
+func (s *Session) AddLabel(ctx context.Context, stamp time.Time, annotator, kind string, data any) error {
+	b, err := json.Marshal(data)
+	if err == nil {
+		_, err = s.db.ExecContext(ctx, "INSERT INTO labels (stamp_ns, annotator, kind, data) VALUES (?, ?, ?, ?)", stamp.UnixNano(), annotator, kind, string(b))
+	}
+	if err != nil {
+		return s.fault("store a label", err)
+	}
+	return nil
+}
+
+// Labels counts the labels of a kind.
+func (s *Session) Labels(ctx context.Context, kind string) (int, error) {
+	var n int
+	if err := s.db.QueryRowContext(ctx, "SELECT count(*) FROM labels WHERE kind = ?", kind).Scan(&n); err != nil {
+		return 0, s.fault("count labels", err)
+	}
+	return n, nil
+}
+
+// AddFault appends a latched fault of an episode.
+func (s *Session) AddFault(ctx context.Context, stamp time.Time, episode, cause, detail string) error {
+	_, err := s.db.ExecContext(ctx, "INSERT INTO faults (stamp_ns, episode, cause, detail) VALUES (?, ?, ?, ?)", stamp.UnixNano(), episode, cause, detail)
+	if err != nil {
+		return s.fault("store a fault", err)
+	}
+	return nil
+}

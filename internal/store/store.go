@@ -1,0 +1,211 @@
+// Package store is what a session keeps on disk, below runs/NAME/:
+//
+//	config.yaml        the configuration as resolved
+//	session.db         SQLite: episodes, labels, metrics, checkpoints, faults, marks
+//	episodes/ID.mcap   one recording an episode
+//	checkpoints/       parameters, encoders, learners; each with its SHA-256 in session.db
+//
+// What a call has returned for is on disk: a process killed later loses nothing
+// of it, and an episode is counted once however often it is added.
+//
+//	s, err := store.Create("runs/group-001", yaml)
+//	defer s.Close()
+//	added, err := s.AddEpisode(ctx, episode)
+//	err = s.SaveCheckpoint(ctx, "learner", 40, data)
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	_ "modernc.org/sqlite" // the driver "sqlite"
+)
+
+// version of the tables; a file of another version is refused.
+const version = 1
+
+// schema creates the tables.
+const schema = `
+CREATE TABLE episodes (
+	id TEXT PRIMARY KEY, seq INTEGER NOT NULL, origin INTEGER NOT NULL, seed TEXT NOT NULL,
+	steps INTEGER NOT NULL, return REAL, terminal INTEGER NOT NULL, file TEXT NOT NULL
+);
+CREATE TABLE labels (
+	n INTEGER PRIMARY KEY AUTOINCREMENT, stamp_ns INTEGER NOT NULL, annotator TEXT NOT NULL, kind TEXT NOT NULL, data TEXT NOT NULL
+);
+CREATE TABLE metrics (series TEXT NOT NULL, step INTEGER NOT NULL, name TEXT NOT NULL, value REAL, PRIMARY KEY (series, name, step)) WITHOUT ROWID;
+CREATE TABLE checkpoints (
+	kind TEXT NOT NULL, version INTEGER NOT NULL, file TEXT NOT NULL, size INTEGER NOT NULL, sha256 TEXT NOT NULL,
+	PRIMARY KEY (kind, version)
+) WITHOUT ROWID;
+CREATE TABLE faults (n INTEGER PRIMARY KEY AUTOINCREMENT, stamp_ns INTEGER NOT NULL, episode TEXT NOT NULL, cause TEXT NOT NULL, detail TEXT NOT NULL);
+CREATE TABLE marks (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+`
+
+var (
+	// ErrInUse says that another process writes the session.
+	ErrInUse = errors.New("store: the session is in use by another process; end that one, or choose another name")
+	// ErrCorrupt says that a file is not what was written.
+	ErrCorrupt = errors.New("store: damaged file")
+	// ErrNone says that there is nothing of what was asked for.
+	ErrNone = errors.New("store: none yet")
+)
+
+// Session is an open session folder. Methods are safe for several goroutines.
+type Session struct {
+	dir  string
+	db   *sql.DB
+	lock *os.File
+}
+
+// Create makes a session folder, which must not hold a session yet, with the
+// configuration as resolved.
+func Create(dir string, config []byte) (*Session, error) {
+	if _, err := os.Stat(filepath.Join(dir, "session.db")); err == nil {
+		return nil, fmt.Errorf("store: %s holds a session already; go on with it (rapport run --resume), or choose another name", dir)
+	}
+	for _, d := range []string{dir, filepath.Join(dir, "episodes"), filepath.Join(dir, "checkpoints")} {
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			return nil, fmt.Errorf("store: %w", err)
+		}
+	}
+	if err := writeFile(filepath.Join(dir, "config.yaml"), config); err != nil {
+		return nil, err
+	}
+	s, err := open(dir)
+	if err != nil {
+		return nil, err
+	}
+	_, err = s.db.Exec(fmt.Sprintf("BEGIN; %s PRAGMA user_version = %d; COMMIT;", schema, version))
+	if err != nil {
+		return nil, errors.Join(s.fault("create session.db", err), s.Close())
+	}
+	return s, nil
+}
+
+// Open opens an existing session folder for going on.
+func Open(dir string) (*Session, error) {
+	if _, err := os.Stat(filepath.Join(dir, "session.db")); err != nil {
+		return nil, fmt.Errorf("store: %s holds no session: %w", dir, err)
+	}
+	s, err := open(dir)
+	if err != nil {
+		return nil, err
+	}
+	var v int
+	err = s.db.QueryRow("PRAGMA user_version").Scan(&v)
+	switch {
+	case err != nil:
+		err = s.fault("read session.db", fmt.Errorf("%w: %w", ErrCorrupt, err))
+	case v == 0:
+		err = fmt.Errorf("store: %s: session.db was never finished: its creator died; remove the folder and begin anew", dir)
+	case v != version:
+		err = fmt.Errorf("store: %s: session.db is of version %d, this program reads %d", dir, v, version)
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func open(dir string) (*Session, error) {
+	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	// The kernel drops the lock with the process, however it ends.
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", dir, ErrInUse), lock.Close())
+	}
+	path := filepath.Join(dir, "session.db")
+	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)")
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("store: %s: %w", path, err), lock.Close())
+	}
+	db.SetMaxOpenConns(1) // SQLite has one writer; a second connection would only wait
+	return &Session{dir: dir, db: db, lock: lock}, nil
+}
+
+// Close releases the session.
+func (s *Session) Close() error {
+	return errors.Join(s.db.Close(), s.lock.Close())
+}
+
+// Dir is the session's folder.
+func (s *Session) Dir() string { return s.dir }
+
+// Config returns the configuration that the session was created with.
+func (s *Session) Config() ([]byte, error) {
+	b, err := os.ReadFile(filepath.Join(s.dir, "config.yaml"))
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	return b, nil
+}
+
+// fault names the session and what a user can do.
+func (s *Session) fault(what string, err error) error {
+	return fmt.Errorf("store: %s: %s: %w; free space or mend the disk, what was stored before is kept", s.dir, what, err)
+}
+
+// Mark sets a named value, as how far the session is.
+func (s *Session) Mark(ctx context.Context, name, value string) error {
+	_, err := s.db.ExecContext(ctx, "INSERT INTO marks VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", name, value)
+	if err != nil {
+		return s.fault("mark "+name, err)
+	}
+	return nil
+}
+
+// Marked returns a named value, "" if it was never set.
+func (s *Session) Marked(ctx context.Context, name string) (string, error) {
+	var v string
+	err := s.db.QueryRowContext(ctx, "SELECT value FROM marks WHERE name = ?", name).Scan(&v)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return "", s.fault("read mark "+name, err)
+	}
+	return v, nil
+}
+
+// writeFile writes a file so that it is either whole or not there.
+func writeFile(path string, data []byte) error {
+	tmp := path + ".part"
+	f, err := os.Create(tmp)
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(tmp, path)
+	}
+	if err == nil {
+		err = syncDir(filepath.Dir(path))
+	}
+	if err != nil {
+		return fmt.Errorf("store: %s: %w; free space or choose another folder", path, errors.Join(err, ignoreGone(os.Remove(tmp))))
+	}
+	return nil
+}
+
+func ignoreGone(err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
