@@ -76,8 +76,28 @@ func (g *Graph) binary(a, b *Node, f func(a, b float32) float32, df func(a, b fl
 // a scalar, or holds a's last axes, (D) for (B,D), or has ones for a's last
 // axes, (B,1) for (B,D).
 func (g *Graph) Add(a, b *Node) *Node {
+	if slices.Equal(a.Shape, b.Shape) {
+		return g.addSame(a, b)
+	}
 	return g.binary(a, b, func(a, b float32) float32 { return a + b },
 		func(_, _ float32) (float32, float32) { return 1, 1 })
+}
+
+// addSame is Add of equal shapes, the residual connection of large networks.
+func (g *Graph) addSame(a, b *Node) *Node {
+	n := g.op(a.Shape, a, b)
+	n.forward = func() {
+		copy(n.Value, a.Value)
+		add(n.Value, b.Value)
+	}
+	n.backward = func() {
+		for _, x := range n.inputs {
+			if x.needs {
+				put(x.first(), x.Grad, n.Grad)
+			}
+		}
+	}
+	return n
 }
 
 // Sub is a-b.

@@ -82,6 +82,7 @@ func gradCases() []gradCase {
 				}
 			})
 		}),
+		one("sum with itself", nil, func(g *Graph, x *Node) *Node { return g.Add(x, x) }),
 		two("concat", []int{3, 2}, []int{3, 4}, nil, func(g *Graph, a, b *Node) *Node { return g.Concat(a, b) }),
 		two("mse", []int{3, 2}, []int{3, 2}, nil, (*Graph).MSE),
 		two("huber", []int{5, 5}, []int{5, 5}, nil, func(g *Graph, a, b *Node) *Node { return g.Huber(a, b, 0.7) }),
