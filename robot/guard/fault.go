@@ -129,20 +129,35 @@ func (g *Guard) beyond(st *robot.State, i int) float64 {
 
 // unfit names the first number of st that is not finite.
 func unfit(st *robot.State) (string, int) {
-	for _, p := range [...]struct {
-		name string
-		v    []float64
-	}{{"q", st.Q[:]}, {"dq", st.DQ[:]}, {"position", st.EE.P[:]}, {"orientation", st.EE.Q[:]}, {"wrench", st.Wrench[:]}} {
-		for i, x := range p.v {
-			if math.IsNaN(x) || math.IsInf(x, 0) {
-				return p.name, i
-			}
-		}
+	if i := broken(st.Q[:]); i >= 0 {
+		return "q", i
+	}
+	if i := broken(st.DQ[:]); i >= 0 {
+		return "dq", i
+	}
+	if i := broken(st.EE.P[:]); i >= 0 {
+		return "position", i
+	}
+	if i := broken(st.EE.Q[:]); i >= 0 {
+		return "orientation", i
+	}
+	if i := broken(st.Wrench[:]); i >= 0 {
+		return "wrench", i
 	}
 	if math.IsNaN(st.Grip) || math.IsInf(st.Grip, 0) {
 		return "grip", 0
 	}
 	return "", 0
+}
+
+// broken is the index of the first number that is not finite, or -1.
+func broken(v []float64) int {
+	for i, x := range v {
+		if math.IsNaN(x) || math.IsInf(x, 0) {
+			return i
+		}
+	}
+	return -1
 }
 
 // history keeps the last moments; it is a ring.

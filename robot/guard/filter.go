@@ -166,7 +166,9 @@ func (f *filter) joints(s float64, st *robot.State, ahead, d *[6]float64) float6
 		q, v := st.Q[i]+behind[i], st.DQ[i]*f.dt
 		s = fit(s, dq[i], -f.vel[i], f.vel[i])
 		s = fit(s, dq[i], v-f.acc[i], v+f.acc[i])
+		// Where the joint will be when the arm has caught up, and where it is.
 		s = fit(s, dq[i], f.arm.SoftMin[i]-q, f.arm.SoftMax[i]-q)
+		s = fit(s, dq[i], f.arm.SoftMin[i]-st.Q[i], f.arm.SoftMax[i]-st.Q[i])
 	}
 	return s
 }
