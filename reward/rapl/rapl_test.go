@@ -12,12 +12,15 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
 
 	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/reward"
 	"github.com/rapport-rl/rapport/reward/ot"
 	"github.com/rapport-rl/rapport/reward/rapl"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var _ reward.Scorer = (*rapl.Scorer)(nil)
 

@@ -1,0 +1,356 @@
+package rapl
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"sync"
+
+	"gonum.org/v1/gonum/floats"
+
+	"github.com/rapport-rl/rapport/reward/ot"
+)
+
+// Triplet is a person's answer to "which of the two is more like the anchor?".
+type Triplet struct {
+	Anchor, Better, Worse Video
+	// Tie says that the two are alike, and which is which means nothing.
+	Tie bool
+}
+
+// AlignConfig are the parameters of Align. The zero value stands for the
+// defaults named, the authors' unless said otherwise.
+type AlignConfig struct {
+	Cost      ot.Cost
+	Gamma     float64 // 0: DefaultGamma (authors: 1)
+	Tolerance float64 // of the plans; 0: ot.DefaultTolerance
+	MaxIter   int     // of the plans; 0: 10000
+	// Temperature is τ of p = σ(τ(R(a,better) − R(a,worse))); 0: 20. With the
+	// authors' 1 and the cosine cost, p stays within 0.12 and 0.88.
+	Temperature float64
+	Dim         int     // of the head's output; 0: 32
+	Rate        float64 // Adam's; 0: 1e-3
+	Batch       int     // triplets a step; 0: 10
+	Epochs      int     // 0: 50
+	Train       float64 // share of the triplets to train on; 0: 0.7
+	// Envelope holds the plan fixed under the gradient, which is cheaper; the
+	// authors differentiate through it, which is the default.
+	Envelope bool
+	Init     *Head  // to start from; nil: NewHead
+	Seed     uint64 // of the split, the order and the first head
+	// Workers compute gradients at once; 0: one. The result is the same to the
+	// bit for any number.
+	Workers int
+}
+
+func (c AlignConfig) withDefaults() AlignConfig {
+	for _, f := range [...]struct {
+		x *float64
+		v float64
+	}{{&c.Gamma, DefaultGamma}, {&c.Temperature, 20}, {&c.Rate, 1e-3}, {&c.Train, 0.7}} {
+		if *f.x == 0 {
+			*f.x = f.v
+		}
+	}
+	for _, f := range [...]struct {
+		x *int
+		v int
+	}{{&c.Dim, 32}, {&c.Batch, 10}, {&c.Epochs, 50}, {&c.Workers, 1}, {&c.MaxIter, defaultMaxIter}} {
+		if *f.x == 0 {
+			*f.x = f.v
+		}
+	}
+	return c
+}
+
+func (c AlignConfig) validate() error {
+	positive := func(x float64) bool { return x > 0 && !math.IsInf(x, 1) }
+	switch {
+	case !positive(c.Gamma) || !positive(c.Temperature) || !positive(c.Rate):
+		return fmt.Errorf("rapl: align: gamma %v, temperature %v, rate %v, want positive", c.Gamma, c.Temperature, c.Rate)
+	case c.Dim < 1 || c.Batch < 1 || c.Epochs < 1 || c.Workers < 1 || c.MaxIter < 1:
+		return fmt.Errorf("rapl: align: dim %d, batch %d, epochs %d, workers %d, iterations %d, want positive", c.Dim, c.Batch, c.Epochs, c.Workers, c.MaxIter)
+	case !(c.Train > 0 && c.Train < 1):
+		return fmt.Errorf("rapl: align: training share %v, want between 0 and 1", c.Train)
+	case c.Cost > ot.Euclidean:
+		return fmt.Errorf("rapl: align: no such cost: %v", c.Cost)
+	}
+	return nil
+}
+
+// Measure is how well a head explains triplets.
+type Measure struct {
+	Loss float64 `json:"loss"` // mean
+	// Accuracy is the share of the decided triplets in which the better clip
+	// is nearer to the anchor; NaN-free: 0 if none is decided.
+	Accuracy float64 `json:"accuracy"`
+}
+
+// Epoch is a line of a Report.
+type Epoch struct {
+	Train Measure `json:"train"` // while training, before each step
+	Held  Measure `json:"held"`  // after the epoch, on the held-out triplets
+}
+
+// Report tells how an alignment went.
+type Report struct {
+	Train, Held int     // triplets
+	Before      Measure // the first head, on the held-out triplets
+	// After is the returned head's, on the held-out triplets. They chose the
+	// checkpoint, so it flatters: judge on clips never seen, with Evaluate.
+	After  Measure
+	Best   int // epoch that the returned head is of, from 1; 0 is the first head
+	Epochs []Epoch
+}
+
+// Align learns a linear head from triplets by gradient descent with Adam on
+//
+//	L = −log σ(τ(R(anchor,better) − R(anchor,worse))),   R(a,b) = −⟨P,C⟩
+//
+// P the entropic plan between a and b (arXiv 2310.07932, the Bradley-Terry
+// model of section 4; the authors' code has 1 − p in place of −log p), and on
+// (p − ½)² for ties, as in their later trainer. The head after the epoch with
+// the lowest held-out loss is returned. Triplets are split at random: two that
+// share a clip may come to lie on both sides. The result is determined by the
+// arguments. ctx is looked at between steps.
+func Align(ctx context.Context, triplets []Triplet, cfg AlignConfig) (Head, Report, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return Head{}, Report{}, err
+	}
+	d, err := widths(triplets)
+	if err != nil {
+		return Head{}, Report{}, err
+	}
+	rng := rand.New(rand.NewPCG(cfg.Seed, 0x7261706c)) // any stream of its own
+	h := NewHead(d, cfg.Dim, rng)
+	if cfg.Init != nil {
+		if err := cfg.Init.Validate(); err != nil {
+			return Head{}, Report{}, err
+		}
+		if cfg.Init.In != d {
+			return Head{}, Report{}, fmt.Errorf("rapl: align: first head takes embeddings of %d numbers, want %d", cfg.Init.In, d)
+		}
+		h = cfg.Init.clone()
+	}
+	cut := int(math.Round(cfg.Train * float64(len(triplets))))
+	if cut < 1 || cut >= len(triplets) {
+		return Head{}, Report{}, fmt.Errorf("rapl: align: %d triplets are too few to train on %.0f%% and judge on the rest", len(triplets), 100*cfg.Train)
+	}
+	a := newAligner(triplets, &h, cfg)
+	order := rng.Perm(len(triplets))
+	train, held := order[:cut], order[cut:]
+	rep := Report{Train: len(train), Held: len(held)}
+	if rep.Before, err = a.measure(ctx, held); err != nil {
+		return Head{}, Report{}, err
+	}
+	best := h.clone()
+	rep.After = rep.Before
+	for range cfg.Epochs {
+		rng.Shuffle(len(train), func(i, j int) { train[i], train[j] = train[j], train[i] })
+		var e Epoch
+		if e.Train, err = a.epoch(ctx, train); err != nil {
+			return Head{}, Report{}, err
+		}
+		if e.Held, err = a.measure(ctx, held); err != nil {
+			return Head{}, Report{}, err
+		}
+		rep.Epochs = append(rep.Epochs, e)
+		if e.Held.Loss < rep.After.Loss {
+			rep.Best, rep.After = len(rep.Epochs), e.Held
+			best = h.clone()
+		}
+	}
+	return best, rep, nil
+}
+
+// Evaluate measures a head, or the raw embeddings if it is nil, on triplets
+// with the cost, gamma and temperature of cfg.
+func Evaluate(ctx context.Context, h *Head, triplets []Triplet, cfg AlignConfig) (Measure, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return Measure{}, err
+	}
+	d, err := widths(triplets)
+	if err != nil {
+		return Measure{}, err
+	}
+	if h != nil {
+		if err := h.Validate(); err != nil {
+			return Measure{}, err
+		}
+		if h.In != d {
+			return Measure{}, fmt.Errorf("rapl: evaluate: head takes embeddings of %d numbers, want %d", h.In, d)
+		}
+	}
+	a := newAligner(triplets, h, cfg)
+	all := make([]int, len(triplets))
+	for i := range all {
+		all[i] = i
+	}
+	return a.measure(ctx, all)
+}
+
+// widths checks the triplets and returns the width of their embeddings.
+func widths(ts []Triplet) (int, error) {
+	if len(ts) == 0 {
+		return 0, fmt.Errorf("rapl: no triplets")
+	}
+	d := ts[0].Anchor.D
+	for i, t := range ts {
+		for _, v := range [...]Video{t.Anchor, t.Better, t.Worse} {
+			if err := v.Validate(); err != nil {
+				return 0, fmt.Errorf("rapl: triplet %d: %w", i, err)
+			}
+			if v.D != d {
+				return 0, fmt.Errorf("rapl: triplet %d: video %q has embeddings of %d numbers, want %d", i, v.Name, v.D, d)
+			}
+		}
+	}
+	return d, nil
+}
+
+// aligner computes losses and gradients of triplets.
+type aligner struct {
+	ts    []Triplet
+	h     *Head
+	cfg   AlignConfig
+	tuns  []*tuner
+	slots []slot // of a batch
+	opt   adam
+	sum   []float64
+}
+
+// slot holds what one triplet gives, so that the sum over a batch has one
+// order whoever computed it.
+type slot struct {
+	loss   float64
+	margin float64
+	grad   []float64 // (Out*In + Out,), W then B
+	err    error
+}
+
+func newAligner(ts []Triplet, h *Head, cfg AlignConfig) *aligner {
+	a := &aligner{ts: ts, h: h, cfg: cfg}
+	n := 0
+	if h != nil {
+		n = len(h.W) + len(h.B)
+	}
+	for range cfg.Workers {
+		a.tuns = append(a.tuns, &tuner{solver: ot.Solver{Epsilon: 1 / cfg.Gamma, Tolerance: cfg.Tolerance, MaxIter: cfg.MaxIter}})
+	}
+	a.slots = make([]slot, cfg.Batch)
+	for i := range a.slots {
+		a.slots[i].grad = make([]float64, n)
+	}
+	a.sum, a.opt = make([]float64, n), newAdam(n, cfg.Rate)
+	return a
+}
+
+// batch fills the first len(ids) slots.
+func (a *aligner) batch(ctx context.Context, ids []int, grad bool) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	work := func(w int) {
+		for i := w; i < len(ids); i += len(a.tuns) {
+			a.tuns[w].triplet(&a.slots[i], a.h, &a.ts[ids[i]], a.cfg, grad)
+		}
+	}
+	var wg sync.WaitGroup
+	for w := 1; w < len(a.tuns); w++ {
+		wg.Go(func() { work(w) })
+	}
+	work(0)
+	wg.Wait()
+	for i, id := range ids {
+		if err := a.slots[i].err; err != nil {
+			return fmt.Errorf("rapl: triplet %d: %w", id, err)
+		}
+	}
+	return nil
+}
+
+// tally sums the losses and right answers of triplets.
+type tally struct {
+	loss           float64
+	right, decided int
+	n              int
+}
+
+func (t *tally) add(s *slot, tie bool) {
+	t.loss += s.loss
+	t.n++
+	if !tie {
+		t.decided++
+		if s.margin > 0 {
+			t.right++
+		}
+	}
+}
+
+func (t *tally) measure() Measure {
+	m := Measure{Loss: t.loss / float64(t.n)}
+	if t.decided > 0 {
+		m.Accuracy = float64(t.right) / float64(t.decided)
+	}
+	return m
+}
+
+func (a *aligner) measure(ctx context.Context, ids []int) (Measure, error) {
+	var t tally
+	for b := range slices.Chunk(ids, a.cfg.Batch) {
+		if err := a.batch(ctx, b, false); err != nil {
+			return Measure{}, err
+		}
+		for i, id := range b {
+			t.add(&a.slots[i], a.ts[id].Tie)
+		}
+	}
+	return t.measure(), nil
+}
+
+func (a *aligner) epoch(ctx context.Context, ids []int) (Measure, error) {
+	var t tally
+	for b := range slices.Chunk(ids, a.cfg.Batch) {
+		if err := a.batch(ctx, b, true); err != nil {
+			return Measure{}, err
+		}
+		clear(a.sum)
+		for i, id := range b {
+			t.add(&a.slots[i], a.ts[id].Tie)
+			floats.AddScaled(a.sum, 1/float64(len(b)), a.slots[i].grad)
+		}
+		a.opt.step(a.sum, a.h.W, a.h.B)
+	}
+	return t.measure(), nil
+}
+
+// adam is Kingma and Ba's (2015, algorithm 1), with its defaults.
+type adam struct {
+	rate   float64
+	t      int
+	m1, m2 []float64
+}
+
+func newAdam(n int, rate float64) adam {
+	return adam{rate: rate, m1: make([]float64, n), m2: make([]float64, n)}
+}
+
+// step moves the parts of a parameter vector against its gradient g.
+func (o *adam) step(g []float64, parts ...[]float64) {
+	const b1, b2, eps = 0.9, 0.999, 1e-8
+	o.t++
+	c1, c2 := 1-math.Pow(b1, float64(o.t)), 1-math.Pow(b2, float64(o.t))
+	i := 0
+	for _, p := range parts {
+		for j := range p {
+			o.m1[i] = b1*o.m1[i] + (1-b1)*g[i]
+			o.m2[i] = b2*o.m2[i] + (1-b2)*g[i]*g[i]
+			p[j] -= o.rate * (o.m1[i] / c1) / (math.Sqrt(o.m2[i]/c2) + eps)
+			i++
+		}
+	}
+}
