@@ -171,6 +171,7 @@ func (d *Data) Time() float64 { return float64(d.c.time) }
 // JacSite writes the Jacobian of a site, (3,nv) each: jacp of its position, jacr
 // of its orientation, world frame. Either may be nil.
 func (d *Data) JacSite(jacp, jacr []float64, site int) {
+	d.open()
 	n := 3 * int(d.m.c.nv)
 	if jacp != nil && len(jacp) != n || jacr != nil && len(jacr) != n {
 		panic("mujoco: a Jacobian has 3*nv elements")
@@ -183,6 +184,7 @@ func (d *Data) JacSite(jacp, jacr []float64, site int) {
 
 // FullM writes the joint-space inertia matrix, (nv,nv), kg·m².
 func (d *Data) FullM(dst []float64) {
+	d.open()
 	if nv := int(d.m.c.nv); len(dst) != nv*nv {
 		panic("mujoco: the inertia matrix has nv*nv elements")
 	}
@@ -192,9 +194,17 @@ func (d *Data) FullM(dst []float64) {
 // Ray returns the first visible geom that the ray from + x·dir meets, and that x;
 // geom is -1 if there is none. It sees the poses that Kinematics computed.
 func (d *Data) Ray(from, dir [3]float64) (geom int, x float64) {
+	d.open()
 	var id C.int
 	x = float64(C.mj_ray(d.m.c, d.c, ptr(from[:]), ptr(dir[:]), nil, 1, -1, &id))
 	return int(id), x
+}
+
+// open panics where MuJoCo would be handed a null pointer.
+func (d *Data) open() {
+	if d.c == nil {
+		panic("mujoco: use after Close")
+	}
 }
 
 func ptr(x []float64) *C.double { return (*C.double)(unsafe.Pointer(unsafe.SliceData(x))) }

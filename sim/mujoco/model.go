@@ -155,6 +155,9 @@ func (m *Model) name(kind C.int, id int) string {
 }
 
 func (m *Model) find(kind C.int, what, name string) (int, error) {
+	if m.c == nil {
+		return -1, ErrClosed
+	}
 	s := C.CString(name)
 	defer C.free(unsafe.Pointer(s))
 	if id := C.mj_name2id(m.c, kind, s); id >= 0 {

@@ -26,9 +26,7 @@ func (d *Data) parts() [9][]float64 {
 
 // Save copies the state and the inputs into dst.
 func (d *Data) Save(dst *Snapshot) {
-	if d.c == nil {
-		panic("mujoco: Save after Close")
-	}
+	d.open()
 	dst.time = d.Time()
 	for i, p := range d.parts() {
 		dst.parts[i] = append(dst.parts[i][:0], p...)
