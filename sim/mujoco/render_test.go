@@ -162,7 +162,7 @@ func TestImagesAreByteIdentical(t *testing.T) {
 			t.Errorf("drawn again by the same renderer: got other images, error %v", err)
 		}
 		var wg sync.WaitGroup
-		for range 4 {
+		for range 3 {
 			d, r := world(t, m), renderer(t, m, s, q, k)
 			wg.Go(func() {
 				got, err := film(d, r)
@@ -192,8 +192,12 @@ func TestOneCallDrawsWhatManyDo(t *testing.T) {
 		if err := r.Render(d, cams, all); err != nil {
 			t.Fatal(err)
 		}
+		one := make([]byte, s.W*s.H*3)
 		for i, cam := range cams {
-			if !bytes.Equal(all[i], draw(t, m, d, s, q, k, cam)) {
+			if err := r.Render(d, []int{cam}, [][]byte{one}); err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(all[i], one) {
 				t.Errorf("camera %d differs", cam)
 			}
 		}
