@@ -55,16 +55,20 @@ func Matrix[F Float](c Cost, dst []float64, x, y []F, d int) {
 	n, m := shape(dst, x, y, d)
 	switch c {
 	case Cosine:
+		// The last column holds the rows' norms until its turn.
 		for i := range n {
 			xi := x[i*d : (i+1)*d]
-			nx := dot(xi, xi)
-			for j := range m {
-				yj := y[j*d : (j+1)*d]
-				xy, yy := dots(xi, yj)
+			dst[i*m+m-1] = math.Sqrt(dot(xi, xi))
+		}
+		for j := range m {
+			yj := y[j*d : (j+1)*d]
+			ny := math.Sqrt(dot(yj, yj))
+			for i := range n {
+				q := dst[i*m+m-1] * ny
 				dst[i*m+j] = 1
-				if q := math.Sqrt(nx * yy); q > 0 {
+				if q > 0 {
 					// Rounding may carry the cosine just past ±1.
-					dst[i*m+j] = min(max(1-xy/q, 0), 2)
+					dst[i*m+j] = min(max(1-dot(x[i*d:(i+1)*d], yj)/q, 0), 2)
 				}
 			}
 		}
@@ -88,9 +92,13 @@ func MatrixGrad[F Float](c Cost, dx, dy, dc []float64, x, y []F, d int) {
 	if dx != nil && len(dx) != len(x) || dy != nil && len(dy) != len(y) {
 		panic(badShape)
 	}
+	if c > Euclidean {
+		panic("ot: no such cost")
+	}
 	for i := range n {
 		xi := x[i*d : (i+1)*d]
 		nx := math.Sqrt(dot(xi, xi))
+		var sum float64 // of px over j: x's own part is added once
 		for j := range m {
 			g := dc[i*m+j]
 			if g == 0 {
@@ -99,30 +107,31 @@ func MatrixGrad[F Float](c Cost, dx, dy, dc []float64, x, y []F, d int) {
 			yj := y[j*d : (j+1)*d]
 			// ∂cost/∂x = px·x + q·y and ∂cost/∂y = py·y + q·x.
 			var px, py, q float64
-			switch c {
-			case Cosine:
-				xy, yy := dots(xi, yj)
+			if c == Cosine {
+				xy, yy := dot(xi, yj), dot(yj, yj)
 				ny := math.Sqrt(yy)
 				if nx*ny == 0 {
 					continue
 				}
 				q = -g / (nx * ny)
 				px, py = -q*xy/(nx*nx), -q*xy/yy
-			case Euclidean:
+			} else {
 				l := math.Sqrt(gap(xi, yj))
 				if l == 0 {
 					continue
 				}
 				px, py, q = g/l, g/l, -g/l
-			default:
-				panic("ot: no such cost")
 			}
+			sum += px
 			if dx != nil {
-				axpby(dx[i*d:(i+1)*d], px, xi, q, yj)
+				axpy(dx[i*d:(i+1)*d], q, yj)
 			}
 			if dy != nil {
 				axpby(dy[j*d:(j+1)*d], py, yj, q, xi)
 			}
+		}
+		if dx != nil {
+			axpy(dx[i*d:(i+1)*d], sum, xi)
 		}
 	}
 }
@@ -134,39 +143,51 @@ func shape[F Float](c []float64, x, y []F, d int) (n, m int) {
 	return len(x) / d, len(y) / d
 }
 
+// dot keeps four sums, so that additions need not wait for one another.
 func dot[F Float](x, y []F) float64 {
 	y = y[:len(x)]
-	var s float64
-	for i, v := range x {
-		s += float64(v) * float64(y[i])
+	var a, b, c, e float64
+	i := 0
+	for ; i+4 <= len(x); i += 4 {
+		p, q := x[i:i+4:i+4], y[i:i+4:i+4]
+		a += float64(p[0]) * float64(q[0])
+		b += float64(p[1]) * float64(q[1])
+		c += float64(p[2]) * float64(q[2])
+		e += float64(p[3]) * float64(q[3])
 	}
-	return s
+	for ; i < len(x); i++ {
+		a += float64(x[i]) * float64(y[i])
+	}
+	return (a + b) + (c + e)
 }
 
-// dots returns x·y and y·y; two sums keep the adder busy.
-func dots[F Float](x, y []F) (xy, yy float64) {
-	x = x[:len(y)]
-	for i, v := range y {
-		w := float64(v)
-		xy += float64(x[i]) * w
-		yy += w * w
-	}
-	return xy, yy
-}
-
+// gap is |x-y|².
 func gap[F Float](x, y []F) float64 {
 	y = y[:len(x)]
-	var s float64
-	for i, v := range x {
-		e := float64(v) - float64(y[i])
-		s += e * e
+	var a, b float64
+	i := 0
+	for ; i+2 <= len(x); i += 2 {
+		s, t := float64(x[i])-float64(y[i]), float64(x[i+1])-float64(y[i+1])
+		a += s * s
+		b += t * t
 	}
-	return s
+	if i < len(x) {
+		s := float64(x[i]) - float64(y[i])
+		a += s * s
+	}
+	return a + b
 }
 
 func axpby[F Float](dst []float64, a float64, x []F, b float64, y []F) {
 	x, y = x[:len(dst)], y[:len(dst)]
 	for i := range dst {
 		dst[i] += a*float64(x[i]) + b*float64(y[i])
+	}
+}
+
+func axpy[F Float](dst []float64, a float64, x []F) {
+	x = x[:len(dst)]
+	for i := range dst {
+		dst[i] += a * float64(x[i])
 	}
 }
