@@ -41,7 +41,7 @@ func TestTrainedEmbeddingTellsWhereSmallObjectsAre(t *testing.T) {
 	d, truth := pushing(1, 24, 12, "front")
 	held, more := pushing(2, 8, 12, "front")
 	cfg := Default("front")
-	cfg.Steps = 150
+	cfg.Steps = 100
 	c, rep, err := Train(t.Context(), d, cfg, nil)
 	if err != nil {
 		t.Fatal(err)
