@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"image/draw"
 	"image/jpeg"
 	"io"
 	"math"
@@ -44,9 +45,25 @@ func Read(path string) (Recording, error) {
 	return r, err
 }
 
+// ReadNumbers is Read without the frames: they are neither decoded nor checked.
+func ReadNumbers(path string) (Recording, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Recording{}, fmt.Errorf("record: %w", err)
+	}
+	defer f.Close()
+	r, err := parse(f, false)
+	if err != nil {
+		err = fmt.Errorf("record: %s: %w", path, err)
+	}
+	return r, err
+}
+
 // Decode reads a recording from src, as Read does.
-func Decode(src io.Reader) (rec Recording, err error) {
-	d := decoder{channels: map[uint16]string{}}
+func Decode(src io.Reader) (Recording, error) { return parse(src, true) }
+
+func parse(src io.Reader, frames bool) (rec Recording, err error) {
+	d := decoder{channels: map[uint16]string{}, frames: frames}
 	defer func() {
 		// The library has panicked on flipped bits.
 		if r := recover(); r != nil {
@@ -83,6 +100,7 @@ type decoder struct {
 	rec      Recording
 	channels map[uint16]string
 	named    bool
+	frames   bool // wanted
 }
 
 // end says what the lexer's error means for what was read so far.
@@ -156,9 +174,13 @@ func (d *decoder) message(topic string, data []byte) error {
 		if len(d.rec.Ticks) == maxTicks {
 			return fmt.Errorf("more than %d observations", maxTicks)
 		}
-		d.rec.Ticks = append(d.rec.Ticks, Tick{State: robot.State{
-			Stamp: time.Unix(0, m.StampNS).UTC(), Q: m.Q, DQ: m.DQ, EE: robot.Pose{P: m.Place, Q: m.Turn}, Wrench: m.Wrench, Grip: m.Grip,
-		}})
+		st := robot.State{Stamp: m.Stamp.time(), Grip: float64(m.Grip)}
+		plain(st.Q[:], m.Q[:])
+		plain(st.DQ[:], m.DQ[:])
+		plain(st.EE.P[:], m.Place[:])
+		plain(st.EE.Q[:], m.Turn[:])
+		plain(st.Wrench[:], m.Wrench[:])
+		d.rec.Ticks = append(d.rec.Ticks, Tick{State: st})
 		return nil
 	}
 	if len(d.rec.Ticks) == 0 {
@@ -172,20 +194,15 @@ func (d *decoder) message(topic string, data []byte) error {
 			return err
 		}
 		by, err := sourceOf(m.By)
-		t.Applied, t.By, t.Version = robot.Command{Delta: m.Delta, Grip: m.Grip}, by, m.Version
+		plain(t.Applied.Delta[:], m.Delta[:])
+		t.Applied.Grip, t.By, t.Version = float64(m.Grip), by, m.Version
 		return err
 	case topicFeatures:
 		var m featuresMsg
 		if err := json.Unmarshal(data, &m); err != nil {
 			return err
 		}
-		if len(m.Embed) != 4*m.Dim {
-			return fmt.Errorf("%d bytes of features for %d numbers", len(m.Embed), m.Dim)
-		}
-		t.Embed = make([]float32, m.Dim)
-		for i := range t.Embed {
-			t.Embed[i] = math.Float32frombits(binary.LittleEndian.Uint32(m.Embed[4*i:]))
-		}
+		return t.features(&m)
 	case topicReward:
 		var m rewardMsg
 		if err := json.Unmarshal(data, &m); err != nil {
@@ -194,10 +211,10 @@ func (d *decoder) message(topic string, data []byte) error {
 		if m.Step != len(d.rec.Rewards) {
 			return fmt.Errorf("reward of step %d comes as number %d", m.Step, len(d.rec.Rewards))
 		}
-		d.rec.Rewards = append(d.rec.Rewards, m.Reward)
+		d.rec.Rewards = append(d.rec.Rewards, float64(m.Reward))
 	default:
-		if !strings.HasPrefix(topic, topicCamera) {
-			return nil // somebody else's topic
+		if !d.frames || !strings.HasPrefix(topic, topicCamera) {
+			return nil // not wanted, or somebody else's topic
 		}
 		var m imageMsg
 		if err := json.Unmarshal(data, &m); err != nil {
@@ -208,7 +225,7 @@ func (d *decoder) message(topic string, data []byte) error {
 			return fmt.Errorf("%s: %w", topic, err)
 		}
 		f.Camera, f.Seq = strings.TrimPrefix(topic, topicCamera), m.Seq
-		f.Stamp = time.Unix(m.Timestamp.Sec, m.Timestamp.Nsec).UTC()
+		f.Stamp = m.Timestamp.time()
 		t.Frames = append(t.Frames, f)
 	}
 	return nil
@@ -228,17 +245,30 @@ func decode(data []byte) (robot.Frame, error) {
 		return robot.Frame{}, err
 	}
 	b := img.Bounds()
-	f := robot.Frame{W: b.Dx(), H: b.Dy(), Pix: make([]byte, 0, 3*b.Dx()*b.Dy())}
-	for y := b.Min.Y; y < b.Max.Y; y++ {
-		for x := b.Min.X; x < b.Max.X; x++ {
-			r, g, bl, _ := pixel(img, x, y)
-			f.Pix = append(f.Pix, bl, g, r)
-		}
+	rgba := image.NewRGBA(image.Rect(0, 0, b.Dx(), b.Dy()))
+	draw.Draw(rgba, rgba.Rect, img, b.Min, draw.Src)
+	f := robot.Frame{W: b.Dx(), H: b.Dy(), Pix: make([]byte, 3*b.Dx()*b.Dy())}
+	for i, j := 0, 0; j < len(f.Pix); i, j = i+4, j+3 {
+		f.Pix[j], f.Pix[j+1], f.Pix[j+2] = rgba.Pix[i+2], rgba.Pix[i+1], rgba.Pix[i]
 	}
 	return f, nil
 }
 
-func pixel(img image.Image, x, y int) (r, g, b, a uint8) {
-	r16, g16, b16, a16 := img.At(x, y).RGBA()
-	return uint8(r16 >> 8), uint8(g16 >> 8), uint8(b16 >> 8), uint8(a16 >> 8)
+func (s stampMsg) time() time.Time { return time.Unix(s.Sec, s.Nsec).UTC() }
+
+func (t *Tick) features(m *featuresMsg) error {
+	if m.Dim >= 0 || len(m.Embed) > 0 {
+		if len(m.Embed)%4 != 0 || len(m.Embed)/4 != m.Dim {
+			return fmt.Errorf("%d bytes of features for %d numbers", len(m.Embed), m.Dim)
+		}
+		t.Embed = make([]float32, m.Dim)
+		for i := range t.Embed {
+			t.Embed[i] = math.Float32frombits(binary.LittleEndian.Uint32(m.Embed[4*i:]))
+		}
+	}
+	for _, k := range m.Keys {
+		t.Keys = append(t.Keys, Keypoint{k.Name, k.Camera, float64(k.X), float64(k.Y), float64(k.Score)})
+	}
+	t.Seen = m.Stamp.time()
+	return nil
 }

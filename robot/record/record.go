@@ -16,6 +16,7 @@ package record
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/rapport-rl/rapport/robot"
 )
@@ -37,6 +38,16 @@ type Tick struct {
 	By      robot.Source
 	Version uint64    // parameters that chose Applied
 	Embed   []float32 // (D,) features of the frames; nil for none
+	Keys    []Keypoint
+	Seen    time.Time // stamp of Embed and Keys
+}
+
+// Keypoint is a tracked point in a camera's image, as perception.Keypoint.
+type Keypoint struct {
+	Name   string
+	Camera string
+	X, Y   float64 // pixels
+	Score  float64 // 0 lost .. 1 certain
 }
 
 // Recording is what a file holds.
@@ -63,33 +74,42 @@ const (
 	infoRecord    = "rapport.episode" // the name of the metadata record
 )
 
-// stateMsg and the others are the messages as JSON. Go writes a float64 as the
-// shortest decimal that reads back to the same bits.
+// stateMsg and the others are the messages as JSON.
 type stateMsg struct {
-	Q       [7]float64 `json:"q"`
-	DQ      [7]float64 `json:"dq"`
-	Place   [3]float64 `json:"position"`
-	Turn    [4]float64 `json:"orientation_wxyz"`
-	Wrench  [6]float64 `json:"wrench"`
-	Grip    float64    `json:"grip"`
-	StampNS int64      `json:"stamp_ns"`
+	Stamp  stampMsg  `json:"stamp"`
+	Q      [7]number `json:"q"`
+	DQ     [7]number `json:"dq"`
+	Place  [3]number `json:"position"`
+	Turn   [4]number `json:"orientation_wxyz"`
+	Wrench [6]number `json:"wrench"`
+	Grip   number    `json:"grip"`
 }
 
 type commandMsg struct {
-	Delta   [6]float64 `json:"delta"`
-	Grip    float64    `json:"grip"`
-	By      string     `json:"by"`
-	Version uint64     `json:"version"`
+	Delta   [6]number `json:"delta"`
+	Grip    number    `json:"grip"`
+	By      string    `json:"by"`
+	Version uint64    `json:"version"`
 }
 
 type featuresMsg struct {
-	Dim   int    `json:"dim"`
-	Embed []byte `json:"embed"` // base64 of little-endian float32
+	Stamp stampMsg `json:"stamp"`
+	Dim   int      `json:"dim"`   // -1 for none
+	Embed []byte   `json:"embed"` // base64 of little-endian float32
+	Keys  []keyMsg `json:"keys,omitempty"`
+}
+
+type keyMsg struct {
+	Name   string `json:"name"`
+	Camera string `json:"camera"`
+	X      number `json:"x"`
+	Y      number `json:"y"`
+	Score  number `json:"score"`
 }
 
 type rewardMsg struct {
-	Step   int     `json:"step"`
-	Reward float64 `json:"reward"`
+	Step   int    `json:"step"`
+	Reward number `json:"reward"`
 }
 
 type stampMsg struct {
@@ -106,18 +126,23 @@ type imageMsg struct {
 	Seq       uint64   `json:"seq"`
 }
 
+// timeSchema is foxglove's time.
+const timeSchema = `{"type":"object","title":"time","properties":{"sec":{"type":"integer"},"nsec":{"type":"integer","minimum":0,"maximum":999999999}}}`
+
 // schemas are JSON Schemas by name. Foxglove knows its own by name.
 var schemas = []struct{ name, data string }{
 	{"rapport.State", `{"type":"object","title":"rapport.State","description":"What the arm senses: rad, rad/s, m, unit quaternion, N and Nm, base frame",` +
 		`"properties":{"q":{"type":"array","items":{"type":"number"}},"dq":{"type":"array","items":{"type":"number"}},` +
 		`"position":{"type":"array","items":{"type":"number"}},"orientation_wxyz":{"type":"array","items":{"type":"number"}},` +
-		`"wrench":{"type":"array","items":{"type":"number"}},"grip":{"type":"number"},"stamp_ns":{"type":"integer"}}}`},
+		`"wrench":{"type":"array","items":{"type":"number"}},"grip":{"type":"number"},"stamp":` + timeSchema + `}}`},
 	{"rapport.Command", `{"type":"object","title":"rapport.Command","description":"What was applied, m and rad in the base frame, opening 0 to 1",` +
 		`"properties":{"delta":{"type":"array","items":{"type":"number"}},"grip":{"type":"number"},"by":{"type":"string"},"version":{"type":"integer"}}}`},
-	{"rapport.Features", `{"type":"object","title":"rapport.Features","properties":{"dim":{"type":"integer"},"embed":{"type":"string","contentEncoding":"base64"}}}`},
+	{"rapport.Features", `{"type":"object","title":"rapport.Features","description":"Embedding as little-endian float32, and keypoints in pixels",` +
+		`"properties":{"stamp":` + timeSchema + `,"dim":{"type":"integer"},"embed":{"type":"string","contentEncoding":"base64"},` +
+		`"keys":{"type":"array","items":{"type":"object","properties":{"name":{"type":"string"},"camera":{"type":"string"},` +
+		`"x":{"type":"number"},"y":{"type":"number"},"score":{"type":"number"}}}}}}`},
 	{"rapport.Reward", `{"type":"object","title":"rapport.Reward","properties":{"step":{"type":"integer"},"reward":{"type":"number"}}}`},
-	{"foxglove.CompressedImage", `{"type":"object","title":"foxglove.CompressedImage","properties":{"timestamp":{"type":"object","title":"time",` +
-		`"properties":{"sec":{"type":"integer","minimum":0},"nsec":{"type":"integer","minimum":0,"maximum":999999999}}},` +
+	{"foxglove.CompressedImage", `{"type":"object","title":"foxglove.CompressedImage","properties":{"timestamp":` + timeSchema + `,` +
 		`"frame_id":{"type":"string"},"data":{"type":"string","contentEncoding":"base64"},"format":{"type":"string"},"seq":{"type":"integer"}}}`},
 }
 

@@ -35,6 +35,10 @@ func episode(n int) record.Recording {
 			tick.Embed[i] = float32(rng.NormFloat64())
 		}
 		tick.Embed[0] = math.MaxFloat32
+		tick.Seen = tick.State.Stamp.Add(-3 * time.Millisecond)
+		if t%2 == 0 {
+			tick.Keys = []record.Keypoint{{Name: "cup", Camera: "front", X: 1.0 / 3, Y: -2, Score: 0.9}}
+		}
 		pix := make([]byte, 3*16*8)
 		for i := range pix {
 			pix[i] = byte(10 * i % 3 * 100)
@@ -73,7 +77,7 @@ func write(t testing.TB, path string, rec record.Recording, stop bool) *record.W
 	return w
 }
 
-// bits makes 0 and -0 differ, which cmp takes for equal.
+// bits makes 0 and -0 differ, which cmp takes for equal, and NaN equal to itself.
 var bits = cmp.Comparer(func(a, b float64) bool { return math.Float64bits(a) == math.Float64bits(b) })
 
 func TestRoundTripIsExact(t *testing.T) {
@@ -96,6 +100,40 @@ func TestRoundTripIsExact(t *testing.T) {
 	}
 	if _, err := os.Stat(path + ".part"); !errors.Is(err, os.ErrNotExist) {
 		t.Error("the partial file is still there")
+	}
+}
+
+func TestWhatJSONLacksSurvives(t *testing.T) {
+	want := record.Recording{Info: record.Info{ID: "odd"}, Rewards: []float64{math.NaN()}, Ticks: make([]record.Tick, 2)}
+	want.Ticks[0].State.Q = [7]float64{math.NaN(), math.Inf(1), math.Inf(-1), math.SmallestNonzeroFloat64, math.MaxFloat64, math.Copysign(0, -1)}
+	want.Ticks[0].Embed = []float32{}
+	want.Ticks[1].State.Stamp = time.Date(2262, 5, 1, 0, 0, 0, 1, time.UTC) // beyond 63 bits of nanoseconds
+	want.Ticks[1].Applied.Grip = math.NaN()
+	want.Ticks[1].Keys = []record.Keypoint{{X: math.NaN()}}
+	path := filepath.Join(t.TempDir(), "a.mcap")
+	write(t, path, want, false)
+	got, err := record.Read(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(want, got, bits); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestReadNumbersLeavesFramesOut(t *testing.T) {
+	want := episode(5)
+	path := filepath.Join(t.TempDir(), "a.mcap")
+	write(t, path, want, false)
+	got, err := record.ReadNumbers(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range want.Ticks {
+		want.Ticks[i].Frames = nil
+	}
+	if d := cmp.Diff(want, got, bits); d != "" {
+		t.Error(d)
 	}
 }
 
@@ -143,20 +181,31 @@ func TestIndexedReadersReadIt(t *testing.T) {
 
 // A killed writer leaves the partial file as it is on disk: nothing is closed.
 func TestKilledWriterLosesLessThanASecond(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "a.mcap")
-	w := write(t, path, episode(60), true)
-	got, err := record.Read(path + ".part")
-	if !errors.Is(err, record.ErrTruncated) {
-		t.Fatalf("got %v, want ErrTruncated", err)
-	}
-	if n := len(got.Ticks); n < 40 {
-		t.Errorf("salvaged %d of 60 observations; 20 are a second", n)
-	}
-	if got.Info.ID != "online-00007" {
-		t.Errorf("salvaged an episode called %q", got.Info.ID)
-	}
-	if err := w.Abort(); err != nil {
-		t.Fatal(err)
+	for name, hz := range map[string]int{"at 20 Hz": 20, "at 2 Hz": 2} {
+		for _, full := range []bool{true, false} {
+			rec := episode(60)
+			for i := range rec.Ticks {
+				rec.Ticks[i].State.Stamp = time.Unix(0, int64(i)*1e9/int64(hz)).UTC()
+				if !full { // little to write, so that only time ends a chunk
+					rec.Ticks[i].Frames, rec.Ticks[i].Embed, rec.Ticks[i].Keys = nil, nil, nil
+				}
+			}
+			path := filepath.Join(t.TempDir(), "a.mcap")
+			w := write(t, path, rec, true)
+			got, err := record.Read(path + ".part")
+			if !errors.Is(err, record.ErrTruncated) {
+				t.Fatalf("%s: got %v, want ErrTruncated", name, err)
+			}
+			if n := len(got.Ticks); n < 60-hz {
+				t.Errorf("%s, frames %v: salvaged %d of 60 observations; %d are a second", name, full, n, hz)
+			}
+			if got.Info.ID != "online-00007" {
+				t.Errorf("salvaged an episode called %q", got.Info.ID)
+			}
+			if err := w.Abort(); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }
 
