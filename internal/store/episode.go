@@ -24,13 +24,16 @@ type Recorder struct {
 	w *record.Writer
 }
 
-// Record begins the file of an episode. What a predecessor that died left of the
-// same episode is replaced.
+// Record begins the file of an episode, which must not be stored yet. What a
+// predecessor that died left of the same episode is replaced.
 func (s *Session) Record(id string, seq, seed uint64, origin policy.Origin) (*Recorder, error) {
 	if !safe.MatchString(id) {
 		return nil, fmt.Errorf("store: episode id %q is no file name", id)
 	}
 	path := s.path(id)
+	if stored, err := s.stored(context.Background(), id); err != nil || stored {
+		return nil, errors.Join(err, fmt.Errorf("store: episode %s is stored in %s already; an episode is recorded once", id, s.dir))
+	}
 	// A whole file without a row: its writer died between the two.
 	if err := ignoreGone(os.Remove(path)); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
@@ -39,12 +42,23 @@ func (s *Session) Record(id string, seq, seed uint64, origin policy.Origin) (*Re
 	if err != nil {
 		return nil, err
 	}
+	s.mu.Lock()
+	s.recorded[id] = true
+	s.mu.Unlock()
 	return &Recorder{w}, nil
 }
 
 // Tick adds an observation and the features of its frames.
 func (r *Recorder) Tick(obs robot.Observation, version uint64, f perception.Features) error {
-	return r.w.Tick(record.Tick{State: obs.State, Frames: obs.Frames, Applied: obs.Applied, By: obs.By, Version: version, Embed: f.Embed})
+	return r.w.Tick(tick(obs, version, f))
+}
+
+func tick(obs robot.Observation, version uint64, f perception.Features) record.Tick {
+	t := record.Tick{State: obs.State, Frames: obs.Frames, Applied: obs.Applied, By: obs.By, Version: version, Embed: f.Embed, Seen: f.Stamp}
+	for _, k := range f.Keys {
+		t.Keys = append(t.Keys, record.Keypoint(k))
+	}
+	return t
 }
 
 // Finish adds the rewards and makes the file durable; AddEpisode then counts it.
@@ -58,8 +72,9 @@ func (r *Recorder) Abort() error { return r.w.Abort() }
 func (s *Session) path(id string) string { return filepath.Join(s.dir, "episodes", id+".mcap") }
 
 // AddEpisode stores an episode for good, and reports false for an id that is
-// stored already. An episode without a file of Record gets one without frames.
-// Keypoints are not kept.
+// stored already. An episode without a file of Record gets one without frames;
+// a file that holds something else than e, but for e.Terminal, is replaced if a
+// writer that died left it, and an error if it is of this session.
 func (s *Session) AddEpisode(ctx context.Context, e policy.Episode) (added bool, err error) {
 	if err := e.Validate(); err != nil {
 		return false, fmt.Errorf("store: %w", err)
@@ -67,17 +82,14 @@ func (s *Session) AddEpisode(ctx context.Context, e policy.Episode) (added bool,
 	if !safe.MatchString(e.ID) {
 		return false, fmt.Errorf("store: episode id %q is no file name", e.ID)
 	}
-	var n int
-	if err := s.db.QueryRowContext(ctx, "SELECT count(*) FROM episodes WHERE id = ?", e.ID).Scan(&n); err != nil {
-		return false, s.fault("look for episode "+e.ID, err)
+	if what := unfit(e); what != "" {
+		return false, fmt.Errorf("store: episode %s: %s is not finite", e.ID, what)
 	}
-	if n > 0 {
-		return false, nil
+	if stored, err := s.stored(ctx, e.ID); err != nil || stored {
+		return false, err
 	}
-	if _, err := os.Stat(s.path(e.ID)); errors.Is(err, os.ErrNotExist) {
-		if err := write(s.path(e.ID), e); err != nil {
-			return false, err
-		}
+	if err := s.settle(e); err != nil {
+		return false, err
 	}
 	var sum sql.NullFloat64
 	if e.Rewards != nil {
@@ -95,6 +107,37 @@ func (s *Session) AddEpisode(ctx context.Context, e policy.Episode) (added bool,
 	return rows > 0, err
 }
 
+func (s *Session) stored(ctx context.Context, id string) (bool, error) {
+	var n int
+	if err := s.db.QueryRowContext(ctx, "SELECT count(*) FROM episodes WHERE id = ?", id).Scan(&n); err != nil {
+		return false, s.fault("look for episode "+id, err)
+	}
+	return n > 0, nil
+}
+
+// settle makes sure that the file of e holds e.
+func (s *Session) settle(e policy.Episode) error {
+	path := s.path(e.ID)
+	_, err := os.Stat(path)
+	if err == nil {
+		var got policy.Episode
+		if got, err = load(path); err == nil && digest(got) == digest(e) {
+			return nil
+		}
+		s.mu.Lock()
+		mine := s.recorded[e.ID]
+		s.mu.Unlock()
+		if mine {
+			return errors.Join(fmt.Errorf("store: %s does not hold the episode that was added; remove it to store that one without frames", path), err)
+		}
+		err = os.Remove(path)
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("store: %w", err)
+	}
+	return write(path, e)
+}
+
 // write makes the file of an episode that was not recorded while it ran.
 func write(path string, e policy.Episode) error {
 	w, err := record.Create(path, record.Info{ID: e.ID, Seq: e.Seq, Seed: e.Seed, Origin: uint8(e.Origin), Terminal: e.Terminal})
@@ -102,11 +145,11 @@ func write(path string, e policy.Episode) error {
 		return err
 	}
 	for t, in := range e.Inputs {
-		tick := record.Tick{State: in.State, Embed: in.Features.Embed}
+		obs, version := robot.Observation{State: in.State}, uint64(0)
 		if t > 0 {
-			tick.Applied, tick.By, tick.Version = e.Applied[t-1], e.By[t-1], e.Version[t-1]
+			obs.Applied, obs.By, version = e.Applied[t-1], e.By[t-1], e.Version[t-1]
 		}
-		if err := w.Tick(tick); err != nil {
+		if err := w.Tick(tick(obs, version, in.Features)); err != nil {
 			return errors.Join(err, w.Abort())
 		}
 	}
@@ -143,18 +186,35 @@ func (s *Session) Episodes(ctx context.Context, origin policy.Origin) ([]Row, er
 	return out, rows.Err()
 }
 
-// Episode reads a stored episode back, bit for bit as it was added, but for
-// keypoints.
+// Episode reads a stored episode back, bit for bit as it was added. ErrNone says
+// that none of this id is stored.
 func (s *Session) Episode(id string) (policy.Episode, error) {
-	rec, err := record.Read(s.path(id))
+	var terminal bool
+	err := s.db.QueryRow("SELECT terminal FROM episodes WHERE id = ?", id).Scan(&terminal)
+	if errors.Is(err, sql.ErrNoRows) {
+		return policy.Episode{}, fmt.Errorf("%w: episode %q in %s", ErrNone, id, s.dir)
+	}
+	if err != nil {
+		return policy.Episode{}, s.fault("look for episode "+id, err)
+	}
+	e, err := load(s.path(id))
+	e.Terminal = terminal
+	return e, err
+}
+
+func load(path string) (policy.Episode, error) {
+	rec, err := record.ReadNumbers(path)
 	if err != nil {
 		return policy.Episode{}, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
 	e := policy.Episode{ID: rec.Info.ID, Seq: rec.Info.Seq, Origin: policy.Origin(rec.Info.Origin), Seed: rec.Info.Seed,
 		Terminal: rec.Info.Terminal, Rewards: rec.Rewards}
 	for t, tick := range rec.Ticks {
-		e.Inputs = append(e.Inputs, policy.Input{Step: t, State: tick.State,
-			Features: perception.Features{Stamp: tick.State.Stamp, Embed: tick.Embed}})
+		f := perception.Features{Stamp: tick.Seen, Embed: tick.Embed}
+		for _, k := range tick.Keys {
+			f.Keys = append(f.Keys, perception.Keypoint(k))
+		}
+		e.Inputs = append(e.Inputs, policy.Input{Step: t, State: tick.State, Features: f})
 		if t > 0 {
 			e.Applied = append(e.Applied, tick.Applied)
 			e.By = append(e.By, tick.By)
@@ -162,7 +222,7 @@ func (s *Session) Episode(id string) (policy.Episode, error) {
 		}
 	}
 	if err := e.Validate(); err != nil {
-		return e, fmt.Errorf("%w: %s: %w", ErrCorrupt, s.path(id), err)
+		return e, fmt.Errorf("%w: %s: %w", ErrCorrupt, path, err)
 	}
 	return e, nil
 }

@@ -76,6 +76,40 @@ func (s *Session) AddLabel(ctx context.Context, stamp time.Time, annotator, kind
 	return nil
 }
 
+// Label is what a person said, as it was added.
+type Label struct {
+	Stamp     time.Time
+	Annotator string
+	Kind      string
+	Data      json.RawMessage
+}
+
+// EachLabel calls f with the labels of a kind, oldest first, until it returns an
+// error. f must not call the session.
+func (s *Session) EachLabel(ctx context.Context, kind string, f func(Label) error) error {
+	rows, err := s.db.QueryContext(ctx, "SELECT stamp_ns, annotator, data FROM labels WHERE kind = ? ORDER BY n", kind)
+	if err != nil {
+		return s.fault("read labels", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		l := Label{Kind: kind}
+		var ns int64
+		var data string
+		if err := rows.Scan(&ns, &l.Annotator, &data); err != nil {
+			return s.fault("read labels", err)
+		}
+		l.Stamp, l.Data = time.Unix(0, ns).UTC(), json.RawMessage(data)
+		if err := f(l); err != nil {
+			return err
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return s.fault("read labels", err)
+	}
+	return nil
+}
+
 // Labels counts the labels of a kind.
 func (s *Session) Labels(ctx context.Context, kind string) (int, error) {
 	var n int
@@ -92,4 +126,33 @@ func (s *Session) AddFault(ctx context.Context, stamp time.Time, episode, cause,
 		return s.fault("store a fault", err)
 	}
 	return nil
+}
+
+// Fault is a line of the faults.
+type Fault struct {
+	Stamp                  time.Time
+	Episode, Cause, Detail string
+}
+
+// Faults lists the faults of the session, oldest first.
+func (s *Session) Faults(ctx context.Context) ([]Fault, error) {
+	rows, err := s.db.QueryContext(ctx, "SELECT stamp_ns, episode, cause, detail FROM faults ORDER BY n")
+	if err != nil {
+		return nil, s.fault("read faults", err)
+	}
+	defer rows.Close()
+	var out []Fault
+	for rows.Next() {
+		var f Fault
+		var ns int64
+		if err := rows.Scan(&ns, &f.Episode, &f.Cause, &f.Detail); err != nil {
+			return nil, s.fault("read faults", err)
+		}
+		f.Stamp = time.Unix(0, ns).UTC()
+		out = append(out, f)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, s.fault("read faults", err)
+	}
+	return out, nil
 }

@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
@@ -61,23 +62,39 @@ type Session struct {
 	dir  string
 	db   *sql.DB
 	lock *os.File
+
+	mu       sync.Mutex
+	recorded map[string]bool // ids of the files that this process began
 }
 
 // Create makes a session folder, which must not hold a session yet, with the
 // configuration as resolved.
 func Create(dir string, config []byte) (*Session, error) {
-	if _, err := os.Stat(filepath.Join(dir, "session.db")); err == nil {
-		return nil, fmt.Errorf("store: %s holds a session already; go on with it (rapport run --resume), or choose another name", dir)
+	taken := func() error {
+		if _, err := os.Stat(filepath.Join(dir, "session.db")); err != nil {
+			return nil
+		}
+		return fmt.Errorf("store: %s holds a session already; go on with it (rapport run --resume), or choose another name", dir)
+	}
+	if err := taken(); err != nil {
+		return nil, err
 	}
 	for _, d := range []string{dir, filepath.Join(dir, "episodes"), filepath.Join(dir, "checkpoints")} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
 			return nil, fmt.Errorf("store: %w", err)
 		}
 	}
-	if err := writeFile(filepath.Join(dir, "config.yaml"), config); err != nil {
+	lock, err := hold(dir)
+	if err != nil {
 		return nil, err
 	}
-	s, err := open(dir)
+	if err := taken(); err != nil { // between the look and the lock
+		return nil, errors.Join(err, lock.Close())
+	}
+	if err := writeFile(filepath.Join(dir, "config.yaml"), config); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	s, err := open(dir, lock)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +110,11 @@ func Open(dir string) (*Session, error) {
 	if _, err := os.Stat(filepath.Join(dir, "session.db")); err != nil {
 		return nil, fmt.Errorf("store: %s holds no session: %w", dir, err)
 	}
-	s, err := open(dir)
+	lock, err := hold(dir)
+	if err != nil {
+		return nil, err
+	}
+	s, err := open(dir, lock)
 	if err != nil {
 		return nil, err
 	}
@@ -113,22 +134,27 @@ func Open(dir string) (*Session, error) {
 	return s, nil
 }
 
-func open(dir string) (*Session, error) {
+// hold takes the session's lock. The kernel drops it with the process, however
+// that ends.
+func hold(dir string) (*os.File, error) {
 	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
-	// The kernel drops the lock with the process, however it ends.
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", dir, ErrInUse), lock.Close())
 	}
+	return lock, nil
+}
+
+func open(dir string, lock *os.File) (*Session, error) {
 	path := filepath.Join(dir, "session.db")
 	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)")
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("store: %s: %w", path, err), lock.Close())
 	}
 	db.SetMaxOpenConns(1) // SQLite has one writer; a second connection would only wait
-	return &Session{dir: dir, db: db, lock: lock}, nil
+	return &Session{dir: dir, db: db, lock: lock, recorded: map[string]bool{}}, nil
 }
 
 // Close releases the session.
@@ -150,6 +176,9 @@ func (s *Session) Config() ([]byte, error) {
 
 // fault names the session and what a user can do.
 func (s *Session) fault(what string, err error) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("store: %s: %s: %w", s.dir, what, err)
+	}
 	return fmt.Errorf("store: %s: %s: %w; free space or mend the disk, what was stored before is kept", s.dir, what, err)
 }
 

@@ -37,7 +37,8 @@ func episode(n int) policy.Episode {
 	for t := range 5 {
 		st := robot.State{Stamp: time.Unix(0, int64(t)*50e6).UTC(), Grip: 1.0 / 3}
 		st.Q[3] = float64(n) + math.Pi
-		f := perception.Features{Stamp: st.Stamp, Embed: []float32{float32(t), 0.1}}
+		f := perception.Features{Stamp: st.Stamp.Add(-time.Millisecond), Embed: []float32{float32(t), 0.1},
+			Keys: []perception.Keypoint{{Name: "cup", Camera: "front", X: 1.0 / 3, Y: 2, Score: 0.5}}}
 		e.Inputs = append(e.Inputs, policy.Input{Step: t, State: st, Features: f})
 		if t > 0 {
 			e.Applied = append(e.Applied, robot.Command{Delta: [6]float64{0.01 / 3}})
@@ -130,6 +131,85 @@ func TestRecordedEpisodeIsTheSame(t *testing.T) {
 	}
 }
 
+func TestFilesThatDisagreeWithTheEpisode(t *testing.T) {
+	record := func(s *store.Session, e policy.Episode) {
+		t.Helper()
+		r, err := s.Record(e.ID, e.Seq, e.Seed, e.Origin)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, in := range e.Inputs {
+			obs := robot.Observation{State: in.State}
+			if i > 0 {
+				obs.Applied, obs.By = e.Applied[i-1], e.By[i-1]
+			}
+			if err := r.Tick(obs, 9, in.Features); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := r.Finish(e.Rewards); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, dir := create(t)
+	e := episode(4)
+	other := episode(4)
+	other.Rewards[2] -= 1e-12
+	record(s, other)
+	if added, err := s.AddEpisode(t.Context(), e); err == nil || added || !strings.Contains(err.Error(), e.ID) {
+		t.Errorf("another episode than this session recorded: added %v, %v", added, err)
+	}
+	if _, err := s.Episode(e.ID); !errors.Is(err, store.ErrNone) {
+		t.Errorf("an episode that was not added: %v", err)
+	}
+	// The same file, left by a process that died, gives way.
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s, err := store.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	e.Terminal = true
+	if added, err := s.AddEpisode(t.Context(), e); err != nil || !added {
+		t.Fatal(added, err)
+	}
+	got, err := s.Episode(e.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(e, got); d != "" {
+		t.Error(d)
+	}
+	// What is stored is not recorded again, and stays.
+	if _, err := s.Record(e.ID, e.Seq, e.Seed, e.Origin); err == nil {
+		t.Error("a stored episode is recorded again")
+	}
+	if _, err := s.Episode(e.ID); err != nil {
+		t.Error(err)
+	}
+	// How an episode ended is not known while it is recorded.
+	last := episode(5)
+	last.Terminal = true
+	record(s, last)
+	if added, err := s.AddEpisode(t.Context(), last); err != nil || !added {
+		t.Fatal(added, err)
+	}
+	if got, err := s.Episode(last.ID); err != nil || !got.Terminal {
+		t.Errorf("terminal %v, %v", got.Terminal, err)
+	}
+}
+
+func TestCancelledIsNoFullDisk(t *testing.T) {
+	s, _ := create(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Mark(ctx, "a", "b"); !errors.Is(err, context.Canceled) || strings.Contains(err.Error(), "free space") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestBadEpisodesAreRefused(t *testing.T) {
 	s, dir := create(t)
 	for name, change := range map[string]func(*policy.Episode){
@@ -212,8 +292,23 @@ func TestLogs(t *testing.T) {
 	if n, err := s.Labels(ctx, "triplet"); err != nil || n != 1 {
 		t.Errorf("%d labels, %v", n, err)
 	}
+	var labels []store.Label
+	if err := s.EachLabel(ctx, "triplet", func(l store.Label) error { labels = append(labels, l); return nil }); err != nil {
+		t.Error(err)
+	}
+	want := []store.Label{{Stamp: time.Unix(1, 2).UTC(), Annotator: "ann", Kind: "triplet", Data: []byte(`["a","b","c"]`)}}
+	if d := cmp.Diff(want, labels); d != "" {
+		t.Error(d)
+	}
+	stop := errors.New("enough")
+	if err := s.EachLabel(ctx, "triplet", func(store.Label) error { return stop }); !errors.Is(err, stop) {
+		t.Errorf("the caller's error came back as %v", err)
+	}
 	if err := s.AddFault(ctx, time.Unix(1, 2), "online-00001", "off limits", "joint 4"); err != nil {
 		t.Error(err)
+	}
+	if fs, err := s.Faults(ctx); err != nil || len(fs) != 1 || fs[0] != (store.Fault{Stamp: time.Unix(1, 2).UTC(), Episode: "online-00001", Cause: "off limits", Detail: "joint 4"}) {
+		t.Errorf("faults %+v, %v", fs, err)
 	}
 	if err := errors.Join(s.Mark(ctx, "stage", "clone"), s.Mark(ctx, "stage", "tune")); err != nil {
 		t.Fatal(err)
