@@ -43,7 +43,7 @@ func (s *Solver) Pullback(dst []float64, p *Plan, g []float64) {
 	for i := range n {
 		floats.AddScaled(t.y, -t.x[i]/t.r[i], p.P[i*m:(i+1)*m])
 	}
-	t.h.factor(p.P, t.r, t.c)
+	t.h.factor(p.P, t.r, t.c, 1e-20) // to rounding
 	t.h.solve(t.y)
 	for i := range n {
 		row, gi, di := p.P[i*m:(i+1)*m], g[i*m:(i+1)*m], dst[i*m:(i+1)*m]

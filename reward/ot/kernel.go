@@ -54,7 +54,12 @@ func (k *kernel) cold(eps float64) {
 	for i := range k.n {
 		c := k.c[i*k.m : (i+1)*k.m]
 		row := k.k[i*k.m : (i+1)*k.m]
-		lo := floats.Min(c)
+		lo := c[0]
+		for _, x := range c {
+			if x < lo { // floats.Min would look for NaN again
+				lo = x
+			}
+		}
 		for j, x := range c {
 			row[j] = (lo - x) * k.inv
 		}

@@ -141,7 +141,7 @@ func (s *Solver) SolveWeighted(p *Plan, c, a, b []float64) error {
 		return err
 	}
 	s.k.reset(c, a, b, mass)
-	s.newton.ready = false
+	s.newton.ready, s.newton.hard = false, false
 	p.Iterations, p.Newton = 0, 0
 	err = s.anneal(p, hi-lo)
 	s.k.plan(p)
@@ -204,7 +204,7 @@ func (s *Solver) anneal(p *Plan, width float64) error {
 		_ = s.iterate(p, max(tol, 1e-2), limit)
 		eps = max(eps*s.Scaling, s.Epsilon)
 		s.k.warm(eps)
-		s.newton.ready = false
+		s.newton.ready, s.newton.hard = false, false
 	}
 	return s.iterate(p, tol, limit)
 }
@@ -229,12 +229,17 @@ func weights(a, b []float64) (float64, error) {
 
 // span returns the extremes of c, or an error where c is not finite.
 func span(c []float64, m int) (lo, hi float64, err error) {
+	const exponent = 0x7ff << 52 // all ones for infinities and NaN only
 	lo, hi = c[0], c[0]
 	for i, x := range c {
-		if math.IsNaN(x) || math.IsInf(x, 0) {
+		if math.Float64bits(x)&exponent == exponent {
 			return 0, 0, fmt.Errorf("ot: cost[%d,%d] is %v, want finite", i/m, i%m, x)
 		}
-		lo, hi = min(lo, x), max(hi, x)
+		if x < lo {
+			lo = x
+		} else if x > hi {
+			hi = x
+		}
 	}
 	return lo, hi, nil
 }
