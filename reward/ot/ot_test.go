@@ -130,6 +130,43 @@ func TestSolveAgreesWithLogDomain(t *testing.T) {
 	}
 }
 
+// Newton steps, by either solver of theirs, must only save sweeps.
+func TestNewtonFindsTheSamePlan(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		n, m   int
+		eps    float64
+		scaled bool
+	}{
+		{"factor", 45, 45, 0.02, false},
+		{"factor, scaled", 45, 40, 0.005, true},
+		{"conjugate gradients", 120, 150, 0.05, false},
+		{"conjugate gradients, tall", 150, 110, 0.02, false},
+	} {
+		cost := make([]float64, c.n*c.m)
+		ot.Matrix(ot.Cosine, cost, walk(1, c.n, 16), walk(2, c.m, 16), 16)
+		var want, got ot.Plan
+		s := ot.Solver{Epsilon: c.eps, Tolerance: 1e-11, MaxIter: 100000, Plain: true}
+		if err := s.Solve(&want, cost, c.n, c.m); err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		s.Plain = false
+		if c.scaled {
+			s.Scaling = 0.5
+		}
+		if err := s.Solve(&got, cost, c.n, c.m); err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		if d := l1(got.P, want.P); d > 1e-8 {
+			t.Errorf("%s: plans differ by %.3g", c.name, d)
+		}
+		if want.Newton != 0 || got.Newton == 0 || got.Iterations*2 > want.Iterations {
+			t.Errorf("%s: %d sweeps and %d steps, plain %d and %d: want steps to save half of the sweeps",
+				c.name, got.Iterations, got.Newton, want.Iterations, want.Newton)
+		}
+	}
+}
+
 // assignment returns the least mean cost over all permutations.
 func assignment(c []float64, n int) float64 {
 	best := math.Inf(1)
