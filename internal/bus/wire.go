@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -36,11 +37,20 @@ type span struct {
 	Shape []int  `json:"shape"`
 }
 
-// size is the number of elements, or -1 if that is negative or above limit.
+// size is the number of elements, or -1 if a dimension is negative or the number
+// is above limit.
 func (s *span) size(limit int) int {
+	for _, d := range s.Shape {
+		if d < 0 {
+			return -1
+		}
+	}
+	if slices.Contains(s.Shape, 0) {
+		return 0
+	}
 	n := 1
 	for _, d := range s.Shape {
-		if d < 0 || d > 0 && n > limit/d {
+		if n > limit/d {
 			return -1
 		}
 		n *= d
