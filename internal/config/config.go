@@ -75,10 +75,11 @@ type Demos struct {
 
 // Encoder chooses what makes features of frames.
 type Encoder struct {
-	Kind  string `yaml:"kind"`
-	ONNX  string `yaml:"onnx"`
-	Embed int    `yaml:"embed"`
-	Steps int    `yaml:"steps"`
+	Kind      string `yaml:"kind"`
+	ONNX      string `yaml:"onnx"`
+	Size      int    `yaml:"size"` // pixels
+	Keypoints int    `yaml:"keypoints"`
+	Steps     int    `yaml:"steps"`
 }
 
 // Reward configures RAPL.

@@ -12,6 +12,10 @@ import (
 
 const envPrefix = "RAPPORT_"
 
+// apart are variables of that prefix which are no keys: RAPPORT_EGL names the
+// library that sim/mujoco renders by.
+var apart = []string{"RAPPORT_EGL"}
+
 // leaf is a value that a key names.
 type leaf struct {
 	key   string // as robot.task
@@ -71,7 +75,7 @@ func (c *Config) setEnviron(environ []string) error {
 	var errs []error
 	for _, e := range environ {
 		name, value, _ := strings.Cut(e, "=")
-		if !strings.HasPrefix(name, envPrefix) {
+		if !strings.HasPrefix(name, envPrefix) || slices.Contains(apart, name) {
 			continue
 		}
 		keys := Keys()

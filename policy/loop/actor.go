@@ -35,6 +35,9 @@ func (a *Actor) Load(p policy.Params) error {
 	return nil
 }
 
+// Version is that of the parameters that act.
+func (a *Actor) Version() uint64 { return a.version }
+
 // Episode collects and labels one episode. Whatever ends it early, an error, a
 // panic or ctx, the arm is told to hold still first.
 func (a *Actor) Episode(ctx context.Context, id string, seq uint64) (ep policy.Episode, err error) {

@@ -1,0 +1,77 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/internal/wire"
+)
+
+func (a *app) runCmd() *cobra.Command {
+	var resume bool
+	var drop string
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Fine-tune a policy: a whole session in this process",
+		Long: `Fine-tune a policy on the visual reward: demonstrations, encoder, preferences,
+cloning, evaluation, fine-tuning, evaluation, report. Everything is embedded.
+Ctrl-C ends it cleanly at any moment; --resume goes on.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if drop != "" && !resume {
+				return usageError{errors.New("--drop-checkpoint goes with --resume")}
+			}
+			ctx := cmd.Context()
+			bars := newProgress(a.stderr)
+			defer bars.close()
+			o := wire.Options{Tell: bars.step, Log: a.log, Now: time.Now}
+			var s *wire.Session
+			if resume {
+				s, err = a.resume(cmd, o)
+			} else {
+				var c config.Config
+				if c, err = a.load(); err != nil {
+					return err
+				}
+				s, err = wire.Create(ctx, c, o)
+			}
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, s.Close()) }()
+			if drop != "" {
+				if err := s.DropCheckpoint(ctx, drop); err != nil {
+					return err
+				}
+			}
+			res, err := s.Run(ctx)
+			if err != nil {
+				return err
+			}
+			bars.close()
+			path, err := filepath.Abs(res.Report)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(a.stdout, "\nsuccess before  %v\nsuccess after   %v\n\nreport   %s\nsession  %s\n", res.Before, res.After, path, res.Dir)
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&resume, "resume", false, "go on with the newest session, or with the one that name says")
+	cmd.Flags().StringVar(&drop, "drop-checkpoint", "", "with --resume: forget the newest checkpoint of a kind (encoder, reward, policy, learner), where it is damaged")
+	return cmd
+}
+
+// resume goes on with a session. Where it lies is configured as it was.
+func (a *app) resume(cmd *cobra.Command, o wire.Options) (*wire.Session, error) {
+	where, err := config.Load(a.file, a.environ, a.sets)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return wire.Resume(cmd.Context(), where.Out, where.Name, a.environ, a.sets, o)
+}

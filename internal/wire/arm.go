@@ -1,0 +1,109 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"math"
+	"time"
+
+	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/policy/view"
+	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/robot/franka"
+	"github.com/rapport-rl/rapport/robot/guard"
+	"github.com/rapport-rl/rapport/sim/tabletop"
+)
+
+// arm is a simulated arm behind its guard. Commands go to guard; world is for
+// simulated people and evaluation, which may ask for the truth.
+type arm struct {
+	guard *guard.Guard
+	world *tabletop.World
+	// next is the number of the episode that the next Reset begins, among the
+	// episodes of a stream.
+	next int
+}
+
+// seeded begins the episodes of a stream of seeds one after the other. It is the
+// backend behind the guard.
+type seeded struct {
+	*tabletop.World
+	arm  *arm
+	seed uint64
+	of   stream
+}
+
+func (s *seeded) Reset(ctx context.Context) (robot.Observation, error) {
+	n := s.arm.next
+	s.arm.next++
+	return s.ResetSeed(ctx, draw(s.seed, s.of, n))
+}
+
+// newArm builds a world with the configured cameras and extra ones, which
+// policies do not see.
+func newArm(c config.Config, of stream, extra ...tabletop.Camera) (*arm, error) {
+	tc := tabletop.Config{Task: tabletop.Task(c.Robot.Task), Seed: c.Seed, Timestep: c.Robot.Timestep, Render: tabletop.Render(c.Robot.Render)}
+	for _, cam := range c.Robot.Cameras {
+		tc.Cameras = append(tc.Cameras, tabletop.Camera{Name: cam.Name, W: cam.Width, H: cam.Height})
+	}
+	tc.Cameras = append(tc.Cameras, extra...)
+	w, err := tabletop.New(tc)
+	if err != nil {
+		return nil, err
+	}
+	a := &arm{world: w}
+	a.guard, err = guard.New(&seeded{World: w, arm: a, seed: c.Seed, of: of}, guardConfig(c))
+	if err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
+	return a, nil
+}
+
+func (a *arm) close() error { return a.guard.Close() }
+
+func guardConfig(c config.Config) guard.Config {
+	limits := franka.Panda()
+	if c.Guard.Arm == "fr3" {
+		limits = franka.FR3()
+	}
+	g := guard.Default(limits)
+	g.Tick = tabletop.Period
+	g.Box = guard.Box{Min: c.Guard.Workspace.Min, Max: c.Guard.Workspace.Max}
+	g.Speed, g.Turn = c.Guard.Speed, c.Guard.Turn
+	g.Lease.Term = time.Duration(c.Guard.Lease * float64(time.Second))
+	return g
+}
+
+// axisNames are the names of robot.Command.Delta's entries in a configuration.
+var axisNames = []string{"x", "y", "z", "rx", "ry", "rz"}
+
+// viewConfig says what the policy sees and commands, for embeddings of d numbers.
+func viewConfig(c config.Config, d int) view.Config {
+	v := view.Config{
+		Embed: d, Place: []int{0, 1, 2}, Horizon: c.Robot.Horizon,
+		Action: view.Action{Scale: c.Policy.Scale},
+	}
+	// Places are seen relative to the middle of the workspace, in units of its
+	// largest half-width.
+	for i := range 3 {
+		lo, hi := c.Guard.Workspace.Min[i], c.Guard.Workspace.Max[i]
+		v.Origin[i] = (lo + hi) / 2
+		v.Span = math.Max(v.Span, (hi-lo)/2)
+	}
+	for _, name := range c.Policy.Axes {
+		if name == "grip" {
+			v.Action.MoveGrip, v.Fingers = true, true
+			continue
+		}
+		for i, n := range axisNames {
+			if n != name {
+				continue
+			}
+			v.Action.Axes = append(v.Action.Axes, i)
+			if i >= 3 {
+				v.Action.Turn = c.Policy.Scale
+			}
+		}
+	}
+	return v
+}

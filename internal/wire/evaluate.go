@@ -1,0 +1,80 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/perception"
+	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/policy/bc"
+	"github.com/rapport-rl/rapport/policy/loop"
+	"github.com/rapport-rl/rapport/policy/view"
+)
+
+// spread does job(arm, i) for i in [0,n), each worker with an arm of its own.
+// A job depends on i alone, so the result does not depend on who did it.
+func spread(ctx context.Context, c config.Config, of stream, n int, job func(ctx context.Context, a *arm, i int) error) error {
+	var next atomic.Int64
+	workers, ctx := errgroup.WithContext(ctx)
+	for range min(runtime.GOMAXPROCS(0), n) {
+		workers.Go(func() (err error) {
+			a, err := newArm(c, of)
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, a.close()) }()
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= n {
+					return nil
+				}
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				a.next = i
+				if err := job(ctx, a, i); err != nil {
+					return err
+				}
+			}
+		})
+	}
+	return workers.Wait()
+}
+
+// evaluate runs the parameters without exploration on the first n seeds of a
+// stream and counts successes by the truth at the end of each episode.
+func evaluate(ctx context.Context, c config.Config, x perception.Extractor, v view.Config, p policy.Params, n int, tell func(done int, note string)) ([]bool, error) {
+	won := make([]bool, n)
+	var mu sync.Mutex
+	done, hits := 0, 0
+	err := spread(ctx, c, evaluation, n, func(ctx context.Context, a *arm, i int) error {
+		pi, err := bc.NewPolicy(bc.PolicyConfig{View: v})
+		if err != nil {
+			return err
+		}
+		actor := &loop.Actor{Backend: a.guard, Extractor: x, Policy: pi, Horizon: c.Robot.Horizon}
+		if err := actor.Load(p); err != nil {
+			return err
+		}
+		if _, err := actor.Episode(ctx, fmt.Sprintf("evaluate-%05d", i), uint64(i)); err != nil {
+			return err
+		}
+		won[i] = a.world.Truth().Success
+		mu.Lock()
+		defer mu.Unlock()
+		done++
+		if won[i] {
+			hits++
+		}
+		tell(done, fmt.Sprintf("success %d/%d", hits, done))
+		return nil
+	})
+	return won, err
+}

@@ -1,0 +1,216 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"image/color"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/rapport-rl/rapport/internal/report"
+	"github.com/rapport-rl/rapport/perception"
+	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/policy/bc"
+	"github.com/rapport-rl/rapport/policy/loop"
+	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/robot/record"
+	"github.com/rapport-rl/rapport/sim/tabletop"
+)
+
+// scene is the camera that shows the whole arm to people; policies do not see it.
+var scene = tabletop.Camera{Name: "scene", W: 320, H: 240}
+
+// shots is how many frames of an episode a sheet shows, first and last included.
+const shots = 6
+
+// take is a filmed episode.
+type take struct {
+	episode policy.Episode
+	frames  [][]robot.Frame
+	success bool
+}
+
+// film runs parameters on the i-th evaluation seed with the scene's camera on.
+func (s *Session) film(ctx context.Context, p parts, params policy.Params, i int) (t take, err error) {
+	a, err := newArm(s.cfg, evaluation, scene)
+	if err != nil {
+		return t, err
+	}
+	defer func() { err = errors.Join(err, a.close()) }()
+	a.next = i
+	pi, err := bc.NewPolicy(bc.PolicyConfig{View: p.view})
+	if err != nil {
+		return t, err
+	}
+	actor := &loop.Actor{Backend: a.guard, Extractor: p.eyes, Policy: pi, Horizon: s.cfg.Robot.Horizon,
+		Watch: func(_ context.Context, _ int, obs robot.Observation, _ policy.Input) error {
+			t.frames = append(t.frames, obs.Frames)
+			return nil
+		}}
+	if err := actor.Load(params); err != nil {
+		return t, err
+	}
+	t.episode, err = actor.Episode(ctx, fmt.Sprintf("film-%05d", i), uint64(i))
+	t.success = a.world.Truth().Success
+	return t, err
+}
+
+// sheet shows the last camera's frames, evenly spread.
+func (t take) sheet(caption string) report.Sheet {
+	how := "fails"
+	if t.success {
+		how = "succeeds"
+	}
+	sh := report.Sheet{Caption: caption + " " + how}
+	last := len(t.frames) - 1
+	for k := range shots {
+		fs := t.frames[k*last/(shots-1)]
+		sh.Frames = append(sh.Frames, picture(fs[len(fs)-1]))
+	}
+	return sh
+}
+
+// report writes report.html and returns its path.
+func (s *Session) report(ctx context.Context, p parts, tuned policy.Params, before, after []bool, took time.Duration) (string, error) {
+	s.tell("report", 0, 1, "")
+	c := s.cfg
+	r := report.Report{
+		Title:   s.name,
+		Summary: fmt.Sprintf("Task %s, seed %d: cloned from %d good and %d bad demonstrations, then fine-tuned for %d episodes on the visual reward alone.", c.Robot.Task, c.Seed, c.Demos.Good, c.Demos.Bad, c.Session.Episodes),
+		Before:  share(before), After: share(after),
+		Facts: []report.Fact{
+			{Name: "folder", Value: s.Dir()},
+			{Name: "episodes", Value: "episodes/*.mcap: frames, state, commands, features, rewards"},
+			{Name: "database", Value: "session.db: episodes, labels, metrics, checkpoints, faults"},
+			{Name: "checkpoints", Value: "checkpoints/: encoder, reward, policy, learner"},
+			{Name: "configuration", Value: "config.yaml, as resolved"},
+			{Name: "this run took", Value: took.Round(time.Second).String()},
+		},
+	}
+	resolved, err := s.store.Config()
+	if err != nil {
+		return "", err
+	}
+	r.Config = string(resolved)
+	if r.Episodes, err = s.curve(ctx); err != nil {
+		return "", err
+	}
+	i := telling(before, after)
+	was, err := s.film(ctx, p, p.clone, i)
+	if err != nil {
+		return "", err
+	}
+	is, err := s.film(ctx, p, tuned, i)
+	if err != nil {
+		return "", err
+	}
+	r.Sheets = []report.Sheet{
+		was.sheet(fmt.Sprintf("Fresh seed %d, cloned policy:", i)),
+		is.sheet(fmt.Sprintf("Fresh seed %d, fine-tuned policy:", i)),
+	}
+	if r.Reward, err = s.explain(ctx, p, is); err != nil {
+		return "", err
+	}
+	path := filepath.Join(s.Dir(), "report.html")
+	f, err := os.Create(path)
+	if err != nil {
+		return "", fmt.Errorf("wire: %w", err)
+	}
+	if err := errors.Join(report.Write(f, r), f.Close()); err != nil {
+		return "", fmt.Errorf("wire: %s: %w", path, err)
+	}
+	s.tell("report", 1, 1, "")
+	return path, nil
+}
+
+// telling is the seed that shows the difference best: one that failed before and
+// succeeds after, or else the first.
+func telling(before, after []bool) int {
+	for i := range before {
+		if !before[i] && after[i] {
+			return i
+		}
+	}
+	return 0
+}
+
+// curve reads the online episodes' returns and successes.
+func (s *Session) curve(ctx context.Context) ([]report.Episode, error) {
+	returns, err := s.store.Metric(ctx, "episode", "return")
+	if err != nil {
+		return nil, err
+	}
+	success, err := s.store.Metric(ctx, "episode", "success")
+	if err != nil {
+		return nil, err
+	}
+	var out []report.Episode
+	for i, r := range returns {
+		out = append(out, report.Episode{N: int(r.Step), Return: r.Value, Success: success[i].Value > 0})
+	}
+	return out, nil
+}
+
+// explain shows what is behind the reward of a take.
+func (s *Session) explain(ctx context.Context, p parts, t take) (report.Reward, error) {
+	var traj []perception.Features
+	for _, in := range t.episode.Inputs {
+		traj = append(traj, in.Features)
+	}
+	e, err := p.scorer.Explain(ctx, traj)
+	if err != nil {
+		return report.Reward{}, err
+	}
+	r := report.Reward{Name: "RAPL, the fine-tuned episode above against " + e.Name, Rewards: e.Rewards, Expert: e.Expert, Matched: e.Match}
+	for i := range e.T {
+		r.Plan = append(r.Plan, e.Plan[i*e.Frames:(i+1)*e.Frames])
+	}
+	if !s.cfg.Session.Record {
+		return r, nil
+	}
+	rec, err := record.Read(filepath.Join(s.Dir(), "episodes", e.Name+".mcap"))
+	if err != nil {
+		return r, err
+	}
+	for k := range shots {
+		step := k * (e.T - 1) / (shots - 1)
+		// Step and match count from the frame after the reset.
+		r.Pairs = append(r.Pairs, above(picture(t.frames[step+1][0]), picture(rec.Ticks[e.Match[step]+1].Frames[0])))
+	}
+	return r, nil
+}
+
+// picture is a frame as an image.
+func picture(f robot.Frame) image.Image {
+	img := image.NewRGBA(image.Rect(0, 0, f.W, f.H))
+	for i, j := 0, 0; j < len(f.Pix); i, j = i+4, j+3 {
+		img.Pix[i], img.Pix[i+1], img.Pix[i+2], img.Pix[i+3] = f.Pix[j+2], f.Pix[j+1], f.Pix[j], 255
+	}
+	return img
+}
+
+// above puts one image above the other, with a gap.
+func above(a, b image.Image) image.Image {
+	const gap = 2
+	da, db := a.Bounds(), b.Bounds()
+	img := image.NewRGBA(image.Rect(0, 0, max(da.Dx(), db.Dx()), da.Dy()+gap+db.Dy()))
+	put := func(src image.Image, y0 int) {
+		d := src.Bounds()
+		for y := range d.Dy() {
+			for x := range d.Dx() {
+				img.Set(x, y0+y, src.At(d.Min.X+x, d.Min.Y+y))
+			}
+		}
+	}
+	for x := range img.Bounds().Dx() {
+		for y := range gap {
+			img.Set(x, da.Dy()+y, color.White)
+		}
+	}
+	put(a, 0)
+	put(b, da.Dy()+gap)
+	return img
+}

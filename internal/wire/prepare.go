@@ -1,0 +1,349 @@
+package wire
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+
+	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/internal/store"
+	"github.com/rapport-rl/rapport/perception"
+	"github.com/rapport-rl/rapport/perception/encoder"
+	"github.com/rapport-rl/rapport/perception/vision"
+	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/policy/bc"
+	"github.com/rapport-rl/rapport/policy/view"
+	"github.com/rapport-rl/rapport/reward/ot"
+	"github.com/rapport-rl/rapport/reward/rapl"
+	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/sim"
+	"github.com/rapport-rl/rapport/sim/person"
+)
+
+// The kinds of checkpoints.
+const (
+	kindEncoder = "encoder" // encoder.Conv
+	kindReward  = "reward"  // taste
+	kindPolicy  = "policy"  // the cloned policy
+	kindLearner = "learner" // rlpd.Learner
+)
+
+// eyes is an extractor that knows the length of its embedding.
+type eyes interface {
+	perception.Extractor
+	Dim() int
+}
+
+// taste is what the person said, as the scorer needs it.
+type taste struct {
+	Experts []rapl.Video `json:"experts"`
+	Head    *rapl.Head   `json:"head"`
+	Gamma   float64      `json:"gamma"`
+	Cost    ot.Cost      `json:"cost"`
+}
+
+func (t taste) scorer() (*rapl.Scorer, error) {
+	return rapl.New(t.Experts, rapl.Config{Cost: t.Cost, Gamma: t.Gamma, Head: t.Head})
+}
+
+func decodeTaste(b []byte) (taste, error) {
+	var t taste
+	if err := json.Unmarshal(b, &t); err != nil {
+		return t, fmt.Errorf("wire: reward: %w", err)
+	}
+	return t, nil
+}
+
+// parts is what a session acts, scores and learns with.
+type parts struct {
+	eyes   eyes
+	taste  taste
+	scorer *rapl.Scorer
+	view   view.Config
+	clone  policy.Params    // the cloned policy
+	demos  []policy.Episode // labelled
+}
+
+// prepare makes the parts, or reads those that an earlier run of the session
+// finished.
+func (s *Session) prepare(ctx context.Context) (parts, error) {
+	done, err := s.store.Marked(ctx, "prepared")
+	if err != nil {
+		return parts{}, err
+	}
+	if done != "" {
+		return s.prepared(ctx)
+	}
+	demos, err := collect(ctx, s.cfg, s.tell)
+	if err != nil {
+		return parts{}, err
+	}
+	var p parts
+	if p.eyes, err = s.openEyes(ctx, demos); err != nil {
+		return p, err
+	}
+	if err := look(ctx, p.eyes, demos, s.tell); err != nil {
+		return p, err
+	}
+	if p.taste, err = s.ask(ctx, demos); err != nil {
+		return p, err
+	}
+	if p.scorer, err = p.taste.scorer(); err != nil {
+		return p, err
+	}
+	for i := range demos {
+		e := &demos[i].episode
+		e.Rewards = make([]float64, e.Len())
+		if err := p.scorer.Score(ctx, e.Rewards, e.Trajectory()); err != nil {
+			return p, fmt.Errorf("wire: score %s: %w", e.ID, err)
+		}
+		if err := s.keepDemo(ctx, demos[i]); err != nil {
+			return p, err
+		}
+		p.demos = append(p.demos, *e)
+	}
+	p.view = viewConfig(s.cfg, p.eyes.Dim())
+	if p.clone, err = s.imitate(ctx, p.view, p.demos); err != nil {
+		return p, err
+	}
+	return p, s.store.Mark(ctx, "prepared", "yes")
+}
+
+// prepared reads what prepare stored.
+func (s *Session) prepared(ctx context.Context) (parts, error) {
+	var p parts
+	var err error
+	if p.eyes, err = s.openEyes(ctx, nil); err != nil {
+		return p, err
+	}
+	_, b, err := s.store.LatestCheckpoint(ctx, kindReward)
+	if err != nil {
+		return p, err
+	}
+	if p.taste, err = decodeTaste(b); err != nil {
+		return p, err
+	}
+	if p.scorer, err = p.taste.scorer(); err != nil {
+		return p, err
+	}
+	p.view = viewConfig(s.cfg, p.eyes.Dim())
+	v, b, err := s.store.LatestCheckpoint(ctx, kindPolicy)
+	if err != nil {
+		return p, err
+	}
+	p.clone = policy.Params{Version: v, Data: b}
+	p.demos, err = s.stored(ctx, policy.Demo)
+	return p, err
+}
+
+// stored reads the episodes of an origin in the order they were added.
+func (s *Session) stored(ctx context.Context, origin policy.Origin) ([]policy.Episode, error) {
+	rows, err := s.store.Episodes(ctx, origin)
+	if err != nil {
+		return nil, err
+	}
+	var es []policy.Episode
+	for _, r := range rows {
+		e, err := s.store.Episode(r.ID)
+		if err != nil {
+			return nil, err
+		}
+		es = append(es, e)
+	}
+	return es, nil
+}
+
+// openEyes loads or trains the encoder. demos is nil where it must be stored.
+func (s *Session) openEyes(ctx context.Context, demos []demo) (eyes, error) {
+	if s.cfg.Encoder.Kind == "onnx" {
+		return openONNX(s.cfg)
+	}
+	_, b, err := s.store.LatestCheckpoint(ctx, kindEncoder)
+	if err == nil {
+		return encoder.Decode(b)
+	}
+	if !errors.Is(err, store.ErrNone) || demos == nil {
+		return nil, err
+	}
+	var data encoder.Data
+	for _, d := range demos {
+		clip := encoder.Clip{Frames: d.frames, Applied: d.episode.Applied}
+		for _, in := range d.episode.Inputs {
+			clip.States = append(clip.States, in.State)
+		}
+		data.Clips = append(data.Clips, clip)
+	}
+	var names []string
+	for _, c := range s.cfg.Robot.Cameras {
+		names = append(names, c.Name)
+	}
+	ec := encoder.Default(names...)
+	ec.Shape.Keypoints, ec.Steps = s.cfg.Encoder.Keypoints, s.cfg.Encoder.Steps
+	ec.Seed = draw(s.cfg.Seed, networks, 0)
+	enc, rep, err := encoder.Train(ctx, data, ec, func(step, total int, loss float64) {
+		s.tell("encoder", step, total, fmt.Sprintf("loss %.3f", loss))
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.log.Info("encoder trained", "ticks", rep.Ticks, "loss", rep.Last, "explained", rep.Explained)
+	if b, err = enc.Encode(); err != nil {
+		return nil, err
+	}
+	return enc, s.store.SaveCheckpoint(ctx, kindEncoder, 1, b)
+}
+
+// openONNX loads a frozen backbone. Pixels enter as RAPL's do (facts of its
+// code: scaled to [0,1], RGB, not normalised).
+func openONNX(c config.Config) (eyes, error) {
+	oc := encoder.ONNXConfig{Model: c.Encoder.ONNX, Net: vision.NetConfig{W: c.Encoder.Size, H: c.Encoder.Size, SwapRB: true}}
+	for _, cam := range c.Robot.Cameras {
+		oc.Cameras = append(oc.Cameras, encoder.Camera{Name: cam.Name})
+	}
+	return encoder.LoadONNX(oc)
+}
+
+// look computes the features of the demonstrations.
+func look(ctx context.Context, x eyes, demos []demo, tell Progress) error {
+	for i := range demos {
+		fs, err := encoder.Batch(ctx, x, demos[i].frames, runtime.GOMAXPROCS(0))
+		if err != nil {
+			return err
+		}
+		for t := range fs {
+			demos[i].episode.Inputs[t].Features = fs[t]
+		}
+		tell("features", i+1, len(demos), "")
+	}
+	return nil
+}
+
+// ask has the person pick the preferred videos and answer comparisons, and
+// aligns the embedding with the answers.
+func (s *Session) ask(ctx context.Context, demos []demo) (taste, error) {
+	c := s.cfg.Reward
+	t := taste{Gamma: c.Gamma}
+	err := t.Cost.UnmarshalText([]byte(c.Cost))
+	if err != nil {
+		return t, fmt.Errorf("wire: reward.cost: %w", err)
+	}
+	truths := make([][]sim.Truth, len(demos))
+	videos := make([]rapl.Video, len(demos))
+	for i, d := range demos {
+		truths[i] = d.truth
+		// The frame after the reset is no doing of anybody's: Score leaves it out too.
+		if videos[i], err = rapl.VideoOf(d.episode.ID, d.episode.Trajectory()[1:]); err != nil {
+			return t, err
+		}
+	}
+	who := person.New(rand.NewPCG(draw(s.cfg.Seed, people, -1), 0), 0)
+	for _, i := range who.Pick(truths, c.Experts) {
+		t.Experts = append(t.Experts, videos[i])
+	}
+	if len(t.Experts) == 0 {
+		return t, errors.New("wire: the person likes none of the demonstrations, so there is nothing to reward; record better ones, or raise demos.good")
+	}
+	if c.Triplets > 0 {
+		if t.Head, err = s.align(ctx, who, truths, videos, t.Cost); err != nil {
+			return t, err
+		}
+	}
+	b, err := json.Marshal(t)
+	if err != nil {
+		return t, fmt.Errorf("wire: reward: %w", err)
+	}
+	return t, s.store.SaveCheckpoint(ctx, kindReward, 1, b)
+}
+
+func (s *Session) align(ctx context.Context, who *person.Person, truths [][]sim.Truth, videos []rapl.Video, cost ot.Cost) (*rapl.Head, error) {
+	var triplets []rapl.Triplet
+	answers := who.Triplets(truths, s.cfg.Reward.Triplets)
+	for n, a := range answers {
+		triplets = append(triplets, rapl.Triplet{Anchor: videos[a.Anchor], Better: videos[a.Better], Worse: videos[a.Worse]})
+		seen := truths[a.Worse]
+		said := map[string]string{"anchor": videos[a.Anchor].Name, "better": videos[a.Better].Name, "worse": videos[a.Worse].Name}
+		if err := s.label(ctx, n, seen[len(seen)-1], said); err != nil {
+			return nil, err
+		}
+	}
+	if len(triplets) < 2 {
+		return nil, fmt.Errorf("wire: the person could tell apart only %d pairs of demonstrations; record more different ones, or set reward.triplets to 0", len(triplets))
+	}
+	s.tell("preferences", 0, 1, fmt.Sprintf("%d answers", len(triplets)))
+	head, rep, err := rapl.Align(ctx, triplets, rapl.AlignConfig{
+		Cost: cost, Gamma: s.cfg.Reward.Gamma, Dim: s.cfg.Reward.Dim,
+		Seed: draw(s.cfg.Seed, networks, 2), Workers: runtime.GOMAXPROCS(0),
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.tell("preferences", 1, 1, fmt.Sprintf("%d answers, %.0f %% of the held-out ones told right", len(triplets), 100*rep.After.Accuracy))
+	return &head, nil
+}
+
+// label stores an answer in the database and in the bus's journal. A session
+// that died while asking is asked again, and the journal takes each id once.
+func (s *Session) label(ctx context.Context, n int, seen sim.Truth, said map[string]string) error {
+	b, err := json.Marshal(said)
+	if err != nil {
+		return err
+	}
+	have, err := s.store.Labels(ctx, "triplet")
+	if err != nil || have > n {
+		return err
+	}
+	if err := s.store.AddLabel(ctx, seen.Stamp, "simulated", "triplet", said); err != nil {
+		return err
+	}
+	_, err = s.bus.Conn().Append(ctx, s.name, "label", fmt.Sprintf("triplet-%06d", n), b)
+	return err
+}
+
+// keepDemo stores a labelled demonstration with its frames.
+func (s *Session) keepDemo(ctx context.Context, d demo) error {
+	e := d.episode
+	if s.cfg.Session.Record {
+		r, err := s.store.Record(e.ID, e.Seq, e.Seed, e.Origin)
+		if err != nil {
+			return err
+		}
+		for t, in := range e.Inputs {
+			obs := robot.Observation{State: in.State, Frames: d.frames[t]}
+			var version uint64
+			if t > 0 {
+				obs.Applied, obs.By, version = e.Applied[t-1], e.By[t-1], e.Version[t-1]
+			}
+			if err := r.Tick(obs, version, in.Features); err != nil {
+				return errors.Join(err, r.Abort())
+			}
+		}
+		if err := r.Finish(e.Rewards); err != nil {
+			return err
+		}
+	}
+	_, err := s.store.AddEpisode(ctx, e)
+	return err
+}
+
+// imitate clones the demonstrations and stores the policy.
+func (s *Session) imitate(ctx context.Context, v view.Config, demos []policy.Episode) (policy.Params, error) {
+	c := s.cfg.Policy
+	net, _, err := bc.Train(ctx, bc.Config{
+		Arch: bc.Arch{View: v, Hidden: c.Hidden}, Steps: c.Clone.Steps, Batch: c.Clone.Batch, LR: c.Clone.Rate,
+		Seed: draw(s.cfg.Seed, networks, 1),
+	}, demos, func(p bc.Progress) {
+		s.tell("clone", p.Step, p.Steps, fmt.Sprintf("loss %.4f", p.Loss))
+	})
+	if err != nil {
+		return policy.Params{}, err
+	}
+	p, err := net.Encode(1)
+	if err != nil {
+		return p, err
+	}
+	return p, s.store.SaveCheckpoint(ctx, kindPolicy, p.Version, bytes.Clone(p.Data))
+}

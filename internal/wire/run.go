@@ -1,0 +1,365 @@
+package wire
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/rapport-rl/rapport/internal/bus"
+	"github.com/rapport-rl/rapport/internal/report"
+	"github.com/rapport-rl/rapport/internal/store"
+	"github.com/rapport-rl/rapport/perception"
+	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/policy/bc"
+	"github.com/rapport-rl/rapport/policy/loop"
+	"github.com/rapport-rl/rapport/policy/rlpd"
+	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/robot/guard"
+)
+
+// keep is how many checkpoints of the learner stay: the newest, and two to fall
+// back to.
+const keep = 3
+
+// Run goes through the session's stages, from where an earlier run ended:
+// demonstrations, encoder, preferences, cloning, evaluation, fine-tuning,
+// evaluation, report. When ctx ends, what is done is kept.
+func (s *Session) Run(ctx context.Context) (Result, error) {
+	res := Result{Dir: s.Dir()}
+	began := s.now()
+	p, err := s.prepare(ctx)
+	if err != nil {
+		return res, err
+	}
+	before, err := s.judge(ctx, "before", p, p.clone)
+	if err != nil {
+		return res, err
+	}
+	tuned, err := s.tune(ctx, p)
+	if err != nil {
+		return res, err
+	}
+	after, err := s.judge(ctx, "after", p, tuned)
+	if err != nil {
+		return res, err
+	}
+	res.Before, res.After = share(before), share(after)
+	res.Report, err = s.report(ctx, p, tuned, before, after, s.now().Sub(began))
+	return res, err
+}
+
+func share(won []bool) report.Share {
+	sh := report.Share{Of: len(won)}
+	for _, w := range won {
+		if w {
+			sh.Hits++
+		}
+	}
+	return sh
+}
+
+// judge evaluates parameters on the session's fresh seeds, once.
+func (s *Session) judge(ctx context.Context, when string, p parts, params policy.Params) ([]bool, error) {
+	mark := "success " + when
+	done, err := s.store.Marked(ctx, mark)
+	if err != nil {
+		return nil, err
+	}
+	var won []bool
+	if done != "" {
+		if err := json.Unmarshal([]byte(done), &won); err != nil {
+			return nil, fmt.Errorf("wire: %s: mark %q: %w", s.Dir(), mark, err)
+		}
+		if len(won) == s.cfg.Session.Evaluate {
+			return won, nil
+		}
+	}
+	n := s.cfg.Session.Evaluate
+	s.tell("evaluate "+when, 0, n, "")
+	won, err = evaluate(ctx, s.cfg, p.eyes, p.view, params, n, func(done int, note string) { s.tell("evaluate "+when, done, n, note) })
+	if err != nil {
+		return nil, err
+	}
+	b, err := json.Marshal(won)
+	if err != nil {
+		return nil, err
+	}
+	return won, s.store.Mark(ctx, mark, string(b))
+}
+
+// newLearner starts from the cloned policy and holds the demonstrations.
+func (s *Session) newLearner(ctx context.Context, p parts) (*rlpd.Learner, error) {
+	start, err := bc.Decode(p.clone)
+	if err != nil {
+		return nil, err
+	}
+	c := s.cfg.Learner
+	l, err := rlpd.New(rlpd.Config{
+		Gamma: c.Gamma, Batch: c.Batch, UTD: 1, Round: c.Updates, Warmup: c.Warmup,
+		Critics: c.Critics, CriticHidden: c.Hidden, CriticLR: c.Rate, ActorLR: c.Rate, AlphaLR: c.Rate,
+		// The reward of an episode is that of its whole horizon, and the view has
+		// the clock, so nothing is worth anything beyond it.
+		Finite: true,
+		Seed:   draw(s.cfg.Seed, networks, 3),
+	}, start)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range p.demos {
+		if err := l.Add(ctx, e); err != nil {
+			return nil, err
+		}
+	}
+	return l, nil
+}
+
+// learner is the learner as the session left it, and the number of the episode
+// to go on with. Rounds after the last checkpoint are learned again from the
+// stored episodes, to the same bits (docs/adr/0001).
+func (s *Session) learner(ctx context.Context, p parts) (*rlpd.Learner, int, error) {
+	l, err := s.newLearner(ctx, p)
+	if err != nil {
+		return nil, 0, err
+	}
+	episodes, err := s.stored(ctx, policy.Online)
+	if err != nil {
+		return nil, 0, err
+	}
+	v, b, err := s.store.LatestCheckpoint(ctx, kindLearner)
+	switch {
+	case errors.Is(err, store.ErrNone):
+		if err := s.warm(ctx, l); err != nil {
+			return nil, 0, err
+		}
+		v = 0
+	case err != nil:
+		return nil, 0, err
+	case int(v) > len(episodes):
+		return nil, 0, fmt.Errorf("wire: %s: the learner's checkpoint is of %d episodes, but %d are stored; go on from an earlier one with --drop-checkpoint %s", s.Dir(), v, len(episodes), kindLearner)
+	default:
+		for _, e := range episodes[:v] {
+			if err := l.Add(ctx, e); err != nil {
+				return nil, 0, err
+			}
+		}
+		if err := l.Restore(bytes.NewReader(b)); err != nil {
+			return nil, 0, fmt.Errorf("wire: %s: checkpoint %d: %w", s.Dir(), v, err)
+		}
+	}
+	for i, e := range episodes[v:] {
+		s.tell("catch up", i, len(episodes)-int(v), "")
+		if _, err := l.Update(ctx); err != nil {
+			return nil, 0, err
+		}
+		if err := l.Add(ctx, e); err != nil {
+			return nil, 0, err
+		}
+	}
+	return l, len(episodes), nil
+}
+
+// warm lets the critics learn what the demonstrations are worth, before the
+// policy moves.
+func (s *Session) warm(ctx context.Context, l *rlpd.Learner) error {
+	rounds := (s.cfg.Learner.Warmup + s.cfg.Learner.Updates - 1) / s.cfg.Learner.Updates
+	for i := range rounds {
+		s.tell("warm-up", i, rounds, "")
+		if _, err := l.Update(ctx); err != nil {
+			return err
+		}
+	}
+	s.tell("warm-up", rounds, rounds, "")
+	return nil
+}
+
+// tune fine-tunes the cloned policy on the visual reward and returns the
+// parameters.
+func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err error) {
+	l, next, err := s.learner(ctx, p)
+	if err != nil {
+		return tuned, err
+	}
+	a, err := newArm(s.cfg, online)
+	if err != nil {
+		return tuned, err
+	}
+	defer func() { err = errors.Join(err, a.close()) }()
+	a.next = next
+	pi, err := bc.NewPolicy(bc.PolicyConfig{View: p.view, Mode: bc.Sample, Seed: draw(s.cfg.Seed, exploration, 0)})
+	if err != nil {
+		return tuned, err
+	}
+	pi.Begin(uint64(next))
+	t, err := s.newTracks(a)
+	if err != nil {
+		return tuned, err
+	}
+	defer t.close()
+	n, hits := s.cfg.Session.Episodes, 0
+	t.actor = &loop.Actor{Backend: a.guard, Extractor: p.eyes, Policy: pi, Scorer: p.scorer, Horizon: s.cfg.Robot.Horizon, Watch: t.watch}
+	session := loop.Session{
+		Actor: t.actor, Learner: l, First: next, Episodes: n,
+		Done: func(ctx context.Context, i int, ep policy.Episode, st policy.Stats) error {
+			success := a.world.Truth().Success
+			if success {
+				hits++
+			}
+			s.tell("fine-tune", i+1, n, fmt.Sprintf("success %d/%d while exploring", hits, i+1-next))
+			return s.keepOnline(ctx, t, i, ep, st, l, success)
+		},
+	}
+	s.tell("fine-tune", next, n, "")
+	if err := session.Run(ctx); err != nil {
+		return tuned, errors.Join(err, t.abort(), s.keepFault(context.WithoutCancel(ctx), a.guard))
+	}
+	if tuned, err = l.Latest(ctx); err != nil {
+		return tuned, err
+	}
+	if err := s.saveLearner(ctx, l, n); err != nil {
+		return tuned, err
+	}
+	return tuned, s.bus.Conn().PutParams(ctx, s.name, tuned)
+}
+
+// keepOnline stores an online episode and what the learner said of its round.
+func (s *Session) keepOnline(ctx context.Context, t *tracks, i int, ep policy.Episode, st policy.Stats, l *rlpd.Learner, success bool) error {
+	ep.Seed = draw(s.cfg.Seed, online, i)
+	if err := t.finish(ep.Rewards); err != nil {
+		return err
+	}
+	if _, err := s.store.AddEpisode(ctx, ep); err != nil {
+		return err
+	}
+	sum := 0.0
+	for _, r := range ep.Rewards {
+		sum += r
+	}
+	truth := []policy.Metric{{Name: "success", Value: bit(success)}, {Name: "return", Value: sum}}
+	if err := s.store.AddMetrics(ctx, "episode", uint64(i), truth); err != nil {
+		return err
+	}
+	if err := s.store.AddMetrics(ctx, "learner", uint64(i), st.Metrics); err != nil {
+		return err
+	}
+	t.learner.Publish(st)
+	if (i+1)%s.cfg.Session.Checkpoint != 0 {
+		return nil
+	}
+	return s.saveLearner(ctx, l, i+1)
+}
+
+// saveLearner checkpoints a learner that has taken n online episodes.
+func (s *Session) saveLearner(ctx context.Context, l *rlpd.Learner, n int) error {
+	var b bytes.Buffer
+	if err := l.Save(&b); err != nil {
+		return err
+	}
+	if err := s.store.SaveCheckpoint(ctx, kindLearner, uint64(n), b.Bytes()); err != nil {
+		return err
+	}
+	return s.store.PruneCheckpoints(ctx, kindLearner, keep)
+}
+
+func (s *Session) keepFault(ctx context.Context, g *guard.Guard) error {
+	f := g.Fault()
+	if f == nil {
+		return nil
+	}
+	return s.store.AddFault(ctx, f.Stamp, "", f.Cause.String(), f.Detail)
+}
+
+func bit(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// tracks records the running episode and shows it on the bus.
+type tracks struct {
+	s        *Session
+	arm      *arm
+	actor    *loop.Actor // whose parameters act
+	rec      *store.Recorder
+	state    *bus.Feed[robot.State]
+	features *bus.Feed[perception.Features]
+	cameras  []*bus.Feed[robot.Frame]
+	learner  *bus.Feed[policy.Stats]
+}
+
+// depth is how many values a feed keeps while the bus is busy: half a second.
+const depth = 10
+
+func (s *Session) newTracks(a *arm) (*tracks, error) {
+	t := &tracks{s: s, arm: a}
+	c := s.bus.Conn()
+	var errs [3]error
+	t.state, errs[0] = bus.NewFeed(c, s.name, bus.StateTopic(), depth)
+	t.features, errs[1] = bus.NewFeed(c, s.name, bus.FeatureTopic(), depth)
+	t.learner, errs[2] = bus.NewFeed(c, s.name, bus.MetricTopic("learner"), depth)
+	err := errors.Join(errs[:]...)
+	for _, cam := range s.cfg.Robot.Cameras {
+		f, e := bus.NewFeed(c, s.name, bus.FrameTopic(cam.Name), depth)
+		err = errors.Join(err, e)
+		t.cameras = append(t.cameras, f)
+	}
+	return t, err
+}
+
+// watch is the actor's Watch.
+func (t *tracks) watch(_ context.Context, step int, obs robot.Observation, in policy.Input) error {
+	t.state.Publish(obs.State)
+	t.features.Publish(in.Features)
+	for i, f := range obs.Frames {
+		t.cameras[i].Publish(f)
+	}
+	if !t.s.cfg.Session.Record {
+		return nil
+	}
+	if step == 0 {
+		n := t.arm.next - 1
+		var err error
+		t.rec, err = t.s.store.Record(episodeID(n), uint64(n), draw(t.s.cfg.Seed, online, n), policy.Online)
+		if err != nil {
+			return err
+		}
+	}
+	version := uint64(0)
+	if step > 0 {
+		version = t.actor.Version()
+	}
+	return t.rec.Tick(obs, version, in.Features)
+}
+
+// episodeID names the n-th online episode.
+func episodeID(n int) string { return fmt.Sprintf("online-%05d", n) }
+
+func (t *tracks) finish(rewards []float64) error {
+	if t.rec == nil {
+		return nil
+	}
+	rec := t.rec
+	t.rec = nil
+	return rec.Finish(rewards)
+}
+
+// abort removes the file of an episode that did not end: it has no reward.
+func (t *tracks) abort() error {
+	if t.rec == nil {
+		return nil
+	}
+	rec := t.rec
+	t.rec = nil
+	return rec.Abort()
+}
+
+func (t *tracks) close() {
+	t.state.Close()
+	t.features.Close()
+	t.learner.Close()
+	for _, f := range t.cameras {
+		f.Close()
+	}
+}
