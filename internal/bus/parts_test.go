@@ -144,7 +144,9 @@ func (l *averager) Update(ctx context.Context) (policy.Stats, error) {
 	return policy.Stats{Updates: l.updates, Metrics: []policy.Metric{{Name: "episodes", Value: float64(len(l.order))}, {Name: "x", Value: l.mean[0]}}}, ctx.Err()
 }
 
-func (l *averager) Latest(context.Context) (policy.Params, error) { return gains(l.updates, l.mean), nil }
+func (l *averager) Latest(context.Context) (policy.Params, error) {
+	return gains(l.updates, l.mean), nil
+}
 
 func someFrames(r *rand.Rand, n, w, h int) []robot.Frame {
 	fs := make([]robot.Frame, n)
