@@ -1,0 +1,5 @@
+//go:build !race
+
+package rlpd_test
+
+const slow = false
