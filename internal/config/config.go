@@ -115,6 +115,8 @@ type Learner struct {
 	Gamma   float64 `yaml:"gamma"`
 	Warmup  int     `yaml:"warmup"`
 	Updates int     `yaml:"updates"`
+	Alpha   float64 `yaml:"alpha"`
+	Clone   float64 `yaml:"clone"`
 }
 
 // Session says how long.

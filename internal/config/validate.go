@@ -72,6 +72,8 @@ func (c Config) Validate() error {
 	p.within("learner.gamma", c.Learner.Gamma, 0, 0.9999)
 	p.within("learner.warmup", float64(c.Learner.Warmup), 0, 1e7)
 	p.within("learner.updates", float64(c.Learner.Updates), 1, 1e5)
+	p.within("learner.alpha", c.Learner.Alpha, 1e-6, 10)
+	p.within("learner.clone", c.Learner.Clone, 0, 1000)
 	p.within("session.episodes", float64(c.Session.Episodes), 1, 1e7)
 	p.within("session.evaluate", float64(c.Session.Evaluate), 1, 1e5)
 	p.within("session.checkpoint", float64(c.Session.Checkpoint), 1, 1e6)

@@ -92,3 +92,14 @@ func TestBadPlanIsAnError(t *testing.T) {
 		}
 	}
 }
+
+func TestInterval(t *testing.T) {
+	// t(0.975, 4) = 2.776445; the deviation of 1..5 is sqrt(2.5).
+	mean, half := report.Interval([]float64{1, 2, 3, 4, 5})
+	if mean != 3 || math.Abs(half-2.776445*math.Sqrt(2.5)/math.Sqrt(5)) > 1e-5 {
+		t.Errorf("got %g ± %g", mean, half)
+	}
+	if _, half := report.Interval([]float64{1}); !math.IsInf(half, 1) {
+		t.Errorf("one value has the interval %g", half)
+	}
+}
