@@ -91,6 +91,9 @@ func (q *Consumer) Run(ctx context.Context, fn func(context.Context, policy.Epis
 		if ctx.Err() != nil {
 			break
 		}
+		if q.Conn.nc.IsClosed() {
+			return fmt.Errorf("%w: connection, while consuming episodes", ErrClosed)
+		}
 		if !again(err) {
 			return err
 		}

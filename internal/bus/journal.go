@@ -77,7 +77,9 @@ func (c *Conn) Replay(ctx context.Context, session string, from uint64, follow b
 			return nil
 		case follow && ctx.Err() != nil:
 			return nil
-		case !follow:
+		case c.nc.IsClosed():
+			return fmt.Errorf("%w: connection, while reading the journal", ErrClosed)
+		case !follow && !errors.Is(err, errReconnected):
 			return err
 		}
 		c.log.Warn("bus: journal: trying again", "err", err)
@@ -91,6 +93,8 @@ func (c *Conn) Replay(ctx context.Context, session string, from uint64, follow b
 }
 
 func (c *Conn) replay(ctx context.Context, session string, from uint64, follow bool, fn func(Entry) error) error {
+	ctx, stop := c.untilReconnect(ctx)
+	defer stop()
 	cfg := journalStream(session)
 	if err := c.ensure(ctx, cfg); err != nil {
 		return err
@@ -116,6 +120,9 @@ func (c *Conn) replay(ctx context.Context, session string, from uint64, follow b
 	defer it.Stop()
 	for {
 		m, err := it.Next(jetstream.NextContext(ctx))
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		if err != nil {
 			return fmt.Errorf("bus: journal: %w", err)
 		}

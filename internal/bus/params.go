@@ -198,7 +198,7 @@ func (c *Conn) LatestParams(ctx context.Context, session string) (policy.Params,
 }
 
 // WatchParams calls fn for the newest version and then for each newer one,
-// until ctx ends, which returns nil. Versions that were overtaken while fn ran
+// until ctx ends, which returns nil, or c is closed. Versions that were overtaken while fn ran
 // are left out. It outlives the server's absence.
 func (c *Conn) WatchParams(ctx context.Context, session string, fn func(policy.Params)) error {
 	if err := checkName("session", session); err != nil {
@@ -217,6 +217,9 @@ func (c *Conn) WatchParams(ctx context.Context, session string, fn func(policy.P
 		if ctx.Err() != nil {
 			break
 		}
+		if c.nc.IsClosed() {
+			return fmt.Errorf("%w: connection, while watching parameters", ErrClosed)
+		}
 		c.log.Warn("bus: parameters: trying again", "err", err)
 		pause(ctx, delay)
 		delay = min(2*delay, retryMax)
@@ -225,6 +228,8 @@ func (c *Conn) WatchParams(ctx context.Context, session string, fn func(policy.P
 }
 
 func (c *Conn) watch(ctx context.Context, session string, fn func(policy.Params)) error {
+	ctx, stop := c.untilReconnect(ctx)
+	defer stop()
 	open, cancel := context.WithTimeout(ctx, ackLimit)
 	defer cancel()
 	s, err := c.parameters(open, session)
@@ -243,7 +248,7 @@ func (c *Conn) watch(ctx context.Context, session string, fn func(policy.Params)
 	for {
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return context.Cause(ctx)
 		case e, ok := <-w.Updates():
 			if !ok {
 				return errors.New("bus: watch parameters: ended")

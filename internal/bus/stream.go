@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -46,3 +47,23 @@ func (c *Conn) objects(ctx context.Context, name string) (jetstream.ObjectStore,
 	}
 	return obs, nil
 }
+
+// untilReconnect returns a context that ends when the connection comes back
+// after it was lost. What watches a stream begins anew then: a server that was
+// killed has forgotten who watched, and the library notices that only after
+// tens of seconds.
+func (c *Conn) untilReconnect(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	back := c.nc.StatusChanged(nats.CONNECTED)
+	go func() {
+		defer c.nc.RemoveStatusListener(back)
+		select {
+		case <-ctx.Done():
+		case <-back:
+			cancel(errReconnected)
+		}
+	}()
+	return ctx, func() { cancel(nil) }
+}
+
+var errReconnected = errors.New("bus: reconnected")
