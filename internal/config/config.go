@@ -115,6 +115,8 @@ type Learner struct {
 	Gamma   float64 `yaml:"gamma"`
 	Warmup  int     `yaml:"warmup"`
 	Updates int     `yaml:"updates"`
+	Steps   int     `yaml:"steps"`
+	Scale   float64 `yaml:"scale"`
 	Alpha   float64 `yaml:"alpha"`
 	Clone   float64 `yaml:"clone"`
 }

@@ -72,6 +72,8 @@ func (c Config) Validate() error {
 	p.within("learner.gamma", c.Learner.Gamma, 0, 0.9999)
 	p.within("learner.warmup", float64(c.Learner.Warmup), 0, 1e7)
 	p.within("learner.updates", float64(c.Learner.Updates), 1, 1e5)
+	p.within("learner.steps", float64(c.Learner.Steps), 1, 100)
+	p.within("learner.scale", c.Learner.Scale, 1e-6, 1e6)
 	p.within("learner.alpha", c.Learner.Alpha, 1e-6, 10)
 	p.within("learner.clone", c.Learner.Clone, 0, 1000)
 	p.within("session.episodes", float64(c.Session.Episodes), 1, 1e7)

@@ -99,6 +99,7 @@ func (s *Session) newLearner(ctx context.Context, p parts) (*rlpd.Learner, error
 	l, err := rlpd.New(rlpd.Config{
 		Gamma: c.Gamma, Batch: c.Batch, UTD: 1, Round: c.Updates, Warmup: c.Warmup,
 		Critics: c.Critics, CriticHidden: c.Hidden, CriticLR: c.Rate, ActorLR: c.Rate, AlphaLR: c.Rate,
+		Steps: c.Steps, Scale: c.Scale,
 		Alpha: c.Alpha, Clone: c.Clone, QFilter: c.Clone > 0,
 		// The reward of an episode is that of its whole horizon, and the view has
 		// the clock, so nothing is worth anything beyond it.
