@@ -124,7 +124,10 @@ func (c *Conn) call(ctx context.Context, subj string, b []byte, limit time.Durat
 // wait is a request whose server may be silent only briefly.
 func (c *Conn) wait(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
 	m.Reply = c.nc.NewInbox()
-	sub, err := c.nc.SubscribeSync(m.Reply)
+	// Room for the signs of life that come while the caller is not scheduled; a
+	// subscription's own queue would cost half a megabyte a call.
+	in := make(chan *nats.Msg, 16)
+	sub, err := c.nc.ChanSubscribe(m.Reply, in)
 	if err != nil {
 		return nil, err
 	}
@@ -136,19 +139,24 @@ func (c *Conn) wait(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
 	if err := c.nc.PublishMsg(m); err != nil {
 		return nil, err
 	}
+	quiet := time.NewTimer(silence)
+	defer quiet.Stop()
 	for {
-		quiet, cancel := context.WithTimeout(ctx, silence)
-		r, err := sub.NextMsgWithContext(quiet)
-		cancel()
-		switch {
-		case err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-c.gone:
+			return nil, nats.ErrConnectionClosed
+		case <-quiet.C:
 			return nil, fmt.Errorf("%w: no sign of life for %v", ErrLost, silence)
-		case err != nil:
-			return nil, err
-		case len(r.Data) == 0 && r.Header.Get("Status") == "503":
-			return nil, nats.ErrNoResponders
-		case r.Header.Get(BusyHeader) == "":
-			return r, nil
+		case r := <-in:
+			switch {
+			case len(r.Data) == 0 && r.Header.Get("Status") == "503":
+				return nil, nats.ErrNoResponders
+			case r.Header.Get(BusyHeader) == "":
+				return r, nil
+			}
+			quiet.Reset(silence)
 		}
 	}
 }

@@ -1,11 +1,13 @@
 package bus
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -90,6 +92,81 @@ func (w *writer) add(name, typ string, shape []int, put func([]byte) []byte) {
 	w.bytes += s.size(math.MaxInt) * width(typ)
 }
 
+// The envelope as encode spells it. Other spellings of the same JSON are as good,
+// only slower to read.
+const (
+	envelopeKind   = `{"v":1,"kind":"`
+	envelopeMeta   = `","meta":`
+	envelopeArrays = `,"arrays":[`
+	arrayName      = `{"name":"`
+	arrayType      = `","type":"`
+	arrayShape     = `","shape":[`
+)
+
+// scan reads an envelope in the spelling of encode, or reports false.
+func scan[M any](kind string, b []byte, h *head[M]) bool {
+	rest, ok := bytes.CutPrefix(b, []byte(envelopeKind+kind+envelopeMeta))
+	i := bytes.LastIndex(rest, []byte(envelopeArrays))
+	if !ok || i < 0 {
+		return false
+	}
+	if m := rest[:i]; string(m) != "{}" && json.Unmarshal(m, &h.Meta) != nil {
+		return false
+	}
+	h.V, h.Kind, h.Arrays = version, kind, make([]span, 0, 8)
+	rest = rest[i+len(envelopeArrays):]
+	for string(rest) != "]}" {
+		if len(h.Arrays) > 0 {
+			if rest, ok = bytes.CutPrefix(rest, []byte(",")); !ok {
+				return false
+			}
+		}
+		var s span
+		if rest, ok = s.scan(rest); !ok {
+			return false
+		}
+		h.Arrays = append(h.Arrays, s)
+	}
+	return true
+}
+
+func (s *span) scan(b []byte) (rest []byte, ok bool) {
+	for _, f := range []struct {
+		lead string
+		to   *string
+	}{{arrayName, &s.Name}, {arrayType, &s.Type}} {
+		if b, ok = bytes.CutPrefix(b, []byte(f.lead)); !ok {
+			return nil, false
+		}
+		n := 0
+		for n < len(b) && ('a' <= b[n] && b[n] <= 'z' || '0' <= b[n] && b[n] <= '9' || b[n] == '_') {
+			n++
+		}
+		*f.to, b = string(b[:n]), b[n:]
+	}
+	if b, ok = bytes.CutPrefix(b, []byte(arrayShape)); !ok {
+		return nil, false
+	}
+	for {
+		n, d := 0, 0
+		for n < len(b) && n < 18 && '0' <= b[n] && b[n] <= '9' { // 18 digits fit in an int
+			d = 10*d + int(b[n]-'0')
+			n++
+		}
+		// JSON has no leading zeros, and the end may not come after a comma.
+		if n == 0 || n > 1 && b[0] == '0' {
+			return nil, false
+		}
+		s.Shape, b = append(s.Shape, d), b[n:]
+		if bytes.HasPrefix(b, []byte("]}")) {
+			return b[2:], true
+		}
+		if b, ok = bytes.CutPrefix(b, []byte(",")); !ok {
+			return nil, false
+		}
+	}
+}
+
 // encode writes the message.
 func encode[M any](kind string, meta M, w *writer) ([]byte, error) {
 	m, err := json.Marshal(meta)
@@ -97,21 +174,25 @@ func encode[M any](kind string, meta M, w *writer) ([]byte, error) {
 		return nil, fmt.Errorf("bus: encode %s: %w", kind, err)
 	}
 	b := make([]byte, 4, 4+64+len(m)+64*len(w.parts)+w.bytes)
-	b = append(b, `{"v":1,"kind":"`...)
+	b = append(b, envelopeKind...)
 	b = append(b, kind...)
-	b = append(b, `","meta":`...)
+	b = append(b, envelopeMeta...)
 	b = append(b, m...)
-	b = append(b, `,"arrays":[`...)
+	b = append(b, envelopeArrays...)
 	for i, p := range w.parts {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = fmt.Appendf(b, `{"name":%q,"type":%q,"shape":[`, p.Name, p.Type)
+		b = append(b, arrayName...)
+		b = append(b, p.Name...) // a literal of this package, nothing to escape
+		b = append(b, arrayType...)
+		b = append(b, p.Type...)
+		b = append(b, arrayShape...)
 		for j, d := range p.Shape {
 			if j > 0 {
 				b = append(b, ',')
 			}
-			b = fmt.Append(b, d)
+			b = strconv.AppendInt(b, int64(d), 10)
 		}
 		b = append(b, ']', '}')
 	}
@@ -145,8 +226,11 @@ func decode[M any](kind string, b []byte) (M, *reader, error) {
 	if n > maxHead || int(n) > len(b)-4 {
 		return h.Meta, nil, fmt.Errorf("%w: envelope of %d bytes in %d", ErrWire, n, len(b))
 	}
-	if err := json.Unmarshal(b[4:4+n], &h); err != nil {
-		return h.Meta, nil, fmt.Errorf("%w: envelope: %v", ErrWire, err)
+	if env := b[4 : 4+n]; !scan(kind, env, &h) {
+		h = head[M]{}
+		if err := json.Unmarshal(env, &h); err != nil {
+			return h.Meta, nil, fmt.Errorf("%w: envelope: %v", ErrWire, err)
+		}
 	}
 	if h.V != version || h.Kind != kind {
 		return h.Meta, nil, fmt.Errorf("%w: got %.40q of version %d, want %q of version %d", ErrWire, h.Kind, h.V, kind, version)
