@@ -40,8 +40,10 @@ func trained(t *testing.T, cfg Config, d Data) *Conv {
 func TestTrainedEmbeddingTellsWhereSmallObjectsAre(t *testing.T) {
 	d, truth := pushing(1, 24, 12, "front")
 	held, more := pushing(2, 8, 12, "front")
+	// A twelfth of the default's work, for the race detector's sake.
 	cfg := Default("front")
-	cfg.Steps = 100
+	cfg.Shape = Shape{Side: 64, Channels: [2]int{8, 24}, Keypoints: 8}
+	cfg.Steps, cfg.Batch, cfg.LR = 130, 16, 4e-3
 	c, rep, err := Train(t.Context(), d, cfg, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -94,7 +96,7 @@ func TestEveryLossTrainsAlone(t *testing.T) {
 		"clone":    func(c *Config) { c.Clone = 1 },
 	} {
 		cfg := small("front")
-		cfg.Steps, cfg.Batch, cfg.LR = 40, 8, 5e-3
+		cfg.Steps, cfg.Batch, cfg.LR = 30, 8, 5e-3
 		cfg.Redraw, cfg.Tool, cfg.Dynamics, cfg.Clone = 0, 0, 0, 0
 		set(&cfg)
 		_, rep, err := Train(t.Context(), d, cfg, nil)
