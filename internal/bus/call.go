@@ -33,6 +33,8 @@ const (
 	// queuePerWorker is how many calls may wait for a worker. Two cameras' worth:
 	// what waits longer is too old for an arm.
 	queuePerWorker = 4
+	// drainLimit is how long stopping a service waits for the server.
+	drainLimit = 2 * time.Second
 )
 
 // RemoteError is an error that a server returned. errors.Is finds behind it
@@ -213,13 +215,7 @@ func (c *Conn) serve(ctx context.Context, subj string, workers int, patient bool
 func (s *service) stop() {
 	s.once.Do(func() {
 		if s.sub != nil {
-			if err := s.sub.Unsubscribe(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) && !errors.Is(err, nats.ErrBadSubscription) {
-				s.c.log.Warn("bus: stop serving", "subject", s.subj, "err", err)
-			}
-			select {
-			case <-s.closed:
-			case <-s.c.gone:
-			}
+			s.unsubscribe()
 		}
 		s.cancel()
 		s.wg.Wait()
@@ -229,6 +225,30 @@ func (s *service) stop() {
 			s.fail(j.m, fmt.Errorf("%w: it stopped serving", ErrLost))
 		}
 	})
+}
+
+// unsubscribe returns after the last call of take. Draining lets take see what
+// has arrived, so that its callers are told; without a connection there is
+// nobody to tell, and draining would wait for it.
+func (s *service) unsubscribe() {
+	end := time.NewTimer(drainLimit)
+	defer end.Stop()
+	if s.c.nc.IsConnected() && s.sub.Drain() == nil {
+		select {
+		case <-s.closed:
+			return
+		case <-s.c.gone:
+			return
+		case <-end.C:
+		}
+	}
+	if err := s.sub.Unsubscribe(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) && !errors.Is(err, nats.ErrBadSubscription) {
+		s.c.log.Warn("bus: stop serving", "subject", s.subj, "err", err)
+	}
+	select {
+	case <-s.closed:
+	case <-s.c.gone:
+	}
 }
 
 // take runs in the library's goroutine and must not block.

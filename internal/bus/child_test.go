@@ -63,6 +63,12 @@ func child(args string) error {
 			fmt.Println("published", i)
 		}
 		select {}
+	case "served": // URL: a learner whose update takes for ever
+		if _, err := bus.ServeLearner(ctx, c, "s", stuck{}); err != nil {
+			return err
+		}
+		fmt.Println("serving")
+		select {}
 	case "beat": // URL
 		if _, err := c.Beat(ctx, "s", "learner", beatEvery); err != nil {
 			return err
@@ -70,6 +76,14 @@ func child(args string) error {
 		select {}
 	}
 	return fmt.Errorf("no role %q", a[0])
+}
+
+// stuck is a learner that tells that it was asked, and never answers.
+type stuck struct{ *averager }
+
+func (stuck) Update(context.Context) (policy.Stats, error) {
+	fmt.Println("updating")
+	select {}
 }
 
 // process is a child that can be killed.

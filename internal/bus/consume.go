@@ -43,6 +43,9 @@ type Consumer struct {
 	Retry time.Duration
 
 	handled, repeated, failed, dead atomic.Uint64
+	// unnoted are keys of handled episodes whose note the server did not take,
+	// as it was away; each comes again, and is noted then.
+	unnoted map[string]bool
 }
 
 // Counts is what became of deliveries.
@@ -67,8 +70,8 @@ func ConsumeEpisodes(ctx context.Context, c *Conn, session, durable string, fn f
 // nil. An episode is acknowledged after fn returned nil; after an error it
 // comes again, later and later, and after one that wraps ErrReject it goes to
 // the dead letters. Ids that were handled are noted at the server, so that an
-// episode which is delivered again is not handled again; only a death between
-// fn's return and that note repeats one. Run outlives the server's absence.
+// episode which is delivered again is not handled again; only this process's
+// death between fn's return and that note repeats one. Run outlives the server's absence.
 func (q *Consumer) Run(ctx context.Context, fn func(context.Context, policy.Episode) error) error {
 	if q.Durable == "" {
 		q.Durable = "learner"
@@ -120,6 +123,9 @@ type queue struct {
 
 // session consumes until something fails.
 func (q *Consumer) session(ctx context.Context, fn func(context.Context, policy.Episode) error) error {
+	whole := ctx
+	ctx, stop := q.Conn.whileConnected(whole)
+	defer stop()
 	s, err := q.open(ctx)
 	if err != nil {
 		return err
@@ -130,9 +136,10 @@ func (q *Consumer) session(ctx context.Context, fn func(context.Context, policy.
 		cancel()
 		switch {
 		case err == nil:
-			q.one(ctx, s, m, fn)
+			// A lost connection ends no handler, only the waiting for more.
+			q.one(whole, s, m, fn)
 		case ctx.Err() != nil:
-			return ctx.Err()
+			return context.Cause(ctx)
 		case errors.Is(err, nats.ErrTimeout) || errors.Is(err, context.DeadlineExceeded):
 			// Nothing came.
 		default:
@@ -148,7 +155,7 @@ func (q *Consumer) open(ctx context.Context) (queue, error) {
 			return queue{}, err
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, ackLimit)
+	ctx, cancel := c.within(ctx, ackLimit)
 	defer cancel()
 	seen, err := c.bucket(ctx, streamName(q.Session, "HANDLED"))
 	if err != nil {
@@ -185,6 +192,11 @@ func (q *Consumer) one(ctx context.Context, s queue, m jetstream.Msg, fn func(co
 	log := q.Conn.log.With("episode", e.ID)
 	sum := sha256.Sum256([]byte(e.ID))
 	key := hex.EncodeToString(sum[:16])
+	if q.unnoted[key] {
+		q.repeated.Add(1)
+		q.note(ctx, s, m, key, e.ID)
+		return
+	}
 	known, err := q.known(ctx, s, key)
 	if err == nil && known {
 		q.repeated.Add(1)
@@ -207,16 +219,27 @@ func (q *Consumer) one(ctx context.Context, s queue, m jetstream.Msg, fn func(co
 		return
 	}
 	q.handled.Add(1)
-	note, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackLimit)
+	q.note(ctx, s, m, key, e.ID)
+}
+
+// note writes down that an episode was handled, then acknowledges it.
+func (q *Consumer) note(ctx context.Context, s queue, m jetstream.Msg, key, id string) {
+	at, cancel := q.Conn.within(context.WithoutCancel(ctx), ackLimit)
 	defer cancel()
-	if _, err := s.seen.PutString(note, key, e.ID); err != nil {
-		log.Warn("bus: handled, but not noted; it may come again", "err", err)
+	if _, err := s.seen.PutString(at, key, id); err != nil {
+		q.Conn.log.Warn("bus: handled, but not noted; it will come again", "episode", id, "err", err)
+		if q.unnoted == nil {
+			q.unnoted = make(map[string]bool)
+		}
+		q.unnoted[key] = true
+		return
 	}
+	delete(q.unnoted, key)
 	q.ack(ctx, m)
 }
 
 func (q *Consumer) known(ctx context.Context, s queue, key string) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, ackLimit)
+	ctx, cancel := q.Conn.within(ctx, ackLimit)
 	defer cancel()
 	_, err := s.seen.Get(ctx, key)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
@@ -249,7 +272,7 @@ func (q *Consumer) alive(ctx context.Context, m jetstream.Msg, fn func() error) 
 }
 
 func (q *Consumer) ack(ctx context.Context, m jetstream.Msg) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackLimit)
+	ctx, cancel := q.Conn.within(context.WithoutCancel(ctx), ackLimit)
 	defer cancel()
 	if err := m.DoubleAck(ctx); err != nil {
 		q.Conn.log.Warn("bus: acknowledging failed; the episode will come again", "err", err)
@@ -276,7 +299,7 @@ func (q *Consumer) nak(m jetstream.Msg, now bool) {
 
 // bury keeps a message that cannot be handled, and says why in a header.
 func (q *Consumer) bury(ctx context.Context, m jetstream.Msg, why error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackLimit)
+	ctx, cancel := q.Conn.within(context.WithoutCancel(ctx), ackLimit)
 	defer cancel()
 	dead := &nats.Msg{Subject: subject(q.Session, "dead.episode"), Data: m.Data(), Header: nats.Header{
 		ErrorHeader: {oneLine(why.Error())}, PeerHeader: {q.Conn.name},

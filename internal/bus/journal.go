@@ -36,7 +36,7 @@ func (c *Conn) Append(ctx context.Context, session, kind, id string, data []byte
 	if err := c.checkSize("journal entry "+id, len(data)+headRoom); err != nil {
 		return 0, err
 	}
-	ctx, cancel := withLimit(ctx, ackLimit)
+	ctx, cancel := c.within(ctx, ackLimit)
 	defer cancel()
 	m := &nats.Msg{Subject: subject(session, "journal."+kind), Data: data, Header: nats.Header{MsgIDHeader: {id}}}
 	cfg := journalStream(session)
@@ -79,7 +79,7 @@ func (c *Conn) Replay(ctx context.Context, session string, from uint64, follow b
 			return nil
 		case c.nc.IsClosed():
 			return fmt.Errorf("%w: connection, while reading the journal", ErrClosed)
-		case !follow && !errors.Is(err, errReconnected):
+		case !follow && !errors.Is(err, errDisconnected):
 			return err
 		}
 		c.log.Warn("bus: journal: trying again", "err", err)
@@ -93,7 +93,7 @@ func (c *Conn) Replay(ctx context.Context, session string, from uint64, follow b
 }
 
 func (c *Conn) replay(ctx context.Context, session string, from uint64, follow bool, fn func(Entry) error) error {
-	ctx, stop := c.untilReconnect(ctx)
+	ctx, stop := c.whileConnected(ctx)
 	defer stop()
 	cfg := journalStream(session)
 	if err := c.ensure(ctx, cfg); err != nil {

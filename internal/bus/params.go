@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/rapport-rl/rapport/policy"
@@ -23,6 +24,8 @@ const (
 	paramsLimit = time.Minute
 	// latestKey points to the newest version; the object is stored before.
 	latestKey = "latest"
+	// pollEvery is how late a version is seen whose announcement was lost.
+	pollEvery = 5 * time.Second
 )
 
 // pointer is the value of latestKey.
@@ -53,18 +56,11 @@ func (c *Conn) parameters(ctx context.Context, session string) (parameters, erro
 	return parameters{kv, obs}, err
 }
 
-func withLimit(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
-	if _, ok := ctx.Deadline(); ok {
-		return context.WithCancel(ctx)
-	}
-	return context.WithTimeout(ctx, d)
-}
-
 // PutParams publishes a version of any size and prunes all but the newest
 // KeepParams. Publishing the latest version again is harmless; an older one is
 // ErrOlder, since watchers would not go back.
 func (c *Conn) PutParams(ctx context.Context, session string, p policy.Params) error {
-	ctx, cancel := withLimit(ctx, paramsLimit)
+	ctx, cancel := c.within(ctx, paramsLimit)
 	defer cancel()
 	s, err := c.parameters(ctx, session)
 	if err != nil {
@@ -91,6 +87,9 @@ func (c *Conn) PutParams(ctx context.Context, session string, p policy.Params) e
 			return err
 		}
 		return fmt.Errorf("bus: put parameters %d: another process is publishing too: %w", p.Version, err)
+	}
+	if err := c.nc.Publish(subject(session, "params"), b); err != nil {
+		c.log.Warn("bus: parameters are stored, but not announced", "err", err)
 	}
 	if err := s.prune(ctx, p.Version); err != nil {
 		c.log.Warn("bus: old parameters stay", "err", err)
@@ -178,7 +177,7 @@ func (s parameters) prune(ctx context.Context, latest uint64) error {
 
 // LatestParams reads the newest version; ErrNone before the first.
 func (c *Conn) LatestParams(ctx context.Context, session string) (policy.Params, error) {
-	ctx, cancel := withLimit(ctx, paramsLimit)
+	ctx, cancel := c.within(ctx, paramsLimit)
 	defer cancel()
 	s, err := c.parameters(ctx, session)
 	if err != nil {
@@ -227,40 +226,63 @@ func (c *Conn) WatchParams(ctx context.Context, session string, fn func(policy.P
 	return nil
 }
 
+// watch reads the pointer now, whenever a publisher says that it moved, and once
+// in a while, since what is said can be lost. A watcher of the library would do
+// the first two, and stop for 5 s when its server has died.
 func (c *Conn) watch(ctx context.Context, session string, fn func(policy.Params)) error {
-	ctx, stop := c.untilReconnect(ctx)
+	ctx, stop := c.whileConnected(ctx)
 	defer stop()
-	open, cancel := context.WithTimeout(ctx, ackLimit)
-	defer cancel()
-	s, err := c.parameters(open, session)
-	if err != nil {
-		return err
-	}
-	w, err := s.kv.Watch(ctx, latestKey)
+	moved := make(chan *nats.Msg, 1) // a full one says enough
+	sub, err := c.nc.Subscribe(subject(session, "params"), func(m *nats.Msg) {
+		select {
+		case moved <- m:
+		default:
+		}
+	})
 	if err != nil {
 		return fmt.Errorf("bus: watch parameters: %w", err)
 	}
-	defer func() {
-		if err := w.Stop(); err != nil {
-			c.log.Debug("bus: watch parameters", "err", err)
-		}
-	}()
+	defer func() { _ = sub.Unsubscribe() }() // fails only where the connection is closed
+	t := time.NewTicker(pollEvery)
+	defer t.Stop()
+	var at uint64
+	some := false
 	for {
+		p, err := c.newer(ctx, session, at, some)
+		switch {
+		case err == nil:
+			at, some = p.Version, true
+			fn(p)
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case !errors.Is(err, ErrNone):
+			return err
+		}
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case e, ok := <-w.Updates():
-			if !ok {
-				return errors.New("bus: watch parameters: ended")
-			}
-			if e == nil { // all that was there has been told
-				continue
-			}
-			p, err := c.LatestParams(ctx, session)
-			if err != nil {
-				return err
-			}
-			fn(p)
+		case <-moved:
+		case <-t.C:
 		}
 	}
+}
+
+// newer reads the latest version, or is ErrNone if that is not above at.
+func (c *Conn) newer(ctx context.Context, session string, at uint64, some bool) (policy.Params, error) {
+	if some {
+		open, cancel := context.WithTimeout(ctx, ackLimit)
+		defer cancel()
+		s, err := c.parameters(open, session)
+		if err != nil {
+			return policy.Params{}, err
+		}
+		now, _, err := s.latest(open)
+		if err != nil {
+			return policy.Params{}, err
+		}
+		if now.Version <= at {
+			return policy.Params{}, ErrNone
+		}
+	}
+	return c.LatestParams(ctx, session)
 }

@@ -203,7 +203,7 @@ func (p *Publisher) one(ctx context.Context, name string, b []byte) error {
 }
 
 func (p *Publisher) publish(ctx context.Context, id string, b []byte) (*jetstream.PubAck, error) {
-	ctx, cancel := context.WithTimeout(ctx, ackLimit)
+	ctx, cancel := p.c.within(ctx, ackLimit)
 	defer cancel()
 	return p.c.js.PublishMsg(ctx, &nats.Msg{Subject: p.subj, Data: b, Header: nats.Header{MsgIDHeader: {id}}}, jetstream.WithRetryAttempts(0))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -12,7 +13,7 @@ import (
 // ensure makes the stream unless it is there; what an operator made beforehand,
 // as with replicas in a cluster, stays as it is.
 func (c *Conn) ensure(ctx context.Context, cfg jetstream.StreamConfig) error {
-	ctx, cancel := context.WithTimeout(ctx, ackLimit)
+	ctx, cancel := c.within(ctx, ackLimit)
 	defer cancel()
 	_, err := c.js.Stream(ctx, cfg.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -48,22 +49,31 @@ func (c *Conn) objects(ctx context.Context, name string) (jetstream.ObjectStore,
 	return obs, nil
 }
 
-// untilReconnect returns a context that ends when the connection comes back
-// after it was lost. What watches a stream begins anew then: a server that was
-// killed has forgotten who watched, and the library notices that only after
-// tens of seconds.
-func (c *Conn) untilReconnect(ctx context.Context) (context.Context, context.CancelFunc) {
+// whileConnected returns a context that ends when the connection is lost. What
+// was asked then will never be answered, and a server that was killed has
+// forgotten who watched; the library would wait for its time-outs.
+func (c *Conn) whileConnected(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	back := c.nc.StatusChanged(nats.CONNECTED)
+	lost := c.nc.StatusChanged(nats.RECONNECTING, nats.CLOSED)
 	go func() {
-		defer c.nc.RemoveStatusListener(back)
+		defer c.nc.RemoveStatusListener(lost)
 		select {
 		case <-ctx.Done():
-		case <-back:
-			cancel(errReconnected)
+		case <-lost:
+			cancel(errDisconnected)
 		}
 	}()
 	return ctx, func() { cancel(nil) }
 }
 
-var errReconnected = errors.New("bus: reconnected")
+var errDisconnected = errors.New("bus: connection lost")
+
+// within is whileConnected for at most d, unless ctx says itself.
+func (c *Conn) within(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	ctx, stop := c.whileConnected(ctx)
+	if _, ok := ctx.Deadline(); ok {
+		return ctx, stop
+	}
+	ctx, cancel := context.WithTimeout(ctx, d)
+	return ctx, func() { cancel(); stop() }
+}
