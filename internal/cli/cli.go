@@ -46,6 +46,7 @@ type app struct {
 	file           string
 	sets           []string
 	verbose        bool
+	again          string // the command that goes on after an interrupt
 }
 
 // Main runs the command that args name and returns the exit code. The first
@@ -58,7 +59,7 @@ func Main(args, environ []string, stdout, stderr io.Writer) int {
 }
 
 func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
-	a := &app{environ: environ, stdout: stdout, stderr: stderr}
+	a := &app{environ: environ, stdout: stdout, stderr: stderr, again: "the same command"}
 	blas.Use()
 	// One thread for each of the two that compute at a time, actor and learner.
 	blas.SetThreads(1)
@@ -72,7 +73,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	case err == nil:
 		return exitDone
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
-		fmt.Fprintln(stderr, "rapport: interrupted; the session is kept, go on with: rapport run --resume")
+		fmt.Fprintln(stderr, "rapport: interrupted; what was done is kept, go on with: "+a.again)
 		return exitInterrupted
 	case errors.As(err, &usage):
 		fmt.Fprintf(stderr, "rapport: %v\n", err)
@@ -102,6 +103,7 @@ func (a *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(a.runCmd(), a.reproduceCmd(), a.configCmd())
+	root.AddCommand(a.serveCmds()...)
 	return root
 }
 

@@ -70,6 +70,7 @@ func (p *progress) begin(stage string, total int) {
 	note.Store("")
 	p.note = note
 	if p.bars == nil {
+		fmt.Fprintf(p.out, "%-16s ...\n", stage)
 		return
 	}
 	p.bar = p.bars.AddBar(int64(total),

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -65,7 +64,7 @@ func (a *app) reproduce(ctx context.Context, c config.Config, seeds int) error {
 func (a *app) once(ctx context.Context, c config.Config) (res wire.Result, err error) {
 	bars := newProgress(a.stderr)
 	defer bars.close()
-	o := wire.Options{Tell: bars.step, Log: a.log, Now: time.Now}
+	o := a.options(bars)
 	var s *wire.Session
 	if _, e := os.Stat(filepath.Join(c.Out, c.Name, "session.db")); e == nil {
 		s, err = wire.Resume(ctx, c.Out, c.Name, a.environ, a.sets, o)

@@ -2,9 +2,6 @@ package cli
 
 import (
 	"errors"
-	"fmt"
-	"path/filepath"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -27,9 +24,10 @@ Ctrl-C ends it cleanly at any moment; --resume goes on.`,
 				return usageError{errors.New("--drop-checkpoint goes with --resume")}
 			}
 			ctx := cmd.Context()
+			a.again = "rapport run --resume"
 			bars := newProgress(a.stderr)
 			defer bars.close()
-			o := wire.Options{Tell: bars.step, Log: a.log, Now: time.Now}
+			o := a.options(bars)
 			var s *wire.Session
 			if resume {
 				s, err = a.resume(cmd, o)
@@ -54,12 +52,7 @@ Ctrl-C ends it cleanly at any moment; --resume goes on.`,
 				return err
 			}
 			bars.close()
-			path, err := filepath.Abs(res.Report)
-			if err != nil {
-				return err
-			}
-			fmt.Fprintf(a.stdout, "\nsuccess before  %v\nsuccess after   %v\n\nreport   %s\nsession  %s\n", res.Before, res.After, path, res.Dir)
-			return nil
+			return a.print(res)
 		},
 	}
 	cmd.Flags().BoolVar(&resume, "resume", false, "go on with the newest session, or with the one that name says")

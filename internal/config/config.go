@@ -123,10 +123,11 @@ type Learner struct {
 
 // Session says how long.
 type Session struct {
-	Episodes   int  `yaml:"episodes"`
-	Evaluate   int  `yaml:"evaluate"`
-	Checkpoint int  `yaml:"checkpoint"`
-	Record     bool `yaml:"record"`
+	Episodes   int    `yaml:"episodes"`
+	Evaluate   int    `yaml:"evaluate"`
+	Checkpoint int    `yaml:"checkpoint"`
+	Record     bool   `yaml:"record"`
+	Orphan     string `yaml:"orphan"`
 }
 
 // Bus says where messages go.

@@ -79,6 +79,7 @@ func (c Config) Validate() error {
 	p.within("session.episodes", float64(c.Session.Episodes), 1, 1e7)
 	p.within("session.evaluate", float64(c.Session.Evaluate), 1, 1e5)
 	p.within("session.checkpoint", float64(c.Session.Checkpoint), 1, 1e6)
+	p.oneOf("session.orphan", c.Session.Orphan, "go", "hold")
 	c.Bus.validate(&p)
 	return errors.Join(p...)
 }

@@ -54,6 +54,7 @@ func curve(w io.Writer, eps []Episode) error {
 	suc := newPlot(fmt.Sprintf("Success of the online episodes, mean of %d", window), "episode", "success")
 	suc.Y.Min, suc.Y.Max = 0, 1
 	var points, mean, hits plotter.XYs
+	judged := true
 	for i, e := range eps {
 		points = append(points, plotter.XY{X: float64(e.N), Y: e.Return})
 		lo := max(0, i+1-window)
@@ -65,6 +66,7 @@ func curve(w io.Writer, eps []Episode) error {
 			}
 		}
 		n := float64(i + 1 - lo)
+		judged = judged && e.Judged
 		mean = append(mean, plotter.XY{X: float64(e.N), Y: sum / n})
 		hits = append(hits, plotter.XY{X: float64(e.N), Y: won / n})
 	}
@@ -77,6 +79,9 @@ func curve(w io.Writer, eps []Episode) error {
 		return err
 	}
 	ret.Add(sc)
+	if !judged {
+		return write(w, 5, 3.6, ret)
+	}
 	if err := line(suc, hits, orange); err != nil {
 		return err
 	}

@@ -66,6 +66,7 @@ type Episode struct {
 	N       int
 	Return  float64 // sum of the visual reward
 	Success bool    // by ground truth, which only the report reads
+	Judged  bool    // whether Success is known; without, only returns are drawn
 }
 
 // Reward explains the reward of one episode by its optimal transport plan.

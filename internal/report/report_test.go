@@ -42,7 +42,7 @@ func full() report.Report {
 			Plan: [][]float64{{0.3, 0, 0.03}, {0, 0.3, 0}, {0.03, 0, 0.3}}, Matched: []int{0, 1, 2}, Pairs: []image.Image{img}},
 	}
 	for n := range 50 {
-		r.Episodes = append(r.Episodes, report.Episode{N: n, Return: float64(n) - 60, Success: n%3 == 0})
+		r.Episodes = append(r.Episodes, report.Episode{N: n, Return: float64(n) - 60, Success: n%3 == 0, Judged: true})
 	}
 	return r
 }

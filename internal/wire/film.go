@@ -147,9 +147,14 @@ func (s *Session) curve(ctx context.Context) ([]report.Episode, error) {
 	if err != nil {
 		return nil, err
 	}
+	won := map[uint64]bool{}
+	for _, p := range success {
+		won[p.Step] = p.Value > 0
+	}
 	var out []report.Episode
-	for i, r := range returns {
-		out = append(out, report.Episode{N: int(r.Step), Return: r.Value, Success: success[i].Value > 0})
+	for _, r := range returns {
+		hit, judged := won[r.Step]
+		out = append(out, report.Episode{N: int(r.Step), Return: r.Value, Success: hit, Judged: judged})
 	}
 	return out, nil
 }

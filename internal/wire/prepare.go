@@ -299,7 +299,7 @@ func (s *Session) label(ctx context.Context, n int, seen sim.Truth, said map[str
 	if err := s.store.AddLabel(ctx, seen.Stamp, "simulated", "triplet", said); err != nil {
 		return err
 	}
-	_, err = s.bus.Conn().Append(ctx, s.name, "label", fmt.Sprintf("triplet-%06d", n), b)
+	_, err = s.conn.Append(ctx, s.name, "label", fmt.Sprintf("triplet-%06d", n), b)
 	return err
 }
 

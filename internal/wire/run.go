@@ -222,7 +222,7 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 	if err := s.saveLearner(ctx, l, n); err != nil {
 		return tuned, err
 	}
-	return tuned, s.bus.Conn().PutParams(ctx, s.name, tuned)
+	return tuned, s.conn.PutParams(ctx, s.name, tuned)
 }
 
 // keepOnline stores an online episode and what the learner said of its round.
@@ -296,7 +296,7 @@ const depth = 10
 
 func (s *Session) newTracks(a *arm) (*tracks, error) {
 	t := &tracks{s: s, arm: a}
-	c := s.bus.Conn()
+	c := s.conn
 	var errs [3]error
 	t.state, errs[0] = bus.NewFeed(c, s.name, bus.StateTopic(), depth)
 	t.features, errs[1] = bus.NewFeed(c, s.name, bus.FeatureTopic(), depth)

@@ -37,6 +37,9 @@ type Options struct {
 	Log  *slog.Logger
 	// Now is the clock for the report's durations alone.
 	Now func() time.Time
+	// After is time.After, for waiting between tries in a session of several
+	// processes.
+	After func(time.Duration) <-chan time.Time
 }
 
 // Session is one fine-tuning session in this process, on disk.
@@ -44,10 +47,12 @@ type Session struct {
 	cfg   config.Config
 	name  string
 	store *store.Session
-	bus   *bus.Server
+	conn  *bus.Conn
+	hang  func() // closes the bus
 	tell  Progress
 	log   *slog.Logger
 	now   func() time.Time
+	after func(time.Duration) <-chan time.Time
 }
 
 // Result is what a session ends with.
@@ -56,7 +61,8 @@ type Result struct {
 	Before, After report.Share
 }
 
-// Create begins a new session in a folder of its own below cfg.Out.
+// Create begins a new session in a folder of its own below cfg.Out. If it cannot
+// begin, no folder is left.
 func Create(ctx context.Context, cfg config.Config, o Options) (*Session, error) {
 	name := cfg.Name
 	if name == "" {
@@ -69,11 +75,17 @@ func Create(ctx context.Context, cfg config.Config, o Options) (*Session, error)
 	if err != nil {
 		return nil, err
 	}
-	st, err := store.Create(filepath.Join(cfg.Out, name), resolved)
+	dir := filepath.Join(cfg.Out, name)
+	_, missing := os.Stat(dir)
+	st, err := store.Create(dir, resolved)
 	if err != nil {
 		return nil, err
 	}
-	return begin(ctx, cfg, name, st, o)
+	s, err := begin(ctx, cfg, name, st, o)
+	if err != nil && errors.Is(missing, os.ErrNotExist) {
+		err = errors.Join(err, os.RemoveAll(dir))
+	}
+	return s, err
 }
 
 // Resume goes on with a session: the one called name or, if it is empty, the
@@ -99,21 +111,36 @@ func Resume(ctx context.Context, out, name string, environ, sets []string, o Opt
 }
 
 func begin(ctx context.Context, cfg config.Config, name string, st *store.Session, o Options) (*Session, error) {
-	s := &Session{cfg: cfg, name: name, store: st, tell: o.Tell, log: o.Log, now: o.Now}
+	s := &Session{cfg: cfg, name: name, store: st, tell: o.Tell, log: o.Log, now: o.Now, after: o.After}
 	var err error
-	s.bus, err = bus.Start(ctx, bus.Options{
-		StoreDir: filepath.Join(st.Dir(), "nats"), Listen: cfg.Bus.Listen,
-		User: cfg.Bus.User, Password: cfg.Bus.Password, Log: o.Log,
-	})
-	if err != nil {
+	if s.conn, s.hang, err = connect(ctx, cfg, filepath.Join(st.Dir(), "nats"), o); err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
 	return s, nil
 }
 
+// connect joins the server that cfg names, or starts one in this process that
+// keeps its streams in dir.
+func connect(ctx context.Context, cfg config.Config, dir string, o Options) (*bus.Conn, func(), error) {
+	bo := bus.Options{User: cfg.Bus.User, Password: cfg.Bus.Password, Log: o.Log}
+	if cfg.Bus.URL != "" {
+		c, err := bus.Dial(ctx, cfg.Bus.URL, bo)
+		if err != nil {
+			return nil, nil, err
+		}
+		return c, c.Close, nil
+	}
+	bo.StoreDir, bo.Listen = dir, cfg.Bus.Listen
+	srv, err := bus.Start(ctx, bo)
+	if err != nil {
+		return nil, nil, err
+	}
+	return srv.Conn(), srv.Close, nil
+}
+
 // Close ends the bus and releases the folder.
 func (s *Session) Close() error {
-	s.bus.Close()
+	s.hang()
 	return s.store.Close()
 }
 

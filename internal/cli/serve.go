@@ -1,0 +1,109 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rapport-rl/rapport/internal/bus"
+	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/internal/wire"
+)
+
+// serveCmds are the processes of a session that spans several.
+func (a *app) serveCmds() []*cobra.Command {
+	return []*cobra.Command{
+		a.brokerCmd(),
+		a.roleCmd("learner", "Prepare a session, learn from the queue of episodes, evaluate and report", a.learn),
+		a.roleCmd("perception", "Serve the session's encoder", wire.ServePerception),
+		a.roleCmd("scorer", "Serve the session's reward", wire.ServeScorer),
+		a.roleCmd("actor", "Drive the arm with the newest policy and queue the episodes", wire.Act),
+	}
+}
+
+func (a *app) roleCmd(name, short string, play func(context.Context, config.Config, wire.Options) error) *cobra.Command {
+	var url string
+	cmd := &cobra.Command{
+		Use:   name,
+		Short: short,
+		Long: short + `.
+
+A session of several processes is one each of rapport broker, learner,
+perception, scorer and actor, with the same configuration; --nats names the
+broker. The session is called by its name or, without one, by its task. Each
+process may be killed and started again; all end when the session is over.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if url != "" {
+				a.sets = append(a.sets, "bus.url="+url)
+			}
+			c, err := a.load()
+			if err != nil {
+				return err
+			}
+			if c.Bus.URL == "" {
+				return usageError{fmt.Errorf("no NATS server is named; start one with rapport broker and name it with --nats nats://127.0.0.1:4222")}
+			}
+			bars := newProgress(a.stderr)
+			defer bars.close()
+			return play(cmd.Context(), c, a.options(bars))
+		},
+	}
+	cmd.Flags().StringVar(&url, "nats", "", "URL of the session's NATS server, as nats://127.0.0.1:4222")
+	return cmd
+}
+
+// options are what sessions need of this process.
+func (a *app) options(bars *progress) wire.Options {
+	return wire.Options{Tell: bars.step, Log: a.log, Now: time.Now, After: time.After}
+}
+
+// learn plays the learner and prints the result.
+func (a *app) learn(ctx context.Context, c config.Config, o wire.Options) error {
+	res, err := wire.Learn(ctx, c, o)
+	if err != nil {
+		return err
+	}
+	return a.print(res)
+}
+
+// print tells a session's result.
+func (a *app) print(res wire.Result) error {
+	path, err := filepath.Abs(res.Report)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(a.stdout, "\nsuccess before  %v\nsuccess after   %v\n\nreport   %s\nsession  %s\n", res.Before, res.After, path, res.Dir)
+	return err
+}
+
+func (a *app) brokerCmd() *cobra.Command {
+	var listen, dir string
+	cmd := &cobra.Command{
+		Use:   "broker",
+		Short: "Run the NATS server of a session that spans several processes",
+		Long: `Run a NATS server with JetStream on a file store, which carries a session of
+several processes. Any other NATS server from 2.10 on with JetStream does too.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.load()
+			if err != nil {
+				return err
+			}
+			srv, err := bus.Start(cmd.Context(), bus.Options{StoreDir: dir, Listen: listen, User: c.Bus.User, Password: c.Bus.Password, Log: a.log})
+			if err != nil {
+				return err
+			}
+			defer srv.Close()
+			fmt.Fprintln(a.stdout, srv.URL())
+			<-cmd.Context().Done()
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:4222", "address; port 0 picks a free one; beyond loopback, bus.user and bus.password are needed")
+	cmd.Flags().StringVar(&dir, "store", "runs/broker", "folder of the streams")
+	return cmd
+}

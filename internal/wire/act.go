@@ -1,0 +1,230 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/rapport-rl/rapport/internal/bus"
+	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/policy/bc"
+	"github.com/rapport-rl/rapport/policy/loop"
+	"github.com/rapport-rl/rapport/robot"
+)
+
+// ahead is how many episodes the actor may collect beyond those that the policy
+// has learned from, while the learner lives: older data is of less use, and the
+// queue stays short.
+const ahead = 4
+
+// gone is for how long a learner is silent before it counts as gone; the bus
+// alone would say so after 1.5 s, and a restart takes longer.
+const gone = 3 * time.Second
+
+// retryAfter is the wait before an episode is tried again whose extractor or
+// scorer went away.
+const retryAfter = 500 * time.Millisecond
+
+// actorMark counts the episodes that the actor began, so that no id is used
+// twice, restarts included.
+const actorMark = "episodes begun"
+
+// Act is the actor's process: it drives the arm with the newest policy, has the
+// frames and the rewards computed by the session's services, and hands labelled
+// episodes to the queue. What no server took yet lies in a spool in its folder.
+func Act(ctx context.Context, c config.Config, o Options) (err error) {
+	r, err := join(ctx, c, "actor", o)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	s, err := openOrCreate(r.name+"-actor", r.conn, c, o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.store.Close()) }()
+	s.name = r.name // what it shows on the bus is the session's
+
+	spool, err := bus.NewPublisher(r.conn, r.name, filepath.Join(s.Dir(), "spool"))
+	if err != nil {
+		return err
+	}
+	defer spool.Close()
+	peers, err := r.conn.WatchPeers(r.name, gone, nil)
+	if err != nil {
+		return err
+	}
+	defer peers.Close()
+
+	d := &driver{s: s, r: r, spool: spool, peers: peers, fresh: make(chan struct{}, 1)}
+	r.wg.Go(func() {
+		if err := r.conn.WatchParams(r.ctx, r.name, d.take); err != nil {
+			o.Log.Error("wire: parameters come no more", "err", err)
+		}
+	})
+	return r.end(d.run(r.ctx))
+}
+
+// driver is the actor's loop.
+type driver struct {
+	s     *Session
+	r     *role
+	spool *bus.Publisher
+	peers *bus.Peers
+	fresh chan struct{} // parameters came
+
+	mu     sync.Mutex
+	params policy.Params
+}
+
+func (d *driver) take(p policy.Params) {
+	d.mu.Lock()
+	d.params = p
+	d.mu.Unlock()
+	select {
+	case d.fresh <- struct{}{}:
+	default:
+	}
+}
+
+func (d *driver) newest() policy.Params {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.params
+}
+
+func (d *driver) run(ctx context.Context) error {
+	begun, err := d.s.store.Marked(ctx, actorMark)
+	if err != nil {
+		return err
+	}
+	next := 0
+	if begun != "" {
+		if next, err = strconv.Atoi(begun); err != nil {
+			return fmt.Errorf("wire: %s: mark %q: %w", d.s.Dir(), actorMark, err)
+		}
+	}
+	d.s.tell("waiting for the learner", 0, 1, "")
+	for d.newest().Data == nil {
+		select {
+		case <-d.fresh:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	net, err := bc.Decode(d.newest())
+	if err != nil {
+		return err
+	}
+	a, err := newArm(d.s.cfg, online)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, a.close()) }()
+	pi, err := bc.NewPolicy(bc.PolicyConfig{View: net.Arch.View, Mode: bc.Sample, Seed: draw(d.s.cfg.Seed, exploration, 0)})
+	if err != nil {
+		return err
+	}
+	t, err := d.s.newTracks(a)
+	if err != nil {
+		return err
+	}
+	defer t.close()
+	t.actor = &loop.Actor{Backend: a.guard, Extractor: bus.Extractor(d.r.conn, d.r.name), Policy: pi,
+		Scorer: bus.Scorer(d.r.conn, d.r.name), Horizon: d.s.cfg.Robot.Horizon, Watch: t.watch}
+	for ; ; next++ {
+		if err := d.wait(ctx); err != nil {
+			return err
+		}
+		if err := d.s.store.Mark(ctx, actorMark, strconv.Itoa(next+1)); err != nil {
+			return err
+		}
+		if err := d.episode(ctx, t, pi, next); err != nil {
+			return errors.Join(err, d.s.keepFault(context.WithoutCancel(ctx), a.guard))
+		}
+	}
+}
+
+// wait returns when the next episode may begin: the learner is not too far
+// behind or, while it is gone, the session is to go on without it.
+func (d *driver) wait(ctx context.Context) error {
+	for {
+		rows, err := d.s.store.Episodes(ctx, policy.Online)
+		if err != nil {
+			return err
+		}
+		learned := int(d.newest().Version) - 1
+		alive := d.peers.Alive("learner")
+		total := d.s.cfg.Session.Episodes
+		switch {
+		case alive && learned < total && len(rows)-learned < ahead:
+			return nil
+		case !alive && d.s.cfg.Session.Orphan == "go" && len(rows) < total:
+			return nil
+		case !alive && d.s.cfg.Session.Orphan == "hold":
+			d.s.tell("act", len(rows), total, "holding: the learner is gone")
+		}
+		select {
+		case <-d.fresh:
+		case <-d.s.after(retryAfter):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// episode collects, stores and publishes the n-th episode; while a service is
+// away it tries again, with the arm held in between.
+func (d *driver) episode(ctx context.Context, t *tracks, pi *bc.Policy, n int) error {
+	for {
+		p := d.newest()
+		if err := t.actor.Load(p); err != nil {
+			return err
+		}
+		pi.Begin(uint64(n))
+		t.arm.next = n
+		ep, err := t.actor.Episode(ctx, episodeID(n), uint64(n))
+		if err != nil && transient(err) && ctx.Err() == nil {
+			d.s.tell("act", n, d.s.cfg.Session.Episodes, "a service is away: "+err.Error())
+			if err := t.abort(); err != nil {
+				return err
+			}
+			select {
+			case <-d.s.after(retryAfter):
+				continue
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		if err != nil {
+			return errors.Join(err, t.abort())
+		}
+		ep.Seed = draw(d.s.cfg.Seed, online, n)
+		if err := t.finish(ep.Rewards); err != nil {
+			return err
+		}
+		if _, err := d.s.store.AddEpisode(ctx, ep); err != nil {
+			return err
+		}
+		if err := d.spool.Publish(ctx, ep); err != nil {
+			return err
+		}
+		d.s.tell("act", n+1, d.s.cfg.Session.Episodes, fmt.Sprintf("policy of %d episodes", p.Version-1))
+		return nil
+	}
+}
+
+// transient errors are those of a service or a server that may come back.
+func transient(err error) bool {
+	for _, e := range []error{bus.ErrNoService, bus.ErrLost, bus.ErrBusy, context.DeadlineExceeded} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return errors.Is(err, robot.ErrStale)
+}

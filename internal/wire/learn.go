@@ -1,0 +1,233 @@
+package wire
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"github.com/rapport-rl/rapport/internal/bus"
+	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/internal/store"
+	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/policy/rlpd"
+)
+
+// Learn is the learner's process: it owns the session's folder, prepares,
+// publishes what the others need, learns from the queue of episodes, and ends
+// the session with evaluation and report. Started again after its death it goes
+// on with what its folder holds.
+//
+// An episode is acknowledged once it is in the folder for good and learned
+// from; one that comes again is known by its id. Parameters that are published
+// as version n+1 have learned from n episodes.
+func Learn(ctx context.Context, c config.Config, o Options) (res Result, err error) {
+	r, err := join(ctx, c, "learner", o)
+	if err != nil {
+		return res, err
+	}
+	defer r.close()
+	s, err := openOrCreate(r.name, r.conn, c, o)
+	if err != nil {
+		return res, err
+	}
+	defer func() { err = errors.Join(err, s.store.Close()) }()
+	res.Dir = s.Dir()
+	began := s.now()
+	p, err := s.prepare(r.ctx)
+	if err != nil {
+		return res, r.end(err)
+	}
+	if err := s.publish(r.ctx, p); err != nil {
+		return res, r.end(err)
+	}
+	before, err := s.judge(r.ctx, "before", p, p.clone)
+	if err != nil {
+		return res, r.end(err)
+	}
+	tuned, err := s.consume(r.ctx, p)
+	if err != nil {
+		return res, r.end(err)
+	}
+	after, err := s.judge(r.ctx, "after", p, tuned)
+	if err != nil {
+		return res, r.end(err)
+	}
+	res.Before, res.After = share(before), share(after)
+	if res.Report, err = s.report(r.ctx, p, tuned, before, after, s.now().Sub(began)); err != nil {
+		return res, r.end(err)
+	}
+	return res, announce(context.WithoutCancel(ctx), r.conn, r.name, res)
+}
+
+// openOrCreate opens a process's folder, or makes it.
+func openOrCreate(name string, conn *bus.Conn, c config.Config, o Options) (*Session, error) {
+	dir := filepath.Join(c.Out, name)
+	var st *store.Session
+	_, err := os.Stat(filepath.Join(dir, "session.db"))
+	if err == nil {
+		st, err = store.Open(dir)
+	} else {
+		var resolved []byte
+		if resolved, err = c.YAML(); err == nil {
+			st, err = store.Create(dir, resolved)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Session{cfg: c, name: name, store: st, conn: conn, hang: func() {}, tell: o.Tell, log: o.Log, now: o.Now, after: o.After}, nil
+}
+
+// publish puts encoder and reward where perception and scorer look.
+func (s *Session) publish(ctx context.Context, p parts) error {
+	if x, ok := p.eyes.(interface{ Encode() ([]byte, error) }); ok {
+		b, err := x.Encode()
+		if err != nil {
+			return err
+		}
+		if err := s.conn.PutParams(ctx, s.name+subEncoder, policy.Params{Version: 1, Data: b}); err != nil {
+			return err
+		}
+	}
+	b, err := json.Marshal(p.taste)
+	if err != nil {
+		return fmt.Errorf("wire: reward: %w", err)
+	}
+	return s.conn.PutParams(ctx, s.name+subReward, policy.Params{Version: 1, Data: b})
+}
+
+// shared is a learner that the queue and the served port drive in turn.
+type shared struct {
+	mu sync.Mutex
+	l  *rlpd.Learner
+}
+
+func (s *shared) Add(ctx context.Context, e policy.Episode) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.l.Add(ctx, e)
+}
+
+func (s *shared) Update(ctx context.Context) (policy.Stats, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.l.Update(ctx)
+}
+
+func (s *shared) Latest(ctx context.Context) (policy.Params, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.l.Latest(ctx)
+}
+
+// consume learns from the queue until the session's episodes are done.
+func (s *Session) consume(ctx context.Context, p parts) (policy.Params, error) {
+	l, n, err := s.learner(ctx, p)
+	if err != nil {
+		return policy.Params{}, err
+	}
+	both := &shared{l: l}
+	stop, err := bus.ServeLearner(ctx, s.conn, s.name, both)
+	if err != nil {
+		return policy.Params{}, err
+	}
+	defer stop()
+	metrics, err := bus.NewFeed(s.conn, s.name, bus.MetricTopic("learner"), depth)
+	if err != nil {
+		return policy.Params{}, err
+	}
+	defer metrics.Close()
+	put := func() (policy.Params, error) {
+		latest, err := both.Latest(ctx)
+		if err != nil {
+			return latest, err
+		}
+		latest.Version = uint64(n) + 1
+		return latest, s.conn.PutParams(ctx, s.name, latest)
+	}
+	if _, err := put(); err != nil {
+		return policy.Params{}, err
+	}
+	total := s.cfg.Session.Episodes
+	s.tell("learn", n, total, "")
+	if n < total {
+		queue, end := context.WithCancel(ctx)
+		defer end()
+		var fatal atomic.Pointer[error]
+		err := bus.ConsumeEpisodes(queue, s.conn, s.name, "learner", func(ctx context.Context, e policy.Episode) error {
+			if n >= total {
+				end()
+				return errDone
+			}
+			err := s.learnFrom(ctx, both, &n, e, metrics)
+			if err == nil {
+				_, err = put()
+			}
+			if err != nil && ctx.Err() == nil && !transient(err) {
+				fatal.Store(&err)
+				end()
+			}
+			if err == nil && n >= total {
+				// The acknowledgement goes out before the queue is left.
+				defer end()
+			}
+			return err
+		})
+		if e := fatal.Load(); e != nil {
+			err = *e
+		}
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return policy.Params{}, err
+		}
+	}
+	if err := s.saveLearner(ctx, l, n); err != nil {
+		return policy.Params{}, err
+	}
+	return put()
+}
+
+// errDone refuses episodes beyond the session's; they stay in the queue.
+var errDone = errors.New("wire: the session has its episodes")
+
+// learnFrom stores an episode, counts it once, and learns.
+func (s *Session) learnFrom(ctx context.Context, l *shared, n *int, e policy.Episode, metrics *bus.Feed[policy.Stats]) error {
+	added, err := s.store.AddEpisode(ctx, e)
+	if err != nil || !added {
+		return err
+	}
+	// The order of one process: learn from those before, then take this one, so
+	// that a restarted learner replays to the same bits.
+	st, err := l.Update(ctx)
+	if err != nil {
+		return err
+	}
+	if err := l.Add(ctx, e); err != nil {
+		return err
+	}
+	*n++
+	sum := 0.0
+	for _, r := range e.Rewards {
+		sum += r
+	}
+	i := uint64(*n - 1)
+	if err := s.store.AddMetrics(ctx, "episode", i, []policy.Metric{{Name: "return", Value: sum}}); err != nil {
+		return err
+	}
+	if err := s.store.AddMetrics(ctx, "learner", i, st.Metrics); err != nil {
+		return err
+	}
+	metrics.Publish(st)
+	s.tell("learn", *n, s.cfg.Session.Episodes, fmt.Sprintf("return %.2f", sum))
+	if *n%s.cfg.Session.Checkpoint != 0 {
+		return nil
+	}
+	return s.saveLearner(ctx, l.l, *n)
+}
