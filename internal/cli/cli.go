@@ -89,6 +89,15 @@ func (a *app) root() *cobra.Command {
 		Short:         "Fine-tune visuomotor robot policies from cameras and preferences",
 		SilenceUsage:  true,
 		SilenceErrors: true,
+		// Without these, cobra's error for an unknown command could not be told
+		// from a failure.
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError{fmt.Errorf("there is no command %q; see: rapport help", args[0])}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRun: func(*cobra.Command, []string) {
 			level := slog.LevelWarn
 			if a.verbose {

@@ -58,9 +58,9 @@ func (s *Session) LatestCheckpoint(ctx context.Context, kind string) (version ui
 	if e := s.db.QueryRowContext(ctx, "SELECT max(version) FROM checkpoints WHERE kind = ? AND version < ?", kind, v).Scan(&before); e != nil {
 		return uint64(v), nil, s.fault("look for a checkpoint", e)
 	}
-	remedy := "there is no earlier one: remove the session and begin anew"
+	remedy := fmt.Sprintf("make it anew with --resume --drop-checkpoint %s", kind)
 	if before.Valid {
-		remedy = fmt.Sprintf("version %d is before it: go on from there with --drop-checkpoint %s", before.Int64, kind)
+		remedy = fmt.Sprintf("version %d is before it: go on from there with --resume --drop-checkpoint %s", before.Int64, kind)
 	}
 	return uint64(v), nil, fmt.Errorf("%w: %s: %w; %s", ErrCorrupt, path, err, remedy)
 }

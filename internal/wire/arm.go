@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/robot/franka"
 	"github.com/rapport-rl/rapport/robot/guard"
+	"github.com/rapport-rl/rapport/sim/mujoco"
 	"github.com/rapport-rl/rapport/sim/tabletop"
 )
 
@@ -48,6 +50,9 @@ func newArm(c config.Config, of stream, extra ...tabletop.Camera) (*arm, error) 
 	}
 	tc.Cameras = append(tc.Cameras, extra...)
 	w, err := tabletop.New(tc)
+	if errors.Is(err, mujoco.ErrNoGL) {
+		return nil, fmt.Errorf("%w; or draw in pure Go, with --set robot.render=raster", err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -303,9 +303,14 @@ func (s *Session) label(ctx context.Context, n int, seen sim.Truth, said map[str
 	return err
 }
 
-// keepDemo stores a labelled demonstration with its frames.
+// keepDemo stores a labelled demonstration with its frames, unless an earlier
+// run of the session did.
 func (s *Session) keepDemo(ctx context.Context, d demo) error {
 	e := d.episode
+	_, err := s.store.Episode(e.ID)
+	if err == nil || !errors.Is(err, store.ErrNone) {
+		return err
+	}
 	if s.cfg.Session.Record {
 		r, err := s.store.Record(e.ID, e.Seq, e.Seed, e.Origin)
 		if err != nil {
@@ -325,7 +330,7 @@ func (s *Session) keepDemo(ctx context.Context, d demo) error {
 			return err
 		}
 	}
-	_, err := s.store.AddEpisode(ctx, e)
+	_, err = s.store.AddEpisode(ctx, e)
 	return err
 }
 

@@ -139,7 +139,7 @@ func (s *Session) learner(ctx context.Context, p parts) (*rlpd.Learner, int, err
 	case err != nil:
 		return nil, 0, err
 	case int(v) > len(episodes):
-		return nil, 0, fmt.Errorf("wire: %s: the learner's checkpoint is of %d episodes, but %d are stored; go on from an earlier one with --drop-checkpoint %s", s.Dir(), v, len(episodes), kindLearner)
+		return nil, 0, fmt.Errorf("wire: %s: the learner's checkpoint is of %d episodes, but %d are stored; go on from an earlier one with --resume --drop-checkpoint %s", s.Dir(), v, len(episodes), kindLearner)
 	default:
 		for _, e := range episodes[:v] {
 			if err := l.Add(ctx, e); err != nil {
@@ -204,7 +204,7 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 	session := loop.Session{
 		Actor: t.actor, Learner: l, First: next, Episodes: n,
 		Done: func(ctx context.Context, i int, ep policy.Episode, st policy.Stats) error {
-			success := a.world.Truth().Success
+			success := s.succeeded(a)
 			if success {
 				hits++
 			}
@@ -223,6 +223,13 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 		return tuned, err
 	}
 	return tuned, s.conn.PutParams(ctx, s.name, tuned)
+}
+
+func (s *Session) succeeded(a *arm) bool {
+	if s.truth != nil {
+		return s.truth(a)
+	}
+	return a.world.Truth().Success
 }
 
 // keepOnline stores an online episode and what the learner said of its round.

@@ -53,6 +53,9 @@ type Session struct {
 	log   *slog.Logger
 	now   func() time.Time
 	after func(time.Duration) <-chan time.Time
+	// truth tells how an online episode truly ended, for the report alone; nil
+	// asks the world. Tests scramble it, to show that nothing learns from it.
+	truth func(a *arm) bool
 }
 
 // Result is what a session ends with.
@@ -148,8 +151,15 @@ func (s *Session) Close() error {
 func (s *Session) Dir() string { return s.store.Dir() }
 
 // DropCheckpoint forgets the newest checkpoint of a kind, where it is damaged.
+// What the preparation makes is then made again, from the same seeds.
 func (s *Session) DropCheckpoint(ctx context.Context, kind string) error {
-	return s.store.DropCheckpoint(ctx, kind)
+	if err := s.store.DropCheckpoint(ctx, kind); err != nil {
+		return err
+	}
+	if kind == kindLearner {
+		return nil
+	}
+	return s.store.Mark(ctx, "prepared", "")
 }
 
 // numbered matches names as group-001.
@@ -176,7 +186,7 @@ func freeName(out, task string) (string, error) {
 func newest(out string) (string, error) {
 	entries, err := os.ReadDir(out)
 	if err != nil {
-		return "", fmt.Errorf("wire: no session to resume: %w", err)
+		return "", fmt.Errorf("wire: no session to resume: %w; begin one with: rapport run", err)
 	}
 	var name string
 	var when time.Time
