@@ -29,16 +29,16 @@ lint: setup ## formatting, vet, staticcheck, tidy go.mod
 fuzz: setup ## fuzz every decoder for FUZZ seconds
 	scripts/fuzz.sh $(FUZZ)
 
-peers: ## compare with Debian's PyTorch and POT
+peers: setup ## compare with Debian's PyTorch and POT
 	@scripts/setup.sh peers
 	go test -tags peers -run Peer ./...
 
-bench: build ## measure against the peers in the same run and print ratios
+bench: setup ## measure against the peers in the same run and print ratios
 	@scripts/setup.sh peers
-	bin/rapport bench
+	@scripts/bench.sh
 
-reproduce: build ## five seeds of the session, with intervals, into docs/results.md
-	bin/rapport reproduce
+reproduce: build ## five seeds of the session, with intervals (docs/results.md)
+	bin/rapport reproduce --seeds 5
 
 clean: ## remove what was built; runs/ stays
 	rm -rf bin

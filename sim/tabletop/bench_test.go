@@ -2,10 +2,12 @@ package tabletop
 
 import (
 	"context"
+	"math/rand/v2"
 	"syscall"
 	"testing"
 
 	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/sim/mujoco"
 )
 
 // BenchmarkStep pushes box 1 through Group, episode after episode. cpu/s is
@@ -55,4 +57,25 @@ func cpu(b *testing.B) float64 {
 	}
 	sec := func(t syscall.Timeval) float64 { return float64(t.Sec) + 1e-6*float64(t.Usec) }
 	return sec(u.Utime) + sec(u.Stime)
+}
+
+// BenchmarkAgainstC steps the physics of Group at the arm's start, in the Go
+// loop that Step uses and in a plain C loop, and reports their CPU time's ratio.
+func BenchmarkAgainstC(b *testing.B) {
+	w, err := New(Config{Task: Group, Render: None})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer w.Close()
+	for b.Loop() {
+		// 21 short pairs damp what other processes do to single ones.
+		paces, err := mujoco.Compare(w.model, 2000, 21, rand.NewPCG(1, 1))
+		if err != nil {
+			b.Fatal(err)
+		}
+		p := mujoco.MedianPace(paces)
+		b.ReportMetric(p.GoRate(), "Go-steps/s")
+		b.ReportMetric(p.CRate(), "C-steps/s")
+		b.ReportMetric(p.Ratio(), "Go/C")
+	}
 }

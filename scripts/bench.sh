@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Measures against the peers in the same run and prints a table of ratios.
+# Physics and environment steps are counted per second of processor time, so
+# that other processes on the machine matter little; the rest is wall time.
+set -euo pipefail
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+run() { # package, benchmarks, further arguments
+	go test -tags peers -run '^$' -bench "$2" "${@:3}" "$1" | tee -a "$log"
+}
+export OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1
+
+run ./sim/tabletop '^BenchmarkAgainstC$' -benchtime 3x
+run ./sim/tabletop '^BenchmarkStep$' -benchtime 450x
+run ./reward/ot '^BenchmarkPeerPOT$'
+run ./perception/vision '^(BenchmarkDecodeJudgePrepare|BenchmarkPrepareTwoCameras)$' -benchtime 2s
+run ./internal/bus '^(BenchmarkExtract2x96x96|BenchmarkScore46x64|BenchmarkAct)$' -benchtime 1s
+
+awk '
+function metric(unit,   i) {
+	for (i = 3; i < NF; i += 2) if ($(i + 1) == unit) return $i
+	return -1
+}
+function row(what, ours, peer, ratio, target, met) {
+	printf "%-46s %14s %14s %8s  %-12s %s\n", what, ours, peer, ratio, target, met
+}
+function yes(ok) { return ok ? "met" : "NOT MET" }
+/^pkg:/ { pkg = $2 }
+/^Benchmark/ { name = $1; sub(/-[0-9]+$/, "", name) }
+/^BenchmarkAgainstC/ { go = metric("Go-steps/s"); c = metric("C-steps/s"); gc = metric("Go/C") }
+/^BenchmarkStep\// { split(name, p, "Step/"); env[p[2]] = metric("cpu/s") }
+/^BenchmarkPeerPOT/ {
+	r = metric("pot-ratio"); if (r < 0) next
+	size = name ~ /300x300/ ? 300 : 45
+	if (!(size in worst) || r < worst[size]) { worst[size] = r; o[size] = metric("ours-µs"); t[size] = metric("pot-µs") }
+}
+/^BenchmarkDecodeJudgePrepare/ { fps = metric("frames/s") }
+/^BenchmarkPrepareTwoCameras/ { prep = 2e9 / metric("ns/op") }
+/^Benchmark(Extract|Score|Act)/ && name !~ /Against/ {
+	split(name, p, "/"); ns[p[1], p[2]] = metric("ns/op")
+}
+END {
+	printf "\n"
+	row("what", "ours", "peer", "ratio", "target", "")
+	row("physics of Group, steps per CPU-second", sprintf("%.0f", go), sprintf("C %.0f", c), sprintf("%.2f", gc), ">= 0.95", yes(gc >= 0.95))
+	# A policy step is 25 steps of the physics with the controller between them.
+	row("Group without pixels, policy steps per CPU-s", sprintf("%.0f", env["group/none"]), sprintf("C/25 %.0f", c / 25), sprintf("%.2f", env["group/none"] / (c / 25)), "", "")
+	px = env["group/egl-2x96"]
+	row("Group with 2x96x96 pixels, the same", sprintf("%.0f", px), sprintf("C/25 %.0f", c / 25), sprintf("%.2f", px / (c / 25)), ">= 250 /s", yes(px >= 250))
+	for (size = 45; size <= 300; size += 255)
+		row(sprintf("Sinkhorn %dx%d, batch of 6, slowest ratio, us", size, size), sprintf("%.0f", o[size]), sprintf("POT %.0f", t[size]), sprintf("%.1f", worst[size]), ">= 10", yes(worst[size] >= 10))
+	row("640x480 JPEG to judged 96x96, frames/s", sprintf("%.0f", fps), "", "", "", "")
+	row("640x480 BGR to 96x96, frames/s", sprintf("%.0f", prep), "", "", "", "")
+	n = split("BenchmarkExtract2x96x96 BenchmarkScore46x64 BenchmarkAct", call, " ")
+	for (i = 1; i <= n; i++) {
+		what = call[i]; sub(/^Benchmark/, "", what)
+		row("bus: " what " over TCP, round trips/s", sprintf("%.0f", 1e9 / ns[call[i], "tcp"]), sprintf("raw NATS %.0f", 1e9 / ns[call[i], "raw-nats-tcp"]), sprintf("%.2f", ns[call[i], "raw-nats-tcp"] / ns[call[i], "tcp"]), "", "")
+	}
+}' "$log"
