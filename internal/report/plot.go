@@ -25,11 +25,20 @@ var (
 // window is how many episodes the moving averages of the curve span.
 const window = 20
 
-func newPlot(title, x, y string) *plot.Plot {
+// blank is a plot without a grid, lettered like the page.
+func blank(title, x, y string) *plot.Plot {
 	p := plot.New()
 	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = title, x, y
+	for _, s := range []*draw.TextStyle{&p.Title.TextStyle, &p.X.Label.TextStyle, &p.Y.Label.TextStyle, &p.X.Tick.Label, &p.Y.Tick.Label} {
+		s.Font.Variant = "Sans"
+	}
 	p.Title.TextStyle.Font.Size = font.Length(12)
 	p.Title.Padding = vg.Points(6)
+	return p
+}
+
+func newPlot(title, x, y string) *plot.Plot {
+	p := blank(title, x, y)
 	g := plotter.NewGrid()
 	g.Vertical.Color, g.Horizontal.Color = grid, grid
 	p.Add(g)
@@ -134,10 +143,7 @@ func heat(w io.Writer, r Reward) error {
 			top = max(top, v)
 		}
 	}
-	p := plot.New()
-	p.Title.Text = fmt.Sprintf("Transport plan to preferred video %d", r.Expert)
-	p.Title.TextStyle.Font.Size = font.Length(12)
-	p.X.Label.Text, p.Y.Label.Text = "frame of the preferred video", "step"
+	p := blank(fmt.Sprintf("Transport plan to preferred video %d", r.Expert), "frame of the preferred video", "step")
 	colours := moreland.ExtendedBlackBody()
 	colours.SetMin(0)
 	colours.SetMax(max(top, 1e-12))
