@@ -68,8 +68,8 @@ type Session struct {
 }
 
 // Create makes a session folder, which must not hold a session yet, with the
-// configuration as resolved.
-func Create(dir string, config []byte) (*Session, error) {
+// configuration as resolved. If it fails, no folder is left that was not there.
+func Create(dir string, config []byte) (_ *Session, err error) {
 	taken := func() error {
 		if _, err := os.Stat(filepath.Join(dir, "session.db")); err != nil {
 			return nil
@@ -79,6 +79,10 @@ func Create(dir string, config []byte) (*Session, error) {
 	if err := taken(); err != nil {
 		return nil, err
 	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	made := os.Mkdir(dir, 0o755) == nil
 	for _, d := range []string{dir, filepath.Join(dir, "episodes"), filepath.Join(dir, "checkpoints")} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
 			return nil, fmt.Errorf("store: %w", err)
@@ -91,6 +95,11 @@ func Create(dir string, config []byte) (*Session, error) {
 	if err := taken(); err != nil { // between the look and the lock
 		return nil, errors.Join(err, lock.Close())
 	}
+	defer func() {
+		if err != nil && made {
+			err = errors.Join(err, os.RemoveAll(dir))
+		}
+	}()
 	if err := writeFile(filepath.Join(dir, "config.yaml"), config); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
@@ -199,6 +208,15 @@ func (s *Session) Marked(ctx context.Context, name string) (string, error) {
 		return "", s.fault("read mark "+name, err)
 	}
 	return v, nil
+}
+
+// Put writes a file into the session's folder, as the report: whole, or not at
+// all.
+func (s *Session) Put(name string, data []byte) error {
+	if !safe.MatchString(name) {
+		return fmt.Errorf("store: %q is no file name", name)
+	}
+	return writeFile(filepath.Join(s.dir, name), data)
 }
 
 // writeFile writes a file so that it is either whole or not there.

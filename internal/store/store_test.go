@@ -374,6 +374,14 @@ func TestFullDisk(t *testing.T) {
 	}
 	errs := map[string]error{"checkpoint": s.SaveCheckpoint(ctx, "learner", 2, make([]byte, 1<<20))}
 	_, errs["episode"] = s.AddEpisode(ctx, episode(1))
+	errs["report"] = s.Put("report.html", make([]byte, 1<<20))
+	other := filepath.Join(filepath.Dir(dir), "other")
+	if _, err := store.Create(other, make([]byte, 1<<20)); err == nil || !strings.Contains(err.Error(), "free space") {
+		t.Errorf("create: got %v, want the remedy", err)
+	}
+	if _, err := os.Stat(other); err == nil {
+		t.Error("half a session is left")
+	}
 	errs["mark"] = s.Mark(ctx, "stage", strings.Repeat("x", 1<<20))
 	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
 		t.Fatal(err)

@@ -1,12 +1,12 @@
 package wire
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"image"
 	"image/color"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -114,16 +114,15 @@ func (s *Session) report(ctx context.Context, p parts, tuned policy.Params, befo
 	if r.Reward, err = s.explain(ctx, p, is); err != nil {
 		return "", err
 	}
-	path := filepath.Join(s.Dir(), "report.html")
-	f, err := os.Create(path)
-	if err != nil {
-		return "", fmt.Errorf("wire: %w", err)
+	var page bytes.Buffer
+	if err := report.Write(&page, r); err != nil {
+		return "", err
 	}
-	if err := errors.Join(report.Write(f, r), f.Close()); err != nil {
-		return "", fmt.Errorf("wire: %s: %w", path, err)
+	if err := s.store.Put("report.html", page.Bytes()); err != nil {
+		return "", err
 	}
 	s.tell("report", 1, 1, "")
-	return path, nil
+	return filepath.Join(s.Dir(), "report.html"), nil
 }
 
 // telling is the seed that shows the difference best: one that failed before and

@@ -152,10 +152,15 @@ func (s *Session) learner(ctx context.Context, p parts) (*rlpd.Learner, int, err
 	}
 	for i, e := range episodes[v:] {
 		s.tell("catch up", i, len(episodes)-int(v), "")
-		if _, err := l.Update(ctx); err != nil {
+		st, err := l.Update(ctx)
+		if err != nil {
 			return nil, 0, err
 		}
 		if err := l.Add(ctx, e); err != nil {
+			return nil, 0, err
+		}
+		// The process may have died between an episode and what is told of it.
+		if err := s.tally(ctx, int(v)+i, e, st); err != nil {
 			return nil, 0, err
 		}
 	}
@@ -238,18 +243,15 @@ func (s *Session) keepOnline(ctx context.Context, t *tracks, i int, ep policy.Ep
 	if err := t.finish(ep.Rewards); err != nil {
 		return err
 	}
+	// The truth goes first, since it is gone with this process; an episode that
+	// is not stored is run again, and ends the same.
+	if err := s.store.AddMetrics(ctx, "episode", uint64(i), []policy.Metric{{Name: "success", Value: bit(success)}}); err != nil {
+		return err
+	}
 	if _, err := s.store.AddEpisode(ctx, ep); err != nil {
 		return err
 	}
-	sum := 0.0
-	for _, r := range ep.Rewards {
-		sum += r
-	}
-	truth := []policy.Metric{{Name: "success", Value: bit(success)}, {Name: "return", Value: sum}}
-	if err := s.store.AddMetrics(ctx, "episode", uint64(i), truth); err != nil {
-		return err
-	}
-	if err := s.store.AddMetrics(ctx, "learner", uint64(i), st.Metrics); err != nil {
+	if err := s.tally(ctx, i, ep, st); err != nil {
 		return err
 	}
 	t.learner.Publish(st)
@@ -257,6 +259,18 @@ func (s *Session) keepOnline(ctx context.Context, t *tracks, i int, ep policy.Ep
 		return nil
 	}
 	return s.saveLearner(ctx, l, i+1)
+}
+
+// tally stores the numbers of the i-th online episode and of its round.
+func (s *Session) tally(ctx context.Context, i int, ep policy.Episode, st policy.Stats) error {
+	sum := 0.0
+	for _, r := range ep.Rewards {
+		sum += r
+	}
+	if err := s.store.AddMetrics(ctx, "episode", uint64(i), []policy.Metric{{Name: "return", Value: sum}}); err != nil {
+		return err
+	}
+	return s.store.AddMetrics(ctx, "learner", uint64(i), st.Metrics)
 }
 
 // saveLearner checkpoints a learner that has taken n online episodes.
