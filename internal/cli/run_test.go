@@ -5,16 +5,15 @@ import (
 	"context"
 	"errors"
 	"image/jpeg"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/rapport-rl/rapport/internal/store"
-	"github.com/rapport-rl/rapport/policy"
 )
 
 // tiny is a session of a second or two that still goes through every stage.
@@ -103,35 +102,58 @@ func (l lab) interrupted(on string, args ...string) {
 
 func (l lab) session() string { return filepath.Join(l.dir, "runs", "reach-001") }
 
-// learner is the bytes of the learner's newest checkpoint.
-func (l lab) learner() []byte {
+// outcome is what a finished session learned and what its report is made of.
+type outcome struct {
+	Learner       []byte // the newest checkpoint
+	Returns, Hits []store.Point
+	Before, After string
+}
+
+func (l lab) outcome() outcome {
 	l.t.Helper()
-	s, err := store.Open(l.session())
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	defer s.Close()
-	v, b, err := s.LatestCheckpoint(l.t.Context(), "learner")
-	if err != nil || v != 6 {
-		l.t.Fatalf("the learner's checkpoint is of %d episodes, %v", v, err)
-	}
-	return b
+	return outcomeOf(l.t, l.session())
 }
 
-// reference is the learner of a session that nothing disturbed.
-var reference = sync.OnceValue(func() []byte { return nil })
-
-func undisturbed(t *testing.T) []byte {
+func outcomeOf(t *testing.T, dir string) outcome {
 	t.Helper()
-	if b := reference(); b != nil {
-		return b
+	ctx := t.Context()
+	s, err := store.Open(dir)
+	if err != nil {
+		t.Fatal(err)
 	}
-	l := newLab(t)
-	l.must("run")
-	b := l.learner()
-	reference = func() []byte { return b }
-	return b
+	var o outcome
+	var errs [6]error
+	var v uint64
+	v, o.Learner, errs[0] = s.LatestCheckpoint(ctx, "learner")
+	o.Returns, errs[1] = s.Metric(ctx, "episode", "return")
+	o.Hits, errs[2] = s.Metric(ctx, "episode", "success")
+	o.Before, errs[3] = s.Marked(ctx, "success before")
+	o.After, errs[4] = s.Marked(ctx, "success after")
+	errs[5] = s.Close()
+	if err := errors.Join(errs[:]...); err != nil || v != 6 || len(o.Returns) != 6 || len(o.Hits) != 6 || o.Before == "" || o.After == "" {
+		t.Fatalf("the session is not whole: learner of %d episodes, %d returns, %d successes, %q, %q, %v", v, len(o.Returns), len(o.Hits), o.Before, o.After, err)
+	}
+	return o
 }
+
+// undisturbed is how a session ends that nothing disturbed; it is run once.
+func undisturbed(t *testing.T) outcome {
+	t.Helper()
+	once.Do(func() {
+		l := newLab(t)
+		l.must("run")
+		quiet = l.outcome()
+	})
+	if quiet.Learner == nil {
+		t.Fatal("the undisturbed session failed")
+	}
+	return quiet
+}
+
+var (
+	once  sync.Once
+	quiet outcome
+)
 
 func TestSessionLeavesEverything(t *testing.T) {
 	l := newLab(t)
@@ -157,18 +179,19 @@ func TestSessionLeavesEverything(t *testing.T) {
 	}
 }
 
+// One session is interrupted in every stage, and goes on after each.
 func TestInterruptAtAnyStageGoesOnToTheSameBits(t *testing.T) {
 	want := undisturbed(t)
-	for _, stage := range []string{"demonstrations", "encoder", "features", "preferences", "clone", "evaluate before",
-		"warm-up", "fine-tune        3/6", "evaluate after", "report"} {
-		t.Run(stage, func(t *testing.T) {
-			l := newLab(t)
-			l.interrupted(stage, "run")
-			l.must("run", "--resume")
-			if !bytes.Equal(l.learner(), want) {
-				t.Error("the resumed session learned something else than the undisturbed one")
-			}
-		})
+	l := newLab(t)
+	command := []string{"run"}
+	for _, stage := range []string{"demonstrations", "encoder", "features", "preferences", "clone", "evaluate before", "warm-up",
+		"fine-tune        1/6", "fine-tune        4/6", "catch up", "evaluate after", "report"} {
+		l.interrupted(stage, command...)
+		command = []string{"run", "--resume"}
+	}
+	l.must(command...)
+	if diff := cmp.Diff(want, l.outcome()); diff != "" {
+		t.Errorf("the resumed session differs from the undisturbed one:\n%s", diff)
 	}
 }
 
@@ -176,156 +199,8 @@ func TestAnotherSeedIsAnotherSession(t *testing.T) {
 	want := undisturbed(t)
 	l := newLab(t)
 	l.must("run", "--set", "seed=6")
-	if bytes.Equal(l.learner(), want) {
+	got := l.outcome()
+	if bytes.Equal(got.Learner, want.Learner) || cmp.Equal(got.Returns, want.Returns) {
 		t.Error("two seeds gave the same bits")
-	}
-}
-
-func TestDamagedCheckpointNamesTheRemedyAndIsMended(t *testing.T) {
-	want := undisturbed(t)
-	l := newLab(t)
-	l.interrupted("fine-tune        5/6", "run")
-	for _, kind := range []string{"learner", "policy", "reward", "encoder"} {
-		files, err := filepath.Glob(filepath.Join(l.session(), "checkpoints", kind+"-*"))
-		if err != nil || len(files) == 0 {
-			t.Fatal(files, err)
-		}
-		last := files[len(files)-1]
-		b, err := os.ReadFile(last)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b[len(b)/2] ^= 4
-		if err := os.WriteFile(last, b, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		code, out := l.run(t.Context(), &console{}, "run", "--resume")
-		if code != exitFailed || !strings.Contains(out, last) || !strings.Contains(out, "--drop-checkpoint "+kind) {
-			t.Fatalf("damaged %s: exit code %d:\n%s", kind, code, out)
-		}
-		l.must("run", "--resume", "--drop-checkpoint", kind)
-		if !bytes.Equal(l.learner(), want) {
-			t.Errorf("after mending %s the session learned something else", kind)
-		}
-	}
-}
-
-func TestFullDiskLosesNothing(t *testing.T) {
-	want := undisturbed(t)
-	l := newLab(t)
-	var old syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
-		t.Fatal(err)
-	}
-	// A file-size limit makes the kernel refuse writes as a full disk does.
-	fill := func() {
-		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 8 << 10, Max: old.Max}); err != nil {
-			t.Error(err)
-		}
-	}
-	code, out := l.run(t.Context(), &console{on: "fine-tune        3/6", do: fill}, "run")
-	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
-		t.Fatal(err)
-	}
-	if code != exitFailed || !strings.Contains(out, l.session()) || !strings.Contains(out, "free space") {
-		t.Fatalf("exit code %d:\n%s", code, out)
-	}
-	l.must("run", "--resume")
-	if !bytes.Equal(l.learner(), want) {
-		t.Error("with room again the session learned something else")
-	}
-}
-
-func TestBadInputIsNamed(t *testing.T) {
-	port, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer port.Close()
-	for _, tt := range []struct {
-		name string
-		args []string
-		env  string
-		code int
-		want []string
-	}{
-		{"two bad values", []string{"run", "--set", "robot.task=juggle", "--set", "learner.batch=3"}, "", exitUsage, []string{"robot.task", "learner.batch"}},
-		{"a camera that the arm lacks", []string{"run", "--set", "robot.cameras=[{name: roof, width: 64, height: 64}]"}, "", exitUsage, []string{"robot.cameras[0].name", "roof", "front, wrist"}},
-		{"unknown key", []string{"run", "--set", "robot.tsk=reach"}, "", exitUsage, []string{"robot.tsk"}},
-		{"unknown variable", []string{"run"}, "RAPPORT_SEEED=1", exitUsage, []string{"RAPPORT_SEEED"}},
-		{"unknown flag", []string{"run", "--fast"}, "", exitUsage, []string{"--fast"}},
-		{"unknown command", []string{"fly"}, "", exitUsage, []string{"fly"}},
-		{"argument too many", []string{"run", "now"}, "", exitUsage, []string{"now"}},
-		{"drop without resume", []string{"run", "--drop-checkpoint", "learner"}, "", exitUsage, []string{"--resume"}},
-		{"nothing to resume", []string{"run", "--resume"}, "", exitFailed, []string{"rapport run"}},
-		{"one seed to reproduce", []string{"reproduce", "--seeds", "1"}, "", exitUsage, []string{"--seeds"}},
-		{"port in use", []string{"run", "--set", "bus.listen=" + port.Addr().String()}, "", exitFailed, []string{port.Addr().String()}},
-		{"no server", []string{"run", "--set", "bus.url=nats://127.0.0.1:1"}, "", exitFailed, []string{"127.0.0.1:1"}},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			l := newLab(t)
-			if tt.env != "" {
-				l.env = append(l.env, tt.env)
-			}
-			code, out := l.run(t.Context(), &console{}, tt.args...)
-			if code != tt.code {
-				t.Errorf("exit code %d, want %d", code, tt.code)
-			}
-			for _, w := range tt.want {
-				if !strings.Contains(out, w) {
-					t.Errorf("the error does not name %q:\n%s", w, out)
-				}
-			}
-			if left, err := os.ReadDir(filepath.Join(l.dir, "runs")); err == nil && len(left) > 0 {
-				t.Errorf("left half a session: %v", left)
-			}
-		})
-	}
-}
-
-func TestMissingGLNamesTheRemedy(t *testing.T) {
-	t.Setenv("RAPPORT_EGL", "libnowhere.so")
-	l := newLab(t)
-	code, out := l.run(t.Context(), &console{}, "run")
-	if code != exitFailed || !strings.Contains(out, "libegl1") || !strings.Contains(out, "robot.render=raster") {
-		t.Errorf("exit code %d:\n%s", code, out)
-	}
-	// The remedy works.
-	l.must("run", "--set", "robot.render=raster", "--set", "session.episodes=1")
-}
-
-// A session whose backend no longer gives a camera that its encoder looks at.
-func TestMissingCameraNamesIt(t *testing.T) {
-	l := newLab(t)
-	l.interrupted("fine-tune        2/6", "run")
-	code, out := l.run(t.Context(), &console{}, "run", "--resume", "--set", "robot.cameras=[{name: wrist, width: 64, height: 64}]")
-	if code != exitFailed || !strings.Contains(out, "front") {
-		t.Errorf("exit code %d:\n%s", code, out)
-	}
-	s, err := store.Open(l.session())
-	if err != nil {
-		t.Fatal(err)
-	}
-	rows, err := s.Episodes(t.Context(), policy.Online)
-	if err := errors.Join(err, s.Close()); err != nil || len(rows) == 0 {
-		t.Errorf("%d episodes are left, %v", len(rows), err)
-	}
-	l.must("run", "--resume")
-}
-
-func TestPicture(t *testing.T) {
-	l := newLab(t)
-	out := filepath.Join(l.dir, "arm.jpg")
-	l.must("picture", "--ticks", "2", "--width", "64", "--height", "48", "-o", out)
-	b, err := os.ReadFile(out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := jpeg.DecodeConfig(bytes.NewReader(b))
-	if err != nil || c.Width != 64 || c.Height != 48 {
-		t.Errorf("a picture of %dx%d, %v", c.Width, c.Height, err)
-	}
-	if code, said := l.run(t.Context(), &console{}, "picture", "--width", "3"); code != exitUsage || !strings.Contains(said, "--width") {
-		t.Errorf("three pixels: exit code %d: %s", code, said)
 	}
 }

@@ -1,0 +1,172 @@
+package cli
+
+import (
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/rapport-rl/rapport/internal/store"
+	"github.com/rapport-rl/rapport/policy"
+)
+
+func TestDamagedCheckpointNamesTheRemedyAndIsMended(t *testing.T) {
+	want := undisturbed(t)
+	l := newLab(t)
+	l.interrupted("fine-tune        5/6", "run")
+	for _, kind := range []string{"learner", "policy", "reward", "encoder"} {
+		files, err := filepath.Glob(filepath.Join(l.session(), "checkpoints", kind+"-*"))
+		if err != nil || len(files) == 0 {
+			t.Fatal(files, err)
+		}
+		last := files[len(files)-1]
+		b, err := os.ReadFile(last)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b[len(b)/2] ^= 4
+		if err := os.WriteFile(last, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		code, out := l.run(t.Context(), &console{}, "run", "--resume")
+		if code != exitFailed || !strings.Contains(out, last) || !strings.Contains(out, "--drop-checkpoint "+kind) {
+			t.Fatalf("damaged %s: exit code %d:\n%s", kind, code, out)
+		}
+		l.must("run", "--resume", "--drop-checkpoint", kind)
+		if diff := cmp.Diff(want, l.outcome()); diff != "" {
+			t.Errorf("after mending %s the session differs:\n%s", kind, diff)
+		}
+	}
+}
+
+// The disk is full in one stage after the other; each time there is room again,
+// the session goes on.
+func TestFullDiskLosesNothing(t *testing.T) {
+	want := undisturbed(t)
+	l := newLab(t)
+	var old syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
+		t.Fatal(err)
+	}
+	limit := func(bytes uint64) {
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: bytes, Max: old.Max}); err != nil {
+			t.Error(err)
+		}
+	}
+	// A file-size limit makes the kernel refuse writes as a full disk does.
+	command := []string{"run"}
+	for _, stage := range []string{"demonstrations", "features", "clone", "evaluate before", "warm-up", "fine-tune        3/6", "report"} {
+		code, out := l.run(t.Context(), &console{on: stage, do: func() { limit(8 << 10) }}, command...)
+		limit(old.Cur)
+		if code != exitFailed || !strings.Contains(out, l.session()) || !strings.Contains(out, "free space") {
+			t.Fatalf("full in %s: exit code %d:\n%s", stage, code, out)
+		}
+		if _, err := os.Stat(filepath.Join(l.session(), "report.html")); err == nil {
+			t.Errorf("full in %s: left half a report", stage)
+		}
+		command = []string{"run", "--resume"}
+	}
+	l.must(command...)
+	if diff := cmp.Diff(want, l.outcome()); diff != "" {
+		t.Errorf("with room again the session differs:\n%s", diff)
+	}
+}
+
+func TestBadInputIsNamed(t *testing.T) {
+	port, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer port.Close()
+	for _, tt := range []struct {
+		name string
+		args []string
+		env  string
+		code int
+		want []string
+	}{
+		{"two bad values", []string{"run", "--set", "robot.task=juggle", "--set", "learner.batch=3"}, "", exitUsage, []string{"robot.task", "learner.batch"}},
+		{"a camera that the arm lacks", []string{"run", "--set", "robot.cameras=[{name: roof, width: 64, height: 64}]"}, "", exitUsage, []string{"robot.cameras[0].name", "roof", "front, wrist"}},
+		{"unknown key", []string{"run", "--set", "robot.tsk=reach"}, "", exitUsage, []string{"robot.tsk"}},
+		{"unknown variable", []string{"run"}, "RAPPORT_SEEED=1", exitUsage, []string{"RAPPORT_SEEED"}},
+		{"unknown flag", []string{"run", "--fast"}, "", exitUsage, []string{"--fast"}},
+		{"unknown command", []string{"fly"}, "", exitUsage, []string{"fly"}},
+		{"argument too many", []string{"run", "now"}, "", exitUsage, []string{"now"}},
+		{"drop without resume", []string{"run", "--drop-checkpoint", "learner"}, "", exitUsage, []string{"--resume"}},
+		{"nothing to resume", []string{"run", "--resume"}, "", exitFailed, []string{"rapport run"}},
+		{"one seed to reproduce", []string{"reproduce", "--seeds", "1"}, "", exitUsage, []string{"--seeds"}},
+		{"port in use", []string{"run", "--set", "bus.listen=" + port.Addr().String()}, "", exitFailed, []string{port.Addr().String()}},
+		{"no server", []string{"run", "--set", "bus.url=nats://127.0.0.1:1"}, "", exitFailed, []string{"127.0.0.1:1"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			l := newLab(t)
+			if tt.env != "" {
+				l.env = append(l.env, tt.env)
+			}
+			code, out := l.run(t.Context(), &console{}, tt.args...)
+			if code != tt.code {
+				t.Errorf("exit code %d, want %d", code, tt.code)
+			}
+			for _, w := range tt.want {
+				if !strings.Contains(out, w) {
+					t.Errorf("the error does not name %q:\n%s", w, out)
+				}
+			}
+			if left, err := os.ReadDir(filepath.Join(l.dir, "runs")); err == nil && len(left) > 0 {
+				t.Errorf("left half a session: %v", left)
+			}
+		})
+	}
+}
+
+func TestMissingGLNamesTheRemedy(t *testing.T) {
+	t.Setenv("RAPPORT_EGL", "libnowhere.so")
+	l := newLab(t)
+	code, out := l.run(t.Context(), &console{}, "run")
+	if code != exitFailed || !strings.Contains(out, "libegl1") || !strings.Contains(out, "robot.render=raster") {
+		t.Errorf("exit code %d:\n%s", code, out)
+	}
+	// The remedy works.
+	l.must("run", "--set", "robot.render=raster", "--set", "session.episodes=1")
+}
+
+// A session whose backend no longer gives a camera that its encoder looks at.
+func TestMissingCameraNamesIt(t *testing.T) {
+	l := newLab(t)
+	l.interrupted("fine-tune        2/6", "run")
+	code, out := l.run(t.Context(), &console{}, "run", "--resume", "--set", "robot.cameras=[{name: wrist, width: 64, height: 64}]")
+	if code != exitFailed || !strings.Contains(out, "front") {
+		t.Errorf("exit code %d:\n%s", code, out)
+	}
+	s, err := store.Open(l.session())
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := s.Episodes(t.Context(), policy.Online)
+	if err := errors.Join(err, s.Close()); err != nil || len(rows) == 0 {
+		t.Errorf("%d episodes are left, %v", len(rows), err)
+	}
+	l.must("run", "--resume")
+}
+
+func TestPicture(t *testing.T) {
+	l := newLab(t)
+	out := filepath.Join(l.dir, "arm.jpg")
+	l.must("picture", "--ticks", "2", "--width", "64", "--height", "48", "-o", out)
+	b, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := jpeg.DecodeConfig(bytes.NewReader(b))
+	if err != nil || c.Width != 64 || c.Height != 48 {
+		t.Errorf("a picture of %dx%d, %v", c.Width, c.Height, err)
+	}
+	if code, said := l.run(t.Context(), &console{}, "picture", "--width", "3"); code != exitUsage || !strings.Contains(said, "--width") {
+		t.Errorf("three pixels: exit code %d: %s", code, said)
+	}
+}
