@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"image/jpeg"
 	"os"
 	"path/filepath"
 	"strings"
