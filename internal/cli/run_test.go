@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
 
 	"github.com/rapport-rl/rapport/internal/store"
 )
@@ -181,6 +182,7 @@ func TestSessionLeavesEverything(t *testing.T) {
 // One session is interrupted in every stage, and goes on after each.
 func TestInterruptAtAnyStageGoesOnToTheSameBits(t *testing.T) {
 	want := undisturbed(t)
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	l := newLab(t)
 	command := []string{"run"}
 	for _, stage := range []string{"demonstrations", "encoder", "features", "preferences", "clone", "evaluate before", "warm-up",
