@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"runtime"
 	"slices"
 	"time"
 )
@@ -53,7 +52,8 @@ func MedianPace(ps []Pace) Pace {
 // first, after one unmeasured pair. Both start from the first keyframe, if there
 // is one, and follow the same random controls, within a twentieth of their
 // ranges. It fails if their last states differ in a single bit, for then they
-// did not do the same work.
+// did not do the same work. The clock is the process's, which should do nothing
+// else meanwhile.
 func Compare(m *Model, steps, pairs int, src rand.Source) ([]Pace, error) {
 	if steps < 1 || pairs < 1 {
 		return nil, errors.New("mujoco: compare: want at least one step and one pair")
@@ -65,8 +65,6 @@ func Compare(m *Model, steps, pairs int, src rand.Source) ([]Pace, error) {
 	defer d.Close()
 	const rows = 256 // controls repeat after these
 	ctrl := controls(m, rows, rand.New(src))
-	runtime.LockOSThread() // the clock is the thread's
-	defer runtime.UnlockOSThread()
 
 	var paces []Pace
 	for i := range pairs + 1 {
