@@ -14,7 +14,8 @@ export OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1
 run ./sim/tabletop '^BenchmarkAgainstC$' -benchtime 3x
 run ./sim/tabletop '^BenchmarkStep$' -benchtime 450x
 run ./reward/ot '^BenchmarkPeerPOT$'
-run ./perception/vision '^(BenchmarkDecodeJudgePrepare|BenchmarkPrepareTwoCameras)$' -benchtime 2s
+run ./perception/vision '^BenchmarkPeerOpenCV$'
+run ./internal/nn '^BenchmarkPeerTorch$'
 run ./internal/bus '^(BenchmarkExtract2x96x96|BenchmarkScore46x64|BenchmarkAct)$' -benchtime 1s
 
 awk '
@@ -33,10 +34,11 @@ function yes(ok) { return ok ? "met" : "NOT MET" }
 /^BenchmarkPeerPOT/ {
 	r = metric("pot-ratio"); if (r < 0) next
 	size = name ~ /300x300/ ? 300 : 45
+	d = metric("plans-apart"); if (d > apart) apart = d
 	if (!(size in worst) || r < worst[size]) { worst[size] = r; o[size] = metric("ours-µs"); t[size] = metric("pot-µs") }
 }
-/^BenchmarkDecodeJudgePrepare/ { fps = metric("frames/s") }
-/^BenchmarkPrepareTwoCameras/ { prep = 2e9 / metric("ns/op") }
+/^BenchmarkPeerOpenCV\// { split(name, p, "/"); fps[p[2]] = metric("frames/s"); py[p[2]] = metric("python/s"); faster[p[2]] = metric("python-ratio") }
+/^BenchmarkPeerTorch\// { split(name, p, "/"); nn[p[2]] = metric("ours-ms"); torch[p[2]] = metric("torch-ms"); faster[p[2]] = metric("torch-ratio") }
 /^Benchmark(Extract|Score|Act)/ && name !~ /Against/ {
 	split(name, p, "/"); ns[p[1], p[2]] = metric("ns/op")
 }
@@ -50,8 +52,11 @@ END {
 	row("Group with 2x96x96 pixels, the same", sprintf("%.0f", px), sprintf("C/25 %.0f", c / 25), sprintf("%.2f", px / (c / 25)), ">= 250 /s", yes(px >= 250))
 	for (size = 45; size <= 300; size += 255)
 		row(sprintf("Sinkhorn %dx%d, batch of 6, slowest ratio, us", size, size), sprintf("%.0f", o[size]), sprintf("POT %.0f", t[size]), sprintf("%.1f", worst[size]), ">= 10", yes(worst[size] >= 10))
-	row("640x480 JPEG to judged 96x96, frames/s", sprintf("%.0f", fps), "", "", "", "")
-	row("640x480 BGR to 96x96, frames/s", sprintf("%.0f", prep), "", "", "", "")
+	row("the same, largest difference of the plans", sprintf("%.1e", apart), "", "", "<= 1e-6", yes(apart <= 1e-6))
+	row("640x480 JPEG to judged 96x96, frames/s", sprintf("%.0f", fps["encoded"]), sprintf("Python %.0f", py["encoded"]), sprintf("%.2f", faster["encoded"]), "", "")
+	row("640x480 BGR to 96x96, frames/s", sprintf("%.0f", fps["frame"]), sprintf("Python %.0f", py["frame"]), sprintf("%.2f", faster["frame"]), "", "")
+	row("ten critics, batch 256, training step, ms", sprintf("%.1f", nn["critics"]), sprintf("PyTorch %.1f", torch["critics"]), sprintf("%.2f", faster["critics"]), "", "")
+	row("pixel encoder, batch 64, training step, ms", sprintf("%.0f", nn["encoder"]), sprintf("PyTorch %.0f", torch["encoder"]), sprintf("%.2f", faster["encoder"]), "", "")
 	n = split("BenchmarkExtract2x96x96 BenchmarkScore46x64 BenchmarkAct", call, " ")
 	for (i = 1; i <= n; i++) {
 		what = call[i]; sub(/^Benchmark/, "", what)

@@ -162,8 +162,12 @@ func BenchmarkPeerPOT(b *testing.B) {
 			}
 			const pairs = 7
 			var ratio, us, them [pairs]float64
+			var apart float64
 			for i := range pairs {
-				_, ns := p.solve(b, cost, peerBatch, c.n, c.n, c.eps, peerTol, 1)
+				want, ns := p.solve(b, cost, peerBatch, c.n, c.n, c.eps, peerTol, 1)
+				for k := range plans {
+					apart = max(apart, l1(plans[k].P, want[k*c.n*c.n:(k+1)*c.n*c.n]))
+				}
 				them[i], us[i] = float64(ns[0]), ours()
 				ratio[i] = them[i] / us[i]
 			}
@@ -173,6 +177,7 @@ func BenchmarkPeerPOT(b *testing.B) {
 			b.ReportMetric(us[pairs/2]/1e3, "ours-µs")
 			b.ReportMetric(them[pairs/2]/1e3, "pot-µs")
 			b.ReportMetric(ratio[pairs/2], "pot-ratio")
+			b.ReportMetric(apart, "plans-apart")
 		})
 	}
 }
