@@ -4,9 +4,10 @@ import (
 	"errors"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -49,22 +50,16 @@ func TestDamagedCheckpointNamesTheRemedyAndIsMended(t *testing.T) {
 func TestFullDiskLosesNothing(t *testing.T) {
 	want := undisturbed(t)
 	l := newLab(t)
-	var old syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
-		t.Fatal(err)
+	// A file-size limit makes the kernel refuse writes as a full disk does. It is
+	// set on a child alone, since the test's own log is a file too.
+	full := func(p *os.Process) error {
+		return exec.Command("prlimit", "--pid", strconv.Itoa(p.Pid), "--fsize=8192:").Run()
 	}
-	limit := func(bytes uint64) {
-		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: bytes, Max: old.Max}); err != nil {
-			t.Error(err)
-		}
-	}
-	// A file-size limit makes the kernel refuse writes as a full disk does.
 	command := []string{"run"}
 	for _, stage := range []string{"demonstrations", "features", "clone", "evaluate before", "warm-up", "fine-tune        3/6", "report"} {
-		code, out := l.run(t.Context(), &console{on: stage, do: func() { limit(8 << 10) }}, command...)
-		limit(old.Cur)
-		if code != exitFailed || !strings.Contains(out, l.session()) || !strings.Contains(out, "free space") {
-			t.Fatalf("full in %s: exit code %d:\n%s", stage, code, out)
+		end, out := l.child(stage, full, command...)
+		if end.ExitCode() != exitFailed || !strings.Contains(out, l.session()) || !strings.Contains(out, "free space") {
+			t.Fatalf("full in %s: %v:\n%s", stage, end, out)
 		}
 		if _, err := os.Stat(filepath.Join(l.session(), "report.html")); err == nil {
 			t.Errorf("full in %s: left half a report", stage)

@@ -19,14 +19,14 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// child runs a command in a process of its own, which gets a signal when it
+// child runs a command in a process of its own, to which do happens when it
 // prints on, and returns how it ended and what it said.
-func (l lab) child(on string, s os.Signal, args ...string) (*os.ProcessState, string) {
+func (l lab) child(on string, do func(*os.Process) error, args ...string) (*os.ProcessState, string) {
 	l.t.Helper()
 	cmd := exec.Command(os.Args[0], append(args, "-c", l.file)...)
 	cmd.Env = append(append(os.Environ(), l.env...), beProgram+"=yes")
 	c := &console{on: on, do: func() {
-		if err := cmd.Process.Signal(s); err != nil {
+		if err := do(cmd.Process); err != nil {
 			l.t.Error(err)
 		}
 	}}
@@ -44,14 +44,14 @@ func TestKilledSessionGoesOnToTheSameBits(t *testing.T) {
 	l := newLab(t)
 	command := []string{"run"}
 	for _, stage := range []string{"encoder", "clone", "fine-tune        2/6", "fine-tune        5/6", "evaluate after", "report"} {
-		end, out := l.child(stage, syscall.SIGKILL, command...)
+		end, out := l.child(stage, (*os.Process).Kill, command...)
 		if w, ok := end.Sys().(syscall.WaitStatus); !ok || w.Signal() != syscall.SIGKILL {
 			t.Fatalf("in %s: %v, want killed:\n%s", stage, end, out)
 		}
 		command = []string{"run", "--resume"}
 	}
 	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
-		if end, out := l.child("report", s, command...); end.ExitCode() != exitInterrupted {
+		if end, out := l.child("report", func(p *os.Process) error { return p.Signal(s) }, command...); end.ExitCode() != exitInterrupted {
 			t.Errorf("%v: %v, want exit code %d:\n%s", s, end, exitInterrupted, out)
 		}
 	}
