@@ -365,11 +365,17 @@ func TestFullDisk(t *testing.T) {
 	if err := s.SaveCheckpoint(ctx, "learner", 1, []byte("good")); err != nil {
 		t.Fatal(err)
 	}
+	// The log that go test writes is a file too, so the limit is far above it; the
+	// database's journal is brought near the limit first.
+	const limit = 512 << 10
+	if err := s.Mark(ctx, "filler", strings.Repeat("x", limit)); err != nil {
+		t.Fatal(err)
+	}
 	var old syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 4 << 10, Max: old.Max}); err != nil {
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: limit, Max: old.Max}); err != nil {
 		t.Fatal(err)
 	}
 	errs := map[string]error{"checkpoint": s.SaveCheckpoint(ctx, "learner", 2, make([]byte, 1<<20))}
