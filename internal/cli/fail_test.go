@@ -93,6 +93,7 @@ func TestBadInputIsNamed(t *testing.T) {
 		{"unknown command", []string{"fly"}, "", exitUsage, []string{"fly"}},
 		{"argument too many", []string{"run", "now"}, "", exitUsage, []string{"now"}},
 		{"drop without resume", []string{"run", "--drop-checkpoint", "learner"}, "", exitUsage, []string{"--resume"}},
+		{"drop what is no checkpoint", []string{"run", "--resume", "--drop-checkpoint", "learnr"}, "", exitUsage, []string{"learnr", "encoder, reward, policy, learner"}},
 		{"nothing to resume", []string{"run", "--resume"}, "", exitFailed, []string{"rapport run"}},
 		{"one seed to reproduce", []string{"reproduce", "--seeds", "1"}, "", exitUsage, []string{"--seeds"}},
 		{"port in use", []string{"run", "--set", "bus.listen=" + port.Addr().String()}, "", exitFailed, []string{port.Addr().String()}},

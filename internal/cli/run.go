@@ -2,6 +2,9 @@ package cli
 
 import (
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -22,6 +25,9 @@ Ctrl-C ends it cleanly at any moment; --resume goes on.`,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if drop != "" && !resume {
 				return usageError{errors.New("--drop-checkpoint goes with --resume")}
+			}
+			if kinds := wire.Kinds(); drop != "" && !slices.Contains(kinds, drop) {
+				return usageError{fmt.Errorf("--drop-checkpoint is %q; want one of %s", drop, strings.Join(kinds, ", "))}
 			}
 			ctx := cmd.Context()
 			a.again = "rapport run --resume"

@@ -150,6 +150,9 @@ func (s *Session) Close() error {
 // Dir is the session's folder.
 func (s *Session) Dir() string { return s.store.Dir() }
 
+// Kinds are the kinds of checkpoints.
+func Kinds() []string { return []string{kindEncoder, kindReward, kindPolicy, kindLearner} }
+
 // DropCheckpoint forgets the newest checkpoint of a kind, where it is damaged.
 // What the preparation makes is then made again, from the same seeds.
 func (s *Session) DropCheckpoint(ctx context.Context, kind string) error {
