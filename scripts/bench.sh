@@ -34,7 +34,7 @@ function yes(ok) { return ok ? "met" : "NOT MET" }
 /^BenchmarkPeerPOT/ {
 	r = metric("pot-ratio"); if (r < 0) next
 	size = name ~ /300x300/ ? 300 : 45
-	d = metric("plans-apart"); if (d > apart) apart = d
+	d = metric("plans-ppb") / 1e9; if (d > apart) apart = d
 	if (!(size in worst) || r < worst[size]) { worst[size] = r; o[size] = metric("ours-µs"); t[size] = metric("pot-µs") }
 }
 /^BenchmarkPeerOpenCV\// { split(name, p, "/"); fps[p[2]] = metric("frames/s"); py[p[2]] = metric("python/s"); faster[p[2]] = metric("python-ratio") }
