@@ -158,7 +158,8 @@ func (d *Data) Forward() error {
 }
 
 // Kinematics computes only what follows from QPos: the poses of bodies, geoms,
-// sites and cameras, and what Jacobians need. It leaves the next step unchanged.
+// sites and cameras, and what Jacobians need. The next step differs in
+// last bits only, by quaternions normalised once more.
 func (d *Data) Kinematics() error {
 	if d.c == nil {
 		return ErrClosed

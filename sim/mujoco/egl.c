@@ -219,3 +219,32 @@ int mjx_egl_render(mjx_egl *r, const mjModel *m, mjData *d, const int *cams,
   pthread_rwlock_unlock(&entry_points);
   return f->code;
 }
+
+int mjx_egl_replay(mjx_egl *r, const mjModel *m, mjData *d, const double *ctrl,
+                   int steps, int every, const int *cams, int n,
+                   unsigned char *out, mjx_fault *f) {
+  f->code = MJX_OK;
+  pthread_rwlock_rdlock(&entry_points);
+  if (bind(r, f)) {
+    mjvOption opt;
+    mjv_defaultOption(&opt);
+    mjvCamera view;
+    mjv_defaultCamera(&view);
+    view.type = mjCAMERA_FIXED;
+    for (int i = 0; i < steps; i++) {
+      memcpy(d->ctrl, ctrl + (size_t)i * m->nu, m->nu * sizeof *ctrl);
+      mj_step(m, d);
+      if ((i + 1) % every) continue;
+      mjx_kinematics_bare(m, d);
+      for (int k = 0; k < n; k++) {
+        view.fixedcamid = cams[k];
+        mjv_updateScene(m, d, &opt, NULL, &view, mjCAT_ALL, r->scn);
+        draw(r);
+        flip(r->rgb, out + (size_t)k * r->w * r->h * 3, r->w, r->h);
+      }
+    }
+    unbind(r);
+  }
+  pthread_rwlock_unlock(&entry_points);
+  return f->code;
+}

@@ -64,4 +64,15 @@ func (p *eglPainter) paint(d *Data, cams []int, dst [][]byte) error {
 	return nil
 }
 
+func (p *eglPainter) replay(d *Data, ctrl []float64, every int, cams []int, dst []byte) error {
+	eyes := make([]C.int, len(cams))
+	for i, c := range cams {
+		eyes[i] = C.int(c)
+	}
+	if C.mjx_egl_replay(p.c, d.m.c, d.c, ptr(ctrl), d.rows(ctrl, every), C.int(every), &eyes[0], C.int(len(eyes)), (*C.uchar)(&dst[0]), p.f.c()) != C.MJX_OK {
+		return p.f.err("replay", d.Time())
+	}
+	return nil
+}
+
 func (p *eglPainter) close() { C.mjx_egl_close(p.c) }

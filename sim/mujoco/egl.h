@@ -16,4 +16,10 @@ void mjx_egl_close(mjx_egl *r);
 int mjx_egl_render(mjx_egl *r, const mjModel *m, mjData *d, const int *cams,
                    int n, unsigned char *out, mjx_fault *f);
 
+// steps of ctrl (steps, nu) in a plain loop, with the n cameras drawn into out
+// after every so many steps. Nothing is guarded.
+int mjx_egl_replay(mjx_egl *r, const mjModel *m, mjData *d, const double *ctrl,
+                   int steps, int every, const int *cams, int n,
+                   unsigned char *out, mjx_fault *f);
+
 #endif

@@ -19,3 +19,11 @@ double mjx_pace(const mjModel *m, mjData *d, const double *ctrl, int rows, int n
   }
   return mjx_cpu() - start;
 }
+
+void mjx_replay(const mjModel *m, mjData *d, const double *ctrl, int steps, int every) {
+  for (int i = 0; i < steps; i++) {
+    memcpy(d->ctrl, ctrl + (size_t)i * m->nu, m->nu * sizeof *ctrl);
+    mj_step(m, d);
+    if ((i + 1) % every == 0) mjx_kinematics_bare(m, d);
+  }
+}

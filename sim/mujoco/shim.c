@@ -131,7 +131,7 @@ int mjx_forward(const mjModel *m, mjData *d, mjx_fault *f) {
   return f->code;
 }
 
-static void kinematics(const mjModel *m, mjData *d) {
+void mjx_kinematics_bare(const mjModel *m, mjData *d) {
   mj_kinematics(m, d);
   mj_comPos(m, d);  // Jacobians read cdof
   mj_camlight(m, d);
@@ -140,7 +140,7 @@ static void kinematics(const mjModel *m, mjData *d) {
 int mjx_kinematics(const mjModel *m, mjData *d, mjx_fault *f) {
   const int mark = d->pstack;
   if (refuse(f, mjWARN_BADQPOS, bad(d->qpos, m->nq))) return f->code;
-  MJX_GUARD(f, kinematics(m, d), d->pstack = mark);
+  MJX_GUARD(f, mjx_kinematics_bare(m, d), d->pstack = mark);
   return f->code ? f->code : mjx_warned(d, f);
 }
 

@@ -62,5 +62,7 @@ void mjx_free_scene(mjvScene *scn);
 // pace.c: the loop that Compare measures Go against.
 double mjx_cpu(void);
 double mjx_pace(const mjModel *m, mjData *d, const double *ctrl, int rows, int n);
+void mjx_replay(const mjModel *m, mjData *d, const double *ctrl, int steps, int every);
+void mjx_kinematics_bare(const mjModel *m, mjData *d);
 
 #endif
