@@ -114,6 +114,8 @@ func (c *Conn) call(ctx context.Context, subj string, b []byte, limit time.Durat
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):
 		return nil, fmt.Errorf("%w: %s; start its process, or check that both name the same session", ErrNoService, subj)
+	case errors.Is(err, nats.ErrReconnectBufExceeded):
+		return nil, fmt.Errorf("%w: call %s: no connection to the NATS server", ErrLost, subj)
 	case err != nil:
 		return nil, fmt.Errorf("bus: call %s: %w", subj, err)
 	}

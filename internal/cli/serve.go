@@ -17,14 +17,23 @@ import (
 func (a *app) serveCmds() []*cobra.Command {
 	return []*cobra.Command{
 		a.brokerCmd(),
-		a.roleCmd("learner", "Prepare a session, learn from the queue of episodes, evaluate and report", a.learn),
-		a.roleCmd("perception", "Serve the session's encoder", wire.ServePerception),
-		a.roleCmd("scorer", "Serve the session's reward", wire.ServeScorer),
-		a.roleCmd("actor", "Drive the arm with the newest policy and queue the episodes", wire.Act),
+		a.roleCmd("learner", "Prepare a session, learn from the queue of episodes, evaluate and report", wire.Learn),
+		a.roleCmd("perception", "Serve the session's encoder", guest(wire.ServePerception)),
+		a.roleCmd("scorer", "Serve the session's reward", guest(wire.ServeScorer)),
+		a.roleCmd("actor", "Drive the arm with the newest policy and queue the episodes", guest(wire.Act)),
 	}
 }
 
-func (a *app) roleCmd(name, short string, play func(context.Context, config.Config, wire.Options) error) *cobra.Command {
+// play takes part in a session and returns its result, if it is the learner.
+type play func(context.Context, config.Config, wire.Options) (wire.Result, error)
+
+func guest(f func(context.Context, config.Config, wire.Options) error) play {
+	return func(ctx context.Context, c config.Config, o wire.Options) (wire.Result, error) {
+		return wire.Result{}, f(ctx, c, o)
+	}
+}
+
+func (a *app) roleCmd(name, short string, f play) *cobra.Command {
 	var url string
 	cmd := &cobra.Command{
 		Use:   name,
@@ -49,7 +58,12 @@ process may be killed and started again; all end when the session is over.`,
 			}
 			bars := newProgress(a.stderr)
 			defer bars.close()
-			return play(cmd.Context(), c, a.options(bars))
+			res, err := f(cmd.Context(), c, a.options(bars))
+			if err != nil || res.Report == "" {
+				return err
+			}
+			bars.close()
+			return a.print(res)
 		},
 	}
 	cmd.Flags().StringVar(&url, "nats", "", "URL of the session's NATS server, as nats://127.0.0.1:4222")
@@ -59,15 +73,6 @@ process may be killed and started again; all end when the session is over.`,
 // options are what sessions need of this process.
 func (a *app) options(bars *progress) wire.Options {
 	return wire.Options{Tell: bars.step, Log: a.log, Now: time.Now, After: time.After}
-}
-
-// learn plays the learner and prints the result.
-func (a *app) learn(ctx context.Context, c config.Config, o wire.Options) error {
-	res, err := wire.Learn(ctx, c, o)
-	if err != nil {
-		return err
-	}
-	return a.print(res)
 }
 
 // print tells a session's result.

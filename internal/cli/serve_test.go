@@ -2,7 +2,6 @@ package cli_test
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -10,11 +9,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/internal/store"
@@ -38,20 +40,6 @@ session: {episodes: 12, evaluate: 4, checkpoint: 3}
 // patience bounds every wait; it is long, since machines are shared.
 const patience = 4 * time.Minute
 
-// program builds the command once.
-var program = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "rapport")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "rapport")
-	out, err := exec.Command("go", "build", "-o", path, "github.com/rapport-rl/rapport/cmd/rapport").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("go build: %w\n%s", err, out)
-	}
-	return path, nil
-})
-
 // process is a running command whose lines can be waited for.
 type process struct {
 	t    *testing.T
@@ -66,11 +54,8 @@ type process struct {
 
 func start(t *testing.T, dir, name string, args ...string) *process {
 	t.Helper()
-	path, err := program()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &process{t: t, name: name, cmd: exec.Command(path, args...), done: make(chan error, 1), more: make(chan struct{})}
+	p := &process{t: t, name: name, cmd: exec.Command(os.Args[0], args...), done: make(chan error, 1), more: make(chan struct{})}
+	p.cmd.Env = append(os.Environ(), "BE_PROGRAM=yes") // see TestMain
 	p.cmd.Dir = dir
 	r, w := io.Pipe()
 	p.cmd.Stdout, p.cmd.Stderr = w, w
@@ -167,12 +152,12 @@ func TestKilledLearnerLosesNothingAndCountsOnce(t *testing.T) {
 			others := []*process{role("perception"), role("scorer"), role("actor")}
 			learner := role("learner")
 			learner.await(`^learn +[4-9]/12 `)
-			if err := learner.cmd.Process.Kill(); err != nil {
-				t.Fatal(err)
-			}
-			learner.exit()
+			learner.kill()
+			actor := others[2]
 			if orphan == "go" {
-				others[2].await(`^act +12/12 `) // it went on without the learner
+				actor.await(`^act +12/12 `) // it went on without the learner
+			} else {
+				actor.await(`^hold +\.\.\.`)
 			}
 			again := role("learner")
 			if code := again.exit(); code != 0 {
@@ -188,49 +173,141 @@ func TestKilledLearnerLosesNothingAndCountsOnce(t *testing.T) {
 					t.Errorf("the learner did not say %q", want)
 				}
 			}
-			checkOnce(t, dir)
+			for i, id := range checkOnce(t, dir, "runs") {
+				// The queue keeps the order, so a lost one would leave a gap.
+				if want := fmt.Sprintf("online-%05d", i); id != want {
+					t.Errorf("episode %d is %s, want %s", i, id, want)
+				}
+			}
+			if orphan == "go" {
+				checkAfterTheEnd(t, dir, url)
+			}
 		})
 	}
 }
 
-// checkOnce compares what the learner's folder holds with what the actor did.
-func checkOnce(t *testing.T, dir string) {
+// checkAfterTheEnd starts processes of a session that is over.
+func checkAfterTheEnd(t *testing.T, dir, url string) {
+	t.Helper()
+	role := func(name string, more ...string) *process {
+		return start(t, dir, name, append([]string{name, "--nats", url, "-c", "s.yaml"}, more...)...)
+	}
+	again := role("learner")
+	if code := again.exit(); code != 0 || !strings.Contains(again.said(), "success after") {
+		t.Errorf("a learner of a session that is over ended with %d:\n%s", code, again.said())
+	}
+	late := role("scorer")
+	if code := late.exit(); code != 0 || !strings.Contains(late.said(), "this session is over") {
+		t.Errorf("a scorer of a session that is over ended with %d:\n%s", code, late.said())
+	}
+	astray := role("learner", "--set", "out=elsewhere")
+	if code := astray.exit(); code != 1 || !strings.Contains(astray.said(), "is not its folder") {
+		t.Errorf("a learner without its folder ended with %d:\n%s", code, astray.said())
+	}
+}
+
+// Everything but the learner is killed and started again, one after the other;
+// the actor in another folder, as on another machine.
+func TestEveryProcessMayBeKilled(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "s.yaml"), []byte(small), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	broker := start(t, dir, "broker", "broker", "--listen", "127.0.0.1:0", "--store", "broker")
+	url := broker.await(`^(nats://\S+)$`)
+	role := func(name string, more ...string) *process {
+		return start(t, dir, name, append([]string{name, "--nats", url, "-c", "s.yaml"}, more...)...)
+	}
+	learner := role("learner")
+	perception, scorer, actor := role("perception"), role("scorer"), role("actor")
+	learner.await(`^learn +[2-9]/12 `)
+	actor.kill()
+	actor = role("actor", "--set", "out=elsewhere")
+	learner.await(`^learn +[4-9]/12 `)
+	perception.kill()
+	perception = role("perception")
+	learner.await(`^learn +[6-9]/12 `)
+	scorer.kill()
+	scorer = role("scorer")
+	learner.await(`^learn +[89]/12 `)
+	broker.kill()
+	broker = start(t, dir, "broker", "broker", "--listen", strings.TrimPrefix(url, "nats://"), "--store", "broker")
+	broker.await(`^(nats://\S+)$`)
+	actor.kill()
+	actor = role("actor", "--set", "out=elsewhere")
+	for _, p := range []*process{learner, perception, scorer, actor} {
+		if code := p.exit(); code != 0 {
+			t.Errorf("%s ended with %d", p.name, code)
+		}
+	}
+	checkOnce(t, dir, "runs", "elsewhere")
+}
+
+// checkOnce compares what the learner's folder holds with what the actors in
+// these folders did, and returns the ids of what was learned from in order.
+func checkOnce(t *testing.T, dir string, actors ...string) []string {
 	t.Helper()
 	ctx := t.Context()
-	learned, acted := open(t, filepath.Join(dir, "runs", "spread")), open(t, filepath.Join(dir, "runs", "spread-actor"))
-	got, err := learned.Episodes(ctx, policy.Online)
+	learned := open(t, filepath.Join(dir, "runs", "spread"))
+	defer learned.Close()
+	rows, err := learned.Episodes(ctx, policy.Online)
 	if err != nil {
 		t.Fatal(err)
-	}
-	made, err := acted.Episodes(ctx, policy.Online)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(got) != 12 || len(made) < 12 {
-		t.Fatalf("learned from %d episodes of %d, want 12", len(got), len(made))
-	}
-	for i, r := range got {
-		// The queue keeps the order, so a lost one would leave a gap.
-		if want := fmt.Sprintf("online-%05d", i); r.ID != want {
-			t.Errorf("episode %d is %s, want %s", i, r.ID, want)
-		}
-		a, err := acted.Episode(r.ID)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, err := learned.Episode(r.ID)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !bytes.Equal(fmt.Append(nil, a.Rewards, a.Applied), fmt.Append(nil, b.Rewards, b.Applied)) {
-			t.Errorf("%s changed on the way", r.ID)
-		}
-		withinLimits(t, a)
 	}
 	points, err := learned.Metric(ctx, "episode", "return")
-	if err != nil || len(points) != 12 {
-		t.Errorf("the learner counted %d episodes, %v", len(points), err)
+	if err != nil || len(rows) != 12 || len(points) != 12 {
+		t.Fatalf("stored %d episodes and counted %d, %v; want 12", len(rows), len(points), err)
 	}
+	var ids []string
+	for _, r := range rows {
+		ids = append(ids, r.ID)
+	}
+	found := 0
+	for _, name := range actors {
+		before := found
+		acted := open(t, filepath.Join(dir, name, "spread-actor"))
+		defer acted.Close()
+		made, err := acted.Episodes(ctx, policy.Online)
+		if err != nil {
+			t.Fatal(err)
+		}
+		gap := ""
+		for _, m := range made {
+			if !slices.Contains(ids, m.ID) {
+				gap = m.ID // still queued when the session was over, or lost
+				continue
+			}
+			if gap != "" {
+				t.Errorf("%s was learned from, but %s before it was lost", m.ID, gap)
+			}
+			found++
+			checkSame(t, acted, learned, m.ID)
+		}
+		if found == before {
+			t.Errorf("nothing was learned from the actor in %s", name)
+		}
+	}
+	if found != len(ids) {
+		t.Errorf("learned from %d episodes, of which the actors made %d", len(ids), found)
+	}
+	return ids
+}
+
+// checkSame compares what an actor and the learner stored of an episode.
+func checkSame(t *testing.T, acted, learned *store.Session, id string) {
+	t.Helper()
+	a, err := acted.Episode(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := learned.Episode(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(a, b); diff != "" {
+		t.Errorf("%s changed on the way: %s", id, diff)
+	}
+	withinLimits(t, a)
 }
 
 func open(t *testing.T, dir string) *store.Session {
@@ -239,8 +316,16 @@ func open(t *testing.T, dir string) *store.Session {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = s.Close() })
 	return s
+}
+
+// kill is kill -9.
+func (p *process) kill() {
+	p.t.Helper()
+	if err := p.cmd.Process.Kill(); err != nil {
+		p.t.Fatal(err)
+	}
+	p.exit()
 }
 
 // withinLimits looks at what reached the arm and what the arm did.

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -34,15 +35,26 @@ const retryAfter = 500 * time.Millisecond
 // twice, restarts included.
 const actorMark = "episodes begun"
 
+// actorKind is the kind of the journal's entries that number actors' folders,
+// and lifeSpan how many episodes are numbered in one: the largest
+// session.episodes.
+const (
+	actorKind = "actor"
+	lifeSpan  = 10_000_000
+)
+
 // Act is the actor's process: it drives the arm with the newest policy, has the
 // frames and the rewards computed by the session's services, and hands labelled
 // episodes to the queue. What no server took yet lies in a spool in its folder.
 func Act(ctx context.Context, c config.Config, o Options) (err error) {
-	r, err := join(ctx, c, "actor", o)
+	r, err := guest(ctx, c, "actor", o)
 	if err != nil {
 		return err
 	}
 	defer r.close()
+	if r.over() {
+		return nil
+	}
 	s, err := openOrCreate(r.name+"-actor", r.conn, c, o)
 	if err != nil {
 		return err
@@ -78,6 +90,9 @@ type driver struct {
 	peers *bus.Peers
 	fresh chan struct{} // parameters came
 
+	queued int // episodes that this process handed to the queue, or found in the spool
+	known  int // those that the learner had learned from before
+
 	mu     sync.Mutex
 	params policy.Params
 }
@@ -98,16 +113,81 @@ func (d *driver) newest() policy.Params {
 	return d.params
 }
 
-func (d *driver) run(ctx context.Context) error {
+// learned is how many episodes the newest policy has learned from.
+func (d *driver) learned() int { return int(d.newest().Version) - 1 }
+
+// first is the number of the episode to go on with. An actor that begins in a
+// new folder, as on another machine, numbers its episodes where no other folder
+// does, since the queue drops ids that it knows.
+func (d *driver) first(ctx context.Context) (int, error) {
 	begun, err := d.s.store.Marked(ctx, actorMark)
+	if err != nil {
+		return 0, err
+	}
+	if begun != "" {
+		n, err := strconv.Atoi(begun)
+		if err != nil {
+			return 0, fmt.Errorf("wire: %s: mark %q: %w", d.s.Dir(), actorMark, err)
+		}
+		return n, nil
+	}
+	folders, err := d.folders(ctx)
+	if err != nil {
+		return 0, err
+	}
+	me, err := json.Marshal(d.r.conn.Name())
+	if err != nil {
+		return 0, fmt.Errorf("wire: name of the connection: %w", err)
+	}
+	for k := len(folders); ; k++ {
+		// Of two actors that append the same id, the journal keeps the first.
+		id := fmt.Sprintf("folder-%d", k)
+		if _, err := d.r.conn.Append(ctx, d.r.name, actorKind, id, me); err != nil {
+			return 0, err
+		}
+		if folders, err = d.folders(ctx); err != nil {
+			return 0, err
+		}
+		if folders[id] == string(me) {
+			n := k * lifeSpan
+			return n, d.s.store.Mark(ctx, actorMark, strconv.Itoa(n))
+		}
+	}
+}
+
+// folders reads in the journal which actor made which of the session's folders.
+func (d *driver) folders(ctx context.Context) (map[string]string, error) {
+	m := make(map[string]string)
+	return m, d.r.conn.Replay(ctx, d.r.name, 1, false, func(e bus.Entry) error {
+		if e.Kind == actorKind {
+			m[e.ID] = string(e.Data)
+		}
+		return nil
+	})
+}
+
+// repeat hands the last stored episode to the queue again: an actor that was
+// killed may have stored, but not queued it. The queue takes an id once.
+func (d *driver) repeat(ctx context.Context) error {
+	d.queued = d.spool.Pending()
+	rows, err := d.s.store.Episodes(ctx, policy.Online)
+	if err != nil || len(rows) == 0 {
+		return err
+	}
+	last, err := d.s.store.Episode(rows[len(rows)-1].ID)
 	if err != nil {
 		return err
 	}
-	next := 0
-	if begun != "" {
-		if next, err = strconv.Atoi(begun); err != nil {
-			return fmt.Errorf("wire: %s: mark %q: %w", d.s.Dir(), actorMark, err)
-		}
+	return d.spool.Publish(ctx, last)
+}
+
+func (d *driver) run(ctx context.Context) (err error) {
+	next, err := d.first(ctx)
+	if err != nil {
+		return err
+	}
+	if err := d.repeat(ctx); err != nil {
+		return err
 	}
 	d.s.tell("waiting for the learner", 0, 1, "")
 	for d.newest().Data == nil {
@@ -117,6 +197,7 @@ func (d *driver) run(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
+	d.known = d.learned()
 	net, err := bc.Decode(d.newest())
 	if err != nil {
 		return err
@@ -151,23 +232,13 @@ func (d *driver) run(ctx context.Context) error {
 }
 
 // wait returns when the next episode may begin: the learner is not too far
-// behind or, while it is gone, the session is to go on without it.
+// behind or, while it is gone, the session is to go on without it. The arm gets
+// no command meanwhile, so it holds still.
 func (d *driver) wait(ctx context.Context) error {
 	for {
-		rows, err := d.s.store.Episodes(ctx, policy.Online)
-		if err != nil {
+		ok, err := d.may(ctx)
+		if ok || err != nil {
 			return err
-		}
-		learned := int(d.newest().Version) - 1
-		alive := d.peers.Alive("learner")
-		total := d.s.cfg.Session.Episodes
-		switch {
-		case alive && learned < total && len(rows)-learned < ahead:
-			return nil
-		case !alive && d.s.cfg.Session.Orphan == "go" && len(rows) < total:
-			return nil
-		case !alive && d.s.cfg.Session.Orphan == "hold":
-			d.s.tell("act", len(rows), total, "holding: the learner is gone")
 		}
 		select {
 		case <-d.fresh:
@@ -176,6 +247,23 @@ func (d *driver) wait(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
+}
+
+func (d *driver) may(ctx context.Context) (bool, error) {
+	total := d.s.cfg.Session.Episodes
+	if d.peers.Alive("learner") {
+		learned := d.learned()
+		return learned < total && d.queued-(learned-d.known) < ahead, nil
+	}
+	rows, err := d.s.store.Episodes(ctx, policy.Online)
+	if err != nil {
+		return false, err
+	}
+	if d.s.cfg.Session.Orphan == "hold" {
+		d.s.tell("hold", len(rows), total, "the learner is gone")
+		return false, nil
+	}
+	return len(rows) < total, nil
 }
 
 // episode collects, stores and publishes the n-th episode; while a service is
@@ -190,7 +278,7 @@ func (d *driver) episode(ctx context.Context, t *tracks, pi *bc.Policy, n int) e
 		t.arm.next = n
 		ep, err := t.actor.Episode(ctx, episodeID(n), uint64(n))
 		if err != nil && transient(err) && ctx.Err() == nil {
-			d.s.tell("act", n, d.s.cfg.Session.Episodes, "a service is away: "+err.Error())
+			d.s.tell("act", n%lifeSpan, d.s.cfg.Session.Episodes, "a service is away: "+err.Error())
 			if err := t.abort(); err != nil {
 				return err
 			}
@@ -214,7 +302,8 @@ func (d *driver) episode(ctx context.Context, t *tracks, pi *bc.Policy, n int) e
 		if err := d.spool.Publish(ctx, ep); err != nil {
 			return err
 		}
-		d.s.tell("act", n+1, d.s.cfg.Session.Episodes, fmt.Sprintf("policy of %d episodes", p.Version-1))
+		d.queued++
+		d.s.tell("act", n%lifeSpan+1, d.s.cfg.Session.Episodes, fmt.Sprintf("policy of %d episodes", p.Version-1))
 		return nil
 	}
 }

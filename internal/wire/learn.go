@@ -31,6 +31,9 @@ func Learn(ctx context.Context, c config.Config, o Options) (res Result, err err
 		return res, err
 	}
 	defer r.close()
+	if err := r.checkFresh(); err != nil {
+		return res, r.end(err)
+	}
 	s, err := openOrCreate(r.name, r.conn, c, o)
 	if err != nil {
 		return res, err
@@ -61,14 +64,39 @@ func Learn(ctx context.Context, c config.Config, o Options) (res Result, err err
 	if res.Report, err = s.report(r.ctx, p, tuned, before, after, s.now().Sub(began)); err != nil {
 		return res, r.end(err)
 	}
-	return res, announce(context.WithoutCancel(ctx), r.conn, r.name, res)
+	return res, s.announce(ctx, res)
 }
+
+// checkFresh refuses to begin a session whose name the server knows already:
+// what another folder's encoder saw and its policy did must not be mixed with
+// this one's.
+func (r *role) checkFresh() error {
+	dir := filepath.Join(r.cfg.Out, r.name)
+	if _, err := os.Stat(filepath.Join(dir, database)); err == nil {
+		return nil
+	}
+	for _, sub := range []string{"", subEncoder, subReward} {
+		p, err := r.conn.LatestParams(r.ctx, r.name+sub)
+		if errors.Is(err, bus.ErrNone) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		return fmt.Errorf("wire: the server knows session %s already (%s%s, version %d), but %s is not its folder; run the learner where its folder is, or begin another session with another name, as --set name=%s-2",
+			r.name, r.name, sub, p.Version, dir, r.name)
+	}
+	return nil
+}
+
+// database is the file by which a session's folder is known.
+const database = "session.db"
 
 // openOrCreate opens a process's folder, or makes it.
 func openOrCreate(name string, conn *bus.Conn, c config.Config, o Options) (*Session, error) {
 	dir := filepath.Join(c.Out, name)
 	var st *store.Session
-	_, err := os.Stat(filepath.Join(dir, "session.db"))
+	_, err := os.Stat(filepath.Join(dir, database))
 	if err == nil {
 		st, err = store.Open(dir)
 	} else {
@@ -90,7 +118,7 @@ func (s *Session) publish(ctx context.Context, p parts) error {
 		if err != nil {
 			return err
 		}
-		if err := s.conn.PutParams(ctx, s.name+subEncoder, policy.Params{Version: 1, Data: b}); err != nil {
+		if err := s.put(ctx, subEncoder, policy.Params{Version: 1, Data: b}); err != nil {
 			return err
 		}
 	}
@@ -98,7 +126,7 @@ func (s *Session) publish(ctx context.Context, p parts) error {
 	if err != nil {
 		return fmt.Errorf("wire: reward: %w", err)
 	}
-	return s.conn.PutParams(ctx, s.name+subReward, policy.Params{Version: 1, Data: b})
+	return s.put(ctx, subReward, policy.Params{Version: 1, Data: b})
 }
 
 // shared is a learner that the queue and the served port drive in turn.
@@ -148,7 +176,7 @@ func (s *Session) consume(ctx context.Context, p parts) (policy.Params, error) {
 			return latest, err
 		}
 		latest.Version = uint64(n) + 1
-		return latest, s.conn.PutParams(ctx, s.name, latest)
+		return latest, s.put(ctx, "", latest)
 	}
 	if _, err := put(); err != nil {
 		return policy.Params{}, err
@@ -168,7 +196,7 @@ func (s *Session) consume(ctx context.Context, p parts) (policy.Params, error) {
 			if err == nil {
 				_, err = put()
 			}
-			if err != nil && ctx.Err() == nil && !transient(err) {
+			if err != nil && ctx.Err() == nil {
 				fatal.Store(&err)
 				end()
 			}

@@ -23,6 +23,7 @@ import (
 const (
 	subEncoder = "-encoder"
 	subReward  = "-reward"
+	nameLimit  = 64 // letters of a session's name on the bus, docs/bus.md
 )
 
 // journalKind and overID mark the session's end in its journal.
@@ -51,41 +52,30 @@ type role struct {
 	o    Options
 	// ctx ends when the session is over, or the caller's ctx does.
 	ctx  context.Context
-	over func() bool
+	quit context.CancelCauseFunc
 
 	stops []func()
 	wg    sync.WaitGroup
 }
 
-// join connects to the server of cfg, which must be named, and plays a role
-// until the session is over.
+// join connects to the server of cfg, which must be named, and plays a role.
 func join(ctx context.Context, c config.Config, what string, o Options) (*role, error) {
 	if c.Bus.URL == "" {
 		return nil, errors.New("wire: no NATS server is named; start one with rapport broker and name it with --nats nats://HOST:PORT")
 	}
 	r := &role{cfg: c, name: SessionName(c), o: o}
+	if limit := nameLimit - len(subEncoder); len(r.name) > limit {
+		return nil, fmt.Errorf("wire: name %s has %d letters; a session of several processes may have %d", r.name, len(r.name), limit)
+	}
 	conn, hang, err := connect(ctx, c, "", o)
 	if err != nil {
 		return nil, err
 	}
 	r.conn = conn
 	r.stops = append(r.stops, hang)
-	done, end := context.WithCancelCause(ctx)
-	r.ctx = done
-	r.stops = append(r.stops, func() { end(nil) })
-	r.over = func() bool { return errors.Is(context.Cause(done), errOver) }
-	r.wg.Go(func() {
-		err := conn.Replay(done, r.name, 1, true, func(e bus.Entry) error {
-			if e.Kind == journalKind && e.ID == overID {
-				end(errOver)
-			}
-			return nil
-		})
-		if err != nil && done.Err() == nil {
-			end(err)
-		}
-	})
-	stop, err := conn.Beat(done, r.name, what, beatEvery)
+	r.ctx, r.quit = context.WithCancelCause(ctx)
+	r.stops = append(r.stops, func() { r.quit(nil) })
+	stop, err := conn.Beat(r.ctx, r.name, what, beatEvery)
 	if err != nil {
 		r.close()
 		return nil, err
@@ -93,6 +83,51 @@ func join(ctx context.Context, c config.Config, what string, o Options) (*role, 
 	r.stops = append(r.stops, stop)
 	return r, nil
 }
+
+// guest joins a session that a learner begins and ends: r.ctx ends with it.
+func guest(ctx context.Context, c config.Config, what string, o Options) (*role, error) {
+	r, err := join(ctx, c, what, o)
+	if err != nil {
+		return nil, err
+	}
+	isOver, err := r.ended(ctx)
+	if err != nil {
+		r.close()
+		return nil, err
+	}
+	if isOver {
+		o.Log.Warn("wire: this session is over; a new one needs another name, or a broker with another store", "session", r.name)
+		r.quit(errOver)
+		return r, nil
+	}
+	r.wg.Go(func() {
+		err := r.conn.Replay(r.ctx, r.name, 1, true, func(e bus.Entry) error {
+			if isEnd(e) {
+				r.quit(errOver)
+			}
+			return nil
+		})
+		if err != nil && r.ctx.Err() == nil {
+			r.quit(err)
+		}
+	})
+	return r, nil
+}
+
+func isEnd(e bus.Entry) bool { return e.Kind == journalKind && e.ID == overID }
+
+// ended reads in the journal whether the session is over.
+func (r *role) ended(ctx context.Context) (bool, error) {
+	over := false
+	err := r.conn.Replay(ctx, r.name, 1, false, func(e bus.Entry) error {
+		over = over || isEnd(e)
+		return nil
+	})
+	return over, err
+}
+
+// over says whether r ended because the session did.
+func (r *role) over() bool { return errors.Is(context.Cause(r.ctx), errOver) }
 
 // errOver is the cause of a role's end when the session is over.
 var errOver = errors.New("wire: the session is over")
@@ -119,7 +154,7 @@ func (r *role) end(err error) error {
 
 // ServePerception serves the session's encoder until the session is over.
 func ServePerception(ctx context.Context, c config.Config, o Options) error {
-	r, err := join(ctx, c, "perception", o)
+	r, err := guest(ctx, c, "perception", o)
 	if err != nil {
 		return err
 	}
@@ -144,7 +179,7 @@ func ServePerception(ctx context.Context, c config.Config, o Options) error {
 
 // ServeScorer serves the session's reward until the session is over.
 func ServeScorer(ctx context.Context, c config.Config, o Options) error {
-	r, err := join(ctx, c, "scorer", o)
+	r, err := guest(ctx, c, "scorer", o)
 	if err != nil {
 		return err
 	}
@@ -240,13 +275,39 @@ func (s scorer) Score(ctx context.Context, dst []float64, traj []perception.Feat
 }
 
 // announce says in the journal that the session is over.
-func announce(ctx context.Context, c *bus.Conn, session string, res Result) error {
+func (s *Session) announce(ctx context.Context, res Result) error {
 	b, err := json.Marshal(map[string]string{"before": res.Before.String(), "after": res.After.String()})
-	if err == nil {
-		_, err = c.Append(ctx, session, journalKind, overID, b)
-	}
 	if err != nil {
-		return fmt.Errorf("wire: tell the others that the session is over: %w", err)
+		return fmt.Errorf("wire: result: %w", err)
 	}
-	return nil
+	return s.insist(ctx, "tell the others that the session is over", func() error {
+		_, err := s.conn.Append(ctx, s.name, journalKind, overID, b)
+		return err
+	})
+}
+
+// insist does what needs the server until it succeeds or waiting cannot help.
+func (s *Session) insist(ctx context.Context, what string, do func() error) error {
+	for {
+		err := do()
+		if err == nil {
+			return nil
+		}
+		for _, e := range []error{bus.ErrOlder, bus.ErrLarge, bus.ErrWire, bus.ErrClosed} {
+			if errors.Is(err, e) {
+				return err
+			}
+		}
+		s.log.Warn("wire: trying again to "+what, "err", err)
+		select {
+		case <-s.after(retryAfter):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// put publishes parameters, of the session or of its sub-session.
+func (s *Session) put(ctx context.Context, sub string, p policy.Params) error {
+	return s.insist(ctx, "publish parameters", func() error { return s.conn.PutParams(ctx, s.name+sub, p) })
 }
