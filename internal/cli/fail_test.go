@@ -149,3 +149,27 @@ func TestMissingCameraNamesIt(t *testing.T) {
 	}
 	l.must("run", "--resume")
 }
+
+func TestDamagedEpisodeAndDatabaseAreNamed(t *testing.T) {
+	l := newLab(t)
+	l.interrupted("fine-tune        3/6", "run")
+	for _, name := range []string{"episodes/online-00000.mcap", "episodes/demo-00001.mcap", "session.db"} {
+		path := filepath.Join(l.session(), name)
+		good, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bad := append([]byte("overwritten"), good[len("overwritten"):]...)
+		if err := os.WriteFile(path, bad, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		code, out := l.run(t.Context(), &console{}, "run", "--resume")
+		if code != exitFailed || !strings.Contains(out, path) || !strings.Contains(out, "from a copy") {
+			t.Errorf("damaged %s: exit code %d:\n%s", name, code, out)
+		}
+		if err := os.WriteFile(path, good, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.must("run", "--resume") // the remedy works
+}

@@ -198,8 +198,11 @@ func (s *Session) Episode(id string) (policy.Episode, error) {
 		return policy.Episode{}, s.fault("look for episode "+id, err)
 	}
 	e, err := load(s.path(id))
+	if err != nil {
+		return e, fmt.Errorf("%w; bring the file back from a copy, or begin a session anew", err)
+	}
 	e.Terminal = terminal
-	return e, err
+	return e, nil
 }
 
 func load(path string) (policy.Episode, error) {

@@ -131,7 +131,7 @@ func Open(dir string) (*Session, error) {
 	err = s.db.QueryRow("PRAGMA user_version").Scan(&v)
 	switch {
 	case err != nil:
-		err = s.fault("read session.db", fmt.Errorf("%w: %w", ErrCorrupt, err))
+		err = fmt.Errorf("%w: %s: %w; bring the file back from a copy, or begin a session anew", ErrCorrupt, filepath.Join(dir, "session.db"), err)
 	case v == 0:
 		err = fmt.Errorf("store: %s: session.db was never finished: its creator died; remove the folder and begin anew", dir)
 	case v != version:
