@@ -90,7 +90,8 @@ var (
 	ErrTaken = errors.New("bus: served by another process")
 	// ErrBusy says that a server's queue is full.
 	ErrBusy = errors.New("bus: server is busy")
-	// ErrLost says that a server went silent in the middle of a call.
+	// ErrLost says that a server went silent in the middle of a call, or that there
+	// is no connection to call it by.
 	ErrLost = errors.New("bus: server lost")
 	// ErrLarge says that a message is above the payload limit.
 	ErrLarge = errors.New("bus: message too large")

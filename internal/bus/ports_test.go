@@ -304,6 +304,23 @@ func TestStoppingServerTellsItsCallers(t *testing.T) {
 	}
 }
 
+func TestCallWithoutAConnectionFailsAtOnce(t *testing.T) {
+	srv := start(t, bus.Options{Listen: "127.0.0.1:0"})
+	c, err := bus.Dial(t.Context(), srv.URL(), bus.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	srv.Close()
+	eventually(t, "disconnected", func() bool { return !c.Connected() })
+	if _, err := bus.Extractor(c, "s").Extract(t.Context(), nil); !errors.Is(err, bus.ErrLost) {
+		t.Errorf("extract: got %v, want ErrLost", err)
+	}
+	if err := bus.Scorer(c, "s").Score(t.Context(), make([]float64, 1), make([]perception.Features, 2)); !errors.Is(err, bus.ErrLost) {
+		t.Errorf("score: got %v, want ErrLost", err)
+	}
+}
+
 type bomb struct{}
 
 func (bomb) Extract(context.Context, []robot.Frame) (perception.Features, error) { panic("boom") }
