@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -60,29 +61,36 @@ func share(won []bool) report.Share {
 	return sh
 }
 
-// judge evaluates parameters on the session's fresh seeds, once.
+// verdict is how parameters did on the session's fresh seeds.
+type verdict struct {
+	Params string `json:"params"` // SHA-256 of what was evaluated
+	Won    []bool `json:"won"`
+}
+
+// judge evaluates parameters on the session's fresh seeds, once. A session that
+// goes on for more episodes ends with other parameters, which are judged anew.
 func (s *Session) judge(ctx context.Context, when string, p parts, params policy.Params) ([]bool, error) {
 	mark := "success " + when
 	done, err := s.store.Marked(ctx, mark)
 	if err != nil {
 		return nil, err
 	}
-	var won []bool
+	sum, n := fmt.Sprintf("%x", sha256.Sum256(params.Data)), s.cfg.Session.Evaluate
 	if done != "" {
-		if err := json.Unmarshal([]byte(done), &won); err != nil {
+		var v verdict
+		if err := json.Unmarshal([]byte(done), &v); err != nil {
 			return nil, fmt.Errorf("wire: %s: mark %q: %w", s.Dir(), mark, err)
 		}
-		if len(won) == s.cfg.Session.Evaluate {
-			return won, nil
+		if v.Params == sum && len(v.Won) == n {
+			return v.Won, nil
 		}
 	}
-	n := s.cfg.Session.Evaluate
 	s.tell("evaluate "+when, 0, n, "")
-	won, err = evaluate(ctx, s.cfg, p.eyes, p.view, params, n, func(done int, note string) { s.tell("evaluate "+when, done, n, note) })
+	won, err := evaluate(ctx, s.cfg, p.eyes, p.view, params, n, func(done int, note string) { s.tell("evaluate "+when, done, n, note) })
 	if err != nil {
 		return nil, err
 	}
-	b, err := json.Marshal(won)
+	b, err := json.Marshal(verdict{sum, won})
 	if err != nil {
 		return nil, err
 	}
@@ -187,6 +195,9 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 	l, next, err := s.learner(ctx, p)
 	if err != nil {
 		return tuned, err
+	}
+	if next > s.cfg.Session.Episodes {
+		return tuned, fmt.Errorf("wire: %s has learned from %d episodes, but session.episodes is %d; want at least %d", s.Dir(), next, s.cfg.Session.Episodes, next)
 	}
 	a, err := newArm(s.cfg, online)
 	if err != nil {
