@@ -67,7 +67,7 @@ func (a *app) once(ctx context.Context, c config.Config) (res wire.Result, err e
 	o := a.options(bars)
 	var s *wire.Session
 	if _, e := os.Stat(filepath.Join(c.Out, c.Name, "session.db")); e == nil {
-		s, err = wire.Resume(ctx, c.Out, c.Name, a.environ, a.sets, o)
+		s, err = wire.Reopen(ctx, c, o)
 	} else {
 		s, err = wire.Create(ctx, c, o)
 	}

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -30,7 +31,6 @@ Ctrl-C ends it cleanly at any moment; --resume goes on.`,
 				return usageError{fmt.Errorf("--drop-checkpoint is %q; want one of %s", drop, strings.Join(kinds, ", "))}
 			}
 			ctx := cmd.Context()
-			a.again = "rapport run --resume"
 			bars := newProgress(a.stderr)
 			defer bars.close()
 			o := a.options(bars)
@@ -48,6 +48,7 @@ Ctrl-C ends it cleanly at any moment; --resume goes on.`,
 				return err
 			}
 			defer func() { err = errors.Join(err, s.Close()) }()
+			a.again = goOn(s.Dir())
 			if drop != "" {
 				if err := s.DropCheckpoint(ctx, drop); err != nil {
 					return err
@@ -61,9 +62,19 @@ Ctrl-C ends it cleanly at any moment; --resume goes on.`,
 			return a.print(res)
 		},
 	}
-	cmd.Flags().BoolVar(&resume, "resume", false, "go on with the newest session, or with the one that name says")
-	cmd.Flags().StringVar(&drop, "drop-checkpoint", "", "with --resume: forget the newest checkpoint of a kind (encoder, reward, policy, learner), where it is damaged")
+	cmd.Flags().BoolVar(&resume, "resume", false, "go on with the newest session, or with the one that name says, as its folder configures it; --set may change session.episodes, evaluate, checkpoint and orphan, and bus")
+	cmd.Flags().StringVar(&drop, "drop-checkpoint", "", "with --resume: forget the newest checkpoint of a kind ("+strings.Join(wire.Kinds(), ", ")+"), where it is damaged")
 	return cmd
+}
+
+// goOn is the command that goes on with the session in a folder.
+func goOn(dir string) string {
+	out, name := filepath.Split(dir)
+	again := "rapport run --resume --set name=" + name
+	if out = filepath.Clean(out); out != config.Default().Out {
+		again += " --set out=" + out
+	}
+	return again
 }
 
 // resume goes on with a session. Where it lies is configured as it was.

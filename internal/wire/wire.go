@@ -74,13 +74,13 @@ func Create(ctx context.Context, cfg config.Config, o Options) (*Session, error)
 			return nil, err
 		}
 	}
-	resolved, err := cfg.YAML()
-	if err != nil {
-		return nil, err
-	}
 	dir := filepath.Join(cfg.Out, name)
 	_, missing := os.Stat(dir)
-	st, err := store.Create(dir, resolved)
+	var st *store.Session
+	err := keepConfig(cfg, func(b []byte) (err error) {
+		st, err = store.Create(dir, b)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -89,28 +89,6 @@ func Create(ctx context.Context, cfg config.Config, o Options) (*Session, error)
 		err = errors.Join(err, os.RemoveAll(dir))
 	}
 	return s, err
-}
-
-// Resume goes on with a session: the one called name or, if it is empty, the
-// newest below out. environ and sets override its configuration, as when it
-// was created.
-func Resume(ctx context.Context, out, name string, environ, sets []string, o Options) (*Session, error) {
-	if name == "" {
-		var err error
-		if name, err = newest(out); err != nil {
-			return nil, err
-		}
-	}
-	dir := filepath.Join(out, name)
-	st, err := store.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	cfg, err := config.Load(filepath.Join(dir, "config.yaml"), environ, sets)
-	if err != nil {
-		return nil, errors.Join(err, st.Close())
-	}
-	return begin(ctx, cfg, name, st, o)
 }
 
 func begin(ctx context.Context, cfg config.Config, name string, st *store.Session, o Options) (*Session, error) {
@@ -156,13 +134,13 @@ func Kinds() []string { return []string{kindEncoder, kindReward, kindPolicy, kin
 // DropCheckpoint forgets the newest checkpoint of a kind, where it is damaged.
 // What the preparation makes is then made again, from the same seeds.
 func (s *Session) DropCheckpoint(ctx context.Context, kind string) error {
-	if err := s.store.DropCheckpoint(ctx, kind); err != nil {
-		return err
+	if kind != kindLearner {
+		// First, since a process that dies in between only prepares once more.
+		if err := s.store.Mark(ctx, "prepared", ""); err != nil {
+			return err
+		}
 	}
-	if kind == kindLearner {
-		return nil
-	}
-	return s.store.Mark(ctx, "prepared", "")
+	return s.store.DropCheckpoint(ctx, kind)
 }
 
 // numbered matches names as group-001.

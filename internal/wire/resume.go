@@ -1,0 +1,97 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/internal/store"
+)
+
+// Resume goes on with a session: the one called name or, if it is empty, the
+// newest below out. Its configuration is that of its folder; environ and sets
+// may change how long it goes on and where its bus is, and nothing else.
+func Resume(ctx context.Context, out, name string, environ, sets []string, o Options) (*Session, error) {
+	if name == "" {
+		var err error
+		if name, err = newest(out); err != nil {
+			return nil, err
+		}
+	}
+	return resume(ctx, out, name, o, func(file string) (config.Config, error) {
+		return config.Load(file, environ, sets)
+	})
+}
+
+// Reopen goes on with the session that cfg names, which must have begun as cfg
+// configures it.
+func Reopen(ctx context.Context, cfg config.Config, o Options) (*Session, error) {
+	return resume(ctx, cfg.Out, cfg.Name, o, func(string) (config.Config, error) { return cfg, nil })
+}
+
+// resume opens the session's folder with the configuration that load gives.
+func resume(ctx context.Context, out, name string, o Options, load func(file string) (config.Config, error)) (*Session, error) {
+	dir := filepath.Join(out, name)
+	if _, err := os.Stat(filepath.Join(dir, database)); errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("wire: there is no session %s in %s; name another, or begin one with: rapport run", name, out)
+	}
+	st, err := store.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := agree(st, load)
+	if err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
+	return begin(ctx, cfg, name, st, o)
+}
+
+// free are the keys, and those that end in a dot their groups, that a session
+// may go on with other values of: what was recorded and learned stays true.
+var free = []string{"name", "out", "session.episodes", "session.evaluate", "session.checkpoint", "session.orphan", "bus."}
+
+// agree returns the configuration to go on with. A session whose parts were made
+// under different configurations could not be reproduced, and its report would
+// name only one of them, so anything but the free keys must be as it was. What
+// changed is written to the session's folder.
+func agree(st *store.Session, load func(file string) (config.Config, error)) (config.Config, error) {
+	file := filepath.Join(st.Dir(), "config.yaml")
+	was, err := config.Load(file, nil, nil)
+	if err != nil {
+		return was, err
+	}
+	now, err := load(file)
+	if err != nil {
+		return now, err
+	}
+	var fixed []error
+	kept := false
+	for _, c := range now.Changes(was) {
+		if slices.ContainsFunc(free, func(f string) bool { return c.Key == f || strings.HasSuffix(f, ".") && strings.HasPrefix(c.Key, f) }) {
+			kept = kept || strings.HasPrefix(c.Key, "session.")
+			continue
+		}
+		fixed = append(fixed, fmt.Errorf("wire: %s: %v when the session began; leave it so, or begin another session with: rapport run", st.Dir(), c))
+	}
+	if err := errors.Join(fixed...); err != nil || !kept {
+		return now, err
+	}
+	was.Session = now.Session
+	return now, keepConfig(was, func(b []byte) error { return st.Put("config.yaml", b) })
+}
+
+// keepConfig writes a configuration for the folder and the report, which people
+// pass on: without the password.
+func keepConfig(c config.Config, write func([]byte) error) error {
+	c.Bus.Password = ""
+	b, err := c.YAML()
+	if err != nil {
+		return err
+	}
+	return write(b)
+}
