@@ -278,7 +278,7 @@ func (d *driver) episode(ctx context.Context, t *tracks, pi *bc.Policy, n int) e
 		t.arm.next = n
 		ep, err := t.actor.Episode(ctx, episodeID(n), uint64(n))
 		if err != nil && transient(err) && ctx.Err() == nil {
-			d.s.tell("act", n%lifeSpan, d.s.cfg.Session.Episodes, "a service is away: "+err.Error())
+			d.s.tell("retry", n%lifeSpan, d.s.cfg.Session.Episodes, "a service is away: "+err.Error())
 			if err := t.abort(); err != nil {
 				return err
 			}
