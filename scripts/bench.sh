@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures against the peers in the same run and prints a table of ratios.
-# Physics and environment steps are counted per second of processor time, so
-# that other processes on the machine matter little; the rest is wall time.
+# All rows but the bus count processor time, so that other processes on the
+# machine matter little; the bus is timed by the wall clock.
 set -euo pipefail
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
@@ -24,7 +24,7 @@ function metric(unit,   i) {
 	return -1
 }
 function row(what, ours, peer, ratio, target, met) {
-	printf "%-46s %14s %14s %8s  %-12s %s\n", what, ours, peer, ratio, target, met
+	printf "%-50s %14s %14s %8s  %-12s %s\n", what, ours, peer, ratio, target, met
 }
 function yes(ok) { return ok ? "met" : "NOT MET" }
 /^pkg:/ { pkg = $2 }
@@ -37,7 +37,7 @@ function yes(ok) { return ok ? "met" : "NOT MET" }
 	d = metric("plans-ppb") / 1e9; if (d > apart) apart = d
 	if (!(size in worst) || r < worst[size]) { worst[size] = r; o[size] = metric("ours-µs"); t[size] = metric("pot-µs") }
 }
-/^BenchmarkPeerOpenCV\// { split(name, p, "/"); fps[p[2]] = metric("frames/s"); py[p[2]] = metric("python/s"); faster[p[2]] = metric("python-ratio") }
+/^BenchmarkPeerOpenCV\// { split(name, p, "/"); fps[p[2]] = metric("frames per CPU-s"); py[p[2]] = metric("python/s"); faster[p[2]] = metric("python-ratio") }
 /^BenchmarkPeerTorch\// { split(name, p, "/"); nn[p[2]] = metric("ours-ms"); torch[p[2]] = metric("torch-ms"); faster[p[2]] = metric("torch-ratio") }
 /^Benchmark(Extract|Score|Act)/ && name !~ /Against/ {
 	split(name, p, "/"); ns[p[1], p[2]] = metric("ns/op")
@@ -52,12 +52,12 @@ END {
 	px = env["egl-2x96"]
 	row("Group with 2x96x96 pixels, the same", sprintf("%.0f", px), sprintf("C %.0f", envc["egl-2x96"]), sprintf("%.2f", envr["egl-2x96"]), ">= 250 /s", yes(px >= 250))
 	for (size = 45; size <= 300; size += 255)
-		row(sprintf("Sinkhorn %dx%d, batch of 6, slowest ratio, us", size, size), sprintf("%.0f", o[size]), sprintf("POT %.0f", t[size]), sprintf("%.1f", worst[size]), ">= 10", yes(worst[size] >= 10))
+		row(sprintf("Sinkhorn %dx%d, batch of 6, slowest ratio, CPU-us", size, size), sprintf("%.0f", o[size]), sprintf("POT %.0f", t[size]), sprintf("%.1f", worst[size]), ">= 10", yes(worst[size] >= 10))
 	row("the same, largest difference of the plans", sprintf("%.1e", apart), "", "", "<= 1e-6", yes(apart <= 1e-6))
-	row("640x480 JPEG to judged 96x96, frames/s", sprintf("%.0f", fps["encoded"]), sprintf("Python %.0f", py["encoded"]), sprintf("%.2f", faster["encoded"]), "", "")
-	row("640x480 BGR to 96x96, frames/s", sprintf("%.0f", fps["frame"]), sprintf("Python %.0f", py["frame"]), sprintf("%.2f", faster["frame"]), "", "")
-	row("ten critics, batch 256, training step, ms", sprintf("%.1f", nn["critics"]), sprintf("PyTorch %.1f", torch["critics"]), sprintf("%.2f", faster["critics"]), "", "")
-	row("pixel encoder, batch 64, training step, ms", sprintf("%.0f", nn["encoder"]), sprintf("PyTorch %.0f", torch["encoder"]), sprintf("%.2f", faster["encoder"]), "", "")
+	row("640x480 JPEG to judged 96x96, frames per CPU-s", sprintf("%.0f", fps["encoded"]), sprintf("Python %.0f", py["encoded"]), sprintf("%.2f", faster["encoded"]), "", "")
+	row("640x480 BGR to 96x96, frames per CPU-s", sprintf("%.0f", fps["frame"]), sprintf("Python %.0f", py["frame"]), sprintf("%.2f", faster["frame"]), "", "")
+	row("ten critics, batch 256, training step, CPU-ms", sprintf("%.1f", nn["critics"]), sprintf("PyTorch %.1f", torch["critics"]), sprintf("%.2f", faster["critics"]), "", "")
+	row("pixel encoder, batch 64, training step, CPU-ms", sprintf("%.0f", nn["encoder"]), sprintf("PyTorch %.0f", torch["encoder"]), sprintf("%.2f", faster["encoder"]), "", "")
 	n = split("BenchmarkExtract2x96x96 BenchmarkScore46x64 BenchmarkAct", call, " ")
 	for (i = 1; i <= n; i++) {
 		what = call[i]; sub(/^Benchmark/, "", what)

@@ -2,7 +2,7 @@
 
 Reads requests from standard input: a line of JSON {"b","n","m","eps","tol",
 "runs"}, then b*n*m little-endian float64 costs. Answers with a line of JSON
-{"ns": one time per run of all b problems, "version"}, then the plans.
+{"ns": one processor time per run of all b problems, "version"}, then the plans.
 """
 import json
 import sys
@@ -23,10 +23,10 @@ while True:
     r, s = np.full(n, 1 / n), np.full(m, 1 / m)
     ns = []
     for _ in range(q["runs"]):
-        t = time.perf_counter_ns()
+        t = time.process_time_ns()
         p = [ot.sinkhorn(r, s, x, q["eps"], method="sinkhorn_log",
                          stopThr=q["tol"], numItermax=1000000) for x in c]
-        ns.append(time.perf_counter_ns() - t)
+        ns.append(time.process_time_ns() - t)
     sys.stdout.buffer.write(json.dumps({"ns": ns, "version": ot.__version__}).encode() + b"\n")
     sys.stdout.buffer.write(np.ascontiguousarray(p).tobytes())
     sys.stdout.buffer.flush()
