@@ -37,7 +37,7 @@ function yes(ok) { return ok ? "met" : "NOT MET" }
 	d = metric("plans-ppb") / 1e9; if (d > apart) apart = d
 	if (!(size in worst) || r < worst[size]) { worst[size] = r; o[size] = metric("ours-µs"); t[size] = metric("pot-µs") }
 }
-/^BenchmarkPeerOpenCV\// { split(name, p, "/"); fps[p[2]] = metric("frames per CPU-s"); py[p[2]] = metric("python/s"); faster[p[2]] = metric("python-ratio") }
+/^BenchmarkPeerOpenCV\// { split(name, p, "/"); fps[p[2]] = metric("frames/s"); py[p[2]] = metric("python/s"); faster[p[2]] = metric("python-ratio") }
 /^BenchmarkPeerTorch\// { split(name, p, "/"); nn[p[2]] = metric("ours-ms"); torch[p[2]] = metric("torch-ms"); faster[p[2]] = metric("torch-ratio") }
 /^Benchmark(Extract|Score|Act)/ && name !~ /Against/ {
 	split(name, p, "/"); ns[p[1], p[2]] = metric("ns/op")
