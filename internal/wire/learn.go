@@ -92,21 +92,27 @@ func (r *role) checkFresh() error {
 // database is the file by which a session's folder is known.
 const database = "session.db"
 
-// openOrCreate opens a process's folder, or makes it.
+// openOrCreate opens a process's folder, which must have begun as c configures
+// it, or makes it.
 func openOrCreate(name string, conn *bus.Conn, c config.Config, o Options) (*Session, error) {
 	dir := filepath.Join(c.Out, name)
 	var st *store.Session
 	_, err := os.Stat(filepath.Join(dir, database))
 	if err == nil {
-		st, err = store.Open(dir)
-	} else {
-		var resolved []byte
-		if resolved, err = c.YAML(); err == nil {
-			st, err = store.Create(dir, resolved)
+		if st, err = store.Open(dir); err != nil {
+			return nil, err
 		}
-	}
-	if err != nil {
-		return nil, err
+		if _, err := agree(st, func(string) (config.Config, error) { return c, nil }); err != nil {
+			return nil, errors.Join(err, st.Close())
+		}
+	} else {
+		err := keepConfig(c, func(b []byte) (err error) {
+			st, err = store.Create(dir, b)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
 	}
 	return &Session{cfg: c, name: name, store: st, conn: conn, hang: func() {}, tell: o.Tell, log: o.Log, now: o.Now, after: o.After}, nil
 }

@@ -137,6 +137,9 @@ func (s *Session) learner(ctx context.Context, p parts) (*rlpd.Learner, int, err
 	if err != nil {
 		return nil, 0, err
 	}
+	if n := s.cfg.Session.Episodes; len(episodes) > n {
+		return nil, 0, fmt.Errorf("wire: %s holds %d episodes, but session.episodes is %d; want at least %d", s.Dir(), len(episodes), n, len(episodes))
+	}
 	v, b, err := s.store.LatestCheckpoint(ctx, kindLearner)
 	switch {
 	case errors.Is(err, store.ErrNone):
@@ -195,9 +198,6 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 	l, next, err := s.learner(ctx, p)
 	if err != nil {
 		return tuned, err
-	}
-	if next > s.cfg.Session.Episodes {
-		return tuned, fmt.Errorf("wire: %s has learned from %d episodes, but session.episodes is %d; want at least %d", s.Dir(), next, s.cfg.Session.Episodes, next)
 	}
 	a, err := newArm(s.cfg, online)
 	if err != nil {
