@@ -196,6 +196,10 @@ func checkAfterTheEnd(t *testing.T, dir, url string) {
 	if code := again.exit(); code != 0 || !strings.Contains(again.said(), "success after") {
 		t.Errorf("a learner of a session that is over ended with %d:\n%s", code, again.said())
 	}
+	changed := role("learner", "--set", "seed=4")
+	if code := changed.exit(); code != 1 || !strings.Contains(changed.said(), "seed") {
+		t.Errorf("a learner of another configuration ended with %d:\n%s", code, changed.said())
+	}
 	late := role("scorer")
 	if code := late.exit(); code != 0 || !strings.Contains(late.said(), "this session is over") {
 		t.Errorf("a scorer of a session that is over ended with %d:\n%s", code, late.said())
