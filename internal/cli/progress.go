@@ -63,7 +63,9 @@ func (p *progress) step(stage string, done, total int, note string) {
 
 func (p *progress) begin(stage string, total int) {
 	if p.bar != nil && !p.bar.Completed() {
-		p.bar.SetTotal(-1, true)
+		// SetTotal does nothing to a bar that was made with a total, and Wait would
+		// wait for it for ever.
+		p.bar.Abort(false)
 	}
 	p.stage, p.tenth, p.since = stage, 0, time.Now()
 	note := new(atomic.Value)
