@@ -80,14 +80,21 @@ func (l lab) read(name string) []byte {
 // Reproduction goes on with sessions that are there, but not with other ones.
 func TestReproduceRefusesSessionsOfAnotherConfiguration(t *testing.T) {
 	l := newLab(t)
-	short := []string{"reproduce", "--seeds", "2", "--set", "session.episodes=1"}
-	first := l.must(short...)
-	if again := l.must(short...); again[strings.Index(again, "| seed"):] != first[strings.Index(first, "| seed"):] {
-		t.Errorf("read again, the table is another:\n%s\n%s", first, again)
+	command := []string{"reproduce", "--seeds", "2", "--set", "session.episodes=1"}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	if code, out := l.run(ctx, &console{on: "features", do: cancel}, command...); code != exitInterrupted || !strings.Contains(out, "the same command") {
+		t.Fatalf("interrupted: exit code %d:\n%s", code, out)
 	}
-	code, out := l.run(t.Context(), &console{}, append(short, "--set", "learner.updates=3")...)
-	if code != exitFailed || !strings.Contains(out, "learner.updates is 3, was 2") || strings.Contains(out, "| seed") {
+	code, out := l.run(t.Context(), &console{}, append(command, "--set", "learner.updates=3")...)
+	if code != exitFailed || !strings.Contains(out, "learner.updates is 3, was 2") {
 		t.Errorf("exit code %d:\n%s", code, out)
+	}
+	table := l.must(command...)
+	for _, want := range []string{"| seed |", "\n| 1 | ", "\n| 2 | ", "\n| mean | "} {
+		if !strings.Contains(table, want) {
+			t.Errorf("the table lacks %q:\n%s", want, table)
+		}
 	}
 }
 
@@ -96,7 +103,6 @@ func TestPasswordIsNotKept(t *testing.T) {
 	l := newLab(t)
 	l.env = append(l.env, "RAPPORT_BUS_USER=arm", "RAPPORT_BUS_PASSWORD=open sesame")
 	l.must("run", "--set", "session.episodes=1")
-	l.must("run", "--resume", "--set", "session.episodes=2")
 	for _, name := range []string{"config.yaml", "report.html"} {
 		if b := l.read(name); bytes.Contains(b, []byte("sesame")) || !bytes.Contains(b, []byte("user: arm")) {
 			t.Errorf("%s holds the password, or not the user", name)
@@ -117,8 +123,10 @@ func TestInterruptNamesTheCommandThatGoesOn(t *testing.T) {
 	if !found {
 		t.Fatalf("no command is named:\n%s", out)
 	}
-	c := &console{}
-	if code := run(t.Context(), strings.Fields(command), nil, c, c); code != exitDone || !strings.Contains(c.String(), "older") {
+	again, stop := context.WithCancel(t.Context())
+	defer stop()
+	c := &console{on: "features", do: stop}
+	if code := run(again, strings.Fields(command), nil, c, c); code != exitInterrupted || !strings.HasSuffix(c.String(), "rapport "+command) {
 		t.Errorf("%s: exit code %d:\n%s", command, code, c)
 	}
 }
