@@ -25,9 +25,11 @@ struct mjx_egl {
   unsigned char *rgb;  // one image as OpenGL reads it
 };
 
-// MuJoCo loads OpenGL's entry points into globals each time a context is made:
-// nobody may draw meanwhile.
-static pthread_rwlock_t entry_points = PTHREAD_RWLOCK_INITIALIZER;
+// One thread at a time is inside OpenGL. MuJoCo loads its entry points into globals
+// each time a context is made, so nobody may draw meanwhile; and two contexts of
+// one llvmpipe screen (Mesa 22.3) that drew at the same time crashed once in
+// hundreds of sessions, in memory that the driver had already given back.
+static pthread_mutex_t opengl = PTHREAD_MUTEX_INITIALIZER;
 
 static void say(mjx_fault *f, const char *what, const char *why) {
   f->code = MJX_ERROR;
@@ -153,7 +155,7 @@ mjx_egl *mjx_egl_open(const char *lib, const mjModel *m, int w, int h, int lean,
     r->scn->flags[mjRND_SHADOW] = 0;
     r->scn->flags[mjRND_REFLECTION] = 0;
   }
-  pthread_rwlock_wrlock(&entry_points);
+  pthread_mutex_lock(&opengl);
   if (r->scn && open_context(r, lib, f) && bind(r, f)) {
     MJX_GUARD(f, make(r, m), (void)0);
     if (f->code == MJX_OK && r->con.currentBuffer != mjFB_OFFSCREEN)
@@ -162,7 +164,7 @@ mjx_egl *mjx_egl_open(const char *lib, const mjModel *m, int w, int h, int lean,
       say(f, "mjr_makeContext", "the image is larger than OpenGL allows");
     unbind(r);
   }
-  pthread_rwlock_unlock(&entry_points);
+  pthread_mutex_unlock(&opengl);
   if (f->code == MJX_OK) return r;
   mjx_egl_close(r);
   return NULL;
@@ -172,13 +174,13 @@ void mjx_egl_close(mjx_egl *r) {
   if (!r) return;
   mjx_fault f;
   if (r->ctx != EGL_NO_CONTEXT) {
-    pthread_rwlock_rdlock(&entry_points);
+    pthread_mutex_lock(&opengl);
     if (r->made && bind(r, &f)) {
       MJX_GUARD(&f, mjr_freeContext(&r->con), (void)0);
       unbind(r);
     }
     r->destroy_context(r->dpy, r->ctx);
-    pthread_rwlock_unlock(&entry_points);
+    pthread_mutex_unlock(&opengl);
   }
   mjx_free_scene(r->scn);
   free(r->rgb);
@@ -207,7 +209,7 @@ static void draw(mjx_egl *r) {
 int mjx_egl_render(mjx_egl *r, const mjModel *m, mjData *d, const int *cams,
                    int n, unsigned char *out, mjx_fault *f) {
   f->code = MJX_OK;
-  pthread_rwlock_rdlock(&entry_points);
+  pthread_mutex_lock(&opengl);
   if (bind(r, f)) {
     for (int i = 0; i < n && f->code == MJX_OK; i++) {
       if (mjx_update_scene(m, d, cams[i], r->scn, f)) break;
@@ -216,7 +218,7 @@ int mjx_egl_render(mjx_egl *r, const mjModel *m, mjData *d, const int *cams,
     }
     unbind(r);
   }
-  pthread_rwlock_unlock(&entry_points);
+  pthread_mutex_unlock(&opengl);
   return f->code;
 }
 
@@ -224,7 +226,7 @@ int mjx_egl_replay(mjx_egl *r, const mjModel *m, mjData *d, const double *ctrl,
                    int steps, int every, const int *cams, int n,
                    unsigned char *out, mjx_fault *f) {
   f->code = MJX_OK;
-  pthread_rwlock_rdlock(&entry_points);
+  pthread_mutex_lock(&opengl);
   if (bind(r, f)) {
     mjvOption opt;
     mjv_defaultOption(&opt);
@@ -245,6 +247,6 @@ int mjx_egl_replay(mjx_egl *r, const mjModel *m, mjData *d, const double *ctrl,
     }
     unbind(r);
   }
-  pthread_rwlock_unlock(&entry_points);
+  pthread_mutex_unlock(&opengl);
   return f->code;
 }
