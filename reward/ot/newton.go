@@ -18,7 +18,9 @@ func (s *Solver) iterate(p *Plan, tol float64, limit int) error {
 		if e <= tol {
 			return nil
 		}
-		if p.Iterations >= limit {
+		// Newton steps are bounded too: where the plan hangs by rounding, each may
+		// earn next to nothing, for ever.
+		if p.Iterations >= limit || p.Newton >= newtonAtMost {
 			return &ConvergenceError{Iterations: p.Iterations, Residual: e, Tolerance: tol}
 		}
 		if t.ready {
@@ -66,6 +68,8 @@ func (s *Solver) iterate(p *Plan, tol float64, limit int) error {
 const (
 	// newtonPause is how many sweeps tell the rate of convergence.
 	newtonPause = 4
+	// Newton converges in tens of steps, or not at all.
+	newtonAtMost = 200
 	// directUpTo columns a factor is cheaper than conjugate gradients: m/3
 	// sweeps' worth against about thirty for the few steps it serves.
 	directUpTo = 100

@@ -140,6 +140,11 @@ func (s *Solver) SolveWeighted(p *Plan, c, a, b []float64) error {
 	if err != nil {
 		return err
 	}
+	// Costs in units of ε are added to potentials as large; where a rounding of
+	// these is about 1, no plan can be told.
+	if width := (hi - lo) / s.Epsilon; width > 1e15 {
+		return fmt.Errorf("ot: costs span %.3g times epsilon, more than float64 resolves: raise epsilon", width)
+	}
 	s.k.reset(c, a, b, mass)
 	s.newton.ready, s.newton.hard = false, false
 	p.Iterations, p.Newton = 0, 0
