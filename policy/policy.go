@@ -58,6 +58,15 @@ type Episode struct {
 // Len is the number of transitions T.
 func (e *Episode) Len() int { return len(e.Applied) }
 
+// Return is the sum of the rewards, 0 for an unlabelled episode.
+func (e *Episode) Return() float64 {
+	sum := 0.0
+	for _, r := range e.Rewards {
+		sum += r
+	}
+	return sum
+}
+
 // Validate reports what is wrong with the lengths of e.
 func (e *Episode) Validate() error {
 	T := len(e.Applied)

@@ -247,19 +247,11 @@ func (s *Session) learnFrom(ctx context.Context, l *shared, n *int, e policy.Epi
 		return err
 	}
 	*n++
-	sum := 0.0
-	for _, r := range e.Rewards {
-		sum += r
-	}
-	i := uint64(*n - 1)
-	if err := s.store.AddMetrics(ctx, "episode", i, []policy.Metric{{Name: "return", Value: sum}}); err != nil {
-		return err
-	}
-	if err := s.store.AddMetrics(ctx, "learner", i, st.Metrics); err != nil {
+	if err := s.tally(ctx, *n-1, e, st); err != nil {
 		return err
 	}
 	metrics.Publish(st)
-	s.tell("learn", *n, s.cfg.Session.Episodes, fmt.Sprintf("return %.2f", sum))
+	s.tell("learn", *n, s.cfg.Session.Episodes, fmt.Sprintf("return %.2f", e.Return()))
 	if *n%s.cfg.Session.Checkpoint != 0 {
 		return nil
 	}

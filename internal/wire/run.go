@@ -274,11 +274,7 @@ func (s *Session) keepOnline(ctx context.Context, t *tracks, i int, ep policy.Ep
 
 // tally stores the numbers of the i-th online episode and of its round.
 func (s *Session) tally(ctx context.Context, i int, ep policy.Episode, st policy.Stats) error {
-	sum := 0.0
-	for _, r := range ep.Rewards {
-		sum += r
-	}
-	if err := s.store.AddMetrics(ctx, "episode", uint64(i), []policy.Metric{{Name: "return", Value: sum}}); err != nil {
+	if err := s.store.AddMetrics(ctx, "episode", uint64(i), []policy.Metric{{Name: "return", Value: ep.Return()}}); err != nil {
 		return err
 	}
 	return s.store.AddMetrics(ctx, "learner", uint64(i), st.Metrics)
