@@ -30,14 +30,13 @@ type kernel struct {
 	u, v        []float64
 	s           []float64 // (m,) Kᵀu
 	top, row    []float64 // (m,) scratch
-	exp         expTable
 }
 
-func (k *kernel) reset(c, a, b []float64, mass float64) {
-	k.exp.init()
+// reset starts a problem whose K is kept in buf (n,m).
+func (k *kernel) reset(c, a, b, buf []float64, mass float64) {
 	k.n, k.m = len(a), len(b)
 	k.c, k.a, k.b, k.mass = c, a, b, mass
-	k.k = resize(k.k, k.n*k.m)
+	k.k = buf
 	for _, x := range [...]*[]float64{&k.alpha, &k.u} {
 		*x = resize(*x, k.n)
 	}
@@ -51,22 +50,7 @@ func (k *kernel) cold(eps float64) {
 	k.inv = 1 / eps
 	fill(k.beta, 0)
 	fill(k.v, 1)
-	for i := range k.n {
-		c := k.c[i*k.m : (i+1)*k.m]
-		row := k.k[i*k.m : (i+1)*k.m]
-		lo := c[0]
-		for _, x := range c {
-			if x < lo { // floats.Min would look for NaN again
-				lo = x
-			}
-		}
-		for j, x := range c {
-			row[j] = (lo - x) * k.inv
-		}
-		k.alpha[i] = lo * k.inv
-	}
-	k.exp.exp(k.k)
-	k.rows()
+	k.coldRows()
 	// A column out of every row's reach: meet it in logarithms.
 	if floats.Min(k.s) < 1/absorbAt {
 		k.fold()
@@ -89,16 +73,6 @@ func (k *kernel) warm(eps float64) {
 	k.logColumns()
 	k.exponentiate()
 	k.rows()
-}
-
-// rows meets the row marginals and sums the columns, in one pass over K.
-func (k *kernel) rows() {
-	fill(k.s, 0)
-	for i := range k.n {
-		row := k.k[i*k.m : (i+1)*k.m]
-		k.u[i] = k.a[i] / floats.Dot(row, k.v)
-		floats.AddScaled(k.s, k.u[i], row)
-	}
 }
 
 // columns meets the column marginals, after rows.
@@ -143,13 +117,6 @@ func (k *kernel) fold() {
 	}
 }
 
-func (k *kernel) exponentiate() {
-	for i := range k.n {
-		k.arguments(k.k[i*k.m:(i+1)*k.m], i)
-	}
-	k.exp.exp(k.k)
-}
-
 // arguments writes row i of α⊕β − C/ε.
 func (k *kernel) arguments(dst []float64, i int) {
 	c := k.c[i*k.m : (i+1)*k.m]
@@ -168,7 +135,7 @@ func (k *kernel) logRows() {
 		k.arguments(k.row, i)
 		hi := floats.Max(k.row)
 		floats.AddConst(-hi, k.row)
-		k.exp.exp(k.row)
+		expAll(k.row)
 		k.alpha[i] = math.Log(k.a[i]/floats.Sum(k.row)) - hi
 	}
 }
@@ -186,7 +153,7 @@ func (k *kernel) logColumns() {
 	for i := range k.n {
 		k.arguments(k.row, i)
 		floats.Sub(k.row, k.top)
-		k.exp.exp(k.row)
+		expAll(k.row)
 		floats.Add(k.s, k.row)
 	}
 	for j := range k.beta {
@@ -194,17 +161,14 @@ func (k *kernel) logColumns() {
 	}
 }
 
-// plan writes the solution at hand.
+// plan writes the solution at hand. p.P may be K's own buffer, which is then no
+// longer K.
 func (k *kernel) plan(p *Plan) {
 	n, m, eps := k.n, k.m, 1/k.inv
 	p.N, p.M, p.Epsilon = n, m, eps
 	p.P, p.F, p.G = resize(p.P, n*m), resize(p.F, n), resize(p.G, m)
-	p.Cost = 0
+	p.Cost = k.planInto(p.P)
 	for i := range n {
-		row := p.P[i*m : (i+1)*m]
-		floats.MulTo(row, k.k[i*m:(i+1)*m], k.v)
-		floats.Scale(k.u[i], row)
-		p.Cost += floats.Dot(row, k.c[i*m:(i+1)*m])
 		p.F[i] = (k.alpha[i] + math.Log(k.u[i])) * eps
 	}
 	for j := range m {

@@ -137,11 +137,7 @@ func (t *newton) conjugate(k *kernel) bool {
 	for range conjugateAtMost {
 		// H d = c∘d − v∘Kᵀ(u²/a ∘ K(v∘d)), where a is the rows' sum.
 		floats.MulTo(t.s, k.v, t.dir)
-		fill(t.img, 0)
-		for i := range k.n {
-			row := k.k[i*m : (i+1)*m]
-			floats.AddScaled(t.img, floats.Dot(row, t.s)*k.u[i]*k.u[i]/k.a[i], row)
-		}
+		k.curve(t.img, t.s)
 		var curve float64
 		for j, d := range t.dir {
 			t.img[j] = k.v[j] * (k.s[j]*d - t.img[j])

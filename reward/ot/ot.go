@@ -145,11 +145,14 @@ func (s *Solver) SolveWeighted(p *Plan, c, a, b []float64) error {
 	if width := (hi - lo) / s.Epsilon; width > 1e15 {
 		return fmt.Errorf("ot: costs span %.3g times epsilon, more than float64 resolves: raise epsilon", width)
 	}
-	s.k.reset(c, a, b, mass)
+	// The plan's place holds the kernel until the end: one matrix less to move.
+	p.P = resize(p.P, n*m)
+	s.k.reset(c, a, b, p.P, mass)
 	s.newton.ready, s.newton.hard = false, false
 	p.Iterations, p.Newton = 0, 0
 	err = s.anneal(p, hi-lo)
 	s.k.plan(p)
+	s.k.k = nil
 	return err
 }
 
@@ -234,19 +237,16 @@ func weights(a, b []float64) (float64, error) {
 
 // span returns the extremes of c, or an error where c is not finite.
 func span(c []float64, m int) (lo, hi float64, err error) {
-	const exponent = 0x7ff << 52 // all ones for infinities and NaN only
-	lo, hi = c[0], c[0]
+	lo, hi, ok := spanOf(c)
+	if ok {
+		return lo, hi, nil
+	}
 	for i, x := range c {
-		if math.Float64bits(x)&exponent == exponent {
+		if math.IsNaN(x) || math.IsInf(x, 0) {
 			return 0, 0, fmt.Errorf("ot: cost[%d,%d] is %v, want finite", i/m, i%m, x)
 		}
-		if x < lo {
-			lo = x
-		} else if x > hi {
-			hi = x
-		}
 	}
-	return lo, hi, nil
+	panic("ot: span")
 }
 
 func resize(x []float64, n int) []float64 {

@@ -48,7 +48,7 @@ func (p *Prefix) Add(c []float64) error {
 	fill(p.a, 1/float64(n))
 	k := &p.s.k
 	if n == 1 {
-		k.reset(p.c, p.a, p.b, 1)
+		k.reset(p.c, p.a, p.b, make([]float64, m), 1)
 		k.cold(p.s.Epsilon)
 	} else {
 		k.n, k.c, k.a = n, p.c, p.a
@@ -90,7 +90,7 @@ func (k *kernel) grow() {
 	}
 	k.alpha[i] = -hi
 	k.arguments(k.row, i)
-	k.exp.exp(k.row)
+	expAll(k.row)
 	k.k = append(k.k, k.row...)
 	k.rows()
 	k.settle()
