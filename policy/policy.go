@@ -4,17 +4,20 @@ package policy
 import (
 	"context"
 	"fmt"
+	"io"
 
 	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/robot"
 )
 
-// Input is what a policy sees at one tick: the features of the frames and the
-// arm's own state. It has no place for simulated ground truth.
+// Input is what a policy sees at one tick: the features of the frames, the arm's
+// own state, and the frames themselves where a policy learns from pixels. It has
+// no place for simulated ground truth.
 type Input struct {
 	Step     int // ticks since the reset
 	Features perception.Features
 	State    robot.State
+	Frames   []robot.Frame // nil for policies that go by the features alone
 }
 
 // Params is a version of a policy's parameters, as safetensors bytes.
@@ -115,4 +118,14 @@ type Learner interface {
 	Update(ctx context.Context) (Stats, error)
 	// Latest returns the newest parameters for a Policy.
 	Latest(ctx context.Context) (Params, error)
+}
+
+// Keeper is a Learner whose state outlives its process. Save writes all but the
+// episodes; a Learner of the same configuration to which the same episodes were
+// added in the same order, and which Restores that, goes on to the same bits.
+// What Restore refuses changes nothing.
+type Keeper interface {
+	Learner
+	Save(w io.Writer) error
+	Restore(r io.Reader) error
 }

@@ -19,6 +19,7 @@ type Actor struct {
 	Policy    policy.Policy
 	Scorer    reward.Scorer // nil leaves episodes unlabelled
 	Horizon   int           // control ticks of an episode
+	Pixels    bool          // inputs carry the frames, for policies that see pixels
 	// Watch, if set, is told every tick, the one after the reset included, before
 	// the next command is chosen. Its error ends the episode.
 	Watch func(ctx context.Context, step int, obs robot.Observation, in policy.Input) error
@@ -92,6 +93,9 @@ func (a *Actor) sense(ctx context.Context, t int, obs robot.Observation) (policy
 		return policy.Input{}, fmt.Errorf("loop: step %d: extract: %w", t, err)
 	}
 	in := policy.Input{Step: t, Features: f, State: obs.State}
+	if a.Pixels {
+		in.Frames = obs.Frames
+	}
 	if a.Watch != nil {
 		if err := a.Watch(ctx, t, obs, in); err != nil {
 			return in, fmt.Errorf("loop: step %d: %w", t, err)

@@ -17,8 +17,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/robot"
 )
 
 // opening is the distance between the Panda hand's fingers when open, m
@@ -43,9 +45,22 @@ type Config struct {
 	// pays depends on the time left (Pardo et al. 2018, "Time limits in
 	// reinforcement learning", section 3); 0 leaves it out.
 	Horizon int
+	// Cameras lists the frames that are seen beside the row, in this order; none
+	// for a policy that goes by the features.
+	Cameras []Camera
 
 	Action Action
 }
+
+// Camera is a camera whose frames a policy sees, and the size they must have.
+type Camera struct {
+	Name string
+	W, H int // pixels
+}
+
+// maxPixels bounds the pixels of an input's frames together, so that a corrupt
+// file cannot ask for the machine's memory: eight cameras of 1024x1024.
+const maxPixels = 8 << 20
 
 // Validate reports everything that is wrong with c.
 func (c Config) Validate() error {
@@ -67,8 +82,19 @@ func (c Config) Validate() error {
 			errs = append(errs, fmt.Errorf("view: Origin[%d] is %v", i, v))
 		}
 	}
-	if c.Dim() == 0 {
-		errs = append(errs, errors.New("view: the policy sees nothing: set Embed, Place, Fingers or Horizon"))
+	pixels := 0
+	for i, cam := range c.Cameras {
+		if cam.Name == "" || slices.ContainsFunc(c.Cameras[:i], func(o Camera) bool { return o.Name == cam.Name }) {
+			errs = append(errs, fmt.Errorf("view: Cameras[%d] is named %q, want a name of its own", i, cam.Name))
+		}
+		if cam.W < 1 || cam.H < 1 || cam.W > maxPixels || cam.H > maxPixels || cam.W*cam.H > maxPixels-pixels {
+			errs = append(errs, fmt.Errorf("view: Cameras[%d] is %dx%d, want at least a pixel and at most %d with all cameras", i, cam.W, cam.H, maxPixels))
+			break
+		}
+		pixels += cam.W * cam.H
+	}
+	if c.Dim() == 0 && len(c.Cameras) == 0 {
+		errs = append(errs, errors.New("view: the policy sees nothing: set Embed, Place, Fingers, Horizon or Cameras"))
 	}
 	return errors.Join(append(errs, c.Action.Validate())...)
 }
@@ -83,6 +109,36 @@ func (c Config) Dim() int {
 		n++
 	}
 	return n
+}
+
+// Pixels is the number of bytes of the frames that are seen, 3 a pixel.
+func (c Config) Pixels() int {
+	n := 0
+	for _, cam := range c.Cameras {
+		n += 3 * cam.W * cam.H
+	}
+	return n
+}
+
+// Image writes the frames that the policy sees to dst (Pixels(),): for each
+// camera in order its BGR8 rows (H,W,3). A missing camera and a frame of another
+// size are errors.
+func (c Config) Image(dst []byte, in policy.Input) error {
+	if len(dst) != c.Pixels() {
+		panic("view: image of another length than Pixels")
+	}
+	for _, cam := range c.Cameras {
+		i := slices.IndexFunc(in.Frames, func(f robot.Frame) bool { return f.Camera == cam.Name })
+		if i < 0 {
+			return fmt.Errorf("view: step %d has no frame of camera %q, which the policy sees", in.Step, cam.Name)
+		}
+		f := in.Frames[i]
+		if f.W != cam.W || f.H != cam.H || len(f.Pix) != 3*f.W*f.H {
+			return fmt.Errorf("view: step %d: camera %q gave %dx%d pixels in %d bytes, want %dx%d", in.Step, cam.Name, f.W, f.H, len(f.Pix), cam.W, cam.H)
+		}
+		dst = dst[copy(dst, f.Pix):]
+	}
+	return nil
 }
 
 // Row writes what the policy sees of in to dst (Dim(),). An embedding of
@@ -135,6 +191,7 @@ func (c Config) Diff(o Config) []string {
 	}
 	diff("Fingers", c.Fingers, o.Fingers)
 	diff("Horizon", c.Horizon, o.Horizon)
+	diff("Cameras", c.Cameras, o.Cameras)
 	diff("Action.Axes", c.Action.Axes, o.Action.Axes)
 	diff("Action.Scale", c.Action.Scale, o.Action.Scale)
 	diff("Action.Turn", c.Action.Turn, o.Action.Turn)

@@ -198,3 +198,53 @@ func ExampleAction() {
 	fmt.Println(c.Delta[:3])
 	// Output: [0.0125 -0.0125 0]
 }
+
+func TestImageHoldsTheCamerasInOrder(t *testing.T) {
+	c := view.Config{Cameras: []view.Camera{{"wrist", 2, 1}, {"front", 1, 1}}, Action: config().Action}
+	if err := c.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	in := input()
+	in.Frames = []robot.Frame{
+		{Camera: "front", W: 1, H: 1, Pix: []byte{1, 2, 3}},
+		{Camera: "side", W: 9, H: 9},
+		{Camera: "wrist", W: 2, H: 1, Pix: []byte{4, 5, 6, 7, 8, 9}},
+	}
+	got := make([]byte, c.Pixels())
+	if err := c.Image(got, in); err != nil {
+		t.Fatal(err)
+	}
+	if want := []byte{4, 5, 6, 7, 8, 9, 1, 2, 3}; !slices.Equal(got, want) {
+		t.Errorf("image = %v, want %v", got, want)
+	}
+	for _, tt := range []struct {
+		want  string
+		spoil func(fs []robot.Frame)
+	}{
+		{`no frame of camera "front"`, func(fs []robot.Frame) { fs[0].Camera = "back" }},
+		{`"wrist" gave 1x1 pixels`, func(fs []robot.Frame) { fs[2] = robot.Frame{Camera: "wrist", W: 1, H: 1, Pix: []byte{1, 2, 3}} }},
+		{"in 5 bytes", func(fs []robot.Frame) { fs[2].Pix = fs[2].Pix[:5] }},
+	} {
+		bad := in
+		bad.Frames = slices.Clone(in.Frames)
+		tt.spoil(bad.Frames)
+		if err := c.Image(got, bad); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("error = %v, want one with %q", err, tt.want)
+		}
+	}
+}
+
+func TestCamerasAreChecked(t *testing.T) {
+	for _, cams := range [][]view.Camera{
+		{{"", 1, 1}},
+		{{"a", 1, 1}, {"a", 1, 1}},
+		{{"a", 0, 1}},
+		{{"a", 1 << 62, 4}},
+		{{"a", 1 << 12, 1 << 11}, {"b", 1, 1}},
+	} {
+		c := view.Config{Cameras: cams, Action: config().Action}
+		if err := c.Validate(); err == nil {
+			t.Errorf("%v was accepted", cams)
+		}
+	}
+}
