@@ -94,24 +94,39 @@ func (a *Adam) State() []Tensor {
 
 // Restore takes a State back, found by name among ts.
 func (a *Adam) Restore(ts []Tensor) error {
+	steps, moments, err := a.take(ts)
+	if err != nil {
+		return err
+	}
+	a.steps = steps
+	for i, w := range a.State()[1:] {
+		copy(w.Data, moments[i])
+	}
+	return nil
+}
+
+// Check says what Restore would refuse of ts, and changes nothing.
+func (a *Adam) Check(ts []Tensor) error {
+	_, _, err := a.take(ts)
+	return err
+}
+
+// take finds a State among ts: the steps, then the moments in its order.
+func (a *Adam) take(ts []Tensor) (uint64, [][]float32, error) {
 	want := a.State()
 	got := make([][]float32, len(want))
 	for i, w := range want {
 		t, err := find(ts, w.Name, w.Shape)
 		if err != nil {
-			return fmt.Errorf("nn: adam: %w", err)
+			return 0, nil, fmt.Errorf("nn: adam: %w", err)
 		}
 		got[i] = t.Data
 	}
 	steps, err := joinCount(got[0])
 	if err != nil {
-		return fmt.Errorf("nn: adam: %w", err)
+		return 0, nil, fmt.Errorf("nn: adam: %w", err)
 	}
-	a.steps = steps
-	for i := 1; i < len(want); i++ {
-		copy(want[i].Data, got[i])
-	}
-	return nil
+	return steps, got[1:], nil
 }
 
 // splitCount writes n as two float32 that each hold 24 bits exactly.

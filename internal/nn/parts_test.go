@@ -100,9 +100,14 @@ func TestRestoreAndAssignNameWhatIsWrong(t *testing.T) {
 		{"count is no number", edit(func(ts []Tensor) []Tensor { ts[0].Data = []float32{0, float32(math.NaN())}; return ts }), "no whole number"},
 		{"count is a fraction", edit(func(ts []Tensor) []Tensor { ts[0].Data = []float32{0, 0.5}; return ts }), "no whole number"},
 	} {
-		if err := a.Restore(c.ts); err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: error %v, want one with %q", c.name, err, c.want)
+		for _, err := range []error{a.Check(c.ts), a.Restore(c.ts)} {
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%s: error %v, want one with %q", c.name, err, c.want)
+			}
 		}
+	}
+	if err := a.Check(good); err != nil {
+		t.Errorf("Check of its own state: %v", err)
 	}
 	q := NewParam("v", 1).Fill(3)
 	if err := Assign([]*Param{q, p}, []Tensor{{Name: "v", Shape: []int{1}, Data: []float32{1}}}); err == nil || q.Data[0] != 3 {
