@@ -27,6 +27,9 @@ type pkg struct {
 	Deps         []string
 	GoFiles      []string
 	CgoFiles     []string
+	CFiles       []string
+	CXXFiles     []string
+	HFiles       []string
 }
 
 // short is the path below the module.
@@ -127,7 +130,6 @@ func TestForeignLibrariesHaveOneImporter(t *testing.T) {
 		{"github.com/vbauerster/mpb", "internal/cli"},
 		{"github.com/goccy/go-yaml", "internal/config"},
 		{"gonum.org/v1/plot", "internal/report"},
-		{"gonum.org/v1/netlib", "internal/nn"},
 	} {
 		for _, p := range house(t) {
 			for _, imp := range p.Imports {
@@ -139,17 +141,27 @@ func TestForeignLibrariesHaveOneImporter(t *testing.T) {
 	}
 }
 
-// MuJoCo is a C library, so its importer is found in the sources.
-func TestMuJoCoHasOneImporter(t *testing.T) {
-	for _, p := range house(t) {
-		for _, f := range p.CgoFiles {
-			b, err := os.ReadFile(filepath.Join(p.Dir, f))
-			if err != nil {
-				t.Fatal(err)
+// The importers of C libraries are found in the sources.
+func TestCLibrariesHaveOneImporter(t *testing.T) {
+	for header, room := range map[string]string{"mujoco/mujoco.h": "sim/mujoco", "dnnl.h": "internal/nn/device"} {
+		found := false
+		for _, p := range house(t) {
+			for _, f := range slices.Concat(p.CgoFiles, p.CFiles, p.CXXFiles, p.HFiles) {
+				b, err := os.ReadFile(filepath.Join(p.Dir, f))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !strings.Contains(string(b), header) {
+					continue
+				}
+				found = true
+				if !under(p.short(), room) {
+					t.Errorf("%s/%s includes %s, which only %s may", p.short(), f, header, room)
+				}
 			}
-			if strings.Contains(string(b), "mujoco/mujoco.h") && !under(p.short(), "sim/mujoco") {
-				t.Errorf("%s/%s includes mujoco.h, which only sim/mujoco may", p.short(), f)
-			}
+		}
+		if !found {
+			t.Errorf("nothing includes %s; the test looks for the wrong name", header)
 		}
 	}
 }

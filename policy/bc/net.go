@@ -59,6 +59,20 @@ func (a Arch) Validate() error {
 	return errors.Join(errs...)
 }
 
+// Diff names the fields in which a and o differ, with both values.
+func (a Arch) Diff(o Arch) []string {
+	d := a.View.Diff(o.View)
+	for _, f := range []struct {
+		name string
+		a, o any
+	}{{"Arch.Hidden", a.hidden(), o.hidden()}, {"Arch.LayerNorm", a.LayerNorm, o.LayerNorm}} {
+		if x, y := fmt.Sprint(f.a), fmt.Sprint(f.o); x != y {
+			d = append(d, fmt.Sprintf("%s is %s and %s", f.name, x, y))
+		}
+	}
+	return d
+}
+
 func (a Arch) hidden() []int {
 	if a.Hidden == nil {
 		return []int{256, 256}
@@ -162,8 +176,8 @@ func (n *Net) Raw(g *nn.Graph, x *nn.Node) *nn.Node { return n.mlp.Forward(g, x)
 // Frozen is Raw with parameters that get no gradient.
 func (n *Net) Frozen(g *nn.Graph, x *nn.Node) *nn.Node { return n.mlp.Frozen(g, x) }
 
-// setStd makes the deviation std in every state.
-func (n *Net) setStd(std float64) {
+// SetStd makes the deviation before tanh std in every state.
+func (n *Net) SetStd(std float64) {
 	ps := n.mlp.Params()
 	w, b := ps[len(ps)-2], ps[len(ps)-1]
 	k := n.Arch.View.Action.Dim()

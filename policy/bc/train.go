@@ -24,10 +24,6 @@ const (
 	Likelihood
 )
 
-// edge bounds an action before atanh, which is infinite at 1. Actions beyond it
-// are taken for it: atanh(0.99) = 2.65.
-const edge = 0.99
-
 // Config configures Train. Zero fields take the defaults named.
 type Config struct {
 	Arch Arch
@@ -119,7 +115,7 @@ func Train(ctx context.Context, c Config, demos []policy.Episode, progress func(
 	net.Fit(train.obs)
 	net.Normalise(train.obs, train.obs)
 	if c.Loss == SquaredError {
-		net.setStd(c.Std)
+		net.SetStd(c.Std)
 	}
 
 	fit := newStep(c, net, c.Batch)
@@ -260,11 +256,14 @@ func (s *step) all(d *data) {
 
 func (s *step) put(i int, d *data, at int) {
 	copy(s.x.Value[i*d.D:(i+1)*d.D], d.obs[at*d.D:])
-	a := s.a.Value[i*d.k : (i+1)*d.k]
-	copy(a, d.act[at*d.k:])
+	s.aim(s.a.Value[i*d.k:(i+1)*d.k], d.act[at*d.k:(at+1)*d.k])
+}
+
+// aim writes the actions that are imitated to dst as the loss wants them.
+func (s *step) aim(dst, act []float32) {
 	if s.before {
-		for j, v := range a {
-			a[j] = float32(math.Atanh(min(edge, max(-edge, float64(v)))))
-		}
+		Unsquash(dst, act, Edge)
+	} else {
+		copy(dst, act)
 	}
 }

@@ -44,7 +44,21 @@ type Config struct {
 	// guessed beyond it. It wants the clock in the view (Pardo et al. 2018,
 	// "Time limits in reinforcement learning", section 3).
 	Finite bool
+	// Returns keeps the discounted return from every transition on, as
+	// Batch.Return.
+	Returns bool
+	// Tail says what a return counts beyond an episode that was cut off.
+	Tail Tail
 }
+
+// Tail says what comes after an episode that was cut off, in its returns.
+type Tail uint8
+
+// The tails.
+const (
+	TailZero   Tail = iota // nothing
+	TailSteady             // its last reward for ever: r/(1-Gamma)
+)
 
 // Validate reports everything that is wrong with c.
 func (c Config) Validate() error {
@@ -67,6 +81,12 @@ func (c Config) Validate() error {
 	if c.Finite && c.View.Horizon == 0 {
 		errs = append(errs, errors.New("buffer: Finite wants View.Horizon, or the policy cannot know how much time is left"))
 	}
+	switch {
+	case c.Tail > TailSteady:
+		errs = append(errs, fmt.Errorf("buffer: Tail is %d, want TailZero or TailSteady", c.Tail))
+	case c.Returns && c.Tail == TailSteady && c.Gamma == 1:
+		errs = append(errs, errors.New("buffer: TailSteady wants Gamma below 1, or returns have no end"))
+	}
 	return errors.Join(errs...)
 }
 
@@ -87,6 +107,7 @@ type run struct {
 	obs    []float32 // (T+1, D)
 	act    []float32 // (T, k)
 	reward []float64 // (T,)
+	ret    []float64 // (T,) discounted return from each transition on, if kept
 	ends   bool      // no value after the last row
 	pinned bool      // holds interventions, which stay
 }
@@ -137,7 +158,7 @@ func (b *Buffer) Add(e policy.Episode) (bool, error) {
 	if _, seen := b.runs[e.ID]; seen {
 		return false, nil
 	}
-	r := &run{id: e.ID}
+	r := &run{id: e.ID, ends: e.Terminal || b.cfg.Finite && e.Len() >= b.cfg.View.Horizon}
 	if err := b.label(r, e.Len(), e.Rewards); err != nil {
 		return false, err
 	}
@@ -158,8 +179,6 @@ func (b *Buffer) Add(e policy.Episode) (bool, error) {
 			lossy++
 		}
 	}
-	r.ends = e.Terminal || b.cfg.Finite && T >= b.cfg.View.Horizon
-
 	b.runs[e.ID] = r
 	b.count.Episodes++
 	b.count.Lossy += lossy
@@ -203,7 +222,26 @@ func (b *Buffer) label(r *run, T int, rewards []float64) error {
 		scaled[t] = b.cfg.Scale*v + b.cfg.Shift
 	}
 	r.reward = scaled
+	if b.cfg.Returns {
+		r.ret = b.returns(scaled, r.ends)
+	}
 	return nil
+}
+
+// returns is the discounted return from each transition on. An episode that was
+// cut off would have gone on: with rewards of -1 until success, its own rewards
+// alone would make the shortest failure the best (TailSteady mends that).
+func (b *Buffer) returns(reward []float64, ends bool) []float64 {
+	ret := make([]float64, len(reward))
+	after := 0.0
+	if !ends && b.cfg.Tail == TailSteady {
+		after = reward[len(reward)-1] / (1 - b.cfg.Gamma)
+	}
+	for t := len(reward) - 1; t >= 0; t-- {
+		after = reward[t] + b.cfg.Gamma*after
+		ret[t] = after
+	}
+	return ret
 }
 
 // Observations returns a copy of the rows (N, D) that the transitions of both
@@ -248,6 +286,7 @@ type Batch struct {
 	Reward   []float32 // (N,) discounted sum over the steps of the row
 	Next     []float32 // (N, D) what was seen after those steps
 	Discount []float32 // (N,) of the value of Next: gamma^steps, 0 after an end
+	Return   []float32 // (N,) discounted return from the row on, with Config.Returns
 	Demos    int       // rows [0, Demos) are demonstrations
 }
 
@@ -256,7 +295,7 @@ func NewBatch(n int, v view.Config) *Batch {
 	D, k := v.Dim(), v.Action.Dim()
 	return &Batch{
 		Obs: make([]float32, n*D), Act: make([]float32, n*k), Reward: make([]float32, n),
-		Next: make([]float32, n*D), Discount: make([]float32, n),
+		Next: make([]float32, n*D), Discount: make([]float32, n), Return: make([]float32, n),
 	}
 }
 
@@ -303,6 +342,9 @@ func (b *Buffer) row(dst *Batch, i int, x ref) {
 	copy(dst.Act[i*k:(i+1)*k], x.act[x.t*k:])
 	copy(dst.Next[i*D:(i+1)*D], x.obs[t*D:])
 	dst.Reward[i], dst.Discount[i] = float32(sum), float32(discount)
+	if b.cfg.Returns {
+		dst.Return[i] = float32(x.ret[x.t])
+	}
 }
 
 func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
