@@ -86,6 +86,7 @@ func (s *sheet) leaf(name, field string) (parquet.LeafColumn, error) {
 			continue
 		}
 		if c, ok := s.p.Schema().Lookup(path...); ok {
+			c.Path = path // of which Lookup gives the end alone
 			found = append(found, c)
 		}
 	}
@@ -121,7 +122,7 @@ func (s *sheet) each(c parquet.LeafColumn, from, to int, f func(row int, v parqu
 		n := int(g.NumRows())
 		if at+n > from && at < to {
 			if err := s.group(g.ColumnChunks()[c.ColumnIndex], at, max(from, at), min(to, at+n), f); err != nil {
-				return fmt.Errorf("%s: column %q: %w", s.name, strings.Join(c.Path, "."), err)
+				return fmt.Errorf("%s: column %q: %w", s.name, c.Path[0], err)
 			}
 		}
 		at += n

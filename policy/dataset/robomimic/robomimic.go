@@ -42,6 +42,11 @@ func Open(path, filter string) (*Source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("robomimic: %s: %w", path, err)
 	}
+	return from(f, path, filter)
+}
+
+// from reads what f holds; it closes f if it fails.
+func from(f *hdf5.File, path, filter string) (*Source, error) {
 	s := &Source{f: f, path: path, info: table.Info{Path: path, Format: "robomimic"}}
 	if err := s.open(filter); err != nil {
 		f.Close()
