@@ -1,6 +1,7 @@
 package lerobot
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -18,8 +19,12 @@ import (
 type sheet struct {
 	name string
 	f    *os.File // nil in tests that read from memory
+	r    io.ReaderAt
+	size int64
 	p    *parquet.File
 	rows int
+
+	checked map[[2]int]bool // row groups and columns whose pages are sound
 }
 
 func openSheet(path string) (*sheet, error) {
@@ -44,13 +49,13 @@ func openSheet(path string) (*sheet, error) {
 
 func newSheet(name string, r io.ReaderAt, size int64) (s *sheet, err error) {
 	defer caught(name, &err)
-	tail := make([]byte, 4)
+	tail := make([]byte, 8)
 	if size >= 12 {
-		if _, err := r.ReadAt(tail, size-4); err != nil {
+		if _, err := r.ReadAt(tail, size-8); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	if string(tail) != "PAR1" {
+	if string(tail[4:]) != "PAR1" || int64(binary.LittleEndian.Uint32(tail)) > size-12 {
 		return nil, fmt.Errorf("%s has no parquet footer: its writer died, or it was copied in part; copy it anew, or leave its episodes out", name)
 	}
 	p, err := parquet.OpenFile(r, size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
@@ -60,7 +65,7 @@ func newSheet(name string, r io.ReaderAt, size int64) (s *sheet, err error) {
 	if n := p.NumRows(); n < 0 || n > math.MaxInt32 {
 		return nil, fmt.Errorf("%s is damaged: %d rows", name, n)
 	}
-	return &sheet{name: name, p: p, rows: int(p.NumRows())}, nil
+	return &sheet{name: name, r: r, size: size, p: p, rows: int(p.NumRows()), checked: map[[2]int]bool{}}, nil
 }
 
 func (s *sheet) close() {
@@ -118,9 +123,15 @@ func (s *sheet) columns() []string {
 func (s *sheet) each(c parquet.LeafColumn, from, to int, f func(row int, v parquet.Value) error) (err error) {
 	defer caught(s.name, &err)
 	at := 0 // first row of the group
-	for _, g := range s.p.RowGroups() {
+	for i, g := range s.p.RowGroups() {
 		n := int(g.NumRows())
+		if n < 0 || n > s.rows {
+			return fmt.Errorf("%s is damaged: a row group of %d rows", s.name, n)
+		}
 		if at+n > from && at < to {
+			if err := s.sound(i, c.ColumnIndex); err != nil {
+				return fmt.Errorf("%s: column %q %w", s.name, c.Path[0], err)
+			}
 			if err := s.group(g.ColumnChunks()[c.ColumnIndex], at, max(from, at), min(to, at+n), f); err != nil {
 				return fmt.Errorf("%s: column %q: %w", s.name, c.Path[0], err)
 			}
