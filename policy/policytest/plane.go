@@ -54,6 +54,7 @@ func Play(id string, origin policy.Origin, rng *rand.Rand, act Act) (policy.Epis
 	see := func() {
 		in := policy.Input{Step: len(e.Inputs), Features: perception.Features{Embed: []float32{float32(goal[0] - p[0]), float32(goal[1] - p[1])}}}
 		in.State.EE.P = [3]float64{p[0], p[1]}
+		in.Frames = []robot.Frame{picture(p, goal)}
 		e.Inputs = append(e.Inputs, in)
 	}
 	dist := func() float64 { return math.Hypot(p[0]-goal[0], p[1]-goal[1]) }
@@ -96,9 +97,13 @@ func Demos(n int, seed uint64, offs ...[2]float64) []policy.Episode {
 	return es
 }
 
-// Player acts by the parameters ps.
+// Player acts by the parameters ps of a bc.Net, whatever it sees.
 func Player(ps policy.Params, mode bc.Mode, seed uint64) (*bc.Policy, error) {
-	pi, err := bc.NewPolicy(bc.PolicyConfig{View: View(), Mode: mode, Seed: seed})
+	net, err := bc.Decode(ps)
+	if err != nil {
+		return nil, err
+	}
+	pi, err := bc.NewPolicy(bc.PolicyConfig{View: net.Arch.View, Mode: mode, Seed: seed})
 	if err != nil {
 		return nil, err
 	}
