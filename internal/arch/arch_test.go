@@ -27,6 +27,9 @@ type pkg struct {
 	Deps         []string
 	GoFiles      []string
 	CgoFiles     []string
+	CFiles       []string
+	CXXFiles     []string
+	HFiles       []string
 }
 
 // short is the path below the module.
@@ -139,17 +142,30 @@ func TestForeignLibrariesHaveOneImporter(t *testing.T) {
 	}
 }
 
-// MuJoCo is a C library, so its importer is found in the sources.
-func TestMuJoCoHasOneImporter(t *testing.T) {
-	for _, p := range house(t) {
-		for _, f := range p.CgoFiles {
-			b, err := os.ReadFile(filepath.Join(p.Dir, f))
-			if err != nil {
-				t.Fatal(err)
+// C libraries have one importer too, which is found in the sources.
+func TestCLibrariesHaveOneImporter(t *testing.T) {
+	for _, tt := range []struct{ header, room string }{
+		{"mujoco/mujoco.h", "sim/mujoco"},
+		{"jpeglib.h", "perception/vision"},
+	} {
+		found := false
+		for _, p := range house(t) {
+			for _, f := range slices.Concat(p.CgoFiles, p.CFiles, p.CXXFiles, p.HFiles) {
+				b, err := os.ReadFile(filepath.Join(p.Dir, f))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !strings.Contains(string(b), tt.header) {
+					continue
+				}
+				found = true
+				if !under(p.short(), tt.room) {
+					t.Errorf("%s/%s includes %s, which only %s may", p.short(), f, tt.header, tt.room)
+				}
 			}
-			if strings.Contains(string(b), "mujoco/mujoco.h") && !under(p.short(), "sim/mujoco") {
-				t.Errorf("%s/%s includes mujoco.h, which only sim/mujoco may", p.short(), f)
-			}
+		}
+		if !found {
+			t.Errorf("nothing includes %s; the test looks in the wrong place", tt.header)
 		}
 	}
 }
