@@ -9,7 +9,7 @@ trap 'rm -f "$log"' EXIT
 run() { # package, benchmarks, further arguments
 	go test -tags peers -run '^$' -bench "$2" "${@:3}" "$1" | tee -a "$log"
 }
-export OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1
+export OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 # the peers run on one thread
 
 run ./sim/tabletop '^BenchmarkAgainstC$' -benchtime 3x
 run ./sim/tabletop '^BenchmarkAgainstReplay$' -benchtime 41x

@@ -4,8 +4,8 @@
 set -euo pipefail
 
 # libopencv-dev, libjpeg62-turbo-dev: perception/vision; libmujoco-dev: sim/mujoco; libegl1, libgl1
-# and libgl1-mesa-dri: rendering without a display; libopenblas-dev: matrix work.
-packages=(g++ pkg-config libopencv-dev libjpeg62-turbo-dev libmujoco-dev libegl-dev libegl1 libgl1 libgl1-mesa-dri libopenblas-dev)
+# and libgl1-mesa-dri: rendering without a display; libdnnl-dev: oneDNN, for learning.
+packages=(g++ pkg-config libopencv-dev libjpeg62-turbo-dev libmujoco-dev libegl-dev libegl1 libgl1 libgl1-mesa-dri libdnnl-dev)
 # The peers that `make peers` and `make bench` compare with.
 if [ "${1:-run}" = peers ]; then
 	packages+=(python3 python3-numpy python3-torch python3-pot python3-opencv)

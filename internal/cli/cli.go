@@ -21,7 +21,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rapport-rl/rapport/internal/config"
-	"github.com/rapport-rl/rapport/internal/nn/blas"
 )
 
 // The exit codes of Main.
@@ -60,9 +59,6 @@ func Main(args, environ []string, stdout, stderr io.Writer) int {
 
 func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
 	a := &app{environ: environ, stdout: stdout, stderr: stderr, again: "the same command"}
-	blas.Use()
-	// One thread for each of the two that compute at a time, actor and learner.
-	blas.SetThreads(1)
 	root := a.root()
 	root.SetArgs(args)
 	root.SetOut(stdout)
@@ -111,7 +107,7 @@ func (a *app) root() *cobra.Command {
 	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "log what happens")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(a.runCmd(), a.reproduceCmd(), a.configCmd(), a.pictureCmd())
+	root.AddCommand(a.runCmd(), a.reproduceCmd(), a.configCmd(), a.pictureCmd(), a.evalCmd(), a.doctorCmd())
 	root.AddCommand(a.serveCmds()...)
 	return root
 }

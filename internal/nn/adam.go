@@ -3,6 +3,8 @@ package nn
 import (
 	"fmt"
 	"math"
+
+	"github.com/rapport-rl/rapport/internal/nn/device"
 )
 
 // AdamConfig configures Adam. Zero fields take the defaults named.
@@ -20,6 +22,7 @@ type AdamConfig struct {
 // (arXiv:1711.05101) if asked for. LR may be changed between steps.
 type Adam struct {
 	LR     float64
+	dev    device.Device
 	cfg    AdamConfig
 	params []*Param
 	mean   [][]float32 // first moments
@@ -39,7 +42,7 @@ func NewAdam(params []*Param, c AdamConfig) *Adam {
 	def(&c.Beta1, 0.9)
 	def(&c.Beta2, 0.999)
 	def(&c.Eps, 1e-8)
-	a := &Adam{LR: c.LR, cfg: c, params: params}
+	a := &Adam{LR: c.LR, dev: device.Default(), cfg: c, params: params}
 	for _, p := range params {
 		a.mean = append(a.mean, make([]float32, len(p.Data)))
 		a.square = append(a.square, make([]float32, len(p.Data)))
@@ -58,16 +61,16 @@ func (a *Adam) Step() {
 	}
 	t := float64(a.steps)
 	root := math.Sqrt(1 - math.Pow(c.Beta2, t))
-	k := adamStep{
-		scale: float32(scale),
-		b1:    float32(c.Beta1), r1: float32(1 - c.Beta1),
-		b2: float32(c.Beta2), r2: float32(1 - c.Beta2),
-		step:  float32(a.LR / (1 - math.Pow(c.Beta1, t)) * root), // so that eps alone carries the root
-		eps:   float32(c.Eps * root),
-		decay: float32(1 - a.LR*c.WeightDecay),
+	k := device.AdamStep{
+		Scale: float32(scale),
+		B1:    float32(c.Beta1), R1: float32(1 - c.Beta1),
+		B2: float32(c.Beta2), R2: float32(1 - c.Beta2),
+		Step:  float32(a.LR / (1 - math.Pow(c.Beta1, t)) * root), // so that eps alone carries the root
+		Eps:   float32(c.Eps * root),
+		Decay: float32(1 - a.LR*c.WeightDecay),
 	}
 	for i, p := range a.params {
-		k.run(p.Data, p.Grad, a.mean[i], a.square[i])
+		a.dev.Adam(k, p.Data, p.Grad, a.mean[i], a.square[i])
 	}
 }
 
@@ -91,24 +94,39 @@ func (a *Adam) State() []Tensor {
 
 // Restore takes a State back, found by name among ts.
 func (a *Adam) Restore(ts []Tensor) error {
+	steps, moments, err := a.take(ts)
+	if err != nil {
+		return err
+	}
+	a.steps = steps
+	for i, w := range a.State()[1:] {
+		copy(w.Data, moments[i])
+	}
+	return nil
+}
+
+// Check says what Restore would refuse of ts, and changes nothing.
+func (a *Adam) Check(ts []Tensor) error {
+	_, _, err := a.take(ts)
+	return err
+}
+
+// take finds a State among ts: the steps, then the moments in its order.
+func (a *Adam) take(ts []Tensor) (uint64, [][]float32, error) {
 	want := a.State()
 	got := make([][]float32, len(want))
 	for i, w := range want {
 		t, err := find(ts, w.Name, w.Shape)
 		if err != nil {
-			return fmt.Errorf("nn: adam: %w", err)
+			return 0, nil, fmt.Errorf("nn: adam: %w", err)
 		}
 		got[i] = t.Data
 	}
 	steps, err := joinCount(got[0])
 	if err != nil {
-		return fmt.Errorf("nn: adam: %w", err)
+		return 0, nil, fmt.Errorf("nn: adam: %w", err)
 	}
-	a.steps = steps
-	for i := 1; i < len(want); i++ {
-		copy(want[i].Data, got[i])
-	}
-	return nil
+	return steps, got[1:], nil
 }
 
 // splitCount writes n as two float32 that each hold 24 bits exactly.
@@ -129,20 +147,7 @@ func joinCount(d []float32) (uint64, error) {
 func GradNorm(params []*Param) float64 {
 	var s float64
 	for _, p := range params {
-		s += sumSquares(p.Grad)
+		s += device.Default().SumSquares(p.Grad)
 	}
 	return math.Sqrt(s)
-}
-
-type adamStep struct{ scale, b1, r1, b2, r2, step, eps, decay float32 }
-
-func (k adamStep) run(data, grad, mean, square []float32) {
-	grad, mean, square = grad[:len(data)], mean[:len(data)], square[:len(data)]
-	for i, w := range data {
-		g := k.scale * grad[i]
-		m := k.b1*mean[i] + k.r1*g
-		v := k.b2*square[i] + k.r2*g*g
-		mean[i], square[i] = m, v
-		data[i] = w*k.decay - k.step*m/(sqrt32(v)+k.eps)
-	}
 }

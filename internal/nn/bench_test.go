@@ -34,7 +34,7 @@ func BenchmarkEncoder(b *testing.B) {
 		net := NewConvNet("e", ConvConfig{Channels: 3, H: 84, W: 84, Layers: DrQLayers()}, rng)
 		head := NewMLP("h", MLPConfig{In: net.Out[0] * net.Out[1] * net.Out[2], Out: 50}, rng)
 		g := NewGraph()
-		x := g.Input(B, 3, 84, 84)
+		x := g.Input(B, 84, 84, 3)
 		for i := range x.Value {
 			x.Value[i] = float32(rng.Float64() - 0.5)
 		}

@@ -88,13 +88,28 @@ func (g *Graph) addSame(a, b *Node) *Node {
 	n := g.op(a.Shape, a, b)
 	n.forward = func() {
 		copy(n.Value, a.Value)
-		add(n.Value, b.Value)
+		g.dev.Add(n.Value, b.Value)
 	}
 	n.backward = func() {
 		for _, x := range n.inputs {
 			if x.needs {
-				put(x.first(), x.Grad, n.Grad)
+				g.put(x.first(), x.Grad, n.Grad)
 			}
+		}
+	}
+	return n
+}
+
+// mulSame is Mul of equal shapes.
+func (g *Graph) mulSame(a, b *Node) *Node {
+	n := g.op(a.Shape, a, b)
+	n.forward = func() { g.dev.Mul(false, n.Value, a.Value, b.Value) }
+	n.backward = func() {
+		if a.needs {
+			g.dev.Mul(!a.first(), a.Grad, n.Grad, b.Value)
+		}
+		if b.needs {
+			g.dev.Mul(!b.first(), b.Grad, n.Grad, a.Value)
 		}
 	}
 	return n
@@ -108,6 +123,9 @@ func (g *Graph) Sub(a, b *Node) *Node {
 
 // Mul is a*b, elementwise.
 func (g *Graph) Mul(a, b *Node) *Node {
+	if slices.Equal(a.Shape, b.Shape) {
+		return g.mulSame(a, b)
+	}
 	return g.binary(a, b, func(a, b float32) float32 { return a * b },
 		func(a, b float32) (float32, float32) { return b, a })
 }

@@ -24,7 +24,7 @@ func DrQLayers() []ConvLayer {
 // ConvNet is a stack of convolutions.
 type ConvNet struct {
 	Config ConvConfig
-	Out    [3]int // channels, height, width of the result
+	Out    [3]int // height, width, channels of the result
 	w, b   []*Param
 }
 
@@ -39,12 +39,12 @@ func NewConvNet(name string, c ConvConfig, rng *rand.Rand) *ConvNet {
 }
 
 func newConvNet(name string, c ConvConfig) *ConvNet {
-	n := &ConvNet{Config: c, Out: [3]int{c.Channels, c.H, c.W}}
+	n := &ConvNet{Config: c, Out: [3]int{c.H, c.W, c.Channels}}
 	for i, l := range c.Layers {
-		n.w = append(n.w, NewParam(fmt.Sprintf("%s.%d.weight", name, i), l.Out, n.Out[0], l.Kernel, l.Kernel))
+		n.w = append(n.w, NewParam(fmt.Sprintf("%s.%d.weight", name, i), l.Out, n.Out[2], l.Kernel, l.Kernel))
 		n.b = append(n.b, NewParam(fmt.Sprintf("%s.%d.bias", name, i), l.Out))
-		p := newPatches(n.Out[0], n.Out[1], n.Out[2], l.Kernel, l.Kernel, Window{l.Stride, l.Stride, l.Pad, l.Pad})
-		n.Out = [3]int{l.Out, p.oh, p.ow}
+		h, w := Window{l.Stride, l.Stride, l.Pad, l.Pad}.over(n.Out[0], n.Out[1], l.Kernel, l.Kernel)
+		n.Out = [3]int{h, w, l.Out}
 	}
 	return n
 }
@@ -65,12 +65,15 @@ func (n *ConvNet) Clone(name string) *ConvNet {
 	return c
 }
 
-// Forward applies the convolutions to x (B,Channels,H,W) and gives
+// Forward applies the convolutions to x (B,H,W,Channels) and gives
 // (B,Out[0],Out[1],Out[2]). Gradients reach x and the params.
 func (n *ConvNet) Forward(g *Graph, x *Node) *Node { return n.apply(g, x, g.Param) }
 
 // Frozen is Forward with params that get no gradient.
 func (n *ConvNet) Frozen(g *Graph, x *Node) *Node { return n.apply(g, x, g.Frozen) }
+
+// Static is Forward with params that never change.
+func (n *ConvNet) Static(g *Graph, x *Node) *Node { return n.apply(g, x, g.Static) }
 
 func (n *ConvNet) apply(g *Graph, x *Node, get func(*Param) *Node) *Node {
 	for i, l := range n.Config.Layers {

@@ -1,6 +1,10 @@
 package nn
 
-import "math"
+import (
+	"math"
+
+	"github.com/rapport-rl/rapport/internal/nn/device"
+)
 
 // unary adds y = f(x) elementwise; df gives dy/dx from x and y.
 func (g *Graph) unary(x *Node, f func(x float32) float32, df func(x, y float32) float32) *Node {
@@ -27,16 +31,16 @@ func (g *Graph) unary(x *Node, f func(x float32) float32, df func(x, y float32) 
 	return n
 }
 
-// ReLU is max(x,0).
-func (g *Graph) ReLU(x *Node) *Node {
+// known adds an elementwise function of the device's.
+func (g *Graph) known(f device.Op, x *Node) *Node {
 	n := g.op(x.Shape, x)
-	n.forward = func() { relu(n.Value, x.Value) }
-	n.backward = func() {
-		mask(n.Grad, n.Value)
-		put(x.first(), x.Grad, n.Grad)
-	}
+	n.forward = func() { g.dev.Map(f, n.Value, x.Value) }
+	n.backward = func() { g.dev.MapGrad(f, !x.first(), x.Grad, n.Grad, x.Value, n.Value) }
 	return n
 }
+
+// ReLU is max(x,0).
+func (g *Graph) ReLU(x *Node) *Node { return g.known(device.ReLU, x) }
 
 // LeakyReLU is x for positive x and slope*x otherwise.
 func (g *Graph) LeakyReLU(x *Node, slope float32) *Node {
@@ -54,53 +58,27 @@ func (g *Graph) LeakyReLU(x *Node, slope float32) *Node {
 }
 
 // Tanh is the hyperbolic tangent.
-func (g *Graph) Tanh(x *Node) *Node {
-	return g.unary(x, tanh32, func(_, y float32) float32 { return 1 - y*y })
-}
+func (g *Graph) Tanh(x *Node) *Node { return g.known(device.Tanh, x) }
 
 // Sigmoid is 1/(1+e^-x).
-func (g *Graph) Sigmoid(x *Node) *Node {
-	return g.unary(x, sigmoid32, func(_, y float32) float32 { return y * (1 - y) })
-}
+func (g *Graph) Sigmoid(x *Node) *Node { return g.known(device.Sigmoid, x) }
 
 // SiLU is x*sigmoid(x), also called swish.
-func (g *Graph) SiLU(x *Node) *Node {
-	return g.unary(x, func(x float32) float32 { return x * sigmoid32(x) },
-		func(x, y float32) float32 {
-			s := sigmoid32(x)
-			return s + y*(1-s)
-		})
-}
+func (g *Graph) SiLU(x *Node) *Node { return g.known(device.SiLU, x) }
 
 // GELU is x*Phi(x) with the normal distribution function itself, not its tanh
 // approximation (Hendrycks and Gimpel 2016, arXiv:1606.08415).
-func (g *Graph) GELU(x *Node) *Node {
-	phi := func(x float32) float32 { return float32(0.5 * (1 + math.Erf(float64(x)/math.Sqrt2))) }
-	return g.unary(x, func(x float32) float32 { return x * phi(x) },
-		func(x, _ float32) float32 {
-			return phi(x) + x*exp32(-x*x/2)*float32(1/math.Sqrt(2*math.Pi))
-		})
-}
+func (g *Graph) GELU(x *Node) *Node { return g.known(device.GELU, x) }
 
 // Mish is x*tanh(softplus(x)) (Misra 2019, arXiv:1908.08681), the activation of
 // diffusion policies.
-func (g *Graph) Mish(x *Node) *Node {
-	return g.unary(x, func(x float32) float32 { return x * tanh32(softplus32(x)) },
-		func(x, _ float32) float32 {
-			t := tanh32(softplus32(x))
-			return t + x*(1-t*t)*sigmoid32(x)
-		})
-}
+func (g *Graph) Mish(x *Node) *Node { return g.known(device.Mish, x) }
 
 // Softplus is ln(1+e^x).
-func (g *Graph) Softplus(x *Node) *Node {
-	return g.unary(x, softplus32, func(x, _ float32) float32 { return sigmoid32(x) })
-}
+func (g *Graph) Softplus(x *Node) *Node { return g.known(device.Softplus, x) }
 
 // Exp is e^x.
-func (g *Graph) Exp(x *Node) *Node {
-	return g.unary(x, exp32, func(_, y float32) float32 { return y })
-}
+func (g *Graph) Exp(x *Node) *Node { return g.known(device.Exp, x) }
 
 // Log is the natural logarithm.
 func (g *Graph) Log(x *Node) *Node {
@@ -128,9 +106,7 @@ func (g *Graph) Abs(x *Node) *Node {
 }
 
 // Square is x^2.
-func (g *Graph) Square(x *Node) *Node {
-	return g.unary(x, func(x float32) float32 { return x * x }, func(x, _ float32) float32 { return 2 * x })
-}
+func (g *Graph) Square(x *Node) *Node { return g.known(device.Square, x) }
 
 // Neg is -x.
 func (g *Graph) Neg(x *Node) *Node { return g.Scale(x, -1) }

@@ -91,15 +91,15 @@ func gradCases() []gradCase {
 		two("mat mul, second transposed", []int{3, 4}, []int{2, 4}, nil, func(g *Graph, a, b *Node) *Node { return g.MatMul(a, b, false, true) }),
 		two("mat mul, both transposed", []int{4, 3}, []int{2, 4}, nil, func(g *Graph, a, b *Node) *Node { return g.MatMul(a, b, true, true) }),
 		two("mat mul of stacks", []int{2, 3, 4}, []int{2, 2, 4}, nil, func(g *Graph, a, b *Node) *Node { return g.MatMul(a, b, false, true) }),
-		two("conv without bias", []int{2, 3, 6, 5}, []int{4, 3, 3, 3}, nil, func(g *Graph, x, w *Node) *Node { return g.Conv2D(x, w, nil, 1, 1) }),
-		two("conv 1x1 of one image", []int{1, 3, 4, 5}, []int{4, 3, 1, 1}, nil, func(g *Graph, x, w *Node) *Node { return g.Conv2D(x, w, nil, 1, 0) }),
-		two("conv, one-dimensional", []int{2, 3, 1, 9}, []int{4, 3, 1, 5}, nil, func(g *Graph, x, w *Node) *Node {
+		two("conv without bias", []int{2, 6, 5, 3}, []int{4, 3, 3, 3}, nil, func(g *Graph, x, w *Node) *Node { return g.Conv2D(x, w, nil, 1, 1) }),
+		two("conv 1x1 of one image", []int{1, 4, 5, 3}, []int{4, 3, 1, 1}, nil, func(g *Graph, x, w *Node) *Node { return g.Conv2D(x, w, nil, 1, 0) }),
+		two("conv, one-dimensional", []int{2, 1, 9, 3}, []int{4, 3, 1, 5}, nil, func(g *Graph, x, w *Node) *Node {
 			return g.Conv(x, w, nil, Window{StrideW: 2, PadW: 2}, false)
 		}),
-		two("conv, one product per image", []int{2, 1, 24, 24}, []int{2, 1, 3, 3}, nil, func(g *Graph, x, w *Node) *Node {
+		two("conv of one channel", []int{2, 24, 24, 1}, []int{2, 1, 3, 3}, nil, func(g *Graph, x, w *Node) *Node {
 			return g.Conv2D(x, w, nil, 1, 1)
 		}),
-		two("transposed conv without bias", []int{2, 2, 3, 4}, []int{2, 3, 3, 2}, nil, func(g *Graph, x, w *Node) *Node { return g.ConvT(x, w, nil, Window{}) }),
+		two("transposed conv without bias", []int{2, 3, 4, 2}, []int{2, 3, 3, 2}, nil, func(g *Graph, x, w *Node) *Node { return g.ConvT(x, w, nil, Window{}) }),
 		{"linear", shapes([]int{4, 3}, []int{5, 3}, []int{5}), func(g *Graph, p []*Node) *Node { return g.Linear(p[0], p[1], p[2]) }, nil},
 		{"linear without bias", shapes([]int{4, 3}, []int{5, 3}), func(g *Graph, p []*Node) *Node { return g.Linear(p[0], p[1], nil) }, nil},
 		{"linear on one row", shapes([]int{1, 3}, []int{5, 3}, []int{5}), func(g *Graph, p []*Node) *Node { return g.Linear(p[0], p[1], p[2]) }, nil},
@@ -109,21 +109,25 @@ func gradCases() []gradCase {
 		{"ensemble, each its own", shapes([]int{2, 4, 3}, []int{2, 5, 3}, []int{2, 5}), func(g *Graph, p []*Node) *Node { return g.Linear(p[0], p[1], p[2]) }, nil},
 		{"layer norm", shapes([]int{4, 6}, []int{6}, []int{6}), func(g *Graph, p []*Node) *Node { return g.LayerNorm(p[0], p[1], p[2]) }, nil},
 		{"layer norm of an ensemble", shapes([]int{2, 3, 6}, []int{2, 6}, []int{2, 6}), func(g *Graph, p []*Node) *Node { return g.LayerNorm(p[0], p[1], p[2]) }, nil},
-		{"affine", shapes([]int{2, 3, 4}, []int{3}, []int{3}), func(g *Graph, p []*Node) *Node { return g.Affine(p[0], p[1], p[2]) }, nil},
-		{"batch norm", shapes([]int{2, 3, 4}, []int{3}, []int{3}, []int{3}, []int{3}), func(g *Graph, p []*Node) *Node {
+		{"affine", shapes([]int{2, 4, 3}, []int{3}, []int{3}), func(g *Graph, p []*Node) *Node { return g.Affine(p[0], p[1], p[2]) }, nil},
+		{"batch norm", shapes([]int{2, 4, 3}, []int{3}, []int{3}, []int{3}, []int{3}), func(g *Graph, p []*Node) *Node {
 			return g.BatchNorm(p[0], p[1], p[2], p[3], p[4], 1e-5)
 		}, positive},
-		{"group norm", shapes([]int{2, 4, 3}, []int{4}, []int{4}), func(g *Graph, p []*Node) *Node { return g.GroupNorm(p[0], p[1], p[2], 2) }, nil},
-		{"conv", shapes([]int{3, 2, 5, 6}, []int{4, 2, 3, 3}, []int{4}), func(g *Graph, p []*Node) *Node { return g.Conv2D(p[0], p[1], p[2], 2, 1) }, nil},
-		{"conv, stride beyond the kernel", shapes([]int{2, 2, 7, 7}, []int{3, 2, 2, 2}, []int{3}), func(g *Graph, p []*Node) *Node { return g.Conv2D(p[0], p[1], p[2], 3, 0) }, nil},
-		{"conv, padding as large as the kernel", shapes([]int{1, 1, 2, 2}, []int{1, 1, 3, 3}, []int{1}), func(g *Graph, p []*Node) *Node { return g.Conv2D(p[0], p[1], p[2], 1, 3) }, nil},
-		{"transposed conv", shapes([]int{2, 3, 3, 4}, []int{3, 2, 3, 3}, []int{2}), func(g *Graph, p []*Node) *Node {
+		{"batch norm in training", shapes([]int{3, 4, 3}, []int{3}, []int{3}), func(g *Graph, p []*Node) *Node {
+			return g.BatchNormTrain(p[0], p[1], p[2], nil, nil, 0.1, 1e-5)
+		}, nil},
+		{"mean of pixels", shapes([]int{2, 3, 4, 3}), func(g *Graph, p []*Node) *Node { return g.MeanPixels(p[0]) }, nil},
+		{"group norm", shapes([]int{2, 3, 4}, []int{4}, []int{4}), func(g *Graph, p []*Node) *Node { return g.GroupNorm(p[0], p[1], p[2], 2) }, nil},
+		{"conv", shapes([]int{3, 5, 6, 2}, []int{4, 2, 3, 3}, []int{4}), func(g *Graph, p []*Node) *Node { return g.Conv2D(p[0], p[1], p[2], 2, 1) }, nil},
+		{"conv, stride beyond the kernel", shapes([]int{2, 7, 7, 2}, []int{3, 2, 2, 2}, []int{3}), func(g *Graph, p []*Node) *Node { return g.Conv2D(p[0], p[1], p[2], 3, 0) }, nil},
+		{"conv, padding as large as the kernel", shapes([]int{1, 2, 2, 1}, []int{1, 1, 3, 3}, []int{1}), func(g *Graph, p []*Node) *Node { return g.Conv2D(p[0], p[1], p[2], 1, 3) }, nil},
+		{"transposed conv", shapes([]int{2, 3, 4, 3}, []int{3, 2, 3, 3}, []int{2}), func(g *Graph, p []*Node) *Node {
 			return g.ConvT(p[0], p[1], p[2], Window{2, 2, 1, 1})
 		}, nil},
-		{"spatial softmax", shapes([]int{2, 3, 4, 5}), func(g *Graph, p []*Node) *Node { return g.SpatialSoftmax(p[0], 0.7) }, nil},
-		{"max pool", shapes([]int{2, 2, 5, 5}), func(g *Graph, p []*Node) *Node { return g.MaxPool(p[0], 3, 2, 1) }, nil},
-		{"average pool", shapes([]int{2, 2, 4, 6}), func(g *Graph, p []*Node) *Node { return g.AvgPool(p[0], 2) }, nil},
-		{"upsample", shapes([]int{2, 2, 2, 3}), func(g *Graph, p []*Node) *Node { return g.Upsample(p[0], 2, 3) }, nil},
+		{"spatial softmax", shapes([]int{2, 4, 5, 3}), func(g *Graph, p []*Node) *Node { return g.SpatialSoftmax(p[0], 0.7) }, nil},
+		{"max pool", shapes([]int{2, 5, 5, 2}), func(g *Graph, p []*Node) *Node { return g.MaxPool(p[0], 3, 2, 1) }, nil},
+		{"average pool", shapes([]int{2, 4, 6, 2}), func(g *Graph, p []*Node) *Node { return g.AvgPool(p[0], 2) }, nil},
+		{"upsample", shapes([]int{2, 2, 3, 2}), func(g *Graph, p []*Node) *Node { return g.Upsample(p[0], 2, 3) }, nil},
 	}
 	for _, op := range []struct {
 		name string

@@ -1,6 +1,10 @@
 package nn
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/rapport-rl/rapport/internal/nn/device"
+)
 
 // Node is a value in a Graph. Arrays are row-major, last axis fastest.
 type Node struct {
@@ -14,6 +18,7 @@ type Node struct {
 	base     *Node // whose buffers a view shares; itself otherwise
 	param    *Param
 	needs    bool
+	static   bool // Value is the same at every Forward
 	fresh    bool // the first contribution of this pass may overwrite Grad
 }
 
@@ -54,6 +59,7 @@ func (n *Node) beta() float32 {
 // nothing once they have run. It is used by one goroutine at a time; graphs
 // sharing Params may run concurrently only while nobody writes those.
 type Graph struct {
+	dev    device.Device
 	nodes  []*Node
 	params map[*Param]*Node
 	frozen map[*Param]*Node
@@ -62,9 +68,13 @@ type Graph struct {
 	buf    []float32
 }
 
-// NewGraph returns an empty graph.
-func NewGraph() *Graph {
+// NewGraph returns an empty graph on the default device.
+func NewGraph() *Graph { return NewGraphOn(device.Default()) }
+
+// NewGraphOn returns an empty graph on a device.
+func NewGraphOn(d device.Device) *Graph {
 	return &Graph{
+		dev:    d,
 		params: map[*Param]*Node{},
 		frozen: map[*Param]*Node{},
 		fwd:    map[*Node][]*Node{},
@@ -121,6 +131,16 @@ func (g *Graph) Frozen(p *Param) *Node {
 	n.base = n
 	g.nodes = append(g.nodes, n)
 	g.frozen[p] = n
+	return n
+}
+
+// Static brings p into the graph as a constant that is read at the first Forward
+// and must not change after: for networks that only act. It saves arranging the
+// weights of convolutions for the processor again and again.
+func (g *Graph) Static(p *Param) *Node {
+	n := &Node{Shape: p.Shape, Value: p.Data, param: p, static: true}
+	n.base = n
+	g.nodes = append(g.nodes, n)
 	return n
 }
 
@@ -217,7 +237,7 @@ func (g *Graph) BackwardFrom(n *Node, seed []float32) {
 	}
 	d := n.acc()
 	if seed != nil {
-		add(d, seed)
+		g.dev.Add(d, seed)
 	} else {
 		for i := range d {
 			d[i]++

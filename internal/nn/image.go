@@ -1,12 +1,12 @@
 package nn
 
 import (
-	"math"
 	"math/rand/v2"
-	"slices"
+
+	"github.com/rapport-rl/rapport/internal/nn/device"
 )
 
-// SpatialSoftmax turns each channel of x (B,C,H,W) into the expected position
+// SpatialSoftmax turns each channel of x (B,H,W,C) into the expected position
 // under a softmax of its activations over temperature: (B,2C), for each channel
 // x (-1 left .. 1 right), then y (-1 top .. 1 bottom). (Finn et al. 2016,
 // arXiv:1509.06113, section V-B.)
@@ -17,58 +17,15 @@ func (g *Graph) SpatialSoftmax(x *Node, temperature float32) *Node {
 	if !(temperature > 0) {
 		panic("nn: SpatialSoftmax: temperature is not positive")
 	}
-	B, C, H, W := x.Shape[0], x.Shape[1], x.Shape[2], x.Shape[3]
-	N := H * W
-	px, py := make([]float32, N), make([]float32, N)
-	for i := range N {
-		px[i], py[i] = place(i%W, W), place(i/W, H)
-	}
+	B, H, W, C := x.Shape[0], x.Shape[1], x.Shape[2], x.Shape[3]
 	n := g.op([]int{B, 2 * C}, x)
 	prob := make([]float32, len(x.Value))
-	n.forward = func() {
-		for i := range B * C {
-			p := prob[i*N : (i+1)*N]
-			softmax(p, x.Value[i*N:(i+1)*N], 1/temperature)
-			n.Value[2*i], n.Value[2*i+1] = dot32(p, px), dot32(p, py)
-		}
-	}
-	n.backward = func() {
-		d := x.acc()
-		for i := range B * C {
-			ex, ey := n.Value[2*i], n.Value[2*i+1]
-			gx, gy := n.Grad[2*i]/temperature, n.Grad[2*i+1]/temperature
-			p, dp := prob[i*N:(i+1)*N], d[i*N:(i+1)*N]
-			for j, v := range p {
-				dp[j] += v * (gx*(px[j]-ex) + gy*(py[j]-ey))
-			}
-		}
-	}
+	n.forward = func() { g.dev.SpatialSoftmax(B, H, W, C, temperature, n.Value, prob, x.Value) }
+	n.backward = func() { g.dev.SpatialSoftmaxGrad(B, H, W, C, temperature, x.acc(), n.Grad, n.Value, prob) }
 	return n
 }
 
-// place is pixel i of n on [-1,1].
-func place(i, n int) float32 {
-	if n == 1 {
-		return 0
-	}
-	return 2*float32(i)/float32(n-1) - 1
-}
-
-func dot32(a, b []float32) float32 {
-	b = b[:len(a)]
-	var s0, s1 float32
-	i := 0
-	for ; i+2 <= len(a); i += 2 {
-		s0 += a[i] * b[i]
-		s1 += a[i+1] * b[i+1]
-	}
-	if i < len(a) {
-		s0 += a[i] * b[i]
-	}
-	return s0 + s1
-}
-
-// MaxPool takes the largest pixel under a k by k window of x (B,C,H,W). Padding
+// MaxPool takes the largest pixel under a k by k window of x (B,H,W,C). Padding
 // never wins.
 func (g *Graph) MaxPool(x *Node, k, stride, pad int) *Node {
 	if len(x.Shape) != 4 {
@@ -77,27 +34,33 @@ func (g *Graph) MaxPool(x *Node, k, stride, pad int) *Node {
 	if pad >= k {
 		panic("nn: MaxPool: padding as large as the window")
 	}
-	B, C, H, W := x.Shape[0], x.Shape[1], x.Shape[2], x.Shape[3]
-	p := newPatches(C, H, W, k, k, Window{stride, stride, pad, pad})
-	n := g.op([]int{B, C, p.oh, p.ow}, x)
+	B, H, W, C := x.Shape[0], x.Shape[1], x.Shape[2], x.Shape[3]
+	win := Window{stride, stride, pad, pad}.norm()
+	oh, ow := win.over(H, W, k, k)
+	n := g.op([]int{B, oh, ow, C}, x)
 	arg := make([]int32, len(n.Value))
 	n.forward = func() {
-		i := 0
-		for o := 0; o < len(x.Value); o += H * W {
-			for oy := range p.oh {
-				y0 := oy*p.StrideH - pad
-				for ox := range p.ow {
-					x0 := ox*p.StrideW - pad
-					best, at := float32(math.Inf(-1)), o+max(0, y0)*W+max(0, x0)
-					for iy := max(0, y0); iy < min(H, y0+k); iy++ {
-						for ix := max(0, x0); ix < min(W, x0+k); ix++ {
-							if v := x.Value[o+iy*W+ix]; v > best {
-								best, at = v, o+iy*W+ix
-							}
+		for i := range B * oh * ow {
+			b, y0, x0 := i/(oh*ow), i/ow%oh*win.StrideH-pad, i%ow*win.StrideW-pad
+			best, at := n.Value[i*C:(i+1)*C], arg[i*C:(i+1)*C]
+			first := true
+			for iy := max(0, y0); iy < min(H, y0+k); iy++ {
+				for ix := max(0, x0); ix < min(W, x0+k); ix++ {
+					from := ((b*H+iy)*W + ix) * C
+					in := x.Value[from : from+C]
+					if first {
+						first = false
+						copy(best, in)
+						for c := range at {
+							at[c] = int32(from + c)
+						}
+						continue
+					}
+					for c, v := range in {
+						if v > best[c] {
+							best[c], at[c] = v, int32(from+c)
 						}
 					}
-					n.Value[i], arg[i] = x.Value[at], int32(at)
-					i++
 				}
 			}
 		}
@@ -111,61 +74,82 @@ func (g *Graph) MaxPool(x *Node, k, stride, pad int) *Node {
 	return n
 }
 
-// AvgPool averages k by k blocks of x (B,C,H,W), whose sides are multiples of k.
-// For the mean of whole channels reshape to (B,C,H*W) and take MeanLast.
+// AvgPool averages k by k blocks of x (B,H,W,C), whose sides are multiples of k.
+// MeanPixels is the mean of whole channels.
 func (g *Graph) AvgPool(x *Node, k int) *Node {
-	if len(x.Shape) != 4 || k < 1 || x.Shape[2]%k != 0 || x.Shape[3]%k != 0 {
+	if len(x.Shape) != 4 || k < 1 || x.Shape[1]%k != 0 || x.Shape[2]%k != 0 {
 		panic("nn: AvgPool: input is not made of k by k blocks")
 	}
-	small := slices.Clone(x.Shape)
-	small[2], small[3] = small[2]/k, small[3]/k
-	n := g.op(small, x)
-	w := small[3]
+	W, C := x.Shape[2], x.Shape[3]
+	n := g.op([]int{x.Shape[0], x.Shape[1] / k, W / k, C}, x)
 	c := 1 / float32(k*k)
+	// block is where the result of pixel i of all images begins.
+	block := func(i int) int { return (i/W/k*(W/k) + i%W/k) * C }
 	n.forward = func() {
 		clear(n.Value)
-		for i := 0; i < len(x.Value); i += w * k {
-			at := i / (w * k) / k * w
-			for j, v := range x.Value[i : i+w*k] {
-				n.Value[at+j/k] += c * v
-			}
+		for i := range len(x.Value) / C {
+			axpy(c, n.Value[block(i):block(i)+C], x.Value[i*C:(i+1)*C])
 		}
 	}
 	n.backward = func() {
 		d := x.acc()
-		for i := 0; i < len(d); i += w * k {
-			at := i / (w * k) / k * w
-			for j := range w * k {
-				d[i+j] += c * n.Grad[at+j/k]
-			}
+		for i := range len(d) / C {
+			axpy(c, d[i*C:(i+1)*C], n.Grad[block(i):block(i)+C])
 		}
 	}
 	return n
 }
 
-// Upsample repeats every pixel of x (B,C,H,W) kh times down and kw times right.
+// MeanPixels averages every channel of x (B,...,C) over its pixels: (B,C).
+func (g *Graph) MeanPixels(x *Node) *Node {
+	C := channels("MeanPixels", x)
+	B := x.Shape[0]
+	N := len(x.Value) / (B * C)
+	inv := 1 / float32(N)
+	n := g.op([]int{B, C}, x)
+	n.forward = func() {
+		clear(n.Value)
+		for b := range B {
+			y := n.Value[b*C : (b+1)*C]
+			g.dev.ColSum(y, x.Value[b*N*C:(b+1)*N*C])
+			for c := range y {
+				y[c] *= inv
+			}
+		}
+	}
+	n.backward = func() {
+		d := x.acc()
+		for i := range B * N {
+			axpy(inv, d[i*C:(i+1)*C], n.Grad[i/N*C:(i/N+1)*C])
+		}
+	}
+	return n
+}
+
+// Upsample repeats every pixel of x (B,H,W,C) kh times down and kw times right.
 func (g *Graph) Upsample(x *Node, kh, kw int) *Node {
 	if len(x.Shape) != 4 || kh < 1 || kw < 1 {
 		panic("nn: Upsample: input needs four axes and positive factors")
 	}
-	H, W := x.Shape[2], x.Shape[3]
-	n := g.op([]int{x.Shape[0], x.Shape[1], H * kh, W * kw}, x)
-	from := func(i int) int { return i/(W*kw)/kh*W + i%(W*kw)/kw }
+	H, W, C := x.Shape[1], x.Shape[2], x.Shape[3]
+	n := g.op([]int{x.Shape[0], H * kh, W * kw, C}, x)
+	// from is where the source of pixel i of all images begins.
+	from := func(i int) int { return (i/(W*kw)/kh*W + i%(W*kw)/kw) * C }
 	n.forward = func() {
-		for i := range n.Value {
-			n.Value[i] = x.Value[from(i)]
+		for i := range len(n.Value) / C {
+			copy(n.Value[i*C:(i+1)*C], x.Value[from(i):from(i)+C])
 		}
 	}
 	n.backward = func() {
 		d := x.acc()
-		for i, v := range n.Grad {
-			d[from(i)] += v
+		for i := range len(n.Grad) / C {
+			axpy(1, d[from(i):from(i)+C], n.Grad[i*C:(i+1)*C])
 		}
 	}
 	return n
 }
 
-// Pixels turns one image of bytes, row-major (H,W,C), into floats (C,H,W) of
+// Pixels turns one image of bytes, row-major (H,W,C), into floats (H,W,C) of
 // v/255 - 0.5, shifted by (dx,dy) pixels to the right and down with the edge
 // repeated. It is the input normalisation and, with DrawShift, the augmentation
 // of DrQ (Kostrikov et al. 2020, arXiv:2004.13649, section 3.1), by whole pixels.
@@ -173,25 +157,28 @@ func Pixels(dst []float32, src []byte, h, w, c, dx, dy int) {
 	if len(dst) != h*w*c || len(src) != h*w*c {
 		panic("nn: Pixels: image and array differ in size")
 	}
-	const scale = 1. / 255
+	dev := device.Default()
+	if dx == 0 && dy == 0 {
+		dev.Pixels(dst, src)
+		return
+	}
 	lo, hi := max(0, min(w, dx)), max(0, min(w, w+dx)) // columns that have a source
-	for k := range c {
-		for y := range h {
-			row := src[max(0, min(h-1, y-dy))*w*c+k:]
-			d := dst[(k*h+y)*w : (k*h+y+1)*w]
-			left, right := float32(row[0])*scale-0.5, float32(row[(w-1)*c])*scale-0.5
-			for x := range lo {
-				d[x] = left
-			}
-			for x := hi; x < w; x++ {
-				d[x] = right
-			}
-			j := (lo - dx) * c
-			for x := lo; x < hi; x++ {
-				d[x] = float32(row[j])*scale - 0.5
-				j += c
-			}
+	for y := range h {
+		row := src[max(0, min(h-1, y-dy))*w*c:][:w*c]
+		d := dst[y*w*c : (y+1)*w*c]
+		if lo < hi {
+			dev.Pixels(d[lo*c:hi*c], row[(lo-dx)*c:(hi-dx)*c])
 		}
+		edge(d[:lo*c], row[:c])
+		edge(d[hi*c:], row[(w-1)*c:])
+	}
+}
+
+// edge repeats one pixel.
+func edge(dst []float32, pixel []byte) {
+	const scale = 1. / 255
+	for i := range dst {
+		dst[i] = float32(pixel[i%len(pixel)])*scale - 0.5
 	}
 }
 

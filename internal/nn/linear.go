@@ -1,5 +1,7 @@
 package nn
 
+import "github.com/rapport-rl/rapport/internal/nn/device"
+
 // Linear is y = x w' + b. For w (Out,In) and b (Out), x (...,In) gives
 // (...,Out). For an ensemble, w (E,Out,In) and b (E,Out), x is (E,B,In), or
 // (B,In) seen by every member, and gives (E,B,Out). b may be nil.
@@ -54,31 +56,28 @@ func (g *Graph) linear(x, w, b *Node, act bool) *Node {
 			beta := float32(0)
 			if b != nil {
 				beta = 1
-				bias := b.Value[e*out : (e+1)*out]
-				for i := 0; i < len(y); i += out {
-					copy(y[i:i+out], bias)
-				}
+				g.dev.Bias(y, b.Value[e*out:(e+1)*out])
 			}
-			gemm(false, true, rows, out, in, x.Value[e*sx:e*sx+rows*in], w.Value[e*sw:(e+1)*sw], beta, y)
+			g.gemm(false, true, rows, out, in, x.Value[e*sx:e*sx+rows*in], w.Value[e*sw:(e+1)*sw], beta, y)
 			if act {
-				relu(y, y)
+				g.dev.Map(device.ReLU, y, y)
 			}
 		}
 	}
 	n.backward = func() {
 		if act {
-			mask(n.Grad, n.Value)
+			g.dev.Mask(n.Grad, n.Value)
 		}
 		if b != nil && b.needs {
 			d := b.acc()
 			for e := range E {
-				colSum(d[e*out:(e+1)*out], n.Grad[e*sy:(e+1)*sy])
+				g.dev.ColSum(d[e*out:(e+1)*out], n.Grad[e*sy:(e+1)*sy])
 			}
 		}
 		if w.needs {
 			beta := w.beta()
 			for e := range E {
-				gemm(true, false, out, in, rows, n.Grad[e*sy:(e+1)*sy], x.Value[e*sx:e*sx+rows*in], beta, w.Grad[e*sw:(e+1)*sw])
+				g.gemm(true, false, out, in, rows, n.Grad[e*sy:(e+1)*sy], x.Value[e*sx:e*sx+rows*in], beta, w.Grad[e*sw:(e+1)*sw])
 			}
 		}
 		if x.needs {
@@ -87,19 +86,11 @@ func (g *Graph) linear(x, w, b *Node, act bool) *Node {
 				if sx == 0 && e > 0 {
 					beta = 1
 				}
-				gemm(false, false, rows, in, out, n.Grad[e*sy:(e+1)*sy], w.Value[e*sw:(e+1)*sw], beta, x.Grad[e*sx:e*sx+rows*in])
+				g.gemm(false, false, rows, in, out, n.Grad[e*sy:(e+1)*sy], w.Value[e*sw:(e+1)*sw], beta, x.Grad[e*sx:e*sx+rows*in])
 			}
 		}
 	}
 	return n
-}
-
-// colSum adds the rows of x (...,len(dst)) to dst.
-func colSum(dst, x []float32) {
-	for len(x) >= len(dst) {
-		add(dst, x[:len(dst)])
-		x = x[len(dst):]
-	}
 }
 
 // MatMul is a*b for a (M,K) and b (K,N), or for each of a leading axis of both,
@@ -135,7 +126,7 @@ func (g *Graph) MatMul(a, b *Node, ta, tb bool) *Node {
 	sa, sb, sc := m*k, k*c, m*c
 	n.forward = func() {
 		for p := range P {
-			gemm(ta, tb, m, c, k, a.Value[p*sa:(p+1)*sa], b.Value[p*sb:(p+1)*sb], 0, n.Value[p*sc:(p+1)*sc])
+			g.gemm(ta, tb, m, c, k, a.Value[p*sa:(p+1)*sa], b.Value[p*sb:(p+1)*sb], 0, n.Value[p*sc:(p+1)*sc])
 		}
 	}
 	n.backward = func() {
@@ -144,9 +135,9 @@ func (g *Graph) MatMul(a, b *Node, ta, tb bool) *Node {
 			for p := range P {
 				d, bv, ga := n.Grad[p*sc:(p+1)*sc], b.Value[p*sb:(p+1)*sb], a.Grad[p*sa:(p+1)*sa]
 				if ta {
-					gemm(tb, true, k, m, c, bv, d, beta, ga)
+					g.gemm(tb, true, k, m, c, bv, d, beta, ga)
 				} else {
-					gemm(false, !tb, m, k, c, d, bv, beta, ga)
+					g.gemm(false, !tb, m, k, c, d, bv, beta, ga)
 				}
 			}
 		}
@@ -155,9 +146,9 @@ func (g *Graph) MatMul(a, b *Node, ta, tb bool) *Node {
 			for p := range P {
 				d, av, gb := n.Grad[p*sc:(p+1)*sc], a.Value[p*sa:(p+1)*sa], b.Grad[p*sb:(p+1)*sb]
 				if tb {
-					gemm(true, ta, c, k, m, d, av, beta, gb)
+					g.gemm(true, ta, c, k, m, d, av, beta, gb)
 				} else {
-					gemm(!ta, false, k, c, m, av, d, beta, gb)
+					g.gemm(!ta, false, k, c, m, av, d, beta, gb)
 				}
 			}
 		}

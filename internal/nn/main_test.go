@@ -6,15 +6,9 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
-
-	"github.com/rapport-rl/rapport/internal/nn/blas"
 )
 
-func TestMain(m *testing.M) {
-	blas.Use()
-	blas.SetThreads(1)
-	goleak.VerifyTestMain(m)
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func newRand(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 0)) }
 

@@ -2,9 +2,10 @@
 //
 // A Graph is built once with fixed shapes and run many times: every buffer is
 // allocated while building, so a steady-state step of Forward, Backward and
-// Adam.Step allocates nothing, and the same seed gives the same bits. Matrix
-// products go through gonum's BLAS interface; package nn/blas puts OpenBLAS
-// behind it. Ensembles are an extra leading axis of the weights.
+// Adam.Step allocates nothing, and the same seed gives the same bits on one
+// kind of processor. The heavy kernels are a Device's (package nn/device: oneDNN,
+// or pure Go). Ensembles are an extra leading axis of the weights; images are
+// channels-last, (B, H, W, C).
 //
 //	rng := rand.New(rand.NewPCG(1, 2))
 //	critic := nn.NewMLP("q", nn.MLPConfig{In: 71, Hidden: []int{256, 256}, Out: 1, Members: 10, LayerNorm: true}, rng)
@@ -23,7 +24,11 @@
 // Misused shapes panic with a constant message while the graph is built.
 package nn
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/rapport-rl/rapport/internal/nn/device"
+)
 
 // Param is a trainable array, row-major. Data and Grad keep their place in
 // memory for life: graphs share them.
@@ -83,6 +88,6 @@ func Lerp(dst, src []*Param, tau float32) {
 			copy(d.Data, s.Data)
 			continue
 		}
-		lerp(d.Data, s.Data, tau)
+		device.Default().Lerp(tau, d.Data, s.Data)
 	}
 }

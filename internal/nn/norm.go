@@ -1,6 +1,10 @@
 package nn
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/rapport-rl/rapport/internal/nn/device"
+)
 
 // normEps is added to the variance; 1e-5 as in Ba et al. 2016
 // (arXiv:1607.06450) implementations, PyTorch's among them.
@@ -34,189 +38,71 @@ func (g *Graph) layerNorm(x, gain, bias *Node, act bool) *Node {
 				panic("nn: LayerNorm: gain and bias do not fit the input")
 			}
 		}
+		if gain.needs != bias.needs {
+			panic("nn: LayerNorm: gain and bias are trained together or not at all")
+		}
 		ins = append(ins, gain, bias)
 	}
 	n := g.op(x.Shape, ins...)
-	per := rows / E // rows of one member
-	xhat := make([]float32, len(x.Value))
-	inv := make([]float32, rows) // 1/standard deviation of each row
-	n.forward = func() {
-		for r := range rows {
-			xr, h, y := x.Value[r*D:(r+1)*D], xhat[r*D:(r+1)*D], n.Value[r*D:(r+1)*D]
-			s := standardise(h, xr)
-			inv[r] = s
-			if gain == nil {
-				copy(y, h)
-			} else {
-				e := r / per
-				mulAdd(y, h, gain.Value[e*D:(e+1)*D], bias.Value[e*D:(e+1)*D])
-			}
-		}
-		if act {
-			relu(n.Value, n.Value)
-		}
+	norm := device.Norm{D: D, Members: E, Eps: normEps, ReLU: act, Mean: make([]float32, rows), Inv: make([]float32, rows)}
+	if gain != nil {
+		norm.Gain, norm.Bias = gain.Value, bias.Value
 	}
+	n.forward = func() { g.dev.Norm(norm, n.Value, x.Value) }
 	n.backward = func() {
-		if act {
-			mask(n.Grad, n.Value)
-		}
+		var dx, dgain, dbias []float32
 		if gain != nil && gain.needs {
-			gg, gb := gain.acc(), bias.acc()
-			for r := range rows {
-				e := r / per
-				normParams(gg[e*D:(e+1)*D], gb[e*D:(e+1)*D], n.Grad[r*D:(r+1)*D], xhat[r*D:(r+1)*D])
-			}
+			dgain, dbias = gain.acc(), bias.acc()
 		}
-		if !x.needs {
-			return
+		add := false
+		if x.needs {
+			add, dx = !x.first(), x.Grad
 		}
-		first := x.first()
-		for r := range rows {
-			dy, h, d := n.Grad[r*D:(r+1)*D], xhat[r*D:(r+1)*D], x.Grad[r*D:(r+1)*D]
-			if gain != nil {
-				e := r / per
-				mul(dy, gain.Value[e*D:(e+1)*D]) // nobody reads Grad after this
-			}
-			normInput(first, d, dy, h, inv[r])
-		}
+		g.dev.NormGrad(norm, add, dx, dgain, dbias, n.Grad, n.Value, x.Value)
 	}
 	return n
 }
 
-// standardise writes (x-mean)/sqrt(variance+eps) to h and returns the
-// factor.
-func standardise(h, x []float32) (inv float32) {
-	var s0, s1, s2, s3 float32
-	i := 0
-	for ; i+4 <= len(x); i += 4 {
-		v := x[i : i+4 : i+4]
-		s0 += v[0]
-		s1 += v[1]
-		s2 += v[2]
-		s3 += v[3]
-	}
-	for ; i < len(x); i++ {
-		s0 += x[i]
-	}
-	D := float32(len(x))
-	mean := (s0 + s1 + s2 + s3) / D
-	s0, s1, s2, s3 = 0, 0, 0, 0
-	h = h[:len(x)]
-	for i = 0; i+4 <= len(x); i += 4 {
-		v, w := x[i:i+4:i+4], h[i:i+4:i+4]
-		a, b, c, d := v[0]-mean, v[1]-mean, v[2]-mean, v[3]-mean
-		w[0], w[1], w[2], w[3] = a, b, c, d
-		s0 += a * a
-		s1 += b * b
-		s2 += c * c
-		s3 += d * d
-	}
-	for ; i < len(x); i++ {
-		a := x[i] - mean
-		h[i] = a
-		s0 += a * a
-	}
-	inv = 1 / sqrt32((s0+s1+s2+s3)/D+normEps)
-	for i := range h {
-		h[i] *= inv
-	}
-	return inv
-}
-
-// mulAdd is y = h*a + b.
-func mulAdd(y, h, a, b []float32) {
-	h, a, b = h[:len(y)], a[:len(y)], b[:len(y)]
-	for i := range y {
-		y[i] = h[i]*a[i] + b[i]
-	}
-}
-
-// mul is d *= a.
-func mul(d, a []float32) {
-	a = a[:len(d)]
-	for i := range d {
-		d[i] *= a[i]
-	}
-}
-
-// normParams adds one row's part to the gradients of gain and bias.
-func normParams(gain, bias, dy, h []float32) {
-	bias, dy, h = bias[:len(gain)], dy[:len(gain)], h[:len(gain)]
-	for i, d := range dy {
-		gain[i] += d * h[i]
-		bias[i] += d
-	}
-}
-
-// normInput gives the gradient through the standardisation of one row:
-// dx = inv*(dy - mean(dy) - h*mean(dy*h)).
-func normInput(first bool, dx, dy, h []float32, inv float32) {
-	dy, h = dy[:len(dx)], h[:len(dx)]
-	var s0, s1, t0, t1 float32
-	i := 0
-	for ; i+2 <= len(dy); i += 2 {
-		a, b := dy[i:i+2:i+2], h[i:i+2:i+2]
-		s0 += a[0]
-		s1 += a[1]
-		t0 += a[0] * b[0]
-		t1 += a[1] * b[1]
-	}
-	for ; i < len(dy); i++ {
-		s0 += dy[i]
-		t0 += dy[i] * h[i]
-	}
-	D := float32(len(dy))
-	m, c := (s0+s1)/D, (t0+t1)/D
-	if first {
-		for i := range dx {
-			dx[i] = inv * (dy[i] - m - h[i]*c)
-		}
-		return
-	}
-	for i := range dx {
-		dx[i] += inv * (dy[i] - m - h[i]*c)
-	}
-}
-
-// Affine multiplies each channel of x (B,C,...) by gain (C) and adds bias (C).
+// Affine multiplies each channel of x (...,C) by gain (C) and adds bias (C).
 func (g *Graph) Affine(x, gain, bias *Node) *Node {
-	if len(x.Shape) < 2 || !slices.Equal(gain.Shape, []int{x.Shape[1]}) || !slices.Equal(gain.Shape, bias.Shape) {
+	C := channels("Affine", x)
+	if !slices.Equal(gain.Shape, []int{C}) || !slices.Equal(bias.Shape, []int{C}) {
 		panic("nn: Affine: gain and bias do not fit the channels")
 	}
-	C := x.Shape[1]
-	N := len(x.Value) / (x.Shape[0] * C)
 	n := g.op(x.Shape, x, gain, bias)
-	n.forward = func() {
-		for i := 0; i < len(x.Value); i += N {
-			c := i / N % C
-			a, b := gain.Value[c], bias.Value[c]
-			y, v := n.Value[i:i+N], x.Value[i:i+N]
-			for j := range y {
-				y[j] = a*v[j] + b
-			}
-		}
-	}
+	dg, db := make([]float32, C), make([]float32, C)
+	n.forward = func() { g.dev.Affine(n.Value, x.Value, gain.Value, bias.Value) }
 	n.backward = func() {
-		for i := 0; i < len(x.Value); i += N {
-			c := i / N % C
+		var dx, dgain, dbias []float32
+		if gain.needs || bias.needs {
+			clear(dg)
+			clear(db)
+			dgain, dbias = dg, db // of whom one may not be wanted
 			if gain.needs {
-				gain.acc()[c] += dot32(n.Grad[i:i+N], x.Value[i:i+N])
+				dgain = gain.acc()
 			}
 			if bias.needs {
-				bias.acc()[c] += sum32(n.Grad[i : i+N])
+				dbias = bias.acc()
 			}
 		}
+		add := false
 		if x.needs {
-			d := x.acc()
-			for i := 0; i < len(d); i += N {
-				axpy(gain.Value[i/N%C], d[i:i+N], n.Grad[i:i+N])
-			}
+			add, dx = !x.first(), x.Grad
 		}
+		g.dev.AffineGrad(add, dx, dgain, dbias, n.Grad, x.Value, gain.Value)
 	}
 	return n
 }
 
-// BatchNorm normalises the channels of x (B,C,...) by stored mean and variance
+// channels is the last axis of x, which images keep their channels in.
+func channels(op string, x *Node) int {
+	if len(x.Shape) < 2 {
+		panic("nn: " + op + ": input has no channels")
+	}
+	return x.Shape[len(x.Shape)-1]
+}
+
+// BatchNorm normalises the channels of x (...,C) by stored mean and variance
 // (C), as a trained network does when it is used (Ioffe and Szegedy 2015,
 // arXiv:1502.03167, algorithm 2); gain and bias (C) stay trainable.
 func (g *Graph) BatchNorm(x, gain, bias, mean, variance *Node, eps float32) *Node {
@@ -224,13 +110,65 @@ func (g *Graph) BatchNorm(x, gain, bias, mean, variance *Node, eps float32) *Nod
 	return g.Affine(x, a, g.Sub(bias, g.Mul(mean, a)))
 }
 
-// GroupNorm normalises groups of neighbouring channels of x (B,C,...) together,
+// BatchNormTrain normalises the channels of x (...,C) by their own mean and
+// variance, as a network does while it is trained (algorithm 1 of the same).
+// Every Forward moves the Params mean and variance (C) towards those by
+// momentum, the variance without bias, as PyTorch does; nil leaves them out.
+func (g *Graph) BatchNormTrain(x, gain, bias *Node, mean, variance *Param, momentum, eps float32) *Node {
+	C := channels("BatchNormTrain", x)
+	N := len(x.Value) / C
+	n, norm := g.groups("BatchNormTrain", x, gain, bias, 1, N, C, eps)
+	if mean == nil {
+		return n
+	}
+	if len(mean.Data) != C || len(variance.Data) != C || N < 2 {
+		panic("nn: BatchNormTrain: statistics do not fit the channels, or there is one value a channel")
+	}
+	plain := n.forward
+	n.forward = func() {
+		plain()
+		unbias := float64(N) / float64(N-1)
+		for c := range C {
+			inv := float64(norm.Inv[c])
+			v := (1/(inv*inv) - float64(eps)) * unbias
+			mean.Data[c] += momentum * (norm.Mean[c] - mean.Data[c])
+			variance.Data[c] += momentum * (float32(v) - variance.Data[c])
+		}
+	}
+	return n
+}
+
+// GroupNorm normalises groups of neighbouring channels of x (B,...,C) together,
 // then applies gain and bias (C) (Wu and He 2018, arXiv:1803.08494).
 func (g *Graph) GroupNorm(x, gain, bias *Node, groups int) *Node {
-	if len(x.Shape) < 2 || groups < 1 || x.Shape[1]%groups != 0 {
+	C := channels("GroupNorm", x)
+	if groups < 1 || C%groups != 0 {
 		panic("nn: GroupNorm: channels are not divisible into groups")
 	}
 	B := x.Shape[0]
-	h := g.LayerNorm(g.Reshape(x, B, groups, len(x.Value)/(B*groups)), nil, nil)
-	return g.Affine(g.Reshape(h, x.Shape...), gain, bias)
+	n, _ := g.groups("GroupNorm", x, gain, bias, B, len(x.Value)/(B*C), groups, normEps)
+	return n
+}
+
+func (g *Graph) groups(op string, x, gain, bias *Node, B, N, groups int, eps float32) (*Node, device.Groups) {
+	C := channels(op, x)
+	if !slices.Equal(gain.Shape, []int{C}) || !slices.Equal(bias.Shape, []int{C}) || gain.needs != bias.needs {
+		panic("nn: " + op + ": gain and bias do not fit the channels, or one alone is trained")
+	}
+	n := g.op(x.Shape, x, gain, bias)
+	norm := device.Groups{B: B, N: N, C: C, G: groups, Eps: eps, Gain: gain.Value, Bias: bias.Value,
+		Mean: make([]float32, B*groups), Inv: make([]float32, B*groups), Sums: make([]float32, 3*C)}
+	n.forward = func() { g.dev.Groups(norm, n.Value, x.Value) }
+	n.backward = func() {
+		var dx, dgain, dbias []float32
+		if gain.needs {
+			dgain, dbias = gain.acc(), bias.acc()
+		}
+		add := false
+		if x.needs {
+			add, dx = !x.first(), x.Grad
+		}
+		g.dev.GroupsGrad(norm, add, dx, dgain, dbias, n.Grad, x.Value)
+	}
+	return n, norm
 }

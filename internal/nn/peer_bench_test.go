@@ -10,15 +10,12 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/rapport-rl/rapport/internal/nn/blas"
 )
 
 // BenchmarkPeerTorch takes the processor time of training steps, forward, backward and Adam, beside
 // Debian's PyTorch in alternating pairs and reports the median of the ratios.
 // One thread each.
 func BenchmarkPeerTorch(b *testing.B) {
-	blas.SetThreads(1)
 	cmd := exec.Command("/usr/bin/python3", "-B", "testdata/pace.py")
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -95,7 +92,7 @@ func paceEncoder() func() {
 	conv := NewConvNet("e", ConvConfig{Channels: 3, H: 84, W: 84, Layers: DrQLayers()}, rng)
 	head := NewMLP("h", MLPConfig{In: conv.Out[0] * conv.Out[1] * conv.Out[2], Out: 50}, rng)
 	g := NewGraph()
-	x, y := g.Input(64, 3, 84, 84), g.Input(64, 50)
+	x, y := g.Input(64, 84, 84, 3), g.Input(64, 50)
 	for i := range x.Value {
 		x.Value[i] = rng.Float32() - 0.5
 	}

@@ -47,7 +47,7 @@ func peerEncoder() (*Graph, peer) {
 	head := NewMLP("h", MLPConfig{In: conv.Out[0] * conv.Out[1] * conv.Out[2], Out: 50}, rng)
 	gain, bias := NewParam("n.weight", 50).Fill(1), NewParam("n.bias", 50)
 	g := NewGraph()
-	p := peer{net: "encoder", params: append(append(conv.Params(), head.Params()...), gain, bias), x: g.Input(8, 3, 48, 48), y: g.Input(8, 50), clip: 0.5}
+	p := peer{net: "encoder", params: append(append(conv.Params(), head.Params()...), gain, bias), x: g.Input(8, 48, 48, 3), y: g.Input(8, 50), clip: 0.5}
 	for i := range p.x.Value {
 		p.x.Value[i] = rng.Float32() - 0.5
 	}
@@ -61,7 +61,7 @@ func peerEncoder() (*Graph, peer) {
 func peerParts() (*Graph, peer) {
 	rng := newRand(13)
 	g := NewGraph()
-	p := peer{net: "parts", huber: true, x: g.Input(3, 2, 12, 20), y: g.Input(3, 10)}
+	p := peer{net: "parts", huber: true, x: g.Input(3, 12, 20, 2), y: g.Input(3, 10)}
 	use := func(name string, at float32, shape ...int) *Node {
 		q := NewParam(name, shape...)
 		for i := range q.Data {

@@ -1,9 +1,6 @@
 package nn
 
-import (
-	"math"
-	"slices"
-)
+import "math"
 
 // Sum is the sum of all elements, a scalar of shape ().
 func (g *Graph) Sum(x *Node) *Node { return g.total(x, 1) }
@@ -72,13 +69,13 @@ func (g *Graph) MeanFirst(x *Node) *Node {
 	n.forward = func() {
 		clear(n.Value)
 		for e := range E {
-			axpy(c, n.Value, x.Value[e*L:(e+1)*L])
+			g.dev.Axpy(c, n.Value, x.Value[e*L:(e+1)*L])
 		}
 	}
 	n.backward = func() {
 		d := x.acc()
 		for e := range E {
-			axpy(c, d[e*L:(e+1)*L], n.Grad)
+			g.dev.Axpy(c, d[e*L:(e+1)*L], n.Grad)
 		}
 	}
 	return n
@@ -123,24 +120,23 @@ func (g *Graph) LogSumExp(x *Node) *Node {
 	}
 	D := x.Shape[r-1]
 	n := g.op(x.Shape[:r-1], x)
+	prob := make([]float32, len(x.Value))
 	n.forward = func() {
+		g.dev.Softmax(D, 1, prob, x.Value)
 		for i := range n.Value {
-			row := x.Value[i*D : (i+1)*D]
-			m := slices.Max(row)
-			var s float64
-			for _, v := range row {
-				s += float64(exp32(v - m))
+			row, at := x.Value[i*D:(i+1)*D], 0
+			for j, v := range row {
+				if v > row[at] {
+					at = j
+				}
 			}
-			n.Value[i] = m + float32(math.Log(s))
+			n.Value[i] = row[at] - float32(math.Log(float64(prob[i*D+at])))
 		}
 	}
 	n.backward = func() {
 		d := x.acc()
 		for i, v := range n.Grad {
-			l := n.Value[i]
-			for j := i * D; j < (i+1)*D; j++ {
-				d[j] += v * exp32(x.Value[j]-l)
-			}
+			g.dev.Axpy(v, d[i*D:(i+1)*D], prob[i*D:(i+1)*D])
 		}
 	}
 	return n
@@ -154,41 +150,7 @@ func (g *Graph) Softmax(x *Node) *Node {
 	}
 	D := x.Shape[r-1]
 	n := g.op(x.Shape, x)
-	n.forward = func() {
-		for i := 0; i < len(n.Value); i += D {
-			softmax(n.Value[i:i+D], x.Value[i:i+D], 1)
-		}
-	}
-	n.backward = func() {
-		d := x.acc()
-		for i := 0; i < len(d); i += D {
-			y, dy := n.Value[i:i+D], n.Grad[i:i+D]
-			var s float32
-			for j, v := range y {
-				s += v * dy[j]
-			}
-			for j, v := range y {
-				d[i+j] += v * (dy[j] - s)
-			}
-		}
-	}
+	n.forward = func() { g.dev.Softmax(D, 1, n.Value, x.Value) }
+	n.backward = func() { g.dev.SoftmaxGrad(D, 1, !x.first(), x.Grad, n.Grad, n.Value) }
 	return n
-}
-
-// softmax writes the softmax of c*x to y.
-func softmax(y, x []float32, c float32) {
-	m := c * x[0]
-	for _, v := range x {
-		m = max(m, c*v)
-	}
-	var s float32
-	for j, v := range x {
-		e := exp32(c*v - m)
-		y[j] = e
-		s += e
-	}
-	s = 1 / s
-	for j := range y {
-		y[j] *= s
-	}
 }

@@ -42,7 +42,7 @@ func (g *Graph) Concat(xs ...*Node) *Node {
 			if x.needs {
 				first := x.first()
 				for i := range rows {
-					put(first, x.Grad[i*D:(i+1)*D], n.Grad[i*total+at:i*total+at+D])
+					g.put(first, x.Grad[i*D:(i+1)*D], n.Grad[i*total+at:i*total+at+D])
 				}
 			}
 			at += D
@@ -68,7 +68,7 @@ func (g *Graph) Slice(x *Node, lo, hi int) *Node {
 	n.backward = func() {
 		d := x.acc()
 		for i := range rows {
-			add(d[i*D+lo:i*D+hi], n.Grad[i*W:(i+1)*W])
+			g.dev.Add(d[i*D+lo:i*D+hi], n.Grad[i*W:(i+1)*W])
 		}
 	}
 	return n
@@ -94,7 +94,7 @@ func (g *Graph) Select(x *Node, idx []int) *Node {
 	n.backward = func() {
 		d := x.acc()
 		for i, k := range idx {
-			add(d[k*D:(k+1)*D], n.Grad[i*D:(i+1)*D])
+			g.dev.Add(d[k*D:(k+1)*D], n.Grad[i*D:(i+1)*D])
 		}
 	}
 	return n

@@ -16,6 +16,7 @@ import (
 	"github.com/rapport-rl/rapport/policy/bc"
 	"github.com/rapport-rl/rapport/policy/loop"
 	"github.com/rapport-rl/rapport/policy/view"
+	"github.com/rapport-rl/rapport/reward"
 )
 
 // spread does job(arm, i) for i in [0,n), each worker with an arm of its own.
@@ -48,10 +49,16 @@ func spread(ctx context.Context, c config.Config, of stream, n int, job func(ctx
 	return workers.Wait()
 }
 
-// evaluate runs the parameters without exploration on the first n seeds of a
-// stream and counts successes by the truth at the end of each episode.
-func evaluate(ctx context.Context, c config.Config, x perception.Extractor, v view.Config, p policy.Params, n int, tell func(done int, note string)) ([]bool, error) {
-	won := make([]bool, n)
+// outcome is how one evaluated episode ended.
+type outcome struct {
+	success bool    // by the truth
+	ret     float64 // sum of the visual reward; 0 without a scorer
+}
+
+// evaluate runs the parameters without exploration on the first n seeds of
+// evaluation. r may be nil.
+func evaluate(ctx context.Context, c config.Config, x perception.Extractor, r reward.Scorer, v view.Config, p policy.Params, n int, tell func(done int, note string)) ([]outcome, error) {
+	ends := make([]outcome, n)
 	var mu sync.Mutex
 	done, hits := 0, 0
 	err := spread(ctx, c, evaluation, n, func(ctx context.Context, a *arm, i int) error {
@@ -59,22 +66,23 @@ func evaluate(ctx context.Context, c config.Config, x perception.Extractor, v vi
 		if err != nil {
 			return err
 		}
-		actor := &loop.Actor{Backend: a.guard, Extractor: x, Policy: pi, Horizon: c.Robot.Horizon}
+		actor := &loop.Actor{Backend: a.guard, Extractor: x, Policy: pi, Scorer: r, Horizon: c.Robot.Horizon}
 		if err := actor.Load(p); err != nil {
 			return err
 		}
-		if _, err := actor.Episode(ctx, fmt.Sprintf("evaluate-%05d", i), uint64(i)); err != nil {
+		ep, err := actor.Episode(ctx, fmt.Sprintf("evaluate-%05d", i), uint64(i))
+		if err != nil {
 			return err
 		}
-		won[i] = a.world.Truth().Success
+		ends[i] = outcome{success: a.world.Truth().Success, ret: ep.Return()}
 		mu.Lock()
 		defer mu.Unlock()
 		done++
-		if won[i] {
+		if ends[i].success {
 			hits++
 		}
 		tell(done, fmt.Sprintf("success %d/%d", hits, done))
 		return nil
 	})
-	return won, err
+	return ends, err
 }

@@ -85,7 +85,7 @@ func (s *Session) report(ctx context.Context, p parts, tuned policy.Params, befo
 			{Name: "folder", Value: s.Dir()},
 			{Name: "episodes", Value: "episodes/*.mcap: frames, state, commands, features, rewards"},
 			{Name: "database", Value: "session.db: episodes, labels, metrics, checkpoints, faults"},
-			{Name: "checkpoints", Value: "checkpoints/: encoder, reward, policy, learner"},
+			{Name: "checkpoints", Value: "checkpoints/: encoder, reward, policy (cloned), learner, tuned (the policy)"},
 			{Name: "configuration", Value: "config.yaml, as resolved"},
 			{Name: "this run took", Value: took.Round(time.Second).String()},
 		},

@@ -29,7 +29,8 @@ const (
 	kindEncoder = "encoder" // encoder.Conv
 	kindReward  = "reward"  // taste
 	kindPolicy  = "policy"  // the cloned policy
-	kindLearner = "learner" // rlpd.Learner
+	kindLearner = "learner" // the learner's whole state
+	kindTuned   = "tuned"   // the policy of that learner
 )
 
 // eyes is an extractor that knows the length of its embedding.
@@ -115,6 +116,16 @@ func (s *Session) prepare(ctx context.Context) (parts, error) {
 
 // prepared reads what prepare stored.
 func (s *Session) prepared(ctx context.Context) (parts, error) {
+	p, err := s.made(ctx)
+	if err != nil {
+		return p, err
+	}
+	p.demos, err = s.stored(ctx, policy.Demo)
+	return p, err
+}
+
+// made is what prepare made, without the demonstrations.
+func (s *Session) made(ctx context.Context) (parts, error) {
 	var p parts
 	var err error
 	if p.eyes, err = s.openEyes(ctx, nil); err != nil {
@@ -136,8 +147,7 @@ func (s *Session) prepared(ctx context.Context) (parts, error) {
 		return p, err
 	}
 	p.clone = policy.Params{Version: v, Data: b}
-	p.demos, err = s.stored(ctx, policy.Demo)
-	return p, err
+	return p, nil
 }
 
 // stored reads the episodes of an origin in the order they were added.

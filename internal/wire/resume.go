@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/rapport-rl/rapport/internal/config"
@@ -72,7 +71,7 @@ func agree(st *store.Session, load func(file string) (config.Config, error)) (co
 	var fixed []error
 	kept := false
 	for _, c := range now.Changes(was) {
-		if slices.ContainsFunc(free, func(f string) bool { return c.Key == f || strings.HasSuffix(f, ".") && strings.HasPrefix(c.Key, f) }) {
+		if covers(free, c.Key) {
 			kept = kept || strings.HasPrefix(c.Key, "session.")
 			continue
 		}

@@ -86,9 +86,13 @@ func (s *Session) judge(ctx context.Context, when string, p parts, params policy
 		}
 	}
 	s.tell("evaluate "+when, 0, n, "")
-	won, err := evaluate(ctx, s.cfg, p.eyes, p.view, params, n, func(done int, note string) { s.tell("evaluate "+when, done, n, note) })
+	ends, err := evaluate(ctx, s.cfg, p.eyes, nil, p.view, params, n, func(done int, note string) { s.tell("evaluate "+when, done, n, note) })
 	if err != nil {
 		return nil, err
+	}
+	won := make([]bool, n)
+	for i, e := range ends {
+		won[i] = e.success
 	}
 	b, err := json.Marshal(verdict{sum, won})
 	if err != nil {
@@ -289,7 +293,14 @@ func (s *Session) saveLearner(ctx context.Context, l *rlpd.Learner, n int) error
 	if err := s.store.SaveCheckpoint(ctx, kindLearner, uint64(n), b.Bytes()); err != nil {
 		return err
 	}
-	return s.store.PruneCheckpoints(ctx, kindLearner, keep)
+	tuned, err := l.Latest(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.store.SaveCheckpoint(ctx, kindTuned, uint64(n), tuned.Data); err != nil {
+		return err
+	}
+	return errors.Join(s.store.PruneCheckpoints(ctx, kindLearner, keep), s.store.PruneCheckpoints(ctx, kindTuned, keep))
 }
 
 func (s *Session) keepFault(ctx context.Context, g *guard.Guard) error {

@@ -8,12 +8,9 @@ import (
 	"time"
 
 	"github.com/rapport-rl/rapport/internal/config"
-	"github.com/rapport-rl/rapport/internal/nn/blas"
 )
 
 func TestMain(m *testing.M) {
-	blas.Use()
-	blas.SetThreads(1)
 	os.Exit(m.Run())
 }
 

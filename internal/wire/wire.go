@@ -129,12 +129,14 @@ func (s *Session) Close() error {
 func (s *Session) Dir() string { return s.store.Dir() }
 
 // Kinds are the kinds of checkpoints.
-func Kinds() []string { return []string{kindEncoder, kindReward, kindPolicy, kindLearner} }
+func Kinds() []string {
+	return []string{kindEncoder, kindReward, kindPolicy, kindLearner, kindTuned}
+}
 
 // DropCheckpoint forgets the newest checkpoint of a kind, where it is damaged.
 // What the preparation makes is then made again, from the same seeds.
 func (s *Session) DropCheckpoint(ctx context.Context, kind string) error {
-	if kind != kindLearner {
+	if kind != kindLearner && kind != kindTuned {
 		// First, since a process that dies in between only prepares once more.
 		if err := s.store.Mark(ctx, "prepared", ""); err != nil {
 			return err

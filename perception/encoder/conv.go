@@ -75,7 +75,7 @@ func (n *net) params() []*nn.Param {
 // tenth of that they point somewhere, not at the middle of everything.
 const temperature = 0.1
 
-// keys maps images x (B,3,S,S) to heatmaps (B,K,S/4,S/4) and keypoints (B,2K)
+// keys maps images x (B,S,S,3) to heatmaps (B,S/4,S/4,K) and keypoints (B,2K)
 // in -1..1.
 func (n *net) keys(g *nn.Graph, x *nn.Node, bring func(*nn.Param) *nn.Node) (heat, keys *nn.Node) {
 	x = g.Conv2DReLU(x, bring(n.w[0]), bring(n.b[0]), 2, 1)
@@ -87,7 +87,7 @@ func (n *net) keys(g *nn.Graph, x *nn.Node, bring func(*nn.Param) *nn.Node) (hea
 // run is one goroutine's graphs, sharing the weights.
 type run struct {
 	graphs []*nn.Graph
-	in     []*nn.Node // (1,3,S,S)
+	in     []*nn.Node // (1,S,S,3)
 	keys   []*nn.Node // (1,2K)
 }
 
@@ -98,8 +98,8 @@ func (c *Conv) run() *run {
 	r := new(run)
 	for _, n := range c.nets {
 		g := nn.NewGraph()
-		x := g.Input(1, 3, c.shape.Side, c.shape.Side)
-		_, k := n.keys(g, x, g.Frozen)
+		x := g.Input(1, c.shape.Side, c.shape.Side, 3)
+		_, k := n.keys(g, x, g.Static)
 		r.graphs, r.in, r.keys = append(r.graphs, g), append(r.in, x), append(r.keys, k)
 	}
 	return r

@@ -52,8 +52,8 @@ type set struct {
 	ticks  int
 	clip   []int       // (N) clip of each tick
 	pix    [][][]byte  // (cameras,N) of (S,S,3)
-	small  [][]float32 // (cameras) of (N,3,R,R), 0..1
-	mean   [][]float32 // (cameras) of (3,R,R)
+	small  [][]float32 // (cameras) of (N,R,R,3), 0..1
+	mean   [][]float32 // (cameras) of (R,R,3)
 	spread []float32   // (cameras) mean absolute difference from mean
 	body   [][]float32 // (N) of (body), standardised
 	act    [][]float32 // (N) of (7), standardised; nil after the last tick
@@ -84,7 +84,7 @@ func prepare(d Data, cams []Camera, s Shape, R int) (*set, error) {
 					return nil, fmt.Errorf("encoder: clip %d tick %d: %w", i, t, err)
 				}
 				out.pix[j] = append(out.pix[j], f.Pix)
-				out.small[j] = append(out.small[j], planes(tiny.Pix)...)
+				out.small[j] = append(out.small[j], unit(tiny.Pix)...)
 			}
 			b := senses(c.States[t])
 			out.body = append(out.body, b[:])
@@ -112,12 +112,11 @@ func prepare(d Data, cams []Camera, s Shape, R int) (*set, error) {
 	return out, nil
 }
 
-// planes turns pix (H,W,3) into floats (3,H,W) of 0..1.
-func planes(pix []byte) []float32 {
-	n := len(pix) / 3
+// unit turns bytes into floats of 0..1.
+func unit(pix []byte) []float32 {
 	out := make([]float32, len(pix))
 	for i, v := range pix {
-		out[i%3*n+i/3] = float32(v) / 255
+		out[i] = float32(v) / 255
 	}
 	return out
 }
@@ -170,7 +169,7 @@ func moments(xs [][]float32, c int) (mean, std float64) {
 	return mean, math.Sqrt(std)
 }
 
-// fill writes tick i of camera j into a network's input x (3,S,S).
+// fill writes tick i of camera j into a network's input x (S,S,3).
 func (s *set) fill(x []float32, i, j, side, dx, dy int) {
 	nn.Pixels(x, s.pix[j][i], side, side, 3, dx, dy)
 }

@@ -256,7 +256,7 @@ func TestBlobsGradient(t *testing.T) {
 	const K, R, cells = 3, 16, 12
 	g := nn.NewGraph()
 	keys := g.InputGrad(2, 2*K)
-	target := g.Input(2, K, R, R)
+	target := g.Input(2, R, R, K)
 	loss := g.MSE(blobs(g, keys, cells, R, 1.5), target)
 	for i := range keys.Value {
 		keys.Value[i] = float32(1.6*rng.Float64() - 0.8)

@@ -147,11 +147,16 @@ func (c *Conv) Keypoints(ctx context.Context, fs []robot.Frame) ([]perception.Ke
 			return nil, err
 		}
 		g := nn.NewGraph()
-		x := g.Input(1, 3, S, S)
+		x := g.Input(1, S, S, 3)
 		heat, keys := c.nets[i].keys(g, x, g.Frozen)
 		nn.Pixels(x.Value, f.Pix, S, S, 3, 0, 0)
 		g.Forward()
-		for k := range c.shape.Keypoints {
+		K := c.shape.Keypoints
+		one := make([]float32, cells*cells)
+		for k := range K {
+			for p := range one {
+				one[p] = heat.Value[p*K+k]
+			}
 			at := [2]float64{}
 			for a := range at {
 				at[a] = (float64(keys.Value[2*k+a]) + 1) / 2 * float64(cells-1) // cells
@@ -160,7 +165,7 @@ func (c *Conv) Keypoints(ctx context.Context, fs []robot.Frame) ([]perception.Ke
 				Name: fmt.Sprintf("%s/%d", cam.Name, k), Camera: cam.Name,
 				X:     float64(cam.Crop[0]) + (at[0]*stride+0.5)*float64(whole.W)/float64(S) - 0.5,
 				Y:     float64(cam.Crop[1]) + (at[1]*stride+0.5)*float64(whole.H)/float64(S) - 0.5,
-				Score: mass(heat.Value[k*cells*cells:(k+1)*cells*cells], cells, at),
+				Score: mass(one, cells, at),
 			})
 		}
 	}

@@ -32,8 +32,7 @@ type Config struct {
 }
 
 // Default returns a configuration for the cameras called names, sized so that
-// 40 demonstrations of 46 frames by two cameras train in a minute on one core
-// (0.14 s a step on the design machine, with one BLAS thread).
+// 40 demonstrations of 46 frames by two cameras train in a minute on one core.
 func Default(names ...string) Config {
 	c := Config{
 		Shape: Shape{Side: 96, Channels: [2]int{16, 32}, Keypoints: 16},
@@ -95,7 +94,7 @@ type trainer struct {
 }
 
 // Train learns an encoder from data. progress, which may be nil, hears of every
-// step. Equal data, configuration and number of BLAS threads give equal bits.
+// step. Equal data and configuration give equal bits.
 func Train(ctx context.Context, data Data, cfg Config, progress func(step, total int, loss float64)) (*Conv, Report, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, Report{}, err
@@ -152,7 +151,7 @@ func newTrainer(cfg Config, s *set) *trainer {
 		n := newNet(cam.Name, cfg.Shape, rng)
 		t.nets = append(t.nets, n)
 		t.params = append(t.params, n.params()...)
-		x := g.Input(B, 3, cfg.Shape.Side, cfg.Shape.Side)
+		x := g.Input(B, cfg.Shape.Side, cfg.Shape.Side, 3)
 		offset := g.Input(B, 2*K)
 		_, k := n.keys(g, x, g.Param)
 		k = g.Sub(k, offset)
@@ -167,9 +166,9 @@ func newTrainer(cfg Config, s *set) *trainer {
 		stamp := nn.InitNormal(nn.NewParam(cam.Name+".stamp", 3, K, 5, 5), 0.03, rng)
 		t.params = append(append(t.params, arm.Params()...), stamp)
 		blob := blobs(g, k, cfg.Shape.Side/stride, R, 1)
-		image := g.Add(g.Conv2D(blob, g.Param(stamp), nil, 1, 2), g.Reshape(arm.Forward(g, t.body), B, 3, R, R))
-		image = g.Add(image, g.Const(s.mean[j], 3, R, R))
-		target, weight := g.Input(B, 3, R, R), g.Input(B, 3, R, R)
+		image := g.Add(g.Conv2D(blob, g.Param(stamp), nil, 1, 2), g.Reshape(arm.Forward(g, t.body), B, R, R, 3))
+		image = g.Add(image, g.Const(s.mean[j], R, R, 3))
+		target, weight := g.Input(B, R, R, 3), g.Input(B, R, R, 3)
 		t.target, t.weight = append(t.target, target), append(t.weight, weight)
 		redraws = append(redraws, g.Mean(g.Mul(weight, g.Square(g.Sub(image, target)))))
 	}

@@ -9,13 +9,10 @@ import (
 	"go.uber.org/goleak"
 	"gonum.org/v1/gonum/mat"
 
-	"github.com/rapport-rl/rapport/internal/nn/blas"
 	"github.com/rapport-rl/rapport/robot"
 )
 
 func TestMain(m *testing.M) {
-	blas.Use()
-	blas.SetThreads(1)
 	goleak.VerifyTestMain(m)
 }
 

@@ -9,6 +9,9 @@ import (
 	"github.com/rapport-rl/rapport/robot"
 )
 
+// Version is OpenCV's own, as 4.6.0.
+func Version() string { return gocv.OpenCVVersion() }
+
 // view is a cv::Mat header over Go memory. The memory is pinned until done,
 // because the header, which lives in C++, holds its address across calls.
 type view struct {

@@ -34,6 +34,18 @@ func logSlope(u float64) float64 {
 // half is log(2 pi)/2.
 const half = 0.91893853320467274178
 
+// Edge bounds an action of a demonstration before atanh, which is infinite at 1.
+// Actions beyond it are taken for it: atanh(0.99) = 2.65.
+const Edge = 0.99
+
+// Unsquash writes the actions before tanh to dst, which may be act. Actions
+// beyond edge, below 1, are taken for it.
+func Unsquash(dst, act []float32, edge float64) {
+	for i, a := range act {
+		dst[i] = float32(math.Atanh(min(edge, max(-edge, float64(a)))))
+	}
+}
+
 // Draw adds the head of a Net to g. raw (B, 2k) is what Raw gives, noise
 // (B, k) standard normal. The result (B, k+1) holds the k actions tanh(u), with
 // u = mean + std*noise, and the log density of the action (Haarnoja et al. 2018,

@@ -4,7 +4,8 @@
 // The network is an MLP with a tanh-Gaussian head, as SAC needs it (Haarnoja et
 // al. 2018, "Soft actor-critic algorithms and applications", appendix C).
 // Its rows are normalised by the mean and deviation of the demonstrations,
-// which travel with the parameters.
+// which travel with the parameters. A view with cameras adds a trunk, whose
+// latents of the frames the network reads beside the row.
 //
 //	net, report, err := bc.Train(ctx, bc.Config{Arch: bc.Arch{View: v}, Seed: 1}, demos, nil)
 //	params, err := net.Encode(1)
@@ -19,11 +20,11 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"slices"
 	"strings"
 
 	"github.com/rapport-rl/rapport/internal/nn"
 	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/policy/trunk"
 	"github.com/rapport-rl/rapport/policy/view"
 )
 
@@ -41,6 +42,9 @@ type Arch struct {
 	// Ball et al. 2023, table 3).
 	Hidden    []int
 	LayerNorm bool // before each activation
+	// Trunk is what a view with cameras is seen through; without cameras it does
+	// not matter.
+	Trunk trunk.Config `json:",omitzero"`
 }
 
 // Validate reports what is wrong with a.
@@ -56,7 +60,38 @@ func (a Arch) Validate() error {
 	if len(a.Hidden) > 16 {
 		errs = append(errs, fmt.Errorf("bc: Hidden has %d layers, want at most 16", len(a.Hidden)))
 	}
+	if len(a.View.Cameras) > 0 {
+		errs = append(errs, a.Trunk.Validate(a.View.Cameras))
+		if a.View.Dim() == 0 {
+			errs = append(errs, errors.New("bc: the view has cameras and no number beside them: set Place, Fingers or Horizon"))
+		}
+	}
 	return errors.Join(errs...)
+}
+
+// Diff names the fields in which a and o differ, with both values.
+func (a Arch) Diff(o Arch) []string {
+	d := a.View.Diff(o.View)
+	for _, f := range []struct {
+		name string
+		a, o any
+	}{
+		{"Arch.Hidden", a.hidden(), o.hidden()}, {"Arch.LayerNorm", a.LayerNorm, o.LayerNorm},
+		{"Arch.Trunk", a.trunk(), o.trunk()},
+	} {
+		if x, y := fmt.Sprint(f.a), fmt.Sprint(f.o); x != y {
+			d = append(d, fmt.Sprintf("%s is %s and %s", f.name, x, y))
+		}
+	}
+	return d
+}
+
+// trunk is the trunk's configuration, complete; the zero value without cameras.
+func (a Arch) trunk() trunk.Config {
+	if len(a.View.Cameras) == 0 {
+		return trunk.Config{}
+	}
+	return a.Trunk.Complete()
 }
 
 func (a Arch) hidden() []int {
@@ -69,6 +104,7 @@ func (a Arch) hidden() []int {
 // Net is the network of a policy.
 type Net struct {
 	Arch Arch
+	eye  *trunk.Net // nil without cameras
 	mlp  *nn.MLP
 	// mean and inv (D,) normalise a row: (x - mean) * inv.
 	mean, inv *nn.Param
@@ -79,12 +115,22 @@ func NewNet(a Arch, rng *rand.Rand) (*Net, error) {
 	if err := a.Validate(); err != nil {
 		return nil, err
 	}
-	a.Hidden = a.hidden()
+	a.Hidden, a.Trunk = a.hidden(), a.trunk()
 	D, k := a.View.Dim(), a.View.Action.Dim()
+	var eye *trunk.Net
+	in := D
+	if len(a.View.Cameras) > 0 {
+		var err error
+		if eye, err = trunk.New(a.Trunk, a.View.Cameras, rng); err != nil {
+			return nil, err
+		}
+		in += eye.Dim()
+	}
 	return &Net{
 		Arch: a,
+		eye:  eye,
 		// A small last layer starts with actions about zero.
-		mlp:  nn.NewMLP("actor", nn.MLPConfig{In: D, Hidden: a.Hidden, Out: 2 * k, LayerNorm: a.LayerNorm, OutScale: 0.01}, rng),
+		mlp:  nn.NewMLP("actor", nn.MLPConfig{In: in, Hidden: a.Hidden, Out: 2 * k, LayerNorm: a.LayerNorm, OutScale: 0.01}, rng),
 		mean: nn.NewParam("actor.input.mean", D),
 		inv:  nn.NewParam("actor.input.inv", D).Fill(1),
 	}, nil
@@ -94,21 +140,37 @@ func NewNet(a Arch, rng *rand.Rand) (*Net, error) {
 func (n *Net) Clone() *Net {
 	c := &Net{Arch: n.Arch, mlp: n.mlp.Clone("actor"), mean: nn.NewParam(n.mean.Name, n.mean.Shape...), inv: nn.NewParam(n.inv.Name, n.inv.Shape...)}
 	nn.Copy([]*nn.Param{c.mean, c.inv}, []*nn.Param{n.mean, n.inv})
+	if n.eye != nil {
+		c.eye = n.eye.Clone()
+	}
 	return c
 }
 
-// Params lists what is trained, in a fixed order.
+// Params lists what is trained of the head, in a fixed order. The trunk's are
+// Eye's.
 func (n *Net) Params() []*nn.Param { return n.mlp.Params() }
 
-// Tensors lists all that Assign takes back; the arrays are shared.
-func (n *Net) Tensors() []nn.Tensor {
-	return nn.Tensors(append([]*nn.Param{n.mean, n.inv}, n.Params()...))
+// Eye is the trunk that frames are seen through; nil without cameras.
+func (n *Net) Eye() *trunk.Net { return n.eye }
+
+// Dim is the number D' of what the head reads: a normalised row, then the
+// latents of the frames.
+func (n *Net) Dim() int { return n.mlp.Config.In }
+
+// all lists everything that is not derived.
+func (n *Net) all() []*nn.Param {
+	ps := append([]*nn.Param{n.mean, n.inv}, n.Params()...)
+	if n.eye != nil {
+		ps = append(ps, n.eye.Params()...)
+	}
+	return ps
 }
 
+// Tensors lists all that Assign takes back; the arrays are shared.
+func (n *Net) Tensors() []nn.Tensor { return nn.Tensors(n.all()) }
+
 // Assign copies the tensors of this Net's names from ts.
-func (n *Net) Assign(ts []nn.Tensor) error {
-	return nn.Assign(append([]*nn.Param{n.mean, n.inv}, n.Params()...), ts)
-}
+func (n *Net) Assign(ts []nn.Tensor) error { return nn.Assign(n.all(), ts) }
 
 // Fit sets the normalisation to that of rows (N, D). Numbers of the embedding
 // count as spread by at least a tenth of what the embedding's are on the
@@ -155,15 +217,15 @@ func (n *Net) Normalise(dst, rows []float32) {
 	}
 }
 
-// Raw adds the network to g: normalised rows x (B, D) to (B, 2k), the k means
-// before tanh, then the k numbers that LogStd turns into log deviations.
+// Raw adds the head to g: what it reads (B, D') to (B, 2k), the k means before
+// tanh, then the k numbers that LogStd turns into log deviations.
 func (n *Net) Raw(g *nn.Graph, x *nn.Node) *nn.Node { return n.mlp.Forward(g, x) }
 
 // Frozen is Raw with parameters that get no gradient.
 func (n *Net) Frozen(g *nn.Graph, x *nn.Node) *nn.Node { return n.mlp.Frozen(g, x) }
 
-// setStd makes the deviation std in every state.
-func (n *Net) setStd(std float64) {
+// SetStd makes the deviation before tanh std in every state.
+func (n *Net) SetStd(std float64) {
 	ps := n.mlp.Params()
 	w, b := ps[len(ps)-2], ps[len(ps)-1]
 	k := n.Arch.View.Action.Dim()
@@ -211,7 +273,7 @@ func decode(p policy.Params, like *Net) (*Net, error) {
 		return fail(err)
 	}
 	var n *Net
-	if like != nil && slices.Equal(like.Arch.Hidden, a.Hidden) && like.Arch.LayerNorm == a.LayerNorm && like.Same(a.View) == nil {
+	if like != nil && like.Arch.Diff(a) == nil {
 		n = like.Clone()
 	} else if n, err = NewNet(a, rand.New(rand.NewPCG(0, 0))); err != nil { // overwritten at once
 		return fail(err)
@@ -232,6 +294,10 @@ func (a Arch) holds(ts []nn.Tensor) error {
 		return fmt.Errorf("architecture of %d inputs", a.View.Dim())
 	}
 	want, in := 0, a.View.Dim()
+	if len(a.View.Cameras) > 0 {
+		want = int(min(a.Trunk.Count(a.View.Cameras), 1<<50))
+		in += a.Trunk.Complete().Latent * len(a.View.Cameras)
+	}
 	for _, h := range append(append([]int{}, a.hidden()...), 2*a.View.Action.Dim()) {
 		want += h * in
 		in = h

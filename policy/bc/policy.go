@@ -10,6 +10,7 @@ import (
 
 	"github.com/rapport-rl/rapport/internal/nn"
 	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/policy/trunk"
 	"github.com/rapport-rl/rapport/policy/view"
 	"github.com/rapport-rl/rapport/robot"
 )
@@ -53,7 +54,9 @@ type actor struct {
 	net    *Net
 	g      *nn.Graph
 	x, raw *nn.Node
+	eye    *trunk.Eye // nil without cameras
 	row    []float32
+	pix    []byte
 	action []float32
 }
 
@@ -88,7 +91,13 @@ func (p *Policy) Load(ps policy.Params) error {
 	}
 	a := &actor{net: n, g: nn.NewGraph(), row: make([]float32, p.cfg.View.Dim()), action: make([]float32, p.cfg.View.Action.Dim())}
 	a.x = a.g.Input(1, p.cfg.View.Dim())
-	a.raw = n.Frozen(a.g, a.x)
+	in := a.x
+	if n.eye != nil {
+		a.pix = make([]byte, p.cfg.View.Pixels())
+		a.eye = n.eye.Eye(a.g, 1)
+		in = a.g.Concat(a.x, n.eye.Static(a.g, a.eye))
+	}
+	a.raw = n.Frozen(a.g, in)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.act, p.version = a, ps.Version
@@ -130,6 +139,12 @@ func (p *Policy) Act(ctx context.Context, in policy.Input) (robot.Command, error
 	if in.Step == 0 {
 		p.episode = p.next
 		p.next++
+	}
+	if a.eye != nil {
+		if err := p.cfg.View.Image(a.pix, in); err != nil {
+			return robot.Command{}, fmt.Errorf("bc: act: %w", err)
+		}
+		a.eye.Put(a.pix, 0, nil)
 	}
 	a.net.Normalise(a.x.Value, a.row)
 	a.g.ForwardTo(a.raw)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rapport-rl/rapport/internal/nn"
 	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/policy/trunk"
 )
 
 // Loss says what cloning minimises.
@@ -23,10 +24,6 @@ const (
 	// deviation per state: wide where demonstrators disagree.
 	Likelihood
 )
-
-// edge bounds an action before atanh, which is infinite at 1. Actions beyond it
-// are taken for it: atanh(0.99) = 2.65.
-const edge = 0.99
 
 // Config configures Train. Zero fields take the defaults named.
 type Config struct {
@@ -46,6 +43,7 @@ type Config struct {
 	// HeldOut is the share of the episodes, at least one, that is not trained
 	// on; the parameters returned are then the ones that did best on them.
 	// 0: train on all, return the last.
+	// A view with cameras tries a batch of rows of them.
 	HeldOut float64
 	Every   int // steps between looks at the held-out loss, and progress; 100
 	Seed    uint64
@@ -119,17 +117,22 @@ func Train(ctx context.Context, c Config, demos []policy.Episode, progress func(
 	net.Fit(train.obs)
 	net.Normalise(train.obs, train.obs)
 	if c.Loss == SquaredError {
-		net.setStd(c.Std)
+		net.SetStd(c.Std)
 	}
 
 	fit := newStep(c, net, c.Batch)
-	adam := nn.NewAdam(net.Params(), nn.AdamConfig{LR: c.LR, WeightDecay: c.WeightDecay, ClipNorm: 10})
+	params := net.trained()
+	adam := nn.NewAdam(params, nn.AdamConfig{LR: c.LR, WeightDecay: c.WeightDecay, ClipNorm: 10})
 	var test *step
 	best := net
 	if held != nil {
 		net.Normalise(held.obs, held.obs)
-		test = newStep(c, net, held.rows())
-		test.all(held)
+		n := held.rows()
+		if net.eye != nil { // whose graph takes a megabyte a row
+			n = min(n, c.Batch)
+		}
+		test = newStep(c, net, n)
+		test.spread(held)
 		best = net.Clone()
 	}
 	p := Progress{Steps: c.Steps, HeldOut: math.NaN(), Best: math.NaN(), Rows: train.rows()}
@@ -138,9 +141,9 @@ func Train(ctx context.Context, c Config, demos []policy.Episode, progress func(
 		if err := ctx.Err(); err != nil {
 			return nil, p, fmt.Errorf("bc: train: %w", err)
 		}
-		fit.draw(train, c.Noise, rng)
+		fit.draw(train, c.Noise, net.Arch.Trunk.Shift, rng)
 		fit.g.Forward()
-		nn.ZeroGrad(net.Params())
+		nn.ZeroGrad(params)
 		fit.g.Backward(fit.loss)
 		adam.LR = c.LR * (0.55 + 0.45*math.Cos(math.Pi*float64(s)/float64(c.Steps)))
 		adam.Step()
@@ -159,7 +162,7 @@ func Train(ctx context.Context, c Config, demos []policy.Episode, progress func(
 			p.HeldOut = float64(test.loss.Value[0])
 			if !(p.HeldOut >= p.Best) {
 				p.Best = p.HeldOut
-				nn.Copy(best.Params(), net.Params())
+				nn.Copy(best.trained(), params)
 			}
 		}
 		if progress != nil {
@@ -169,14 +172,25 @@ func Train(ctx context.Context, c Config, demos []policy.Episode, progress func(
 	return best, p, nil
 }
 
+// trained lists what cloning trains: head and trunk.
+func (n *Net) trained() []*nn.Param {
+	ps := n.Params()
+	if n.eye != nil {
+		ps = append(ps, n.eye.Params()...)
+	}
+	return ps
+}
+
 // data is transitions as rows.
 type data struct {
 	obs  []float32 // (N, D)
 	act  []float32 // (N, k)
+	pix  []byte    // (N, P) frames
 	D, k int
+	P    int
 }
 
-func (d *data) rows() int { return len(d.obs) / d.D }
+func (d *data) rows() int { return len(d.act) / d.k }
 
 // split turns episodes into rows, and holds some episodes back.
 func split(c Config, demos []policy.Episode, rng *rand.Rand) (train, held *data, err error) {
@@ -191,9 +205,9 @@ func split(c Config, demos []policy.Episode, rng *rand.Rand) (train, held *data,
 		}
 	}
 	v := c.Arch.View
-	train = &data{D: v.Dim(), k: v.Action.Dim()}
+	train = &data{D: v.Dim(), k: v.Action.Dim(), P: v.Pixels()}
 	if keep > 0 {
-		held = &data{D: v.Dim(), k: v.Action.Dim()}
+		held = &data{D: v.Dim(), k: v.Action.Dim(), P: v.Pixels()}
 	}
 	for i, at := range rng.Perm(len(demos)) {
 		e, side := &demos[at], train
@@ -213,6 +227,11 @@ func split(c Config, demos []policy.Episode, rng *rand.Rand) (train, held *data,
 				return nil, nil, fmt.Errorf("bc: train: episode %s: command %d is not finite", e.ID, t)
 			}
 			side.obs, side.act = append(side.obs, obs...), append(side.act, act...)
+			n := len(side.pix)
+			side.pix = append(side.pix, make([]byte, side.P)...)
+			if err := v.Image(side.pix[n:], e.Inputs[t]); err != nil {
+				return nil, nil, fmt.Errorf("bc: train: episode %s: %w", e.ID, err)
+			}
 		}
 	}
 	return train, held, nil
@@ -222,6 +241,8 @@ func split(c Config, demos []policy.Episode, rng *rand.Rand) (train, held *data,
 type step struct {
 	g      *nn.Graph
 	x, a   *nn.Node // (B, D), (B, k)
+	eye    *trunk.Eye
+	pix    []byte // (B, P)
 	loss   *nn.Node
 	before bool // a holds atanh of the action
 }
@@ -230,7 +251,12 @@ func newStep(c Config, n *Net, B int) *step {
 	s := &step{g: nn.NewGraph(), before: c.Loss == Likelihood}
 	k := c.Arch.View.Action.Dim()
 	s.x, s.a = s.g.Input(B, c.Arch.View.Dim()), s.g.Input(B, k)
-	raw := n.Raw(s.g, s.x)
+	in := s.x
+	if n.eye != nil {
+		s.eye, s.pix = n.eye.Eye(s.g, B), make([]byte, B*c.Arch.View.Pixels())
+		in = s.g.Concat(s.x, n.eye.Forward(s.g, s.eye))
+	}
+	raw := n.Raw(s.g, in)
 	if s.before {
 		s.loss = s.g.Neg(s.g.Mean(LogProb(s.g, raw, s.a)))
 	} else {
@@ -239,10 +265,13 @@ func newStep(c Config, n *Net, B int) *step {
 	return s
 }
 
-// draw fills the batch at random, with noise on the rows.
-func (s *step) draw(d *data, noise float64, rng *rand.Rand) {
+// draw fills the batch at random, with noise on the rows and shifted frames.
+func (s *step) draw(d *data, noise float64, shift int, rng *rand.Rand) {
 	for i := range s.x.Shape[0] {
 		s.put(i, d, rng.IntN(d.rows()))
+	}
+	if s.eye != nil {
+		s.eye.Put(s.pix, shift, rng)
 	}
 	if noise > 0 {
 		for i := range s.x.Value {
@@ -251,20 +280,29 @@ func (s *step) draw(d *data, noise float64, rng *rand.Rand) {
 	}
 }
 
-// all fills the batch with every row.
-func (s *step) all(d *data) {
-	for i := range d.rows() {
-		s.put(i, d, i)
+// spread fills the batch with rows of d from all over it, with every one if there
+// are as many.
+func (s *step) spread(d *data) {
+	B := s.x.Shape[0]
+	for i := range B {
+		s.put(i, d, i*d.rows()/B)
+	}
+	if s.eye != nil {
+		s.eye.Put(s.pix, 0, nil)
 	}
 }
 
 func (s *step) put(i int, d *data, at int) {
 	copy(s.x.Value[i*d.D:(i+1)*d.D], d.obs[at*d.D:])
-	a := s.a.Value[i*d.k : (i+1)*d.k]
-	copy(a, d.act[at*d.k:])
+	copy(s.pix[i*d.P:(i+1)*d.P], d.pix[at*d.P:])
+	s.aim(s.a.Value[i*d.k:(i+1)*d.k], d.act[at*d.k:(at+1)*d.k])
+}
+
+// aim writes the actions that are imitated to dst as the loss wants them.
+func (s *step) aim(dst, act []float32) {
 	if s.before {
-		for j, v := range a {
-			a[j] = float32(math.Atanh(min(edge, max(-edge, float64(v)))))
-		}
+		Unsquash(dst, act, Edge)
+	} else {
+		copy(dst, act)
 	}
 }

@@ -108,9 +108,7 @@ func (c Config) Validate() error {
 	switch {
 	case c.Tail > TailSteady:
 		bad("Tail is %d, want TailZero or TailSteady", c.Tail)
-	case c.Tail == TailSteady && !c.Returns:
-		bad("Tail says what Batch.Return is beyond an end, but Returns is not set")
-	case c.Tail == TailSteady && c.Gamma == 1:
+	case c.Returns && c.Tail == TailSteady && c.Gamma == 1:
 		bad("TailSteady wants Gamma below 1, or a reward for ever is infinite")
 	}
 	if err := c.Prioritised.validate(); err != nil {

@@ -132,6 +132,62 @@ func TestFiniteTaskEndsAtTheHorizon(t *testing.T) {
 	}
 }
 
+func TestReturnsToGo(t *testing.T) {
+	failed := episode("e", policy.Demo, 0, 3) // cut off before it succeeded
+	failed.Rewards = []float64{-1, -1, -1}
+	won := episode("e", policy.Demo, 0, 3)
+	won.Rewards, won.Terminal = []float64{-1, -1, 0}, true
+	dense := episode("e", policy.Demo, 0, 3) // 1, 2, 3
+	gaveUp := failed
+	gaveUp.Terminal = true
+	for _, tt := range []struct {
+		name string
+		c    buffer.Config
+		e    policy.Episode
+		want []float32
+	}{
+		{"success", buffer.Config{Gamma: 0.5}, won, []float32{-1.5, -1, 0}},
+		{"success, steady", buffer.Config{Gamma: 0.5, Tail: buffer.TailSteady}, won, []float32{-1.5, -1, 0}},
+		{"failure counts its own steps", buffer.Config{Gamma: 0.5}, failed, []float32{-1.75, -1.5, -1}},
+		{"failure goes on for ever", buffer.Config{Gamma: 0.5, Tail: buffer.TailSteady}, failed, []float32{-2, -2, -2}},
+		{"an end has no tail", buffer.Config{Gamma: 0.5, Tail: buffer.TailSteady}, gaveUp, []float32{-1.75, -1.5, -1}},
+		{"dense", buffer.Config{Gamma: 0.5, Tail: buffer.TailSteady}, dense, []float32{1 + 1 + 1.5, 2 + 3, 3 + 3}},
+		{"of scaled rewards", buffer.Config{Gamma: 0.5, Scale: 10, Shift: 5, Tail: buffer.TailSteady}, failed, []float32{-10, -10, -10}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.c.View, tt.c.Returns = look(), true
+			b := filled(t, tt.c, tt.e)
+			check := func(want []float32) {
+				t.Helper()
+				dst := buffer.NewBatch(50, look())
+				if err := b.Sample(dst, 50, rand.New(rand.NewPCG(1, 2))); err != nil {
+					t.Fatal(err)
+				}
+				for i, obs := range dst.Obs {
+					if got := dst.Return[i]; got != want[int(obs)] {
+						t.Errorf("return from step %v = %v, want %v", obs, got, want[int(obs)])
+					}
+				}
+			}
+			check(tt.want)
+			if _, err := b.Relabel("e", []float64{0, 0, 0}); err != nil {
+				t.Fatal(err)
+			}
+			if tt.c.Shift == 0 {
+				check([]float32{0, 0, 0})
+			}
+		})
+	}
+	for want, c := range map[string]buffer.Config{
+		"Tail is 7":           {View: look(), Gamma: 0.9, Tail: 7},
+		"wants Gamma below 1": {View: look(), Gamma: 1, Returns: true, Tail: buffer.TailSteady},
+	} {
+		if _, err := buffer.New(c); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error = %v, want one with %q", err, want)
+		}
+	}
+}
+
 func TestSidesOfABatch(t *testing.T) {
 	mixed := episode("mixed", policy.Online, 100, 4)
 	mixed.By[2] = robot.ByHuman

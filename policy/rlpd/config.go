@@ -23,16 +23,28 @@ type Config struct {
 	Scale, Shift float64
 	Finite       bool
 
-	Batch  int     // rows of a gradient step; 256 (RLPD)
-	Demos  float64 // share of demonstration rows; 0.5 (RLPD), negative: none
-	UTD    int     // critic steps for one actor step; 4 (RLPD 20, from pixels 1)
-	Round  int     // actor steps of an Update, each after UTD critic steps; 1
-	Warmup int     // critic steps before the actor moves at all; 0
+	Batch int     // rows of a gradient step; 256 (RLPD)
+	Demos float64 // share of demonstration rows; 0.5 (RLPD), negative: none
+	// Pool draws from both sides as from one instead, by their sizes.
+	Pool bool
+	// Offline is how many critic steps, actor steps among them, learn from
+	// demonstrations alone, although online rows may be there; 0. Learner.Online
+	// ends them early.
+	Offline int
+	UTD     int // critic steps for one actor step; 4 (RLPD 20, from pixels 1)
+	Round   int // actor steps of an Update, each after UTD critic steps; 1
+	Warmup  int // critic steps before the actor moves at all; 0
 
-	Critics      int     // members E of the ensemble; 5 (RLPD 10)
-	CriticHidden []int   // 256, 256 (RLPD)
-	Subset       int     // members that a target is the smallest of; 2 (RLPD)
-	Tau          float64 // of the target critics' moving average; 0.005 (RLPD)
+	Critics      int   // members E of the ensemble; 5 (RLPD 10)
+	CriticHidden []int // 256, 256 (RLPD)
+	Subset       int   // members that a target is the smallest of; 2 (RLPD)
+	// Best is how many actions of the next state a target takes the best of; 1
+	// (CQL's authors' code has 10, "max target backup").
+	Best int
+	// Least lets the actor climb the smallest of the critics instead of their
+	// mean (SAC, Haarnoja et al. 2018, section 5).
+	Least bool
+	Tau   float64 // of the target critics' moving average; 0.005 (RLPD)
 
 	CriticLR, ActorLR, AlphaLR float64 // 3e-4 each (RLPD)
 	ClipNorm                   float64 // largest norm of a gradient; 10, +Inf: no limit
@@ -84,6 +96,7 @@ func (c *Config) complete(k int) error {
 		c.CriticHidden = []int{256, 256}
 	}
 	num(&c.Subset, 2)
+	num(&c.Best, 1)
 	def(&c.Tau, 0.005)
 	def(&c.CriticLR, 3e-4)
 	def(&c.ActorLR, 3e-4)
@@ -96,7 +109,7 @@ func (c *Config) complete(k int) error {
 	for _, f := range []struct {
 		name string
 		v    int
-	}{{"Batch", c.Batch}, {"UTD", c.UTD}, {"Round", c.Round}, {"Critics", c.Critics}, {"Subset", c.Subset}} {
+	}{{"Batch", c.Batch}, {"UTD", c.UTD}, {"Round", c.Round}, {"Critics", c.Critics}, {"Subset", c.Subset}, {"Best", c.Best}} {
 		if f.v < 1 {
 			errs = append(errs, fmt.Errorf("rlpd: %s is %d, want at least 1", f.name, f.v))
 		}
@@ -106,6 +119,9 @@ func (c *Config) complete(k int) error {
 	}
 	if c.Warmup < 0 {
 		errs = append(errs, fmt.Errorf("rlpd: Warmup is %d critic steps, want 0 or more", c.Warmup))
+	}
+	if c.Offline < 0 {
+		errs = append(errs, fmt.Errorf("rlpd: Offline is %d critic steps, want 0 or more", c.Offline))
 	}
 	for i, h := range c.CriticHidden {
 		if h < 1 {

@@ -5,24 +5,31 @@ import (
 
 	"github.com/rapport-rl/rapport/internal/nn"
 	"github.com/rapport-rl/rapport/policy/bc"
+	"github.com/rapport-rl/rapport/policy/critic"
 )
 
 // target is the graph of what a critic should say of a transition.
 type target struct {
 	g        *nn.Graph
-	x, noise *nn.Node // (B, D) normalised next rows, (B, k)
-	out      *nn.Node // (B, k+1) next action, its log density
-	q        *nn.Node // (B, 1) smallest of the subset
+	x, noise *nn.Node // (B, D) normalised next rows, (B n, k)
+	out      *nn.Node // (B n, k+1) next actions, their log densities
+	q        *nn.Node // (B n, 1) smallest of the subset
+	best     int      // n actions that the best is taken of
 	idx      []int    // the subset, redrawn before each step
 }
 
-func newTarget(actor *bc.Net, critic *nn.MLP, B, subset int) *target {
-	t := &target{g: nn.NewGraph(), idx: make([]int, subset)}
+func newTarget(actor *bc.Net, values *nn.MLP, B, subset, best int) *target {
+	t := &target{g: nn.NewGraph(), best: best, idx: make([]int, subset)}
 	v := actor.Arch.View
-	t.x, t.noise = t.g.Input(B, v.Dim()), t.g.Input(B, v.Action.Dim())
-	t.out = bc.Draw(t.g, actor.Frozen(t.g, t.x), t.noise)
-	xa := t.g.Concat(t.x, t.g.Slice(t.out, 0, v.Action.Dim()))
-	t.q = t.g.MinFirst(critic.FrozenSubset(t.g, xa, t.idx))
+	t.x, t.noise = t.g.Input(B, v.Dim()), t.g.Input(B*best, v.Action.Dim())
+	raw, x := actor.Frozen(t.g, t.x), t.x
+	if best > 1 {
+		each := critic.Repeat(B, best)
+		raw, x = t.g.Select(raw, each), t.g.Select(x, each)
+	}
+	t.out = bc.Draw(t.g, raw, t.noise)
+	xa := t.g.Concat(x, t.g.Slice(t.out, 0, v.Action.Dim()))
+	t.q = t.g.MinFirst(values.FrozenSubset(t.g, xa, t.idx))
 	return t
 }
 
@@ -31,13 +38,20 @@ func newTarget(actor *bc.Net, critic *nn.MLP, B, subset int) *target {
 //	y = r + discount * (min_{i in subset} Q_i(s', a') - alpha log pi(a'|s'))
 //
 // the entropy only if asked for (Chen et al. 2021, arXiv:2101.05982, equation 1).
+// Of several a' the one with the largest minimum counts.
 func (t *target) into(y, reward, discount []float32, alpha float64, entropy bool) {
 	t.g.Forward()
 	k := t.noise.Shape[1]
 	for i, r := range reward {
-		q := float64(t.q.Value[i])
+		at := i * t.best
+		for j := at + 1; j < (i+1)*t.best; j++ {
+			if t.q.Value[j] > t.q.Value[at] {
+				at = j
+			}
+		}
+		q := float64(t.q.Value[at])
 		if entropy {
-			q -= alpha * float64(t.out.Value[i*(k+1)+k])
+			q -= alpha * float64(t.out.Value[at*(k+1)+k])
 		}
 		y[i] = float32(float64(r) + float64(discount[i])*q)
 	}
@@ -52,10 +66,10 @@ type regression struct {
 	loss  *nn.Node // mean over members and rows of (q - y)^2
 }
 
-func newRegression(critic *nn.MLP, B int) *regression {
+func newRegression(values *nn.MLP, B int) *regression {
 	r := &regression{g: nn.NewGraph()}
-	r.xa, r.y = r.g.Input(B, critic.Config.In), r.g.Input(B)
-	r.q = r.g.Reshape(critic.Forward(r.g, r.xa), critic.Config.Members, B)
+	r.xa, r.y = r.g.Input(B, values.Config.In), r.g.Input(B)
+	r.q = r.g.Reshape(values.Forward(r.g, r.xa), values.Config.Members, B)
 	r.mean = r.g.MeanFirst(r.q)
 	r.loss = r.g.Mean(r.g.Square(r.g.Sub(r.q, r.y)))
 	return r
@@ -63,13 +77,7 @@ func newRegression(critic *nn.MLP, B int) *regression {
 
 // put fills the rows (B, D) and actions (B, k) in.
 func (r *regression) put(obs, act []float32) {
-	B := r.xa.Shape[0]
-	D, k := len(obs)/B, len(act)/B
-	for i := range B {
-		row := r.xa.Value[i*(D+k) : (i+1)*(D+k)]
-		copy(row, obs[i*D:(i+1)*D])
-		copy(row[D:], act[i*k:(i+1)*k])
-	}
+	critic.Pack(r.xa.Value, obs, act, len(act)/r.xa.Shape[0])
 }
 
 // ascent is the graph that improves the actor:
@@ -77,7 +85,8 @@ func (r *regression) put(obs, act []float32) {
 //	J = mean_i [ alpha log pi(a_i|s_i) - mean_j Q_j(s_i, a_i) ]
 //	  + |Q| (Clone mean_demo w_i |tanh(mean_i) - a_demo_i|^2 + Stay mean_i KL_i)
 //
-// with |Q| the batch's mean absolute value, seen as a constant.
+// with |Q| the batch's mean absolute value, seen as a constant. With Config.Least
+// min_j takes the place of mean_j.
 type ascent struct {
 	g        *nn.Graph
 	x, noise *nn.Node // (B, D) normalised rows, (B, k)
@@ -87,16 +96,16 @@ type ascent struct {
 	demos    int      // rows that are demonstrations
 
 	logp  *nn.Node // (B,)
-	q     *nn.Node // (B,) mean over the members
+	q     *nn.Node // (B,) mean over the members, or the smallest
 	clone *nn.Node // the weighted cloning term, nil without
-	kl    *nn.Node // (B,) nil without
+	kl    *nn.Node // (B,) divergence from where learning started
 	loss  *nn.Node
 	// unit is |Q|; passed the demonstration rows that were cloned.
 	unit   float64
 	passed int
 }
 
-func newAscent(c *Config, actor, ref *bc.Net, critic *nn.MLP) *ascent {
+func newAscent(c *Config, actor, ref *bc.Net, values *nn.MLP) *ascent {
 	a := &ascent{g: nn.NewGraph()}
 	g, v, B := a.g, actor.Arch.View, c.Batch
 	k := v.Action.Dim()
@@ -104,7 +113,11 @@ func newAscent(c *Config, actor, ref *bc.Net, critic *nn.MLP) *ascent {
 	raw := actor.Raw(g, a.x)
 	out := bc.Draw(g, raw, a.noise)
 	a.logp = g.Reshape(g.Slice(out, k, k+1), B)
-	a.q = g.Reshape(g.MeanFirst(critic.Frozen(g, g.Concat(a.x, g.Slice(out, 0, k)))), B)
+	over := g.MeanFirst
+	if c.Least {
+		over = g.MinFirst
+	}
+	a.q = g.Reshape(over(values.Frozen(g, g.Concat(a.x, g.Slice(out, 0, k)))), B)
 	a.loss = g.Mean(g.Sub(g.Mul(a.logp, a.alpha), a.q))
 
 	// unit comes first in the graph of those who use it.
@@ -125,8 +138,8 @@ func newAscent(c *Config, actor, ref *bc.Net, critic *nn.MLP) *ascent {
 		a.clone = g.Sum(g.Mul(d, w))
 		a.loss = g.Add(a.loss, g.Scale(g.Mul(a.clone, unit), float32(c.Clone)))
 	}
+	a.kl = bc.KL(g, raw, ref.Frozen(g, a.x))
 	if c.Stay > 0 {
-		a.kl = bc.KL(g, raw, ref.Frozen(g, a.x))
 		a.loss = g.Add(a.loss, g.Scale(g.Mul(g.Mean(a.kl), unit), float32(c.Stay)))
 	}
 	return a

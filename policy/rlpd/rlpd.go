@@ -29,10 +29,14 @@ import (
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/bc"
 	"github.com/rapport-rl/rapport/policy/buffer"
+	"github.com/rapport-rl/rapport/policy/critic"
 )
 
-// Learner implements policy.Learner. It is driven by one goroutine.
+var _ policy.Keeper = (*Learner)(nil)
+
+// Learner implements policy.Keeper. It is driven by one goroutine.
 type Learner struct {
+	kind   string // names it in errors and checkpoints
 	cfg    Config
 	replay *buffer.Buffer
 	batch  *buffer.Batch
@@ -47,6 +51,9 @@ type Learner struct {
 	next    *target
 	improve *ascent
 	adam    optimisers
+	// What holds the critics down, if anything does.
+	conserve     critic.Conserve
+	conservative *critic.Conservative
 
 	pcg      *rand.PCG
 	rng      *rand.Rand
@@ -54,6 +61,7 @@ type Learner struct {
 	critics  uint64 // critic steps so far
 	actors   uint64 // actor steps so far
 	version  uint64 // of the actor
+	online   bool   // the offline phase was ended
 	observed tally
 }
 
@@ -64,17 +72,35 @@ type optimisers struct{ critic, actor, alpha *nn.Adam }
 // nil start draws a new one of c.Arch, whose normalisation is fitted to what
 // was added by the first Update.
 func New(c Config, start *bc.Net) (*Learner, error) {
+	return build("rlpd", c, nil, start)
+}
+
+// NewConservative returns a Learner whose critics' loss has the term of
+// critic.Conservative besides. It is what package calql is made of, after which
+// its checkpoints and errors are named.
+func NewConservative(c Config, term critic.Conserve, start *bc.Net) (*Learner, error) {
+	if err := term.Complete(); err != nil {
+		return nil, err
+	}
+	return build("calql", c, &term, start)
+}
+
+func build(kind string, c Config, term *critic.Conserve, start *bc.Net) (*Learner, error) {
 	if start != nil {
 		c.Arch = start.Arch
 	}
 	if err := c.complete(c.Arch.View.Action.Dim()); err != nil {
 		return nil, err
 	}
-	l := &Learner{cfg: c, fitted: start != nil, version: 1}
+	l := &Learner{kind: kind, cfg: c, fitted: start != nil, version: 1}
 	l.pcg = rand.NewPCG(c.Seed, 0x726c7064) // "rlpd": another stream than cloning's of the same seed
 	l.rng = rand.New(l.pcg)
+	replay := c.replay()
+	if term != nil {
+		replay.Returns, replay.Tail = true, term.Tail
+	}
 	var err error
-	if l.replay, err = buffer.New(c.replay()); err != nil {
+	if l.replay, err = buffer.New(replay); err != nil {
 		return nil, err
 	}
 	l.batch = buffer.NewBatch(c.Batch, c.Arch.View)
@@ -84,17 +110,20 @@ func New(c Config, start *bc.Net) (*Learner, error) {
 		return nil, err
 	}
 	l.ref = l.actor.Clone()
-	D, k := c.Arch.View.Dim(), c.Arch.View.Action.Dim()
-	l.critic = nn.NewMLP("critic", nn.MLPConfig{In: D + k, Hidden: c.CriticHidden, Out: 1, Members: c.Critics, LayerNorm: true}, l.rng)
+	l.critic = critic.NewQ("critic", c.Arch.View, c.Critics, c.CriticHidden, l.rng)
 	l.target = l.critic.Clone("target")
 	l.logAlpha = nn.NewParam("alpha.log", 1).Fill(float32(math.Log(c.Alpha)))
 
 	l.actorParams, l.criticParams, l.targetParams = l.actor.Params(), l.critic.Params(), l.target.Params()
 
 	l.fit = newRegression(l.critic, c.Batch)
-	l.next = newTarget(l.actor, l.target, c.Batch, c.Subset)
+	l.next = newTarget(l.actor, l.target, c.Batch, c.Subset, c.Best)
 	l.improve = newAscent(&l.cfg, l.actor, l.ref, l.critic)
 	l.adam = l.optimisers()
+	if term != nil {
+		l.conserve = *term
+		l.conservative = critic.NewConservative(*term, l.actor, l.critic, c.Batch, c.CriticLR)
+	}
 	return l, nil
 }
 
@@ -129,6 +158,15 @@ func (l *Learner) Relabel(ctx context.Context, id string, rewards []float64) (bo
 	return l.replay.Relabel(id, rewards)
 }
 
+// Online ends the offline phase of Config.Offline.
+func (l *Learner) Online() { l.online = true }
+
+// Offline tells whether the next critic step learns from demonstrations alone,
+// because the phase is not over or because there is nothing else yet.
+func (l *Learner) Offline() bool {
+	return l.replay.Count().Online == 0 || !l.online && l.critics < uint64(l.cfg.Offline)
+}
+
 // Count tells what is replayed.
 func (l *Learner) Count() buffer.Count { return l.replay.Count() }
 
@@ -148,5 +186,5 @@ func (l *Learner) alpha() float64 { return math.Exp(float64(l.logAlpha.Data[0]))
 
 // diverged says where learning broke down.
 func (l *Learner) diverged(what string, v float64) error {
-	return fmt.Errorf("rlpd: %s is %v at critic step %d: lower the learning rates or scale the rewards down, and restore the last checkpoint", what, v, l.critics)
+	return fmt.Errorf("%s: %s is %v at critic step %d: lower the learning rates or scale the rewards down, and restore the last checkpoint", l.kind, what, v, l.critics)
 }

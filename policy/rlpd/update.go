@@ -9,6 +9,7 @@ import (
 	"github.com/rapport-rl/rapport/internal/nn"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/buffer"
+	"github.com/rapport-rl/rapport/policy/critic"
 )
 
 // tally sums what the steps of a round tell.
@@ -18,6 +19,8 @@ type tally struct {
 	actor, entropy, actorGrad   float64 // of actor steps
 	clone, passed, cloned, kl   float64
 	demos, rows, reward, target float64
+	conserve, bound, held       float64 // of critic steps that were held down
+	values                      critic.Look
 }
 
 // Update does Round actor steps, each after UTD critic steps. Until Warmup
@@ -27,7 +30,7 @@ type tally struct {
 func (l *Learner) Update(ctx context.Context) (policy.Stats, error) {
 	count := l.replay.Count()
 	if count.Demo+count.Online == 0 {
-		return policy.Stats{}, fmt.Errorf("rlpd: nothing to learn from: %w", buffer.ErrEmpty)
+		return policy.Stats{}, fmt.Errorf("%s: nothing to learn from: %w", l.kind, buffer.ErrEmpty)
 	}
 	if !l.fitted {
 		rows := l.replay.Observations()
@@ -35,20 +38,13 @@ func (l *Learner) Update(ctx context.Context) (policy.Stats, error) {
 		l.ref.Fit(rows)
 		l.fitted = true
 	}
-	demos := int(math.Round(l.cfg.Demos * float64(l.cfg.Batch)))
-	if count.Online == 0 {
-		demos = l.cfg.Batch
-	}
-	if count.Demo == 0 {
-		demos = 0
-	}
 	l.observed = tally{}
 	for range l.cfg.Round {
 		for range l.cfg.UTD {
 			if err := ctx.Err(); err != nil {
 				return policy.Stats{}, err
 			}
-			if err := l.criticStep(demos); err != nil {
+			if err := l.criticStep(l.share(count)); err != nil {
 				return policy.Stats{}, err
 			}
 		}
@@ -65,11 +61,19 @@ func (l *Learner) Update(ctx context.Context) (policy.Stats, error) {
 	return l.stats(), nil
 }
 
+// share is how many rows of a batch are to be demonstrations.
+func (l *Learner) share(c buffer.Count) int {
+	if c.Demo > 0 && l.Offline() {
+		return l.cfg.Batch
+	}
+	return critic.Demos(c, l.cfg.Batch, l.cfg.Demos, l.cfg.Pool)
+}
+
 // criticStep draws a batch and fits the critics to its targets.
 func (l *Learner) criticStep(demos int) error {
 	b := l.batch
 	if err := l.replay.Sample(b, demos, l.rng); err != nil {
-		return fmt.Errorf("rlpd: %w", err)
+		return fmt.Errorf("%s: %w", l.kind, err)
 	}
 	l.actor.Normalise(b.Obs, b.Obs)
 	l.actor.Normalise(l.next.x.Value, b.Next)
@@ -91,6 +95,11 @@ func (l *Learner) criticStep(demos int) error {
 	}
 	nn.ZeroGrad(l.criticParams)
 	l.fit.g.Backward(l.fit.loss)
+	held, err := l.hold()
+	if err != nil {
+		return err
+	}
+	loss += held
 	l.adam.critic.Step()
 	nn.Lerp(l.targetParams, l.criticParams, float32(l.cfg.Tau))
 	l.critics++
@@ -98,6 +107,7 @@ func (l *Learner) criticStep(demos int) error {
 	o := &l.observed
 	o.critics++
 	o.loss += loss
+	o.values.Add(l.fit.q.Value, l.cfg.Critics)
 	o.grad += l.adam.critic.Norm()
 	o.demos += float64(b.Demos)
 	B := float64(len(b.Reward))
@@ -109,6 +119,30 @@ func (l *Learner) criticStep(demos int) error {
 		o.td += math.Abs(float64(l.fit.mean.Value[i]-y)) / B
 	}
 	return nil
+}
+
+// hold adds the conservative term of the batch to the gradients, if there is one
+// in this phase, and gives its share of the loss.
+func (l *Learner) hold() (float64, error) {
+	if l.conservative == nil {
+		return 0, nil
+	}
+	weight := l.conserve.Online
+	if l.Offline() {
+		weight = l.conserve.Weight
+	}
+	if weight == 0 {
+		return 0, nil
+	}
+	b := l.batch
+	loss := l.conservative.Add(critic.Rows{Obs: b.Obs, Next: l.next.x.Value, Act: b.Act, Return: b.Return}, weight, l.rng)
+	if math.IsNaN(loss) || math.IsInf(loss, 0) {
+		return 0, l.diverged("the conservative term", loss)
+	}
+	gap, bound := l.conservative.Told()
+	o := &l.observed
+	o.held, o.conserve, o.bound = o.held+1, o.conserve+gap, o.bound+bound
+	return loss, nil
 }
 
 // actorStep improves the actor on the last batch, then the temperature.
@@ -157,19 +191,15 @@ func (l *Learner) actorStep() error {
 		o.passed += float64(a.passed)
 		o.cloned += float64(a.demos)
 	}
-	if a.kl != nil {
-		for _, v := range a.kl.Value {
-			o.kl += float64(v) / float64(len(a.kl.Value))
-		}
+	for _, v := range a.kl.Value {
+		o.kl += float64(v) / float64(len(a.kl.Value))
 	}
 	return nil
 }
 
 // normal fills n with standard normal noise.
 func (l *Learner) normal(n *nn.Node) {
-	for i := range n.Value {
-		n.Value[i] = float32(l.rng.NormFloat64())
-	}
+	critic.Normal(n.Value, l.rng)
 }
 
 // choose draws a subset of the critics without repetition.
@@ -185,29 +215,31 @@ func (l *Learner) choose(idx []int) {
 // stats turns the tally of a round into means.
 func (l *Learner) stats() policy.Stats {
 	o := &l.observed
-	ms := []policy.Metric{
-		{Name: "critic_loss", Value: o.loss / o.critics},
-		{Name: "q_mean", Value: o.q / o.critics},
-		{Name: "td_error", Value: o.td / o.critics},
-		{Name: "target_mean", Value: o.target / o.critics},
-		{Name: "reward_mean", Value: o.reward / o.critics},
-		{Name: "critic_grad", Value: o.grad / o.critics},
-		{Name: "demo_share", Value: o.demos / o.rows},
-		{Name: "alpha", Value: l.alpha()},
+	ms := make([]policy.Metric, 0, 24)
+	tell := func(name string, v float64) { ms = append(ms, policy.Metric{Name: name, Value: v}) }
+	tell("critic_loss", o.loss/o.critics)
+	tell("q_mean", o.q/o.critics)
+	ms = o.values.Append(ms)
+	tell("td_error", o.td/o.critics)
+	tell("target_mean", o.target/o.critics)
+	tell("reward_mean", o.reward/o.critics)
+	tell("critic_grad", o.grad/o.critics)
+	tell("demo_share", o.demos/o.rows)
+	tell("alpha", l.alpha())
+	if o.held > 0 {
+		tell("conserve", o.conserve/o.held)
+		tell("bound_share", o.bound/o.held)
+		tell("conserve_factor", l.conservative.Factor())
 	}
 	if o.actors > 0 {
-		ms = append(ms,
-			policy.Metric{Name: "actor_loss", Value: o.actor / o.actors},
-			policy.Metric{Name: "entropy", Value: o.entropy / o.actors},
-			policy.Metric{Name: "actor_grad", Value: o.actorGrad / o.actors})
+		tell("actor_loss", o.actor/o.actors)
+		tell("entropy", o.entropy/o.actors)
+		tell("actor_grad", o.actorGrad/o.actors)
 		if o.cloned > 0 {
-			ms = append(ms,
-				policy.Metric{Name: "clone_loss", Value: o.clone / o.actors},
-				policy.Metric{Name: "clone_share", Value: o.passed / o.cloned})
+			tell("clone_loss", o.clone/o.actors)
+			tell("clone_share", o.passed/o.cloned)
 		}
-		if l.improve.kl != nil {
-			ms = append(ms, policy.Metric{Name: "kl", Value: o.kl / o.actors})
-		}
+		tell("kl", o.kl/o.actors)
 	}
 	return policy.Stats{Updates: l.critics, Metrics: ms}
 }

@@ -16,6 +16,9 @@ import (
 	"unsafe"
 )
 
+// Version is MuJoCo's own, as 2.2.2.
+func Version() string { return C.GoString(C.mj_versionString()) }
+
 // Model is a compiled MuJoCo model. Its methods may be called by several
 // goroutines, but not while a setter, or a write into one of its slices, runs.
 type Model struct {

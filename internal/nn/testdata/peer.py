@@ -29,17 +29,17 @@ def critics(p, x):
 
 
 def encoder(p, x):
-    """DrQ's convolutions, linear, layer norm, tanh."""
-    h = x
+    """DrQ's convolutions, linear, layer norm, tanh. Images are channels-last."""
+    h = x.permute(0, 3, 1, 2)
     for i in range(4):
         h = torch.relu(F.conv2d(h, p[f"e.{i}.weight"], p[f"e.{i}.bias"], stride=2 if i == 0 else 1))
-    h = F.linear(h.flatten(1), p["h.0.weight"], p["h.0.bias"])
+    h = F.linear(h.permute(0, 2, 3, 1).flatten(1), p["h.0.weight"], p["h.0.bias"])
     return torch.tanh(F.layer_norm(h, h.shape[-1:], p["n.weight"], p["n.bias"]))
 
 
 def parts(p, x):
     """The rarer layers, one after the other."""
-    h = F.conv2d(x, p["c.weight"], p["c.bias"], stride=(1, 2), padding=(1, 2))
+    h = F.conv2d(x.permute(0, 3, 1, 2), p["c.weight"], p["c.bias"], stride=(1, 2), padding=(1, 2))
     h = F.gelu(F.group_norm(h, 2, p["g.weight"], p["g.bias"]))
     h = F.max_pool2d(h, 3, 2, 1)
     h = F.mish(F.batch_norm(h, p["mean"].detach(), p["var"].detach(), p["b.weight"], p["b.bias"], False, 0, 1e-5))

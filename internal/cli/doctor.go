@@ -1,0 +1,45 @@
+package cli
+
+import (
+	"fmt"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rapport-rl/rapport/internal/wire"
+)
+
+func (a *app) doctorCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "doctor",
+		Short: "Try on this machine all that a session needs, and say what computes",
+		Long: `Use each part that a session of the given configuration needs once, and print
+what it is: what networks are computed on, physics, cameras, bus, disk. Ends
+with 1 if a part is missing, and says what to do.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.load()
+			if err != nil {
+				return err
+			}
+			version := "built without version"
+			if b, ok := debug.ReadBuildInfo(); ok {
+				version = b.Main.Version + ", " + b.GoVersion
+			}
+			fmt.Fprintf(a.stdout, "ok    %-16s %s\n", "rapport", version)
+			bad := 0
+			for _, f := range wire.Examine(cmd.Context(), c, a.options(newProgress(a.stderr))) {
+				state, detail := "ok", f.Detail
+				if f.Err != nil {
+					state, detail = "FAIL", f.Err.Error()
+					bad++
+				}
+				fmt.Fprintf(a.stdout, "%-5s %-16s %s\n", state, f.What, detail)
+			}
+			if bad > 0 {
+				return fmt.Errorf("%d of the parts that a session needs failed", bad)
+			}
+			return nil
+		},
+	}
+}

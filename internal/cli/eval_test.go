@@ -1,0 +1,112 @@
+package cli
+
+import (
+	"encoding/csv"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// A finished session's policy does again what it did at the session's end, and
+// an evaluation changes nothing.
+func TestEval(t *testing.T) {
+	l := newLab(t)
+	l.must("run", "--set", "session.episodes=2", "--set", "session.evaluate=4")
+	table := filepath.Join(l.dir, "trials.csv")
+	rows := func(args ...string) [][]string {
+		t.Helper()
+		l.must(append([]string{"eval", "--csv", table}, args...)...)
+		b, err := os.ReadFile(table)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := csv.NewReader(strings.NewReader(string(b))).ReadAll()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	out := l.must("eval", "--seeds", "4")
+	for _, want := range []string{l.session(), "fine-tuned for 2 episodes", " of 4 (", "95 % interval"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the evaluation does not say %q:\n%s", want, out)
+		}
+	}
+	four := rows("--seeds", "4")
+	if len(four) != 5 || four[0][3] != "return" || four[1][3] == "0" {
+		t.Fatalf("want a head and a row with a return for each of 4 starts, got %v", four)
+	}
+	if diff := cmp.Diff(four[:3], rows("--seeds", "2", l.session())); diff != "" {
+		t.Errorf("the first starts depend on how many there are:\n%s", diff)
+	}
+	if diff := cmp.Diff(four, rows("--seeds", "4", "--policy", "cloned")); diff == "" {
+		t.Error("the cloned policy does what the fine-tuned one does")
+	}
+	if other := rows("--seeds", "4", "--set", "seed=6"); other[1][1] == four[1][1] || other[1][3] == four[1][3] {
+		t.Error("another seed gives the same starts")
+	}
+	file, err := filepath.Glob(filepath.Join(l.session(), "checkpoints", "tuned-*"))
+	if err != nil || len(file) == 0 {
+		t.Fatalf("no checkpoint of the fine-tuned policy: %v", err)
+	}
+	if diff := cmp.Diff(four, rows("--seeds", "4", "--policy", file[len(file)-1])); diff != "" {
+		t.Errorf("the policy's file does something else than the session's policy:\n%s", diff)
+	}
+}
+
+func TestEvalRefuses(t *testing.T) {
+	l := newLab(t)
+	if code, out := l.run(t.Context(), &console{}, "eval"); code != exitFailed || !strings.Contains(out, "rapport run") {
+		t.Errorf("without a session: exit code %d:\n%s", code, out)
+	}
+	l.interrupted("features", "run")
+	for _, tt := range []struct {
+		name string
+		args []string
+		code int
+		want string
+	}{
+		{"too early", []string{"eval"}, exitFailed, "--resume"},
+		{"one seed", []string{"eval", "--seeds", "1"}, exitUsage, "--seeds is 1"},
+		{"no session", []string{"eval", filepath.Join(l.dir, "nothing")}, exitFailed, "no session's folder"},
+		{"two sessions", []string{"eval", "a", "b"}, exitUsage, "at most 1"},
+		{"what was learned", []string{"eval", "--set", "policy.scale=0.01"}, exitFailed, "policy.scale is 0.01"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if code, out := l.run(t.Context(), &console{}, tt.args...); code != tt.code || !strings.Contains(out, tt.want) {
+				t.Errorf("exit code %d, want %d and %q:\n%s", code, tt.code, tt.want, out)
+			}
+		})
+	}
+	l.must("run", "--resume", "--set", "session.episodes=2")
+	if code, out := l.run(t.Context(), &console{}, "eval", "--policy", "cloned-by-hand"); code != exitFailed || !strings.Contains(out, "neither tuned nor cloned") {
+		t.Errorf("no such policy: exit code %d:\n%s", code, out)
+	}
+	if code, out := l.run(t.Context(), &console{}, "eval", "--policy", filepath.Join(l.session(), "config.yaml")); code != exitFailed || !strings.Contains(out, "parameters") {
+		t.Errorf("a file of something else: exit code %d:\n%s", code, out)
+	}
+}
+
+func TestDoctor(t *testing.T) {
+	l := newLab(t)
+	out := l.must("doctor")
+	for _, want := range []string{"MuJoCo 2.", "OpenCV 4.", "front 64x64", "NATS server inside", "GiB free", "learning on"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the doctor does not say %q:\n%s", want, out)
+		}
+	}
+	if strings.Contains(out, "FAIL") {
+		t.Errorf("something is wrong with this machine:\n%s", out)
+	}
+	file := filepath.Join(l.dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, out := l.run(t.Context(), &console{}, "doctor", "--set", "out="+filepath.Join(file, "runs"), "--set", "bus.url=nats://127.0.0.1:1")
+	if code != exitFailed || strings.Count(out, "FAIL") != 2 || !strings.Contains(out, "--set out=FOLDER") || !strings.Contains(out, "is a server running there") {
+		t.Errorf("no folder and no server: exit code %d:\n%s", code, out)
+	}
+}

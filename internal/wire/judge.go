@@ -1,0 +1,142 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/internal/store"
+	"github.com/rapport-rl/rapport/policy"
+)
+
+// The policies of a session that Evaluate knows by name.
+const (
+	Cloned = "cloned"
+	Tuned  = "tuned"
+)
+
+// Trial is one evaluated episode.
+type Trial struct {
+	N       int     // counts the evaluation's starts from 0
+	Seed    uint64  // of its start
+	Success bool    // by the simulator's truth
+	Return  float64 // sum of the session's visual reward
+}
+
+// Evaluation is how a policy did.
+type Evaluation struct {
+	Dir    string // the session's folder
+	Policy string // what was evaluated, in words
+	Trials []Trial
+}
+
+// judged are the keys, and those that end in a dot their groups, that may be
+// other for an evaluation than when the session began.
+var judged = []string{"name", "out", "seed", "robot.", "guard.", "bus.", "session."}
+
+// Evaluate runs a policy of the session in dir without exploration on seeds
+// starts that neither demonstrations nor learning have seen: the first of them
+// are those that the session was judged by. which is Tuned, Cloned or a file of
+// parameters; environ and sets may change what the world is like, as
+// robot.timestep and seed. Nothing in dir changes.
+func Evaluate(ctx context.Context, dir, which string, seeds int, environ, sets []string, o Options) (ev Evaluation, err error) {
+	s, err := visit(dir, environ, sets, o)
+	if err != nil {
+		return ev, err
+	}
+	defer func() { err = errors.Join(err, s.store.Close()) }()
+	p, err := s.made(ctx)
+	if err != nil {
+		return ev, fmt.Errorf("%w; a session is evaluated once its demonstrations are cloned: go on with it by rapport run --resume --set name=%s", err, filepath.Base(dir))
+	}
+	ev.Dir = dir
+	params, what, err := s.params(ctx, p, which)
+	if err != nil {
+		return ev, err
+	}
+	ev.Policy = what
+	s.tell("evaluate", 0, seeds, "")
+	ends, err := evaluate(ctx, s.cfg, p.eyes, p.scorer, p.view, params, seeds, func(done int, note string) { s.tell("evaluate", done, seeds, note) })
+	if err != nil {
+		return ev, err
+	}
+	for i, e := range ends {
+		ev.Trials = append(ev.Trials, Trial{N: i, Seed: draw(s.cfg.Seed, evaluation, i), Success: e.success, Return: e.ret})
+	}
+	return ev, nil
+}
+
+// visit opens the session in dir to look at it, without a bus.
+func visit(dir string, environ, sets []string, o Options) (*Session, error) {
+	if _, err := os.Stat(filepath.Join(dir, database)); err != nil {
+		return nil, fmt.Errorf("wire: %s is no session's folder (%w); name one, as runs/group-001", dir, err)
+	}
+	file := filepath.Join(dir, "config.yaml")
+	was, err := config.Load(file, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	now, err := config.Load(file, environ, sets)
+	if err != nil {
+		return nil, err
+	}
+	var fixed []error
+	for _, c := range now.Changes(was) {
+		if !covers(judged, c.Key) {
+			fixed = append(fixed, fmt.Errorf("wire: %s: %v when the session began; an evaluation cannot change it", dir, c))
+		}
+	}
+	if err := errors.Join(fixed...); err != nil {
+		return nil, err
+	}
+	st, err := store.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &Session{cfg: now, name: filepath.Base(dir), store: st, hang: func() {}, tell: o.Tell, log: o.Log, now: o.Now, after: o.After}, nil
+}
+
+// params reads the parameters that which names, and says in words what they are.
+func (s *Session) params(ctx context.Context, p parts, which string) (policy.Params, string, error) {
+	switch which {
+	case Cloned:
+		return p.clone, "cloned from the demonstrations", nil
+	case Tuned:
+		v, b, err := s.store.LatestCheckpoint(ctx, kindTuned)
+		if errors.Is(err, store.ErrNone) {
+			return policy.Params{}, "", fmt.Errorf("wire: %s holds no fine-tuned policy yet: %w; go on with it by rapport run --resume, or evaluate --policy %s", s.Dir(), err, Cloned)
+		}
+		if err != nil {
+			return policy.Params{}, "", err
+		}
+		return policy.Params{Version: v + 1, Data: b}, fmt.Sprintf("fine-tuned for %d episodes", v), nil
+	}
+	b, err := os.ReadFile(which)
+	if errors.Is(err, fs.ErrNotExist) {
+		return policy.Params{}, "", fmt.Errorf("wire: the policy %q is neither %s nor %s nor a file of parameters", which, Tuned, Cloned)
+	}
+	if err != nil {
+		return policy.Params{}, "", fmt.Errorf("wire: parameters: %w", err)
+	}
+	return policy.Params{Version: 1, Data: b}, which, nil
+}
+
+// Newest is the folder of the session below out that was begun last.
+func Newest(out string) (string, error) {
+	name, err := newest(out)
+	return filepath.Join(out, name), err
+}
+
+// covers says whether key is in keys, or in a group of theirs, which ends in a
+// dot.
+func covers(keys []string, key string) bool {
+	return slices.ContainsFunc(keys, func(k string) bool {
+		return key == k || strings.HasSuffix(k, ".") && strings.HasPrefix(key, k)
+	})
+}

@@ -1,0 +1,45 @@
+package bc
+
+import (
+	"math/rand/v2"
+
+	"github.com/rapport-rl/rapport/internal/nn"
+)
+
+// Probe tells of a batch of rows how undecided a Net is on them and how far it
+// has come from another one.
+type Probe struct {
+	g         *nn.Graph
+	x, noise  *nn.Node // (B, D) normalised rows, (B, k)
+	logp, far *nn.Node // (B, 1), (B,)
+}
+
+// NewProbe returns a Probe of the difference from ref for B rows.
+func NewProbe(n, ref *Net, B int) *Probe {
+	p := &Probe{g: nn.NewGraph()}
+	v := n.Arch.View
+	k := v.Action.Dim()
+	p.x, p.noise = p.g.Input(B, v.Dim()), p.g.Input(B, k)
+	raw := n.Frozen(p.g, p.x)
+	p.logp = p.g.Slice(Draw(p.g, raw, p.noise), k, k+1)
+	p.far = KL(p.g, raw, ref.Frozen(p.g, p.x))
+	return p
+}
+
+// Look gives the entropy of the actions, from one draw for each of the
+// normalised rows x (B, D), and the mean divergence from the other Net, nats.
+func (p *Probe) Look(x []float32, rng *rand.Rand) (entropy, kl float64) {
+	if copy(p.x.Value, x) != len(p.x.Value) {
+		panic("bc: rows do not fill the probe")
+	}
+	for i := range p.noise.Value {
+		p.noise.Value[i] = float32(rng.NormFloat64())
+	}
+	p.g.Forward()
+	B := float64(len(p.far.Value))
+	for i, v := range p.far.Value {
+		entropy -= float64(p.logp.Value[i]) / B
+		kl += float64(v) / B
+	}
+	return entropy, kl
+}
