@@ -16,6 +16,7 @@ run ./sim/tabletop '^BenchmarkAgainstReplay$' -benchtime 41x
 run ./reward/ot '^BenchmarkPeerPOT$'
 run ./perception/vision '^BenchmarkPeerOpenCV$'
 run ./internal/nn '^BenchmarkPeerTorch$'
+run ./policy/rlpd '^BenchmarkPeerTorch$'
 run ./internal/bus '^(BenchmarkExtract2x96x96|BenchmarkScore46x64|BenchmarkAct)$' -benchtime 1s
 
 awk '
@@ -39,6 +40,7 @@ function yes(ok) { return ok ? "met" : "NOT MET" }
 }
 /^BenchmarkPeerOpenCV\// { split(name, p, "/"); fps[p[2]] = metric("frames/s"); py[p[2]] = metric("python/s"); faster[p[2]] = metric("python-ratio") }
 /^BenchmarkPeerTorch\// { split(name, p, "/"); nn[p[2]] = metric("ours-ms"); torch[p[2]] = metric("torch-ms"); faster[p[2]] = metric("torch-ratio") }
+/^BenchmarkPeerTorch(-[0-9]+)?[ \t]/ && pkg ~ /rlpd$/ { nn["pixels"] = metric("ours-ms"); torch["pixels"] = metric("torch-ms"); faster["pixels"] = metric("torch-ratio") }
 /^Benchmark(Extract|Score|Act)/ && name !~ /Against/ {
 	split(name, p, "/"); trips[p[1], p[2]] = metric("trips/cpu-s")
 }
@@ -56,7 +58,8 @@ END {
 	row("the same, largest difference of the plans", sprintf("%.1e", apart), "", "", "<= 1e-6", yes(apart <= 1e-6))
 	row("640x480 JPEG to judged 96x96, frames per CPU-s", sprintf("%.0f", fps["encoded"]), sprintf("Python %.0f", py["encoded"]), sprintf("%.2f", faster["encoded"]), "", "")
 	row("640x480 BGR to 96x96, frames per CPU-s", sprintf("%.0f", fps["frame"]), sprintf("Python %.0f", py["frame"]), sprintf("%.2f", faster["frame"]), "", "")
-	row("ten critics, batch 256, training step, CPU-ms", sprintf("%.1f", nn["critics"]), sprintf("PyTorch %.1f", torch["critics"]), sprintf("%.2f", faster["critics"]), "", "")
+	row("ten critics, batch 256, training step, CPU-ms", sprintf("%.1f", nn["critics"]), sprintf("PyTorch %.1f", torch["critics"]), sprintf("%.2f", faster["critics"]), ">= 1", yes(faster["critics"] >= 1))
+	row("soft actor-critic from pixels, batch 64, step, CPU-ms", sprintf("%.0f", nn["pixels"]), sprintf("PyTorch %.0f", torch["pixels"]), sprintf("%.2f", faster["pixels"]), ">= 1", yes(faster["pixels"] >= 1))
 	row("pixel encoder, batch 64, training step, CPU-ms", sprintf("%.0f", nn["encoder"]), sprintf("PyTorch %.0f", torch["encoder"]), sprintf("%.2f", faster["encoder"]), "", "")
 	n = split("BenchmarkExtract2x96x96 BenchmarkScore46x64 BenchmarkAct", call, " ")
 	for (i = 1; i <= n; i++) {
