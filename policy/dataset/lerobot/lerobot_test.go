@@ -233,6 +233,12 @@ func TestBadDatasetsAreNamed(t *testing.T) {
 		{"video missing", "v21", remove(film2), []string{"episode 0", film2, "missing"}},
 		{"video cut off", "v3", halve(film3), []string{"episode 0", film3, "ffmpeg"}},
 		{"video is text", "v21", func(dir string) { put(t, filepath.Join(dir, film2), bytes.Repeat([]byte("film"), 99)) }, []string{film2, "ffmpeg"}},
+		{"rows not fetched", "v21", func(dir string) {
+			put(t, filepath.Join(dir, data2), []byte("version https://git-lfs.github.com/spec/v1\noid sha256:0\n"))
+		}, []string{data2, "git lfs pull"}},
+		{"video not fetched", "v21", func(dir string) {
+			put(t, filepath.Join(dir, film2), []byte("version https://git-lfs.github.com/spec/v1\noid sha256:0\n"))
+		}, []string{film2, "git lfs pull"}},
 		{"video of another episode", "v21", move("videos/chunk-000/observation.images.front/episode_000001.mp4", film2), []string{film2, "5 frames", "6 rows"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

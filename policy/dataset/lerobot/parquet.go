@@ -41,10 +41,26 @@ func openSheet(path string) (*sheet, error) {
 	}
 	s, err := newSheet(path, f, st.Size())
 	if err != nil {
+		err = pointed(path, err)
 		return nil, errors.Join(err, f.Close())
 	}
 	s.f = f
 	return s, nil
+}
+
+// pointed is err, or what is wrong with a file that Git LFS has not fetched.
+func pointed(path string, err error) error {
+	f, e := os.Open(path)
+	if e != nil {
+		return err
+	}
+	defer f.Close()
+	const lfs = "version https://git-lfs"
+	head := make([]byte, len(lfs))
+	if n, _ := io.ReadFull(f, head); string(head[:n]) != lfs {
+		return err
+	}
+	return fmt.Errorf("%s is a pointer of Git LFS to the data, not the data; fetch them with: git lfs pull", path)
 }
 
 func newSheet(name string, r io.ReaderAt, size int64) (s *sheet, err error) {
