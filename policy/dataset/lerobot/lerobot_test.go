@@ -58,7 +58,7 @@ func TestReadsWhatArrowAndFfmpegWrote(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if tab.Len != T || tab.Task != "push the cube" && tt.dir == "v3" || tab.Name != fmt.Sprintf("episode_%06d", e) {
+				if tab.Len != T || tab.Task != "push the cube" || tab.Name != fmt.Sprintf("episode_%06d", e) {
 					t.Errorf("episode %d: %d steps of task %q, called %s", e, tab.Len, tab.Task, tab.Name)
 				}
 				for i := range T {

@@ -115,7 +115,7 @@ func (s *sheet) leaf(name, field string) (parquet.LeafColumn, error) {
 	case 1:
 		return found[0], nil
 	case 0:
-		return parquet.LeafColumn{}, fmt.Errorf("%s has no column %q; it has %s", s.name, strings.Join(slices.DeleteFunc([]string{name, field}, func(p string) bool { return p == "" }), "."), strings.Join(s.columns(), ", "))
+		return parquet.LeafColumn{}, fmt.Errorf("%s has no column %q; it has %s", s.name, strings.Join(slices.DeleteFunc([]string{name, field}, func(p string) bool { return p == "" }), "."), s.listing())
 	}
 	return parquet.LeafColumn{}, fmt.Errorf("%s: column %q is a structure of %d columns, want numbers", s.name, name, len(found))
 }
@@ -132,6 +132,15 @@ func (s *sheet) columns() []string {
 		names = append(names, path[0])
 	}
 	return slices.Compact(names)
+}
+
+// listing names the columns for people, without the statistics of each.
+func (s *sheet) listing() string {
+	names := slices.DeleteFunc(s.columns(), func(n string) bool { return strings.HasPrefix(n, "stats/") })
+	if len(names) > 40 {
+		names = append(names[:40], "...")
+	}
+	return strings.Join(names, ", ")
 }
 
 // each calls f with every value of a leaf in the rows from up to to. It is an
