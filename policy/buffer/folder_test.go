@@ -259,8 +259,41 @@ func TestSegmentsGoRound(t *testing.T) {
 	for i := range 200 {
 		add(t, b, filmed(fmt.Sprint(i), policy.Online, float32(i%100), 5))
 	}
-	total := int64(0)
-	names, err := os.ReadDir(c.Dir)
+	names, total := sizes(t, c.Dir)
+	// 30 transitions are 6 episodes of 4.7 kB; of segments there are as many as
+	// hold those, one that is begun, one that has just ended and one spare.
+	if total > 5*25_000 {
+		t.Errorf("%d files of %d bytes after 200 episodes, want what 6 take and a few", names, total)
+	}
+}
+
+func TestRoomOfForgottenEpisodesIsUsedAgain(t *testing.T) {
+	c := buffer.Config{View: sight(), Gamma: 0.9, Dir: t.TempDir()}
+	b := open(t, c)
+	for i := range 50 {
+		add(t, b, filmed("demo", policy.Demo, float32(i), 5), filmed("online", policy.Online, float32(i), 5))
+		if i%2 == 0 {
+			if err := b.Rewind(0); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		for _, id := range []string{"demo", "online"} {
+			if ok, err := b.Forget(id); !ok || err != nil {
+				t.Fatal(ok, err)
+			}
+		}
+	}
+	// Two episodes of 4.7 kB, and what the journal says of all a hundred.
+	if names, total := sizes(t, c.Dir); total > 2*4700+100*200 {
+		t.Errorf("%d files of %d bytes, want what two episodes take", names, total)
+	}
+}
+
+// sizes is the number of files in a folder, and their bytes.
+func sizes(t *testing.T, dir string) (files int, total int64) {
+	t.Helper()
+	names, err := os.ReadDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -271,11 +304,7 @@ func TestSegmentsGoRound(t *testing.T) {
 		}
 		total += st.Size()
 	}
-	// 30 transitions are 6 episodes of 4.7 kB; of segments there are as many as
-	// hold those, one that is begun, one that has just ended and one spare.
-	if total > 5*25_000 {
-		t.Errorf("%d files of %d bytes after 200 episodes, want what 6 take and a few", len(names), total)
-	}
+	return len(names), total
 }
 
 // limit keeps files of this process below n bytes, as a full disk does.
