@@ -8,7 +8,7 @@ set -euo pipefail
 packages=(g++ pkg-config libopencv-dev libjpeg62-turbo-dev libmujoco-dev libegl-dev libegl1 libgl1 libgl1-mesa-dri libdnnl-dev)
 # The peers that `make peers` and `make bench` compare with.
 if [ "${1:-run}" = peers ]; then
-	packages+=(python3 python3-numpy python3-torch python3-pot python3-opencv)
+	packages+=(python3 python3-numpy python3-torch python3-pot python3-opencv python3-h5py)
 fi
 
 missing=()

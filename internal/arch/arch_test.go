@@ -126,6 +126,7 @@ func TestForeignLibrariesHaveOneImporter(t *testing.T) {
 		{"modernc.org/sqlite", "internal/store"},
 		{"github.com/jakecoffman/cp", "sim/xmagical"},
 		{"github.com/foxglove/mcap", "robot/record"},
+		{"github.com/parquet-go/parquet-go", "policy/dataset/lerobot"},
 		{"github.com/spf13/cobra", "internal/cli"},
 		{"github.com/vbauerster/mpb", "internal/cli"},
 		{"github.com/goccy/go-yaml", "internal/config"},

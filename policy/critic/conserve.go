@@ -8,7 +8,6 @@ import (
 
 	"github.com/rapport-rl/rapport/internal/nn"
 	"github.com/rapport-rl/rapport/policy/bc"
-	"github.com/rapport-rl/rapport/policy/buffer"
 )
 
 // Conserve configures a Conservative. Zero fields take the defaults named.
@@ -23,8 +22,9 @@ type Conserve struct {
 	// Gap steers the weight, from e times Weight on, to where the term is this
 	// large (CQL's Lagrange version, appendix F); 0 keeps the weight.
 	Gap float64
-	// Tail says what returns count beyond an episode that was cut off.
-	Tail buffer.Tail
+	// ZeroTail counts nothing beyond an episode that was cut off in its returns;
+	// without it they count its last reward for ever (buffer.TailSteady).
+	ZeroTail bool
 }
 
 // Complete fills in the defaults and reports everything that is wrong.

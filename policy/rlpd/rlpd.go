@@ -97,7 +97,10 @@ func build(kind string, c Config, term *critic.Conserve, start *bc.Net) (*Learne
 	l.rng = rand.New(l.pcg)
 	replay := c.replay()
 	if term != nil {
-		replay.Returns, replay.Tail = true, term.Tail
+		replay.Returns, replay.Tail = true, buffer.TailSteady
+		if term.ZeroTail {
+			replay.Tail = buffer.TailZero
+		}
 	}
 	var err error
 	if l.replay, err = buffer.New(replay); err != nil {

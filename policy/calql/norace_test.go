@@ -1,0 +1,5 @@
+//go:build !race
+
+package calql_test
+
+const slow = false

@@ -1,0 +1,130 @@
+package iql
+
+import (
+	"math"
+
+	"github.com/rapport-rl/rapport/internal/nn"
+	"github.com/rapport-rl/rapport/policy/bc"
+	"github.com/rapport-rl/rapport/policy/critic"
+)
+
+// judge is the graph of what the target critics say of the data's actions: the
+// smallest of a subset of them, Q^(s, a).
+type judge struct {
+	g   *nn.Graph
+	xa  *nn.Node // (B, D+k)
+	q   *nn.Node // (B,)
+	idx []int    // the subset, redrawn before each step
+}
+
+func newJudge(target *nn.MLP, B, subset int) *judge {
+	j := &judge{g: nn.NewGraph(), idx: make([]int, subset)}
+	j.xa = j.g.Input(B, target.Config.In)
+	j.q = j.g.Reshape(j.g.MinFirst(target.FrozenSubset(j.g, j.xa, j.idx)), B)
+	return j
+}
+
+// expectile is the graph that fits the value to an expectile of the actions'
+// values (equation 5):
+//
+//	L_V = mean_i |tau - 1(u_i < 0)| u_i^2,  u_i = Q^(s_i, a_i) - V(s_i)
+type expectile struct {
+	g    *nn.Graph
+	x, q *nn.Node // (B, D) normalised rows, (B,)
+	v    *nn.Node // (B,)
+	loss *nn.Node
+}
+
+func newExpectile(value *nn.MLP, B int, tau float64) *expectile {
+	e := &expectile{g: nn.NewGraph()}
+	g := e.g
+	e.x, e.q = g.Input(B, value.Config.In), g.Input(B)
+	e.v = g.Reshape(value.Forward(g, e.x), B)
+	u := g.Sub(e.q, e.v)
+	above, below := g.Square(g.ReLU(u)), g.Square(g.ReLU(g.Neg(u)))
+	e.loss = g.Mean(g.Add(g.Scale(above, float32(tau)), g.Scale(below, float32(1-tau))))
+	return e
+}
+
+// backup is the graph of the value of what came next.
+type backup struct {
+	g *nn.Graph
+	x *nn.Node // (B, D) normalised next rows
+	v *nn.Node // (B, 1)
+}
+
+func newBackup(value *nn.MLP, B int) *backup {
+	b := &backup{g: nn.NewGraph()}
+	b.x = b.g.Input(B, value.Config.In)
+	b.v = value.Frozen(b.g, b.x)
+	return b
+}
+
+// regression is the graph that fits the critics to their targets (equation 6):
+//
+//	L_Q = mean_{e,i} (r_i + discount_i V(s'_i) - Q_e(s_i, a_i))^2
+type regression struct {
+	g     *nn.Graph
+	xa, y *nn.Node // (B, D+k), (B,)
+	q     *nn.Node // (E, B)
+	mean  *nn.Node // (B,) over the members
+	loss  *nn.Node
+}
+
+func newRegression(values *nn.MLP, B int) *regression {
+	r := &regression{g: nn.NewGraph()}
+	r.xa, r.y = r.g.Input(B, values.Config.In), r.g.Input(B)
+	r.q = r.g.Reshape(values.Forward(r.g, r.xa), values.Config.Members, B)
+	r.mean = r.g.MeanFirst(r.q)
+	r.loss = r.g.Mean(r.g.Square(r.g.Sub(r.q, r.y)))
+	return r
+}
+
+// extraction is the graph that draws the policy out of the values (equation 7):
+//
+//	L_pi = - mean_i w_i log pi(a_i|s_i)
+//
+// and with a Deterministic head mean_i w_i |tanh(mean_i) - a_i|^2.
+type extraction struct {
+	g    *nn.Graph
+	x, a *nn.Node // (B, D) normalised rows, (B, k) actions as the head wants them
+	w    *nn.Node // (B,)
+	loss *nn.Node
+}
+
+func newExtraction(actor *bc.Net, B int, head Head) *extraction {
+	e := &extraction{g: nn.NewGraph()}
+	g, v := e.g, actor.Arch.View
+	k := v.Action.Dim()
+	e.x, e.a, e.w = g.Input(B, v.Dim()), g.Input(B, k), g.Input(B)
+	raw := actor.Raw(g, e.x)
+	if head == Deterministic {
+		e.loss = g.Mean(g.Mul(g.Reshape(g.SumLast(g.Square(g.Sub(g.Tanh(g.Slice(raw, 0, k)), e.a))), B), e.w))
+	} else {
+		e.loss = g.Neg(g.Mean(g.Mul(bc.LogProb(g, raw, e.a), e.w)))
+	}
+	return e
+}
+
+// weigh writes the weights min(exp(beta (q - v)), most) to w (B,), and tells the
+// mean of the advantages and of the weights, and the share of weights at most.
+func weigh(w, q, v []float32, beta, most float64) (adv, mean, capped float64) {
+	B := float64(len(w))
+	for i := range w {
+		a := float64(q[i]) - float64(v[i])
+		x := math.Exp(beta * a)
+		if x >= most {
+			x = most
+			capped += 1 / B
+		}
+		w[i] = float32(x)
+		adv += a / B
+		mean += x / B
+	}
+	return adv, mean, capped
+}
+
+// pack fills the rows obs (B, D) and actions act (B, k) into xa.
+func pack(xa *nn.Node, obs, act []float32) {
+	critic.Pack(xa.Value, obs, act, len(act)/xa.Shape[0])
+}

@@ -1,0 +1,5 @@
+//go:build !race
+
+package iql_test
+
+const slow = false
