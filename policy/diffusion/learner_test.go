@@ -208,11 +208,14 @@ func TestChunksAreWindows(t *testing.T) {
 // TestOneChunkIsLearned: from one demonstration every sample becomes its actions.
 func TestOneChunkIsLearned(t *testing.T) {
 	for name, shape := range shapeNames {
-		for kind, process := range map[string]Process{"diffusion": {}, "flow": {Kind: Flow}} {
+		for kind, c := range map[string]struct {
+			process Process
+			steps   int
+		}{"diffusion": {Process{Predict: Sample}, 300}, "flow": {Process{Kind: Flow}, 700}} {
 			t.Run(name+" "+kind, func(t *testing.T) {
 				a := small(shape)
-				a.Process, a.Width, a.Channels = process, 64, []int{16, 32}
-				l, err := New(Config{Arch: a, Batch: 32, Round: 900, LR: 3e-3, Warmup: 20, Seed: 1}, nil)
+				a.Process, a.Width, a.Channels = c.process, 64, []int{16, 32}
+				l, err := New(Config{Arch: a, Batch: 32, Round: c.steps, LR: 3e-3, Warmup: 20, Seed: 1}, nil)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -250,7 +253,7 @@ func TestOneChunkIsLearned(t *testing.T) {
 				}
 				rms := math.Sqrt(square)
 				t.Logf("error %.3f", rms)
-				if rms > 0.2 {
+				if rms > 0.3 {
 					t.Errorf("actions are off by %.3f of their range of 2", rms)
 				}
 			})

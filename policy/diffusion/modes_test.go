@@ -28,9 +28,8 @@ func wayView() view.Config {
 
 // walk plays an episode with act, and tells on which side the disc was passed,
 // 1 or -1, or 0 if it was hit or not passed.
-func walk(id string, origin policy.Origin, rng *rand.Rand, act func(in policy.Input) (robot.Command, error)) (policy.Episode, int, error) {
+func walk(id string, origin policy.Origin, p [2]float64, act func(in policy.Input) (robot.Command, error)) (policy.Episode, int, error) {
 	e := policy.Episode{ID: id, Origin: origin}
-	p := [2]float64{0.01 * rng.NormFloat64(), -0.3 + 0.01*rng.NormFloat64()}
 	see := func() {
 		in := policy.Input{Step: len(e.Inputs)}
 		in.State.EE.P = [3]float64{p[0], p[1]}
@@ -67,9 +66,14 @@ func ways(ctx context.Context, c Config, d Draw) (right, left float64, err error
 	if err != nil {
 		return 0, 0, err
 	}
+	start := func() [2]float64 { return [2]float64{0.01 * rng.NormFloat64(), -0.3 + 0.01*rng.NormFloat64()} }
+	var from [2]float64
 	for i := range 40 {
 		side := float64(1 - 2*(i%2))
-		e, took, err := walk(fmt.Sprint(i), policy.Demo, rng, func(in policy.Input) (robot.Command, error) {
+		if i%2 == 0 { // from every start both ways, or it would tell the way
+			from = start()
+		}
+		e, took, err := walk(fmt.Sprint(i), policy.Demo, from, func(in policy.Input) (robot.Command, error) {
 			s := float64(in.Step)
 			var c robot.Command
 			c.Delta[0] = side*wayWidth*(math.Sin(math.Pi*(s+1)/wayTicks)-math.Sin(math.Pi*s/wayTicks)) + 0.002*rng.NormFloat64()
@@ -98,7 +102,7 @@ func ways(ctx context.Context, c Config, d Draw) (right, left float64, err error
 		return 0, 0, err
 	}
 	for range 200 {
-		_, side, err := walk("x", policy.Online, rng, func(in policy.Input) (robot.Command, error) { return pi.Act(ctx, in) })
+		_, side, err := walk("x", policy.Online, start(), func(in policy.Input) (robot.Command, error) { return pi.Act(ctx, in) })
 		if err != nil {
 			return 0, 0, err
 		}
@@ -122,13 +126,18 @@ type wayCase struct {
 
 func wayCases() []wayCase {
 	flow := Process{Kind: Flow}
+	actions := Process{Predict: Sample} // which a small network learns in fewer steps than the noise
+	mlp := func(p Process) Arch { return Arch{Shape: MLP, Process: p, Horizon: 8, Embed: 32, Width: 128, Depth: 2} }
+	unet := func(p Process) Arch {
+		return Arch{Shape: UNet, Process: p, Horizon: 8, Embed: 32, Channels: []int{16, 32}}
+	}
 	return []wayCase{
-		{"mlp, ddim", Arch{Shape: MLP, Horizon: 8, Embed: 16, Width: 128, Depth: 2}, Draw{}, 1500},
-		{"mlp, ddpm", Arch{Shape: MLP, Horizon: 8, Embed: 16, Width: 128, Depth: 2}, Draw{Method: DDPM, Steps: 100}, 1500},
-		{"mlp, flow", Arch{Shape: MLP, Horizon: 8, Embed: 16, Width: 128, Depth: 2, Process: flow}, Draw{}, 1500},
-		{"unet, ddim", Arch{Shape: UNet, Horizon: 8, Embed: 16, Channels: []int{16, 32}}, Draw{}, 1500},
-		{"unet, flow", Arch{Shape: UNet, Horizon: 8, Embed: 16, Channels: []int{16, 32}, Process: flow}, Draw{}, 1500},
-		{"transformer, ddim", Arch{Shape: Transformer, Horizon: 8, Embed: 16, Width: 32, Depth: 2, Heads: 2}, Draw{}, 1500},
+		{"mlp, ddim", mlp(actions), Draw{}, 1500},
+		{"mlp, ddpm", mlp(actions), Draw{Method: DDPM, Steps: 100}, 1500},
+		{"mlp, flow", mlp(flow), Draw{}, 4000},
+		{"unet, ddim of noise", unet(Process{}), Draw{}, 3000},
+		{"unet, flow", unet(flow), Draw{}, 1500},
+		{"transformer, ddim of noise", Arch{Shape: Transformer, Horizon: 8, Embed: 32, Width: 32, Depth: 2, Heads: 2}, Draw{}, 3000},
 	}
 }
 
