@@ -15,6 +15,7 @@ type fit struct {
 	bars                          []float64
 	g                             *nn.Graph
 	x, emb, seen, target, w, loss *nn.Node
+	output                        *nn.Node
 	noise                         []float32
 }
 
@@ -27,8 +28,8 @@ func newFit(n *Net, batch int) *fit {
 	}
 	f.x, f.emb, f.seen = f.g.Input(batch, a.Horizon, k), f.g.Input(batch, a.Embed), f.g.Input(batch, a.History*a.View.Dim())
 	f.target, f.w = f.g.Input(batch, a.Horizon, k), f.g.Input(batch, a.Horizon, 1)
-	out := n.den.apply(net{f.g, f.g.Param}, f.x, f.emb, f.seen)
-	f.loss = f.g.Mean(f.g.Mul(f.g.Square(f.g.Sub(out, f.target)), f.w))
+	f.output = n.den.apply(net{f.g, f.g.Param}, f.x, f.emb, f.seen)
+	f.loss = f.g.Mean(f.g.Mul(f.g.Square(f.g.Sub(f.output, f.target)), f.w))
 	return f
 }
 
