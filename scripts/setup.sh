@@ -3,12 +3,12 @@
 # are missing. Usage: scripts/setup.sh [run|peers]   (default: run)
 set -euo pipefail
 
-# libopencv-dev: perception/vision; libmujoco-dev: sim/mujoco; libegl1, libgl1
+# libopencv-dev, libjpeg62-turbo-dev: perception/vision; libmujoco-dev: sim/mujoco; libegl1, libgl1
 # and libgl1-mesa-dri: rendering without a display; libdnnl-dev: oneDNN, for learning.
-packages=(g++ pkg-config libopencv-dev libmujoco-dev libegl-dev libegl1 libgl1 libgl1-mesa-dri libdnnl-dev)
+packages=(g++ pkg-config libopencv-dev libjpeg62-turbo-dev libmujoco-dev libegl-dev libegl1 libgl1 libgl1-mesa-dri libdnnl-dev)
 # The peers that `make peers` and `make bench` compare with.
 if [ "${1:-run}" = peers ]; then
-	packages+=(python3 python3-numpy python3-torch python3-pot python3-opencv)
+	packages+=(python3 python3-numpy python3-torch python3-pot python3-opencv python3-h5py)
 fi
 
 missing=()

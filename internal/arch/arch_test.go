@@ -126,6 +126,7 @@ func TestForeignLibrariesHaveOneImporter(t *testing.T) {
 		{"modernc.org/sqlite", "internal/store"},
 		{"github.com/jakecoffman/cp", "sim/xmagical"},
 		{"github.com/foxglove/mcap", "robot/record"},
+		{"github.com/parquet-go/parquet-go", "policy/dataset/lerobot"},
 		{"github.com/spf13/cobra", "internal/cli"},
 		{"github.com/vbauerster/mpb", "internal/cli"},
 		{"github.com/goccy/go-yaml", "internal/config"},
@@ -143,7 +144,9 @@ func TestForeignLibrariesHaveOneImporter(t *testing.T) {
 
 // The importers of C libraries are found in the sources.
 func TestCLibrariesHaveOneImporter(t *testing.T) {
-	for header, room := range map[string]string{"mujoco/mujoco.h": "sim/mujoco", "dnnl.h": "internal/nn/device"} {
+	for header, room := range map[string]string{
+		"mujoco/mujoco.h": "sim/mujoco", "dnnl.h": "internal/nn/device", "jpeglib.h": "perception/vision",
+	} {
 		found := false
 		for _, p := range house(t) {
 			for _, f := range slices.Concat(p.CgoFiles, p.CFiles, p.CXXFiles, p.HFiles) {

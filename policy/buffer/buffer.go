@@ -7,24 +7,27 @@
 // sides, as in HIL-SERL (Luo et al. 2024). Transitions hold what was applied.
 //
 //	b, err := buffer.New(buffer.Config{View: v, Capacity: 100_000, Gamma: 0.99})
+//	defer b.Close()
 //	added, err := b.Add(episode)
 //	batch := buffer.NewBatch(256, v)
 //	err = b.Sample(batch, 128, rng) // 128 demonstration rows, then 128 online
+//
+// A view with cameras adds the frames to a batch; each is kept once, as it is or
+// as JPEG. With Config.Dir rows and frames are in files of that folder, and what
+// an Add that returned has taken is there after the process was killed. A batch
+// may be drawn by priorities, and carry returns to the end of its episodes;
+// SampleChunks draws histories of observations with chunks of actions.
 package buffer
 
 import (
 	"errors"
 	"fmt"
-	"math"
-	"math/rand/v2"
+	"runtime"
 
+	"github.com/rapport-rl/rapport/perception/vision"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/view"
-	"github.com/rapport-rl/rapport/robot"
 )
-
-// ErrEmpty says that a side has nothing to draw from yet.
-var ErrEmpty = errors.New("buffer: empty")
 
 // Config says what is kept and what a row is.
 type Config struct {
@@ -44,48 +47,89 @@ type Config struct {
 	// guessed beyond it. It wants the clock in the view (Pardo et al. 2018,
 	// "Time limits in reinforcement learning", section 3).
 	Finite bool
-	// Returns keeps the discounted return from every transition on, as
-	// Batch.Return.
+	// Returns adds Batch.Return, and Tail says what a cut-off episode is worth
+	// beyond its end there.
 	Returns bool
-	// Tail says what a return counts beyond an episode that was cut off.
-	Tail Tail
+	Tail    Tail
+	// Prioritised draws batches by priorities.
+	Prioritised Prioritised
+
+	// JPEG is the quality, 1 to 100, at which frames are kept. 0 keeps them as
+	// they are, which takes about twenty times the room and a fifth of the time.
+	JPEG int
+	// Dir is a folder that holds rows and frames in place of the memory, for one
+	// Buffer at a time. An empty or missing one is made ready; one that was
+	// filled for the same View goes on, whatever else of its Config has changed.
+	Dir string
+	// Segment is the size in bytes from which on a file of Dir is full; 0 means
+	// 256 MiB.
+	Segment int64
+	// Workers is the number of goroutines, the caller's among them, that read
+	// files and JPEGs; 0 means one a processor.
+	Workers int
 }
 
-// Tail says what comes after an episode that was cut off, in its returns.
+// Tail says what an episode that was cut off is worth beyond its end. One that
+// ended, as it was terminal or Config.Finite says so, is worth nothing there.
 type Tail uint8
 
 // The tails.
 const (
-	TailZero   Tail = iota // nothing
-	TailSteady             // its last reward for ever: r/(1-Gamma)
+	// TailZero is nothing: returns are of what was seen.
+	TailZero Tail = iota
+	// TailSteady is the last reward for ever, r/(1-gamma) from the last
+	// transition on: what a task paid with -1 until its success is worth while
+	// nothing succeeds. Without it the returns of failures look better the
+	// nearer they are to the cut, and Cal-QL's bound is wrong.
+	TailSteady
 )
 
 // Validate reports everything that is wrong with c.
 func (c Config) Validate() error {
 	errs := []error{c.View.Validate()}
+	bad := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf("buffer: "+format, args...))
+	}
 	if c.Capacity < 0 {
-		errs = append(errs, fmt.Errorf("buffer: Capacity is %d transitions, want 0 or more", c.Capacity))
+		bad("Capacity is %d transitions, want 0 or more", c.Capacity)
 	}
 	if c.Steps < 0 {
-		errs = append(errs, fmt.Errorf("buffer: Steps is %d, want 0 or more", c.Steps))
+		bad("Steps is %d, want 0 or more", c.Steps)
 	}
 	if !(c.Gamma > 0 && c.Gamma <= 1) {
-		errs = append(errs, fmt.Errorf("buffer: Gamma is %v, want above 0 and at most 1", c.Gamma))
+		bad("Gamma is %v, want above 0 and at most 1", c.Gamma)
 	}
-	for _, v := range []float64{c.Scale, c.Shift} {
-		if !finite(v) {
-			errs = append(errs, fmt.Errorf("buffer: Scale and Shift are %v and %v, want finite numbers", c.Scale, c.Shift))
-			break
-		}
+	if !finite(c.Scale) || !finite(c.Shift) {
+		bad("Scale and Shift are %v and %v, want finite numbers", c.Scale, c.Shift)
 	}
 	if c.Finite && c.View.Horizon == 0 {
-		errs = append(errs, errors.New("buffer: Finite wants View.Horizon, or the policy cannot know how much time is left"))
+		bad("Finite wants View.Horizon, or the policy cannot know how much time is left")
 	}
 	switch {
 	case c.Tail > TailSteady:
-		errs = append(errs, fmt.Errorf("buffer: Tail is %d, want TailZero or TailSteady", c.Tail))
+		bad("Tail is %d, want TailZero or TailSteady", c.Tail)
 	case c.Returns && c.Tail == TailSteady && c.Gamma == 1:
-		errs = append(errs, errors.New("buffer: TailSteady wants Gamma below 1, or returns have no end"))
+		bad("TailSteady wants Gamma below 1, or a reward for ever is infinite")
+	}
+	if err := c.Prioritised.validate(); err != nil {
+		errs = append(errs, err)
+	}
+	if c.JPEG < 0 || c.JPEG > 100 {
+		bad("JPEG is a quality of %d, want 1 to 100, or 0 for frames as they are", c.JPEG)
+	}
+	if c.JPEG > 0 && len(c.View.Cameras) == 0 {
+		bad("JPEG compresses frames, but View.Cameras is empty")
+	}
+	for _, cam := range c.View.Cameras {
+		if c.JPEG > 0 && max(cam.W, cam.H) > vision.MaxSide {
+			bad("JPEG takes frames of up to %d pixels a side, but camera %q has %dx%d", vision.MaxSide, cam.Name, cam.W, cam.H)
+		}
+	}
+	if c.Segment < 0 || c.Segment > 0 && c.Dir == "" {
+		bad("Segment is %d bytes, want the size of a file of Dir, or 0", c.Segment)
+	}
+	if c.Workers < 0 || c.Workers > 4096 {
+		bad("Workers is %d goroutines, want 0 to 4096", c.Workers)
 	}
 	return errors.Join(errs...)
 }
@@ -101,34 +145,39 @@ type Count struct {
 	Lossy int
 }
 
-// run is one episode as rows.
-type run struct {
-	id     string
-	obs    []float32 // (T+1, D)
-	act    []float32 // (T, k)
-	reward []float64 // (T,)
-	ret    []float64 // (T,) discounted return from each transition on, if kept
-	ends   bool      // no value after the last row
-	pinned bool      // holds interventions, which stay
-}
-
-// ref names transition t of an episode.
-type ref struct {
-	*run
-	t int
+// entry is an episode that was taken.
+type entry struct {
+	id    string // empty for a forgotten one
+	lossy int
+	run   *run // nil when it has gone; its id stays known
 }
 
 // Buffer holds labelled episodes. It is used by one goroutine.
 type Buffer struct {
-	cfg    Config
-	runs   map[string]*run // nil for an evicted episode: its id stays known
-	demo   []ref
-	online []ref // oldest first, from head on
-	head   int
-	count  Count
+	cfg               Config
+	dim, acts, pixels int // D, k and P of the view
+
+	order        []entry        // all that were taken
+	ids          map[string]int // places in order
+	demo, online side
+	episodes     int // on the online side
+	human, lossy int
+
+	top   float64 // largest priority so far
+	draws uint64  // prioritised batches so far
+
+	disk   *folder // nil in memory
+	crew   *crew
+	closed bool
+
+	// What the crew is reading for, and how.
+	batch              *Batch
+	chunks             *Chunks
+	batchJob, chunkJob func(w *worker, i int) error
 }
 
-// New returns an empty Buffer.
+// New returns a Buffer, empty or with what is in the Dir of its Config. One with
+// a Dir or with JPEG wants to be closed.
 func New(c Config) (*Buffer, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -139,212 +188,132 @@ func New(c Config) (*Buffer, error) {
 	if c.Scale == 0 {
 		c.Scale = 1
 	}
-	return &Buffer{cfg: c, runs: make(map[string]*run)}, nil
+	if c.Segment == 0 {
+		c.Segment = 256 << 20
+	}
+	if c.Workers == 0 {
+		c.Workers = runtime.GOMAXPROCS(0)
+	}
+	b := &Buffer{
+		cfg: c, dim: c.View.Dim(), acts: c.View.Action.Dim(), pixels: c.View.Pixels(),
+		ids: make(map[string]int), top: 1,
+	}
+	b.demo.weighed, b.online.weighed = c.Prioritised.on(), c.Prioritised.on()
+	b.batchJob, b.chunkJob = b.half, b.piece
+	if c.Dir != "" {
+		if err := b.open(c.Dir, c.Segment); err != nil {
+			return nil, err
+		}
+	} else if c.JPEG == 0 {
+		c.Workers = 1 // copying is as quick
+	}
+	b.crew = newCrew(c.Workers)
+	return b, nil
 }
 
-// Count tells what b holds.
-func (b *Buffer) Count() Count {
-	c := b.count
-	c.Demo, c.Online = len(b.demo), len(b.online)-b.head
-	return c
-}
-
-// Add takes a labelled episode, and reports false for an id that it took
-// before. Nothing is taken of an episode with an error.
-func (b *Buffer) Add(e policy.Episode) (bool, error) {
-	if err := e.Validate(); err != nil {
-		return false, fmt.Errorf("buffer: %w", err)
+// Close ends the goroutines of b and lets its folder go. Closing twice is
+// harmless.
+func (b *Buffer) Close() error {
+	if b.closed {
+		return nil
 	}
-	if _, seen := b.runs[e.ID]; seen {
-		return false, nil
-	}
-	r := &run{id: e.ID, ends: e.Terminal || b.cfg.Finite && e.Len() >= b.cfg.View.Horizon}
-	if err := b.label(r, e.Len(), e.Rewards); err != nil {
-		return false, err
-	}
-	D, k, T := b.cfg.View.Dim(), b.cfg.View.Action.Dim(), e.Len()
-	r.obs, r.act = make([]float32, (T+1)*D), make([]float32, T*k)
-	for t, in := range e.Inputs {
-		if err := b.cfg.View.Row(r.obs[t*D:(t+1)*D], in); err != nil {
-			return false, fmt.Errorf("buffer: episode %s: %w", e.ID, err)
-		}
-	}
-	lossy := 0
-	for t, c := range e.Applied {
-		lost := b.cfg.View.Action.Row(r.act[t*k:(t+1)*k], c)
-		if !finite(lost) || !finite(c.Grip) {
-			return false, fmt.Errorf("buffer: episode %s: command %d is not finite", e.ID, t)
-		}
-		if lost > 0.01 {
-			lossy++
-		}
-	}
-	b.runs[e.ID] = r
-	b.count.Episodes++
-	b.count.Lossy += lossy
-	for t := range T {
-		human := e.By[t] == robot.ByHuman && e.Origin != policy.Demo
-		if human {
-			b.count.Human++
-			r.pinned = true
-		}
-		if human || e.Origin == policy.Demo {
-			b.demo = append(b.demo, ref{r, t})
-		}
-		if e.Origin != policy.Demo {
-			b.online = append(b.online, ref{r, t})
-		}
-	}
-	b.evict()
-	return true, nil
-}
-
-// Relabel replaces the rewards of an episode, for a reward that has learnt
-// since. It reports false for an id that is unknown or evicted.
-func (b *Buffer) Relabel(id string, rewards []float64) (bool, error) {
-	r := b.runs[id]
-	if r == nil {
-		return false, nil
-	}
-	return true, b.label(r, len(r.reward), rewards)
-}
-
-// label checks rewards and gives r a scaled copy.
-func (b *Buffer) label(r *run, T int, rewards []float64) error {
-	if len(rewards) != T {
-		return fmt.Errorf("buffer: episode %s has %d rewards for %d transitions: label it first", r.id, len(rewards), T)
-	}
-	scaled := make([]float64, T)
-	for t, v := range rewards {
-		if !finite(v) {
-			return fmt.Errorf("buffer: episode %s: reward %d is %v", r.id, t, v)
-		}
-		scaled[t] = b.cfg.Scale*v + b.cfg.Shift
-	}
-	r.reward = scaled
-	if b.cfg.Returns {
-		r.ret = b.returns(scaled, r.ends)
+	b.closed = true
+	b.crew.close()
+	if b.disk != nil {
+		return b.disk.close()
 	}
 	return nil
 }
 
-// returns is the discounted return from each transition on. An episode that was
-// cut off would have gone on: with rewards of -1 until success, its own rewards
-// alone would make the shortest failure the best (TailSteady mends that).
-func (b *Buffer) returns(reward []float64, ends bool) []float64 {
-	ret := make([]float64, len(reward))
-	after := 0.0
-	if !ends && b.cfg.Tail == TailSteady {
-		after = reward[len(reward)-1] / (1 - b.cfg.Gamma)
-	}
-	for t := len(reward) - 1; t >= 0; t-- {
-		after = reward[t] + b.cfg.Gamma*after
-		ret[t] = after
-	}
-	return ret
+// Count tells what b holds.
+func (b *Buffer) Count() Count {
+	return Count{Episodes: len(b.order), Demo: b.demo.len(), Online: b.online.len(), Human: b.human, Lossy: b.lossy}
 }
 
+// Len is the number of transitions of each side. Sampling demo/(demo+online) of
+// a batch as demonstrations draws uniformly from all, up to interventions, which
+// are on both.
+func (b *Buffer) Len() (demo, online int) { return b.demo.len(), b.online.len() }
+
 // Observations returns a copy of the rows (N, D) that the transitions of both
-// sides start from, demonstrations first.
+// sides start from, demonstrations first, for fitting a normalisation. It leaves
+// out rows of a damaged file, which Verify names.
 func (b *Buffer) Observations() []float32 {
-	D := b.cfg.View.Dim()
-	var rows []float32
-	for _, side := range [][]ref{b.demo, b.online[b.head:]} {
-		for _, x := range side {
-			rows = append(rows, x.obs[x.t*D:(x.t+1)*D]...)
+	D := b.dim
+	rows := make([]float32, 0, (b.demo.len()+b.online.len())*D)
+	w := new(worker)
+	for _, s := range []*side{&b.demo, &b.online} {
+		for i := range s.len() {
+			x, n := s.at(i), len(rows)
+			if b.rows(w, x.run, x.t, rows[n:n+D], nil) == nil {
+				rows = rows[:n+D]
+			}
 		}
 	}
 	return rows
 }
 
-// evict drops the oldest online episodes above the capacity.
-func (b *Buffer) evict() {
-	for b.cfg.Capacity > 0 && len(b.online)-b.head > b.cfg.Capacity {
-		r := b.online[b.head].run
-		if r == b.online[len(b.online)-1].run {
-			break // the newest stays
+// Verify reads all that is in the folder, and reports what is damaged. Sample
+// does so for what it draws.
+func (b *Buffer) Verify() error {
+	if b.closed {
+		return ErrClosed
+	}
+	var errs []error
+	for _, e := range b.order {
+		if r := e.run; r != nil && r.seg != nil {
+			errs = append(errs, b.crew.run(r.len()+1, func(w *worker, t int) error {
+				if _, err := b.span(w, r, t, t+1); err != nil || b.pixels == 0 {
+					return err
+				}
+				_, err := b.sheet(w, r, t, nil)
+				return err
+			}))
 		}
-		for b.online[b.head].run == r {
-			b.online[b.head] = ref{}
-			b.head++
-		}
-		if !r.pinned {
-			b.runs[r.id] = nil
-		}
 	}
-	if b.head > len(b.online)/2 { // amortised: each row moves once per halving
-		n := copy(b.online, b.online[b.head:])
-		clear(b.online[n:])
-		b.online, b.head = b.online[:n], 0
-	}
+	return errors.Join(errs...)
 }
 
-// Batch is a set of transitions as rows, those of demonstrations first.
-type Batch struct {
-	Obs      []float32 // (N, D)
-	Act      []float32 // (N, k)
-	Reward   []float32 // (N,) discounted sum over the steps of the row
-	Next     []float32 // (N, D) what was seen after those steps
-	Discount []float32 // (N,) of the value of Next: gamma^steps, 0 after an end
-	Return   []float32 // (N,) discounted return from the row on, with Config.Returns
-	Demos    int       // rows [0, Demos) are demonstrations
+// live is the n-th episode that was taken, if it is still held.
+func (b *Buffer) live(n int) *run {
+	if n < 0 || n >= len(b.order) {
+		return nil
+	}
+	return b.order[n].run
 }
 
-// NewBatch makes room for n rows.
-func NewBatch(n int, v view.Config) *Batch {
-	D, k := v.Dim(), v.Action.Dim()
-	return &Batch{
-		Obs: make([]float32, n*D), Act: make([]float32, n*k), Reward: make([]float32, n),
-		Next: make([]float32, n*D), Discount: make([]float32, n), Return: make([]float32, n),
+// Add takes a labelled episode, and reports false for an id that it took
+// before. Nothing is taken of an episode with an error. With a folder, the
+// episode is on the disk when Add returns.
+func (b *Buffer) Add(e policy.Episode) (bool, error) {
+	if b.closed {
+		return false, ErrClosed
 	}
+	if err := e.Validate(); err != nil {
+		return false, fmt.Errorf("buffer: %w", err)
+	}
+	if _, seen := b.ids[e.ID]; seen {
+		return false, nil
+	}
+	r, err := b.convert(&e)
+	if err != nil {
+		return false, err
+	}
+	evict := b.surplus(r)
+	if b.disk != nil {
+		err = b.shelve(r, &e, evict)
+	} else {
+		err = b.keep(r, &e)
+	}
+	if err != nil {
+		return false, err
+	}
+	b.take(r)
+	for range evict {
+		b.evict()
+	}
+	if b.disk != nil {
+		b.tidy()
+	}
+	return true, nil
 }
-
-// Sample fills dst with transitions drawn with replacement: first demos rows
-// of the demonstration side, then online ones. It wraps ErrEmpty if a side
-// that is asked has none. It does not allocate.
-func (b *Buffer) Sample(dst *Batch, demos int, rng *rand.Rand) error {
-	n := len(dst.Reward)
-	if demos < 0 || demos > n {
-		panic("buffer: more demonstrations wanted than rows")
-	}
-	online := b.online[b.head:]
-	switch {
-	case demos > 0 && len(b.demo) == 0:
-		return fmt.Errorf("%w: no demonstration to draw %d rows from", ErrEmpty, demos)
-	case demos < n && len(online) == 0:
-		return fmt.Errorf("%w: no online transition to draw %d rows from", ErrEmpty, n-demos)
-	}
-	for i := range n {
-		side := online
-		if i < demos {
-			side = b.demo
-		}
-		b.row(dst, i, side[rng.IntN(len(side))])
-	}
-	dst.Demos = demos
-	return nil
-}
-
-// row writes transition x as row i of dst.
-func (b *Buffer) row(dst *Batch, i int, x ref) {
-	D, k := b.cfg.View.Dim(), b.cfg.View.Action.Dim()
-	T := len(x.reward)
-	sum, discount, t := 0.0, 1.0, x.t
-	for range min(b.cfg.Steps, T-x.t) {
-		sum += discount * x.reward[t]
-		discount *= b.cfg.Gamma
-		t++
-	}
-	if t == T && x.ends {
-		discount = 0
-	}
-	copy(dst.Obs[i*D:(i+1)*D], x.obs[x.t*D:])
-	copy(dst.Act[i*k:(i+1)*k], x.act[x.t*k:])
-	copy(dst.Next[i*D:(i+1)*D], x.obs[t*D:])
-	dst.Reward[i], dst.Discount[i] = float32(sum), float32(discount)
-	if b.cfg.Returns {
-		dst.Return[i] = float32(x.ret[x.t])
-	}
-}
-
-func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }

@@ -110,6 +110,9 @@ func (c *Config) complete(cloned bool) error {
 			wrong("%s is %d, want at least %d", f.name, f.v, f.least)
 		}
 	}
+	if len(c.Arch.View.Cameras) > 0 {
+		wrong("the view has cameras, and this learner goes by the numbers beside them alone: leave Cameras out")
+	}
 	if c.Batch > c.Ticks {
 		wrong("Batch is %d rows of %d Ticks", c.Batch, c.Ticks)
 	}

@@ -38,7 +38,7 @@ func TestLearnsFromAPoorClone(t *testing.T) {
 			}
 			l, err := ppo.New(ppo.Config{
 				Gamma: 0.9, Scale: 3, Finite: true, Ticks: 300, Batch: 75, Warmup: 1, Clip: 0.2, ValueHidden: []int{64, 64},
-				ActorLR: 3e-4, Seed: seed,
+				ActorLR: 5e-4, Decay: 50, Seed: seed,
 			}, net)
 			if err != nil {
 				t.Fatal(err)
