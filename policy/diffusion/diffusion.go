@@ -13,14 +13,17 @@
 //	cmd, err := pi.Act(ctx, input)
 //
 // Rows and actions are brought to [-1,1] by the smallest and the largest number of
-// the demonstrations, which travel with the parameters.
+// the demonstrations, which travel with the parameters. A view with cameras adds a
+// trunk, whose latents of the frames the network reads beside the rows.
 package diffusion
 
 import (
 	"errors"
 	"fmt"
 
+	"github.com/rapport-rl/rapport/policy/buffer"
 	"github.com/rapport-rl/rapport/policy/checkpoint"
+	"github.com/rapport-rl/rapport/policy/trunk"
 	"github.com/rapport-rl/rapport/policy/view"
 )
 
@@ -52,6 +55,9 @@ type Arch struct {
 	// Width, Depth and Heads of the MLP (512, 3 and none) and of the transformer
 	// (128, 4 and 4).
 	Width, Depth, Heads int
+	// Trunk is what a view with cameras is seen through; without cameras it does
+	// not matter.
+	Trunk trunk.Config `json:",omitzero"`
 }
 
 const (
@@ -84,8 +90,16 @@ func (a Arch) complete() Arch {
 	num(&a.Width, width)
 	num(&a.Depth, depth)
 	num(&a.Heads, 4)
+	if len(a.View.Cameras) > 0 {
+		a.Trunk = a.Trunk.Complete()
+	} else {
+		a.Trunk = trunk.Config{}
+	}
 	return a
 }
+
+// window is what a row of a batch spans.
+func (a Arch) window() buffer.Window { return buffer.Window{History: a.History, Actions: a.Horizon} }
 
 // Validate reports everything that is wrong with a.
 func (a Arch) Validate() error {
@@ -93,7 +107,10 @@ func (a Arch) Validate() error {
 	errs := []error{a.View.Validate(), a.Process.Validate()}
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("diffusion: "+format, args...)) }
 	if len(a.View.Cameras) > 0 {
-		bad("the view has cameras, but this policy sees the row alone: embed the frames by View.Embed")
+		errs = append(errs, a.Trunk.Validate(a.View.Cameras))
+		if a.View.Dim() == 0 {
+			bad("the view has cameras and no number beside them: set Place, Fingers or Horizon")
+		}
 	}
 	if a.History < 1 || a.History > a.Horizon {
 		bad("History is %d inputs, want 1 to the %d actions of Horizon", a.History, a.Horizon)
@@ -141,6 +158,7 @@ func (a Arch) Diff(o Arch) []string {
 	d.Field("Arch.Horizon", a.Horizon, o.Horizon)
 	d.Field("Arch.Shape", a.Shape, o.Shape)
 	d.Field("Arch.Embed", a.Embed, o.Embed)
+	d.Field("Arch.Trunk", a.Trunk, o.Trunk)
 	if a.Shape == UNet {
 		d.Field("Arch.Channels", a.Channels, o.Channels)
 		return d

@@ -81,8 +81,9 @@ func (c *Config) complete() error {
 // be missing. It is driven by one goroutine.
 type Learner struct {
 	cfg    Config
-	mem    *memory
-	chunks *chunks
+	replay *buffer.Buffer
+	chunks *buffer.Chunks
+	people *people
 
 	net, slow *Net // slow is the average, which acts
 	fit       *fit
@@ -106,9 +107,17 @@ func New(c Config, start *Net) (*Learner, error) {
 	if err := c.complete(); err != nil {
 		return nil, err
 	}
-	l := &Learner{cfg: c, mem: newMemory(c.Arch.View), chunks: newChunks(c.Batch, c.Arch), fitted: start != nil, version: 1}
+	l := &Learner{cfg: c, people: newPeople(c.Arch.View), fitted: start != nil, version: 1}
 	l.pcg = rand.NewPCG(c.Seed, mix(c.Seed^0x646966)) // "dif"
 	l.rng = rand.New(l.pcg)
+	var err error
+	// Of what the policy did, one episode is kept: none is ever drawn.
+	if l.replay, err = buffer.New(buffer.Config{View: c.Arch.View, Capacity: 1, Gamma: 1}); err != nil {
+		return nil, err
+	}
+	if l.chunks, err = buffer.NewChunks(c.Batch, c.Arch.window(), c.Arch.View); err != nil {
+		return nil, err
+	}
 	if start != nil {
 		l.net = start.Clone()
 	} else {
@@ -131,21 +140,31 @@ func (l *Learner) Add(ctx context.Context, e policy.Episode) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	_, err := l.mem.add(e)
-	return err
+	if e.Rewards == nil {
+		e.Rewards = make([]float64, e.Len())
+	}
+	added, err := l.replay.Add(e)
+	if err != nil || !added {
+		return err
+	}
+	return l.people.add(e)
 }
+
+// Count tells what is imitated: its Demo side.
+func (l *Learner) Count() buffer.Count { return l.replay.Count() }
 
 // Update does Round gradient steps. With nothing to imitate it is an error
 // wrapping buffer.ErrEmpty.
 func (l *Learner) Update(ctx context.Context) (policy.Stats, error) {
-	if len(l.mem.steps) == 0 {
+	count := l.replay.Count()
+	if count.Demo == 0 {
 		return policy.Stats{}, fmt.Errorf("diffusion: nothing to imitate, neither a demonstration nor an intervention: %w", buffer.ErrEmpty)
 	}
 	if err := ctx.Err(); err != nil {
 		return policy.Stats{}, err
 	}
 	if !l.fitted {
-		l.net.Fit(l.mem.rows())
+		l.net.Fit(l.people.ranges())
 		nn.Copy(l.slow.ranges(), l.net.ranges())
 		l.fitted = true
 	}
@@ -167,14 +186,17 @@ func (l *Learner) Update(ctx context.Context) (policy.Stats, error) {
 		{Name: "actor_grad", Value: grad / n},
 		{Name: "rate", Value: l.adam.LR},
 		{Name: "decay", Value: l.average.Decay()},
-		{Name: "demo_rows", Value: float64(len(l.mem.steps))},
-		{Name: "human_rows", Value: float64(l.mem.human)},
+		{Name: "demo_rows", Value: float64(count.Demo)},
+		{Name: "human_rows", Value: float64(count.Human)},
 	}}, nil
 }
 
 // step does one gradient step and gives the loss before it.
 func (l *Learner) step() (float64, error) {
-	l.mem.sample(l.chunks, l.cfg.Arch, l.rng)
+	if err := l.replay.SampleChunks(l.chunks, l.cfg.Batch, l.rng); err != nil {
+		return 0, fmt.Errorf("diffusion: %w", err)
+	}
+	l.people.mask(l.chunks)
 	l.fit.aim(l.chunks, l.rng)
 	loss := l.fit.step()
 	if !finite(loss) {

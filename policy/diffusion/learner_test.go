@@ -106,18 +106,22 @@ func TestLossGradients(t *testing.T) {
 }
 
 // demoChunks samples chunks of demonstrations and fits the ranges of n to them.
-func demoChunks(t *testing.T, n *Net, rows int) *chunks {
+func demoChunks(t *testing.T, n *Net, rows int) *buffer.Chunks {
 	t.Helper()
-	m := newMemory(n.Arch.View)
+	l, err := New(Config{Batch: rows, Seed: 2}, n)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, e := range policytest.Demos(2, 1, [2]float64{}) {
-		if _, err := m.add(e); err != nil {
+		if err := l.Add(t.Context(), e); err != nil {
 			t.Fatal(err)
 		}
 	}
-	n.Fit(m.rows())
-	c := newChunks(rows, n.Arch)
-	m.sample(c, n.Arch, newRand(2))
-	return c
+	n.Fit(l.people.ranges())
+	if err := l.replay.SampleChunks(l.chunks, rows, newRand(2)); err != nil {
+		t.Fatal(err)
+	}
+	return l.chunks
 }
 
 // TestLossIsTheMeanOverTheMask compares with sums in float64 of what the network
@@ -139,7 +143,7 @@ func TestLossIsTheMeanOverTheMask(t *testing.T) {
 	x, emb, seen := g.Input(6, 4, 2), g.Input(6, 8), g.Input(6, 2*policytest.View().Dim())
 	copy(x.Value, f.x.Value)
 	copy(emb.Value, f.emb.Value)
-	copy(seen.Value, f.seen.Value)
+	copy(seen.Value, f.history.all.Value)
 	y := n.den.apply(net{g, g.Frozen}, x, emb, seen)
 	g.Forward()
 	for i, v := range y.Value {
@@ -154,11 +158,10 @@ func TestLossIsTheMeanOverTheMask(t *testing.T) {
 	}
 }
 
-// TestChunksAreWindows holds histories, actions and masks of an episode against
-// its steps, of which a person decided some.
-func TestChunksAreWindows(t *testing.T) {
-	v := view.Config{Place: []int{0}, Span: 1, Action: view.Action{Axes: []int{0}, Scale: 1}}
-	a := Arch{View: v, History: 2, Horizon: 4}
+// TestOnlyPeopleAreImitated holds the masks and ranges of an episode of which
+// a person decided all steps but one, where the policy did what no person would.
+func TestOnlyPeopleAreImitated(t *testing.T) {
+	v := view.Config{Place: []int{0}, Span: 10, Action: view.Action{Axes: []int{0}, Scale: 1}}
 	e := policy.Episode{ID: "a", Origin: policy.Online}
 	const T = 6
 	for i := range T + 1 {
@@ -167,41 +170,41 @@ func TestChunksAreWindows(t *testing.T) {
 		e.Inputs = append(e.Inputs, in)
 	}
 	for i := range T {
-		by := robot.ByPolicy
-		if i != 2 {
-			by = robot.ByHuman
+		by, x := robot.ByHuman, float64(i)/10
+		if i == 2 {
+			by, x = robot.ByPolicy, -1
 		}
-		e.Applied, e.By, e.Version = append(e.Applied, robot.Command{Delta: [6]float64{float64(i) / 10}}), append(e.By, by), append(e.Version, 1)
+		e.Applied, e.By, e.Version = append(e.Applied, robot.Command{Delta: [6]float64{x}}), append(e.By, by), append(e.Version, 1)
 	}
-	m := newMemory(v)
-	if _, err := m.add(e); err != nil {
+	l, err := New(Config{Arch: Arch{View: v, Shape: MLP, Width: 8, Depth: 1, Horizon: 4}, Batch: 200}, nil)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if len(m.steps) != T-1 || m.human != T-1 {
-		t.Fatalf("%d steps to draw from, %d of them human, want %d", len(m.steps), m.human, T-1)
+	if err := l.Add(t.Context(), e); err != nil {
+		t.Fatal(err)
 	}
-	c := newChunks(200, a)
-	m.sample(c, a, newRand(1))
+	if _, err := l.Update(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	seen := map[int]bool{}
 	for i := range 200 {
-		at := int(c.Obs[i*2+1])
+		_, at := l.chunks.At(i)
 		seen[at] = true
-		if want := float32(max(0, at-1)); c.Obs[i*2] != want {
-			t.Fatalf("before %d it saw %v, want %v", at, c.Obs[i*2], want)
-		}
 		for h := range 4 {
-			step := at - 1 + h
-			act, mask := float32(min(T-1, max(0, step)))/10, float32(1)
+			step, want := at-1+h, float32(1)
 			if step < 0 || step >= T || step == 2 {
-				mask = 0
+				want = 0
 			}
-			if c.Act[i*4+h] != act || c.Mask[i*4+h] != mask {
-				t.Fatalf("action %d around %d is %v with mask %v, want %v with %v", h, at, c.Act[i*4+h], c.Mask[i*4+h], act, mask)
+			if got := l.chunks.Mask[i*4+h]; got != want {
+				t.Fatalf("action %d around %d has mask %v, want %v", h, at, got, want)
 			}
 		}
 	}
 	if len(seen) != T-1 || seen[2] {
 		t.Errorf("drew around %v, want all steps but 2", seen)
+	}
+	if mid, half := l.Net().actMid.Data[0], l.Net().actHalf.Data[0]; math.Abs(float64(mid)-0.25) > 1e-6 || math.Abs(float64(half)-0.25) > 1e-6 {
+		t.Errorf("actions about %v by %v, want about 0.25 by 0.25", mid, half)
 	}
 }
 
@@ -242,7 +245,7 @@ func TestOneChunkIsLearned(t *testing.T) {
 							t.Fatal(err)
 						}
 					}
-					s.Sample(got, seen, rng)
+					s.Sample(got, seen, nil, rng)
 					want := make([]float32, 2)
 					for h := range 4 {
 						a.View.Action.Row(want, e.Applied[at-1+h])
@@ -278,10 +281,16 @@ func TestNothingToImitate(t *testing.T) {
 
 func TestNewNamesTheField(t *testing.T) {
 	for want, spoil := range map[string]func(c *Config){
-		"sees nothing":         func(c *Config) { c.Arch = Arch{} },
-		"the view has cameras": func(c *Config) { c.Arch.View = policytest.PixelView() },
-		"History is 9":         func(c *Config) { c.Arch.History = 9 },
-		"Horizon is -1":        func(c *Config) { c.Arch.Horizon = -1 },
+		"sees nothing": func(c *Config) { c.Arch = Arch{} },
+		"no number beside them": func(c *Config) {
+			c.Arch.View = policytest.PixelView()
+			c.Arch.View.Place, c.Arch.View.Horizon = nil, 0
+		},
+		"Strides": func(c *Config) {
+			c.Arch.View, c.Arch.Trunk.Strides = policytest.PixelView(), []int{-1}
+		},
+		"History is 9":  func(c *Config) { c.Arch.History = 9 },
+		"Horizon is -1": func(c *Config) { c.Arch.Horizon = -1 },
 		"Horizon is 5 actions, want a multiple of 2": func(c *Config) { c.Arch.Shape, c.Arch.Horizon = UNet, 5 },
 		"Channels[1] is 12":                          func(c *Config) { c.Arch.Shape, c.Arch.Channels = UNet, []int{8, 12} },
 		"Channels has 0 levels":                      func(c *Config) { c.Arch.Shape, c.Arch.Channels = UNet, []int{} },
@@ -306,8 +315,12 @@ func TestNewNamesTheField(t *testing.T) {
 }
 
 func TestNothingIsAllocated(t *testing.T) {
+	archs := map[string]Arch{"pixels": pixelArch()}
 	for name, shape := range shapeNames {
-		k, err := learner(func(c *Config) { c.Arch.Shape = shape })(1)
+		archs[name] = small(shape)
+	}
+	for name, a := range archs {
+		k, err := learner(func(c *Config) { c.Arch = a })(1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -331,8 +344,9 @@ func TestNothingIsAllocated(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			dst, seen, rng := make([]float32, s.len), make([]float32, s.history), newRand(1)
-			draw := func() { s.Sample(dst, seen, rng) }
+			dst, seen, rng := make([]float32, len(s.noised)), make([]float32, len(s.history.rows.Value)), newRand(1)
+			pix := make([]byte, 2*2*a.View.Pixels()) // two rows of two inputs
+			draw := func() { s.Sample(dst, seen, pix, rng) }
 			draw()
 			if n := testing.AllocsPerRun(10, draw); n != 0 {
 				t.Errorf("%s: a sample allocates %v times, want 0", name, n)

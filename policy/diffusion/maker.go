@@ -79,13 +79,14 @@ type denoiser interface {
 	apply(n net, x, emb, seen *nn.Node) *nn.Node
 }
 
-// build makes the denoiser of a, which is complete.
-func (m *maker) build(a Arch) denoiser {
+// build makes the denoiser of a, which is complete, for histories of D numbers
+// an input.
+func (m *maker) build(a Arch, D int) denoiser {
 	switch a.Shape {
 	case MLP:
-		return m.mlp(a)
+		return m.mlp(a, D)
 	case Transformer:
-		return m.transformer(a)
+		return m.transformer(a, D)
 	}
-	return m.unet(a)
+	return m.unet(a, D)
 }

@@ -15,8 +15,8 @@ type mlp struct {
 	out   affine
 }
 
-func (m *maker) mlp(a Arch) denoiser {
-	D, k := a.View.Dim(), a.View.Action.Dim()
+func (m *maker) mlp(a Arch, D int) denoiser {
+	k := a.View.Action.Dim()
 	d := &mlp{
 		step: m.embedding(a.Embed),
 		in:   m.linear("in", a.Horizon*k+a.Embed+a.History*D, a.Width),

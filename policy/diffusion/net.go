@@ -9,6 +9,7 @@ import (
 
 	"github.com/rapport-rl/rapport/internal/nn"
 	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/policy/trunk"
 	"github.com/rapport-rl/rapport/policy/view"
 )
 
@@ -22,6 +23,7 @@ const rim = 5
 // Net is a denoiser with the ranges of what it was trained on.
 type Net struct {
 	Arch   Arch
+	eye    *trunk.Net // nil without cameras
 	den    denoiser
 	params []*nn.Param
 	// middle and half the width of the ranges, of rows (D,) and actions (k,).
@@ -36,12 +38,26 @@ func NewNet(a Arch, rng *rand.Rand) (*Net, error) {
 	return newNet(a.complete(), rng), nil
 }
 
+// newNet is NewNet for what is valid and complete.
 func newNet(a Arch, rng *rand.Rand) *Net {
-	m := &maker{rng: rng}
-	den := m.build(a)
 	D, k := a.View.Dim(), a.View.Action.Dim()
+	var eye *trunk.Net
+	in := D
+	if len(a.View.Cameras) > 0 {
+		var err error
+		if eye, err = trunk.New(a.Trunk, a.View.Cameras, rng); err != nil {
+			panic("diffusion: a trunk refused what it had validated")
+		}
+		in += eye.Dim()
+	}
+	m := &maker{rng: rng}
+	den := m.build(a, in)
+	params := m.list
+	if eye != nil {
+		params = append(params, eye.Params()...)
+	}
 	return &Net{
-		Arch: a, den: den, params: m.list,
+		Arch: a, eye: eye, den: den, params: params,
 		rowMid: nn.NewParam("row.mid", D), rowHalf: nn.NewParam("row.half", D).Fill(1),
 		actMid: nn.NewParam("action.mid", k), actHalf: nn.NewParam("action.half", k).Fill(1),
 	}
@@ -168,8 +184,14 @@ func (a Arch) holds(ts []nn.Tensor) error {
 	if err := a.Validate(); err != nil {
 		return err
 	}
+	a = a.complete()
 	var m maker
-	m.build(a.complete())
+	if len(a.View.Cameras) > 0 {
+		m.build(a, a.View.Dim()+a.Trunk.Latent*len(a.View.Cameras))
+		m.count += a.Trunk.Count(a.View.Cameras)
+	} else {
+		m.build(a, a.View.Dim())
+	}
 	got := 0.0
 	for _, t := range ts {
 		got += float64(len(t.Data))
@@ -191,56 +213,4 @@ func (n *Net) Same(v view.Config) error {
 		return fmt.Errorf("diffusion: the parameters were made for another view than configured: %s", strings.Join(d, ", "))
 	}
 	return nil
-}
-
-// Sampler draws chunks of actions for histories, some rows at a time. It is used
-// by one goroutine.
-type Sampler struct {
-	net                *Net
-	chain              *Chain
-	g                  *nn.Graph
-	x, emb, seen, out  *nn.Node
-	noised             []float32
-	model              Model
-	rows, history, len int
-}
-
-// NewSampler returns a Sampler of rows chunks at a time. The parameters of n must
-// not change any more.
-func NewSampler(n *Net, rows int, d Draw) (*Sampler, error) {
-	if rows < 1 {
-		return nil, fmt.Errorf("diffusion: sampler of %d rows, want at least 1", rows)
-	}
-	a := n.Arch
-	k := a.View.Action.Dim()
-	s := &Sampler{net: n, g: nn.NewGraph(), rows: rows, history: rows * a.History * a.View.Dim(), len: rows * a.Horizon * k}
-	var err error
-	if s.chain, err = NewChain(a.Process, d, s.len); err != nil {
-		return nil, err
-	}
-	s.x, s.emb, s.seen = s.g.Input(rows, a.Horizon, k), s.g.Input(rows, a.Embed), s.g.Input(rows, a.History*a.View.Dim())
-	s.out = n.den.apply(net{s.g, s.g.Static}, s.x, s.emb, s.seen)
-	s.noised = make([]float32, s.len)
-	s.model = func(out, x []float32, time float64) {
-		copy(s.x.Value, x)
-		E := a.Embed
-		nn.Sinusoid(s.emb.Value[:E], time)
-		for i := 1; i < rows; i++ {
-			copy(s.emb.Value[i*E:(i+1)*E], s.emb.Value[:E])
-		}
-		s.g.ForwardTo(s.out)
-		copy(out, s.out.Value)
-	}
-	return s, nil
-}
-
-// Sample writes to dst (rows, H, k) actions of the view for histories of rows as
-// the view shows them, seen (rows, To, D). It does not allocate.
-func (s *Sampler) Sample(dst, seen []float32, rng *rand.Rand) {
-	if len(dst) != s.len || len(seen) != s.history {
-		panic("diffusion: Sample: arrays do not fit the rows")
-	}
-	s.net.see(s.seen.Value, seen)
-	s.chain.Sample(s.noised, s.model, rng)
-	s.net.act(dst, s.noised)
 }

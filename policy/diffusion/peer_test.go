@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/rapport-rl/rapport/internal/nn"
+	"github.com/rapport-rl/rapport/policy/buffer"
 	"github.com/rapport-rl/rapport/policy/view"
 )
 
@@ -42,7 +43,10 @@ func newPeer(t testing.TB) *peer {
 		t.Fatal(err)
 	}
 	p := &peer{net: n, fit: newFit(n, 64)}
-	c := newChunks(64, n.Arch)
+	c, err := buffer.NewChunks(64, n.Arch.window(), v)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, x := range [][]float32{c.Obs, c.Act} {
 		for i := range x {
 			x[i] = 2*rng.Float32() - 1
@@ -66,7 +70,7 @@ func newPeer(t testing.TB) *peer {
 	if p.chain, err = NewSampler(n.Clone(), 1, Draw{}); err != nil {
 		t.Fatal(err)
 	}
-	p.history, p.noise = c.Obs[:p.chain.history], make([]float32, p.chain.len)
+	p.history, p.noise = c.Obs[:len(p.chain.history.rows.Value)], make([]float32, len(p.chain.noised))
 	for i := range p.noise {
 		p.noise[i] = float32(rng.NormFloat64())
 	}
@@ -76,7 +80,7 @@ func newPeer(t testing.TB) *peer {
 	src, dst := filepath.Join(dir, "in.safetensors"), filepath.Join(dir, "out.safetensors")
 	data, err := nn.Encode(append(nn.Tensors(n.params),
 		nn.Tensor{Name: "noised", Shape: p.fit.x.Shape, Data: p.fit.x.Value}, nn.Tensor{Name: "times", Shape: []int{64}, Data: times},
-		nn.Tensor{Name: "seen", Shape: p.fit.seen.Shape, Data: p.fit.seen.Value}, nn.Tensor{Name: "target", Shape: p.fit.target.Shape, Data: p.fit.target.Value},
+		nn.Tensor{Name: "seen", Shape: p.fit.history.all.Shape, Data: p.fit.history.rows.Value}, nn.Tensor{Name: "target", Shape: p.fit.target.Shape, Data: p.fit.target.Value},
 		nn.Tensor{Name: "history", Shape: p.chain.seen.Shape, Data: p.history}, nn.Tensor{Name: "noise", Shape: p.chain.x.Shape, Data: p.noise},
 	), map[string]string{"levels": "3"})
 	if err != nil {
@@ -142,7 +146,7 @@ func TestPeerUNet(t *testing.T) {
 	loss := p.fit.step()
 	out := p.fit.output.Value
 	chunk := slices.Clone(p.noise)
-	copy(p.chain.seen.Value, p.history)
+	p.chain.see(p.history, nil)
 	p.chain.chain.Run(chunk, p.chain.model, nil)
 	grad := 0.0
 	for _, q := range p.net.params {
@@ -175,7 +179,7 @@ func BenchmarkPeerUNet(b *testing.B) {
 		ours func()
 	}{
 		{"train", func() { p.fit.step(); p.adam.Step() }},
-		{"draw", func() { p.chain.Sample(p.noise, p.history, rng) }},
+		{"draw", func() { p.chain.Sample(p.noise, p.history, nil, rng) }},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			theirs := func() float64 {

@@ -40,6 +40,7 @@ type Policy struct {
 	episode uint64
 	step    int       // of the last Act, -1 before
 	seen    []float32 // (To, D) the newest last
+	pix     []byte    // (To, P) the frames beside it
 	chunk   []float32 // (H, k) of the sampler
 	plan    []float32 // (Exec, k) actions of the current chunk
 	left    int       // of plan that are still to be carried out
@@ -84,14 +85,15 @@ func (p *Policy) Load(ps policy.Params) error {
 		return err
 	}
 	k := p.cfg.View.Action.Dim()
-	seen, plan := make([]float32, s.history), make([]float32, exec*k)
+	D, P := p.cfg.View.Dim(), p.cfg.View.Pixels()
+	seen, pix, plan := make([]float32, n.Arch.History*D), make([]byte, n.Arch.History*P), make([]float32, exec*k)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.step >= 0 { // an episode is under way: keep what it has seen
-		D := p.cfg.View.Dim()
 		for i := range n.Arch.History {
 			at := max(0, len(p.seen)/D-n.Arch.History+i)
 			copy(seen[i*D:(i+1)*D], p.seen[at*D:])
+			copy(pix[i*P:(i+1)*P], p.pix[at*P:])
 		}
 		rest := p.plan[len(p.plan)-p.left*k:]
 		if len(rest) > len(plan) {
@@ -100,8 +102,8 @@ func (p *Policy) Load(ps policy.Params) error {
 		p.left = len(rest) / k
 		copy(plan[len(plan)-len(rest):], rest)
 	}
-	p.sampler, p.version, p.seen, p.plan = s, ps.Version, seen, plan
-	p.chunk = make([]float32, s.len)
+	p.sampler, p.version, p.seen, p.pix, p.plan = s, ps.Version, seen, pix, plan
+	p.chunk = make([]float32, len(s.noised))
 	return nil
 }
 
@@ -140,7 +142,7 @@ func (p *Policy) Act(ctx context.Context, in policy.Input) (robot.Command, error
 	k := p.cfg.View.Action.Dim()
 	if p.left == 0 {
 		p.pcg.Seed(mix(p.cfg.Seed^mix(p.episode)), mix(uint64(in.Step)))
-		p.sampler.Sample(p.chunk, p.seen, p.rng)
+		p.sampler.Sample(p.chunk, p.seen, p.pix, p.rng)
 		for i, v := range p.chunk {
 			if d := v - v; d != d {
 				p.step = -1
@@ -157,10 +159,11 @@ func (p *Policy) Act(ctx context.Context, in policy.Input) (robot.Command, error
 
 // see takes in into the history.
 func (p *Policy) see(in policy.Input) error {
-	D := p.cfg.View.Dim()
+	D, P := p.cfg.View.Dim(), p.cfg.View.Pixels()
 	copy(p.seen, p.seen[D:])
-	newest := p.seen[len(p.seen)-D:]
-	if err := p.cfg.View.Row(newest, in); err != nil {
+	copy(p.pix, p.pix[P:])
+	newest, frames := p.seen[len(p.seen)-D:], p.pix[len(p.pix)-P:]
+	if err := errors.Join(p.cfg.View.Row(newest, in), p.cfg.View.Image(frames, in)); err != nil {
 		p.step = -1 // the history is spoilt
 		return fmt.Errorf("diffusion: act: %w", err)
 	}
@@ -171,6 +174,9 @@ func (p *Policy) see(in policy.Input) error {
 	if in.Step == 0 || p.step < 0 || in.Step != p.step+1 {
 		for i := 0; i < len(p.seen)-D; i += D {
 			copy(p.seen[i:i+D], newest)
+		}
+		for i := 0; i < len(p.pix)-P; i += P {
+			copy(p.pix[i:i+P], frames)
 		}
 		p.left = 0
 	}

@@ -79,7 +79,7 @@ func TestHorizonRecedes(t *testing.T) {
 			}
 			if step%3 == 0 {
 				chunk = make([]float32, 6*2)
-				s.Sample(chunk, slices.Concat(seen[len(seen)-3:]...), seeded(9, episode, step))
+				s.Sample(chunk, slices.Concat(seen[len(seen)-3:]...), nil, seeded(9, episode, step))
 			}
 			i := 2 + step%3
 			want := v.Action.Command(chunk[i*2 : i*2+2])

@@ -4,19 +4,21 @@ import (
 	"math/rand/v2"
 
 	"github.com/rapport-rl/rapport/internal/nn"
+	"github.com/rapport-rl/rapport/policy/buffer"
 )
 
 // fit is a gradient step of a Net on a batch of chunks: the mean squared error of
 // what is predicted of noised actions (Ho et al. 2020, equation 14; Lipman et al.
 // 2023, equation 9), over the actions that the mask leaves.
 type fit struct {
-	net                           *Net
-	batch                         int
-	bars                          []float64
-	g                             *nn.Graph
-	x, emb, seen, target, w, loss *nn.Node
-	output                        *nn.Node
-	noise                         []float32
+	net                     *Net
+	batch                   int
+	bars                    []float64
+	g                       *nn.Graph
+	x, emb, target, w, loss *nn.Node
+	history                 history
+	output                  *nn.Node
+	noise                   []float32
 }
 
 func newFit(n *Net, batch int) *fit {
@@ -26,18 +28,26 @@ func newFit(n *Net, batch int) *fit {
 	if a.Process.Kind == Diffusion {
 		f.bars = a.Process.Bars()
 	}
-	f.x, f.emb, f.seen = f.g.Input(batch, a.Horizon, k), f.g.Input(batch, a.Embed), f.g.Input(batch, a.History*a.View.Dim())
+	f.x, f.emb = f.g.Input(batch, a.Horizon, k), f.g.Input(batch, a.Embed)
+	if n.eye != nil {
+		f.history = n.history(f.g, batch, n.eye.Forward)
+	} else {
+		f.history = n.history(f.g, batch, nil)
+	}
 	f.target, f.w = f.g.Input(batch, a.Horizon, k), f.g.Input(batch, a.Horizon, 1)
-	f.output = n.den.apply(net{f.g, f.g.Param}, f.x, f.emb, f.seen)
+	f.output = n.den.apply(net{f.g, f.g.Param}, f.x, f.emb, f.history.all)
 	f.loss = f.g.Mean(f.g.Mul(f.g.Square(f.g.Sub(f.output, f.target)), f.w))
 	return f
 }
 
 // aim writes a batch into the inputs: every row at a time of its own.
-func (f *fit) aim(c *chunks, rng *rand.Rand) {
+func (f *fit) aim(c *buffer.Chunks, rng *rand.Rand) {
 	n := f.net
 	p := n.Arch.Process
-	n.see(f.seen.Value, c.Obs)
+	n.see(f.history.rows.Value, c.Obs)
+	if f.history.eye != nil {
+		f.history.eye.Put(c.Pix, n.Arch.Trunk.Shift, rng)
+	}
 	n.scale(f.x.Value, c.Act)
 	E, L := n.Arch.Embed, len(f.noise)
 	for b := range f.batch {

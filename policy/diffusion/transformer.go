@@ -34,8 +34,8 @@ func (m *maker) attention(name string, n int) attention {
 	return attention{m.linear(name+".q", n, n), m.linear(name+".k", n, n), m.linear(name+".v", n, n), m.linear(name+".out", n, n)}
 }
 
-func (m *maker) transformer(a Arch) denoiser {
-	D, k, W := a.View.Dim(), a.View.Action.Dim(), a.Width
+func (m *maker) transformer(a Arch, D int) denoiser {
+	k, W := a.View.Action.Dim(), a.Width
 	t := &transformer{
 		heads:  a.Heads,
 		step:   [2]affine{m.linear("step.0", a.Embed, 4*a.Embed), m.linear("step.1", 4*a.Embed, W)},

@@ -54,8 +54,8 @@ func (m *maker) block(name string, in, out, cond int) block {
 	return b
 }
 
-func (m *maker) unet(a Arch) denoiser {
-	D, k := a.View.Dim(), a.View.Action.Dim()
+func (m *maker) unet(a Arch, D int) denoiser {
+	k := a.View.Action.Dim()
 	cond := a.Embed + a.History*D
 	u := &unet{step: m.embedding(a.Embed)}
 	c := append([]int{k}, a.Channels...)
