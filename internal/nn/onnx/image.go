@@ -228,3 +228,17 @@ func (v value) is(want float32) bool {
 	}
 	return true
 }
+
+// pad is what exporters write before pools, by nothing.
+func (r *runner) pad(s *step, in []value) (value, error) {
+	pads, err := s.ints(in, 1, "pads")
+	if err != nil {
+		return value{}, err
+	}
+	for _, p := range pads {
+		if p != 0 {
+			return value{}, fmt.Errorf("pads are %v: only convolutions and pools pad here", pads)
+		}
+	}
+	return r.same(s, in)
+}

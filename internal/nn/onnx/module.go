@@ -121,10 +121,6 @@ func New(f *Model, c Config) (*Module, error) {
 	var unknown []error
 	for i, n := range g.Nodes {
 		s := step{Node: n, as: n.Op, index: i}
-		if n.Domain != "" && n.Domain != "ai.onnx" {
-			unknown = append(unknown, s.fail(errors.New("an operation of another domain; export with ONNX's own")))
-			continue
-		}
 		for _, in := range n.Inputs {
 			if !known[in] {
 				return fail(s.fail(fmt.Errorf("reads %q, which nothing before it computes", in)))
@@ -140,6 +136,10 @@ func New(f *Model, c Config) (*Module, error) {
 		}
 		if len(n.Outputs) == 0 || n.Outputs[0] == "" {
 			return fail(s.fail(errors.New("has no result")))
+		}
+		if n.Domain != "" && n.Domain != "ai.onnx" {
+			unknown = append(unknown, s.fail(errors.New("an operation of another domain; export with ONNX's own")))
+			continue
 		}
 		if n.Op == "Constant" {
 			t, err := constant(&n)

@@ -28,6 +28,7 @@ func operations() map[string]operation {
 		"Unsqueeze": (*runner).unsqueeze, "Transpose": (*runner).transpose, "Concat": (*runner).concat,
 		"Slice": (*runner).slice, "Gather": (*runner).gather, "Expand": (*runner).expand, "Clip": (*runner).clip,
 		"ConstantOfShape": (*runner).constantOfShape, "Equal": (*runner).equal, "Where": (*runner).where, "Pow": (*runner).pow,
+		"Pad":   (*runner).pad,
 		"Split": nil, // has several results: runner.split
 	}
 	for op, f := range map[string]func(g *nn.Graph, x *nn.Node) *nn.Node{
@@ -163,16 +164,16 @@ func (p pairwise) build(r *runner, _ *step, in []value) (value, error) {
 	if !covers(a.shape(), b.shape()) {
 		return value{}, fmt.Errorf("shapes %v and %v: only the second may be repeated over the first", in[0].shape(), in[1].shape())
 	}
-	if a.last && !b.last {
-		s := b.shape()
-		C := a.shape()[1]
-		if ones := len(a.shape()) - 2; len(s) > ones && size(s) == C && s[len(s)-ones-1] == C { // (C,1,1)
-			n, err := r.plain(b)
-			if err != nil {
-				return value{}, err
-			}
-			return value{node: p.node(r.g, a.node, r.g.Reshape(n, C)), last: true}, nil
+	if s, ones := b.shape(), len(a.shape())-2; ones > 0 && !b.last && len(s) > ones && size(s) == s[len(s)-ones-1] && size(s) > 1 { // (C,1,1)
+		x, err := r.pixels(a)
+		if err != nil {
+			return value{}, err
 		}
+		n, err := r.plain(b)
+		if err != nil {
+			return value{}, err
+		}
+		return value{node: p.node(r.g, x, r.g.Reshape(n, size(s))), last: true}, nil
 	}
 	if a.last && b.last && slices.Equal(a.shape(), b.shape()) {
 		return value{node: p.node(r.g, a.node, b.node), last: true}, nil
@@ -242,6 +243,10 @@ func (p pairwise) known(a, b *Tensor) (value, error) {
 func (r *runner) pow(_ *step, in []value) (value, error) {
 	if err := need(in, 2); err != nil {
 		return value{}, err
+	}
+	if in[0].fixed != nil && in[1].fixed != nil {
+		p := pairwise{real: math.Pow, whole: func(a, b int64) int64 { return int64(math.Pow(float64(a), float64(b))) }}
+		return p.known(in[0].fixed, in[1].fixed)
 	}
 	if e := in[1].fixed; e != nil && e.Len() == 1 {
 		switch e.at(0) {
