@@ -107,7 +107,7 @@ func (a *app) root() *cobra.Command {
 	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "log what happens")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(a.runCmd(), a.reproduceCmd(), a.configCmd(), a.pictureCmd(), a.evalCmd(), a.trainCmd(), a.dataCmd(), a.doctorCmd())
+	root.AddCommand(a.runCmd(), a.reproduceCmd(), a.configCmd(), a.pictureCmd(), a.evalCmd(), a.trainCmd(), a.dataCmd(), a.policyCmd(), a.doctorCmd())
 	root.AddCommand(a.serveCmds()...)
 	return root
 }
@@ -115,6 +115,14 @@ func (a *app) root() *cobra.Command {
 // noArgs refuses arguments as wrong usage.
 func noArgs(cmd *cobra.Command, args []string) error {
 	if err := cobra.NoArgs(cmd, args); err != nil {
+		return usageError{err}
+	}
+	return nil
+}
+
+// atMostOne refuses more than one argument as wrong usage.
+func atMostOne(cmd *cobra.Command, args []string) error {
+	if err := cobra.MaximumNArgs(1)(cmd, args); err != nil {
 		return usageError{err}
 	}
 	return nil

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"runtime"
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
@@ -22,11 +23,7 @@ with 1 if a part is missing, and says what to do.`,
 			if err != nil {
 				return err
 			}
-			version := "built without version"
-			if b, ok := debug.ReadBuildInfo(); ok {
-				version = b.Main.Version + ", " + b.GoVersion
-			}
-			fmt.Fprintf(a.stdout, "ok    %-16s %s\n", "rapport", version)
+			fmt.Fprintf(a.stdout, "ok    %-16s %s, %s\n", "rapport", version(), runtime.Version())
 			bad := 0
 			for _, f := range wire.Examine(cmd.Context(), c, a.options(newProgress(a.stderr))) {
 				state, detail := "ok", f.Detail
@@ -42,4 +39,12 @@ with 1 if a part is missing, and says what to do.`,
 			return nil
 		},
 	}
+}
+
+// version is this program's, as the build knows it.
+func version() string {
+	if b, ok := debug.ReadBuildInfo(); ok && b.Main.Version != "" {
+		return b.Main.Version
+	}
+	return "without version"
 }

@@ -28,12 +28,7 @@ and print success by the simulator's truth with its 95 % interval (Wilson), and
 the return by the session's visual reward with its own (Student's t).
 
 --set seed=7 gives other starts, --set robot.timestep=0.001 a finer physics.`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if err := cobra.MaximumNArgs(1)(cmd, args); err != nil {
-				return usageError{err}
-			}
-			return nil
-		},
+		Args: atMostOne,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if seeds < 2 || seeds > 100_000 {
 				return usageError{fmt.Errorf("--seeds is %d; want 2 to 100000", seeds)}

@@ -45,6 +45,14 @@ func TestTrainPolicyOffline(t *testing.T) {
 		}
 	}
 
+	onnx := filepath.Join(l.dir, "policy.onnx")
+	if out := l.must("policy", "export", dir, "--onnx", onnx); !strings.Contains(out, "fine-tuned for 3 episodes") {
+		t.Errorf("the export does not say of what:\n%s", out)
+	}
+	if b, err := os.ReadFile(onnx); err != nil || !bytes.Contains(b, []byte("rapport.rate_hz")) || !bytes.Contains(b, []byte("place.origin")) {
+		t.Errorf("no ONNX with metadata: %v", err)
+	}
+
 	was := read("iql")
 	for _, tt := range []struct {
 		name string
@@ -57,6 +65,10 @@ func TestTrainPolicyOffline(t *testing.T) {
 		{"no session", []string{"train", "policy", "--offline", l.dir}, exitFailed, "is no dataset"},
 		{"an existing file", []string{"train", "policy", "--offline", dir, "--steps", "1", "-o", file("iql")}, exitFailed, "is there already"},
 		{"what learns from itself", []string{"train", "policy", "--offline", dir, "--set", "learner.kind=ppo"}, exitFailed, "take learner.kind iql"},
+		{"no file to export to", []string{"policy", "export", dir}, exitUsage, "--onnx is missing"},
+		{"an export over a file", []string{"policy", "export", dir, "--policy", "cloned", "--onnx", onnx}, exitFailed, "is there already"},
+		{"an export of chunks", []string{"policy", "export", dir, "--policy", file("diffusion"), "--onnx", onnx + "2"}, exitFailed, "not exported yet"},
+		{"an export of what sees", []string{"policy", "export", dir, "--policy", file("pixels"), "--onnx", onnx + "2"}, exitFailed, "cameras"},
 		{"another task", []string{"train", "policy", "--offline", dir, "--set", "robot.task=group"}, exitFailed, "training cannot change it"},
 	} {
 		if code, out := l.run(t.Context(), &console{}, tt.args...); code != tt.code || !strings.Contains(out, tt.want) {

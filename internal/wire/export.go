@@ -1,0 +1,46 @@
+package wire
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/policy/bc"
+	"github.com/rapport-rl/rapport/sim/tabletop"
+)
+
+// ExportONNX gives a policy of the session in dir as an ONNX file, which other
+// programs run without this one. which is Tuned, Cloned or a file of parameters;
+// program is the version of this program. It says besides what was exported.
+func ExportONNX(ctx context.Context, dir, which, program string, o Options) (onnx []byte, what string, err error) {
+	s, err := visit(dir, nil, "an export", nil, nil, o)
+	if err != nil {
+		return nil, "", err
+	}
+	defer func() { err = errors.Join(err, s.store.Close()) }()
+	var p parts
+	if which == Cloned {
+		v, b, err := s.store.LatestCheckpoint(ctx, kindPolicy)
+		if err != nil {
+			return nil, "", err
+		}
+		p.clone = policy.Params{Version: v, Data: b}
+	}
+	ps, what, err := s.params(ctx, p, which)
+	if err != nil {
+		return nil, "", err
+	}
+	if _, chunks, err := viewOf(ps); err == nil && chunks {
+		return nil, "", fmt.Errorf("wire: the policy %s draws chunks of actions from noise, which is not exported yet; only policies of learner.kind rlpd, calql, iql, ppo and bc are", what)
+	}
+	n, err := bc.Decode(ps)
+	if err != nil {
+		return nil, "", err
+	}
+	var b bytes.Buffer
+	err = n.ExportONNX(&b, bc.About{Program: program, Version: ps.Version, Rate: float64(time.Second) / float64(tabletop.Period)})
+	return b.Bytes(), what, err
+}
