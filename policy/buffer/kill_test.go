@@ -216,7 +216,7 @@ func killed(t *testing.T, args string, n int) []string {
 // A folder and the memory hold the same after whatever was done, priorities
 // and reopening included.
 func TestFolderDoesAsMemoryDoes(t *testing.T) {
-	for history := range uint64(6) {
+	for history := range uint64(4) {
 		rng := seed(history)
 		c := small(t.TempDir())
 		c.Prioritised = buffer.Prioritised{Alpha: 0.6, Beta: 0.4, BetaSteps: 100}
