@@ -146,7 +146,7 @@ func gradCases() []gradCase {
 			cases = append(cases, two(op.name+b.name, []int{2, 3, 4}, b.shape, op.at, op.f))
 		}
 	}
-	return cases
+	return append(cases, sequenceCases()...)
 }
 
 // TestGradients compares each operation's gradient with central differences of

@@ -66,7 +66,7 @@ func evaluate(ctx context.Context, c config.Config, x perception.Extractor, r re
 		if err != nil {
 			return err
 		}
-		actor := &loop.Actor{Backend: a.guard, Extractor: x, Policy: pi, Scorer: r, Horizon: c.Robot.Horizon}
+		actor := &loop.Actor{Backend: a.guard, Extractor: x, Policy: pi, Scorer: r, Horizon: c.Robot.Horizon, Pixels: len(v.Cameras) > 0}
 		if err := actor.Load(p); err != nil {
 			return err
 		}

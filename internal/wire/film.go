@@ -45,7 +45,7 @@ func (s *Session) film(ctx context.Context, p parts, params policy.Params, i int
 	if err != nil {
 		return t, err
 	}
-	actor := &loop.Actor{Backend: a.guard, Extractor: p.eyes, Policy: pi, Horizon: s.cfg.Robot.Horizon,
+	actor := &loop.Actor{Backend: a.guard, Extractor: p.eyes, Policy: pi, Horizon: s.cfg.Robot.Horizon, Pixels: pixels(s.cfg),
 		Watch: func(_ context.Context, _ int, obs robot.Observation, _ policy.Input) error {
 			t.frames = append(t.frames, obs.Frames)
 			return nil

@@ -117,7 +117,11 @@ func By(ctx context.Context, pi policy.Policy) Act {
 
 // Explore plays the n-th online episode of a run by draws of the parameters ps.
 func Explore(ctx context.Context, ps policy.Params, n int, seed uint64) (policy.Episode, error) {
-	pi, err := Player(ps, bc.Sample, seed)
+	return Subject{}.explore(ctx, ps, n, seed)
+}
+
+func (s Subject) explore(ctx context.Context, ps policy.Params, n int, seed uint64) (policy.Episode, error) {
+	pi, err := s.player(ps, seed)
 	if err != nil {
 		return policy.Episode{}, err
 	}
