@@ -110,7 +110,7 @@ func same(t *testing.T, got, want *buffer.Buffer, c buffer.Config) {
 		t.Fatalf("count = %+v, want %+v", g, w)
 	}
 	demo, online := want.Len()
-	n := 200
+	n := 80
 	if demo == 0 || online == 0 {
 		return
 	}
