@@ -18,6 +18,8 @@ func TestKindsOfLearners(t *testing.T) {
 		{"iql", []string{"learner.kind=iql"}, true},
 		{"calql", []string{"learner.kind=calql"}, false},
 		{"ppo", []string{"learner.kind=ppo", "learner.ppo.episodes=2", "learner.ppo.epochs=2"}, true},
+		{"diffusion", []string{"learner.kind=diffusion", "policy.diffusion.channels=[8,16]", "policy.diffusion.draws=2"}, true},
+		{"flow", []string{"learner.kind=diffusion", "policy.diffusion.shape=mlp", "policy.diffusion.process=flow", "policy.diffusion.draws=2"}, false},
 		{"drm", []string{"learner.drm=5"}, false},
 		{"bc", []string{"learner.kind=bc"}, false},
 		{"pixels", []string{"policy.sees=pixels", "policy.trunk.strides=[2,2]", "policy.trunk.channels=4", "policy.clone.steps=5"}, true},
@@ -57,7 +59,7 @@ func TestPixelsAreRefusedWhereTheyDoNotReach(t *testing.T) {
 		{[]string{"run", "--set", "policy.sees=pixels", "--set", "session.record=false"}, exitUsage, "session.record"},
 		{[]string{"run", "--set", "policy.sees=pixels", "--set", "policy.trunk.strides=[2,2,2,2,2,2]"}, exitFailed, "policy.trunk does not fit robot.cameras"},
 		{[]string{"learner", "--nats", "nats://127.0.0.1:1", "--set", "policy.sees=pixels"}, exitFailed, "rapport run"},
-		{[]string{"run", "--set", "learner.kind=sac"}, exitUsage, "rlpd, calql, iql, ppo, bc"},
+		{[]string{"run", "--set", "learner.kind=sac"}, exitUsage, "rlpd, calql, iql, ppo, bc, diffusion"},
 	} {
 		if code, out := l.run(t.Context(), &console{}, tt.args...); code != tt.code || !strings.Contains(out, tt.want) {
 			t.Errorf("%v: exit code %d, want %d and %q:\n%s", tt.args, code, tt.code, tt.want, out)

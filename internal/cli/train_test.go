@@ -25,7 +25,7 @@ func TestTrainPolicyOffline(t *testing.T) {
 	seen := map[string]string{}
 	for name, args := range map[string][]string{
 		"rlpd": nil, "iql": {"--set", "learner.kind=iql"}, "calql": {"--set", "learner.kind=calql"},
-		"bc": {"--set", "learner.kind=bc"}, "demos": {"--set", "learner.kind=bc", "--demos-only"},
+		"bc": {"--set", "learner.kind=bc"}, "diffusion": {"--set", "learner.kind=diffusion", "--set", "policy.diffusion.shape=transformer"}, "demos": {"--set", "learner.kind=bc", "--demos-only"},
 		"pixels": {"--set", "policy.sees=pixels", "--set", "policy.trunk.strides=[2,2]", "--set", "policy.trunk.channels=4"},
 	} {
 		out := l.must(append([]string{"train", "policy", "--offline", dir, "--steps", "4", "-o", file(name)}, args...)...)

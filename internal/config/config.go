@@ -93,12 +93,13 @@ type Reward struct {
 
 // Policy configures what acts.
 type Policy struct {
-	Sees   string   `yaml:"sees"`
-	Trunk  Trunk    `yaml:"trunk"`
-	Axes   []string `yaml:"axes"`
-	Scale  float64  `yaml:"scale"`
-	Hidden []int    `yaml:"hidden"`
-	Clone  Clone    `yaml:"clone"`
+	Sees      string    `yaml:"sees"`
+	Trunk     Trunk     `yaml:"trunk"`
+	Diffusion Diffusion `yaml:"diffusion"`
+	Axes      []string  `yaml:"axes"`
+	Scale     float64   `yaml:"scale"`
+	Hidden    []int     `yaml:"hidden"`
+	Clone     Clone     `yaml:"clone"`
 }
 
 // Trunk is what a policy that sees pixels sees them through.
@@ -107,6 +108,18 @@ type Trunk struct {
 	Strides  []int `yaml:"strides"`
 	Latent   int   `yaml:"latent"`
 	Shift    int   `yaml:"shift"` // pixels
+}
+
+// Diffusion is what a policy that draws chunks of actions has besides.
+type Diffusion struct {
+	Shape    string `yaml:"shape"`
+	Process  string `yaml:"process"`
+	History  int    `yaml:"history"` // inputs
+	Horizon  int    `yaml:"horizon"` // actions of a chunk
+	Exec     int    `yaml:"exec"`    // of them carried out
+	Steps    int    `yaml:"steps"`
+	Draws    int    `yaml:"draws"`
+	Channels []int  `yaml:"channels"`
 }
 
 // Clone configures behaviour cloning.

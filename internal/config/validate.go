@@ -64,7 +64,7 @@ func (c Config) Validate() error {
 	p.within("reward.gamma", c.Reward.Gamma, 1e-3, 1e4)
 	p.oneOf("reward.cost", c.Reward.Cost, "cosine", "l2")
 	c.Policy.validate(&p)
-	p.oneOf("learner.kind", c.Learner.Kind, "rlpd", "calql", "iql", "ppo", "bc")
+	p.oneOf("learner.kind", c.Learner.Kind, "rlpd", "calql", "iql", "ppo", "bc", "diffusion")
 	p.within("learner.critics", float64(c.Learner.Critics), 2, 100)
 	p.hidden("learner.hidden", c.Learner.Hidden)
 	p.within("learner.batch", float64(c.Learner.Batch), 2, 8192)
@@ -85,7 +85,7 @@ func (c Config) Validate() error {
 	p.within("learner.ppo.episodes", float64(c.Learner.PPO.Episodes), 1, 1e5)
 	p.within("learner.ppo.epochs", float64(c.Learner.PPO.Epochs), 1, 1000)
 	if c.Policy.Sees == "pixels" {
-		p.need(slices.Contains([]string{"rlpd", "bc"}, c.Learner.Kind), "learner.kind", "is %q, which does not learn from pixels; want rlpd or bc, or policy.sees features", c.Learner.Kind)
+		p.need(slices.Contains([]string{"rlpd", "bc", "diffusion"}, c.Learner.Kind), "learner.kind", "is %q, which does not learn from pixels; want rlpd, bc or diffusion, or policy.sees features", c.Learner.Kind)
 		p.need(c.Session.Record, "session.record", "is false, but policy.sees is pixels: a session is gone on with from the frames in its files")
 	}
 	p.within("session.episodes", float64(c.Session.Episodes), 1, 1e7)
@@ -138,6 +138,19 @@ func (l Policy) validate(p *problems) {
 	}
 	p.within("policy.trunk.latent", float64(l.Trunk.Latent), 1, 4096)
 	p.within("policy.trunk.shift", float64(l.Trunk.Shift), 0, 64)
+	d := l.Diffusion
+	p.oneOf("policy.diffusion.shape", d.Shape, "unet", "mlp", "transformer")
+	p.oneOf("policy.diffusion.process", d.Process, "diffusion", "flow")
+	p.within("policy.diffusion.history", float64(d.History), 1, 64)
+	p.within("policy.diffusion.horizon", float64(d.Horizon), float64(d.History), 1024)
+	p.within("policy.diffusion.exec", float64(d.Exec), 1, float64(d.Horizon-d.History+1))
+	p.within("policy.diffusion.steps", float64(d.Steps), 1, 10000)
+	p.within("policy.diffusion.draws", float64(d.Draws), 1, 10000)
+	p.need(d.Process != "diffusion" || d.Draws <= d.Steps, "policy.diffusion.draws", "is %d; want at most the %d of policy.diffusion.steps", d.Draws, d.Steps)
+	p.need(len(d.Channels) > 0 && len(d.Channels) <= 8, "policy.diffusion.channels", "has %d levels; want 1 to 8, as [64, 128, 256]", len(d.Channels))
+	for _, n := range d.Channels {
+		p.need(n > 0 && n%8 == 0 && n <= 4096, "policy.diffusion.channels", "holds %d; want multiples of 8 up to 4096", n)
+	}
 	p.need(len(l.Axes) > 0, "policy.axes", "is empty; name what the policy commands, as [x, y]")
 	var seen []string
 	for _, a := range l.Axes {

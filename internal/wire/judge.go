@@ -13,7 +13,6 @@ import (
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/policy"
-	"github.com/rapport-rl/rapport/policy/bc"
 )
 
 // The policies of a session that Evaluate knows by name.
@@ -63,12 +62,12 @@ func Evaluate(ctx context.Context, dir, which string, seeds int, environ, sets [
 	}
 	ev.Policy = what
 	// A file may be of a policy that sees something else than the session's.
-	net, err := bc.Decode(params)
+	v, _, err := viewOf(params)
 	if err != nil {
 		return ev, err
 	}
 	s.tell("evaluate", 0, seeds, "")
-	ends, err := evaluate(ctx, s.cfg, p.eyes, p.scorer, net.Arch.View, params, seeds, func(done int, note string) { s.tell("evaluate", done, seeds, note) })
+	ends, err := evaluate(ctx, s.cfg, p.eyes, p.scorer, v, params, seeds, func(done int, note string) { s.tell("evaluate", done, seeds, note) })
 	if err != nil {
 		return ev, err
 	}

@@ -9,18 +9,31 @@ import (
 	"github.com/rapport-rl/rapport/policy/bc"
 	"github.com/rapport-rl/rapport/policy/calql"
 	"github.com/rapport-rl/rapport/policy/critic"
+	"github.com/rapport-rl/rapport/policy/diffusion"
 	"github.com/rapport-rl/rapport/policy/iql"
 	"github.com/rapport-rl/rapport/policy/ppo"
 	"github.com/rapport-rl/rapport/policy/rlpd"
 	"github.com/rapport-rl/rapport/policy/trunk"
 )
 
-// newKeeper returns the configured learner, which starts from the policy start.
+// newKeeper returns the configured learner, which starts from a policy's
+// parameters.
 //
 // finite says that the reward of an episode is that of its whole horizon and that
 // the view has the clock, so that nothing is worth anything beyond it.
-func newKeeper(c config.Config, start *bc.Net, finite bool) (policy.Keeper, error) {
+func newKeeper(c config.Config, from policy.Params, finite bool) (policy.Keeper, error) {
 	l, seed := c.Learner, draw(c.Seed, networks, 3)
+	if l.Kind == "diffusion" {
+		start, err := diffusion.Decode(from)
+		if err != nil {
+			return nil, err
+		}
+		return diffusion.New(diffusionConfig(c, start.Arch.View), start)
+	}
+	start, err := bc.Decode(from)
+	if err != nil {
+		return nil, err
+	}
 	soft := rlpd.Config{
 		Gamma: l.Gamma, Batch: l.Batch, UTD: 1, Round: l.Updates,
 		Critics: l.Critics, CriticHidden: l.Hidden, CriticLR: l.Rate, ActorLR: l.Rate, AlphaLR: l.Rate,
@@ -56,7 +69,7 @@ func newKeeper(c config.Config, start *bc.Net, finite bool) (policy.Keeper, erro
 // warmups is how many rounds learn from the demonstrations before the first online
 // episode.
 func warmups(c config.Learner) int {
-	if c.Kind == "bc" || c.Kind == "ppo" { // which has seen them already, or does not look at them
+	if c.Kind == "bc" || c.Kind == "diffusion" || c.Kind == "ppo" { // which has seen them already, or does not look at them
 		return 0
 	}
 	return (c.Warmup + c.Updates - 1) / c.Updates

@@ -355,6 +355,14 @@ func (s *Session) keepDemo(ctx context.Context, d demo) error {
 // imitate clones the demonstrations and stores the policy.
 func (s *Session) imitate(ctx context.Context, v view.Config, demos []policy.Episode) (policy.Params, error) {
 	c := s.cfg.Policy
+	if s.cfg.Learner.Kind == "diffusion" {
+		p, _, err := imitateChunks(ctx, s.cfg, v, demos, c.Clone.Steps, func(step, steps int, note string) { s.tell("clone", step, steps, note) })
+		if err != nil {
+			return p, err
+		}
+		p.Version = 1
+		return p, s.store.SaveCheckpoint(ctx, kindPolicy, p.Version, bytes.Clone(p.Data))
+	}
 	net, _, err := bc.Train(ctx, bc.Config{
 		Arch: bc.Arch{View: v, Hidden: c.Hidden, Trunk: trunkConfig(c)}, Steps: c.Clone.Steps, Batch: c.Clone.Batch, LR: c.Clone.Rate,
 		Seed: draw(s.cfg.Seed, networks, 1),

@@ -13,7 +13,6 @@ import (
 	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/policy"
-	"github.com/rapport-rl/rapport/policy/bc"
 	"github.com/rapport-rl/rapport/policy/loop"
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/robot/guard"
@@ -102,11 +101,7 @@ func (s *Session) judge(ctx context.Context, when string, p parts, params policy
 
 // newLearner starts from the cloned policy and holds the demonstrations.
 func (s *Session) newLearner(ctx context.Context, p parts) (policy.Keeper, error) {
-	start, err := bc.Decode(p.clone)
-	if err != nil {
-		return nil, err
-	}
-	l, err := newKeeper(s.cfg, start, true)
+	l, err := newKeeper(s.cfg, p.clone, true)
 	if err != nil {
 		return nil, err
 	}
@@ -198,7 +193,7 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 	}
 	defer func() { err = errors.Join(err, a.close()) }()
 	a.next = next
-	pi, err := bc.NewPolicy(bc.PolicyConfig{View: p.view, Mode: bc.Sample, Seed: draw(s.cfg.Seed, exploration, 0)})
+	pi, err := newPlayer(s.cfg, p.clone, p.view, true)
 	if err != nil {
 		return tuned, err
 	}

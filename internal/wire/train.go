@@ -24,7 +24,7 @@ type Trained struct {
 
 // trains are the keys that training may have other values for than the session
 // whose episodes it learns from.
-var trains = []string{"name", "out", "seed", "bus.", "session.", "learner.", "policy.sees", "policy.trunk.", "policy.hidden", "policy.clone."}
+var trains = []string{"name", "out", "seed", "bus.", "session.", "learner.", "policy.sees", "policy.trunk.", "policy.hidden", "policy.clone.", "policy.diffusion."}
 
 // TrainOffline trains a policy on the episodes of the session in dir, the
 // demonstrations and what was collected online alike, and nothing else: by
@@ -91,6 +91,10 @@ func train(ctx context.Context, c config.Config, data corpus, steps int, tell Pr
 	if c.Learner.Kind == "ppo" {
 		return t, errors.New("wire: ppo learns from what its own policy does alone, and not from recorded episodes; take learner.kind iql, calql, rlpd or bc")
 	}
+	if c.Learner.Kind == "diffusion" {
+		t.Params, t.Metrics, err = imitateChunks(ctx, c, data.view, data.episodes, steps, func(step, steps int, note string) { tell("train", step, steps, note) })
+		return t, err
+	}
 	c.Learner.Warmup = 0 // actor and critics learn side by side
 	start, err := bc.NewNet(arch, rand.New(rand.NewPCG(draw(c.Seed, networks, 1), 0)))
 	if err != nil {
@@ -107,7 +111,11 @@ func train(ctx context.Context, c config.Config, data corpus, steps int, tell Pr
 		}
 	}
 	start.Fit(rows)
-	l, err := newKeeper(c, start, data.view.Horizon > 0)
+	from, err := start.Encode(1)
+	if err != nil {
+		return t, err
+	}
+	l, err := newKeeper(c, from, data.view.Horizon > 0)
 	if err != nil {
 		return t, err
 	}
