@@ -110,7 +110,7 @@ func same(t *testing.T, got, want *buffer.Buffer, c buffer.Config) {
 		t.Fatalf("count = %+v, want %+v", g, w)
 	}
 	demo, online := want.Len()
-	n := 200
+	n := 80
 	if demo == 0 || online == 0 {
 		return
 	}
@@ -216,7 +216,7 @@ func killed(t *testing.T, args string, n int) []string {
 // A folder and the memory hold the same after whatever was done, priorities
 // and reopening included.
 func TestFolderDoesAsMemoryDoes(t *testing.T) {
-	for history := range uint64(6) {
+	for history := range uint64(4) {
 		rng := seed(history)
 		c := small(t.TempDir())
 		c.Prioritised = buffer.Prioritised{Alpha: 0.6, Beta: 0.4, BetaSteps: 100}
