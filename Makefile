@@ -12,7 +12,7 @@ run: build ## fine-tune a simulated Franka from camera pixels, end to end
 	bin/rapport run
 
 test: setup lint fuzz ## every check and every test, as CI runs them
-	go test -tags purego ./reward/ot ./internal/nn/...
+	go test -tags purego,noasm ./reward/ot ./internal/nn/... ./policy/bc
 	go test -race -shuffle=on -timeout 20m ./...
 
 build: setup ## build bin/rapport
@@ -38,8 +38,10 @@ bench: setup ## measure against the peers in the same run and print ratios
 	@scripts/setup.sh peers
 	@scripts/bench.sh
 
-reproduce: build ## five seeds of the session, with intervals (docs/results.md)
-	bin/rapport reproduce --seeds 5
+reproduce: build ## five seeds of every claim of learning, with intervals (docs/results.md)
+	bin/rapport reproduce --seeds 5 --offline bc,iql,calql
+	bin/rapport reproduce --seeds 5 --set learner.kind=iql
+	bin/rapport reproduce --seeds 5 --set policy.sees=pixels --set policy.clone.steps=1000 --set learner.batch=64
 
 clean: ## remove what was built; runs/ stays
 	rm -rf bin

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -16,14 +17,18 @@ import (
 )
 
 func (a *app) reproduceCmd() *cobra.Command {
-	var seeds int
+	var seeds, steps int
+	var offline []string
 	cmd := &cobra.Command{
 		Use:   "reproduce",
 		Short: "Run the session with several seeds and print success with intervals",
 		Long: `Run the configured session once for each of the seeds 1, 2, ... and print a
 table in Markdown: success before and after on fresh seeds, and the mean over
-the seeds with its 95 % interval by Student's t. Sessions that are there already are gone on
-with, or read, so that an interrupted reproduction goes on too.`,
+the seeds with its 95 % interval by Student's t. Sessions that are there already
+are gone on with, or read, so that an interrupted reproduction goes on too.
+
+--offline bc,iql trains a policy of each of these kinds on the demonstrations of
+every session alone besides, and evaluates it on the same seeds.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.load()
@@ -33,10 +38,15 @@ with, or read, so that an interrupted reproduction goes on too.`,
 			if seeds < 2 {
 				return usageError{fmt.Errorf("--seeds is %d; want at least 2 for an interval", seeds)}
 			}
-			return a.reproduce(cmd.Context(), c, seeds)
+			if err := a.reproduce(cmd.Context(), c, seeds); err != nil || len(offline) == 0 {
+				return err
+			}
+			return a.reproduceOffline(cmd.Context(), c, seeds, steps, offline)
 		},
 	}
 	cmd.Flags().IntVar(&seeds, "seeds", 5, "how many seeds")
+	cmd.Flags().StringSliceVar(&offline, "offline", nil, "kinds of learners to train on the demonstrations alone, as bc,iql")
+	cmd.Flags().IntVar(&steps, "steps", 5000, "gradient steps of --offline")
 	return cmd
 }
 
@@ -45,7 +55,7 @@ func (a *app) reproduce(ctx context.Context, c config.Config, seeds int) error {
 	var rows strings.Builder
 	for seed := 1; seed <= seeds; seed++ {
 		c.Seed = uint64(seed)
-		c.Name = fmt.Sprintf("reproduce-%s-%d", c.Robot.Task, seed)
+		c.Name = reproduced(c, seed)
 		fmt.Fprintf(a.stderr, "seed %d of %d\n", seed, seeds)
 		res, err := a.once(ctx, c)
 		if err != nil {
@@ -58,6 +68,69 @@ func (a *app) reproduce(ctx context.Context, c config.Config, seeds int) error {
 	f, fh := report.Interval(after)
 	fmt.Fprintf(a.stdout, "| seed | cloned | fine-tuned, %d episodes |\n|---|---|---|\n%s| mean | %.1f ± %.1f %% | %.1f ± %.1f %% |\n", c.Session.Episodes, rows.String(), b, bh, f, fh)
 	return nil
+}
+
+// reproduced names the session of a seed.
+func reproduced(c config.Config, seed int) string {
+	name := "reproduce-" + c.Robot.Task
+	if c.Learner.Kind != "rlpd" {
+		name += "-" + c.Learner.Kind
+	}
+	if c.Policy.Sees != "features" {
+		name += "-" + c.Policy.Sees
+	}
+	return fmt.Sprintf("%s-%d", name, seed)
+}
+
+// reproduceOffline trains each kind on the demonstrations of every session.
+func (a *app) reproduceOffline(ctx context.Context, c config.Config, seeds, steps int, kinds []string) error {
+	rates := make([][]float64, len(kinds))
+	var rows strings.Builder
+	for seed := 1; seed <= seeds; seed++ {
+		dir := filepath.Join(c.Out, reproduced(c, seed))
+		fmt.Fprintf(&rows, "| %d |", seed)
+		for i, kind := range kinds {
+			fmt.Fprintf(a.stderr, "%s offline, seed %d of %d\n", kind, seed, seeds)
+			won, err := a.offline(ctx, dir, kind, steps, c.Session.Evaluate)
+			if err != nil {
+				return fmt.Errorf("%s offline, seed %d: %w", kind, seed, err)
+			}
+			rates[i] = append(rates[i], 100*won.Rate())
+			fmt.Fprintf(&rows, " %d of %d |", won.Hits, won.Of)
+		}
+		rows.WriteString("\n")
+	}
+	fmt.Fprintf(a.stdout, "\n| seed | %s |\n|---|%s\n%s| mean |", strings.Join(kinds, " | "), strings.Repeat("---|", len(kinds)), rows.String())
+	for _, r := range rates {
+		mean, half := report.Interval(r)
+		fmt.Fprintf(a.stdout, " %.1f ± %.1f %% |", mean, half)
+	}
+	_, err := fmt.Fprintln(a.stdout)
+	return err
+}
+
+// offline trains on the demonstrations of a session, and evaluates.
+func (a *app) offline(ctx context.Context, dir, kind string, steps, evaluate int) (won report.Share, err error) {
+	bars := newProgress(a.stderr)
+	defer bars.close()
+	o := a.options(bars)
+	sets := append(slices.Clone(a.sets), "learner.kind="+kind)
+	t, err := wire.TrainOffline(ctx, dir, true, steps, a.environ, sets, o)
+	if err != nil {
+		return won, err
+	}
+	file := filepath.Join(dir, "offline-"+kind+".safetensors")
+	if err := os.WriteFile(file, t.Params.Data, 0o644); err != nil {
+		return won, err
+	}
+	ev, err := wire.Evaluate(ctx, dir, file, evaluate, a.environ, nil, o)
+	won.Of = len(ev.Trials)
+	for _, trial := range ev.Trials {
+		if trial.Success {
+			won.Hits++
+		}
+	}
+	return won, err
 }
 
 // once runs a session, or goes on with it.

@@ -90,8 +90,8 @@ func TestReproduceRefusesSessionsOfAnotherConfiguration(t *testing.T) {
 	if code != exitFailed || !strings.Contains(out, "learner.updates is 3, was 2") {
 		t.Errorf("exit code %d:\n%s", code, out)
 	}
-	table := l.must(command...)
-	for _, want := range []string{"| seed |", "\n| 1 | ", "\n| 2 | ", "\n| mean | "} {
+	table := l.must(append(command, "--offline", "bc,iql", "--steps", "2")...)
+	for _, want := range []string{"| seed | cloned", "\n| 1 | ", "\n| 2 | ", "\n| mean | ", "| seed | bc | iql |"} {
 		if !strings.Contains(table, want) {
 			t.Errorf("the table lacks %q:\n%s", want, table)
 		}

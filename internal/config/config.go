@@ -93,10 +93,33 @@ type Reward struct {
 
 // Policy configures what acts.
 type Policy struct {
-	Axes   []string `yaml:"axes"`
-	Scale  float64  `yaml:"scale"`
-	Hidden []int    `yaml:"hidden"`
-	Clone  Clone    `yaml:"clone"`
+	Sees      string    `yaml:"sees"`
+	Trunk     Trunk     `yaml:"trunk"`
+	Diffusion Diffusion `yaml:"diffusion"`
+	Axes      []string  `yaml:"axes"`
+	Scale     float64   `yaml:"scale"`
+	Hidden    []int     `yaml:"hidden"`
+	Clone     Clone     `yaml:"clone"`
+}
+
+// Trunk is what a policy that sees pixels sees them through.
+type Trunk struct {
+	Channels int   `yaml:"channels"`
+	Strides  []int `yaml:"strides"`
+	Latent   int   `yaml:"latent"`
+	Shift    int   `yaml:"shift"` // pixels
+}
+
+// Diffusion is what a policy that draws chunks of actions has besides.
+type Diffusion struct {
+	Shape    string `yaml:"shape"`
+	Process  string `yaml:"process"`
+	History  int    `yaml:"history"` // inputs
+	Horizon  int    `yaml:"horizon"` // actions of a chunk
+	Exec     int    `yaml:"exec"`    // of them carried out
+	Steps    int    `yaml:"steps"`
+	Draws    int    `yaml:"draws"`
+	Channels []int  `yaml:"channels"`
 }
 
 // Clone configures behaviour cloning.
@@ -108,6 +131,7 @@ type Clone struct {
 
 // Learner configures fine-tuning.
 type Learner struct {
+	Kind    string  `yaml:"kind"`
 	Critics int     `yaml:"critics"`
 	Hidden  []int   `yaml:"hidden"`
 	Batch   int     `yaml:"batch"`
@@ -119,6 +143,27 @@ type Learner struct {
 	Scale   float64 `yaml:"scale"`
 	Alpha   float64 `yaml:"alpha"`
 	Clone   float64 `yaml:"clone"`
+	DrM     int     `yaml:"drm"`
+	IQL     IQL     `yaml:"iql"`
+	CalQL   CalQL   `yaml:"calql"`
+	PPO     PPO     `yaml:"ppo"`
+}
+
+// PPO is what proximal policy optimisation has besides.
+type PPO struct {
+	Episodes int `yaml:"episodes"`
+	Epochs   int `yaml:"epochs"`
+}
+
+// IQL is what implicit Q-learning has besides.
+type IQL struct {
+	Expectile float64 `yaml:"expectile"`
+	Beta      float64 `yaml:"beta"`
+}
+
+// CalQL is what calibrated Q-learning has besides.
+type CalQL struct {
+	Weight float64 `yaml:"weight"`
 }
 
 // Session says how long.
@@ -187,8 +232,14 @@ func Load(file string, environ, sets []string) (Config, error) {
 // YAML returns c as a file that Load reads back to c.
 func (c Config) YAML() ([]byte, error) { return yaml.Marshal(c) }
 
-func decode(b []byte, c *Config) error {
-	err := yaml.NewDecoder(bytes.NewReader(b), yaml.Strict()).Decode(c)
+// Decode reads YAML with strict keys into v, for files beside a session's.
+func Decode(b []byte, v any) error { return decode(b, v) }
+
+// Encode writes v as YAML.
+func Encode(v any) ([]byte, error) { return yaml.Marshal(v) }
+
+func decode(b []byte, v any) error {
+	err := yaml.NewDecoder(bytes.NewReader(b), yaml.Strict()).Decode(v)
 	if errors.Is(err, io.EOF) { // an empty file changes nothing
 		return nil
 	}

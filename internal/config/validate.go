@@ -64,6 +64,7 @@ func (c Config) Validate() error {
 	p.within("reward.gamma", c.Reward.Gamma, 1e-3, 1e4)
 	p.oneOf("reward.cost", c.Reward.Cost, "cosine", "l2")
 	c.Policy.validate(&p)
+	p.oneOf("learner.kind", c.Learner.Kind, "rlpd", "calql", "iql", "ppo", "bc", "diffusion")
 	p.within("learner.critics", float64(c.Learner.Critics), 2, 100)
 	p.hidden("learner.hidden", c.Learner.Hidden)
 	p.within("learner.batch", float64(c.Learner.Batch), 2, 8192)
@@ -76,6 +77,17 @@ func (c Config) Validate() error {
 	p.within("learner.scale", c.Learner.Scale, 1e-6, 1e6)
 	p.within("learner.alpha", c.Learner.Alpha, 1e-6, 10)
 	p.within("learner.clone", c.Learner.Clone, 0, 1000)
+	p.within("learner.iql.expectile", c.Learner.IQL.Expectile, 0.5, 0.999)
+	p.within("learner.iql.beta", c.Learner.IQL.Beta, 1e-3, 1e3)
+	p.within("learner.calql.weight", c.Learner.CalQL.Weight, 1e-6, 1e3)
+	p.within("learner.drm", float64(c.Learner.DrM), 0, 1e9)
+	p.need(c.Learner.DrM == 0 || c.Learner.Kind == "rlpd", "learner.drm", "is %d, but learner.kind is %s; want 0, or rlpd", c.Learner.DrM, c.Learner.Kind)
+	p.within("learner.ppo.episodes", float64(c.Learner.PPO.Episodes), 1, 1e5)
+	p.within("learner.ppo.epochs", float64(c.Learner.PPO.Epochs), 1, 1000)
+	if c.Policy.Sees == "pixels" {
+		p.need(slices.Contains([]string{"rlpd", "bc", "diffusion"}, c.Learner.Kind), "learner.kind", "is %q, which does not learn from pixels; want rlpd, bc or diffusion, or policy.sees features", c.Learner.Kind)
+		p.need(c.Session.Record, "session.record", "is false, but policy.sees is pixels: a session is gone on with from the frames in its files")
+	}
 	p.within("session.episodes", float64(c.Session.Episodes), 1, 1e7)
 	p.within("session.evaluate", float64(c.Session.Evaluate), 1, 1e5)
 	p.within("session.checkpoint", float64(c.Session.Checkpoint), 1, 1e6)
@@ -118,6 +130,27 @@ func (g Guard) validate(p *problems) {
 }
 
 func (l Policy) validate(p *problems) {
+	p.oneOf("policy.sees", l.Sees, "features", "pixels")
+	p.within("policy.trunk.channels", float64(l.Trunk.Channels), 1, 1024)
+	p.need(len(l.Trunk.Strides) <= 16, "policy.trunk.strides", "has %d layers; want at most 16", len(l.Trunk.Strides))
+	for _, s := range l.Trunk.Strides {
+		p.within("policy.trunk.strides", float64(s), 1, 8)
+	}
+	p.within("policy.trunk.latent", float64(l.Trunk.Latent), 1, 4096)
+	p.within("policy.trunk.shift", float64(l.Trunk.Shift), 0, 64)
+	d := l.Diffusion
+	p.oneOf("policy.diffusion.shape", d.Shape, "unet", "mlp", "transformer")
+	p.oneOf("policy.diffusion.process", d.Process, "diffusion", "flow")
+	p.within("policy.diffusion.history", float64(d.History), 1, 64)
+	p.within("policy.diffusion.horizon", float64(d.Horizon), float64(d.History), 1024)
+	p.within("policy.diffusion.exec", float64(d.Exec), 1, float64(d.Horizon-d.History+1))
+	p.within("policy.diffusion.steps", float64(d.Steps), 1, 10000)
+	p.within("policy.diffusion.draws", float64(d.Draws), 1, 10000)
+	p.need(d.Process != "diffusion" || d.Draws <= d.Steps, "policy.diffusion.draws", "is %d; want at most the %d of policy.diffusion.steps", d.Draws, d.Steps)
+	p.need(len(d.Channels) > 0 && len(d.Channels) <= 8, "policy.diffusion.channels", "has %d levels; want 1 to 8, as [64, 128, 256]", len(d.Channels))
+	for _, n := range d.Channels {
+		p.need(n > 0 && n%8 == 0 && n <= 4096, "policy.diffusion.channels", "holds %d; want multiples of 8 up to 4096", n)
+	}
 	p.need(len(l.Axes) > 0, "policy.axes", "is empty; name what the policy commands, as [x, y]")
 	var seen []string
 	for _, a := range l.Axes {

@@ -121,10 +121,26 @@ func (m *MLP) Clone(name string) *MLP {
 
 // Forward applies the MLP to x: (B,In) to (B,Out), and for an ensemble (B,In) or
 // (E,B,In) to (E,B,Out). Gradients reach x and the params.
-func (m *MLP) Forward(g *Graph, x *Node) *Node { return m.apply(g, x, g.Param, nil) }
+func (m *MLP) Forward(g *Graph, x *Node) *Node { return m.apply(g, x, g.Param, nil, nil) }
 
 // Frozen is Forward with params that get no gradient.
-func (m *MLP) Frozen(g *Graph, x *Node) *Node { return m.apply(g, x, g.Frozen, nil) }
+func (m *MLP) Frozen(g *Graph, x *Node) *Node { return m.apply(g, x, g.Frozen, nil, nil) }
+
+// Trace is Frozen that gives the hidden layers' activations, (B,n) or (E,B,n)
+// each, instead of the result.
+func (m *MLP) Trace(g *Graph, x *Node) []*Node {
+	var hidden []*Node
+	m.apply(g, x, g.Frozen, nil, func(h *Node) { hidden = append(hidden, h) })
+	return hidden
+}
+
+// Blend makes the weights and biases of the linear layers rho times what they are
+// and 1-rho times those of o, which has the same shape. Norms stay.
+func (m *MLP) Blend(o *MLP, rho float32) {
+	for i, l := range m.layers {
+		Lerp([]*Param{l.w, l.b}, []*Param{o.layers[i].w, o.layers[i].b}, 1-rho)
+	}
+}
 
 // FrozenSubset is Frozen for the members idx of an ensemble only, giving
 // (len(idx),B,Out). idx is read at every Forward: REDQ draws it anew each step
@@ -133,10 +149,10 @@ func (m *MLP) FrozenSubset(g *Graph, x *Node, idx []int) *Node {
 	if m.Config.Members == 0 {
 		panic("nn: MLP: no ensemble to select from")
 	}
-	return m.apply(g, x, g.Frozen, idx)
+	return m.apply(g, x, g.Frozen, idx, nil)
 }
 
-func (m *MLP) apply(g *Graph, x *Node, get func(*Param) *Node, idx []int) *Node {
+func (m *MLP) apply(g *Graph, x *Node, get func(*Param) *Node, idx []int, seen func(hidden *Node)) *Node {
 	use := func(p *Param) *Node {
 		if idx != nil {
 			return g.Select(get(p), idx)
@@ -156,6 +172,9 @@ func (m *MLP) apply(g *Graph, x *Node, get func(*Param) *Node, idx []int) *Node 
 			x = g.LayerNormReLU(g.Linear(x, w, b), use(l.gain), use(l.bias))
 		default:
 			x = m.Config.Act.Apply(g, g.LayerNorm(g.Linear(x, w, b), use(l.gain), use(l.bias)))
+		}
+		if seen != nil && i < len(m.layers)-1 {
+			seen(x)
 		}
 	}
 	return x

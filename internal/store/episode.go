@@ -205,6 +205,22 @@ func (s *Session) Episode(id string) (policy.Episode, error) {
 	return e, nil
 }
 
+// Frames puts the frames of e's file, as JPEG left them, into its inputs.
+func (s *Session) Frames(e *policy.Episode) error {
+	path := s.path(e.ID)
+	rec, err := record.Read(path)
+	if err != nil {
+		return fmt.Errorf("%w: %w; bring the file back from a copy, or begin a session anew", ErrCorrupt, err)
+	}
+	if len(rec.Ticks) != len(e.Inputs) {
+		return fmt.Errorf("%w: %s has %d ticks, but the episode has %d; bring the file back from a copy, or begin a session anew", ErrCorrupt, path, len(rec.Ticks), len(e.Inputs))
+	}
+	for t := range e.Inputs {
+		e.Inputs[t].Frames = rec.Ticks[t].Frames
+	}
+	return nil
+}
+
 func load(path string) (policy.Episode, error) {
 	rec, err := record.ReadNumbers(path)
 	if err != nil {

@@ -13,7 +13,6 @@ import (
 	"github.com/rapport-rl/rapport/internal/bus"
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/policy"
-	"github.com/rapport-rl/rapport/policy/bc"
 	"github.com/rapport-rl/rapport/policy/loop"
 	"github.com/rapport-rl/rapport/robot"
 )
@@ -198,7 +197,7 @@ func (d *driver) run(ctx context.Context) (err error) {
 		}
 	}
 	d.known = d.learned()
-	net, err := bc.Decode(d.newest())
+	v, _, err := viewOf(d.newest())
 	if err != nil {
 		return err
 	}
@@ -207,7 +206,7 @@ func (d *driver) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, a.close()) }()
-	pi, err := bc.NewPolicy(bc.PolicyConfig{View: net.Arch.View, Mode: bc.Sample, Seed: draw(d.s.cfg.Seed, exploration, 0)})
+	pi, err := newPlayer(d.s.cfg, d.newest(), v, true)
 	if err != nil {
 		return err
 	}
@@ -268,7 +267,7 @@ func (d *driver) may(ctx context.Context) (bool, error) {
 
 // episode collects, stores and publishes the n-th episode; while a service is
 // away it tries again, with the arm held in between.
-func (d *driver) episode(ctx context.Context, t *tracks, pi *bc.Policy, n int) error {
+func (d *driver) episode(ctx context.Context, t *tracks, pi player, n int) error {
 	for {
 		p := d.newest()
 		if err := t.actor.Load(p); err != nil {

@@ -88,6 +88,12 @@ func viewConfig(c config.Config, d int) view.Config {
 		Embed: d, Place: []int{0, 1, 2}, Horizon: c.Robot.Horizon,
 		Action: view.Action{Scale: c.Policy.Scale},
 	}
+	if pixels(c) {
+		v.Embed = 0
+		for _, cam := range c.Robot.Cameras {
+			v.Cameras = append(v.Cameras, view.Camera{Name: cam.Name, W: cam.Width, H: cam.Height})
+		}
+	}
 	// Places are seen relative to the middle of the workspace, in units of its
 	// largest half-width.
 	for i := range 3 {

@@ -13,7 +13,6 @@ import (
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/policy"
-	"github.com/rapport-rl/rapport/policy/bc"
 	"github.com/rapport-rl/rapport/policy/loop"
 	"github.com/rapport-rl/rapport/policy/view"
 	"github.com/rapport-rl/rapport/reward"
@@ -62,11 +61,12 @@ func evaluate(ctx context.Context, c config.Config, x perception.Extractor, r re
 	var mu sync.Mutex
 	done, hits := 0, 0
 	err := spread(ctx, c, evaluation, n, func(ctx context.Context, a *arm, i int) error {
-		pi, err := bc.NewPolicy(bc.PolicyConfig{View: v})
+		pi, err := newPlayer(c, p, v, false)
 		if err != nil {
 			return err
 		}
-		actor := &loop.Actor{Backend: a.guard, Extractor: x, Policy: pi, Scorer: r, Horizon: c.Robot.Horizon}
+		pi.Begin(uint64(i))
+		actor := &loop.Actor{Backend: a.guard, Extractor: x, Policy: pi, Scorer: r, Horizon: c.Robot.Horizon, Pixels: len(v.Cameras) > 0}
 		if err := actor.Load(p); err != nil {
 			return err
 		}

@@ -13,7 +13,6 @@ import (
 	"github.com/rapport-rl/rapport/internal/report"
 	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/policy"
-	"github.com/rapport-rl/rapport/policy/bc"
 	"github.com/rapport-rl/rapport/policy/loop"
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/robot/record"
@@ -41,11 +40,12 @@ func (s *Session) film(ctx context.Context, p parts, params policy.Params, i int
 	}
 	defer func() { err = errors.Join(err, a.close()) }()
 	a.next = i
-	pi, err := bc.NewPolicy(bc.PolicyConfig{View: p.view})
+	pi, err := newPlayer(s.cfg, params, p.view, false)
 	if err != nil {
 		return t, err
 	}
-	actor := &loop.Actor{Backend: a.guard, Extractor: p.eyes, Policy: pi, Horizon: s.cfg.Robot.Horizon,
+	pi.Begin(uint64(i))
+	actor := &loop.Actor{Backend: a.guard, Extractor: p.eyes, Policy: pi, Horizon: s.cfg.Robot.Horizon, Pixels: pixels(s.cfg),
 		Watch: func(_ context.Context, _ int, obs robot.Observation, _ policy.Input) error {
 			t.frames = append(t.frames, obs.Frames)
 			return nil

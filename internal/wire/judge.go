@@ -46,7 +46,7 @@ var judged = []string{"name", "out", "seed", "robot.", "guard.", "bus.", "sessio
 // parameters; environ and sets may change what the world is like, as
 // robot.timestep and seed. Nothing in dir changes.
 func Evaluate(ctx context.Context, dir, which string, seeds int, environ, sets []string, o Options) (ev Evaluation, err error) {
-	s, err := visit(dir, environ, sets, o)
+	s, err := visit(dir, judged, "an evaluation", environ, sets, o)
 	if err != nil {
 		return ev, err
 	}
@@ -61,8 +61,13 @@ func Evaluate(ctx context.Context, dir, which string, seeds int, environ, sets [
 		return ev, err
 	}
 	ev.Policy = what
+	// A file may be of a policy that sees something else than the session's.
+	v, _, err := viewOf(params)
+	if err != nil {
+		return ev, err
+	}
 	s.tell("evaluate", 0, seeds, "")
-	ends, err := evaluate(ctx, s.cfg, p.eyes, p.scorer, p.view, params, seeds, func(done int, note string) { s.tell("evaluate", done, seeds, note) })
+	ends, err := evaluate(ctx, s.cfg, p.eyes, p.scorer, v, params, seeds, func(done int, note string) { s.tell("evaluate", done, seeds, note) })
 	if err != nil {
 		return ev, err
 	}
@@ -72,8 +77,9 @@ func Evaluate(ctx context.Context, dir, which string, seeds int, environ, sets [
 	return ev, nil
 }
 
-// visit opens the session in dir to look at it, without a bus.
-func visit(dir string, environ, sets []string, o Options) (*Session, error) {
+// visit opens the session in dir to look at it, without a bus. other are the keys
+// that may have other values for what than when the session began.
+func visit(dir string, other []string, what string, environ, sets []string, o Options) (*Session, error) {
 	if _, err := os.Stat(filepath.Join(dir, database)); err != nil {
 		return nil, fmt.Errorf("wire: %s is no session's folder (%w); name one, as runs/group-001", dir, err)
 	}
@@ -88,8 +94,8 @@ func visit(dir string, environ, sets []string, o Options) (*Session, error) {
 	}
 	var fixed []error
 	for _, c := range now.Changes(was) {
-		if !covers(judged, c.Key) {
-			fixed = append(fixed, fmt.Errorf("wire: %s: %v when the session began; an evaluation cannot change it", dir, c))
+		if !covers(other, c.Key) {
+			fixed = append(fixed, fmt.Errorf("wire: %s: %v when the session began; %s cannot change it", dir, c, what))
 		}
 	}
 	if err := errors.Join(fixed...); err != nil {

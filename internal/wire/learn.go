@@ -14,7 +14,6 @@ import (
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/policy"
-	"github.com/rapport-rl/rapport/policy/rlpd"
 )
 
 // Learn is the learner's process: it owns the session's folder, prepares,
@@ -138,7 +137,7 @@ func (s *Session) publish(ctx context.Context, p parts) error {
 // shared is a learner that the queue and the served port drive in turn.
 type shared struct {
 	mu sync.Mutex
-	l  *rlpd.Learner
+	l  policy.Keeper
 }
 
 func (s *shared) Add(ctx context.Context, e policy.Episode) error {

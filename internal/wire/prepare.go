@@ -105,6 +105,11 @@ func (s *Session) prepare(ctx context.Context) (parts, error) {
 		if err := s.keepDemo(ctx, demos[i]); err != nil {
 			return p, err
 		}
+		if pixels(s.cfg) {
+			if err := s.store.Frames(e); err != nil {
+				return p, err
+			}
+		}
 		p.demos = append(p.demos, *e)
 	}
 	p.view = viewConfig(s.cfg, p.eyes.Dim())
@@ -159,6 +164,9 @@ func (s *Session) stored(ctx context.Context, origin policy.Origin) ([]policy.Ep
 	var es []policy.Episode
 	for _, r := range rows {
 		e, err := s.store.Episode(r.ID)
+		if err == nil && pixels(s.cfg) {
+			err = s.store.Frames(&e)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -347,8 +355,16 @@ func (s *Session) keepDemo(ctx context.Context, d demo) error {
 // imitate clones the demonstrations and stores the policy.
 func (s *Session) imitate(ctx context.Context, v view.Config, demos []policy.Episode) (policy.Params, error) {
 	c := s.cfg.Policy
+	if s.cfg.Learner.Kind == "diffusion" {
+		p, _, err := imitateChunks(ctx, s.cfg, v, demos, c.Clone.Steps, func(step, steps int, note string) { s.tell("clone", step, steps, note) })
+		if err != nil {
+			return p, err
+		}
+		p.Version = 1
+		return p, s.store.SaveCheckpoint(ctx, kindPolicy, p.Version, bytes.Clone(p.Data))
+	}
 	net, _, err := bc.Train(ctx, bc.Config{
-		Arch: bc.Arch{View: v, Hidden: c.Hidden}, Steps: c.Clone.Steps, Batch: c.Clone.Batch, LR: c.Clone.Rate,
+		Arch: bc.Arch{View: v, Hidden: c.Hidden, Trunk: trunkConfig(c)}, Steps: c.Clone.Steps, Batch: c.Clone.Batch, LR: c.Clone.Rate,
 		Seed: draw(s.cfg.Seed, networks, 1),
 	}, demos, func(p bc.Progress) {
 		s.tell("clone", p.Step, p.Steps, fmt.Sprintf("loss %.4f", p.Loss))

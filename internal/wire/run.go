@@ -13,9 +13,7 @@ import (
 	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/policy"
-	"github.com/rapport-rl/rapport/policy/bc"
 	"github.com/rapport-rl/rapport/policy/loop"
-	"github.com/rapport-rl/rapport/policy/rlpd"
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/robot/guard"
 )
@@ -102,22 +100,8 @@ func (s *Session) judge(ctx context.Context, when string, p parts, params policy
 }
 
 // newLearner starts from the cloned policy and holds the demonstrations.
-func (s *Session) newLearner(ctx context.Context, p parts) (*rlpd.Learner, error) {
-	start, err := bc.Decode(p.clone)
-	if err != nil {
-		return nil, err
-	}
-	c := s.cfg.Learner
-	l, err := rlpd.New(rlpd.Config{
-		Gamma: c.Gamma, Batch: c.Batch, UTD: 1, Round: c.Updates, Warmup: c.Warmup,
-		Critics: c.Critics, CriticHidden: c.Hidden, CriticLR: c.Rate, ActorLR: c.Rate, AlphaLR: c.Rate,
-		Steps: c.Steps, Scale: c.Scale,
-		Alpha: c.Alpha, Clone: c.Clone, QFilter: c.Clone > 0,
-		// The reward of an episode is that of its whole horizon, and the view has
-		// the clock, so nothing is worth anything beyond it.
-		Finite: true,
-		Seed:   draw(s.cfg.Seed, networks, 3),
-	}, start)
+func (s *Session) newLearner(ctx context.Context, p parts) (policy.Keeper, error) {
+	l, err := newKeeper(s.cfg, p.clone, true)
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +116,7 @@ func (s *Session) newLearner(ctx context.Context, p parts) (*rlpd.Learner, error
 // learner is the learner as the session left it, and the number of the episode
 // to go on with. Rounds after the last checkpoint are learned again from the
 // stored episodes, to the same bits (docs/adr/0001).
-func (s *Session) learner(ctx context.Context, p parts) (*rlpd.Learner, int, error) {
+func (s *Session) learner(ctx context.Context, p parts) (policy.Keeper, int, error) {
 	l, err := s.newLearner(ctx, p)
 	if err != nil {
 		return nil, 0, err
@@ -182,10 +166,10 @@ func (s *Session) learner(ctx context.Context, p parts) (*rlpd.Learner, int, err
 	return l, len(episodes), nil
 }
 
-// warm lets the critics learn what the demonstrations are worth, before the
-// policy moves.
-func (s *Session) warm(ctx context.Context, l *rlpd.Learner) error {
-	rounds := (s.cfg.Learner.Warmup + s.cfg.Learner.Updates - 1) / s.cfg.Learner.Updates
+// warm lets the learner learn what the demonstrations are worth, before the first
+// episode.
+func (s *Session) warm(ctx context.Context, l policy.Keeper) error {
+	rounds := warmups(s.cfg.Learner)
 	for i := range rounds {
 		s.tell("warm-up", i, rounds, "")
 		if _, err := l.Update(ctx); err != nil {
@@ -209,7 +193,7 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 	}
 	defer func() { err = errors.Join(err, a.close()) }()
 	a.next = next
-	pi, err := bc.NewPolicy(bc.PolicyConfig{View: p.view, Mode: bc.Sample, Seed: draw(s.cfg.Seed, exploration, 0)})
+	pi, err := newPlayer(s.cfg, p.clone, p.view, true)
 	if err != nil {
 		return tuned, err
 	}
@@ -220,9 +204,13 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 	}
 	defer t.close()
 	n, hits := s.cfg.Session.Episodes, 0
-	t.actor = &loop.Actor{Backend: a.guard, Extractor: p.eyes, Policy: pi, Scorer: p.scorer, Horizon: s.cfg.Robot.Horizon, Watch: t.watch}
+	t.actor = &loop.Actor{Backend: a.guard, Extractor: p.eyes, Policy: pi, Scorer: p.scorer, Horizon: s.cfg.Robot.Horizon, Pixels: pixels(s.cfg), Watch: t.watch}
+	var learner policy.Learner = l
+	if pixels(s.cfg) {
+		learner = seer{l, s, t}
+	}
 	session := loop.Session{
-		Actor: t.actor, Learner: l, First: next, Episodes: n,
+		Actor: t.actor, Learner: learner, First: next, Episodes: n,
 		Done: func(ctx context.Context, i int, ep policy.Episode, st policy.Stats) error {
 			success := s.succeeded(a)
 			if success {
@@ -253,7 +241,7 @@ func (s *Session) succeeded(a *arm) bool {
 }
 
 // keepOnline stores an online episode and what the learner said of its round.
-func (s *Session) keepOnline(ctx context.Context, t *tracks, i int, ep policy.Episode, st policy.Stats, l *rlpd.Learner, success bool) error {
+func (s *Session) keepOnline(ctx context.Context, t *tracks, i int, ep policy.Episode, st policy.Stats, l policy.Keeper, success bool) error {
 	ep.Seed = draw(s.cfg.Seed, online, i)
 	if err := t.finish(ep.Rewards); err != nil {
 		return err
@@ -285,7 +273,7 @@ func (s *Session) tally(ctx context.Context, i int, ep policy.Episode, st policy
 }
 
 // saveLearner checkpoints a learner that has taken n online episodes.
-func (s *Session) saveLearner(ctx context.Context, l *rlpd.Learner, n int) error {
+func (s *Session) saveLearner(ctx context.Context, l policy.Keeper, n int) error {
 	var b bytes.Buffer
 	if err := l.Save(&b); err != nil {
 		return err

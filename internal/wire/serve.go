@@ -60,6 +60,9 @@ type role struct {
 
 // join connects to the server of cfg, which must be named, and plays a role.
 func join(ctx context.Context, c config.Config, what string, o Options) (*role, error) {
+	if pixels(c) {
+		return nil, fmt.Errorf("wire: policy.sees is pixels, but frames do not reach a learner over the bus yet; use features, or one process: rapport run")
+	}
 	if c.Bus.URL == "" {
 		return nil, errors.New("wire: no NATS server is named; start one with rapport broker and name it with --nats nats://HOST:PORT")
 	}

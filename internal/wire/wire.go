@@ -67,6 +67,11 @@ type Result struct {
 // Create begins a new session in a folder of its own below cfg.Out. If it cannot
 // begin, no folder is left.
 func Create(ctx context.Context, cfg config.Config, o Options) (*Session, error) {
+	if pixels(cfg) {
+		if err := trunkConfig(cfg.Policy).Validate(viewConfig(cfg, 0).Cameras); err != nil {
+			return nil, fmt.Errorf("wire: policy.trunk does not fit robot.cameras: %w", err)
+		}
+	}
 	name := cfg.Name
 	if name == "" {
 		var err error

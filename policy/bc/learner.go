@@ -12,6 +12,7 @@ import (
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/buffer"
 	"github.com/rapport-rl/rapport/policy/checkpoint"
+	"github.com/rapport-rl/rapport/policy/trunk"
 )
 
 var _ policy.Keeper = (*Learner)(nil)
@@ -76,6 +77,8 @@ type Learner struct {
 	fit        *step
 	adam       *nn.Adam
 	probe      *Probe
+	was        *trunk.Glance // frames as ref sees them; nil without cameras
+	wasRead    []float32     // (B, D')
 
 	pcg     *rand.PCG
 	rng     *rand.Rand
@@ -113,9 +116,12 @@ func NewLearner(c LearnerConfig, start *Net) (*Learner, error) {
 			l.actor.SetStd(c.Std)
 		}
 	}
-	l.ref, l.params = l.actor.Clone(), l.actor.Params()
+	l.ref, l.params = l.actor.Clone(), l.actor.trained()
 	l.fit = newStep(Config{Arch: c.Arch, Loss: c.Loss}, l.actor, c.Batch)
 	l.probe = NewProbe(l.actor, l.ref, c.Batch)
+	if l.ref.eye != nil {
+		l.was, l.wasRead = l.ref.eye.Glance(c.Batch, false), make([]float32, c.Batch*l.ref.Dim())
+	}
 	clip := c.ClipNorm
 	if math.IsInf(clip, 1) {
 		clip = 0
@@ -167,7 +173,10 @@ func (l *Learner) Update(ctx context.Context) (policy.Stats, error) {
 		loss, grad = loss+v, grad+l.adam.Norm()
 	}
 	l.version++
-	entropy, kl := l.probe.Look(l.fit.x.Value, l.rng)
+	if l.was != nil {
+		trunk.Beside(l.wasRead, l.fit.x.Value, l.was.Look(l.batch.Pix, 0, nil), l.cfg.Batch)
+	}
+	entropy, kl := l.probe.Look(l.fit.in.Value, l.wasRead, l.rng)
 	n := float64(l.cfg.Round)
 	return policy.Stats{Updates: l.steps, Metrics: []policy.Metric{
 		{Name: "clone_loss", Value: loss / n},
@@ -190,6 +199,9 @@ func (l *Learner) step() (float64, error) {
 		for i := range x {
 			x[i] += float32(s * l.rng.NormFloat64())
 		}
+	}
+	if l.fit.eye != nil {
+		l.fit.eye.Put(l.batch.Pix, l.actor.Arch.Trunk.Shift, l.rng)
 	}
 	l.fit.aim(l.fit.a.Value, l.batch.Act)
 	l.fit.g.Forward()

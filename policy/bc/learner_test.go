@@ -124,7 +124,7 @@ func TestProbeTellsEntropyAndDivergence(t *testing.T) {
 		integral += 1e-3 * math.Exp(-u*u/(2*0.25)) / (0.5 * math.Sqrt(2*math.Pi)) * -2 * math.Log(math.Cosh(u))
 	}
 	want := 2 * (math.Log(0.5*math.Sqrt(2*math.Pi*math.E)) + integral)
-	entropy, kl := p.Look(x, rand.New(rand.NewPCG(1, 2)))
+	entropy, kl := p.Look(x, nil, rand.New(rand.NewPCG(1, 2)))
 	// The deviation of the mean of 4000 draws is about 0.02.
 	if math.Abs(entropy-want) > 0.08 {
 		t.Errorf("entropy = %v, want %v", entropy, want)

@@ -150,6 +150,9 @@ func (n *Net) Clone() *Net {
 // Eye's.
 func (n *Net) Params() []*nn.Param { return n.mlp.Params() }
 
+// Head is the network that Params are of.
+func (n *Net) Head() *nn.MLP { return n.mlp }
+
 // Eye is the trunk that frames are seen through; nil without cameras.
 func (n *Net) Eye() *trunk.Net { return n.eye }
 

@@ -10,7 +10,8 @@ import (
 // has come from another one.
 type Probe struct {
 	g         *nn.Graph
-	x, noise  *nn.Node // (B, D) normalised rows, (B, k)
+	x, noise  *nn.Node // (B, D') what n reads, (B, k)
+	was       *nn.Node // (B, D') what ref reads; x itself without cameras
 	logp, far *nn.Node // (B, 1), (B,)
 }
 
@@ -19,17 +20,23 @@ func NewProbe(n, ref *Net, B int) *Probe {
 	p := &Probe{g: nn.NewGraph()}
 	v := n.Arch.View
 	k := v.Action.Dim()
-	p.x, p.noise = p.g.Input(B, v.Dim()), p.g.Input(B, k)
+	p.x, p.noise = p.g.Input(B, n.Dim()), p.g.Input(B, k)
+	p.was = p.x
+	if n.eye != nil {
+		p.was = p.g.Input(B, n.Dim())
+	}
 	raw := n.Frozen(p.g, p.x)
 	p.logp = p.g.Slice(Draw(p.g, raw, p.noise), k, k+1)
-	p.far = KL(p.g, raw, ref.Frozen(p.g, p.x))
+	p.far = KL(p.g, raw, ref.Frozen(p.g, p.was))
 	return p
 }
 
-// Look gives the entropy of the actions, from one draw for each of the
-// normalised rows x (B, D), and the mean divergence from the other Net, nats.
-func (p *Probe) Look(x []float32, rng *rand.Rand) (entropy, kl float64) {
-	if copy(p.x.Value, x) != len(p.x.Value) {
+// Look gives the entropy of the actions, from one draw for each of the rows x
+// (B, D') that n reads, and the mean divergence from ref, nats. was is what ref
+// reads of the same inputs; it differs from x where there are cameras, and is
+// otherwise not looked at.
+func (p *Probe) Look(x, was []float32, rng *rand.Rand) (entropy, kl float64) {
+	if copy(p.x.Value, x) != len(p.x.Value) || p.was != p.x && copy(p.was.Value, was) != len(p.was.Value) {
 		panic("bc: rows do not fill the probe")
 	}
 	for i := range p.noise.Value {

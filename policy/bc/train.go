@@ -241,6 +241,7 @@ func split(c Config, demos []policy.Episode, rng *rand.Rand) (train, held *data,
 type step struct {
 	g      *nn.Graph
 	x, a   *nn.Node // (B, D), (B, k)
+	in     *nn.Node // (B, D') what the head reads
 	eye    *trunk.Eye
 	pix    []byte // (B, P)
 	loss   *nn.Node
@@ -251,12 +252,12 @@ func newStep(c Config, n *Net, B int) *step {
 	s := &step{g: nn.NewGraph(), before: c.Loss == Likelihood}
 	k := c.Arch.View.Action.Dim()
 	s.x, s.a = s.g.Input(B, c.Arch.View.Dim()), s.g.Input(B, k)
-	in := s.x
+	s.in = s.x
 	if n.eye != nil {
 		s.eye, s.pix = n.eye.Eye(s.g, B), make([]byte, B*c.Arch.View.Pixels())
-		in = s.g.Concat(s.x, n.eye.Forward(s.g, s.eye))
+		s.in = s.g.Concat(s.x, n.eye.Forward(s.g, s.eye))
 	}
-	raw := n.Raw(s.g, in)
+	raw := n.Raw(s.g, s.in)
 	if s.before {
 		s.loss = s.g.Neg(s.g.Mean(LogProb(s.g, raw, s.a)))
 	} else {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/buffer"
+	"github.com/rapport-rl/rapport/policy/view"
 )
 
 // kept fills a folder with film and closes it.
@@ -258,8 +259,41 @@ func TestSegmentsGoRound(t *testing.T) {
 	for i := range 200 {
 		add(t, b, filmed(fmt.Sprint(i), policy.Online, float32(i%100), 5))
 	}
-	total := int64(0)
-	names, err := os.ReadDir(c.Dir)
+	names, total := sizes(t, c.Dir)
+	// 30 transitions are 6 episodes of 4.7 kB; of segments there are as many as
+	// hold those, one that is begun, one that has just ended and one spare.
+	if total > 5*25_000 {
+		t.Errorf("%d files of %d bytes after 200 episodes, want what 6 take and a few", names, total)
+	}
+}
+
+func TestRoomOfForgottenEpisodesIsUsedAgain(t *testing.T) {
+	c := buffer.Config{View: sight(), Gamma: 0.9, Dir: t.TempDir()}
+	b := open(t, c)
+	for i := range 50 {
+		add(t, b, filmed("demo", policy.Demo, float32(i), 5), filmed("online", policy.Online, float32(i), 5))
+		if i%2 == 0 {
+			if err := b.Rewind(0); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		for _, id := range []string{"demo", "online"} {
+			if ok, err := b.Forget(id); !ok || err != nil {
+				t.Fatal(ok, err)
+			}
+		}
+	}
+	// Two episodes of 4.7 kB, and what the journal says of all a hundred.
+	if names, total := sizes(t, c.Dir); total > 2*4700+100*200 {
+		t.Errorf("%d files of %d bytes, want what two episodes take", names, total)
+	}
+}
+
+// sizes is the number of files in a folder, and their bytes.
+func sizes(t *testing.T, dir string) (files int, total int64) {
+	t.Helper()
+	names, err := os.ReadDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -270,11 +304,7 @@ func TestSegmentsGoRound(t *testing.T) {
 		}
 		total += st.Size()
 	}
-	// 30 transitions are 6 episodes of 4.7 kB; of segments there are as many as
-	// hold those, one that is begun, one that has just ended and one spare.
-	if total > 5*25_000 {
-		t.Errorf("%d files of %d bytes after 200 episodes, want what 6 take and a few", len(names), total)
-	}
+	return len(names), total
 }
 
 // limit keeps files of this process below n bytes, as a full disk does.
@@ -297,42 +327,52 @@ func limit(t *testing.T, n uint64) (lift func()) {
 func TestFullDiskLeavesTheReplayAsItWas(t *testing.T) {
 	signal.Ignore(syscall.SIGXFSZ)
 	defer signal.Reset(syscall.SIGXFSZ)
-	c := buffer.Config{View: sight(), Gamma: 0.9, Capacity: 8, Dir: t.TempDir()}
-	m := c
-	m.Dir = ""
-	b, want := open(t, c), open(t, m)
-	for _, x := range []*buffer.Buffer{b, want} {
-		add(t, x, film()...)
-	}
-	journal, err := os.Stat(filepath.Join(c.Dir, "journal"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	size := uint64(journal.Size())
-	// Room for nothing, for a part of the journal's record, for a part of the
-	// frames; of a new demonstration and of one that displaces others.
-	for i, n := range []uint64{40, size + 1, size + 30, 3000, 4000, 6000} {
-		for _, origin := range []policy.Origin{policy.Demo, policy.Online} {
-			e := filmed(fmt.Sprint(origin, i), origin, float32(i), 40)
-			lift := limit(t, n)
-			_, err := b.Add(e)
-			lift()
-			if !errors.Is(err, syscall.EFBIG) || !strings.Contains(err.Error(), "was not added") && !strings.Contains(err.Error(), "takes nothing any more") {
-				t.Fatalf("limit %d: error = %v, want one that says so", n, err)
+	for name, v := range map[string]view.Config{"frames": sight(), "numbers": look()} {
+		t.Run(name, func(t *testing.T) {
+			c := buffer.Config{View: v, Gamma: 0.9, Capacity: 8, Dir: t.TempDir()}
+			m := c
+			m.Dir = ""
+			b, want := open(t, c), open(t, m)
+			for _, x := range []*buffer.Buffer{b, want} {
+				add(t, x, film()...)
+			}
+			st, err := os.Stat(filepath.Join(c.Dir, "journal"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			// With frames a part of those fits; of numbers the segment is the smaller
+			// file, and a part of the journal's record fits.
+			size, inJournal := uint64(st.Size()), 0
+			for i, n := range []uint64{10, size + 1, size + 30, size + 300} {
+				for _, origin := range []policy.Origin{policy.Demo, policy.Online} {
+					e := filmed(fmt.Sprint(origin, i), origin, float32(i), 40)
+					lift := limit(t, n)
+					_, err := b.Add(e)
+					lift()
+					if !errors.Is(err, syscall.EFBIG) || !strings.Contains(err.Error(), "was not added") {
+						t.Fatalf("limit %d: error = %v, want one that says so", n, err)
+					}
+					if strings.Contains(err.Error(), "journal") {
+						inJournal++
+					}
+					same(t, b, want, c)
+				}
+			}
+			if wanted := map[string]int{"frames": 0, "numbers": 6}[name]; inJournal != wanted {
+				t.Errorf("%d writes failed in the journal, want %d", inJournal, wanted)
+			}
+			for _, x := range []*buffer.Buffer{b, want} {
+				add(t, x, filmed("more", policy.Online, 50, 3))
 			}
 			same(t, b, want, c)
-		}
-	}
-	for _, x := range []*buffer.Buffer{b, want} {
-		add(t, x, filmed("more", policy.Online, 50, 3))
-	}
-	same(t, b, want, c)
-	if err := b.Close(); err != nil {
-		t.Fatal(err)
-	}
-	b = open(t, c)
-	same(t, b, want, c)
-	if err := b.Verify(); err != nil {
-		t.Error(err)
+			if err := b.Close(); err != nil {
+				t.Fatal(err)
+			}
+			b = open(t, c)
+			same(t, b, want, c)
+			if err := b.Verify(); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }

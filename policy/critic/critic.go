@@ -27,7 +27,13 @@ import (
 // each activation, which bounds what they say far from the data (Ball et al.
 // 2023, arXiv:2302.02948, section 4.2).
 func NewQ(name string, v view.Config, members int, hidden []int, rng *rand.Rand) *nn.MLP {
-	return nn.NewMLP(name, nn.MLPConfig{In: v.Dim() + v.Action.Dim(), Hidden: hidden, Out: 1, Members: members, LayerNorm: true}, rng)
+	return NewQOf(name, v.Dim()+v.Action.Dim(), members, hidden, rng)
+}
+
+// NewQOf is NewQ for what has in numbers with the actions, as rows with latents
+// of frames beside them.
+func NewQOf(name string, in, members int, hidden []int, rng *rand.Rand) *nn.MLP {
+	return nn.NewMLP(name, nn.MLPConfig{In: in, Hidden: hidden, Out: 1, Members: members, LayerNorm: true}, rng)
 }
 
 // NewV draws a network that values states: normalised rows (B, D) to (B, 1).

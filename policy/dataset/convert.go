@@ -13,6 +13,9 @@ import (
 
 // convert makes an episode of a table. IDs, numbers and origin are the caller's.
 func (p *plan) convert(t *table.Table, o Options) (policy.Episode, error) {
+	if err := p.fits(t); err != nil {
+		return policy.Episode{}, err
+	}
 	if err := p.finite(t); err != nil {
 		return policy.Episode{}, err
 	}
@@ -76,10 +79,28 @@ func stamp(step int, fps float64) time.Time {
 	return time.Unix(0, int64(math.Round(float64(step)/fps*1e9))).UTC()
 }
 
+// fields are all that the map takes from columns.
+func (p *plan) fields() []ref {
+	return []ref{p.position, p.rotation, p.joints, p.speeds, p.wrench, p.grip, p.reward, p.done, p.truncated, p.success,
+		p.human, p.actPosition, p.actRotation, p.actJoints, p.actGrip}
+}
+
+// fits reports a column that is of another width than in the episode by which the
+// dataset was described.
+func (p *plan) fits(t *table.Table) error {
+	for _, r := range p.fields() {
+		for _, part := range r.parts {
+			if n := len(t.Columns[part.column]); n != part.width*t.Len {
+				return fmt.Errorf("%s: column %q: %d numbers in %d steps, want %d a step as elsewhere in the dataset", t.File, part.column, n, t.Len, part.width)
+			}
+		}
+	}
+	return nil
+}
+
 // finite reports a number that is none among those that are mapped.
 func (p *plan) finite(t *table.Table) error {
-	for _, r := range []ref{p.position, p.rotation, p.joints, p.speeds, p.wrench, p.grip, p.reward, p.done, p.truncated, p.success,
-		p.human, p.actPosition, p.actRotation, p.actJoints, p.actGrip} {
+	for _, r := range p.fields() {
 		var row []float64
 		for i := range t.Len {
 			row = r.row(row, t, i)

@@ -70,8 +70,10 @@ const (
 type Options struct {
 	Map    Map
 	Filter string // of a robomimic file: a mask, as "train"
-	Name   string // what the ids of episodes begin with; the file's name if empty
-	Limit  int    // read this many episodes at most; 0 reads all
+	// NoFrames leaves the cameras out; without it a map that names none takes all.
+	NoFrames bool
+	Name     string // what the ids of episodes begin with; the file's name if empty
+	Limit    int    // read this many episodes at most; 0 reads all
 	// FPS is the rate of a dataset that does not say; 20, robosuite's, if 0.
 	FPS      float64
 	Terminal Terminal
@@ -132,6 +134,9 @@ func Open(ctx context.Context, path string, o Options) (*Reader, error) {
 	}
 	r := &Reader{o: o, info: src.Info(), src: src}
 	m, err := r.mapped()
+	if o.NoFrames {
+		m.Cameras = nil
+	}
 	if err == nil {
 		r.plan, err = m.plan(r.info)
 		if err != nil {
@@ -200,6 +205,8 @@ func open(path string, o Options) (table.Source, Session, error) {
 	}
 	if st.IsDir() {
 		switch {
+		case o.Filter != "":
+			return nil, nil, fmt.Errorf("dataset: filter %q is of robomimic files alone; %s is a folder", o.Filter, path)
 		case has("meta/info.json"):
 			s, err := lerobot.Open(path)
 			if err != nil {
@@ -235,6 +242,8 @@ func open(path string, o Options) (table.Source, Session, error) {
 			return nil, nil, fmt.Errorf("dataset: %w", err)
 		}
 		return s, nil, nil
+	case bytes.HasPrefix(head, []byte("version https://git-lfs")):
+		return nil, nil, fmt.Errorf("dataset: %s is a pointer of Git LFS to the data, not the data; fetch them with: git lfs pull", path)
 	case bytes.HasPrefix(head, []byte("PAR1")):
 		return nil, nil, fmt.Errorf("dataset: %s is one parquet file of a dataset; name the folder which holds meta/info.json", path)
 	case bytes.HasPrefix(head, []byte("\x89MCAP")), bytes.HasPrefix(head, []byte("#ROSBAG")):
@@ -409,6 +418,12 @@ func (r *Reader) sessionCameras() error {
 
 // resize makes the frames of a session's episode those of the map, if it names some.
 func (r *Reader) resize(e *policy.Episode) error {
+	if r.o.NoFrames {
+		for t := range e.Inputs {
+			e.Inputs[t].Frames = nil
+		}
+		return nil
+	}
 	if len(r.o.Map.Cameras) == 0 {
 		return nil
 	}

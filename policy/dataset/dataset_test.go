@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -118,6 +119,22 @@ func TestCamerasAreMadeReadyWhileReading(t *testing.T) {
 	}
 }
 
+func TestFramesMayBeLeftOut(t *testing.T) {
+	es, r, err := from(t, robosuite, Options{NoFrames: true, Map: Map{Base: [3]float64{0, 0, 0.1}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if in := es[0].Inputs[0]; in.Frames != nil || math.Abs(in.State.EE.P[2]-0.1) > 1e-9 || len(es[0].Inputs) != 7 {
+		t.Errorf("%d frames at %v, %d inputs", len(in.Frames), in.State.EE.P, len(es[0].Inputs))
+	}
+	if g := r.Guessed(); len(g) != 0 {
+		t.Errorf("guessed %v, which was given", g)
+	}
+	if _, r, err = from(t, robosuite, Options{}); err != nil || len(r.Guessed()) != 1 || r.Guessed()[0].Field != "base" {
+		t.Errorf("guessed %v, %v", r.Guessed(), err)
+	}
+}
+
 func TestWhatIsNoDatasetIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name, text string) string {
@@ -152,6 +169,8 @@ func TestWhatIsNoDatasetIsRefused(t *testing.T) {
 		{file("one.mcap", "\x89MCAP0\r\n"), Options{}, "rapport replay"},
 		{file("one.hdf5", "\x89HDF\r\n\x1a\n and no more"), Options{}, "one.hdf5"},
 		{robosuite, Options{Filter: "test"}, "no filter mask/test"},
+		{v3, Options{Filter: "train"}, "filter \"train\" is of robomimic files alone"},
+		{file("pointer.hdf5", "version https://git-lfs.github.com/spec/v1\n"), Options{}, "git lfs pull"},
 		{robosuite, Options{Terminal: "maybe"}, "terminal is \"maybe\""},
 		{robosuite, Options{Last: "maybe"}, "last is \"maybe\""},
 		{robosuite, Options{Limit: -1}, "limit is -1"},

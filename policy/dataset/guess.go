@@ -304,9 +304,9 @@ func (r *Reader) mapped() (Map, error) {
 		case "action.scale":
 			open = m.Action.Scale == 0 && given.Action.Position == "" && given.Action.Joints == ""
 		}
-		if !p.Fatal {
+		if !p.Fatal && !given.says(p.Field) {
 			r.guessed = append(r.guessed, p)
-		} else if open {
+		} else if p.Fatal && open {
 			errs = append(errs, errors.New(p.String()))
 		}
 	}
@@ -314,6 +314,24 @@ func (r *Reader) mapped() (Map, error) {
 		return m, r.explain(errors.Join(errs...))
 	}
 	return m, nil
+}
+
+// says reports whether m itself says what a guess was not sure of.
+func (m Map) says(field string) bool {
+	a := m.Action
+	switch field {
+	case "base":
+		return m.Base != [3]float64{}
+	case "rotation_as":
+		return m.RotationAs != ""
+	case "grip_scale":
+		return m.Grip != "" || m.GripScale != 0
+	case "action.scale":
+		return a.Scale != 0
+	case "action.grip":
+		return a.Open != a.Closed
+	}
+	return strings.HasPrefix(field, "action") && (a.Position != "" || a.Joints != "")
 }
 
 // over is m, with what it leaves open taken from g. What belongs together is

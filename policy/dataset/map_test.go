@@ -283,12 +283,13 @@ func TestNumbersThatCannotBeAreNamed(t *testing.T) {
 			m.Action.Rotation, c["act"][3] = "act", 0.1
 			m.Action.TurnScale = 99
 		}, []string{"step 1", "9.9 rad", "action.turn_scale"}},
+		{"another width", func(c map[string][]float64, _ *Map) { c["act"] = make([]float64, 6) }, []string{`column "act"`, "6 numbers in 3 steps, want 3 a step"}},
 		{"hand", func(c map[string][]float64, m *Map) { m.Grip = "hand" }, []string{"1 m apart", "grip_scale"}},
 	} {
 		cols := map[string][]float64{"pos": make([]float64, 9), "rot": {0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1}, "act": make([]float64, 9), "hand": {1, 1, 1}}
 		m := Map{Position: "pos", Rotation: "rot", Action: Action{Position: "act"}}
-		tt.do(cols, &m)
 		in, tab := sheet(3, cols)
+		tt.do(cols, &m)
 		p, err := m.plan(in)
 		if err != nil {
 			t.Fatal(err)

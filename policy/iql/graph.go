@@ -24,42 +24,6 @@ func newJudge(target *nn.MLP, B, subset int) *judge {
 	return j
 }
 
-// expectile is the graph that fits the value to an expectile of the actions'
-// values (equation 5):
-//
-//	L_V = mean_i |tau - 1(u_i < 0)| u_i^2,  u_i = Q^(s_i, a_i) - V(s_i)
-type expectile struct {
-	g    *nn.Graph
-	x, q *nn.Node // (B, D) normalised rows, (B,)
-	v    *nn.Node // (B,)
-	loss *nn.Node
-}
-
-func newExpectile(value *nn.MLP, B int, tau float64) *expectile {
-	e := &expectile{g: nn.NewGraph()}
-	g := e.g
-	e.x, e.q = g.Input(B, value.Config.In), g.Input(B)
-	e.v = g.Reshape(value.Forward(g, e.x), B)
-	u := g.Sub(e.q, e.v)
-	above, below := g.Square(g.ReLU(u)), g.Square(g.ReLU(g.Neg(u)))
-	e.loss = g.Mean(g.Add(g.Scale(above, float32(tau)), g.Scale(below, float32(1-tau))))
-	return e
-}
-
-// backup is the graph of the value of what came next.
-type backup struct {
-	g *nn.Graph
-	x *nn.Node // (B, D) normalised next rows
-	v *nn.Node // (B, 1)
-}
-
-func newBackup(value *nn.MLP, B int) *backup {
-	b := &backup{g: nn.NewGraph()}
-	b.x = b.g.Input(B, value.Config.In)
-	b.v = value.Frozen(b.g, b.x)
-	return b
-}
-
 // regression is the graph that fits the critics to their targets (equation 6):
 //
 //	L_Q = mean_{e,i} (r_i + discount_i V(s'_i) - Q_e(s_i, a_i))^2

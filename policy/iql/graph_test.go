@@ -94,16 +94,16 @@ func TestValueLossIsTheExpectile(t *testing.T) {
 	for _, tau := range []float64{0.5, 0.7, 0.95} {
 		l := tiny(t, func(c *Config) { c.Expectile = tau })
 		f := l.fitV
-		fill(rand.New(rand.NewPCG(3, 4)), f.x.Value, f.q.Value)
-		for i := range f.q.Value { // about the values, so that both sides are there
-			f.q.Value[i] += float32(l.valueOf(policytest.Row(f.x.Value, i, 3)))
+		fill(rand.New(rand.NewPCG(3, 4)), f.X.Value, f.Q.Value)
+		for i := range f.Q.Value { // about the values, so that both sides are there
+			f.Q.Value[i] += float32(l.valueOf(policytest.Row(f.X.Value, i, 3)))
 		}
 		above := 0
 		book := func() float64 {
 			loss := 0.0
 			above = 0
 			for i := range 6 {
-				u := float64(f.q.Value[i]) - l.valueOf(policytest.Row(f.x.Value, i, 3))
+				u := float64(f.Q.Value[i]) - l.valueOf(policytest.Row(f.X.Value, i, 3))
 				w := tau
 				if u < 0 {
 					w = 1 - tau
@@ -114,15 +114,15 @@ func TestValueLossIsTheExpectile(t *testing.T) {
 			}
 			return loss
 		}
-		f.g.Forward()
-		if got, want := float64(f.loss.Value[0]), book(); !near(got, want) {
+		f.G.Forward()
+		if got, want := float64(f.Loss.Value[0]), book(); !near(got, want) {
 			t.Errorf("expectile %v: loss = %v, want %v", tau, got, want)
 		}
 		if above == 0 || above == 6 {
 			t.Error("all rows lie on one side of the value: the test tells too little")
 		}
 		nn.ZeroGrad(l.valueParams)
-		f.g.Backward(f.loss)
+		f.G.Backward(f.Loss)
 		slopes(t, l.valueParams, book)
 	}
 }
@@ -131,15 +131,15 @@ func TestValueLossIsTheExpectile(t *testing.T) {
 // the numbers 0 and 1 in equal shares is tau itself.
 func TestExpectileOfASample(t *testing.T) {
 	l := tiny(t, func(c *Config) { c.Expectile, c.ValueLR = 0.9, 1e-2 })
-	for i := range l.fitV.q.Value {
-		l.fitV.q.Value[i] = float32(i % 2)
+	for i := range l.fitV.Q.Value {
+		l.fitV.Q.Value[i] = float32(i % 2)
 	}
 	for range 2000 {
-		if _, err := l.descend(l.fitV.g, l.fitV.loss, l.valueParams, l.adam.value, "the loss"); err != nil {
+		if _, err := l.descend(l.fitV.G, l.fitV.Loss, l.valueParams, l.adam.value, "the loss"); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, v := range l.fitV.v.Value {
+	for _, v := range l.fitV.V.Value {
 		if math.Abs(float64(v)-0.9) > 0.01 {
 			t.Errorf("value = %v, want 0.9", v)
 		}
@@ -261,7 +261,7 @@ func TestStepIsThatOfTheBook(t *testing.T) {
 				t.Errorf("action %d is imitated as %v, want %v", i, math.Tanh(u), want)
 			}
 		}
-		y := float64(b.Reward[i]) + float64(b.Discount[i])*l.valueOf(policytest.Row(l.next.x.Value, i, 3))
+		y := float64(b.Reward[i]) + float64(b.Discount[i])*l.valueOf(policytest.Row(l.next.X.Value, i, 3))
 		if got := float64(l.fitQ.y.Value[i]); !near(got, y) {
 			t.Errorf("target %d = %v, want %v", i, got, y)
 		}

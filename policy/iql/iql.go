@@ -49,8 +49,8 @@ type Learner struct {
 	actorParams, criticParams, targetParams, valueParams []*nn.Param
 
 	judge   *judge
-	fitV    *expectile
-	next    *backup
+	fitV    *critic.Expectile
+	next    critic.Backup
 	fitQ    *regression
 	extract *extraction
 	probe   *bc.Probe
@@ -97,8 +97,8 @@ func New(c Config, start *bc.Net) (*Learner, error) {
 	l.actorParams, l.criticParams, l.targetParams, l.valueParams = l.actor.Params(), l.critic.Params(), l.target.Params(), l.value.Params()
 
 	l.judge = newJudge(l.target, c.Batch, c.Subset)
-	l.fitV = newExpectile(l.value, c.Batch, c.Expectile)
-	l.next = newBackup(l.value, c.Batch)
+	l.fitV = critic.NewExpectile(l.value, c.Batch, c.Expectile)
+	l.next = critic.NewBackup(l.value, c.Batch)
 	l.fitQ = newRegression(l.critic, c.Batch)
 	l.extract = newExtraction(l.actor, c.Batch, c.Head)
 	l.probe = bc.NewProbe(l.actor, l.ref, c.Batch)

@@ -75,11 +75,11 @@ func (l *Learner) step(demos int) error {
 		return fmt.Errorf("iql: %w", err)
 	}
 	l.actor.Normalise(b.Obs, b.Obs)
-	l.actor.Normalise(l.next.x.Value, b.Next)
+	l.actor.Normalise(l.next.X.Value, b.Next)
 	if s := l.cfg.Noise; s > 0 {
 		for i := range b.Obs {
 			b.Obs[i] += float32(s * l.rng.NormFloat64())
-			l.next.x.Value[i] += float32(s * l.rng.NormFloat64())
+			l.next.X.Value[i] += float32(s * l.rng.NormFloat64())
 		}
 	}
 	for i := range b.Reward {
@@ -91,8 +91,8 @@ func (l *Learner) step(demos int) error {
 	if err := l.valueStep(); err != nil {
 		return err
 	}
-	l.fitV.g.ForwardTo(l.fitV.v) // the value has moved
-	adv, weight, most := weigh(l.extract.w.Value, l.judge.q.Value, l.fitV.v.Value, l.cfg.Beta, l.cfg.MaxWeight)
+	l.fitV.G.ForwardTo(l.fitV.V) // the value has moved
+	adv, weight, most := weigh(l.extract.w.Value, l.judge.q.Value, l.fitV.V.Value, l.cfg.Beta, l.cfg.MaxWeight)
 	if l.steps >= uint64(l.cfg.Warmup) {
 		if err := l.actorStep(); err != nil {
 			return err
@@ -115,15 +115,15 @@ func (l *Learner) step(demos int) error {
 // valueStep fits the value to the expectile of what judge said.
 func (l *Learner) valueStep() error {
 	f := l.fitV
-	copy(f.x.Value, l.batch.Obs)
-	copy(f.q.Value, l.judge.q.Value)
-	loss, err := l.descend(f.g, f.loss, l.valueParams, l.adam.value, "the value's loss")
+	copy(f.X.Value, l.batch.Obs)
+	copy(f.Q.Value, l.judge.q.Value)
+	loss, err := l.descend(f.G, f.Loss, l.valueParams, l.adam.value, "the value's loss")
 	if err != nil {
 		return err
 	}
 	o, B := &l.observed, float64(l.cfg.Batch)
 	o.value += loss
-	for _, v := range f.v.Value {
+	for _, v := range f.V.Value {
 		o.v += float64(v) / B
 	}
 	return nil
@@ -156,9 +156,9 @@ func (l *Learner) actorStep() error {
 // criticStep fits the critics to the rewards and the value of what came next.
 func (l *Learner) criticStep() error {
 	f, b := l.fitQ, l.batch
-	l.next.g.Forward()
+	l.next.G.Forward()
 	for i, r := range b.Reward {
-		f.y.Value[i] = float32(float64(r) + float64(b.Discount[i])*float64(l.next.v.Value[i]))
+		f.y.Value[i] = float32(float64(r) + float64(b.Discount[i])*float64(l.next.V.Value[i]))
 	}
 	pack(f.xa, b.Obs, b.Act)
 	loss, err := l.descend(f.g, f.loss, l.criticParams, l.adam.critic, "the critics' loss")
@@ -226,7 +226,7 @@ func (l *Learner) stats() policy.Stats {
 	tell("weight_mean", o.weight/o.steps)
 	tell("weight_capped", o.most/o.steps)
 	if o.actors > 0 {
-		entropy, kl := l.probe.Look(l.batch.Obs, l.rng)
+		entropy, kl := l.probe.Look(l.batch.Obs, nil, l.rng)
 		tell("actor_loss", o.actor/o.actors)
 		tell("entropy", entropy)
 		tell("actor_grad", o.actorGrad/o.actors)

@@ -22,6 +22,7 @@ type state struct {
 	Steps   uint64 // of the critics
 	Actors  uint64
 	Version uint64
+	Dormant float64 // what DrM's gauge told last
 }
 
 // format marks a checkpoint; its number changes with the layout.
@@ -42,7 +43,7 @@ func (l *Learner) Save(w io.Writer) error {
 	if err == nil {
 		err = checkpoint.Save(w, l.format(), state{
 			Arch: l.actor.Arch, Critics: l.cfg.Critics, CriticHidden: l.cfg.CriticHidden,
-			Rand: pcg, Fitted: l.fitted, Online: l.online, Steps: l.critics, Actors: l.actors, Version: l.version,
+			Rand: pcg, Fitted: l.fitted, Online: l.online, Steps: l.critics, Actors: l.actors, Version: l.version, Dormant: l.dormant(),
 		}, l.parts()...)
 	}
 	if err != nil {
@@ -73,7 +74,17 @@ func (l *Learner) Restore(r io.Reader) error {
 	}
 	*l.pcg = pcg
 	l.fitted, l.online, l.critics, l.actors, l.version = s.Fitted, s.Online, s.Steps, s.Actors, s.Version
+	if l.waker != nil {
+		l.waker.dormant = s.Dormant
+	}
 	return nil
+}
+
+func (l *Learner) dormant() float64 {
+	if l.waker == nil {
+		return 0
+	}
+	return l.waker.dormant
 }
 
 // parts lists everything of a checkpoint.
@@ -87,6 +98,12 @@ func (l *Learner) parts() []checkpoint.Part {
 		{Name: "critic", Adam: l.adam.critic},
 		{Name: "actor", Adam: l.adam.actor},
 		{Name: "alpha", Adam: l.adam.alpha},
+	}
+	if l.sight != nil {
+		ps = append(ps, checkpoint.Part{Name: "trunk", Adam: l.sight.adam})
+	}
+	if w := l.waker; w != nil {
+		ps = append(ps, checkpoint.Part{Tensors: nn.Tensors(w.params)}, checkpoint.Part{Name: "value", Adam: w.adam})
 	}
 	if c := l.conservative; c != nil {
 		ps = append(ps, checkpoint.Part{Tensors: c.Tensors()}, checkpoint.Part{Name: "lagrange", Adam: c.Optimiser()})

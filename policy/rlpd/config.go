@@ -68,6 +68,11 @@ type Config struct {
 	// Noise is the deviation of noise on the normalised rows of a batch.
 	Noise float64
 
+	// DrM keeps the networks awake; nil does not.
+	DrM *DrM
+	// Health measures actor and critics at the end of every Update.
+	Health bool
+
 	Seed uint64
 }
 
@@ -155,6 +160,11 @@ func (c *Config) complete(k int) error {
 	}
 	if math.IsNaN(c.TargetEntropy) || math.IsInf(c.TargetEntropy, 0) {
 		errs = append(errs, fmt.Errorf("rlpd: TargetEntropy is %v", c.TargetEntropy))
+	}
+	if c.DrM != nil {
+		own := *c.DrM
+		c.DrM = &own
+		errs = append(errs, own.complete())
 	}
 	if c.QFilter && c.Clone == 0 {
 		errs = append(errs, errors.New("rlpd: QFilter filters cloning, but Clone is 0"))

@@ -11,7 +11,7 @@ import (
 // target is the graph of what a critic should say of a transition.
 type target struct {
 	g        *nn.Graph
-	x, noise *nn.Node // (B, D) normalised next rows, (B n, k)
+	x, noise *nn.Node // (B, D') what is read of the next inputs, (B n, k)
 	out      *nn.Node // (B n, k+1) next actions, their log densities
 	q        *nn.Node // (B n, 1) smallest of the subset
 	best     int      // n actions that the best is taken of
@@ -21,7 +21,7 @@ type target struct {
 func newTarget(actor *bc.Net, values *nn.MLP, B, subset, best int) *target {
 	t := &target{g: nn.NewGraph(), best: best, idx: make([]int, subset)}
 	v := actor.Arch.View
-	t.x, t.noise = t.g.Input(B, v.Dim()), t.g.Input(B*best, v.Action.Dim())
+	t.x, t.noise = t.g.Input(B, actor.Dim()), t.g.Input(B*best, v.Action.Dim())
 	raw, x := actor.Frozen(t.g, t.x), t.x
 	if best > 1 {
 		each := critic.Repeat(B, best)
@@ -60,22 +60,27 @@ func (t *target) into(y, reward, discount []float32, alpha float64, entropy bool
 // regression is the graph that fits the critics to their targets.
 type regression struct {
 	g     *nn.Graph
-	xa, y *nn.Node // (B, D+k) normalised rows with actions, (B,)
+	xa, y *nn.Node // (B, D'+k) what is read, with actions, (B,)
 	q     *nn.Node // (E, B)
 	mean  *nn.Node // (B,) over the members
 	loss  *nn.Node // mean over members and rows of (q - y)^2
 }
 
-func newRegression(values *nn.MLP, B int) *regression {
+// newRegression makes the graph; deep says that the gradient by what is read is
+// wanted too.
+func newRegression(values *nn.MLP, B int, deep bool) *regression {
 	r := &regression{g: nn.NewGraph()}
 	r.xa, r.y = r.g.Input(B, values.Config.In), r.g.Input(B)
+	if deep {
+		r.xa = r.g.InputGrad(B, values.Config.In)
+	}
 	r.q = r.g.Reshape(values.Forward(r.g, r.xa), values.Config.Members, B)
 	r.mean = r.g.MeanFirst(r.q)
 	r.loss = r.g.Mean(r.g.Square(r.g.Sub(r.q, r.y)))
 	return r
 }
 
-// put fills the rows (B, D) and actions (B, k) in.
+// put fills what is read (B, D') and actions (B, k) in.
 func (r *regression) put(obs, act []float32) {
 	critic.Pack(r.xa.Value, obs, act, len(act)/r.xa.Shape[0])
 }
@@ -89,7 +94,8 @@ func (r *regression) put(obs, act []float32) {
 // min_j takes the place of mean_j.
 type ascent struct {
 	g        *nn.Graph
-	x, noise *nn.Node // (B, D) normalised rows, (B, k)
+	x, noise *nn.Node // (B, D') what is read, (B, k)
+	was      *nn.Node // (B, D') what ref reads; x itself without cameras
 	alpha    *nn.Node // (1)
 	act      *nn.Node // (B, k) demonstrated actions, if cloning
 	qdata    *nn.Node // (B,) what the critics say of those, if filtering
@@ -109,7 +115,11 @@ func newAscent(c *Config, actor, ref *bc.Net, values *nn.MLP) *ascent {
 	a := &ascent{g: nn.NewGraph()}
 	g, v, B := a.g, actor.Arch.View, c.Batch
 	k := v.Action.Dim()
-	a.x, a.noise, a.alpha = g.Input(B, v.Dim()), g.Input(B, k), g.Input(1)
+	a.x, a.noise, a.alpha = g.Input(B, actor.Dim()), g.Input(B, k), g.Input(1)
+	a.was = a.x
+	if actor.Eye() != nil {
+		a.was = g.Input(B, actor.Dim())
+	}
 	raw := actor.Raw(g, a.x)
 	out := bc.Draw(g, raw, a.noise)
 	a.logp = g.Reshape(g.Slice(out, k, k+1), B)
@@ -138,7 +148,7 @@ func newAscent(c *Config, actor, ref *bc.Net, values *nn.MLP) *ascent {
 		a.clone = g.Sum(g.Mul(d, w))
 		a.loss = g.Add(a.loss, g.Scale(g.Mul(a.clone, unit), float32(c.Clone)))
 	}
-	a.kl = bc.KL(g, raw, ref.Frozen(g, a.x))
+	a.kl = bc.KL(g, raw, ref.Frozen(g, a.was))
 	if c.Stay > 0 {
 		a.loss = g.Add(a.loss, g.Scale(g.Mul(g.Mean(a.kl), unit), float32(c.Stay)))
 	}

@@ -255,7 +255,7 @@ func TestActorStepLeavesTheCriticsAlone(t *testing.T) {
 		clear(p.Grad)
 	}
 	before := l.critic.Clone("before").Params()
-	if err := l.actorStep(); err != nil {
+	if err := l.actorStep(true); err != nil {
 		t.Fatal(err)
 	}
 	for i, p := range l.criticParams {

@@ -30,6 +30,7 @@ import (
 	"github.com/rapport-rl/rapport/policy/bc"
 	"github.com/rapport-rl/rapport/policy/buffer"
 	"github.com/rapport-rl/rapport/policy/critic"
+	"github.com/rapport-rl/rapport/policy/health"
 )
 
 var _ policy.Keeper = (*Learner)(nil)
@@ -51,6 +52,10 @@ type Learner struct {
 	next    *target
 	improve *ascent
 	adam    optimisers
+	sight   *sight // nil without cameras
+	waker   *waker // nil without DrM
+	gauges  []gauge
+	read    []float32 // (B, D') what actor and critics read of the batch
 	// What holds the critics down, if anything does.
 	conserve     critic.Conserve
 	conservative *critic.Conservative
@@ -63,6 +68,13 @@ type Learner struct {
 	version  uint64 // of the actor
 	online   bool   // the offline phase was ended
 	observed tally
+}
+
+// gauge measures a network on what it read last.
+type gauge struct {
+	name string
+	*health.Gauge
+	x []float32
 }
 
 // optimisers holds one Adam for each part.
@@ -92,6 +104,9 @@ func build(kind string, c Config, term *critic.Conserve, start *bc.Net) (*Learne
 	if err := c.complete(c.Arch.View.Action.Dim()); err != nil {
 		return nil, err
 	}
+	if term != nil && len(c.Arch.View.Cameras) > 0 {
+		return nil, fmt.Errorf("%s: the view has cameras, but this learner does not learn from frames: leave out View.Cameras, or take rlpd", kind)
+	}
 	l := &Learner{kind: kind, cfg: c, fitted: start != nil, version: 1}
 	l.pcg = rand.NewPCG(c.Seed, 0x726c7064) // "rlpd": another stream than cloning's of the same seed
 	l.rng = rand.New(l.pcg)
@@ -113,16 +128,30 @@ func build(kind string, c Config, term *critic.Conserve, start *bc.Net) (*Learne
 		return nil, err
 	}
 	l.ref = l.actor.Clone()
-	l.critic = critic.NewQ("critic", c.Arch.View, c.Critics, c.CriticHidden, l.rng)
+	l.critic = critic.NewQOf("critic", l.actor.Dim()+c.Arch.View.Action.Dim(), c.Critics, c.CriticHidden, l.rng)
 	l.target = l.critic.Clone("target")
 	l.logAlpha = nn.NewParam("alpha.log", 1).Fill(float32(math.Log(c.Alpha)))
 
 	l.actorParams, l.criticParams, l.targetParams = l.actor.Params(), l.critic.Params(), l.target.Params()
 
-	l.fit = newRegression(l.critic, c.Batch)
+	l.fit = newRegression(l.critic, c.Batch, l.actor.Eye() != nil)
 	l.next = newTarget(l.actor, l.target, c.Batch, c.Subset, c.Best)
 	l.improve = newAscent(&l.cfg, l.actor, l.ref, l.critic)
 	l.adam = l.optimisers()
+	l.read = l.batch.Obs
+	if eye := l.actor.Eye(); eye != nil {
+		l.sight = newSight(eye, l.ref.Eye(), c.Batch, l.adamOf(c.CriticLR))
+		l.read = make([]float32, c.Batch*l.actor.Dim())
+	}
+	if c.DrM != nil {
+		l.waker = newWaker(*c.DrM, l, c.CriticHidden, l.rng)
+	}
+	if c.Health {
+		l.gauges = []gauge{
+			{"actor", health.New(l.actor.Head(), c.Batch), l.read},
+			{"critic", health.New(l.critic, c.Batch), l.fit.xa.Value},
+		}
+	}
 	if term != nil {
 		l.conserve = *term
 		l.conservative = critic.NewConservative(*term, l.actor, l.critic, c.Batch, c.CriticLR)
@@ -132,15 +161,20 @@ func build(kind string, c Config, term *critic.Conserve, start *bc.Net) (*Learne
 
 // optimisers returns new ones.
 func (l *Learner) optimisers() optimisers {
+	return optimisers{
+		critic: nn.NewAdam(l.criticParams, l.adamOf(l.cfg.CriticLR)),
+		actor:  nn.NewAdam(l.actorParams, l.adamOf(l.cfg.ActorLR)),
+		alpha:  nn.NewAdam([]*nn.Param{l.logAlpha}, nn.AdamConfig{LR: l.cfg.AlphaLR}),
+	}
+}
+
+// adamOf configures an optimiser.
+func (l *Learner) adamOf(rate float64) nn.AdamConfig {
 	clip := l.cfg.ClipNorm
 	if math.IsInf(clip, 1) {
 		clip = 0
 	}
-	return optimisers{
-		critic: nn.NewAdam(l.criticParams, nn.AdamConfig{LR: l.cfg.CriticLR, ClipNorm: clip}),
-		actor:  nn.NewAdam(l.actorParams, nn.AdamConfig{LR: l.cfg.ActorLR, ClipNorm: clip}),
-		alpha:  nn.NewAdam([]*nn.Param{l.logAlpha}, nn.AdamConfig{LR: l.cfg.AlphaLR}),
-	}
+	return nn.AdamConfig{LR: rate, ClipNorm: clip}
 }
 
 // Add takes a labelled episode. Adding an id twice changes nothing.

@@ -10,6 +10,7 @@ import (
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/buffer"
 	"github.com/rapport-rl/rapport/policy/critic"
+	"github.com/rapport-rl/rapport/policy/trunk"
 )
 
 // tally sums what the steps of a round tell.
@@ -18,6 +19,8 @@ type tally struct {
 	loss, q, td, grad           float64 // of critic steps
 	actor, entropy, actorGrad   float64 // of actor steps
 	clone, passed, cloned, kl   float64
+	looked, trunk, trunks       float64
+	share, woken                float64 // of the value in targets, and perturbations, with DrM
 	demos, rows, reward, target float64
 	conserve, bound, held       float64 // of critic steps that were held down
 	values                      critic.Look
@@ -32,14 +35,15 @@ func (l *Learner) Update(ctx context.Context) (policy.Stats, error) {
 	if count.Demo+count.Online == 0 {
 		return policy.Stats{}, fmt.Errorf("%s: nothing to learn from: %w", l.kind, buffer.ErrEmpty)
 	}
-	if !l.fitted {
+	fits := !l.fitted // the normalisation is of the parameters too
+	if fits {
 		rows := l.replay.Observations()
 		l.actor.Fit(rows)
 		l.ref.Fit(rows)
 		l.fitted = true
 	}
 	l.observed = tally{}
-	for range l.cfg.Round {
+	for i := range l.cfg.Round {
 		for range l.cfg.UTD {
 			if err := ctx.Err(); err != nil {
 				return policy.Stats{}, err
@@ -51,11 +55,14 @@ func (l *Learner) Update(ctx context.Context) (policy.Stats, error) {
 		if l.critics < uint64(l.cfg.Warmup) {
 			continue
 		}
-		if err := l.actorStep(); err != nil {
+		if err := l.actorStep(i == l.cfg.Round-1); err != nil {
 			return policy.Stats{}, err
 		}
 	}
-	if l.observed.actors > 0 {
+	if l.waker != nil {
+		l.waker.dormant = l.waker.gauge.Dormant(l.read)
+	}
+	if l.observed.actors > 0 || l.observed.woken > 0 || fits {
 		l.version++
 	}
 	return l.stats(), nil
@@ -75,19 +82,36 @@ func (l *Learner) criticStep(demos int) error {
 	if err := l.replay.Sample(b, demos, l.rng); err != nil {
 		return fmt.Errorf("%s: %w", l.kind, err)
 	}
+	next := l.next.x.Value
+	if l.sight != nil {
+		next = b.Next
+	}
 	l.actor.Normalise(b.Obs, b.Obs)
-	l.actor.Normalise(l.next.x.Value, b.Next)
+	l.actor.Normalise(next, b.Next)
 	if s := l.cfg.Noise; s > 0 {
 		for i := range b.Obs {
 			b.Obs[i] += float32(s * l.rng.NormFloat64())
-			l.next.x.Value[i] += float32(s * l.rng.NormFloat64())
+			next[i] += float32(s * l.rng.NormFloat64())
 		}
+	}
+	if v := l.sight; v != nil {
+		shift, B := l.actor.Arch.Trunk.Shift, len(b.Reward)
+		trunk.Beside(l.read, b.Obs, v.now.Look(b.Pix, shift, l.rng), B)
+		trunk.Beside(l.next.x.Value, next, v.next.Look(b.NextPix, shift, l.rng), B)
 	}
 	l.normal(l.next.noise)
 	l.choose(l.next.idx)
 	l.next.into(l.fit.y.Value, b.Reward, b.Discount, l.alpha(), l.cfg.EntropyBackup)
+	if w := l.waker; w != nil {
+		share, loss := w.learn(l.read, b.Act)
+		if math.IsNaN(loss) || math.IsInf(loss, 0) {
+			return l.diverged("the value's loss", loss)
+		}
+		w.mix(l.fit.y.Value, b.Reward, b.Discount, l.next.x.Value, share)
+		l.observed.share += share
+	}
 
-	l.fit.put(b.Obs, b.Act)
+	l.fit.put(l.read, b.Act)
 	l.fit.g.Forward()
 	loss := float64(l.fit.loss.Value[0])
 	if math.IsNaN(loss) || math.IsInf(loss, 0) {
@@ -101,8 +125,19 @@ func (l *Learner) criticStep(demos int) error {
 	}
 	loss += held
 	l.adam.critic.Step()
+	// While the actor stays, so does what it sees with.
+	if v := l.sight; v != nil && l.critics >= uint64(l.cfg.Warmup) {
+		v.learn(l.fit.xa.Grad, l.fit.xa.Shape[1], l.actor.Dim()-v.L)
+		l.observed.trunk += v.adam.Norm()
+		l.observed.trunks++
+	}
 	nn.Lerp(l.targetParams, l.criticParams, float32(l.cfg.Tau))
 	l.critics++
+	if w := l.waker; w != nil && l.critics%uint64(w.cfg.Every) == 0 {
+		w.dormant = w.gauge.Dormant(l.read)
+		l.perturb()
+		l.observed.woken++
+	}
 
 	o := &l.observed
 	o.critics++
@@ -145,10 +180,15 @@ func (l *Learner) hold() (float64, error) {
 	return loss, nil
 }
 
-// actorStep improves the actor on the last batch, then the temperature.
-func (l *Learner) actorStep() error {
+// actorStep improves the actor on the last batch, then the temperature. tell asks
+// for the divergence from where learning started, which frames make dear.
+func (l *Learner) actorStep(tell bool) error {
 	a := l.improve
-	copy(a.x.Value, l.batch.Obs)
+	copy(a.x.Value, l.read)
+	tell = tell || l.sight == nil || l.cfg.Stay > 0
+	if v := l.sight; v != nil && tell {
+		trunk.Beside(a.was.Value, l.batch.Obs, v.was.Look(l.batch.Pix, 0, nil), l.cfg.Batch)
+	}
 	l.normal(a.noise)
 	alpha := l.alpha()
 	a.alpha.Value[0] = float32(alpha)
@@ -191,8 +231,11 @@ func (l *Learner) actorStep() error {
 		o.passed += float64(a.passed)
 		o.cloned += float64(a.demos)
 	}
-	for _, v := range a.kl.Value {
-		o.kl += float64(v) / float64(len(a.kl.Value))
+	if tell {
+		o.looked++
+		for _, v := range a.kl.Value {
+			o.kl += float64(v) / float64(len(a.kl.Value))
+		}
 	}
 	return nil
 }
@@ -224,6 +267,9 @@ func (l *Learner) stats() policy.Stats {
 	tell("target_mean", o.target/o.critics)
 	tell("reward_mean", o.reward/o.critics)
 	tell("critic_grad", o.grad/o.critics)
+	if o.trunks > 0 {
+		tell("trunk_grad", o.trunk/o.trunks)
+	}
 	tell("demo_share", o.demos/o.rows)
 	tell("alpha", l.alpha())
 	if o.held > 0 {
@@ -239,7 +285,14 @@ func (l *Learner) stats() policy.Stats {
 			tell("clone_loss", o.clone/o.actors)
 			tell("clone_share", o.passed/o.cloned)
 		}
-		tell("kl", o.kl/o.actors)
+		tell("kl", o.kl/o.looked)
+	}
+	if l.waker != nil {
+		tell("dormant", l.waker.dormant)
+		tell("value_share", o.share/o.critics)
+	}
+	for _, g := range l.gauges {
+		ms = g.Look(g.x).Append(ms, g.name)
 	}
 	return policy.Stats{Updates: l.critics, Metrics: ms}
 }

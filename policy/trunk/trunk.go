@@ -250,3 +250,44 @@ func (n *Net) apply(g *nn.Graph, e *Eye, conv func(*nn.ConvNet, *nn.Graph, *nn.N
 	}
 	return g.Concat(zs...)
 }
+
+// Glance is a graph of its own from frames to latents.
+type Glance struct {
+	g   *nn.Graph
+	eye *Eye
+	z   *nn.Node // (B,Dim())
+}
+
+// Glance returns a graph for B rows; learn says whether Back is called.
+func (n *Net) Glance(B int, learn bool) *Glance {
+	v := &Glance{g: nn.NewGraph()}
+	v.eye = n.Eye(v.g, B)
+	if learn {
+		v.z = n.Forward(v.g, v.eye)
+	} else {
+		v.z = n.Frozen(v.g, v.eye)
+	}
+	return v
+}
+
+// Look gives the latents (B,Dim()) of frames, which are taken as Eye.Put does.
+// They are overwritten by the next Look.
+func (v *Glance) Look(pix []byte, shift int, rng *rand.Rand) []float32 {
+	v.eye.Put(pix, shift, rng)
+	v.g.ForwardTo(v.z)
+	return v.z.Value
+}
+
+// Back adds to the gradients of the params what the gradient dz (B,Dim()) by the
+// latents of the last Look makes of them.
+func (v *Glance) Back(dz []float32) { v.g.BackwardFrom(v.z, dz) }
+
+// Beside writes rows (B,D) with latents z (B,L) beside them to dst (B,D+L), which
+// is what heads read.
+func Beside(dst, rows, z []float32, B int) {
+	D, L := len(rows)/B, len(z)/B
+	for i := range B {
+		copy(dst[i*(D+L):], rows[i*D:(i+1)*D])
+		copy(dst[i*(D+L)+D:], z[i*L:(i+1)*L])
+	}
+}

@@ -12,7 +12,8 @@
 //
 // Arrays are row-major, images are channels-last (B,H,W,C), and every Device is
 // safe for use by several goroutines. Equal inputs give equal bits on the same
-// machine. Shapes are the caller's business: they were checked when the graph
+// machine; Portable's do so with -tags noasm, since gonum's assembly sums in an
+// order that depends on where an array lies. Shapes are the caller's business: they were checked when the graph
 // was built.
 package device
 

@@ -64,7 +64,7 @@ func (s *Source) film(ctx context.Context, e *episode, name string, take func(in
 		}
 		v, err := vision.OpenVideo(at.file)
 		if err != nil {
-			return err
+			return pointed(at.file, err)
 		}
 		r = &reel{at.file, v}
 		s.films[name] = r

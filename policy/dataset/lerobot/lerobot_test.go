@@ -58,7 +58,7 @@ func TestReadsWhatArrowAndFfmpegWrote(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if tab.Len != T || tab.Task != "push the cube" && tt.dir == "v3" || tab.Name != fmt.Sprintf("episode_%06d", e) {
+				if tab.Len != T || tab.Task != "push the cube" || tab.Name != fmt.Sprintf("episode_%06d", e) {
 					t.Errorf("episode %d: %d steps of task %q, called %s", e, tab.Len, tab.Task, tab.Name)
 				}
 				for i := range T {
@@ -233,6 +233,12 @@ func TestBadDatasetsAreNamed(t *testing.T) {
 		{"video missing", "v21", remove(film2), []string{"episode 0", film2, "missing"}},
 		{"video cut off", "v3", halve(film3), []string{"episode 0", film3, "ffmpeg"}},
 		{"video is text", "v21", func(dir string) { put(t, filepath.Join(dir, film2), bytes.Repeat([]byte("film"), 99)) }, []string{film2, "ffmpeg"}},
+		{"rows not fetched", "v21", func(dir string) {
+			put(t, filepath.Join(dir, data2), []byte("version https://git-lfs.github.com/spec/v1\noid sha256:0\n"))
+		}, []string{data2, "git lfs pull"}},
+		{"video not fetched", "v21", func(dir string) {
+			put(t, filepath.Join(dir, film2), []byte("version https://git-lfs.github.com/spec/v1\noid sha256:0\n"))
+		}, []string{film2, "git lfs pull"}},
 		{"video of another episode", "v21", move("videos/chunk-000/observation.images.front/episode_000001.mp4", film2), []string{film2, "5 frames", "6 rows"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -41,10 +41,26 @@ func openSheet(path string) (*sheet, error) {
 	}
 	s, err := newSheet(path, f, st.Size())
 	if err != nil {
+		err = pointed(path, err)
 		return nil, errors.Join(err, f.Close())
 	}
 	s.f = f
 	return s, nil
+}
+
+// pointed is err, or what is wrong with a file that Git LFS has not fetched.
+func pointed(path string, err error) error {
+	f, e := os.Open(path)
+	if e != nil {
+		return err
+	}
+	defer f.Close()
+	const lfs = "version https://git-lfs"
+	head := make([]byte, len(lfs))
+	if n, _ := io.ReadFull(f, head); string(head[:n]) != lfs {
+		return err
+	}
+	return fmt.Errorf("%s is a pointer of Git LFS to the data, not the data; fetch them with: git lfs pull", path)
 }
 
 func newSheet(name string, r io.ReaderAt, size int64) (s *sheet, err error) {
@@ -99,7 +115,7 @@ func (s *sheet) leaf(name, field string) (parquet.LeafColumn, error) {
 	case 1:
 		return found[0], nil
 	case 0:
-		return parquet.LeafColumn{}, fmt.Errorf("%s has no column %q; it has %s", s.name, strings.Join(slices.DeleteFunc([]string{name, field}, func(p string) bool { return p == "" }), "."), strings.Join(s.columns(), ", "))
+		return parquet.LeafColumn{}, fmt.Errorf("%s has no column %q; it has %s", s.name, strings.Join(slices.DeleteFunc([]string{name, field}, func(p string) bool { return p == "" }), "."), s.listing())
 	}
 	return parquet.LeafColumn{}, fmt.Errorf("%s: column %q is a structure of %d columns, want numbers", s.name, name, len(found))
 }
@@ -116,6 +132,15 @@ func (s *sheet) columns() []string {
 		names = append(names, path[0])
 	}
 	return slices.Compact(names)
+}
+
+// listing names the columns for people, without the statistics of each.
+func (s *sheet) listing() string {
+	names := slices.DeleteFunc(s.columns(), func(n string) bool { return strings.HasPrefix(n, "stats/") })
+	if len(names) > 40 {
+		names = append(names[:40], "...")
+	}
+	return strings.Join(names, ", ")
 }
 
 // each calls f with every value of a leaf in the rows from up to to. It is an

@@ -11,6 +11,9 @@ import (
 	"github.com/rapport-rl/rapport/robot"
 )
 
+// maxSlab bounds the bytes of images that are read at once.
+const maxSlab = 64 << 20
+
 // frames reads the wanted cameras into t, and what they saw last if the file
 // holds it for all of them.
 func (s *Source) frames(ctx context.Context, g *hdf5.Group, t *table.Table, w table.Want) error {
@@ -64,7 +67,8 @@ func images(ctx context.Context, d *hdf5.Dataset, from, to int, f func(i int, f 
 	if !bytes && d.Kind.Class != hdf5.Float {
 		return fmt.Errorf("images of %v, want uint8 from 0 to 255 or floats from 0 to 1", d.Kind)
 	}
-	step := max(1, min(d.Step(), 64))
+	// A chunk at once, so that none is unpacked twice, unless it takes much memory.
+	step := max(1, min(d.Step(), maxSlab/(3*w*h*d.Kind.Size)))
 	for a := from; a < to; a += step {
 		if err := ctx.Err(); err != nil {
 			return err

@@ -1,0 +1,68 @@
+package cli
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// Every learner fine-tunes the policy, and a session that was stopped goes on to
+// the same bits as one that was not.
+func TestKindsOfLearners(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		sets []string
+		stop bool // and go on; what learners share is tried by the others
+	}{
+		{"iql", []string{"learner.kind=iql"}, true},
+		{"calql", []string{"learner.kind=calql"}, false},
+		{"ppo", []string{"learner.kind=ppo", "learner.ppo.episodes=2", "learner.ppo.epochs=2"}, true},
+		{"diffusion", []string{"learner.kind=diffusion", "policy.diffusion.channels=[8,16]", "policy.diffusion.draws=2"}, true},
+		{"flow", []string{"learner.kind=diffusion", "policy.diffusion.shape=mlp", "policy.diffusion.process=flow", "policy.diffusion.draws=2"}, false},
+		{"drm", []string{"learner.drm=5"}, false},
+		{"bc", []string{"learner.kind=bc"}, false},
+		{"pixels", []string{"policy.sees=pixels", "policy.trunk.strides=[2,2]", "policy.trunk.channels=4", "policy.clone.steps=5"}, true},
+		{"bc from pixels", []string{"learner.kind=bc", "policy.sees=pixels", "policy.trunk.strides=[2,2]", "policy.trunk.channels=4", "policy.clone.steps=5"}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var args []string
+			for _, s := range tt.sets {
+				args = append(args, "--set", s)
+			}
+			l := newLab(t)
+			l.must(append([]string{"run"}, args...)...)
+			if tt.stop {
+				want := l.outcome()
+				l = newLab(t)
+				l.interrupted("fine-tune        3/6", append([]string{"run"}, args...)...)
+				l.must("run", "--resume")
+				if diff := cmp.Diff(want, l.outcome()); diff != "" {
+					t.Errorf("the session that was stopped ends otherwise:\n%s", diff)
+				}
+			}
+			if out := l.must("eval", "--seeds", "2"); !strings.Contains(out, "fine-tuned for 6 episodes") {
+				t.Errorf("the policy is not evaluated:\n%s", out)
+			}
+		})
+	}
+}
+
+func TestPixelsAreRefusedWhereTheyDoNotReach(t *testing.T) {
+	l := newLab(t)
+	for _, tt := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"run", "--set", "policy.sees=pixels", "--set", "learner.kind=iql"}, exitUsage, `learner.kind is "iql"`},
+		{[]string{"run", "--set", "policy.sees=pixels", "--set", "session.record=false"}, exitUsage, "session.record"},
+		{[]string{"run", "--set", "policy.sees=pixels", "--set", "policy.trunk.strides=[2,2,2,2,2,2]"}, exitFailed, "policy.trunk does not fit robot.cameras"},
+		{[]string{"learner", "--nats", "nats://127.0.0.1:1", "--set", "policy.sees=pixels"}, exitFailed, "rapport run"},
+		{[]string{"run", "--set", "learner.kind=sac"}, exitUsage, "rlpd, calql, iql, ppo, bc, diffusion"},
+	} {
+		if code, out := l.run(t.Context(), &console{}, tt.args...); code != tt.code || !strings.Contains(out, tt.want) {
+			t.Errorf("%v: exit code %d, want %d and %q:\n%s", tt.args, code, tt.code, tt.want, out)
+		}
+	}
+}

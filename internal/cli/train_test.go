@@ -1,0 +1,69 @@
+package cli
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// What was trained from a session's folder alone is evaluated by its command.
+func TestTrainPolicyOffline(t *testing.T) {
+	l := newLab(t)
+	l.must("run", "--set", "session.episodes=3")
+	dir := l.session()
+	file := func(name string) string { return filepath.Join(l.dir, name+".safetensors") }
+	read := func(name string) []byte {
+		t.Helper()
+		b, err := os.ReadFile(file(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	seen := map[string]string{}
+	for name, args := range map[string][]string{
+		"rlpd": nil, "iql": {"--set", "learner.kind=iql"}, "calql": {"--set", "learner.kind=calql"},
+		"bc": {"--set", "learner.kind=bc"}, "diffusion": {"--set", "learner.kind=diffusion", "--set", "policy.diffusion.shape=transformer"}, "demos": {"--set", "learner.kind=bc", "--demos-only"},
+		"pixels": {"--set", "policy.sees=pixels", "--set", "policy.trunk.strides=[2,2]", "--set", "policy.trunk.channels=4"},
+	} {
+		out := l.must(append([]string{"train", "policy", "--offline", dir, "--steps", "4", "-o", file(name)}, args...)...)
+		want := "9 episodes, 270 transitions"
+		if name == "demos" {
+			want = "6 episodes, 180 transitions"
+		}
+		if !strings.Contains(out, want) || !strings.Contains(out, "_loss") {
+			t.Errorf("%s: want %q and a loss:\n%s", name, want, out)
+		}
+		if other := seen[string(read(name))]; other != "" {
+			t.Errorf("%s gives the same parameters as %s", name, other)
+		}
+		seen[string(read(name))] = name
+		if out := l.must("eval", dir, "--seeds", "2", "--policy", file(name)); !strings.Contains(out, file(name)) {
+			t.Errorf("%s is not what was evaluated:\n%s", name, out)
+		}
+	}
+
+	was := read("iql")
+	for _, tt := range []struct {
+		name string
+		args []string
+		code int
+		want string
+	}{
+		{"nothing named", []string{"train", "policy"}, exitUsage, "--offline is missing"},
+		{"no steps", []string{"train", "policy", "--offline", dir, "--steps", "0"}, exitUsage, "--steps is 0"},
+		{"no session", []string{"train", "policy", "--offline", l.dir}, exitFailed, "is no dataset"},
+		{"an existing file", []string{"train", "policy", "--offline", dir, "--steps", "1", "-o", file("iql")}, exitFailed, "is there already"},
+		{"what learns from itself", []string{"train", "policy", "--offline", dir, "--set", "learner.kind=ppo"}, exitFailed, "take learner.kind iql"},
+		{"another task", []string{"train", "policy", "--offline", dir, "--set", "robot.task=group"}, exitFailed, "training cannot change it"},
+	} {
+		if code, out := l.run(t.Context(), &console{}, tt.args...); code != tt.code || !strings.Contains(out, tt.want) {
+			t.Errorf("%s: exit code %d, want %d and %q:\n%s", tt.name, code, tt.code, tt.want, out)
+		}
+	}
+	if !bytes.Equal(was, read("iql")) {
+		t.Error("the existing file changed")
+	}
+}

@@ -1,0 +1,106 @@
+package wire
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/policy/bc"
+	"github.com/rapport-rl/rapport/policy/calql"
+	"github.com/rapport-rl/rapport/policy/critic"
+	"github.com/rapport-rl/rapport/policy/diffusion"
+	"github.com/rapport-rl/rapport/policy/iql"
+	"github.com/rapport-rl/rapport/policy/ppo"
+	"github.com/rapport-rl/rapport/policy/rlpd"
+	"github.com/rapport-rl/rapport/policy/trunk"
+)
+
+// newKeeper returns the configured learner, which starts from a policy's
+// parameters.
+//
+// finite says that the reward of an episode is that of its whole horizon and that
+// the view has the clock, so that nothing is worth anything beyond it.
+func newKeeper(c config.Config, from policy.Params, finite bool) (policy.Keeper, error) {
+	l, seed := c.Learner, draw(c.Seed, networks, 3)
+	if l.Kind == "diffusion" {
+		start, err := diffusion.Decode(from)
+		if err != nil {
+			return nil, err
+		}
+		return diffusion.New(diffusionConfig(c, start.Arch.View), start)
+	}
+	start, err := bc.Decode(from)
+	if err != nil {
+		return nil, err
+	}
+	soft := rlpd.Config{
+		Gamma: l.Gamma, Batch: l.Batch, UTD: 1, Round: l.Updates,
+		Critics: l.Critics, CriticHidden: l.Hidden, CriticLR: l.Rate, ActorLR: l.Rate, AlphaLR: l.Rate,
+		Steps: l.Steps, Scale: l.Scale, Alpha: l.Alpha, Finite: finite, Seed: seed,
+	}
+	switch l.Kind {
+	case "rlpd":
+		soft.Warmup, soft.Clone, soft.QFilter, soft.Health = l.Warmup, l.Clone, l.Clone > 0, true
+		if l.DrM > 0 {
+			soft.DrM = &rlpd.DrM{Every: l.DrM}
+		}
+		return rlpd.New(soft, start)
+	case "calql":
+		soft.Offline, soft.Clone, soft.QFilter = l.Warmup, l.Clone, l.Clone > 0
+		return calql.New(calql.Config{Config: soft, Conserve: critic.Conserve{Weight: l.CalQL.Weight}}, start)
+	case "iql":
+		return iql.New(iql.Config{
+			Gamma: l.Gamma, Batch: l.Batch, Round: l.Updates, Offline: l.Warmup,
+			Critics: l.Critics, CriticHidden: l.Hidden, CriticLR: l.Rate, ValueLR: l.Rate, ActorLR: l.Rate,
+			Steps: l.Steps, Scale: l.Scale, Expectile: l.IQL.Expectile, Beta: l.IQL.Beta, Finite: finite, Seed: seed,
+		}, start)
+	case "ppo":
+		return ppo.New(ppo.Config{
+			Gamma: l.Gamma, Scale: l.Scale, Finite: finite, Ticks: l.PPO.Episodes * c.Robot.Horizon, Epochs: l.PPO.Epochs, Batch: l.Batch, Warmup: 1,
+			ValueHidden: l.Hidden, ActorLR: l.Rate, ValueLR: l.Rate, Seed: seed,
+		}, start)
+	case "bc":
+		return bc.NewLearner(bc.LearnerConfig{Batch: l.Batch, Round: l.Updates, LR: l.Rate, Seed: seed}, start)
+	}
+	return nil, fmt.Errorf("wire: learner.kind is %q", l.Kind)
+}
+
+// warmups is how many rounds learn from the demonstrations before the first online
+// episode.
+func warmups(c config.Learner) int {
+	if c.Kind == "bc" || c.Kind == "diffusion" || c.Kind == "ppo" { // which has seen them already, or does not look at them
+		return 0
+	}
+	return (c.Warmup + c.Updates - 1) / c.Updates
+}
+
+// trunkConfig is what frames are seen through.
+func trunkConfig(c config.Policy) trunk.Config {
+	t := trunk.Config{Channels: c.Trunk.Channels, Strides: c.Trunk.Strides, Latent: c.Trunk.Latent, Shift: c.Trunk.Shift}
+	if t.Shift == 0 {
+		t.Shift = -1 // 0 asks the trunk for its default
+	}
+	return t
+}
+
+// pixels says whether the policy sees frames.
+func pixels(c config.Config) bool { return c.Policy.Sees == "pixels" }
+
+// seer has a learner see the frames of an episode as its file holds them, so that
+// a session that is gone on with learns from the same.
+type seer struct {
+	policy.Keeper
+	s *Session
+	t *tracks
+}
+
+func (l seer) Add(ctx context.Context, e policy.Episode) error {
+	if err := l.t.finish(e.Rewards); err != nil {
+		return err
+	}
+	if err := l.s.store.Frames(&e); err != nil {
+		return err
+	}
+	return l.Keeper.Add(ctx, e)
+}

@@ -1,0 +1,175 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+
+	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/policy/bc"
+)
+
+// Trained is what offline training ended with.
+type Trained struct {
+	Params   policy.Params
+	Episodes int
+	Rows     int // transitions
+	Metrics  []policy.Metric
+	Notes    []string // what the user should know of the data
+}
+
+// trains are the keys that training may have other values for than the session
+// whose episodes it learns from.
+var trains = []string{"name", "out", "seed", "bus.", "session.", "learner.", "policy.sees", "policy.trunk.", "policy.hidden", "policy.clone.", "policy.diffusion."}
+
+// TrainOffline trains a policy on the episodes of the session in dir, the
+// demonstrations and what was collected online alike, and nothing else: by
+// learner.kind, for steps gradient steps. environ and sets may change how; what
+// the policy commands stays the session's. demosOnly leaves out what was
+// collected online.
+func TrainOffline(ctx context.Context, dir string, demosOnly bool, steps int, environ, sets []string, o Options) (t Trained, err error) {
+	s, err := visit(dir, trains, "training", environ, sets, o)
+	if err != nil {
+		return t, err
+	}
+	defer func() { err = errors.Join(err, s.store.Close()) }()
+	c, err := s.corpus(ctx, demosOnly)
+	if err != nil {
+		return t, err
+	}
+	return train(ctx, s.cfg, c, steps, o.Tell)
+}
+
+// corpus reads the session's episodes.
+func (s *Session) corpus(ctx context.Context, demosOnly bool) (corpus, error) {
+	x, err := s.openEyes(ctx, nil)
+	if err != nil {
+		return corpus{}, fmt.Errorf("%w; %s has no encoder yet: go on with it by rapport run --resume --set name=%s", err, s.Dir(), filepath.Base(s.Dir()))
+	}
+	c := corpus{view: viewConfig(s.cfg, x.Dim())}
+	origins := []policy.Origin{policy.Demo, policy.Online}
+	if demosOnly {
+		origins = origins[:1]
+	}
+	for _, origin := range origins {
+		es, err := s.stored(ctx, origin)
+		if err != nil {
+			return c, err
+		}
+		c.episodes = append(c.episodes, es...)
+	}
+	if len(c.episodes) == 0 {
+		return c, fmt.Errorf("wire: %s holds no episodes; go on with it by rapport run --resume --set name=%s", s.Dir(), filepath.Base(s.Dir()))
+	}
+	return c, nil
+}
+
+// train learns from a corpus by the configured kind of learner.
+func train(ctx context.Context, c config.Config, data corpus, steps int, tell Progress) (t Trained, err error) {
+	arch := bc.Arch{View: data.view, Hidden: c.Policy.Hidden, Trunk: trunkConfig(c.Policy)}
+	t.Episodes, t.Notes = len(data.episodes), data.notes
+	for i := range data.episodes {
+		// Whoever collected them, they are what was there before.
+		data.episodes[i].Origin = policy.Demo
+		t.Rows += data.episodes[i].Len()
+	}
+	if c.Learner.Kind == "bc" {
+		net, p, err := bc.Train(ctx, bc.Config{
+			Arch: arch, Steps: steps, Batch: c.Policy.Clone.Batch, LR: c.Policy.Clone.Rate, Seed: draw(c.Seed, networks, 1),
+		}, data.episodes, func(p bc.Progress) { tell("train", p.Step, p.Steps, fmt.Sprintf("loss %.4f", p.Loss)) })
+		if err != nil {
+			return t, err
+		}
+		t.Metrics = []policy.Metric{{Name: "clone_loss", Value: p.Loss}}
+		t.Params, err = net.Encode(1)
+		return t, err
+	}
+	if c.Learner.Kind == "ppo" {
+		return t, errors.New("wire: ppo learns from what its own policy does alone, and not from recorded episodes; take learner.kind iql, calql, rlpd or bc")
+	}
+	if c.Learner.Kind == "diffusion" {
+		t.Params, t.Metrics, err = imitateChunks(ctx, c, data.view, data.episodes, steps, func(step, steps int, note string) { tell("train", step, steps, note) })
+		return t, err
+	}
+	c.Learner.Warmup = 0 // actor and critics learn side by side
+	start, err := bc.NewNet(arch, rand.New(rand.NewPCG(draw(c.Seed, networks, 1), 0)))
+	if err != nil {
+		return t, err
+	}
+	var rows []float32
+	row := make([]float32, data.view.Dim())
+	for _, e := range data.episodes {
+		for _, in := range e.Inputs {
+			if err := data.view.Row(row, in); err != nil {
+				return t, fmt.Errorf("wire: episode %s: %w", e.ID, err)
+			}
+			rows = append(rows, row...)
+		}
+	}
+	start.Fit(rows)
+	from, err := start.Encode(1)
+	if err != nil {
+		return t, err
+	}
+	l, err := newKeeper(c, from, data.view.Horizon > 0)
+	if err != nil {
+		return t, err
+	}
+	for _, e := range data.episodes {
+		if e.Rewards == nil {
+			return t, fmt.Errorf("wire: episode %s has no rewards, without which %s cannot learn; imitate it with learner.kind bc", e.ID, c.Learner.Kind)
+		}
+		if err := l.Add(ctx, e); err != nil {
+			return t, err
+		}
+	}
+	rounds := (steps + c.Learner.Updates - 1) / c.Learner.Updates
+	for i := range rounds {
+		st, err := l.Update(ctx)
+		if err != nil {
+			return t, err
+		}
+		t.Metrics = st.Metrics
+		tell("train", i+1, rounds, brief(st.Metrics))
+	}
+	t.Params, err = l.Latest(ctx)
+	return t, err
+}
+
+// brief is a metric or two for a line of progress.
+func brief(ms []policy.Metric) string {
+	s := ""
+	for _, m := range ms {
+		switch m.Name {
+		case "critic_loss", "q_mean", "kl":
+			s += fmt.Sprintf("%s %.3g  ", m.Name, m.Value)
+		}
+	}
+	return s
+}
+
+// WriteNew writes a file that must not be there yet, whole or not at all.
+func WriteNew(path string, data []byte) error {
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".tmp-")
+	if err != nil {
+		return fmt.Errorf("wire: %w", err)
+	}
+	_, err = tmp.Write(data)
+	err = errors.Join(err, tmp.Sync(), tmp.Close())
+	if err == nil {
+		// A link, unlike a rename, does not replace what is there.
+		err = os.Link(tmp.Name(), path)
+	}
+	err = errors.Join(err, os.Remove(tmp.Name()))
+	if errors.Is(err, os.ErrExist) {
+		return fmt.Errorf("wire: %s is there already; remove it, or write to another file", path)
+	}
+	if err != nil {
+		return fmt.Errorf("wire: write %s: %w", path, err)
+	}
+	return nil
+}

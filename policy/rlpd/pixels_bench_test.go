@@ -1,0 +1,121 @@
+//go:build peers
+
+package rlpd_test
+
+import (
+	"bufio"
+	"fmt"
+	"math/rand/v2"
+	"os/exec"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/policy/bc"
+	"github.com/rapport-rl/rapport/policy/rlpd"
+	"github.com/rapport-rl/rapport/policy/view"
+	"github.com/rapport-rl/rapport/robot"
+)
+
+// BenchmarkPeerTorch takes the processor time of a step of soft actor-critic from
+// pixels beside Debian's PyTorch in alternating pairs, and reports the median of
+// the ratios. One thread each; ours draws its batch besides.
+func BenchmarkPeerTorch(b *testing.B) {
+	const side, B, round = 84, 64, 8
+	v := view.Config{
+		Place: []int{0, 1, 2}, Span: 1, Fingers: true, Horizon: 50,
+		Cameras: []view.Camera{{Name: "front", W: side, H: side}},
+		Action:  view.Action{Axes: []int{0, 1, 2, 3, 4, 5}, Scale: 1, Turn: 1, MoveGrip: true},
+	}
+	l, err := rlpd.New(rlpd.Config{Arch: bc.Arch{View: v, Hidden: []int{256, 256}}, Batch: B, UTD: 1, Round: round, Critics: 10, Seed: 1}, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(1, 0))
+	for _, from := range []policy.Origin{policy.Demo, policy.Online} {
+		e := policy.Episode{ID: fmt.Sprint(from), Origin: from}
+		for t := range 51 {
+			pix := make([]byte, 3*side*side)
+			for i := range pix {
+				pix[i] = byte(rng.IntN(256))
+			}
+			e.Inputs = append(e.Inputs, policy.Input{Step: t, Frames: []robot.Frame{{Camera: "front", W: side, H: side, Pix: pix}}})
+			if t == 50 {
+				break
+			}
+			var c robot.Command
+			for i := range c.Delta {
+				c.Delta[i] = 2*rng.Float64() - 1
+			}
+			e.Applied, e.By, e.Version = append(e.Applied, c), append(e.By, robot.ByPolicy), append(e.Version, 1)
+			e.Rewards = append(e.Rewards, rng.NormFloat64())
+		}
+		if err := l.Add(b.Context(), e); err != nil {
+			b.Fatal(err)
+		}
+	}
+
+	cmd := exec.Command("/usr/bin/python3", "-B", "testdata/pace.py")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		b.Fatalf("the peer needs Debian's python3-torch: %v", err)
+	}
+	b.Cleanup(func() {
+		in.Close()
+		if err := cmd.Wait(); err != nil {
+			b.Errorf("PyTorch: %v", err)
+		}
+	})
+	lines := bufio.NewReader(out)
+	theirs := func() float64 {
+		var ns float64
+		if _, err := fmt.Fprintln(in, "step"); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := fmt.Fscanln(lines, &ns); err != nil {
+			b.Fatalf("the peer needs Debian's python3-torch: %v", err)
+		}
+		return ns
+	}
+	ours := func() float64 {
+		before := cpu(b)
+		update(b, l)
+		return float64(cpu(b)-before) / round
+	}
+	ours()
+	theirs()
+	b.ReportAllocs()
+	for b.Loop() {
+		ours()
+	}
+	const pairs = 11
+	var ratio, us, them [pairs]float64
+	for i := range pairs {
+		them[i], us[i] = theirs(), ours()
+		ratio[i] = them[i] / us[i]
+	}
+	for _, x := range [][]float64{ratio[:], us[:], them[:]} {
+		slices.Sort(x)
+	}
+	b.ReportMetric(us[pairs/2]/1e6, "ours-ms")
+	b.ReportMetric(them[pairs/2]/1e6, "torch-ms")
+	b.ReportMetric(ratio[pairs/2], "torch-ratio")
+}
+
+// cpu is the processor time that this process has used.
+func cpu(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
