@@ -6,9 +6,10 @@ set -euo pipefail
 # libopencv-dev, libjpeg62-turbo-dev: perception/vision; libmujoco-dev: sim/mujoco; libegl1, libgl1
 # and libgl1-mesa-dri: rendering without a display; libdnnl-dev: oneDNN, for learning.
 packages=(g++ pkg-config libopencv-dev libjpeg62-turbo-dev libmujoco-dev libegl-dev libegl1 libgl1 libgl1-mesa-dri libdnnl-dev)
-# The peers that `make peers` and `make bench` compare with.
+# The peers that `make peers` and `make bench` compare with; python3-onnx has the
+# checker of exported networks.
 if [ "${1:-run}" = peers ]; then
-	packages+=(python3 python3-numpy python3-torch python3-pot python3-opencv python3-h5py)
+	packages+=(python3 python3-numpy python3-torch python3-pot python3-opencv python3-h5py python3-onnx)
 fi
 
 missing=()

@@ -127,6 +127,11 @@ func gradCases() []gradCase {
 		{"spatial softmax", shapes([]int{2, 4, 5, 3}), func(g *Graph, p []*Node) *Node { return g.SpatialSoftmax(p[0], 0.7) }, nil},
 		{"max pool", shapes([]int{2, 5, 5, 2}), func(g *Graph, p []*Node) *Node { return g.MaxPool(p[0], 3, 2, 1) }, nil},
 		{"average pool", shapes([]int{2, 4, 6, 2}), func(g *Graph, p []*Node) *Node { return g.AvgPool(p[0], 2) }, nil},
+		{"permute", shapes([]int{2, 3, 4, 2}), func(g *Graph, p []*Node) *Node { return g.Permute(p[0], 3, 0, 2, 1) }, nil},
+		{"permute, last axis in place", shapes([]int{2, 3, 4, 2}), func(g *Graph, p []*Node) *Node { return g.Permute(p[0], 0, 2, 1, 3) }, nil},
+		{"layer norm with an epsilon of its own", shapes([]int{4, 6}, []int{6}, []int{6}), func(g *Graph, p []*Node) *Node {
+			return g.LayerNormEps(p[0], p[1], p[2], 0.3)
+		}, nil},
 		{"upsample", shapes([]int{2, 2, 3, 2}), func(g *Graph, p []*Node) *Node { return g.Upsample(p[0], 2, 3) }, nil},
 	}
 	for _, op := range []struct {

@@ -13,12 +13,22 @@ const normEps = 1e-5
 // LayerNorm brings the last axis of x (...,D) to mean 0 and variance 1, then
 // multiplies by gain and adds bias, both (D), or (E,D) for x (E,...,D). Both may
 // be nil. (Ba et al. 2016, arXiv:1607.06450, equation 4.)
-func (g *Graph) LayerNorm(x, gain, bias *Node) *Node { return g.layerNorm(x, gain, bias, false) }
+func (g *Graph) LayerNorm(x, gain, bias *Node) *Node {
+	return g.layerNorm(x, gain, bias, normEps, false)
+}
+
+// LayerNormEps is LayerNorm with another number added to the variance: vision
+// transformers have 1e-6.
+func (g *Graph) LayerNormEps(x, gain, bias *Node, eps float32) *Node {
+	return g.layerNorm(x, gain, bias, eps, false)
+}
 
 // LayerNormReLU is ReLU(LayerNorm(x,gain,bias)) in one pass.
-func (g *Graph) LayerNormReLU(x, gain, bias *Node) *Node { return g.layerNorm(x, gain, bias, true) }
+func (g *Graph) LayerNormReLU(x, gain, bias *Node) *Node {
+	return g.layerNorm(x, gain, bias, normEps, true)
+}
 
-func (g *Graph) layerNorm(x, gain, bias *Node, act bool) *Node {
+func (g *Graph) layerNorm(x, gain, bias *Node, eps float32, act bool) *Node {
 	if len(x.Shape) == 0 {
 		panic("nn: LayerNorm: input is a scalar")
 	}
@@ -44,7 +54,7 @@ func (g *Graph) layerNorm(x, gain, bias *Node, act bool) *Node {
 		ins = append(ins, gain, bias)
 	}
 	n := g.op(x.Shape, ins...)
-	norm := device.Norm{D: D, Members: E, Eps: normEps, ReLU: act, Mean: make([]float32, rows), Inv: make([]float32, rows)}
+	norm := device.Norm{D: D, Members: E, Eps: eps, ReLU: act, Mean: make([]float32, rows), Inv: make([]float32, rows)}
 	if gain != nil {
 		norm.Gain, norm.Bias = gain.Value, bias.Value
 	}
