@@ -3,6 +3,7 @@ package diffusion
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/rapport-rl/rapport/policy"
@@ -74,5 +75,16 @@ func TestGoalsAreFoundInPictures(t *testing.T) {
 	t.Logf("%d of 50 end near the goal", won)
 	if won < 40 {
 		t.Errorf("%d of 50 end near the goal, want at least 40", won)
+	}
+}
+
+func TestMissingFrameIsNamed(t *testing.T) {
+	_, ps := drawn(t, pixelArch(), 1)
+	pi, err := pixelPlayer(ps, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pi.Act(t.Context(), policy.Input{}); err == nil || !strings.Contains(err.Error(), `no frame of camera "top"`) {
+		t.Errorf("error = %v, want one that names the camera", err)
 	}
 }
