@@ -118,7 +118,7 @@ func TestForwardRefusesOtherInputs(t *testing.T) {
 		want  string
 	}{
 		{[]int{3, 16, 16, 3}, "input \"image\" is [3 3 16 16], want [2 3 16 16]"},
-		{[]int{2, 3, 16, 16}, "channels-last"},
+		{[]int{2, 3, 16, 16}, "channels-last, the shapes here are the file's"},
 		{[]int{2, 768}, "is [2 768]"},
 	} {
 		if _, err := m.Forward(g, g.Input(c.shape...)); err == nil || !strings.Contains(err.Error(), c.want) {

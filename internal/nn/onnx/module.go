@@ -227,7 +227,8 @@ func (m *Module) Tensors() []nn.Tensor {
 }
 
 // Forward adds the network to g, from the one input x to the first output.
-// Images are channels-last: (B,H,W,C) where the file says (B,C,H,W). Gradients
+// Images are channels-last: inputs and outputs of four axes are (B,H,W,C) where the
+// file says (B,C,H,W), unless it turns them itself; others are as in the file. Gradients
 // reach x and the params. What the file leaves open shows here: a shape that
 // does not fit is an error that names the node.
 func (m *Module) Forward(g *nn.Graph, x *nn.Node) (*nn.Node, error) {

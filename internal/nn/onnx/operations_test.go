@@ -1,0 +1,139 @@
+package onnx
+
+import (
+	"math"
+	"slices"
+	"testing"
+
+	"github.com/rapport-rl/rapport/internal/nn"
+)
+
+// known adds integers that input i of the one node reads.
+func (m *Model) known(v ...int64) *Model {
+	n := &m.Graph.Nodes[0]
+	name := "k" + string(rune('0'+len(n.Inputs)))
+	m.Graph.Init = append(m.Graph.Init, Tensor{Name: name, Shape: []int{len(v)}, Whole: true, Ints: v})
+	n.Inputs = append(n.Inputs, name)
+	return m
+}
+
+func (m *Model) version(opset int64) *Model {
+	m.Opset = opset
+	return m
+}
+
+// The input of the table below: (2,3,2,2) in ONNX's order, element i.
+func element(i int) float32 { return float32(i*i%23)/4 - 2 }
+
+// Operations that newer and older exporters write for the same, each by itself
+// against its definition on x (2,3,2,2).
+func TestOperations(t *testing.T) {
+	image := []int{-1, 3, 2, 2}
+	at := func(b, c, y, x int) float32 { return element(((b*3+c)*2+y)*2 + x) }
+	each := func(f func(v float64) float64) func(i int) float64 {
+		return func(i int) float64 { return f(float64(element(i))) }
+	}
+	same := each(func(v float64) float64 { return v })
+	mean := func(i int) float64 { // of an image's channel i
+		return float64(element(4*i)+element(4*i+1)+element(4*i+2)+element(4*i+3)) / 4
+	}
+	weight := func(m *Model, v ...float32) *Model { // in place of what small made
+		m.Graph.Init[len(m.Graph.Init)-1].Floats = v
+		return m
+	}
+	flat := []int{2, 12}
+	for _, c := range []struct {
+		name  string
+		m     *Model
+		shape []int // in ONNX's order
+		want  func(i int) float64
+	}{
+		{"relu", small("Relu", image, nil), image, each(func(v float64) float64 { return max(0, v) })},
+		{"gelu of opset 20", small("Gelu", image, nil).version(20), image, each(func(v float64) float64 { return v * (1 + math.Erf(v/math.Sqrt2)) / 2 })},
+		{"clip by attributes", small("Clip", image, nil, Attr{Name: "min", Kind: Float, F: -1}, Attr{Name: "max", Kind: Float, F: 2}).version(10), image, each(func(v float64) float64 { return max(-1, min(2, v)) })},
+		{"square", weight(small("Pow", image, [][]int{{1}}), 2), image, each(func(v float64) float64 { return v * v })},
+		{"by a number", weight(small("Div", image, [][]int{{1}}), 4), image, each(func(v float64) float64 { return v / 4 })},
+		{"less a number", weight(small("Sub", image, [][]int{{1}}), 4), image, each(func(v float64) float64 { return v - 4 })},
+		{"by channel", weight(small("Mul", image, [][]int{{3, 1, 1}}), 1, 2, 3), image, func(i int) float64 { return same(i) * float64(i/4%3+1) }},
+		{"plus an array for each", weight(small("Add", image, [][]int{{1, 3, 2, 2}}), 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11), image, func(i int) float64 { return same(i) + float64(i%12) }},
+		{"global mean", small("GlobalAveragePool", image, nil), []int{2, 3, 1, 1}, mean},
+		{"mean of a whole image", small("AveragePool", image, nil, ints("kernel_shape", 2, 2)), []int{2, 3, 1, 1}, mean},
+		{"reduction by attribute", small("ReduceMean", image, nil, ints("axes", 2, 3), whole1("keepdims", 0)), []int{2, 3}, mean},
+		{"reduction by input", small("ReduceMean", image, nil).known(-1, -2).version(18), []int{2, 3, 1, 1}, mean},
+		{"reduction of rows", small("ReduceMean", image, nil, ints("axes", 3)), []int{2, 3, 2, 1}, func(i int) float64 {
+			return (same(2*i) + same(2*i+1)) / 2
+		}},
+		{"largest", small("MaxPool", image, nil, ints("kernel_shape", 2, 2)), []int{2, 3, 1, 1}, func(i int) float64 {
+			return max(same(4*i), same(4*i+1), same(4*i+2), same(4*i+3))
+		}},
+		{"flatten", small("Flatten", image, nil), flat, same},
+		{"flatten from an axis", small("Flatten", image, nil, whole1("axis", -1)), []int{12, 2}, same},
+		{"reshape", small("Reshape", image, nil).known(0, -1), flat, same},
+		{"pixels in a row", small("Reshape", image, nil).known(0, 0, -1), []int{2, 3, 4}, same},
+		{"unsqueeze by attribute", small("Unsqueeze", image, nil, ints("axes", 1)).version(11), []int{2, 1, 3, 2, 2}, same},
+		{"unsqueeze by input", small("Unsqueeze", image, nil).known(-1), []int{2, 3, 2, 2, 1}, same},
+		{"transpose to channels-last", small("Transpose", image, nil, ints("perm", 0, 2, 3, 1)), []int{2, 2, 2, 3}, func(i int) float64 {
+			return float64(at(i/12, i%3, i/6%2, i/3%2))
+		}},
+		{"transpose", small("Transpose", image, nil, ints("perm", 1, 0, 3, 2)), []int{3, 2, 2, 2}, func(i int) float64 {
+			return float64(at(i/4%2, i/8, i%2, i/2%2))
+		}},
+		{"one channel", small("Slice", image, nil).known(1).known(1 << 62).known(1), []int{2, 2, 2, 2}, func(i int) float64 {
+			return float64(at(i/8, 1+i/4%2, i/2%2, i%2))
+		}},
+		{"slice by attributes", small("Slice", image, nil, ints("axes", -1), ints("starts", -1), ints("ends", 9)).version(9), []int{2, 3, 2, 1}, func(i int) float64 {
+			return same(2*i + 1)
+		}},
+		{"elements", small("Gather", image, nil, whole1("axis", 1)).known(2, 0), []int{2, 2, 2, 2}, func(i int) float64 {
+			return float64(at(i/8, 2-2*(i/4%2), i/2%2, i%2))
+		}},
+		{"first part", small("Split", image, nil, whole1("axis", 2)), []int{2, 3, 1, 2}, func(i int) float64 { return float64(at(i/6, i/2%3, 0, i%2)) }},
+		{"repeat nothing", small("Expand", image, nil).known(1, 2, 1), image, same},
+		{"standardise rows", small("LayerNormalization", image, nil, Attr{Name: "epsilon", Kind: Float, F: 1e-3}).version(17), image, func(i int) float64 {
+			d := (same(i) - same(i^1)) / 2
+			return d / math.Sqrt(d*d+1e-3)
+		}},
+		{"pad nothing", small("Pad", image, nil).known(0, 0, 0, 0, 0, 0, 0, 0), image, same},
+		{"cast", small("Cast", image, nil, whole1("to", typeFloat)), image, same},
+	} {
+		if c.m.Graph.Nodes[0].Op == "Split" {
+			c.m.Graph.Nodes[0].Outputs = []string{"y", "z"}
+		}
+		m, err := New(c.m, Config{})
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		g := nn.NewGraph()
+		x := g.Input(2, 2, 2, 3)
+		for i := range x.Value { // channels-last
+			x.Value[i] = at(i/12, i%3, i/6%2, i/3%2)
+		}
+		y, err := m.Forward(g, x)
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		shape := slices.Clone(c.shape)
+		if shape[0] < 0 {
+			shape[0] = 2
+		}
+		g.Forward()
+		got, gotShape := y.Value, y.Shape
+		if len(shape) == 4 && c.name != "transpose to channels-last" { // back to ONNX's order
+			back := g.Permute(y, 0, 3, 1, 2)
+			g.Forward()
+			got, gotShape = back.Value, back.Shape
+		}
+		if !slices.Equal(gotShape, shape) {
+			t.Errorf("%s: shape %v, want %v", c.name, gotShape, shape)
+			continue
+		}
+		for i, v := range got {
+			if want := c.want(i); math.Abs(float64(v)-want) > 1e-6*max(1, math.Abs(want)) {
+				t.Errorf("%s: element %d is %v, want %v", c.name, i, v, want)
+				break
+			}
+		}
+	}
+}
