@@ -16,6 +16,7 @@ run ./sim/tabletop '^BenchmarkAgainstReplay$' -benchtime 41x
 run ./reward/ot '^BenchmarkPeerPOT$'
 run ./perception/vision '^BenchmarkPeerOpenCV$'
 run ./internal/nn '^BenchmarkPeerTorch$'
+run ./internal/nn/onnx '^BenchmarkPeerBackbones$' -benchtime 2x
 run ./internal/bus '^(BenchmarkExtract2x96x96|BenchmarkScore46x64|BenchmarkAct)$' -benchtime 1s
 
 awk '
@@ -38,7 +39,7 @@ function yes(ok) { return ok ? "met" : "NOT MET" }
 	if (!(size in worst) || r < worst[size]) { worst[size] = r; o[size] = metric("ours-µs"); t[size] = metric("pot-µs") }
 }
 /^BenchmarkPeerOpenCV\// { split(name, p, "/"); fps[p[2]] = metric("frames/s"); py[p[2]] = metric("python/s"); faster[p[2]] = metric("python-ratio") }
-/^BenchmarkPeerTorch\// { split(name, p, "/"); nn[p[2]] = metric("ours-ms"); torch[p[2]] = metric("torch-ms"); faster[p[2]] = metric("torch-ratio") }
+/^BenchmarkPeer(Torch|Backbones)\// { split(name, p, "/"); nn[p[2]] = metric("ours-ms"); torch[p[2]] = metric("torch-ms"); faster[p[2]] = metric("torch-ratio") }
 /^Benchmark(Extract|Score|Act)/ && name !~ /Against/ {
 	split(name, p, "/"); trips[p[1], p[2]] = metric("trips/cpu-s")
 }
@@ -58,6 +59,9 @@ END {
 	row("640x480 BGR to 96x96, frames per CPU-s", sprintf("%.0f", fps["frame"]), sprintf("Python %.0f", py["frame"]), sprintf("%.2f", faster["frame"]), "", "")
 	row("ten critics, batch 256, training step, CPU-ms", sprintf("%.1f", nn["critics"]), sprintf("PyTorch %.1f", torch["critics"]), sprintf("%.2f", faster["critics"]), "", "")
 	row("pixel encoder, batch 64, training step, CPU-ms", sprintf("%.0f", nn["encoder"]), sprintf("PyTorch %.0f", torch["encoder"]), sprintf("%.2f", faster["encoder"]), "", "")
+	row("ResNet-18 of 128x128, batch 16, step, CPU-ms", sprintf("%.0f", nn["trained"]), sprintf("PyTorch %.0f", torch["trained"]), sprintf("%.2f", faster["trained"]), ">= 1", yes(faster["trained"] >= 1))
+	row("the same, batch norms joined", sprintf("%.0f", nn["frozen"]), sprintf("PyTorch %.0f", torch["frozen"]), sprintf("%.2f", faster["frozen"]), ">= 1", yes(faster["frozen"] >= 1))
+	row("four blocks of ViT-S/16 of 96x96, the same", sprintf("%.0f", nn["vit"]), sprintf("PyTorch %.0f", torch["vit"]), sprintf("%.2f", faster["vit"]), "", "")
 	n = split("BenchmarkExtract2x96x96 BenchmarkScore46x64 BenchmarkAct", call, " ")
 	for (i = 1; i <= n; i++) {
 		what = call[i]; sub(/^Benchmark/, "", what)
