@@ -17,6 +17,10 @@ const (
 	newest = 20
 )
 
+// maxNodes bounds a graph, whose patterns are looked for in quadratic time: ten
+// times a ViT-L.
+const maxNodes = 1 << 15
+
 // Config says how a file becomes a Module.
 type Config struct {
 	// TrainNorm leaves batch normalisations as they are: while the parameters are
@@ -85,6 +89,9 @@ func New(f *Model, c Config) (*Module, error) {
 		return fail(fmt.Errorf("operations of version %d, want %d to %d: export with another opset_version", f.Opset, oldest, newest))
 	}
 	g := &f.Graph
+	if len(g.Nodes) > maxNodes {
+		return fail(fmt.Errorf("%d nodes, want at most %d", len(g.Nodes), maxNodes))
+	}
 	m := &Module{Name: g.Name, Meta: f.Meta, Outputs: g.Outputs, opset: f.Opset, train: c.TrainNorm, ops: operations(),
 		fixed: map[string]Tensor{}, arrays: map[string]*nn.Param{}}
 	known := map[string]bool{"": true}

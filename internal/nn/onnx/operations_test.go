@@ -137,3 +137,57 @@ func TestOperations(t *testing.T) {
 		}
 	}
 }
+
+// Newer exporters compute the scale of attention from the shape, and a mask of
+// shapes: all of it is known once the input is.
+func TestShapesAreComputedOnce(t *testing.T) {
+	integers := func(name string, v ...int64) Tensor {
+		return Tensor{Name: name, Shape: []int{len(v)}, Whole: true, Ints: v}
+	}
+	node := func(op, out string, attrs []Attr, in ...string) Node {
+		return Node{Name: out, Op: op, Inputs: in, Outputs: []string{out}, Attrs: attrs}
+	}
+	m, err := New(&Model{Opset: 14, Graph: Graph{
+		Name:    "shapes",
+		Inputs:  []Port{{Name: "x", Shape: []int{-1, 4}}},
+		Outputs: []Port{{Name: "y"}},
+		Init: []Tensor{{Name: "zero", Whole: true, Ints: []int64{0}}, integers("zeros", 0), integers("minus4", 4), integers("one", 1), integers("two", 2), integers("minus", -1), {Name: "unit", Floats: []float32{1}},
+			{Name: "token", Shape: []int{1, 4}, Floats: []float32{1, 2, 3, 4}}},
+		Nodes: []Node{
+			node("Shape", "shape", nil, "x"),
+			node("Slice", "width", nil, "shape", "one", "two"),
+			node("Cast", "real", []Attr{whole1("to", typeFloat)}, "width"),
+			node("Sqrt", "root", nil, "real"),
+			node("Div", "scale", nil, "unit", "root"),
+			node("Mul", "scaled", nil, "x", "scale"), // x/2
+			node("Equal", "is", nil, "minus", "minus"),
+			node("Gather", "batch", []Attr{whole1("axis", 0)}, "shape", "zero"),
+			node("Unsqueeze", "rows", nil, "batch", "zeros"),
+			node("Where", "some", nil, "is", "rows", "two"),
+			node("Concat", "all", []Attr{whole1("axis", 0)}, "some", "minus4"),
+			node("Expand", "tokens", nil, "token", "all"),
+			node("Sub", "y", nil, "scaled", "tokens"),
+		},
+	}}, Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := nn.NewGraph()
+	x := g.Input(3, 4)
+	for i := range x.Value {
+		x.Value[i] = element(i)
+	}
+	y, err := m.Forward(g, x)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Forward()
+	for i, v := range y.Value {
+		if want := element(i)/2 - float32(i%4+1); v != want {
+			t.Errorf("element %d is %v, want %v", i, v, want)
+		}
+	}
+	if len(y.Value) != 12 {
+		t.Errorf("%d numbers, want 12", len(y.Value))
+	}
+}
