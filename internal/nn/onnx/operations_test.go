@@ -191,3 +191,125 @@ func TestShapesAreComputedOnce(t *testing.T) {
 		t.Errorf("%d numbers, want 12", len(y.Value))
 	}
 }
+
+// Several nodes on x (2,12), and weights w (12,2), gain and bias (12,).
+func TestPatterns(t *testing.T) {
+	weights := func() []Tensor {
+		w := Tensor{Name: "w", Shape: []int{12, 2}}
+		gain, bias := Tensor{Name: "gain", Shape: []int{12}}, Tensor{Name: "bias", Shape: []int{12}}
+		for i := range 24 {
+			w.Floats = append(w.Floats, element(i+1))
+		}
+		for i := range 12 {
+			gain.Floats, bias.Floats = append(gain.Floats, 1+float32(i)/8), append(bias.Floats, float32(i)/4)
+		}
+		number := func(name string, v float32) Tensor { return Tensor{Name: name, Floats: []float32{v}} }
+		return []Tensor{w, gain, bias, number("half", 0.5), number("one", 1), number("two", 2), number("root", math.Sqrt2), number("eps", 1e-3),
+			{Name: "ones", Shape: []int{12}, Floats: slices.Repeat([]float32{1}, 12)}}
+	}
+	last := []Attr{ints("axes", -1)}
+	product := func(x, w func(i int) float64, i int) float64 { // x (2,12) w (12,2)
+		v := 0.0
+		for k := range 12 {
+			v += x(i/2*12+k) * w(2*k+i%2)
+		}
+		return v
+	}
+	same := func(i int) float64 { return float64(element(i)) }
+	next := func(i int) float64 { return float64(element(i + 1)) }
+	gelu := func(i int) float64 { return same(i) * (1 + math.Erf(same(i)/math.Sqrt2)) / 2 }
+	norm := func(eps float64) func(i int) float64 {
+		return func(i int) float64 {
+			var mean, square float64
+			for k := range 12 {
+				mean += same(i/12*12+k) / 12
+			}
+			for k := range 12 {
+				d := same(i/12*12+k) - mean
+				square += d * d / 12
+			}
+			return (same(i) - mean) / math.Sqrt(square+eps)
+		}
+	}
+	gain := func(i int) float64 { return 1 + float64(i%12)/8 }
+	bias := func(i int) float64 { return float64(i%12) / 4 }
+	n := func(op, out string, attrs []Attr, in ...string) Node {
+		return Node{Name: out, Op: op, Inputs: in, Outputs: []string{out}, Attrs: attrs}
+	}
+	statistics := []Node{n("ReduceMean", "m", last, "x"), n("Sub", "d", nil, "x", "m"), n("Mul", "dd", nil, "d", "d"),
+		n("ReduceMean", "v", last, "dd"), n("Add", "e", nil, "v", "eps"), n("Sqrt", "s", nil, "e"), n("Div", "n", nil, "d", "s")}
+	for _, c := range []struct {
+		name  string
+		nodes []Node
+		as    []string // what is run
+		len   int
+		want  func(i int) float64
+	}{
+		{"product", []Node{n("MatMul", "y", nil, "x", "w")}, []string{asLinear}, 4, func(i int) float64 { return product(same, next, i) }},
+		{"product with a weight that others read", []Node{n("MatMul", "p", nil, "x", "w"), n("MatMul", "q", nil, "x", "w"), n("Add", "y", nil, "p", "q")}, []string{"MatMul", "MatMul", "Add"}, 4, func(i int) float64 { return 2 * product(same, next, i) }},
+		{"product of what is computed", []Node{n("Gemm", "y", []Attr{whole1("transB", 1)}, "x", "x")}, []string{"Gemm"}, 4, func(i int) float64 {
+			return product(same, func(k int) float64 { return same(k%2*12 + k/2) }, i)
+		}},
+		{"weights through Identity, and Dropout", []Node{n("Identity", "u", nil, "w"), n("Dropout", "z", nil, "x"), n("MatMul", "y", nil, "z", "u")}, []string{asLinear}, 4, func(i int) float64 { return product(same, next, i) }},
+		{"weight turned by a node", []Node{n("Transpose", "u", []Attr{ints("perm", 1, 0)}, "w"), n("Transpose", "v", nil, "u"), n("MatMul", "y", nil, "x", "v")}, nil, 4, func(i int) float64 { return product(same, next, i) }},
+		{"GELU", []Node{n("Div", "a", nil, "x", "root"), n("Erf", "b", nil, "a"), n("Add", "c", nil, "b", "one"), n("Mul", "d", nil, "x", "c"), n("Mul", "y", nil, "d", "half")}, []string{asGELU}, 24, gelu},
+		{"GELU, halved first", []Node{n("Mul", "h", nil, "x", "half"), n("Div", "a", nil, "x", "root"), n("Erf", "b", nil, "a"), n("Add", "c", nil, "one", "b"), n("Mul", "y", nil, "h", "c")}, []string{asGELU}, 24, gelu},
+		{"GELU, halved in between", []Node{n("Div", "a", nil, "x", "root"), n("Erf", "b", nil, "a"), n("Add", "c", nil, "b", "one"), n("Mul", "d", nil, "half", "c"), n("Mul", "y", nil, "d", "x")}, []string{asGELU}, 24, gelu},
+		{"layer norm", slices.Concat(statistics, []Node{n("Mul", "g", nil, "n", "gain"), n("Add", "y", nil, "g", "bias")}), []string{asNorm}, 24, func(i int) float64 { return norm(1e-3)(i)*gain(i) + bias(i) }},
+		{"layer norm with a gain alone", slices.Concat(statistics, []Node{n("Mul", "y", nil, "n", "gain")}), []string{asNorm, "Mul"}, 24, func(i int) float64 { return norm(1e-3)(i) * gain(i) }},
+		{"layer norm whose middle is read", slices.Concat(statistics, []Node{n("Add", "y", nil, "n", "d")}), []string{"ReduceMean", "Sub", "Mul", "ReduceMean", "Add", "Sqrt", "Div", "Add"}, 24, func(i int) float64 {
+			return norm(1e-3)(i) + norm(0)(i)*math.Sqrt(spread(i/12))
+		}},
+		{"batch norm without a convolution", []Node{n("BatchNormalization", "y", []Attr{{Name: "epsilon", Kind: Float, F: 3}}, "x", "gain", "bias", "bias", "ones")}, []string{asAffine}, 24, func(i int) float64 {
+			return (same(i)-bias(i))/2*gain(i) + bias(i)
+		}},
+	} {
+		m, err := New(&Model{Opset: 13, Graph: Graph{Name: "pattern", Init: weights(), Nodes: c.nodes,
+			Inputs: []Port{{Name: "x", Shape: []int{2, 12}}}, Outputs: []Port{{Name: "y"}}}}, Config{})
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		var as []string
+		for _, s := range m.steps {
+			as = append(as, s.as)
+		}
+		if c.as != nil && !slices.Equal(as, c.as) {
+			t.Errorf("%s: runs %q, want %q", c.name, as, c.as)
+		}
+		g := nn.NewGraph()
+		x := g.Input(2, 12)
+		for i := range x.Value {
+			x.Value[i] = element(i)
+		}
+		y, err := m.Forward(g, x)
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		g.Forward()
+		if len(y.Value) != c.len {
+			t.Errorf("%s: %d numbers, want %d", c.name, len(y.Value), c.len)
+			continue
+		}
+		for i, v := range y.Value {
+			if want := c.want(i); math.Abs(float64(v)-want) > 1e-5*max(1, math.Abs(want)) {
+				t.Errorf("%s: element %d is %v, want %v", c.name, i, v, want)
+				break
+			}
+		}
+	}
+}
+
+// spread is the variance of row r of x (2,12).
+func spread(r int) float64 {
+	var mean, square float64
+	for k := range 12 {
+		mean += float64(element(r*12+k)) / 12
+	}
+	for k := range 12 {
+		d := float64(element(r*12+k)) - mean
+		square += d * d / 12
+	}
+	return square
+}
