@@ -19,6 +19,7 @@ run ./internal/nn '^BenchmarkPeerTorch$'
 run ./policy/rlpd '^BenchmarkPeerTorch$'
 run ./policy/rlpd '^BenchmarkActorBesideLearner$' -benchtime 3x
 run ./policy/diffusion '^BenchmarkPeerUNet$'
+run ./internal/nn/onnx '^BenchmarkPeerBackbones$' -benchtime 2x
 run ./internal/bus '^(BenchmarkExtract2x96x96|BenchmarkScore46x64|BenchmarkAct)$' -benchtime 1s
 
 awk '
@@ -41,7 +42,7 @@ function yes(ok) { return ok ? "met" : "NOT MET" }
 	if (!(size in worst) || r < worst[size]) { worst[size] = r; o[size] = metric("ours-µs"); t[size] = metric("pot-µs") }
 }
 /^BenchmarkPeerOpenCV\// { split(name, p, "/"); fps[p[2]] = metric("frames/s"); py[p[2]] = metric("python/s"); faster[p[2]] = metric("python-ratio") }
-/^BenchmarkPeer(Torch|UNet)\// { split(name, p, "/"); nn[p[2]] = metric("ours-ms"); torch[p[2]] = metric("torch-ms"); faster[p[2]] = metric("torch-ratio") }
+/^BenchmarkPeer(Torch|UNet|Backbones)\// { split(name, p, "/"); nn[p[2]] = metric("ours-ms"); torch[p[2]] = metric("torch-ms"); faster[p[2]] = metric("torch-ratio") }
 /^BenchmarkPeerTorch(-[0-9]+)?[ \t]/ && pkg ~ /rlpd$/ { nn["pixels"] = metric("ours-ms"); torch["pixels"] = metric("torch-ms"); faster["pixels"] = metric("torch-ratio") }
 /^BenchmarkActorBesideLearner/ { missed = metric("missed-ticks"); worst_late = metric("worst-ms"); next }
 /^Benchmark(Extract|Score|Act)/ && name !~ /Against/ {
@@ -67,6 +68,9 @@ END {
 	row("U-Net over chunks, batch 64, training step, CPU-ms", sprintf("%.0f", nn["train"]), sprintf("PyTorch %.0f", torch["train"]), sprintf("%.2f", faster["train"]), ">= 1.0", yes(faster["train"] >= 1))
 	row("the same, a chunk in 16 steps of DDIM, CPU-ms", sprintf("%.1f", nn["draw"]), sprintf("PyTorch %.1f", torch["draw"]), sprintf("%.2f", faster["draw"]), ">= 2.0", yes(faster["draw"] >= 2))
 	row("acting at 20 Hz beside a learner: missed of 100 ticks", sprintf("%d", missed), sprintf("worst %.0f ms", worst_late), "", "0", yes(missed == 0))
+	row("ResNet-18 of 128x128, batch 16, step, CPU-ms", sprintf("%.0f", nn["trained"]), sprintf("PyTorch %.0f", torch["trained"]), sprintf("%.2f", faster["trained"]), ">= 1", yes(faster["trained"] >= 1))
+	row("the same, batch norms joined", sprintf("%.0f", nn["frozen"]), sprintf("PyTorch %.0f", torch["frozen"]), sprintf("%.2f", faster["frozen"]), ">= 1", yes(faster["frozen"] >= 1))
+	row("four blocks of ViT-S/16 of 96x96, the same", sprintf("%.0f", nn["vit"]), sprintf("PyTorch %.0f", torch["vit"]), sprintf("%.2f", faster["vit"]), "", "")
 	n = split("BenchmarkExtract2x96x96 BenchmarkScore46x64 BenchmarkAct", call, " ")
 	for (i = 1; i <= n; i++) {
 		what = call[i]; sub(/^Benchmark/, "", what)

@@ -7,7 +7,7 @@ trap 'rm -f "$log"' EXIT
 grep -rl --include='*_test.go' '^func Fuzz' . | xargs -r -n1 dirname | sort -u | while read -r dir; do
 	grep -ho '^func Fuzz[A-Za-z0-9_]*' "$dir"/*_test.go | sed 's/^func //' | sort -u | while read -r target; do
 		echo "fuzz $dir $target"
-		go test -run '^$' -fuzz "^${target}\$" -fuzztime "${seconds}s" "$dir" >"$log" 2>&1 || {
+		go test -run '^$' -fuzz "^${target}\$" -fuzztime "${seconds}s" -fuzzminimizetime 10x "$dir" >"$log" 2>&1 || {
 			cat "$log"
 			exit 1
 		}

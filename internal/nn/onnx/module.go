@@ -17,6 +17,10 @@ const (
 	newest = 20
 )
 
+// maxNodes bounds a graph, whose patterns are looked for in quadratic time: ten
+// times a ViT-L.
+const maxNodes = 1 << 15
+
 // Config says how a file becomes a Module.
 type Config struct {
 	// TrainNorm leaves batch normalisations as they are: while the parameters are
@@ -85,6 +89,9 @@ func New(f *Model, c Config) (*Module, error) {
 		return fail(fmt.Errorf("operations of version %d, want %d to %d: export with another opset_version", f.Opset, oldest, newest))
 	}
 	g := &f.Graph
+	if len(g.Nodes) > maxNodes {
+		return fail(fmt.Errorf("%d nodes, want at most %d", len(g.Nodes), maxNodes))
+	}
 	m := &Module{Name: g.Name, Meta: f.Meta, Outputs: g.Outputs, opset: f.Opset, train: c.TrainNorm, ops: operations(),
 		fixed: map[string]Tensor{}, arrays: map[string]*nn.Param{}}
 	known := map[string]bool{"": true}
@@ -227,7 +234,8 @@ func (m *Module) Tensors() []nn.Tensor {
 }
 
 // Forward adds the network to g, from the one input x to the first output.
-// Images are channels-last: (B,H,W,C) where the file says (B,C,H,W). Gradients
+// Images are channels-last: inputs and outputs of four axes are (B,H,W,C) where the
+// file says (B,C,H,W), unless it turns them itself; others are as in the file. Gradients
 // reach x and the params. What the file leaves open shows here: a shape that
 // does not fit is an error that names the node.
 func (m *Module) Forward(g *nn.Graph, x *nn.Node) (*nn.Node, error) {

@@ -159,11 +159,15 @@ func (r *rewriter) linear(i int) {
 	if len(s.Inputs) < 2 {
 		return
 	}
-	w, ok := r.weights[s.Inputs[1]]
-	if !ok || len(w.Shape) != 2 {
+	name, turned := s.Inputs[1], s.Op == "Gemm" && s.whole("transB", 0) == 1
+	through, ok := r.alone(name)
+	if ok = ok && !turned && r.swaps(through); ok { // (Out,In) before this Transpose, as it should be
+		name, turned = r.steps[through].Inputs[0], true
+	}
+	w, known := r.weights[name]
+	if !known || len(w.Shape) != 2 {
 		return
 	}
-	turned := s.Op == "Gemm" && s.whole("transB", 0) == 1
 	if s.Op == "Gemm" {
 		if s.whole("transA", 0) != 0 || s.number("alpha", 1) != 1 || s.number("beta", 1) != 1 {
 			return
@@ -176,24 +180,34 @@ func (r *rewriter) linear(i int) {
 			return
 		}
 	}
-	if !turned {
-		if r.uses[s.Inputs[1]] != 1 {
+	if ok {
+		r.steps[through].as = asNothing
+	} else if !turned {
+		if r.uses[name] != 1 {
 			return
 		}
 		w.Floats = transposed(w.Floats, w.Shape[0], w.Shape[1])
 		w.Shape = []int{w.Shape[1], w.Shape[0]}
-		r.weights[s.Inputs[1]] = w
+		r.weights[name] = w
 	}
-	s.as, s.Attrs = asLinear, nil
+	s.as, s.Attrs, s.Inputs = asLinear, nil, slices.Clone(s.Inputs)
+	s.Inputs[1] = name
 	if s.Op != "MatMul" {
 		return
 	}
 	if k, ok := r.reader(s.Outputs[0]); ok && r.steps[k].as == "Add" {
 		if b, ok := r.steps[k].other(s.Outputs[0]); ok && r.vector(b, w.Shape[0]) {
-			s.Inputs = append(slices.Clone(s.Inputs[:2]), b)
+			s.Inputs = append(s.Inputs[:2], b)
 			r.take(i, k)
 		}
 	}
+}
+
+// swaps says that step i transposes a matrix.
+func (r *rewriter) swaps(i int) bool {
+	s := &r.steps[i]
+	perm, given := s.attr("perm")
+	return s.as == "Transpose" && len(s.Inputs) == 1 && (!given || slices.Equal(perm.Ints, []int64{1, 0}))
 }
 
 // transposed is x (h,w) as (w,h).

@@ -67,7 +67,7 @@ func (m *Module) run(g *nn.Graph, use func(*nn.Param) *nn.Node, xs []*nn.Node) (
 		if p.Whole {
 			return nil, fmt.Errorf("input %q is of integers, which are not read", p.Name)
 		}
-		v := value{node: xs[i], last: len(xs[i].Shape) == 4}
+		v := value{node: xs[i], last: len(xs[i].Shape) == 4 && !m.givenLast(p.Name)}
 		if err := p.fits(v.shape()); err != nil {
 			return nil, err
 		}
@@ -80,17 +80,45 @@ func (m *Module) run(g *nn.Graph, use func(*nn.Param) *nn.Node, xs []*nn.Node) (
 	}
 	var ys []*nn.Node
 	for _, p := range m.Outputs {
-		v := r.values[p.Name]
-		if v.node == nil {
-			n, err := r.plain(v)
-			if err != nil {
-				return nil, fmt.Errorf("output %q: %w", p.Name, err)
-			}
-			v.node = n
+		v, arrange := r.values[p.Name], r.plain
+		if len(v.shape()) == 4 && !m.madeLast(p.Name) {
+			arrange = r.pixels
 		}
-		ys = append(ys, v.node)
+		y, err := arrange(v)
+		if err != nil {
+			return nil, fmt.Errorf("output %q: %w", p.Name, err)
+		}
+		ys = append(ys, y)
 	}
 	return ys, nil
+}
+
+// orders says that a step turns images by these axes.
+func (s *step) orders(perm ...int64) bool {
+	a, _ := s.attr("perm")
+	return s.as == "Transpose" && slices.Equal(a.Ints, perm)
+}
+
+// givenLast says that the file itself wants an input channels-last: it begins by
+// turning it.
+func (m *Module) givenLast(input string) bool {
+	return slices.ContainsFunc(m.steps, func(s step) bool { return slices.Contains(s.Inputs, input) && s.orders(0, 3, 1, 2) })
+}
+
+// madeLast says that the file itself gives an output channels-last: it ends by
+// turning it.
+func (m *Module) madeLast(output string) bool {
+	for i := len(m.steps) - 1; i >= 0; i-- {
+		s := &m.steps[i]
+		if s.Outputs[0] != output {
+			continue
+		}
+		if s.as != "Identity" || len(s.Inputs) == 0 {
+			return s.orders(0, 2, 3, 1)
+		}
+		output = s.Inputs[0]
+	}
+	return false
 }
 
 // fits compares what is given with what the file declares, both in ONNX's order.
@@ -100,7 +128,7 @@ func (p Port) fits(shape []int) error {
 		ok = ok && (d < 0 || d == shape[i])
 	}
 	if !ok && len(p.Shape) > 0 {
-		return fmt.Errorf("input %q is %v, want %v, where -1 is any; a size burnt in is one that was exported without dynamic_axes (images are given channels-last, these shapes are channels-first)", p.Name, shape, p.Shape)
+		return fmt.Errorf("input %q is %v, want %v, where -1 is any; a size burnt in is one that was exported without dynamic_axes (images are given channels-last, the shapes here are the file's)", p.Name, shape, p.Shape)
 	}
 	return nil
 }

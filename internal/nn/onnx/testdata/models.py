@@ -132,7 +132,7 @@ SMALL = {
     "norms": lambda: (nn.Sequential(*stem(4), Basic(4, 8, 2), *tail(8, 5)), 32, 3, 13, TRAIN, True),
     "bottleneck": lambda: (nn.Sequential(*stem(4), Bottleneck(4, 4, 2), *tail(16, 5)), 32, 2, 9, KEEP, False),
     "vit": lambda: (ViT(16, 4, 24, 3, 2, False), 16, 2, 13, FOLD, True),
-    "vitfixed": lambda: (ViT(16, 8, 16, 2, 1, True), 16, 2, 11, FOLD, False),
+    "vitfixed": lambda: (ViT(16, 8, 16, 2, 1, True), 16, 2, 11, KEEP, False),
     "groups": lambda: (groups(), 12, 2, 12, FOLD, True),
 }
 LARGE = {
@@ -186,6 +186,7 @@ def write(folder, name, make):
     stfile.save(f"{folder}/{name}.safetensors", {k: np.ascontiguousarray(v.numpy(), np.float32) for k, v in out.items()})
 
 
-folder = sys.argv[1]
-for name, make in (SMALL if len(sys.argv) < 3 else {sys.argv[2]: LARGE[sys.argv[2]]}).items():
-    write(folder, name, make)
+if __name__ == "__main__":
+    folder = sys.argv[1]
+    for name, make in (SMALL if len(sys.argv) < 3 else {sys.argv[2]: LARGE[sys.argv[2]]}).items():
+        write(folder, name, make)
