@@ -75,6 +75,9 @@ func (n *ConvNet) Frozen(g *Graph, x *Node) *Node { return n.apply(g, x, g.Froze
 // Static is Forward with params that never change.
 func (n *ConvNet) Static(g *Graph, x *Node) *Node { return n.apply(g, x, g.Static) }
 
+// Apply is Forward with params as get brings them into the graph.
+func (n *ConvNet) Apply(g *Graph, x *Node, get func(*Param) *Node) *Node { return n.apply(g, x, get) }
+
 func (n *ConvNet) apply(g *Graph, x *Node, get func(*Param) *Node) *Node {
 	for i, l := range n.Config.Layers {
 		win := Window{l.Stride, l.Stride, l.Pad, l.Pad}

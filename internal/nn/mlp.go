@@ -126,6 +126,12 @@ func (m *MLP) Forward(g *Graph, x *Node) *Node { return m.apply(g, x, g.Param, n
 // Frozen is Forward with params that get no gradient.
 func (m *MLP) Frozen(g *Graph, x *Node) *Node { return m.apply(g, x, g.Frozen, nil, nil) }
 
+// Apply is Forward with parameters as get brings them into the graph: g.Param,
+// g.Frozen, or a LoRA's Weights.
+func (m *MLP) Apply(g *Graph, x *Node, get func(*Param) *Node) *Node {
+	return m.apply(g, x, get, nil, nil)
+}
+
 // Trace is Frozen that gives the hidden layers' activations, (B,n) or (E,B,n)
 // each, instead of the result.
 func (m *MLP) Trace(g *Graph, x *Node) []*Node {

@@ -3,6 +3,7 @@ package onnx
 import (
 	"errors"
 	"io/fs"
+	"math/rand/v2"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -253,4 +254,31 @@ func FuzzImport(f *testing.F) {
 		g := nn.NewGraph()
 		m.Forward(g, g.Input(shape...)) // any answer will do but a panic
 	})
+}
+
+// An imported backbone is adapted without moving its weights.
+func TestModuleTakesAdapters(t *testing.T) {
+	m, err := Open("testdata/resnet.onnx", Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lora := nn.NewLoRA("eyes", m.Params(), nn.LoRAConfig{Rank: 2}, rand.New(rand.NewPCG(1, 2)))
+	if len(lora.Params()) == 0 {
+		t.Fatal("nothing to adapt")
+	}
+	g := nn.NewGraph()
+	x := g.Input(2, 32, 32, 3)
+	ys, err := m.Apply(g, lora.Weights(g), x)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range x.Value {
+		x.Value[i] = float32(i%7) - 3
+	}
+	loss := g.Mean(g.Square(ys[0]))
+	g.Forward()
+	g.Backward(loss)
+	if nn.GradNorm(lora.Params()) == 0 || nn.GradNorm(m.Params()) != 0 {
+		t.Errorf("gradient norms: %v of the adapters, %v of the backbone", nn.GradNorm(lora.Params()), nn.GradNorm(m.Params()))
+	}
 }
