@@ -3,74 +3,20 @@
 package nn
 
 import (
-	"bufio"
-	"fmt"
-	"os/exec"
-	"slices"
-	"syscall"
 	"testing"
-	"time"
+
+	"github.com/rapport-rl/rapport/internal/pace"
 )
 
 // BenchmarkPeerTorch takes the processor time of training steps, forward, backward and Adam, beside
 // Debian's PyTorch in alternating pairs and reports the median of the ratios.
 // One thread each.
 func BenchmarkPeerTorch(b *testing.B) {
-	cmd := exec.Command("/usr/bin/python3", "-B", "testdata/pace.py")
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		b.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		b.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		b.Fatalf("the peer needs Debian's python3-torch: %v", err)
-	}
-	b.Cleanup(func() {
-		in.Close()
-		if err := cmd.Wait(); err != nil {
-			b.Errorf("PyTorch: %v", err)
-		}
-	})
-	lines := bufio.NewReader(out)
+	peer := pace.Start(b, "testdata/pace.py")
 	for _, net := range []string{"critics", "encoder"} {
 		b.Run(net, func(b *testing.B) {
-			theirs := func() float64 {
-				var ns float64
-				if _, err := fmt.Fprintln(in, net); err != nil {
-					b.Fatal(err)
-				}
-				if _, err := fmt.Fscanln(lines, &ns); err != nil {
-					b.Fatalf("the peer needs Debian's python3-torch: %v", err)
-				}
-				return ns
-			}
 			step := map[string]func() func(){"critics": paceCritics, "encoder": paceEncoder}[net]()
-			ours := func() float64 {
-				before := cpu(b)
-				step()
-				return float64(cpu(b) - before)
-			}
-			ours()
-			theirs()
-			b.ReportAllocs()
-			for b.Loop() {
-				ours()
-			}
-			const pairs = 21
-			var ratio, us, them [pairs]float64
-			for i := range pairs {
-				them[i], us[i] = theirs(), ours()
-				ratio[i] = them[i] / us[i]
-			}
-			for _, x := range [][]float64{ratio[:], us[:], them[:]} {
-				slices.Sort(x)
-			}
-			b.ReportMetric(us[pairs/2]/1e6, "ours-ms")
-			b.ReportMetric(them[pairs/2]/1e6, "torch-ms")
-			b.ReportMetric(ratio[pairs/2], "torch-ratio")
+			pace.Compare(b, pace.Case{Ours: step, Theirs: func() float64 { return peer.Ask(net) }, Pairs: 21})
 		})
 	}
 }
@@ -109,13 +55,4 @@ func trains(g *Graph, loss *Node, ps []*Param) func() {
 		g.Backward(loss)
 		adam.Step()
 	}
-}
-
-// cpu is the processor time that this process has used.
-func cpu(b *testing.B) time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -3,19 +3,14 @@
 package diffusion
 
 import (
-	"bufio"
-	"fmt"
-	"io"
 	"math"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/rapport-rl/rapport/internal/nn"
+	"github.com/rapport-rl/rapport/internal/pace"
 	"github.com/rapport-rl/rapport/policy/buffer"
 	"github.com/rapport-rl/rapport/policy/view"
 )
@@ -29,9 +24,8 @@ type peer struct {
 	chain   *Sampler
 	history []float32
 	noise   []float32
-	in      io.WriteCloser
-	out     *bufio.Reader
-	theirs  []nn.Tensor
+	*pace.Peer
+	theirs []nn.Tensor
 }
 
 func newPeer(t testing.TB) *peer {
@@ -89,28 +83,8 @@ func newPeer(t testing.TB) *peer {
 	if err := os.WriteFile(src, data, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("/usr/bin/python3", "-B", "testdata/unet.py", src, dst)
-	cmd.Stderr = os.Stderr
-	if p.in, err = cmd.StdinPipe(); err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatalf("the peer needs Debian's python3-torch: %v", err)
-	}
-	t.Cleanup(func() {
-		p.in.Close()
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("PyTorch: %v", err)
-		}
-	})
-	p.out = bufio.NewReader(out)
-	if line, err := p.out.ReadString('\n'); err != nil || line != "ready\n" {
-		t.Fatalf("the peer needs Debian's python3-torch: it said %q, %v", line, err)
-	}
+	p.Peer = pace.Start(t, "testdata/unet.py", src, dst)
+	p.Until("ready")
 	f, err := os.Open(dst)
 	if err != nil {
 		t.Fatal(err)
@@ -182,48 +156,7 @@ func BenchmarkPeerUNet(b *testing.B) {
 		{"draw", func() { p.chain.Sample(p.noise, p.history, nil, rng) }},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			theirs := func() float64 {
-				var ns float64
-				if _, err := fmt.Fprintln(p.in, c.name); err != nil {
-					b.Fatal(err)
-				}
-				if _, err := fmt.Fscanln(p.out, &ns); err != nil {
-					b.Fatal(err)
-				}
-				return ns
-			}
-			ours := func() float64 {
-				before := cpu(b)
-				c.ours()
-				return float64(cpu(b) - before)
-			}
-			ours()
-			theirs()
-			b.ReportAllocs()
-			for b.Loop() {
-				ours()
-			}
-			const pairs = 21
-			var ratio, us, them [pairs]float64
-			for i := range pairs {
-				them[i], us[i] = theirs(), ours()
-				ratio[i] = them[i] / us[i]
-			}
-			for _, x := range [][]float64{ratio[:], us[:], them[:]} {
-				slices.Sort(x)
-			}
-			b.ReportMetric(us[pairs/2]/1e6, "ours-ms")
-			b.ReportMetric(them[pairs/2]/1e6, "torch-ms")
-			b.ReportMetric(ratio[pairs/2], "torch-ratio")
+			pace.Compare(b, pace.Case{Ours: c.ours, Theirs: func() float64 { return p.Ask(c.name) }, Pairs: 21})
 		})
 	}
-}
-
-// cpu is the processor time that this process has used.
-func cpu(b *testing.B) time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

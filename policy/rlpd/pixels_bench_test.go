@@ -3,15 +3,11 @@
 package rlpd_test
 
 import (
-	"bufio"
 	"fmt"
 	"math/rand/v2"
-	"os/exec"
-	"slices"
-	"syscall"
 	"testing"
-	"time"
 
+	"github.com/rapport-rl/rapport/internal/pace"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/bc"
 	"github.com/rapport-rl/rapport/policy/rlpd"
@@ -57,65 +53,6 @@ func BenchmarkPeerTorch(b *testing.B) {
 		}
 	}
 
-	cmd := exec.Command("/usr/bin/python3", "-B", "testdata/pace.py")
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		b.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		b.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		b.Fatalf("the peer needs Debian's python3-torch: %v", err)
-	}
-	b.Cleanup(func() {
-		in.Close()
-		if err := cmd.Wait(); err != nil {
-			b.Errorf("PyTorch: %v", err)
-		}
-	})
-	lines := bufio.NewReader(out)
-	theirs := func() float64 {
-		var ns float64
-		if _, err := fmt.Fprintln(in, "step"); err != nil {
-			b.Fatal(err)
-		}
-		if _, err := fmt.Fscanln(lines, &ns); err != nil {
-			b.Fatalf("the peer needs Debian's python3-torch: %v", err)
-		}
-		return ns
-	}
-	ours := func() float64 {
-		before := cpu(b)
-		update(b, l)
-		return float64(cpu(b)-before) / round
-	}
-	ours()
-	theirs()
-	b.ReportAllocs()
-	for b.Loop() {
-		ours()
-	}
-	const pairs = 11
-	var ratio, us, them [pairs]float64
-	for i := range pairs {
-		them[i], us[i] = theirs(), ours()
-		ratio[i] = them[i] / us[i]
-	}
-	for _, x := range [][]float64{ratio[:], us[:], them[:]} {
-		slices.Sort(x)
-	}
-	b.ReportMetric(us[pairs/2]/1e6, "ours-ms")
-	b.ReportMetric(them[pairs/2]/1e6, "torch-ms")
-	b.ReportMetric(ratio[pairs/2], "torch-ratio")
-}
-
-// cpu is the processor time that this process has used.
-func cpu(b *testing.B) time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	peer := pace.Start(b, "testdata/pace.py")
+	pace.Compare(b, pace.Case{Ours: func() { update(b, l) }, Times: round, Theirs: func() float64 { return peer.Ask("step") }, Pairs: 11})
 }

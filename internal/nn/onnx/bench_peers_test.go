@@ -3,16 +3,11 @@
 package onnx
 
 import (
-	"bufio"
-	"fmt"
-	"os/exec"
 	"path/filepath"
-	"slices"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/rapport-rl/rapport/internal/nn"
+	"github.com/rapport-rl/rapport/internal/pace"
 )
 
 // BenchmarkPeerBackbones takes the processor time of a training step, forward,
@@ -23,30 +18,8 @@ import (
 // images of 96x96.
 func BenchmarkPeerBackbones(b *testing.B) {
 	dir := b.TempDir()
-	cmd := exec.Command("/usr/bin/python3", "-B", "testdata/pace.py", dir)
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		b.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		b.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		b.Fatalf("the peer needs Debian's python3-torch: %v", err)
-	}
-	b.Cleanup(func() {
-		in.Close()
-		if err := cmd.Wait(); err != nil {
-			b.Errorf("PyTorch: %v", err)
-		}
-	})
-	lines := bufio.NewReader(out)
-	for ready := ""; ready != "ready\n"; {
-		if ready, err = lines.ReadString('\n'); err != nil {
-			b.Fatalf("the peer needs Debian's python3-torch: %v", err)
-		}
-	}
+	peer := pace.Start(b, "testdata/pace.py", dir)
+	peer.Until("ready")
 	for _, c := range []struct {
 		name string
 		side int
@@ -69,51 +42,12 @@ func BenchmarkPeerBackbones(b *testing.B) {
 			}
 			loss := g.Mean(g.Square(y))
 			adam := nn.NewAdam(ps, nn.AdamConfig{LR: 1e-5})
-			ours := func() float64 {
-				before := cpu(b)
+			pace.Compare(b, pace.Case{Ours: func() {
 				g.Forward()
 				nn.ZeroGrad(ps)
 				g.Backward(loss)
 				adam.Step()
-				return float64(cpu(b) - before)
-			}
-			theirs := func() float64 {
-				var ns float64
-				if _, err := fmt.Fprintln(in, name); err != nil {
-					b.Fatal(err)
-				}
-				if _, err := fmt.Fscanln(lines, &ns); err != nil {
-					b.Fatalf("the peer needs Debian's python3-torch: %v", err)
-				}
-				return ns
-			}
-			ours()
-			theirs()
-			b.ReportAllocs()
-			for b.Loop() {
-				ours()
-			}
-			const pairs = 11
-			var ratio, us, them [pairs]float64
-			for i := range pairs {
-				them[i], us[i] = theirs(), ours()
-				ratio[i] = them[i] / us[i]
-			}
-			for _, x := range [][]float64{ratio[:], us[:], them[:]} {
-				slices.Sort(x)
-			}
-			b.ReportMetric(us[pairs/2]/1e6, "ours-ms")
-			b.ReportMetric(them[pairs/2]/1e6, "torch-ms")
-			b.ReportMetric(ratio[pairs/2], "torch-ratio")
+			}, Theirs: func() float64 { return peer.Ask(name) }, Pairs: 11})
 		})
 	}
-}
-
-// cpu is the processor time that this process has used.
-func cpu(b *testing.B) time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
