@@ -33,7 +33,7 @@ func (a *app) trainPolicyCmd() *cobra.Command {
 demonstrations and what was collected online alike, or on those of a LeRobot
 folder or a robomimic file, and write its parameters to a file.
 
---set learner.kind=iql (or calql, rlpd, bc) says how. policy.sees=pixels takes the
+--set learner.kind=iql (or calql, rlpd, bc, diffusion) says how. policy.sees=pixels takes the
 frames instead of the encoder's features, as other formats want. What the
 columns of those mean is guessed, as rapport data info tells, or said by --map.`,
 		Example: `  rapport train policy --offline runs/group-001 --set learner.kind=iql -o iql.safetensors
@@ -46,6 +46,10 @@ columns of those mean is guessed, as rapport data info tells, or said by --map.`
 			}
 			if steps < 1 || steps > 100_000_000 {
 				return usageError{fmt.Errorf("--steps is %d; want 1 to 100000000", steps)}
+			}
+			// Known before the training, not after it.
+			if _, err := os.Stat(out); err == nil {
+				return fmt.Errorf("%s is there already; remove it, or write to another file with -o", out)
 			}
 			bars := newProgress(a.stderr)
 			defer bars.close()
