@@ -28,7 +28,7 @@ function metric(unit,   i) {
 	return -1
 }
 function row(what, ours, peer, ratio, target, met) {
-	printf "%-50s %14s %14s %8s  %-12s %s\n", what, ours, peer, ratio, target, met
+	printf "%-55s %10s %15s %7s  %-10s %s\n", what, ours, peer, ratio, target, met
 }
 function yes(ok) { return ok ? "met" : "NOT MET" }
 /^pkg:/ { pkg = $2 }

@@ -16,7 +16,7 @@ func (a *app) policyCmd() *cobra.Command {
 		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	var out, which string
+	var out, which, eyes string
 	export := &cobra.Command{
 		Use:   "export [SESSION] --onnx FILE",
 		Short: "Write a session's policy as an ONNX file",
@@ -42,12 +42,22 @@ Commands want a guard before they move an arm.`,
 			if err := wire.WriteNew(out, b); err != nil {
 				return err
 			}
+			if eyes != "" {
+				b, err := wire.ExportEncoder(cmd.Context(), dir, version(), a.options(bars))
+				if err != nil {
+					return err
+				}
+				if err := wire.WriteNew(eyes, b); err != nil {
+					return err
+				}
+			}
 			_, err = fmt.Fprintf(a.stdout, "%s: %s, %d bytes of ONNX\n", out, what, len(b))
 			return err
 		},
 	}
 	export.Flags().StringVar(&out, "onnx", "", "file to write, which must not be there yet")
 	export.Flags().StringVar(&which, "policy", wire.Tuned, "tuned (the newest), cloned, or a file of parameters")
+	export.Flags().StringVar(&eyes, "encoder", "", "file to write the session's encoder to, which policies that see features read")
 	cmd.AddCommand(export)
 	return cmd
 }

@@ -46,11 +46,20 @@ func TestTrainPolicyOffline(t *testing.T) {
 	}
 
 	onnx := filepath.Join(l.dir, "policy.onnx")
-	if out := l.must("policy", "export", dir, "--onnx", onnx); !strings.Contains(out, "fine-tuned for 3 episodes") {
+	if out := l.must("policy", "export", dir, "--onnx", onnx, "--encoder", onnx+".eyes"); !strings.Contains(out, "fine-tuned for 3 episodes") {
 		t.Errorf("the export does not say of what:\n%s", out)
 	}
 	if b, err := os.ReadFile(onnx); err != nil || !bytes.Contains(b, []byte("rapport.rate_hz")) || !bytes.Contains(b, []byte("place.origin")) {
 		t.Errorf("no ONNX with metadata: %v", err)
+	}
+
+	if b, err := os.ReadFile(onnx + ".eyes"); err != nil || !bytes.Contains(b, []byte("image.front")) {
+		t.Errorf("no ONNX of the encoder: %v", err)
+	}
+	seeing := filepath.Join(l.dir, "seeing.onnx")
+	l.must("policy", "export", dir, "--policy", file("pixels"), "--onnx", seeing)
+	if b, err := os.ReadFile(seeing); err != nil || !bytes.Contains(b, []byte("frame.front")) {
+		t.Errorf("no ONNX that takes frames: %v", err)
 	}
 
 	was := read("iql")
@@ -68,7 +77,6 @@ func TestTrainPolicyOffline(t *testing.T) {
 		{"no file to export to", []string{"policy", "export", dir}, exitUsage, "--onnx is missing"},
 		{"an export over a file", []string{"policy", "export", dir, "--policy", "cloned", "--onnx", onnx}, exitFailed, "is there already"},
 		{"an export of chunks", []string{"policy", "export", dir, "--policy", file("diffusion"), "--onnx", onnx + "2"}, exitFailed, "not exported yet"},
-		{"an export of what sees", []string{"policy", "export", dir, "--policy", file("pixels"), "--onnx", onnx + "2"}, exitFailed, "cameras"},
 		{"another task", []string{"train", "policy", "--offline", dir, "--set", "robot.task=group"}, exitFailed, "training cannot change it"},
 	} {
 		if code, out := l.run(t.Context(), &console{}, tt.args...); code != tt.code || !strings.Contains(out, tt.want) {

@@ -7,10 +7,32 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/rapport-rl/rapport/perception/encoder"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/bc"
 	"github.com/rapport-rl/rapport/sim/tabletop"
 )
+
+// ExportEncoder gives the encoder of the session in dir as an ONNX file, whose
+// output exported policies read.
+func ExportEncoder(ctx context.Context, dir, program string, o Options) (onnx []byte, err error) {
+	s, err := visit(dir, nil, "an export", nil, nil, o)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, s.store.Close()) }()
+	x, err := s.openEyes(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	conv, ok := x.(*encoder.Conv)
+	if !ok {
+		return nil, fmt.Errorf("wire: the encoder of %s is an ONNX file already: %s", dir, s.cfg.Encoder.ONNX)
+	}
+	var b bytes.Buffer
+	err = conv.ExportONNX(&b, program)
+	return b.Bytes(), err
+}
 
 // ExportONNX gives a policy of the session in dir as an ONNX file, which other
 // programs run without this one. which is Tuned, Cloned or a file of parameters;

@@ -28,6 +28,7 @@ const opening = 0.08
 //	place     (batch, len(Place))  chosen coordinates of the TCP, m, base frame
 //	fingers   (batch, 1)           distance between the fingers, m
 //	step      (batch, 1)           tick of the episode, from 0
+//	frame.NAME (batch, 3, H, W)    of each camera: blue, green, red, 0 to 255
 //
 // and the output is
 //
@@ -38,9 +39,6 @@ const opening = 0.08
 // robot.Command holds: guard it before it moves an arm.
 func (n *Net) ExportONNX(w io.Writer, about About) error {
 	v := n.Arch.View
-	if len(v.Cameras) > 0 {
-		return fmt.Errorf("bc: export: the view has %d cameras, but this network sees rows alone: remove Cameras", len(v.Cameras))
-	}
 	if about.Rate < 0 {
 		return fmt.Errorf("bc: export: Rate is %v Hz, want a positive rate or 0", about.Rate)
 	}
@@ -87,6 +85,9 @@ func (n *Net) ExportONNX(w io.Writer, about About) error {
 	row = b.Op("Mul", []string{
 		b.Op("Sub", []string{row, b.Const(n.mean.Name, n.mean.Data, D)}), b.Const(n.inv.Name, n.inv.Data, D)})
 	row = b.Clamp(row, rim)
+	if n.eye != nil {
+		row = b.Op("Concat", []string{row, n.eye.Export(b, func(name, doc string) { says("input", name, doc) })}, onnx.Attr{Name: "axis", Kind: onnx.Int, I: 1})
+	}
 	k := v.Action.Dim()
 	act := b.Op("Tanh", []string{b.MLP(row, n.mlp, k)}) // of 2k outputs the first k are the means
 	scale, still := n.commandMap()

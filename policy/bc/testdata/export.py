@@ -14,7 +14,8 @@ import onnx
 path = sys.argv[1]
 model = onnx.load(path + ".onnx")
 onnx.checker.check_model(model, full_check=True)
-inputs = {k: np.array(v, np.float32) for k, v in json.load(open(path + ".json"))["inputs"].items()}
+shape = {i.name: [d.dim_value for d in i.type.tensor_type.shape.dim][1:] for i in model.graph.input}
+inputs = {k: np.array(v, np.float32).reshape(-1, *shape[k]) for k, v in json.load(open(path + ".json"))["inputs"].items()}
 assert {i.name for i in model.graph.input} == set(inputs), model.graph.input
 for e in model.metadata_props:
     assert e.key and e.value, e
