@@ -42,6 +42,7 @@ reproduce: build ## five seeds of every claim of learning, with intervals (docs/
 	bin/rapport reproduce --seeds 5 --offline bc,iql,calql
 	bin/rapport reproduce --seeds 5 --set learner.kind=iql
 	bin/rapport reproduce --seeds 5 --set policy.sees=pixels --set policy.clone.steps=1000 --set learner.batch=64
+	go test -run '^$$' -bench Ways -benchtime 1x ./policy/diffusion
 
 clean: ## remove what was built; runs/ stays
 	rm -rf bin
