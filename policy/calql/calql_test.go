@@ -77,7 +77,7 @@ func TestLearnerIsAKeeper(t *testing.T) {
 		New: func(seed uint64) (policy.Keeper, error) { return build(seed, func(*calql.Config) {}) },
 		Others: map[string]func() (policy.Keeper, error){
 			"Critics is 2 and 5": func() (policy.Keeper, error) { return build(1, func(c *calql.Config) { c.Critics = 5 }) },
-			`format is "rapport-rlpd-2", want "rapport-calql-1"`: func() (policy.Keeper, error) {
+			`format is "rapport-rlpd-3", want "rapport-calql-2"`: func() (policy.Keeper, error) {
 				return rlpd.New(small().Config, nil)
 			},
 		},
