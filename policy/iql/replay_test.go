@@ -156,3 +156,53 @@ func TestRestoreRefusesAnotherReplay(t *testing.T) {
 		}
 	}
 }
+
+// TestLearnsByPriority: as TestLearnsFromMixedDemonstrations, offline.
+func TestLearnsByPriority(t *testing.T) {
+	beside := [2]float64{0.16, -0.12}
+	prior := policytest.Demos(120, 1, [2]float64{}, beside, beside)
+	net, _, err := bc.Train(t.Context(), bc.Config{Arch: bc.Arch{View: policytest.View(), Hidden: []int{64, 64}}, Steps: 500, Seed: 1}, prior, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := iql.New(iql.Config{
+		Gamma: 0.9, Scale: 30, Finite: true, Batch: 64, CriticHidden: []int{64, 64}, Round: 50,
+		Expectile: 0.9, Beta: 1, CriticLR: 1e-3, ValueLR: 1e-3, ActorLR: 1e-3, Tau: 0.02, Decay: 1000, Seed: 1,
+		Prioritised: buffer.Prioritised{Alpha: 0.6, Beta: 0.4, BetaSteps: 1000},
+	}, net)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range prior {
+		if err := l.Add(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cloned := success(t, l)
+	for range 20 {
+		update(t, l)
+	}
+	offline := success(t, l)
+	t.Logf("success %v cloned, %v offline", cloned, offline)
+	if cloned > 0.5 || offline < 0.8 {
+		t.Errorf("success %v cloned, %v offline, want at most 0.5, then at least 0.8", cloned, offline)
+	}
+}
+
+// TestSpreadOfAFolder: what the folder held before counts once it is added again.
+func TestSpreadOfAFolder(t *testing.T) {
+	c := policyConfig(1)
+	c.Spread = 100
+	es := policytest.Demos(3, 1, [2]float64{})
+	want := metric(t, update(t, learner(t, c, es...)), "reward_mean")
+	c.Dir = t.TempDir()
+	l := learner(t, c, es...)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l = learner(t, c, es...)
+	defer l.Close()
+	if got := metric(t, update(t, l), "reward_mean"); got != want {
+		t.Errorf("mean reward = %v from a folder, want %v", got, want)
+	}
+}

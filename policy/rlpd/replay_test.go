@@ -156,3 +156,66 @@ func TestRestoreRefusesAnotherReplay(t *testing.T) {
 		}
 	}
 }
+
+func TestLearnerThatSeesIsAKeeperOfJPEGs(t *testing.T) {
+	policytest.TestKeeper(t, policytest.Subject{
+		New: func(seed uint64) (policy.Keeper, error) {
+			c := seeing(seed)
+			c.JPEG, c.Dir, c.Prioritised = 90, t.TempDir(), byPriority()
+			return closing(t, c, nil)
+		},
+	})
+}
+
+// TestLearnsByPriority: as TestLearnsFromAPoorClone.
+func TestLearnsByPriority(t *testing.T) {
+	prior := policytest.Demos(10, 1, [2]float64{0.12, -0.09})
+	net, _, err := bc.Train(t.Context(), bc.Config{Arch: bc.Arch{View: policytest.View(), Hidden: []int{64, 64}}, Steps: 500, Seed: 1}, prior, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := rlpd.New(rlpd.Config{
+		Gamma: 0.9, Scale: 30, Finite: true, Batch: 64, UTD: 2, Round: 20, Warmup: 300, Critics: 5, CriticHidden: []int{64, 64},
+		CriticLR: 1e-3, ActorLR: 1e-3, AlphaLR: 1e-3, Tau: 0.02, Steps: 3, Seed: 1, Prioritised: buffer.Prioritised{Alpha: 0.6, Beta: 0.4, BetaSteps: 2000},
+	}, net)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range prior {
+		if err := l.Add(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rate := func(ps policy.Params) float64 {
+		t.Helper()
+		v, err := policytest.Success(t.Context(), ps)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	latest := func() policy.Params {
+		t.Helper()
+		ps, err := l.Latest(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ps
+	}
+	before := rate(latest())
+	for n := range 50 {
+		e, err := policytest.Explore(t.Context(), latest(), n, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Add(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+		update(t, l)
+	}
+	after := rate(latest())
+	t.Logf("success %v before and %v after", before, after)
+	if before >= 0.5 || after < 0.9 {
+		t.Errorf("success %v before and %v after, want below 0.5 and at least 0.9", before, after)
+	}
+}
