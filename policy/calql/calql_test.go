@@ -8,6 +8,7 @@ import (
 
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/bc"
+	"github.com/rapport-rl/rapport/policy/buffer"
 	"github.com/rapport-rl/rapport/policy/calql"
 	"github.com/rapport-rl/rapport/policy/critic"
 	"github.com/rapport-rl/rapport/policy/policytest"
@@ -77,11 +78,28 @@ func TestLearnerIsAKeeper(t *testing.T) {
 		New: func(seed uint64) (policy.Keeper, error) { return build(seed, func(*calql.Config) {}) },
 		Others: map[string]func() (policy.Keeper, error){
 			"Critics is 2 and 5": func() (policy.Keeper, error) { return build(1, func(c *calql.Config) { c.Critics = 5 }) },
-			`format is "rapport-rlpd-2", want "rapport-calql-1"`: func() (policy.Keeper, error) {
+			`format is "rapport-rlpd-3", want "rapport-calql-2"`: func() (policy.Keeper, error) {
 				return rlpd.New(small().Config, nil)
 			},
 		},
 	})
+}
+
+func TestLearnerOfAFolderByPriorityIsAKeeper(t *testing.T) {
+	policytest.TestKeeper(t, policytest.Subject{New: func(seed uint64) (policy.Keeper, error) {
+		c := small()
+		c.Seed, c.Offline, c.Online, c.Gap = seed, 6, 0.5, 2
+		c.Dir, c.Prioritised = t.TempDir(), buffer.Prioritised{Alpha: 0.6, Beta: 0.4}
+		l, err := calql.New(c, nil)
+		if err == nil {
+			t.Cleanup(func() {
+				if err := l.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		return l, err
+	}})
 }
 
 // TestReturnsAreTheFloor: rewards far above what fresh critics say bind them all,

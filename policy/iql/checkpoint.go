@@ -7,17 +7,19 @@ import (
 
 	"github.com/rapport-rl/rapport/internal/nn"
 	"github.com/rapport-rl/rapport/policy/bc"
+	"github.com/rapport-rl/rapport/policy/buffer"
 	"github.com/rapport-rl/rapport/policy/checkpoint"
 )
 
 // format marks a checkpoint; its number changes with the layout.
-const format = "rapport-iql-1"
+const format = "rapport-iql-2"
 
 // state is what a checkpoint holds beside the tensors.
 type state struct {
 	Arch         bc.Arch
 	Critics      int
 	CriticHidden []int
+	Replay       buffer.Mark
 	Rand         []byte // the PCG's own encoding
 	Fitted       bool
 	Factor       float64
@@ -32,9 +34,13 @@ type state struct {
 // are added in the same order and which Restores it goes on bit for bit.
 func (l *Learner) Save(w io.Writer) error {
 	pcg, err := l.pcg.MarshalBinary()
+	var mark buffer.Mark
+	if err == nil {
+		mark, err = l.replay.Mark()
+	}
 	if err == nil {
 		err = checkpoint.Save(w, format, state{
-			Arch: l.actor.Arch, Critics: l.cfg.Critics, CriticHidden: l.cfg.CriticHidden, Rand: pcg,
+			Arch: l.actor.Arch, Critics: l.cfg.Critics, CriticHidden: l.cfg.CriticHidden, Replay: mark, Rand: pcg,
 			Fitted: l.fitted, Factor: l.factor, Online: l.online, Steps: l.steps, Actors: l.actors, Version: l.version,
 		}, l.parts()...)
 	}
@@ -46,7 +52,8 @@ func (l *Learner) Save(w io.Writer) error {
 
 // Restore takes back what Save wrote. A checkpoint that is corrupt, or of
 // another shape than configured, is an error that names what is wrong, and
-// changes nothing.
+// changes nothing. With Config.Dir the replay is rewound
+// to the episodes of then, and later ones may be added again.
 func (l *Learner) Restore(r io.Reader) error {
 	var pcg rand.PCG
 	s, err := checkpoint.Restore(r, format, func(s state) error {
@@ -59,8 +66,11 @@ func (l *Learner) Restore(r io.Reader) error {
 		if err := pcg.UnmarshalBinary(s.Rand); err != nil {
 			return fmt.Errorf("random state: %w", err)
 		}
-		return nil
+		return l.replay.Fits(s.Replay)
 	}, l.parts()...)
+	if err == nil {
+		err = l.replay.Return(s.Replay)
+	}
 	if err != nil {
 		return fmt.Errorf("iql: restore: %w", err)
 	}

@@ -35,6 +35,11 @@ type Config struct {
 	Gamma        float64 // 0.99 (IQL)
 	Scale, Shift float64
 	Finite       bool
+	JPEG         int    // quality of kept frames; 0: as they are
+	Dir          string // folder that holds the replay; empty: memory
+	// Prioritised draws rows by their TD error, and weighs them in the critics'
+	// loss. The zero value draws uniformly.
+	Prioritised buffer.Prioritised
 	// Spread multiplies the rewards so that the largest and the smallest return
 	// of the episodes held at the first Update are this far apart (1000 in the
 	// authors' code for locomotion). Advantages, and so the weights of the rows,
@@ -170,5 +175,6 @@ func (c *Config) replay() buffer.Config {
 	return buffer.Config{
 		View: c.Arch.View, Capacity: c.Capacity, Steps: c.Steps, Gamma: c.Gamma,
 		Scale: c.Scale, Shift: c.Shift, Finite: c.Finite,
+		JPEG: c.JPEG, Dir: c.Dir, Prioritised: c.Prioritised,
 	}
 }

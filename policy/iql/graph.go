@@ -26,21 +26,30 @@ func newJudge(target *nn.MLP, B, subset int) *judge {
 
 // regression is the graph that fits the critics to their targets (equation 6):
 //
-//	L_Q = mean_{e,i} (r_i + discount_i V(s'_i) - Q_e(s_i, a_i))^2
+//	L_Q = mean_{e,i} w_i (r_i + discount_i V(s'_i) - Q_e(s_i, a_i))^2
+//
+// where w corrects for prioritised draws (Schaul et al. 2016, arXiv:1511.05952,
+// algorithm 1, line 13), and is 1 without.
 type regression struct {
 	g     *nn.Graph
 	xa, y *nn.Node // (B, D+k), (B,)
 	q     *nn.Node // (E, B)
 	mean  *nn.Node // (B,) over the members
+	w     *nn.Node // (B,) weights of the rows; nil: all 1
 	loss  *nn.Node
 }
 
-func newRegression(values *nn.MLP, B int) *regression {
+func newRegression(values *nn.MLP, B int, weighed bool) *regression {
 	r := &regression{g: nn.NewGraph()}
 	r.xa, r.y = r.g.Input(B, values.Config.In), r.g.Input(B)
 	r.q = r.g.Reshape(values.Forward(r.g, r.xa), values.Config.Members, B)
 	r.mean = r.g.MeanFirst(r.q)
-	r.loss = r.g.Mean(r.g.Square(r.g.Sub(r.q, r.y)))
+	square := r.g.Square(r.g.Sub(r.q, r.y))
+	if weighed {
+		r.w = r.g.Input(B)
+		square = r.g.Mul(square, r.w)
+	}
+	r.loss = r.g.Mean(square)
 	return r
 }
 

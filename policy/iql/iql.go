@@ -22,6 +22,7 @@ package iql
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -52,6 +53,7 @@ type Learner struct {
 	fitV    *critic.Expectile
 	next    critic.Backup
 	fitQ    *regression
+	td      []float32 // (B,) of the mean over the members; nil without Prioritised
 	extract *extraction
 	probe   *bc.Probe
 	adam    struct{ critic, value, actor *nn.Adam }
@@ -88,7 +90,7 @@ func New(c Config, start *bc.Net) (*Learner, error) {
 	if start != nil {
 		l.actor = start.Clone()
 	} else if l.actor, err = bc.NewNet(c.Arch, l.rng); err != nil {
-		return nil, err
+		return nil, errors.Join(err, l.replay.Close())
 	}
 	l.ref = l.actor.Clone()
 	l.critic = critic.NewQ("critic", c.Arch.View, c.Critics, c.CriticHidden, l.rng)
@@ -99,7 +101,10 @@ func New(c Config, start *bc.Net) (*Learner, error) {
 	l.judge = newJudge(l.target, c.Batch, c.Subset)
 	l.fitV = critic.NewExpectile(l.value, c.Batch, c.Expectile)
 	l.next = critic.NewBackup(l.value, c.Batch)
-	l.fitQ = newRegression(l.critic, c.Batch)
+	l.fitQ = newRegression(l.critic, c.Batch, c.Prioritised.Alpha > 0)
+	if c.Prioritised.Alpha > 0 {
+		l.td = make([]float32, c.Batch)
+	}
 	l.extract = newExtraction(l.actor, c.Batch, c.Head)
 	l.probe = bc.NewProbe(l.actor, l.ref, c.Batch)
 
@@ -119,7 +124,9 @@ func (l *Learner) Add(ctx context.Context, e policy.Episode) error {
 		return err
 	}
 	added, err := l.replay.Add(e)
-	if added {
+	// Of what Dir held before, the returns are known once it is added again.
+	_, seen := l.returns[e.ID]
+	if added || err == nil && l.cfg.Dir != "" && !seen {
 		l.note(e.ID, e.Rewards)
 	}
 	return err
@@ -174,6 +181,10 @@ func (l *Learner) Online() { l.online = true }
 func (l *Learner) Offline() bool {
 	return l.replay.Count().Online == 0 || !l.online && l.steps < uint64(l.cfg.Offline)
 }
+
+// Close lets the replay's folder and goroutines go. A Learner with Config.Dir or
+// JPEG wants it; closing twice is harmless.
+func (l *Learner) Close() error { return l.replay.Close() }
 
 // Count tells what is replayed.
 func (l *Learner) Count() buffer.Count { return l.replay.Count() }

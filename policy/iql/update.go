@@ -161,9 +161,20 @@ func (l *Learner) criticStep() error {
 		f.y.Value[i] = float32(float64(r) + float64(b.Discount[i])*float64(l.next.V.Value[i]))
 	}
 	pack(f.xa, b.Obs, b.Act)
+	if l.td != nil {
+		copy(f.w.Value, b.Weight)
+	}
 	loss, err := l.descend(f.g, f.loss, l.criticParams, l.adam.critic, "the critics' loss")
 	if err != nil {
 		return err
+	}
+	if l.td != nil {
+		for i, y := range f.y.Value {
+			l.td[i] = f.mean.Value[i] - y
+		}
+		if err := l.replay.SetPriorities(b, l.td); err != nil {
+			return fmt.Errorf("iql: %w", err)
+		}
 	}
 	o, B := &l.observed, float64(l.cfg.Batch)
 	o.loss += loss

@@ -7,6 +7,7 @@ import (
 
 	"github.com/rapport-rl/rapport/internal/nn"
 	"github.com/rapport-rl/rapport/policy/bc"
+	"github.com/rapport-rl/rapport/policy/buffer"
 	"github.com/rapport-rl/rapport/policy/checkpoint"
 )
 
@@ -15,6 +16,7 @@ type state struct {
 	Arch         bc.Arch
 	Critics      int
 	CriticHidden []int
+	Replay       buffer.Mark
 	// Rand is the PCG's own encoding.
 	Rand    []byte
 	Fitted  bool
@@ -28,9 +30,9 @@ type state struct {
 // format marks a checkpoint; its number changes with the layout.
 func (l *Learner) format() string {
 	if l.conservative != nil {
-		return "rapport-calql-1"
+		return "rapport-calql-2"
 	}
-	return "rapport-rlpd-2"
+	return "rapport-rlpd-3"
 }
 
 // Save writes everything that learning goes on from, but for the episodes,
@@ -40,9 +42,13 @@ func (l *Learner) format() string {
 // the same order and which Restores it goes on bit for bit.
 func (l *Learner) Save(w io.Writer) error {
 	pcg, err := l.pcg.MarshalBinary()
+	var mark buffer.Mark
+	if err == nil {
+		mark, err = l.replay.Mark()
+	}
 	if err == nil {
 		err = checkpoint.Save(w, l.format(), state{
-			Arch: l.actor.Arch, Critics: l.cfg.Critics, CriticHidden: l.cfg.CriticHidden,
+			Arch: l.actor.Arch, Critics: l.cfg.Critics, CriticHidden: l.cfg.CriticHidden, Replay: mark,
 			Rand: pcg, Fitted: l.fitted, Online: l.online, Steps: l.critics, Actors: l.actors, Version: l.version, Dormant: l.dormant(),
 		}, l.parts()...)
 	}
@@ -54,7 +60,8 @@ func (l *Learner) Save(w io.Writer) error {
 
 // Restore takes back what Save wrote. A checkpoint that is corrupt, or of
 // another shape than configured, is an error that names what is wrong, and
-// changes nothing.
+// changes nothing. With Config.Dir the replay is rewound
+// to the episodes of then, and later ones may be added again.
 func (l *Learner) Restore(r io.Reader) error {
 	var pcg rand.PCG
 	s, err := checkpoint.Restore(r, l.format(), func(s state) error {
@@ -67,8 +74,11 @@ func (l *Learner) Restore(r io.Reader) error {
 		if err := pcg.UnmarshalBinary(s.Rand); err != nil {
 			return fmt.Errorf("random state: %w", err)
 		}
-		return nil
+		return l.replay.Fits(s.Replay)
 	}, l.parts()...)
+	if err == nil {
+		err = l.replay.Return(s.Replay)
+	}
 	if err != nil {
 		return fmt.Errorf("%s: restore: %w", l.kind, err)
 	}

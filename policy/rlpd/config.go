@@ -22,6 +22,11 @@ type Config struct {
 	Gamma        float64 // 0.99 (RLPD)
 	Scale, Shift float64
 	Finite       bool
+	JPEG         int    // quality of kept frames; 0: as they are
+	Dir          string // folder that holds the replay; empty: memory
+	// Prioritised draws rows by their TD error, and weighs them in the critics'
+	// loss. The zero value draws uniformly.
+	Prioritised buffer.Prioritised
 
 	Batch int     // rows of a gradient step; 256 (RLPD)
 	Demos float64 // share of demonstration rows; 0.5 (RLPD), negative: none
@@ -176,5 +181,6 @@ func (c *Config) replay() buffer.Config {
 	return buffer.Config{
 		View: c.Arch.View, Capacity: c.Capacity, Steps: c.Steps, Gamma: c.Gamma,
 		Scale: c.Scale, Shift: c.Shift, Finite: c.Finite,
+		JPEG: c.JPEG, Dir: c.Dir, Prioritised: c.Prioritised,
 	}
 }

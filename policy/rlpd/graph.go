@@ -63,12 +63,14 @@ type regression struct {
 	xa, y *nn.Node // (B, D'+k) what is read, with actions, (B,)
 	q     *nn.Node // (E, B)
 	mean  *nn.Node // (B,) over the members
-	loss  *nn.Node // mean over members and rows of (q - y)^2
+	w     *nn.Node // (B,) weights of the rows; nil: all 1
+	loss  *nn.Node // mean over members and rows of w (q - y)^2
 }
 
 // newRegression makes the graph; deep says that the gradient by what is read is
-// wanted too.
-func newRegression(values *nn.MLP, B int, deep bool) *regression {
+// wanted too, weighed that rows have weights (Schaul et al. 2016,
+// arXiv:1511.05952, algorithm 1, line 13).
+func newRegression(values *nn.MLP, B int, deep, weighed bool) *regression {
 	r := &regression{g: nn.NewGraph()}
 	r.xa, r.y = r.g.Input(B, values.Config.In), r.g.Input(B)
 	if deep {
@@ -76,7 +78,12 @@ func newRegression(values *nn.MLP, B int, deep bool) *regression {
 	}
 	r.q = r.g.Reshape(values.Forward(r.g, r.xa), values.Config.Members, B)
 	r.mean = r.g.MeanFirst(r.q)
-	r.loss = r.g.Mean(r.g.Square(r.g.Sub(r.q, r.y)))
+	square := r.g.Square(r.g.Sub(r.q, r.y))
+	if weighed {
+		r.w = r.g.Input(B)
+		square = r.g.Mul(square, r.w)
+	}
+	r.loss = r.g.Mean(square)
 	return r
 }
 

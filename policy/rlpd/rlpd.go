@@ -21,6 +21,7 @@ package rlpd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -55,6 +56,7 @@ type Learner struct {
 	sight   *sight // nil without cameras
 	waker   *waker // nil without DrM
 	gauges  []gauge
+	td      []float32 // (B,) of the mean over the members; nil without Prioritised
 	read    []float32 // (B, D') what actor and critics read of the batch
 	// What holds the critics down, if anything does.
 	conserve     critic.Conserve
@@ -125,7 +127,7 @@ func build(kind string, c Config, term *critic.Conserve, start *bc.Net) (*Learne
 	if start != nil {
 		l.actor = start.Clone()
 	} else if l.actor, err = bc.NewNet(c.Arch, l.rng); err != nil {
-		return nil, err
+		return nil, errors.Join(err, l.replay.Close())
 	}
 	l.ref = l.actor.Clone()
 	l.critic = critic.NewQOf("critic", l.actor.Dim()+c.Arch.View.Action.Dim(), c.Critics, c.CriticHidden, l.rng)
@@ -134,9 +136,12 @@ func build(kind string, c Config, term *critic.Conserve, start *bc.Net) (*Learne
 
 	l.actorParams, l.criticParams, l.targetParams = l.actor.Params(), l.critic.Params(), l.target.Params()
 
-	l.fit = newRegression(l.critic, c.Batch, l.actor.Eye() != nil)
+	l.fit = newRegression(l.critic, c.Batch, l.actor.Eye() != nil, l.weighed())
 	l.next = newTarget(l.actor, l.target, c.Batch, c.Subset, c.Best)
 	l.improve = newAscent(&l.cfg, l.actor, l.ref, l.critic)
+	if l.weighed() {
+		l.td = make([]float32, c.Batch)
+	}
 	l.adam = l.optimisers()
 	l.read = l.batch.Obs
 	if eye := l.actor.Eye(); eye != nil {
@@ -203,6 +208,13 @@ func (l *Learner) Online() { l.online = true }
 func (l *Learner) Offline() bool {
 	return l.replay.Count().Online == 0 || !l.online && l.critics < uint64(l.cfg.Offline)
 }
+
+// Close lets the replay's folder and goroutines go. A Learner with Config.Dir or
+// JPEG wants it; closing twice is harmless.
+func (l *Learner) Close() error { return l.replay.Close() }
+
+// weighed tells whether rows have weights.
+func (l *Learner) weighed() bool { return l.cfg.Prioritised.Alpha > 0 }
 
 // Count tells what is replayed.
 func (l *Learner) Count() buffer.Count { return l.replay.Count() }

@@ -112,6 +112,9 @@ func (l *Learner) criticStep(demos int) error {
 	}
 
 	l.fit.put(l.read, b.Act)
+	if l.td != nil {
+		copy(l.fit.w.Value, b.Weight)
+	}
 	l.fit.g.Forward()
 	loss := float64(l.fit.loss.Value[0])
 	if math.IsNaN(loss) || math.IsInf(loss, 0) {
@@ -124,6 +127,14 @@ func (l *Learner) criticStep(demos int) error {
 		return err
 	}
 	loss += held
+	if l.td != nil {
+		for i, y := range l.fit.y.Value {
+			l.td[i] = l.fit.mean.Value[i] - y
+		}
+		if err := l.replay.SetPriorities(b, l.td); err != nil {
+			return fmt.Errorf("%s: %w", l.kind, err)
+		}
+	}
 	l.adam.critic.Step()
 	// While the actor stays, so does what it sees with.
 	if v := l.sight; v != nil && l.critics >= uint64(l.cfg.Warmup) {
