@@ -53,7 +53,8 @@ func (l *Learner) Save(w io.Writer) error {
 // Restore takes back what Save wrote. A checkpoint that is corrupt, or of
 // another shape than configured, is an error that names what is wrong, and
 // changes nothing. With Config.Dir the replay is rewound
-// to the episodes of then, and later ones may be added again.
+// to the episodes of then, and later ones may be added again; if the
+// disk fails in that alone, Restore again.
 func (l *Learner) Restore(r io.Reader) error {
 	var pcg rand.PCG
 	s, err := checkpoint.Restore(r, format, func(s state) error {
