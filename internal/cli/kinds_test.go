@@ -22,7 +22,8 @@ func TestKindsOfLearners(t *testing.T) {
 		{"flow", []string{"learner.kind=diffusion", "policy.diffusion.shape=mlp", "policy.diffusion.process=flow", "policy.diffusion.draws=2"}, false},
 		{"drm", []string{"learner.drm=5"}, false},
 		{"bc", []string{"learner.kind=bc"}, false},
-		{"pixels", []string{"policy.sees=pixels", "policy.trunk.strides=[2,2]", "policy.trunk.channels=4", "policy.clone.steps=5"}, true},
+		{"priorities", []string{"learner.replay.priority=0.6"}, true},
+		{"pixels", []string{"policy.sees=pixels", "learner.replay.jpeg=90", "policy.trunk.strides=[2,2]", "policy.trunk.channels=4", "policy.clone.steps=5"}, true},
 		{"bc from pixels", []string{"learner.kind=bc", "policy.sees=pixels", "policy.trunk.strides=[2,2]", "policy.trunk.channels=4", "policy.clone.steps=5"}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -59,6 +60,8 @@ func TestPixelsAreRefusedWhereTheyDoNotReach(t *testing.T) {
 		{[]string{"run", "--set", "policy.sees=pixels", "--set", "session.record=false"}, exitUsage, "session.record"},
 		{[]string{"run", "--set", "policy.sees=pixels", "--set", "policy.trunk.strides=[2,2,2,2,2,2]"}, exitFailed, "policy.trunk does not fit robot.cameras"},
 		{[]string{"learner", "--nats", "nats://127.0.0.1:1", "--set", "policy.sees=pixels"}, exitFailed, "rapport run"},
+		{[]string{"run", "--set", "learner.replay.jpeg=90"}, exitUsage, "no frames to keep"},
+		{[]string{"run", "--set", "learner.kind=ppo", "--set", "learner.replay.priority=0.5"}, exitUsage, "learner.replay is set"},
 		{[]string{"run", "--set", "learner.kind=sac"}, exitUsage, "rlpd, calql, iql, ppo, bc, diffusion"},
 	} {
 		if code, out := l.run(t.Context(), &console{}, tt.args...); code != tt.code || !strings.Contains(out, tt.want) {

@@ -144,6 +144,7 @@ type Learner struct {
 	Alpha   float64 `yaml:"alpha"`
 	Clone   float64 `yaml:"clone"`
 	DrM     int     `yaml:"drm"`
+	Replay  Replay  `yaml:"replay"`
 	IQL     IQL     `yaml:"iql"`
 	CalQL   CalQL   `yaml:"calql"`
 	PPO     PPO     `yaml:"ppo"`
@@ -153,6 +154,12 @@ type Learner struct {
 type PPO struct {
 	Episodes int `yaml:"episodes"`
 	Epochs   int `yaml:"epochs"`
+}
+
+// Replay is how what was collected is kept and drawn.
+type Replay struct {
+	Priority float64 `yaml:"priority"`
+	JPEG     int     `yaml:"jpeg"`
 }
 
 // IQL is what implicit Q-learning has besides.

@@ -159,11 +159,12 @@ func (s *shared) Latest(ctx context.Context) (policy.Params, error) {
 }
 
 // consume learns from the queue until the session's episodes are done.
-func (s *Session) consume(ctx context.Context, p parts) (policy.Params, error) {
+func (s *Session) consume(ctx context.Context, p parts) (_ policy.Params, err error) {
 	l, n, err := s.learner(ctx, p)
 	if err != nil {
 		return policy.Params{}, err
 	}
+	defer func() { err = errors.Join(err, closeKeeper(l)) }()
 	both := &shared{l: l}
 	stop, err := bus.ServeLearner(ctx, s.conn, s.name, both)
 	if err != nil {

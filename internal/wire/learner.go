@@ -3,10 +3,12 @@ package wire
 import (
 	"context"
 	"fmt"
+	"io"
 
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/bc"
+	"github.com/rapport-rl/rapport/policy/buffer"
 	"github.com/rapport-rl/rapport/policy/calql"
 	"github.com/rapport-rl/rapport/policy/critic"
 	"github.com/rapport-rl/rapport/policy/diffusion"
@@ -38,6 +40,7 @@ func newKeeper(c config.Config, from policy.Params, finite bool) (policy.Keeper,
 		Gamma: l.Gamma, Batch: l.Batch, UTD: 1, Round: l.Updates,
 		Critics: l.Critics, CriticHidden: l.Hidden, CriticLR: l.Rate, ActorLR: l.Rate, AlphaLR: l.Rate,
 		Steps: l.Steps, Scale: l.Scale, Alpha: l.Alpha, Finite: finite, Seed: seed,
+		JPEG: l.Replay.JPEG, Prioritised: priorities(l.Replay),
 	}
 	switch l.Kind {
 	case "rlpd":
@@ -54,6 +57,7 @@ func newKeeper(c config.Config, from policy.Params, finite bool) (policy.Keeper,
 			Gamma: l.Gamma, Batch: l.Batch, Round: l.Updates, Offline: l.Warmup,
 			Critics: l.Critics, CriticHidden: l.Hidden, CriticLR: l.Rate, ValueLR: l.Rate, ActorLR: l.Rate,
 			Steps: l.Steps, Scale: l.Scale, Expectile: l.IQL.Expectile, Beta: l.IQL.Beta, Finite: finite, Seed: seed,
+			JPEG: l.Replay.JPEG, Prioritised: priorities(l.Replay),
 		}, start)
 	case "ppo":
 		return ppo.New(ppo.Config{
@@ -64,6 +68,23 @@ func newKeeper(c config.Config, from policy.Params, finite bool) (policy.Keeper,
 		return bc.NewLearner(bc.LearnerConfig{Batch: l.Batch, Round: l.Updates, LR: l.Rate, Seed: seed}, start)
 	}
 	return nil, fmt.Errorf("wire: learner.kind is %q", l.Kind)
+}
+
+// priorities configures draws by priority. 0.4 is the paper's first exponent of the
+// weights (Schaul et al. 2016, section 4).
+func priorities(c config.Replay) buffer.Prioritised {
+	if c.Priority == 0 {
+		return buffer.Prioritised{}
+	}
+	return buffer.Prioritised{Alpha: c.Priority, Beta: 0.4}
+}
+
+// closeKeeper ends what a learner has running.
+func closeKeeper(l policy.Keeper) error {
+	if c, ok := l.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
 }
 
 // warmups is how many rounds learn from the demonstrations before the first online

@@ -107,7 +107,7 @@ func (s *Session) newLearner(ctx context.Context, p parts) (policy.Keeper, error
 	}
 	for _, e := range p.demos {
 		if err := l.Add(ctx, e); err != nil {
-			return nil, err
+			return nil, errors.Join(err, closeKeeper(l))
 		}
 	}
 	return l, nil
@@ -116,11 +116,16 @@ func (s *Session) newLearner(ctx context.Context, p parts) (policy.Keeper, error
 // learner is the learner as the session left it, and the number of the episode
 // to go on with. Rounds after the last checkpoint are learned again from the
 // stored episodes, to the same bits (docs/adr/0001).
-func (s *Session) learner(ctx context.Context, p parts) (policy.Keeper, int, error) {
+func (s *Session) learner(ctx context.Context, p parts) (_ policy.Keeper, _ int, err error) {
 	l, err := s.newLearner(ctx, p)
 	if err != nil {
 		return nil, 0, err
 	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, closeKeeper(l))
+		}
+	}()
 	episodes, err := s.stored(ctx, policy.Online)
 	if err != nil {
 		return nil, 0, err
@@ -187,6 +192,7 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 	if err != nil {
 		return tuned, err
 	}
+	defer func() { err = errors.Join(err, closeKeeper(l)) }()
 	a, err := newArm(s.cfg, online)
 	if err != nil {
 		return tuned, err

@@ -119,6 +119,7 @@ func train(ctx context.Context, c config.Config, data corpus, steps int, tell Pr
 	if err != nil {
 		return t, err
 	}
+	defer func() { err = errors.Join(err, closeKeeper(l)) }()
 	for _, e := range data.episodes {
 		if e.Rewards == nil {
 			return t, fmt.Errorf("wire: episode %s has no rewards, without which %s cannot learn; imitate it with learner.kind bc", e.ID, c.Learner.Kind)
