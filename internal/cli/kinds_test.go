@@ -55,7 +55,7 @@ func TestPixelsAreRefusedWhereTheyDoNotReach(t *testing.T) {
 		code int
 		want string
 	}{
-		{[]string{"run", "--set", "policy.sees=pixels", "--set", "learner.kind=iql"}, exitUsage, `learner.kind is "iql"`},
+		{[]string{"run", "--set", "policy.sees=pixels", "--set", "learner.kind=ppo"}, exitUsage, `learner.kind is "ppo"`},
 		{[]string{"run", "--set", "policy.sees=pixels", "--set", "session.record=false"}, exitUsage, "session.record"},
 		{[]string{"run", "--set", "policy.sees=pixels", "--set", "policy.trunk.strides=[2,2,2,2,2,2]"}, exitFailed, "policy.trunk does not fit robot.cameras"},
 		{[]string{"learner", "--nats", "nats://127.0.0.1:1", "--set", "policy.sees=pixels"}, exitFailed, "rapport run"},
