@@ -66,9 +66,6 @@ func New(c Config, start *bc.Net) (*Learner, error) {
 	if start != nil {
 		c.Arch = start.Arch
 	}
-	if len(c.Arch.View.Cameras) > 0 {
-		return nil, errors.New("calql: the view has cameras, and this learner goes by the numbers beside them alone: leave Cameras out")
-	}
 	num(&c.UTD, 1)
 	num(&c.Critics, 2)
 	num(&c.Best, 10)

@@ -160,7 +160,6 @@ func TestWeightOfThePhase(t *testing.T) {
 
 func TestNewNamesTheField(t *testing.T) {
 	for want, spoil := range map[string]func(c *calql.Config){
-		"has cameras":           func(c *calql.Config) { c.Arch = policytest.PixelArch() },
 		"sees nothing":          func(c *calql.Config) { c.Arch = bc.Arch{} },
 		"calql: Gamma is 1":     func(c *calql.Config) { c.Gamma = 1 },
 		"rlpd: Subset is 9":     func(c *calql.Config) { c.Subset = 9 },

@@ -63,11 +63,13 @@ func (c *Conserve) Complete() error {
 // uniform ones and max(Q, R_i), with R_i the return of the data from there on,
 // for the policy's: below what the data got, the critics are not pushed further.
 //
-// It has a graph of its own, which adds to the gradients of the critics.
+// It has a graph of its own, which adds to the gradients of the critics. From
+// frames it has one by the rows too, through the values alone: actions that the
+// policy drew are constants.
 type Conservative struct {
 	cfg          Conserve
 	g            *nn.Graph
-	x, next, act *nn.Node    // (B, D) both, (B, k)
+	x, next, act *nn.Node    // (B, D') both, (B, k)
 	random       *nn.Node    // (B n, k)
 	noise        [2]*nn.Node // (B n, k) for next, then for x
 	floor        *nn.Node    // (B, 2n) returns
@@ -91,15 +93,20 @@ func NewConservative(c Conserve, actor *bc.Net, critic *nn.MLP, B int, lr float6
 	g, v, n := nn.NewGraph(), actor.Arch.View, c.Actions
 	k := v.Action.Dim()
 	t := &Conservative{
-		cfg: c, g: g, x: g.Input(B, v.Dim()), next: g.Input(B, v.Dim()), act: g.Input(B, k),
+		cfg: c, g: g, x: g.Input(B, actor.Dim()), next: g.Input(B, actor.Dim()), act: g.Input(B, k),
 		random: g.Input(B*n, k), noise: [2]*nn.Node{g.Input(B*n, k), g.Input(B*n, k)}, floor: g.Input(B, 2*n), weight: g.Input(1),
 		lagrange: nn.NewParam("lagrange.log", 1).Fill(1), // the authors' code
+	}
+	here := t.x // as the policy sees it
+	if actor.Eye() != nil {
+		t.x = g.InputGrad(B, actor.Dim())
+		here = g.StopGrad(t.x)
 	}
 	t.adam = nn.NewAdam([]*nn.Param{t.lagrange}, nn.AdamConfig{LR: lr})
 
 	// Both policies' heads, then Actions draws of each.
 	var all, dens [2]*nn.Node
-	for i, x := range []*nn.Node{t.next, t.x} {
+	for i, x := range []*nn.Node{t.next, here} {
 		out := bc.Draw(g, g.Select(actor.Frozen(g, x), Repeat(B, n)), t.noise[i])
 		all[i] = g.Reshape(g.Slice(out, 0, k), B, n*k)
 		dens[i] = g.Reshape(g.Slice(out, k, k+1), B, n)
@@ -123,7 +130,7 @@ func NewConservative(c Conserve, actor *bc.Net, critic *nn.MLP, B int, lr float6
 
 // Rows is what the term is evaluated on, all normalised as the actor sees it.
 type Rows struct {
-	Obs, Next []float32 // (B, D)
+	Obs, Next []float32 // (B, D'), with the latents of frames if there are cameras
 	Act       []float32 // (B, k)
 	Return    []float32 // (B,) of the data from the row on
 }
@@ -163,6 +170,10 @@ func (t *Conservative) Add(b Rows, weight float64, rng *rand.Rand) float64 {
 	}
 	return weight * (gap - t.cfg.Gap)
 }
+
+// X is what the values read of the rows (B, D'); with cameras its gradient is that
+// of the last Add.
+func (t *Conservative) X() *nn.Node { return t.x }
 
 // Factor is what Gap has made of the weight: 1 without a Gap.
 func (t *Conservative) Factor() float64 {

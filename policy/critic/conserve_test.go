@@ -10,6 +10,8 @@ import (
 	"github.com/rapport-rl/rapport/internal/nn"
 	"github.com/rapport-rl/rapport/policy/bc"
 	"github.com/rapport-rl/rapport/policy/policytest"
+	"github.com/rapport-rl/rapport/policy/trunk"
+	"github.com/rapport-rl/rapport/policy/view"
 )
 
 const (
@@ -23,9 +25,16 @@ type setting struct {
 	actor  *bc.Net
 	critic *nn.MLP
 	rows   Rows
+	D      int       // numbers of a row
+	seen   []float32 // rows.Obs as the policy saw them, when it drew
 }
 
 func newSetting(t *testing.T, change func(c *Conserve)) *setting {
+	t.Helper()
+	return newSettingOf(t, look(), change)
+}
+
+func newSettingOf(t *testing.T, v view.Config, change func(c *Conserve)) *setting {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(3, 4))
 	c := Conserve{Weight: 0.7, Actions: actions}
@@ -35,17 +44,17 @@ func newSetting(t *testing.T, change func(c *Conserve)) *setting {
 	if err := c.Complete(); err != nil {
 		t.Fatal(err)
 	}
-	actor, err := bc.NewNet(bc.Arch{View: look(), Hidden: []int{5}}, rng)
+	actor, err := bc.NewNet(bc.Arch{View: v, Hidden: []int{5}, Trunk: trunk.Config{Channels: 2, Strides: []int{2}, Latent: 4, Shift: -1}}, rng)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &setting{actor: actor, critic: NewQ("q", look(), 4, []int{7, 5}, rng)}
+	s := &setting{actor: actor, D: actor.Dim(), critic: NewQOf("q", actor.Dim()+2, 4, []int{7, 5}, rng)}
 	for _, p := range slices.Concat(actor.Params(), s.critic.Params()) {
 		for i := range p.Data {
 			p.Data[i] += float32(0.3 * rng.NormFloat64())
 		}
 	}
-	s.rows = Rows{Obs: make([]float32, batch*3), Next: make([]float32, batch*3), Act: make([]float32, batch*2), Return: make([]float32, batch)}
+	s.rows = Rows{Obs: make([]float32, batch*s.D), Next: make([]float32, batch*s.D), Act: make([]float32, batch*2), Return: make([]float32, batch)}
 	Normal(s.rows.Obs, rng)
 	Normal(s.rows.Next, rng)
 	for i := range s.rows.Act {
@@ -55,6 +64,7 @@ func newSetting(t *testing.T, change func(c *Conserve)) *setting {
 	for i := range s.rows.Return {
 		s.rows.Return[i] = float32(rng.NormFloat64())
 	}
+	s.seen = slices.Clone(s.rows.Obs)
 	s.Conservative = NewConservative(c, actor, s.critic, batch, 0.01)
 	return s
 }
@@ -64,7 +74,7 @@ func newSetting(t *testing.T, change func(c *Conserve)) *setting {
 func (s *setting) byTheBook(calibrate bool) (gap, bound float64) {
 	for e := range 4 {
 		for i := range batch {
-			x := policytest.Row(s.rows.Obs, i, 3)
+			x := policytest.Row(s.rows.Obs, i, s.D)
 			value := func(a []float64) float64 {
 				return policytest.Network(s.critic.Params(), e, append(slices.Clone(x), a...), true)[0]
 			}
@@ -72,9 +82,9 @@ func (s *setting) byTheBook(calibrate bool) (gap, bound float64) {
 			sum := 0.0
 			for j := range actions {
 				sum += math.Exp(value(policytest.Row(s.random.Value, i*actions+j, 2))) * 4 // density 1/2 an axis
-				for k, from := range [][]float32{s.rows.Next, s.rows.Obs} {
+				for k, from := range [][]float32{s.rows.Next, s.seen} {
 					noise := policytest.Row(s.noise[k].Value, i*actions+j, 2)
-					a, logp := policytest.Drawn(s.actor, policytest.Row(from, i, 3), noise)
+					a, logp := policytest.Drawn(s.actor, policytest.Row(from, i, s.D), noise)
 					q := value(a)
 					if q < ret {
 						bound += 1.0 / (4 * batch * 2 * actions)
@@ -133,6 +143,32 @@ func TestConservativeTermAndGradient(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestConservativeGradientByWhatIsSeen: it is that of the values alone; the
+// policy's actions, which come of the same rows, are constants.
+func TestConservativeGradientByWhatIsSeen(t *testing.T) {
+	v := look()
+	v.Cameras = []view.Camera{{Name: "top", W: 8, H: 8}}
+	s := newSettingOf(t, v, nil)
+	if s.D != 3+4 {
+		t.Fatalf("the networks read %d numbers, want a row of 3 and 4 latents", s.D)
+	}
+	for range 2 { // nothing is left over from the first
+		nn.ZeroGrad(s.critic.Params())
+		s.Add(s.rows, 0.7, rand.New(rand.NewPCG(5, 6)))
+	}
+	rows, most := &nn.Param{Data: s.rows.Obs}, 0.0
+	for i, got := range s.X().Grad {
+		want := 0.7 * policytest.Slope(rows, i, func() float64 { gap, _ := s.byTheBook(true); return gap })
+		if math.Abs(float64(got)-want) > 1e-2*(0.02+math.Abs(want)) {
+			t.Errorf("gradient by number %d = %v, want %v", i, got, want)
+		}
+		most = max(most, math.Abs(want))
+	}
+	if most < 0.02 {
+		t.Errorf("no gradient is larger than %v: the test tells too little", most)
 	}
 }
 

@@ -38,7 +38,12 @@ func NewQOf(name string, in, members int, hidden []int, rng *rand.Rand) *nn.MLP 
 
 // NewV draws a network that values states: normalised rows (B, D) to (B, 1).
 func NewV(name string, v view.Config, hidden []int, rng *rand.Rand) *nn.MLP {
-	return nn.NewMLP(name, nn.MLPConfig{In: v.Dim(), Hidden: hidden, Out: 1, LayerNorm: true}, rng)
+	return NewVOf(name, v.Dim(), hidden, rng)
+}
+
+// NewVOf is NewV for what has in numbers.
+func NewVOf(name string, in int, hidden []int, rng *rand.Rand) *nn.MLP {
+	return nn.NewMLP(name, nn.MLPConfig{In: in, Hidden: hidden, Out: 1, LayerNorm: true}, rng)
 }
 
 // Pack writes the rows obs (B, D) with the actions act (B, k) to dst (B, D+k).

@@ -14,11 +14,15 @@ type Expectile struct {
 	Loss *nn.Node
 }
 
-// NewExpectile returns the graph for B rows.
-func NewExpectile(value *nn.MLP, B int, tau float64) *Expectile {
+// NewExpectile returns the graph for B rows; deep says that the gradient by X is
+// wanted too.
+func NewExpectile(value *nn.MLP, B int, tau float64, deep bool) *Expectile {
 	e := &Expectile{G: nn.NewGraph()}
 	g := e.G
 	e.X, e.Q = g.Input(B, value.Config.In), g.Input(B)
+	if deep {
+		e.X = g.InputGrad(B, value.Config.In)
+	}
 	e.V = g.Reshape(value.Forward(g, e.X), B)
 	u := g.Sub(e.Q, e.V)
 	above, below := g.Square(g.ReLU(u)), g.Square(g.ReLU(g.Neg(u)))

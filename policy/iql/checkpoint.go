@@ -81,7 +81,7 @@ func (l *Learner) Restore(r io.Reader) error {
 }
 
 func (l *Learner) parts() []checkpoint.Part {
-	return []checkpoint.Part{
+	ps := []checkpoint.Part{
 		{Tensors: l.actor.Tensors()},
 		{Name: "reference", Tensors: l.ref.Tensors()},
 		{Tensors: nn.Tensors(l.criticParams)},
@@ -91,4 +91,8 @@ func (l *Learner) parts() []checkpoint.Part {
 		{Name: "value", Adam: l.adam.value},
 		{Name: "actor", Adam: l.adam.actor},
 	}
+	if l.sight != nil {
+		ps = append(ps, checkpoint.Part{Name: "trunk", Adam: l.sight.Optimiser()})
+	}
+	return ps
 }

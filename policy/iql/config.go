@@ -126,9 +126,6 @@ func (c *Config) complete() error {
 			wrong("%s is %d, want at least %d", f.name, f.v, f.least)
 		}
 	}
-	if len(c.Arch.View.Cameras) > 0 {
-		wrong("the view has cameras, and this learner goes by the numbers beside them alone: leave Cameras out")
-	}
 	if c.Subset > c.Critics {
 		wrong("Subset is %d of %d Critics", c.Subset, c.Critics)
 	}

@@ -12,7 +12,7 @@ import (
 // smallest of a subset of them, Q^(s, a).
 type judge struct {
 	g   *nn.Graph
-	xa  *nn.Node // (B, D+k)
+	xa  *nn.Node // (B, D'+k)
 	q   *nn.Node // (B,)
 	idx []int    // the subset, redrawn before each step
 }
@@ -32,16 +32,21 @@ func newJudge(target *nn.MLP, B, subset int) *judge {
 // algorithm 1, line 13), and is 1 without.
 type regression struct {
 	g     *nn.Graph
-	xa, y *nn.Node // (B, D+k), (B,)
+	xa, y *nn.Node // (B, D'+k), (B,)
 	q     *nn.Node // (E, B)
 	mean  *nn.Node // (B,) over the members
 	w     *nn.Node // (B,) weights of the rows; nil: all 1
 	loss  *nn.Node
 }
 
-func newRegression(values *nn.MLP, B int, weighed bool) *regression {
+// newRegression makes the graph; deep says that the gradient by what is read is
+// wanted too, weighed that rows have weights.
+func newRegression(values *nn.MLP, B int, deep, weighed bool) *regression {
 	r := &regression{g: nn.NewGraph()}
 	r.xa, r.y = r.g.Input(B, values.Config.In), r.g.Input(B)
+	if deep {
+		r.xa = r.g.InputGrad(B, values.Config.In)
+	}
 	r.q = r.g.Reshape(values.Forward(r.g, r.xa), values.Config.Members, B)
 	r.mean = r.g.MeanFirst(r.q)
 	square := r.g.Square(r.g.Sub(r.q, r.y))
@@ -60,16 +65,15 @@ func newRegression(values *nn.MLP, B int, weighed bool) *regression {
 // and with a Deterministic head mean_i w_i |tanh(mean_i) - a_i|^2.
 type extraction struct {
 	g    *nn.Graph
-	x, a *nn.Node // (B, D) normalised rows, (B, k) actions as the head wants them
+	x, a *nn.Node // (B, D') what is read, (B, k) actions as the head wants them
 	w    *nn.Node // (B,)
 	loss *nn.Node
 }
 
 func newExtraction(actor *bc.Net, B int, head Head) *extraction {
 	e := &extraction{g: nn.NewGraph()}
-	g, v := e.g, actor.Arch.View
-	k := v.Action.Dim()
-	e.x, e.a, e.w = g.Input(B, v.Dim()), g.Input(B, k), g.Input(B)
+	g, k := e.g, actor.Arch.View.Action.Dim()
+	e.x, e.a, e.w = g.Input(B, actor.Dim()), g.Input(B, k), g.Input(B)
 	raw := actor.Raw(g, e.x)
 	if head == Deterministic {
 		e.loss = g.Mean(g.Mul(g.Reshape(g.SumLast(g.Square(g.Sub(g.Tanh(g.Slice(raw, 0, k)), e.a))), B), e.w))
@@ -97,7 +101,7 @@ func weigh(w, q, v []float32, beta, most float64) (adv, mean, capped float64) {
 	return adv, mean, capped
 }
 
-// pack fills the rows obs (B, D) and actions act (B, k) into xa.
+// pack fills what is read, obs (B, D'), and actions act (B, k) into xa.
 func pack(xa *nn.Node, obs, act []float32) {
 	critic.Pack(xa.Value, obs, act, len(act)/xa.Shape[0])
 }

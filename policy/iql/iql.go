@@ -14,6 +14,9 @@
 //	}
 //	params, err := l.Latest(ctx) // for bc.Policy.Load; then as online
 //
+// From frames, the losses of value and critics train the trunk that all networks
+// read through (critic.Sight).
+//
 // Deviations from the paper: the critics and the value have LayerNorm, the policy
 // is a tanh-Gaussian with a deviation per state instead of a Gaussian of one
 // deviation about a bounded mean, rows are normalised, gradients are clipped, and
@@ -57,6 +60,9 @@ type Learner struct {
 	extract *extraction
 	probe   *bc.Probe
 	adam    struct{ critic, value, actor *nn.Adam }
+	sight   *critic.Sight // nil without cameras
+	read    []float32     // (B, D') what all networks read of the batch
+	was     []float32     // (B, D') what ref reads of it; nil without cameras
 
 	pcg      *rand.PCG
 	rng      *rand.Rand
@@ -93,15 +99,16 @@ func New(c Config, start *bc.Net) (*Learner, error) {
 		return nil, errors.Join(err, l.replay.Close())
 	}
 	l.ref = l.actor.Clone()
-	l.critic = critic.NewQ("critic", c.Arch.View, c.Critics, c.CriticHidden, l.rng)
+	l.critic = critic.NewQOf("critic", l.actor.Dim()+c.Arch.View.Action.Dim(), c.Critics, c.CriticHidden, l.rng)
 	l.target = l.critic.Clone("target")
-	l.value = critic.NewV("value", c.Arch.View, c.CriticHidden, l.rng)
+	l.value = critic.NewVOf("value", l.actor.Dim(), c.CriticHidden, l.rng)
 	l.actorParams, l.criticParams, l.targetParams, l.valueParams = l.actor.Params(), l.critic.Params(), l.target.Params(), l.value.Params()
 
+	deep := l.actor.Eye() != nil
 	l.judge = newJudge(l.target, c.Batch, c.Subset)
-	l.fitV = critic.NewExpectile(l.value, c.Batch, c.Expectile)
+	l.fitV = critic.NewExpectile(l.value, c.Batch, c.Expectile, deep)
 	l.next = critic.NewBackup(l.value, c.Batch)
-	l.fitQ = newRegression(l.critic, c.Batch, c.Prioritised.Alpha > 0)
+	l.fitQ = newRegression(l.critic, c.Batch, deep, c.Prioritised.Alpha > 0)
 	if c.Prioritised.Alpha > 0 {
 		l.td = make([]float32, c.Batch)
 	}
@@ -115,6 +122,10 @@ func New(c Config, start *bc.Net) (*Learner, error) {
 	l.adam.critic = nn.NewAdam(l.criticParams, nn.AdamConfig{LR: c.CriticLR, ClipNorm: clip})
 	l.adam.value = nn.NewAdam(l.valueParams, nn.AdamConfig{LR: c.ValueLR, ClipNorm: clip})
 	l.adam.actor = nn.NewAdam(l.actorParams, nn.AdamConfig{LR: c.ActorLR, ClipNorm: clip})
+	l.read = l.batch.Obs
+	if l.sight = critic.NewSight(l.actor, l.ref, c.Batch, nn.AdamConfig{LR: c.CriticLR, ClipNorm: clip}); l.sight != nil {
+		l.read, l.was = make([]float32, c.Batch*l.actor.Dim()), make([]float32, c.Batch*l.actor.Dim())
+	}
 	return l, nil
 }
 

@@ -196,7 +196,6 @@ func TestDivergenceIsAnError(t *testing.T) {
 
 func TestNewNamesTheField(t *testing.T) {
 	for want, spoil := range map[string]func(c *iql.Config){
-		"has cameras":      func(c *iql.Config) { c.Arch = policytest.PixelArch() },
 		"sees nothing":     func(c *iql.Config) { c.Arch = bc.Arch{} },
 		"Gamma":            func(c *iql.Config) { c.Gamma = 2 },
 		"Batch":            func(c *iql.Config) { c.Batch = -1 },

@@ -19,6 +19,7 @@ type tally struct {
 	loss, q, td, grad           float64 // of the critics
 	value, v, adv, weight, most float64 // of the value
 	actor, actorGrad            float64 // of actor steps
+	trunk, trunks               float64
 	demos, rows, reward, target float64
 	values                      critic.Look
 }
@@ -34,7 +35,8 @@ func (l *Learner) Update(ctx context.Context) (policy.Stats, error) {
 	if err := ctx.Err(); err != nil {
 		return policy.Stats{}, err
 	}
-	if !l.fitted {
+	fits := !l.fitted // the normalisation is of the parameters too
+	if fits {
 		rows := l.replay.Observations()
 		l.actor.Fit(rows)
 		l.ref.Fit(rows)
@@ -53,7 +55,7 @@ func (l *Learner) Update(ctx context.Context) (policy.Stats, error) {
 			return policy.Stats{}, err
 		}
 	}
-	if l.observed.actors > 0 {
+	if l.observed.actors > 0 || fits {
 		l.version++
 	}
 	return l.stats(), nil
@@ -74,19 +76,27 @@ func (l *Learner) step(demos int) error {
 	if err := l.replay.Sample(b, demos, l.rng); err != nil {
 		return fmt.Errorf("iql: %w", err)
 	}
+	next := l.next.X.Value
+	if l.sight != nil {
+		next = b.Next
+	}
 	l.actor.Normalise(b.Obs, b.Obs)
-	l.actor.Normalise(l.next.X.Value, b.Next)
+	l.actor.Normalise(next, b.Next)
 	if s := l.cfg.Noise; s > 0 {
 		for i := range b.Obs {
 			b.Obs[i] += float32(s * l.rng.NormFloat64())
-			l.next.X.Value[i] += float32(s * l.rng.NormFloat64())
+			next[i] += float32(s * l.rng.NormFloat64())
 		}
+	}
+	if v := l.sight; v != nil {
+		v.Now(l.read, b.Obs, b.Pix, l.rng)
+		v.Next(l.next.X.Value, next, b.NextPix, l.rng)
 	}
 	for i := range b.Reward {
 		b.Reward[i] *= float32(l.factor)
 	}
 	l.choose(l.judge.idx)
-	pack(l.judge.xa, b.Obs, b.Act)
+	pack(l.judge.xa, l.read, b.Act)
 	l.judge.g.Forward()
 	if err := l.valueStep(); err != nil {
 		return err
@@ -101,6 +111,7 @@ func (l *Learner) step(demos int) error {
 	if err := l.criticStep(); err != nil {
 		return err
 	}
+	l.look()
 	nn.Lerp(l.targetParams, l.criticParams, float32(l.cfg.Tau))
 	l.steps++
 
@@ -112,10 +123,24 @@ func (l *Learner) step(demos int) error {
 	return nil
 }
 
+// look lets the trunk follow what the losses of value and critics say together,
+// as large as they are. While the actor stays, so does what it sees with.
+func (l *Learner) look() {
+	v := l.sight
+	if v == nil || l.steps < uint64(l.cfg.Warmup) {
+		return
+	}
+	v.Take(l.fitV.X)
+	v.Take(l.fitQ.xa)
+	v.Step()
+	l.observed.trunk += v.Norm()
+	l.observed.trunks++
+}
+
 // valueStep fits the value to the expectile of what judge said.
 func (l *Learner) valueStep() error {
 	f := l.fitV
-	copy(f.X.Value, l.batch.Obs)
+	copy(f.X.Value, l.read)
 	copy(f.Q.Value, l.judge.q.Value)
 	loss, err := l.descend(f.G, f.Loss, l.valueParams, l.adam.value, "the value's loss")
 	if err != nil {
@@ -132,7 +157,7 @@ func (l *Learner) valueStep() error {
 // actorStep draws the policy nearer to the rows that are worth it.
 func (l *Learner) actorStep() error {
 	e := l.extract
-	copy(e.x.Value, l.batch.Obs)
+	copy(e.x.Value, l.read)
 	if l.cfg.Head == Gaussian {
 		bc.Unsquash(e.a.Value, l.batch.Act, bc.Edge)
 	} else {
@@ -160,7 +185,7 @@ func (l *Learner) criticStep() error {
 	for i, r := range b.Reward {
 		f.y.Value[i] = float32(float64(r) + float64(b.Discount[i])*float64(l.next.V.Value[i]))
 	}
-	pack(f.xa, b.Obs, b.Act)
+	pack(f.xa, l.read, b.Act)
 	if l.td != nil {
 		copy(f.w.Value, b.Weight)
 	}
@@ -230,6 +255,9 @@ func (l *Learner) stats() policy.Stats {
 	tell("target_mean", o.target/o.steps)
 	tell("reward_mean", o.reward/o.steps)
 	tell("critic_grad", o.grad/o.steps)
+	if o.trunks > 0 {
+		tell("trunk_grad", o.trunk/o.trunks)
+	}
 	tell("demo_share", o.demos/o.rows)
 	tell("value_loss", o.value/o.steps)
 	tell("v_mean", o.v/o.steps)
@@ -237,7 +265,10 @@ func (l *Learner) stats() policy.Stats {
 	tell("weight_mean", o.weight/o.steps)
 	tell("weight_capped", o.most/o.steps)
 	if o.actors > 0 {
-		entropy, kl := l.probe.Look(l.batch.Obs, nil, l.rng)
+		if v := l.sight; v != nil {
+			v.Was(l.was, l.batch.Obs, l.batch.Pix)
+		}
+		entropy, kl := l.probe.Look(l.read, l.was, l.rng)
 		tell("actor_loss", o.actor/o.actors)
 		tell("entropy", entropy)
 		tell("actor_grad", o.actorGrad/o.actors)

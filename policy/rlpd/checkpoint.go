@@ -111,7 +111,7 @@ func (l *Learner) parts() []checkpoint.Part {
 		{Name: "alpha", Adam: l.adam.alpha},
 	}
 	if l.sight != nil {
-		ps = append(ps, checkpoint.Part{Name: "trunk", Adam: l.sight.adam})
+		ps = append(ps, checkpoint.Part{Name: "trunk", Adam: l.sight.Optimiser()})
 	}
 	if w := l.waker; w != nil {
 		ps = append(ps, checkpoint.Part{Tensors: nn.Tensors(w.params)}, checkpoint.Part{Name: "value", Adam: w.adam})

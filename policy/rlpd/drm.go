@@ -110,7 +110,7 @@ func newWaker(c DrM, l *Learner, hidden []int, rng *rand.Rand) *waker {
 	w.judge.g = nn.NewGraph()
 	w.judge.xa = w.judge.g.Input(B, l.target.Config.In)
 	w.judge.q = w.judge.g.MinFirst(l.target.Frozen(w.judge.g, w.judge.xa))
-	w.fit = critic.NewExpectile(w.value, B, c.Expectile)
+	w.fit = critic.NewExpectile(w.value, B, c.Expectile, false)
 	w.next = critic.NewBackup(w.value, B)
 	return w
 }

@@ -1,12 +1,10 @@
 package rlpd_test
 
 import (
-	"strings"
 	"testing"
 
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/bc"
-	"github.com/rapport-rl/rapport/policy/critic"
 	"github.com/rapport-rl/rapport/policy/policytest"
 	"github.com/rapport-rl/rapport/policy/rlpd"
 )
@@ -101,12 +99,5 @@ func TestStepFromPixelsAllocatesItsReportAlone(t *testing.T) {
 	update(t, l)
 	if n := testing.AllocsPerRun(5, func() { update(t, l) }); n > 1 {
 		t.Errorf("three steps allocate %v times, want 1 for the report", n)
-	}
-}
-
-func TestConservativeLearnerRefusesCameras(t *testing.T) {
-	_, err := rlpd.NewConservative(seeing(1), critic.Conserve{Weight: 1}, nil)
-	if err == nil || !strings.Contains(err.Error(), "View.Cameras") {
-		t.Errorf("got %v", err)
 	}
 }

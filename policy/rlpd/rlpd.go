@@ -53,8 +53,8 @@ type Learner struct {
 	next    *target
 	improve *ascent
 	adam    optimisers
-	sight   *sight // nil without cameras
-	waker   *waker // nil without DrM
+	sight   *critic.Sight // nil without cameras
+	waker   *waker        // nil without DrM
 	gauges  []gauge
 	td      []float32 // (B,) of the mean over the members; nil without Prioritised
 	read    []float32 // (B, D') what actor and critics read of the batch
@@ -106,9 +106,6 @@ func build(kind string, c Config, term *critic.Conserve, start *bc.Net) (*Learne
 	if err := c.complete(c.Arch.View.Action.Dim()); err != nil {
 		return nil, err
 	}
-	if term != nil && len(c.Arch.View.Cameras) > 0 {
-		return nil, fmt.Errorf("%s: the view has cameras, but this learner does not learn from frames: leave out View.Cameras, or take rlpd", kind)
-	}
 	l := &Learner{kind: kind, cfg: c, fitted: start != nil, version: 1}
 	l.pcg = rand.NewPCG(c.Seed, 0x726c7064) // "rlpd": another stream than cloning's of the same seed
 	l.rng = rand.New(l.pcg)
@@ -144,8 +141,7 @@ func build(kind string, c Config, term *critic.Conserve, start *bc.Net) (*Learne
 	}
 	l.adam = l.optimisers()
 	l.read = l.batch.Obs
-	if eye := l.actor.Eye(); eye != nil {
-		l.sight = newSight(eye, l.ref.Eye(), c.Batch, l.adamOf(c.CriticLR))
+	if l.sight = critic.NewSight(l.actor, l.ref, c.Batch, l.adamOf(c.CriticLR)); l.sight != nil {
 		l.read = make([]float32, c.Batch*l.actor.Dim())
 	}
 	if c.DrM != nil {

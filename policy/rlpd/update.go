@@ -10,7 +10,6 @@ import (
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/buffer"
 	"github.com/rapport-rl/rapport/policy/critic"
-	"github.com/rapport-rl/rapport/policy/trunk"
 )
 
 // tally sums what the steps of a round tell.
@@ -95,9 +94,8 @@ func (l *Learner) criticStep(demos int) error {
 		}
 	}
 	if v := l.sight; v != nil {
-		shift, B := l.actor.Arch.Trunk.Shift, len(b.Reward)
-		trunk.Beside(l.read, b.Obs, v.now.Look(b.Pix, shift, l.rng), B)
-		trunk.Beside(l.next.x.Value, next, v.next.Look(b.NextPix, shift, l.rng), B)
+		v.Now(l.read, b.Obs, b.Pix, l.rng)
+		v.Next(l.next.x.Value, next, b.NextPix, l.rng)
 	}
 	l.normal(l.next.noise)
 	l.choose(l.next.idx)
@@ -136,12 +134,7 @@ func (l *Learner) criticStep(demos int) error {
 		}
 	}
 	l.adam.critic.Step()
-	// While the actor stays, so does what it sees with.
-	if v := l.sight; v != nil && l.critics >= uint64(l.cfg.Warmup) {
-		v.learn(l.fit.xa.Grad, l.fit.xa.Shape[1], l.actor.Dim()-v.L)
-		l.observed.trunk += v.adam.Norm()
-		l.observed.trunks++
-	}
+	l.look()
 	nn.Lerp(l.targetParams, l.criticParams, float32(l.cfg.Tau))
 	l.critics++
 	if w := l.waker; w != nil && l.critics%uint64(w.cfg.Every) == 0 {
@@ -167,6 +160,23 @@ func (l *Learner) criticStep(demos int) error {
 	return nil
 }
 
+// look lets the trunk follow what the critics' loss says. While the actor stays,
+// so does what it sees with.
+func (l *Learner) look() {
+	v := l.sight
+	if v == nil {
+		return
+	}
+	if l.critics < uint64(l.cfg.Warmup) {
+		v.Drop()
+		return
+	}
+	v.Take(l.fit.xa)
+	v.Step()
+	l.observed.trunk += v.Norm()
+	l.observed.trunks++
+}
+
 // hold adds the conservative term of the batch to the gradients, if there is one
 // in this phase, and gives its share of the loss.
 func (l *Learner) hold() (float64, error) {
@@ -181,9 +191,12 @@ func (l *Learner) hold() (float64, error) {
 		return 0, nil
 	}
 	b := l.batch
-	loss := l.conservative.Add(critic.Rows{Obs: b.Obs, Next: l.next.x.Value, Act: b.Act, Return: b.Return}, weight, l.rng)
+	loss := l.conservative.Add(critic.Rows{Obs: l.read, Next: l.next.x.Value, Act: b.Act, Return: b.Return}, weight, l.rng)
 	if math.IsNaN(loss) || math.IsInf(loss, 0) {
 		return 0, l.diverged("the conservative term", loss)
+	}
+	if l.sight != nil {
+		l.sight.Take(l.conservative.X())
 	}
 	gap, bound := l.conservative.Told()
 	o := &l.observed
@@ -198,7 +211,7 @@ func (l *Learner) actorStep(tell bool) error {
 	copy(a.x.Value, l.read)
 	tell = tell || l.sight == nil || l.cfg.Stay > 0
 	if v := l.sight; v != nil && tell {
-		trunk.Beside(a.was.Value, l.batch.Obs, v.was.Look(l.batch.Pix, 0, nil), l.cfg.Batch)
+		v.Was(a.was.Value, l.batch.Obs, l.batch.Pix)
 	}
 	l.normal(a.noise)
 	alpha := l.alpha()
