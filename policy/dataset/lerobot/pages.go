@@ -18,9 +18,8 @@ const (
 	maxValues = 1 << 24
 )
 
-// sound checks the headers of a column's pages in a row group, whose sizes the
-// library believes.
-func (s *sheet) sound(group, column int) error {
+// sound checks a column's pages in a row group, whose sizes the library believes.
+func (s *sheet) sound(group, column int, l levels) error {
 	key := [2]int{group, column}
 	if s.checked[key] {
 		return nil
@@ -34,7 +33,7 @@ func (s *sheet) sound(group, column int) error {
 		return fmt.Errorf("is damaged: %d bytes from byte %d of a file of %d", m.TotalCompressedSize, start, s.size)
 	}
 	for at, end := start, start+m.TotalCompressedSize; at < end; {
-		n, err := s.header(m.Codec, at, end)
+		n, err := s.header(m.Codec, l, at, end)
 		if err != nil {
 			return fmt.Errorf("is damaged at byte %d: %w", at, err)
 		}
@@ -45,7 +44,7 @@ func (s *sheet) sound(group, column int) error {
 }
 
 // header checks the page at a place, and returns its length.
-func (s *sheet) header(codec format.CompressionCodec, at, end int64) (int64, error) {
+func (s *sheet) header(codec format.CompressionCodec, l levels, at, end int64) (int64, error) {
 	count := &counter{r: io.NewSectionReader(s.r, at, end-at)}
 	in := bufio.NewReaderSize(count, 512)
 	var p thrift.CompactProtocol
@@ -60,16 +59,16 @@ func (s *sheet) header(codec format.CompressionCodec, at, end int64) (int64, err
 		return 0, fmt.Errorf("a page of %d values in %d bytes, packed into %d", values, full, size)
 	}
 	// A block of Snappy begins with the length that is made room for.
-	levels := int64(0)
+	before := int64(0)
 	if h.DataPageHeaderV2.Valid {
-		levels = int64(h.DataPageHeaderV2.V.RepetitionLevelsByteLength) + int64(h.DataPageHeaderV2.V.DefinitionLevelsByteLength)
+		before = int64(h.DataPageHeaderV2.V.RepetitionLevelsByteLength) + int64(h.DataPageHeaderV2.V.DefinitionLevelsByteLength)
 	}
-	if levels < 0 || levels > size {
+	if before < 0 || before > size {
 		return 0, errors.New("levels beyond the page")
 	}
-	if codec == format.Snappy && size > levels {
-		b := make([]byte, min(binary.MaxVarintLen64, size-levels))
-		if _, err := s.r.ReadAt(b, at+head+levels); err != nil {
+	if codec == format.Snappy && size > before {
+		b := make([]byte, min(binary.MaxVarintLen64, size-before))
+		if _, err := s.r.ReadAt(b, at+head+before); err != nil {
 			return 0, err
 		}
 		packed := !h.DataPageHeaderV2.Valid || !h.DataPageHeaderV2.V.IsCompressed.Valid || h.DataPageHeaderV2.V.IsCompressed.V
@@ -77,7 +76,11 @@ func (s *sheet) header(codec format.CompressionCodec, at, end int64) (int64, err
 			return 0, fmt.Errorf("a block of %d bytes", n)
 		}
 	}
-	return head + size, nil
+	raw := make([]byte, size)
+	if _, err := s.r.ReadAt(raw, at+head); err != nil {
+		return 0, err
+	}
+	return head + size, l.page(codec, &h, raw)
 }
 
 // counter counts what is read.

@@ -154,7 +154,7 @@ func (s *sheet) each(c parquet.LeafColumn, from, to int, f func(row int, v parqu
 			return fmt.Errorf("%s is damaged: a row group of %d rows", s.name, n)
 		}
 		if at+n > from && at < to {
-			if err := s.sound(i, c.ColumnIndex); err != nil {
+			if err := s.sound(i, c.ColumnIndex, levels{c.MaxRepetitionLevel, c.MaxDefinitionLevel}); err != nil {
 				return fmt.Errorf("%s: column %q %w", s.name, c.Path[0], err)
 			}
 			if err := s.group(g.ColumnChunks()[c.ColumnIndex], at, max(from, at), min(to, at+n), f); err != nil {
