@@ -62,9 +62,10 @@ func (p *progress) step(stage string, done, total int, note string) {
 }
 
 func (p *progress) begin(stage string, total int) {
-	if p.bar != nil && !p.bar.Completed() {
+	if p.bar != nil {
 		// SetTotal does nothing to a bar that was made with a total, and Wait would
-		// wait for it for ever.
+		// wait for it for ever. Abort does nothing to a bar that is complete; whether
+		// it is must not be asked, since mpb 8.9.3 answers with a data race.
 		p.bar.Abort(false)
 	}
 	p.stage, p.tenth, p.since = stage, 0, time.Now()
@@ -91,7 +92,7 @@ func (p *progress) close() {
 	if bars == nil {
 		return
 	}
-	if bar != nil && !bar.Completed() {
+	if bar != nil {
 		bar.Abort(false)
 	}
 	bars.Wait()
