@@ -14,7 +14,7 @@ type AdamConfig struct {
 	Beta2       float64 // decay of the mean square; 0.999
 	Eps         float64 // added to the root of the mean square; 1e-8
 	WeightDecay float64 // decoupled from the gradient (AdamW); 0
-	ClipNorm    float64 // largest norm of the whole gradient; 0: no limit
+	ClipNorm    float64 // largest norm of the whole gradient; 0 or +Inf: no limit
 }
 
 // Adam is the optimiser of Kingma and Ba 2015 (arXiv:1412.6980, algorithm 1),

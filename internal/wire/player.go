@@ -2,7 +2,6 @@ package wire
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/policy"
@@ -93,13 +92,7 @@ func imitateChunks(ctx context.Context, c config.Config, v view.Config, demos []
 			return policy.Params{}, nil, err
 		}
 		told = st.Metrics
-		note := ""
-		for _, m := range told {
-			if m.Name == "clone_loss" {
-				note = fmt.Sprintf("loss %.4f", m.Value)
-			}
-		}
-		tell(min(steps, done+dc.Round), steps, note)
+		tell(min(steps, done+dc.Round), steps, brief(told))
 	}
 	ps, err := l.Latest(ctx)
 	return ps, told, err

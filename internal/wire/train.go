@@ -146,7 +146,7 @@ func brief(ms []policy.Metric) string {
 	s := ""
 	for _, m := range ms {
 		switch m.Name {
-		case "critic_loss", "q_mean", "kl":
+		case "critic_loss", "denoise_loss", "q_mean", "kl":
 			s += fmt.Sprintf("%s %.3g  ", m.Name, m.Value)
 		}
 	}

@@ -122,11 +122,7 @@ func NewLearner(c LearnerConfig, start *Net) (*Learner, error) {
 	if l.ref.eye != nil {
 		l.was, l.wasRead = l.ref.eye.Glance(c.Batch, false), make([]float32, c.Batch*l.ref.Dim())
 	}
-	clip := c.ClipNorm
-	if math.IsInf(clip, 1) {
-		clip = 0
-	}
-	l.adam = nn.NewAdam(l.params, nn.AdamConfig{LR: c.LR, WeightDecay: c.WeightDecay, ClipNorm: clip})
+	l.adam = nn.NewAdam(l.params, nn.AdamConfig{LR: c.LR, WeightDecay: c.WeightDecay, ClipNorm: c.ClipNorm})
 	return l, nil
 }
 

@@ -15,6 +15,7 @@ package critic
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/rapport-rl/rapport/internal/nn"
 	"github.com/rapport-rl/rapport/policy"
@@ -79,6 +80,16 @@ func Demos(c buffer.Count, n int, share float64, pool bool) int {
 func Normal(x []float32, rng *rand.Rand) {
 	for i := range x {
 		x[i] = float32(rng.NormFloat64())
+	}
+}
+
+// Choose draws len(idx) of so many members without repetition.
+func Choose(idx []int, members int, rng *rand.Rand) {
+	for i := range idx {
+		idx[i] = rng.IntN(members)
+		for slices.Contains(idx[:i], idx[i]) {
+			idx[i] = rng.IntN(members)
+		}
 	}
 }
 

@@ -125,12 +125,8 @@ func New(c Config, start *Net) (*Learner, error) {
 	}
 	l.slow = l.net.Clone()
 	l.fit = newFit(l.net, c.Batch)
-	clip := c.ClipNorm
-	if math.IsInf(clip, 1) {
-		clip = 0
-	}
 	// Betas as in Diffusion Policy's settings.
-	l.adam = nn.NewAdam(l.net.params, nn.AdamConfig{LR: c.LR, Beta1: 0.95, Beta2: 0.999, WeightDecay: c.WeightDecay, ClipNorm: clip})
+	l.adam = nn.NewAdam(l.net.params, nn.AdamConfig{LR: c.LR, Beta1: 0.95, Beta2: 0.999, WeightDecay: c.WeightDecay, ClipNorm: c.ClipNorm})
 	l.average = nn.NewAverage(l.slow.params, l.net.params, c.Average)
 	return l, nil
 }

@@ -115,15 +115,11 @@ func New(c Config, start *bc.Net) (*Learner, error) {
 	l.extract = newExtraction(l.actor, c.Batch, c.Head)
 	l.probe = bc.NewProbe(l.actor, l.ref, c.Batch)
 
-	clip := c.ClipNorm
-	if math.IsInf(clip, 1) {
-		clip = 0
-	}
-	l.adam.critic = nn.NewAdam(l.criticParams, nn.AdamConfig{LR: c.CriticLR, ClipNorm: clip})
-	l.adam.value = nn.NewAdam(l.valueParams, nn.AdamConfig{LR: c.ValueLR, ClipNorm: clip})
-	l.adam.actor = nn.NewAdam(l.actorParams, nn.AdamConfig{LR: c.ActorLR, ClipNorm: clip})
+	l.adam.critic = nn.NewAdam(l.criticParams, nn.AdamConfig{LR: c.CriticLR, ClipNorm: c.ClipNorm})
+	l.adam.value = nn.NewAdam(l.valueParams, nn.AdamConfig{LR: c.ValueLR, ClipNorm: c.ClipNorm})
+	l.adam.actor = nn.NewAdam(l.actorParams, nn.AdamConfig{LR: c.ActorLR, ClipNorm: c.ClipNorm})
 	l.read = l.batch.Obs
-	if l.sight = critic.NewSight(l.actor, l.ref, c.Batch, nn.AdamConfig{LR: c.CriticLR, ClipNorm: clip}); l.sight != nil {
+	if l.sight = critic.NewSight(l.actor, l.ref, c.Batch, nn.AdamConfig{LR: c.CriticLR, ClipNorm: c.ClipNorm}); l.sight != nil {
 		l.read, l.was = make([]float32, c.Batch*l.actor.Dim()), make([]float32, c.Batch*l.actor.Dim())
 	}
 	return l, nil

@@ -30,7 +30,6 @@ package ppo
 import (
 	"context"
 	"fmt"
-	"math"
 	"math/rand/v2"
 
 	"github.com/rapport-rl/rapport/internal/nn"
@@ -112,12 +111,8 @@ func New(c Config, start *bc.Net) (*Learner, error) {
 	l.heads, l.values = newHeads(l.actor, c.Batch), newValues(l.value, c.Batch)
 	l.improve = newSurrogate(l.actor, l.ref, c.Batch, c.Clip, c.Entropy)
 	l.fit = newRegression(l.value, c.Batch)
-	clip := c.ClipNorm
-	if math.IsInf(clip, 1) {
-		clip = 0
-	}
-	l.adam.actor = nn.NewAdam(l.actorParams, nn.AdamConfig{LR: c.ActorLR, ClipNorm: clip})
-	l.adam.value = nn.NewAdam(l.valueParams, nn.AdamConfig{LR: c.ValueLR, ClipNorm: clip})
+	l.adam.actor = nn.NewAdam(l.actorParams, nn.AdamConfig{LR: c.ActorLR, ClipNorm: c.ClipNorm})
+	l.adam.value = nn.NewAdam(l.valueParams, nn.AdamConfig{LR: c.ValueLR, ClipNorm: c.ClipNorm})
 	return l, nil
 }
 

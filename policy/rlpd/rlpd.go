@@ -171,11 +171,7 @@ func (l *Learner) optimisers() optimisers {
 
 // adamOf configures an optimiser.
 func (l *Learner) adamOf(rate float64) nn.AdamConfig {
-	clip := l.cfg.ClipNorm
-	if math.IsInf(clip, 1) {
-		clip = 0
-	}
-	return nn.AdamConfig{LR: rate, ClipNorm: clip}
+	return nn.AdamConfig{LR: rate, ClipNorm: l.cfg.ClipNorm}
 }
 
 // Add takes a labelled episode. Adding an id twice changes nothing.

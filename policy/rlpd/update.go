@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"slices"
 
 	"github.com/rapport-rl/rapport/internal/nn"
 	"github.com/rapport-rl/rapport/policy"
@@ -271,12 +270,7 @@ func (l *Learner) normal(n *nn.Node) {
 
 // choose draws a subset of the critics without repetition.
 func (l *Learner) choose(idx []int) {
-	for i := range idx {
-		idx[i] = l.rng.IntN(l.cfg.Critics)
-		for slices.Contains(idx[:i], idx[i]) {
-			idx[i] = l.rng.IntN(l.cfg.Critics)
-		}
-	}
+	critic.Choose(idx, l.cfg.Critics, l.rng)
 }
 
 // stats turns the tally of a round into means.
