@@ -34,6 +34,7 @@ func FuzzJournal(f *testing.F) {
 	f.Add(first)
 	f.Add(append(append(first, entry(recLabel, make([]byte, 9))...), entry(recRewind, []byte{0})...))
 	f.Add(append(append(first, entry(recForget, []byte{0})...), entry(recGone, []byte{1, 'b'})...))
+	f.Add(append(entry(recGone, []byte{7, 'b'}), entry(recRewind, []byte{0})...))
 	f.Add(append(fileHeadOf(fileHead), 0, 0, 0, 0))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		_, _ = readJournal("journal", data, func(byte, []byte) error { return nil })

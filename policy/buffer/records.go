@@ -170,16 +170,20 @@ func (b *Buffer) apply(kind byte, body []byte) error {
 		}
 		return nil
 	case recGone:
-		lossy := int(in.number(math.MaxInt32))
-		e := entry{id: string(in.rest), lossy: lossy}
-		if in.err == nil && e.id != "" {
+		e := entry{lossy: int(in.number(math.MaxInt32))}
+		if in.err != nil {
+			return in.err
+		}
+		e.id = string(in.rest)
+		if e.id != "" {
 			if _, seen := b.ids[e.id]; seen {
 				return fmt.Errorf("episode %s comes twice", e.id)
 			}
 			b.ids[e.id] = len(b.order)
 		}
 		b.order = append(b.order, e)
-		return in.err
+		b.lossy += e.lossy
+		return nil
 	case recLabel:
 		r := b.live(int(in.number(math.MaxInt32)))
 		if in.err == nil && r == nil {
