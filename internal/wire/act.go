@@ -197,7 +197,7 @@ func (d *driver) run(ctx context.Context) (err error) {
 		}
 	}
 	d.known = d.learned()
-	v, _, err := viewOf(d.newest())
+	v, chunks, err := viewOf(d.newest())
 	if err != nil {
 		return err
 	}
@@ -206,7 +206,7 @@ func (d *driver) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, a.close()) }()
-	pi, err := newPlayer(d.s.cfg, d.newest(), v, true)
+	pi, err := newPlayer(d.s.cfg, v, chunks, true)
 	if err != nil {
 		return err
 	}

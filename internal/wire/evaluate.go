@@ -60,8 +60,12 @@ func evaluate(ctx context.Context, c config.Config, x perception.Extractor, r re
 	ends := make([]outcome, n)
 	var mu sync.Mutex
 	done, hits := 0, 0
-	err := spread(ctx, c, evaluation, n, func(ctx context.Context, a *arm, i int) error {
-		pi, err := newPlayer(c, p, v, false)
+	_, chunks, err := viewOf(p)
+	if err != nil {
+		return nil, err
+	}
+	err = spread(ctx, c, evaluation, n, func(ctx context.Context, a *arm, i int) error {
+		pi, err := newPlayer(c, v, chunks, false)
 		if err != nil {
 			return err
 		}

@@ -40,7 +40,11 @@ func (s *Session) film(ctx context.Context, p parts, params policy.Params, i int
 	}
 	defer func() { err = errors.Join(err, a.close()) }()
 	a.next = i
-	pi, err := newPlayer(s.cfg, params, p.view, false)
+	_, chunks, err := viewOf(params)
+	if err != nil {
+		return t, err
+	}
+	pi, err := newPlayer(s.cfg, p.view, chunks, false)
 	if err != nil {
 		return t, err
 	}

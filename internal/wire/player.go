@@ -30,12 +30,9 @@ func viewOf(ps policy.Params) (v view.Config, chunks bool, err error) {
 	return v, false, err
 }
 
-// newPlayer returns the policy that acts by parameters such as ps, for view v.
-func newPlayer(c config.Config, ps policy.Params, v view.Config, explore bool) (player, error) {
-	_, chunks, err := viewOf(ps)
-	if err != nil {
-		return nil, err
-	}
+// newPlayer returns a policy of view v that waits for Load; chunks says whether it
+// draws them, as viewOf tells.
+func newPlayer(c config.Config, v view.Config, chunks, explore bool) (player, error) {
 	// Exploring and evaluating draw from different streams.
 	n := 1
 	if explore {

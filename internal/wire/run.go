@@ -199,7 +199,11 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 	}
 	defer func() { err = errors.Join(err, a.close()) }()
 	a.next = next
-	pi, err := newPlayer(s.cfg, p.clone, p.view, true)
+	_, chunks, err := viewOf(p.clone)
+	if err != nil {
+		return tuned, err
+	}
+	pi, err := newPlayer(s.cfg, p.view, chunks, true)
 	if err != nil {
 		return tuned, err
 	}

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/rapport-rl/rapport/internal/nn"
+	"github.com/rapport-rl/rapport/internal/seed"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/buffer"
 	"github.com/rapport-rl/rapport/policy/checkpoint"
@@ -98,7 +99,7 @@ func NewLearner(c LearnerConfig, start *Net) (*Learner, error) {
 		return nil, err
 	}
 	l := &Learner{cfg: c, fitted: start != nil, version: 1}
-	l.pcg = rand.NewPCG(c.Seed, mix(c.Seed^0x6263)) // "bc"
+	l.pcg = rand.NewPCG(c.Seed, seed.Mix(c.Seed^0x6263)) // "bc"
 	l.rng = rand.New(l.pcg)
 	var err error
 	// Of what the policy did, one episode is kept: none is ever drawn.
@@ -227,22 +228,10 @@ func (l *Learner) Actor() *Net { return l.actor.Clone() }
 // learnerFormat marks a Learner's checkpoint; its number changes with the layout.
 const learnerFormat = "rapport-bc-1"
 
-// state is what a checkpoint holds beside the tensors.
-type state struct {
-	Arch    Arch
-	Rand    []byte // the PCG's own encoding
-	Fitted  bool
-	Steps   uint64
-	Version uint64
-}
-
 // Save writes all that learning goes on from, but for the episodes.
 func (l *Learner) Save(w io.Writer) error {
-	pcg, err := l.pcg.MarshalBinary()
-	if err == nil {
-		err = checkpoint.Save(w, learnerFormat, state{Arch: l.actor.Arch, Rand: pcg, Fitted: l.fitted, Steps: l.steps, Version: l.version}, l.parts()...)
-	}
-	if err != nil {
+	s := checkpoint.Stage[Arch]{Arch: l.actor.Arch, Fitted: l.fitted, Steps: l.steps, Version: l.version}
+	if err := checkpoint.SaveStage(w, learnerFormat, s, l.pcg, l.parts()...); err != nil {
 		return fmt.Errorf("bc: save: %w", err)
 	}
 	return nil
@@ -251,20 +240,10 @@ func (l *Learner) Save(w io.Writer) error {
 // Restore takes back what Save wrote. What is corrupt, or of another shape than
 // configured, is an error that names what is wrong, and changes nothing.
 func (l *Learner) Restore(r io.Reader) error {
-	var pcg rand.PCG
-	s, err := checkpoint.Restore(r, learnerFormat, func(s state) error {
-		if err := checkpoint.Diff(l.actor.Arch.Diff(s.Arch)).Err(); err != nil {
-			return err
-		}
-		if err := pcg.UnmarshalBinary(s.Rand); err != nil {
-			return fmt.Errorf("random state: %w", err)
-		}
-		return nil
-	}, l.parts()...)
+	s, err := checkpoint.RestoreStage(r, learnerFormat, l.actor.Arch, l.pcg, l.parts()...)
 	if err != nil {
 		return fmt.Errorf("bc: restore: %w", err)
 	}
-	*l.pcg = pcg
 	l.fitted, l.steps, l.version = s.Fitted, s.Steps, s.Version
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/rapport-rl/rapport/internal/nn"
+	"github.com/rapport-rl/rapport/internal/seed"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/trunk"
 	"github.com/rapport-rl/rapport/policy/view"
@@ -171,7 +172,7 @@ func (p *Policy) Act(ctx context.Context, in policy.Input) (robot.Command, error
 func (p *Policy) noise(step, j int) float64 {
 	draw := func(s int) float64 {
 		var src rand.PCG
-		src.Seed(mix(p.cfg.Seed^mix(p.episode)), mix(uint64(s)<<8|uint64(j)))
+		src.Seed(seed.Mix(p.cfg.Seed^seed.Mix(p.episode)), seed.Mix(uint64(s)<<8|uint64(j)))
 		return rand.New(&src).NormFloat64()
 	}
 	rho := p.cfg.Rho
@@ -185,13 +186,4 @@ func (p *Policy) noise(step, j int) float64 {
 		e = rho*e + math.Sqrt(1-rho*rho)*draw(s)
 	}
 	return e
-}
-
-// mix is the finaliser of SplitMix64 (Steele et al. 2014), to make seeds that
-// differ in one bit differ in half of them.
-func mix(x uint64) uint64 {
-	x += 0x9e3779b97f4a7c15
-	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
-	x = (x ^ x>>27) * 0x94d049bb133111eb
-	return x ^ x>>31
 }

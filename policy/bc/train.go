@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/rapport-rl/rapport/internal/nn"
+	"github.com/rapport-rl/rapport/internal/seed"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/trunk"
 )
@@ -105,7 +106,7 @@ func Train(ctx context.Context, c Config, demos []policy.Episode, progress func(
 	if err := c.complete(); err != nil {
 		return nil, Progress{}, err
 	}
-	rng := rand.New(rand.NewPCG(c.Seed, mix(c.Seed)))
+	rng := rand.New(rand.NewPCG(c.Seed, seed.Mix(c.Seed)))
 	train, held, err := split(c, demos, rng)
 	if err != nil {
 		return nil, Progress{}, err

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/rapport-rl/rapport/internal/nn"
+	"github.com/rapport-rl/rapport/internal/seed"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/buffer"
 	"github.com/rapport-rl/rapport/policy/checkpoint"
@@ -108,7 +109,7 @@ func New(c Config, start *Net) (*Learner, error) {
 		return nil, err
 	}
 	l := &Learner{cfg: c, people: newPeople(c.Arch.View), fitted: start != nil, version: 1}
-	l.pcg = rand.NewPCG(c.Seed, mix(c.Seed^0x646966)) // "dif"
+	l.pcg = rand.NewPCG(c.Seed, seed.Mix(c.Seed^0x646966)) // "dif"
 	l.rng = rand.New(l.pcg)
 	var err error
 	// Of what the policy did, one episode is kept: none is ever drawn.
@@ -221,22 +222,10 @@ func (l *Learner) Net() *Net { return l.slow.Clone() }
 // learnerFormat marks a Learner's checkpoint; its number changes with the layout.
 const learnerFormat = "rapport-diffusion-1"
 
-// state is what a checkpoint holds beside the tensors.
-type state struct {
-	Arch    Arch
-	Rand    []byte // the PCG's own encoding
-	Fitted  bool
-	Steps   uint64
-	Version uint64
-}
-
 // Save writes all that learning goes on from, but for the episodes.
 func (l *Learner) Save(w io.Writer) error {
-	pcg, err := l.pcg.MarshalBinary()
-	if err == nil {
-		err = checkpoint.Save(w, learnerFormat, state{Arch: l.net.Arch, Rand: pcg, Fitted: l.fitted, Steps: l.steps, Version: l.version}, l.parts()...)
-	}
-	if err != nil {
+	s := checkpoint.Stage[Arch]{Arch: l.net.Arch, Fitted: l.fitted, Steps: l.steps, Version: l.version}
+	if err := checkpoint.SaveStage(w, learnerFormat, s, l.pcg, l.parts()...); err != nil {
 		return fmt.Errorf("diffusion: save: %w", err)
 	}
 	return nil
@@ -245,20 +234,10 @@ func (l *Learner) Save(w io.Writer) error {
 // Restore takes back what Save wrote. What is corrupt, or of another shape than
 // configured, is an error that names what is wrong, and changes nothing.
 func (l *Learner) Restore(r io.Reader) error {
-	var pcg rand.PCG
-	s, err := checkpoint.Restore(r, learnerFormat, func(s state) error {
-		if err := checkpoint.Diff(l.net.Arch.Diff(s.Arch)).Err(); err != nil {
-			return err
-		}
-		if err := pcg.UnmarshalBinary(s.Rand); err != nil {
-			return fmt.Errorf("random state: %w", err)
-		}
-		return nil
-	}, l.parts()...)
+	s, err := checkpoint.RestoreStage(r, learnerFormat, l.net.Arch, l.pcg, l.parts()...)
 	if err != nil {
 		return fmt.Errorf("diffusion: restore: %w", err)
 	}
-	*l.pcg = pcg
 	l.fitted, l.steps, l.version = s.Fitted, s.Steps, s.Version
 	l.average.SetSteps(s.Steps)
 	return nil
@@ -270,13 +249,4 @@ func (l *Learner) parts() []checkpoint.Part {
 		{Name: "average", Tensors: l.slow.Tensors()},
 		{Name: "actor", Adam: l.adam},
 	}
-}
-
-// mix is the finaliser of SplitMix64 (Steele et al. 2014), to make seeds that
-// differ in one bit differ in half of them.
-func mix(x uint64) uint64 {
-	x += 0x9e3779b97f4a7c15
-	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
-	x = (x ^ x>>27) * 0x94d049bb133111eb
-	return x ^ x>>31
 }

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"sync"
 
+	"github.com/rapport-rl/rapport/internal/seed"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/view"
 	"github.com/rapport-rl/rapport/robot"
@@ -141,7 +142,7 @@ func (p *Policy) Act(ctx context.Context, in policy.Input) (robot.Command, error
 	}
 	k := p.cfg.View.Action.Dim()
 	if p.left == 0 {
-		p.pcg.Seed(mix(p.cfg.Seed^mix(p.episode)), mix(uint64(in.Step)))
+		p.pcg.Seed(seed.Mix(p.cfg.Seed^seed.Mix(p.episode)), seed.Mix(uint64(in.Step)))
 		p.sampler.Sample(p.chunk, p.seen, p.pix, p.rng)
 		for i, v := range p.chunk {
 			if d := v - v; d != d {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rapport-rl/rapport/internal/seed"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/policytest"
 	"github.com/rapport-rl/rapport/robot"
@@ -29,8 +30,8 @@ func drawn(t *testing.T, a Arch, seed uint64) (*Net, policy.Params) {
 }
 
 // seeded is the source of a chunk's noise.
-func seeded(seed, episode uint64, step int) *rand.Rand {
-	return rand.New(rand.NewPCG(mix(seed^mix(episode)), mix(uint64(step))))
+func seeded(run, episode uint64, step int) *rand.Rand {
+	return rand.New(rand.NewPCG(seed.Mix(run^seed.Mix(episode)), seed.Mix(uint64(step))))
 }
 
 func at(step int, x float64) policy.Input {

@@ -61,6 +61,7 @@ type Learner struct {
 	probe   *bc.Probe
 	adam    struct{ critic, value, actor *nn.Adam }
 	sight   *critic.Sight // nil without cameras
+	feed    critic.Feed   // of replay into batch and read
 	read    []float32     // (B, D') what all networks read of the batch
 	was     []float32     // (B, D') what ref reads of it; nil without cameras
 
@@ -118,10 +119,12 @@ func New(c Config, start *bc.Net) (*Learner, error) {
 	l.adam.critic = nn.NewAdam(l.criticParams, nn.AdamConfig{LR: c.CriticLR, ClipNorm: c.ClipNorm})
 	l.adam.value = nn.NewAdam(l.valueParams, nn.AdamConfig{LR: c.ValueLR, ClipNorm: c.ClipNorm})
 	l.adam.actor = nn.NewAdam(l.actorParams, nn.AdamConfig{LR: c.ActorLR, ClipNorm: c.ClipNorm})
-	l.read = l.batch.Obs
 	if l.sight = critic.NewSight(l.actor, l.ref, c.Batch, nn.AdamConfig{LR: c.CriticLR, ClipNorm: c.ClipNorm}); l.sight != nil {
-		l.read, l.was = make([]float32, c.Batch*l.actor.Dim()), make([]float32, c.Batch*l.actor.Dim())
+		l.was = make([]float32, c.Batch*l.actor.Dim())
 	}
+	l.feed = critic.NewFeed(l.replay, l.batch, l.actor, l.sight)
+	l.feed.Demos, l.feed.Pool, l.feed.Noise = c.Demos, c.Pool, c.Noise
+	l.read = l.feed.Read
 	return l, nil
 }
 

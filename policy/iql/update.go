@@ -50,7 +50,7 @@ func (l *Learner) Update(ctx context.Context) (policy.Stats, error) {
 		if err := ctx.Err(); err != nil {
 			return policy.Stats{}, err
 		}
-		if err := l.step(l.share(count)); err != nil {
+		if err := l.step(l.feed.Share(l.Offline())); err != nil {
 			return policy.Stats{}, err
 		}
 	}
@@ -60,36 +60,12 @@ func (l *Learner) Update(ctx context.Context) (policy.Stats, error) {
 	return l.stats(), nil
 }
 
-// share is how many rows of a batch are to be demonstrations.
-func (l *Learner) share(c buffer.Count) int {
-	if c.Demo > 0 && l.Offline() {
-		return l.cfg.Batch
-	}
-	return critic.Demos(c, l.cfg.Batch, l.cfg.Demos, l.cfg.Pool)
-}
-
 // step draws a batch and fits the value, then the actor, then the critics, and
 // lets the targets follow, in the order of the authors' code.
 func (l *Learner) step(demos int) error {
 	b := l.batch
-	if err := l.replay.Sample(b, demos, l.rng); err != nil {
+	if err := l.feed.Draw(l.next.X.Value, demos, l.rng); err != nil {
 		return fmt.Errorf("iql: %w", err)
-	}
-	next := l.next.X.Value
-	if l.sight != nil {
-		next = b.Next
-	}
-	l.actor.Normalise(b.Obs, b.Obs)
-	l.actor.Normalise(next, b.Next)
-	if s := l.cfg.Noise; s > 0 {
-		for i := range b.Obs {
-			b.Obs[i] += float32(s * l.rng.NormFloat64())
-			next[i] += float32(s * l.rng.NormFloat64())
-		}
-	}
-	if v := l.sight; v != nil {
-		v.Now(l.read, b.Obs, b.Pix, l.rng)
-		v.Next(l.next.X.Value, next, b.NextPix, l.rng)
 	}
 	for i := range b.Reward {
 		b.Reward[i] *= float32(l.factor)

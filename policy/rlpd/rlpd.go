@@ -54,6 +54,7 @@ type Learner struct {
 	improve *ascent
 	adam    optimisers
 	sight   *critic.Sight // nil without cameras
+	feed    critic.Feed   // of replay into batch and read
 	waker   *waker        // nil without DrM
 	gauges  []gauge
 	td      []float32 // (B,) of the mean over the members; nil without Prioritised
@@ -140,10 +141,10 @@ func build(kind string, c Config, term *critic.Conserve, start *bc.Net) (*Learne
 		l.td = make([]float32, c.Batch)
 	}
 	l.adam = l.optimisers()
-	l.read = l.batch.Obs
-	if l.sight = critic.NewSight(l.actor, l.ref, c.Batch, l.adamOf(c.CriticLR)); l.sight != nil {
-		l.read = make([]float32, c.Batch*l.actor.Dim())
-	}
+	l.sight = critic.NewSight(l.actor, l.ref, c.Batch, l.adamOf(c.CriticLR))
+	l.feed = critic.NewFeed(l.replay, l.batch, l.actor, l.sight)
+	l.feed.Demos, l.feed.Pool, l.feed.Noise = c.Demos, c.Pool, c.Noise
+	l.read = l.feed.Read
 	if c.DrM != nil {
 		l.waker = newWaker(*c.DrM, l, c.CriticHidden, l.rng)
 	}

@@ -46,7 +46,7 @@ func (l *Learner) Update(ctx context.Context) (policy.Stats, error) {
 			if err := ctx.Err(); err != nil {
 				return policy.Stats{}, err
 			}
-			if err := l.criticStep(l.share(count)); err != nil {
+			if err := l.criticStep(l.feed.Share(l.Offline())); err != nil {
 				return policy.Stats{}, err
 			}
 		}
@@ -66,35 +66,11 @@ func (l *Learner) Update(ctx context.Context) (policy.Stats, error) {
 	return l.stats(), nil
 }
 
-// share is how many rows of a batch are to be demonstrations.
-func (l *Learner) share(c buffer.Count) int {
-	if c.Demo > 0 && l.Offline() {
-		return l.cfg.Batch
-	}
-	return critic.Demos(c, l.cfg.Batch, l.cfg.Demos, l.cfg.Pool)
-}
-
 // criticStep draws a batch and fits the critics to its targets.
 func (l *Learner) criticStep(demos int) error {
 	b := l.batch
-	if err := l.replay.Sample(b, demos, l.rng); err != nil {
+	if err := l.feed.Draw(l.next.x.Value, demos, l.rng); err != nil {
 		return fmt.Errorf("%s: %w", l.kind, err)
-	}
-	next := l.next.x.Value
-	if l.sight != nil {
-		next = b.Next
-	}
-	l.actor.Normalise(b.Obs, b.Obs)
-	l.actor.Normalise(next, b.Next)
-	if s := l.cfg.Noise; s > 0 {
-		for i := range b.Obs {
-			b.Obs[i] += float32(s * l.rng.NormFloat64())
-			next[i] += float32(s * l.rng.NormFloat64())
-		}
-	}
-	if v := l.sight; v != nil {
-		v.Now(l.read, b.Obs, b.Pix, l.rng)
-		v.Next(l.next.x.Value, next, b.NextPix, l.rng)
 	}
 	l.normal(l.next.noise)
 	l.choose(l.next.idx)
