@@ -4,25 +4,12 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/rapport-rl/rapport/policy/bc"
+	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/calql"
 	"github.com/rapport-rl/rapport/policy/critic"
 	"github.com/rapport-rl/rapport/policy/policytest"
 	"github.com/rapport-rl/rapport/policy/rlpd"
 )
-
-func success(t *testing.T, l *calql.Learner) float64 {
-	t.Helper()
-	ps, err := l.Latest(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	v, err := policytest.Success(t.Context(), ps)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return v
-}
 
 // TestLearnsFromMixedDemonstrations: of three demonstrations one ends at the goal
 // and two 20 cm beside it. Cloning averages them; Cal-QL finds the good ones from
@@ -32,52 +19,29 @@ func TestLearnsFromMixedDemonstrations(t *testing.T) {
 	if slow {
 		seeds = seeds[:1]
 	}
-	beside := [2]float64{0.16, -0.12}
 	for _, seed := range seeds {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
-			prior := policytest.Demos(120, seed, [2]float64{}, beside, beside)
-			net, _, err := bc.Train(t.Context(), bc.Config{Arch: bc.Arch{View: policytest.View(), Hidden: []int{64, 64}}, Steps: 500, Seed: seed}, prior, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
+			prior := policytest.Mixed(seed)
 			l, err := calql.New(calql.Config{
 				Config: rlpd.Config{
 					Gamma: 0.9, Scale: 30, Finite: true, Batch: 96, CriticHidden: []int{64, 64}, Best: 3, Round: 20,
 					CriticLR: 1e-3, ActorLR: 1e-3, AlphaLR: 1e-3, Alpha: 0.1, Tau: 0.02, Seed: seed,
 				},
 				Conserve: critic.Conserve{Weight: 1, Actions: 3},
-			}, net)
+			}, policytest.Clone(t, policytest.Rows(), prior, seed))
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, e := range prior {
-				if err := l.Add(t.Context(), e); err != nil {
-					t.Fatal(err)
+			policytest.Give(t, l, prior...)
+			cloned := policytest.Rate(t, l)
+			policytest.Learn(t, l, 60)
+			offline, least := policytest.Rate(t, l), 1.0
+			policytest.Practise(t, l, 12, seed, func(i int, _ policy.Stats) {
+				if i < 5 {
+					least = min(least, policytest.Rate(t, l))
 				}
-			}
-			cloned := success(t, l)
-			for range 60 {
-				update(t, l)
-			}
-			offline, least := success(t, l), 1.0
-			for n := range 12 {
-				ps, err := l.Latest(t.Context())
-				if err != nil {
-					t.Fatal(err)
-				}
-				update(t, l)
-				e, err := policytest.Explore(t.Context(), ps, n, seed)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if err := l.Add(t.Context(), e); err != nil {
-					t.Fatal(err)
-				}
-				if n < 5 {
-					least = min(least, success(t, l))
-				}
-			}
-			online := success(t, l)
+			})
+			online := policytest.Rate(t, l)
 			t.Logf("success %v cloned, %v offline, at least %v in the first five rounds online and %v after 12", cloned, offline, least, online)
 			if cloned > 0.5 || offline < 0.8 {
 				t.Errorf("success %v cloned and %v offline, want at most 0.5 and at least 0.8", cloned, offline)

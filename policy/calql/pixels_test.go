@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"github.com/rapport-rl/rapport/policy"
-	"github.com/rapport-rl/rapport/policy/bc"
 	"github.com/rapport-rl/rapport/policy/calql"
 	"github.com/rapport-rl/rapport/policy/critic"
 	"github.com/rapport-rl/rapport/policy/policytest"
@@ -58,37 +57,23 @@ func TestTrunkStaysWhileTheActorStays(t *testing.T) {
 // only the picture shows, and two 20 cm beside it.
 func TestLearnsFromPixelsOffline(t *testing.T) {
 	const seed = 1
-	beside := [2]float64{0.16, -0.12}
-	prior := policytest.Demos(120, seed, [2]float64{}, beside, beside)
-	a := policytest.PixelArch()
-	a.Hidden = []int{64, 64}
-	net, _, err := bc.Train(t.Context(), bc.Config{Arch: a, Steps: 500, Batch: 64, Seed: seed}, prior, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	prior := policytest.Mixed(seed)
 	l, err := calql.New(calql.Config{
 		Config: rlpd.Config{
 			Gamma: 0.9, Scale: 30, Finite: true, Batch: 64, CriticHidden: []int{64, 64}, Best: 3, Round: 20,
 			CriticLR: 1e-3, ActorLR: 1e-3, AlphaLR: 1e-3, Alpha: 0.1, Tau: 0.02, Seed: seed,
 		},
 		Conserve: critic.Conserve{Weight: 1, Actions: 3},
-	}, net)
+	}, policytest.Clone(t, policytest.Pixels(), prior, seed))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, e := range prior {
-		if err := l.Add(t.Context(), e); err != nil {
-			t.Fatal(err)
-		}
+	policytest.Give(t, l, prior...)
+	before := policytest.Rate(t, l)
+	for i := range 4 {
+		t.Logf("round %d: %v", 15*i+14, policytest.Learn(t, l, 15).Metrics)
 	}
-	before := success(t, l)
-	for i := range 60 {
-		s := update(t, l)
-		if i%15 == 14 {
-			t.Logf("round %d, success %v: %v", i, success(t, l), s.Metrics)
-		}
-	}
-	after := success(t, l)
+	after := policytest.Rate(t, l)
 	t.Logf("success %v before and %v after", before, after)
 	if before >= 0.5 || after < 0.8 {
 		t.Errorf("success %v before and %v after, want below 0.5 and at least 0.8", before, after)

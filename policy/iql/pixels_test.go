@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/rapport-rl/rapport/policy"
-	"github.com/rapport-rl/rapport/policy/bc"
 	"github.com/rapport-rl/rapport/policy/policytest"
 )
 
@@ -127,49 +126,20 @@ func TestStepFromPixelsAllocatesNothing(t *testing.T) {
 // only the picture shows, and two 20 cm beside it.
 func TestLearnsFromPixelsOffline(t *testing.T) {
 	const seed = 1
-	beside := [2]float64{0.16, -0.12}
-	prior := policytest.Demos(120, seed, [2]float64{}, beside, beside)
-	a := policytest.PixelArch()
-	a.Hidden = []int{64, 64}
-	net, _, err := bc.Train(t.Context(), bc.Config{Arch: a, Steps: 500, Batch: 64, Seed: seed}, prior, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	prior := policytest.Mixed(seed)
 	l, err := New(Config{
 		Gamma: 0.9, Scale: 30, Finite: true, Batch: 64, CriticHidden: []int{64, 64}, Round: 50,
 		Expectile: 0.9, Beta: 1, CriticLR: 1e-3, ValueLR: 1e-3, ActorLR: 1e-3, Tau: 0.02, Decay: 3000, Seed: seed,
-	}, net)
+	}, policytest.Clone(t, policytest.Pixels(), prior, seed))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, e := range prior {
-		if err := l.Add(t.Context(), e); err != nil {
-			t.Fatal(err)
-		}
+	policytest.Give(t, l, prior...)
+	before := policytest.Rate(t, l)
+	for i := range 3 {
+		t.Logf("round %d: %v", 10*i+9, policytest.Learn(t, l, 10).Metrics)
 	}
-	rate := func() float64 {
-		t.Helper()
-		ps, err := l.Latest(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := policytest.Success(t.Context(), ps)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s
-	}
-	before := rate()
-	for i := range 30 {
-		s, err := l.Update(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if i%10 == 9 {
-			t.Logf("round %d, success %v: %v", i, rate(), s.Metrics)
-		}
-	}
-	after := rate()
+	after := policytest.Rate(t, l)
 	t.Logf("success %v before and %v after", before, after)
 	if before >= 0.5 || after < 0.8 {
 		t.Errorf("success %v before and %v after, want below 0.5 and at least 0.8", before, after)

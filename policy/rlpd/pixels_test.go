@@ -4,7 +4,6 @@ import (
 	"testing"
 
 	"github.com/rapport-rl/rapport/policy"
-	"github.com/rapport-rl/rapport/policy/bc"
 	"github.com/rapport-rl/rapport/policy/policytest"
 	"github.com/rapport-rl/rapport/policy/rlpd"
 )
@@ -34,59 +33,21 @@ func TestLearnerThatSeesIsAKeeper(t *testing.T) {
 // The clone goes beside the goal, which only the picture shows; the rewards lead
 // to it.
 func TestLearnsFromPixels(t *testing.T) {
-	prior := policytest.Demos(10, 1, [2]float64{0.12, -0.09})
-	a := policytest.PixelArch()
-	a.Hidden = []int{64, 64}
-	net, _, err := bc.Train(t.Context(), bc.Config{Arch: a, Steps: 500, Batch: 64, Seed: 1}, prior, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
 	l, err := rlpd.New(rlpd.Config{
 		Gamma: 0.9, Scale: 30, Finite: true, Batch: 64, UTD: 2, Round: 20, Warmup: 300, Critics: 5, CriticHidden: []int{64, 64},
 		CriticLR: 1e-3, ActorLR: 1e-3, AlphaLR: 1e-3, Tau: 0.02, Steps: 3, Seed: 1,
-	}, net)
+	}, policytest.Clone(t, policytest.Pixels(), policytest.Poor(1), 1))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, e := range prior {
-		if err := l.Add(t.Context(), e); err != nil {
-			t.Fatal(err)
-		}
-	}
-	rate := func() float64 {
-		t.Helper()
-		ps, err := l.Latest(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := policytest.Success(t.Context(), ps)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s
-	}
-	before := rate()
-	for i := range 60 {
-		ps, err := l.Latest(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		e, err := policytest.Explore(t.Context(), ps, i, 1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := l.Add(t.Context(), e); err != nil {
-			t.Fatal(err)
-		}
-		s, err := l.Update(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
+	policytest.Give(t, l, policytest.Poor(1)...)
+	before := policytest.Rate(t, l)
+	policytest.Practise(t, l, 60, 1, func(i int, s policy.Stats) {
 		if i%15 == 14 {
 			t.Logf("episode %d: %v", i, s.Metrics)
 		}
-	}
-	after := rate()
+	})
+	after := policytest.Rate(t, l)
 	t.Logf("success %v before and %v after", before, after)
 	if before >= 0.5 || after < 0.8 {
 		t.Errorf("success %v before and %v after, want below 0.5 and at least 0.8", before, after)
