@@ -23,6 +23,8 @@ func TestKindsOfLearners(t *testing.T) {
 		{"drm", []string{"learner.drm=5"}, false},
 		{"bc", []string{"learner.kind=bc"}, false},
 		{"priorities", []string{"learner.replay.priority=0.6"}, true},
+		{"replay in the session's folder", []string{"learner.replay.dir=session", "learner.replay.priority=0.6"}, true},
+		{"few kept in the session's folder", []string{"learner.kind=iql", "learner.replay.dir=session", "learner.replay.capacity=40"}, true},
 		{"pixels", []string{"policy.sees=pixels", "learner.replay.jpeg=90", "policy.trunk.strides=[2,2]", "policy.trunk.channels=4", "policy.clone.steps=5"}, true},
 		{"iql from pixels", []string{"learner.kind=iql", "policy.sees=pixels", "learner.replay.jpeg=90", "policy.trunk.strides=[2,2]", "policy.trunk.channels=4", "policy.clone.steps=5"}, false},
 		{"bc from pixels", []string{"learner.kind=bc", "policy.sees=pixels", "policy.trunk.strides=[2,2]", "policy.trunk.channels=4", "policy.clone.steps=5"}, false},
@@ -63,6 +65,8 @@ func TestPixelsAreRefusedWhereTheyDoNotReach(t *testing.T) {
 		{[]string{"learner", "--nats", "nats://127.0.0.1:1", "--set", "policy.sees=pixels"}, exitFailed, "rapport run"},
 		{[]string{"run", "--set", "learner.replay.jpeg=90"}, exitUsage, "no frames to keep"},
 		{[]string{"run", "--set", "learner.kind=ppo", "--set", "learner.replay.priority=0.5"}, exitUsage, "learner.replay is set"},
+		{[]string{"run", "--set", "learner.replay.dir=/tmp/replay"}, exitUsage, "learner.replay.dir"},
+		{[]string{"run", "--set", "learner.kind=bc", "--set", "learner.replay.dir=session"}, exitUsage, "learner.replay is set"},
 		{[]string{"run", "--set", "learner.kind=sac"}, exitUsage, "rlpd, calql, iql, ppo, bc, diffusion"},
 	} {
 		if code, out := l.run(t.Context(), &console{}, tt.args...); code != tt.code || !strings.Contains(out, tt.want) {

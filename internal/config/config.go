@@ -160,6 +160,8 @@ type PPO struct {
 type Replay struct {
 	Priority float64 `yaml:"priority"`
 	JPEG     int     `yaml:"jpeg"`
+	Dir      string  `yaml:"dir"`
+	Capacity int     `yaml:"capacity"` // online transitions
 }
 
 // IQL is what implicit Q-learning has besides.

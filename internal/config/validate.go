@@ -82,6 +82,8 @@ func (c Config) Validate() error {
 	p.within("learner.calql.weight", c.Learner.CalQL.Weight, 1e-6, 1e3)
 	p.within("learner.replay.priority", c.Learner.Replay.Priority, 0, 1)
 	p.within("learner.replay.jpeg", float64(c.Learner.Replay.JPEG), 0, 100)
+	p.need(slices.Contains([]string{"", "session"}, c.Learner.Replay.Dir), "learner.replay.dir", "is %q; want session, or nothing for a replay in memory", c.Learner.Replay.Dir)
+	p.within("learner.replay.capacity", float64(c.Learner.Replay.Capacity), 0, 1e9)
 	replays := slices.Contains([]string{"rlpd", "calql", "iql"}, c.Learner.Kind)
 	p.need(replays || c.Learner.Replay == Replay{}, "learner.replay", "is set, but learner.kind is %s, which does not have it; leave it out, or take rlpd, calql or iql", c.Learner.Kind)
 	p.need(c.Learner.Replay.JPEG == 0 || c.Policy.Sees == "pixels", "learner.replay.jpeg", "is %d, but policy.sees is %s, so there are no frames to keep; want 0", c.Learner.Replay.JPEG, c.Policy.Sees)

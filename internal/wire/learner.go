@@ -22,8 +22,9 @@ import (
 // parameters.
 //
 // finite says that the reward of an episode is that of its whole horizon and that
-// the view has the clock, so that nothing is worth anything beyond it.
-func newKeeper(c config.Config, from policy.Params, finite bool) (policy.Keeper, error) {
+// the view has the clock, so that nothing is worth anything beyond it. dir is the
+// folder of the replay; empty: it is in memory.
+func newKeeper(c config.Config, from policy.Params, finite bool, dir string) (policy.Keeper, error) {
 	l, seed := c.Learner, draw(c.Seed, networks, 3)
 	if l.Kind == "diffusion" {
 		start, err := diffusion.Decode(from)
@@ -40,7 +41,7 @@ func newKeeper(c config.Config, from policy.Params, finite bool) (policy.Keeper,
 		Gamma: l.Gamma, Batch: l.Batch, UTD: 1, Round: l.Updates,
 		Critics: l.Critics, CriticHidden: l.Hidden, CriticLR: l.Rate, ActorLR: l.Rate, AlphaLR: l.Rate,
 		Steps: l.Steps, Scale: l.Scale, Alpha: l.Alpha, Finite: finite, Seed: seed,
-		JPEG: l.Replay.JPEG, Prioritised: priorities(l.Replay),
+		Dir: dir, Capacity: l.Replay.Capacity, JPEG: l.Replay.JPEG, Prioritised: priorities(l.Replay),
 	}
 	switch l.Kind {
 	case "rlpd":
@@ -57,7 +58,7 @@ func newKeeper(c config.Config, from policy.Params, finite bool) (policy.Keeper,
 			Gamma: l.Gamma, Batch: l.Batch, Round: l.Updates, Offline: l.Warmup,
 			Critics: l.Critics, CriticHidden: l.Hidden, CriticLR: l.Rate, ValueLR: l.Rate, ActorLR: l.Rate,
 			Steps: l.Steps, Scale: l.Scale, Expectile: l.IQL.Expectile, Beta: l.IQL.Beta, Finite: finite, Seed: seed,
-			JPEG: l.Replay.JPEG, Prioritised: priorities(l.Replay),
+			Dir: dir, Capacity: l.Replay.Capacity, JPEG: l.Replay.JPEG, Prioritised: priorities(l.Replay),
 		}, start)
 	case "ppo":
 		return ppo.New(ppo.Config{

@@ -7,12 +7,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"github.com/rapport-rl/rapport/internal/bus"
 	"github.com/rapport-rl/rapport/internal/report"
 	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/policy/buffer"
 	"github.com/rapport-rl/rapport/policy/loop"
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/robot/guard"
@@ -101,7 +104,11 @@ func (s *Session) judge(ctx context.Context, when string, p parts, params policy
 
 // newLearner starts from the cloned policy and holds the demonstrations.
 func (s *Session) newLearner(ctx context.Context, p parts) (policy.Keeper, error) {
-	l, err := newKeeper(s.cfg, p.clone, true)
+	dir := s.replayDir()
+	l, err := newKeeper(s.cfg, p.clone, true, dir)
+	if errors.Is(err, buffer.ErrDamaged) {
+		return nil, fmt.Errorf("%w: remove %s, and the session fills it again from its episodes", err, dir)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -117,6 +124,14 @@ func (s *Session) newLearner(ctx context.Context, p parts) (policy.Keeper, error
 // to go on with. Rounds after the last checkpoint are learned again from the
 // stored episodes, to the same bits (docs/adr/0001).
 func (s *Session) learner(ctx context.Context, p parts) (_ policy.Keeper, _ int, err error) {
+	v, b, err := s.store.LatestCheckpoint(ctx, kindLearner)
+	fresh := errors.Is(err, store.ErrNone)
+	if err != nil && !fresh {
+		return nil, 0, err
+	}
+	if err := s.clearReplay(fresh); err != nil {
+		return nil, 0, err
+	}
 	l, err := s.newLearner(ctx, p)
 	if err != nil {
 		return nil, 0, err
@@ -133,15 +148,12 @@ func (s *Session) learner(ctx context.Context, p parts) (_ policy.Keeper, _ int,
 	if n := s.cfg.Session.Episodes; len(episodes) > n {
 		return nil, 0, fmt.Errorf("wire: %s holds %d episodes, but session.episodes is %d; want at least %d", s.Dir(), len(episodes), n, len(episodes))
 	}
-	v, b, err := s.store.LatestCheckpoint(ctx, kindLearner)
 	switch {
-	case errors.Is(err, store.ErrNone):
+	case fresh:
 		if err := s.warm(ctx, l); err != nil {
 			return nil, 0, err
 		}
 		v = 0
-	case err != nil:
-		return nil, 0, err
 	case int(v) > len(episodes):
 		return nil, 0, fmt.Errorf("wire: %s: the learner's checkpoint is of %d episodes, but %d are stored; go on from an earlier one with --resume --drop-checkpoint %s", s.Dir(), v, len(episodes), kindLearner)
 	default:
@@ -169,6 +181,29 @@ func (s *Session) learner(ctx context.Context, p parts) (_ policy.Keeper, _ int,
 		}
 	}
 	return l, len(episodes), nil
+}
+
+// replayDir is the folder of the learner's replay, empty for one in memory.
+func (s *Session) replayDir() string {
+	if s.cfg.Learner.Replay.Dir == "" {
+		return ""
+	}
+	return filepath.Join(s.Dir(), "replay")
+}
+
+// clearReplay removes the replay's folder where it could hold something else than
+// the learner had at its checkpoint: episodes that a fresh one has not had yet, or,
+// with a capacity, not any more those that later ones pushed out. It is filled again
+// from the session's episodes.
+func (s *Session) clearReplay(fresh bool) error {
+	dir := s.replayDir()
+	if dir == "" || !fresh && s.cfg.Learner.Replay.Capacity == 0 {
+		return nil
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return fmt.Errorf("wire: empty the replay: %w", err)
+	}
+	return nil
 }
 
 // warm lets the learner learn what the demonstrations are worth, before the first

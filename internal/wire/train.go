@@ -115,7 +115,7 @@ func train(ctx context.Context, c config.Config, data corpus, steps int, tell Pr
 	if err != nil {
 		return t, err
 	}
-	l, err := newKeeper(c, from, data.view.Horizon > 0)
+	l, err := newKeeper(c, from, data.view.Horizon > 0, "")
 	if err != nil {
 		return t, err
 	}
