@@ -92,7 +92,6 @@ func (c Config) Validate() error {
 	p.within("learner.ppo.episodes", float64(c.Learner.PPO.Episodes), 1, 1e5)
 	p.within("learner.ppo.epochs", float64(c.Learner.PPO.Epochs), 1, 1000)
 	if c.Policy.Sees == "pixels" {
-		p.need(slices.Contains([]string{"rlpd", "calql", "iql", "bc", "diffusion"}, c.Learner.Kind), "learner.kind", "is %q, which does not learn from pixels; want rlpd, calql, iql, bc or diffusion, or policy.sees features", c.Learner.Kind)
 		p.need(c.Session.Record, "session.record", "is false, but policy.sees is pixels: a session is gone on with from the frames in its files")
 	}
 	p.within("session.episodes", float64(c.Session.Episodes), 1, 1e7)

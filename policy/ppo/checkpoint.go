@@ -83,6 +83,9 @@ func (l *Learner) parts() []checkpoint.Part {
 		{Name: "actor", Adam: l.adam.actor},
 		{Name: "value", Adam: l.adam.value},
 	}
+	if l.sight != nil {
+		ps = append(ps, checkpoint.Part{Name: "trunk", Adam: l.sight.adam})
+	}
 	for i, n := range l.past {
 		ps = append(ps, checkpoint.Part{Name: fmt.Sprintf("past%d", i), Tensors: n.Tensors()})
 	}

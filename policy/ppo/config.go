@@ -50,6 +50,10 @@ type Config struct {
 	// cosine (RAPL's falls to nothing in 2000); 0: none.
 	Decay    int
 	ClipNorm float64 // largest norm of a gradient; 1 (RAPL), +Inf: no limit
+	// ValueWeight is how much the value's loss counts beside the policy's in what
+	// trains the trunk of a view with cameras; 1 (c1 of the paper's Atari policies,
+	// table 5).
+	ValueWeight float64
 
 	Seed uint64
 }
@@ -96,6 +100,7 @@ func (c *Config) complete(cloned bool) error {
 	def(&c.ActorLR, 1e-3)
 	def(&c.ValueLR, 1e-3)
 	def(&c.ClipNorm, 1)
+	def(&c.ValueWeight, 1)
 
 	errs := []error{c.Arch.Validate()}
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf("ppo: "+format, args...)) }
@@ -110,8 +115,8 @@ func (c *Config) complete(cloned bool) error {
 			wrong("%s is %d, want at least %d", f.name, f.v, f.least)
 		}
 	}
-	if len(c.Arch.View.Cameras) > 0 {
-		wrong("the view has cameras, and this learner goes by the numbers beside them alone: leave Cameras out")
+	if !(c.ValueWeight > 0 && finite(c.ValueWeight)) {
+		wrong("ValueWeight is %v, want a positive number", c.ValueWeight)
 	}
 	if c.Batch > c.Ticks {
 		wrong("Batch is %d rows of %d Ticks", c.Batch, c.Ticks)

@@ -10,15 +10,14 @@ import (
 // reader is a graph that reads rows in chunks of one size.
 type reader struct {
 	g    *nn.Graph
-	x, u *nn.Node // (B, D) normalised rows, (B, k) actions before tanh or nil
+	x, u *nn.Node // (B, D') what the network reads, (B, k) actions before tanh or nil
 	out  *nn.Node // a row of numbers for each
 }
 
 // newDensity reads the log density of actions under a Net.
 func newDensity(n *bc.Net, B int) *reader {
 	r := &reader{g: nn.NewGraph()}
-	v := n.Arch.View
-	r.x, r.u = r.g.Input(B, v.Dim()), r.g.Input(B, v.Action.Dim())
+	r.x, r.u = r.g.Input(B, n.Dim()), r.g.Input(B, n.Arch.View.Action.Dim())
 	r.out = density(r.g, n.Frozen(r.g, r.x), r.u)
 	return r
 }
@@ -26,7 +25,7 @@ func newDensity(n *bc.Net, B int) *reader {
 // newHeads reads the head of a Net.
 func newHeads(n *bc.Net, B int) *reader {
 	r := &reader{g: nn.NewGraph()}
-	r.x = r.g.Input(B, n.Arch.View.Dim())
+	r.x = r.g.Input(B, n.Dim())
 	r.out = n.Frozen(r.g, r.x)
 	return r
 }
@@ -39,7 +38,7 @@ func newValues(value *nn.MLP, B int) *reader {
 	return r
 }
 
-// all writes what the graph says of the rows x (N, D), with actions u (N, k) if
+// all writes what the graph says of the rows x (N, D'), with actions u (N, k) if
 // it wants them, to dst (N, n).
 func (r *reader) all(dst, x, u []float32) {
 	B := r.x.Shape[0]
@@ -68,7 +67,8 @@ func (r *reader) all(dst, x, u []float32) {
 // entropy of the policy, estimated by one draw a row.
 type surrogate struct {
 	g        *nn.Graph
-	x, u     *nn.Node // (B, D) normalised rows, (B, k) actions before tanh
+	x, u     *nn.Node // (B, D') what the policy reads, (B, k) actions before tanh
+	was      *nn.Node // (B, D') what ref reads: x without cameras
 	old, adv *nn.Node // (B,) log densities when acted, advantages; 0 for rows not decided
 	share    *nn.Node // (1) 1/sum m
 	start    *nn.Node // (B, 2k) heads when the update began
@@ -86,9 +86,13 @@ const steep = 20
 
 func newSurrogate(actor, ref *bc.Net, B int, eps, entropy float64) *surrogate {
 	s := &surrogate{g: nn.NewGraph()}
-	g, v := s.g, actor.Arch.View
-	k := v.Action.Dim()
-	s.x, s.u, s.old, s.adv, s.share = g.Input(B, v.Dim()), g.Input(B, k), g.Input(B), g.Input(B), g.Input(1)
+	g, k := s.g, actor.Arch.View.Action.Dim()
+	s.x = reads(g, B, actor.Dim(), actor)
+	s.was = s.x
+	if actor.Eye() != nil {
+		s.was = g.Input(B, actor.Dim())
+	}
+	s.u, s.old, s.adv, s.share = g.Input(B, k), g.Input(B), g.Input(B), g.Input(1)
 	s.start, s.noise = g.Input(B, 2*k), g.Input(B, k)
 	raw := actor.Raw(g, s.x)
 	s.ratio = g.Exp(g.Clamp(g.Sub(density(g, raw, s.u), s.old), -steep, steep))
@@ -99,22 +103,31 @@ func newSurrogate(actor, ref *bc.Net, B int, eps, entropy float64) *surrogate {
 		s.loss = g.Add(s.loss, g.Scale(g.Mean(s.drawn), float32(entropy)))
 	}
 	s.far = bc.KL(g, raw, s.start)
-	s.away = bc.KL(g, raw, ref.Frozen(g, s.x))
+	s.away = bc.KL(g, raw, ref.Frozen(g, s.was))
 	return s
 }
 
 // regression is the graph that fits the value: mean_i (V(s_i) - R_i)^2.
 type regression struct {
 	g    *nn.Graph
-	x, y *nn.Node // (B, D) normalised rows, (B,)
+	x, y *nn.Node // (B, D') what the value reads, (B,)
 	loss *nn.Node
 }
 
-func newRegression(value *nn.MLP, B int) *regression {
+func newRegression(value *nn.MLP, actor *bc.Net, B int) *regression {
 	r := &regression{g: nn.NewGraph()}
-	r.x, r.y = r.g.Input(B, value.Config.In), r.g.Input(B)
+	r.x, r.y = reads(r.g, B, value.Config.In, actor), r.g.Input(B)
 	r.loss = r.g.MSE(r.g.Reshape(value.Forward(r.g, r.x), B), r.y)
 	return r
+}
+
+// reads is an input of B rows of n numbers, with a gradient where they hold what the
+// actor's trunk sees.
+func reads(g *nn.Graph, B, n int, actor *bc.Net) *nn.Node {
+	if actor.Eye() != nil {
+		return g.InputGrad(B, n)
+	}
+	return g.Input(B, n)
 }
 
 // standardise gives the rows of adv whose mask is set mean 0 and deviation 1,

@@ -23,6 +23,9 @@
 //
 // That likelihood is one of independent draws: bc.PolicyConfig.Rho should be 0.
 //
+// From frames, policy and value share a trunk, which the losses of both train while
+// the policy moves (equation 9).
+//
 // Deviations from the paper: policy and value are networks of their own with an
 // optimiser each, the value has LayerNorm, rows are normalised.
 package ppo
@@ -63,6 +66,7 @@ type Learner struct {
 	improve *surrogate
 	fit     *regression
 	adam    struct{ actor, value *nn.Adam }
+	sight   *sight // nil without cameras
 	data    data
 
 	pcg      *rand.PCG
@@ -99,7 +103,7 @@ func New(c Config, start *bc.Net) (*Learner, error) {
 		l.actor.SetStd(c.Std)
 	}
 	l.ref = l.actor.Clone()
-	l.value = critic.NewV("value", c.Arch.View, c.ValueHidden, l.rng)
+	l.value = critic.NewVOf("value", l.actor.Dim(), c.ValueHidden, l.rng)
 	l.actorParams, l.valueParams = l.actor.Params(), l.value.Params()
 	l.slots = make([]uint64, c.Keep)
 	for range c.Keep {
@@ -110,9 +114,10 @@ func New(c Config, start *bc.Net) (*Learner, error) {
 	l.remember()
 	l.heads, l.values = newHeads(l.actor, c.Batch), newValues(l.value, c.Batch)
 	l.improve = newSurrogate(l.actor, l.ref, c.Batch, c.Clip, c.Entropy)
-	l.fit = newRegression(l.value, c.Batch)
+	l.fit = newRegression(l.value, l.actor, c.Batch)
 	l.adam.actor = nn.NewAdam(l.actorParams, nn.AdamConfig{LR: c.ActorLR, ClipNorm: c.ClipNorm})
 	l.adam.value = nn.NewAdam(l.valueParams, nn.AdamConfig{LR: c.ValueLR, ClipNorm: c.ClipNorm})
+	l.sight = newSight(l.actor, c.Batch, nn.AdamConfig{LR: c.ActorLR, ClipNorm: c.ClipNorm})
 	return l, nil
 }
 

@@ -253,7 +253,7 @@ func TestUnlabelledEpisodesAreRefused(t *testing.T) {
 
 func TestNewNamesTheField(t *testing.T) {
 	for want, spoil := range map[string]func(c *ppo.Config){
-		"has cameras":    func(c *ppo.Config) { c.Arch = policytest.PixelArch() },
+		"ValueWeight":    func(c *ppo.Config) { c.ValueWeight = -1 },
 		"sees nothing":   func(c *ppo.Config) { c.Arch = bc.Arch{} },
 		"Std":            func(c *ppo.Config) { c.Std = 99 },
 		"Gamma":          func(c *ppo.Config) { c.Gamma = 2 },

@@ -1,6 +1,7 @@
 package ppo
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -17,6 +18,7 @@ type roll struct {
 	id      string
 	n       uint64    // in the order of addition
 	obs     []float32 // (T+1, D)
+	pix     [][]byte  // (T+1) of (P,) each; P may be 0
 	u       []float32 // (T, k) actions before tanh
 	decided []bool    // (T,) by a policy
 	version []uint64  // (T,) of that policy
@@ -47,14 +49,18 @@ func (l *Learner) roll(e policy.Episode) (*roll, error) {
 		id: e.ID, ends: e.Terminal || l.cfg.Finite && T >= v.Horizon,
 		obs: make([]float32, (T+1)*D), u: make([]float32, T*k), decided: make([]bool, T), version: slices.Clone(e.Version),
 	}
+	P := v.Pixels()
+	all := make([]byte, (T+1)*P)
 	var err error
 	if r.reward, err = l.rewards(e.ID, T, e.Rewards); err != nil {
 		return nil, err
 	}
 	for t, in := range e.Inputs {
-		if err := v.Row(r.obs[t*D:(t+1)*D], in); err != nil {
+		pix := all[t*P : (t+1)*P]
+		if err := errors.Join(v.Row(r.obs[t*D:(t+1)*D], in), v.Image(pix, in)); err != nil {
 			return nil, fmt.Errorf("ppo: episode %s: %w", e.ID, err)
 		}
+		r.pix = append(r.pix, pix)
 	}
 	for t, c := range e.Applied {
 		lost := v.Action.Row(r.u[t*k:(t+1)*k], c)

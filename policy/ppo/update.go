@@ -7,29 +7,35 @@ import (
 
 	"github.com/rapport-rl/rapport/internal/nn"
 	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/policy/bc"
 	"github.com/rapport-rl/rapport/policy/critic"
 )
 
 // data is what an update learns from: M rows, the T+1 of each episode in turn.
 type data struct {
-	obs, x   []float32 // (M, D) as seen, normalised
-	u        []float32 // (M, k) actions before tanh; 0 in an episode's last row
-	version  []uint64  // (M,) that decided; 0: none
-	decided  []bool    // (M,) by a policy
-	old, now []float32 // (M,) log densities when acted, and when the update began
-	v        []float32 // (M,) values when the update began
-	adv, ret []float32 // (M,) advantages, and what the value is fitted to
-	start    []float32 // (M, 2k) heads when the update began
-	order    []int     // (N,) the rows but for the last ones, shuffled
-	deciding bool      // a policy decided some of them
-	rewards  float64   // their mean
-	fitness  float64   // share of the variance of ret that v explained
+	obs      []float32    // (M, D) as seen
+	pix      [][]byte     // (M) of (P,) each
+	rows     []float32    // (M, D) normalised
+	x, was   []float32    // (M, D') what the actor and ref read when the update began; rows without cameras
+	seen     [2][]float32 // which hold them with cameras
+	u        []float32    // (M, k) actions before tanh; 0 in an episode's last row
+	version  []uint64     // (M,) that decided; 0: none
+	decided  []bool       // (M,) by a policy
+	old, now []float32    // (M,) log densities when acted, and when the update began
+	v        []float32    // (M,) values when the update began
+	adv, ret []float32    // (M,) advantages, and what the value is fitted to
+	start    []float32    // (M, 2k) heads when the update began
+	order    []int        // (N,) the rows but for the last ones, shuffled
+	deciding bool         // a policy decided some of them
+	rewards  float64      // their mean
+	fitness  float64      // share of the variance of ret that v explained
 }
 
 // tally sums what the steps of an update tell.
 type tally struct {
 	actors, values                          float64
 	actor, grad, entropy, kl, clipped, step float64 // of policy steps
+	trunk                                   float64 // gradient, of policy steps
 	value                                   float64
 	stopped                                 bool
 }
@@ -88,10 +94,11 @@ func (l *Learner) Update(ctx context.Context) (policy.Stats, error) {
 func (l *Learner) gather(rolls []*roll) {
 	d, v := &l.data, l.cfg.Arch.View
 	D, k := v.Dim(), v.Action.Dim()
-	d.obs, d.u, d.version, d.decided, d.order = d.obs[:0], d.u[:0], d.version[:0], d.decided[:0], d.order[:0]
+	d.obs, d.pix, d.u, d.version, d.decided, d.order = d.obs[:0], d.pix[:0], d.u[:0], d.version[:0], d.decided[:0], d.order[:0]
 	for _, r := range rolls {
 		first := len(d.version)
-		d.obs, d.u, d.version, d.decided = append(d.obs, r.obs...), append(d.u, r.u...), append(d.version, r.version...), append(d.decided, r.decided...)
+		d.obs, d.pix = append(d.obs, r.obs...), append(d.pix, r.pix...)
+		d.u, d.version, d.decided = append(d.u, r.u...), append(d.version, r.version...), append(d.decided, r.decided...)
 		for t := range r.len() {
 			d.order = append(d.order, first+t)
 		}
@@ -105,7 +112,12 @@ func (l *Learner) gather(rolls []*roll) {
 	for _, a := range []*[]float32{&d.old, &d.now, &d.v, &d.adv, &d.ret} {
 		*a = resize(*a, M)
 	}
-	d.x, d.start = resize(d.x, M*D), resize(d.start, M*2*k)
+	d.rows, d.start = resize(d.rows, M*D), resize(d.start, M*2*k)
+	d.x, d.was = d.rows, d.rows
+	if l.sight != nil {
+		d.seen = [2][]float32{resize(d.seen[0], M*l.actor.Dim()), resize(d.seen[1], M*l.actor.Dim())}
+		d.x, d.was = d.seen[0], d.seen[1]
+	}
 
 	// How likely each action was to the version that took it.
 	now := l.slots[l.version%uint64(l.cfg.Keep)]
@@ -114,7 +126,7 @@ func (l *Learner) gather(rolls []*roll) {
 		if version == 0 || version != now && !slices.Contains(d.version, version) {
 			continue
 		}
-		n.Normalise(d.x, d.obs)
+		l.read(d.x, n)
 		l.density[i].all(d.adv, d.x, d.u) // adv is free until below
 		for j, was := range d.version {
 			if was == version {
@@ -131,7 +143,10 @@ func (l *Learner) gather(rolls []*roll) {
 		}
 	}
 
-	l.actor.Normalise(d.x, d.obs)
+	if l.sight != nil {
+		l.read(d.was, l.ref)
+	}
+	l.read(d.x, l.actor)
 	l.values.all(d.v, d.x, nil)
 	l.heads.all(d.start, d.x, nil)
 	first := 0
@@ -147,6 +162,15 @@ func (l *Learner) gather(rolls []*roll) {
 	}
 	d.fitness = d.explained()
 	standardise(d.adv, d.decided)
+}
+
+// read writes what n reads of the data to dst (M, D').
+func (l *Learner) read(dst []float32, n *bc.Net) {
+	d := &l.data
+	n.Normalise(d.rows, d.obs)
+	if l.sight != nil {
+		l.sight.all(dst, d.rows, d.pix, n)
+	}
 }
 
 // explained is the share of the variance of the returns that the values explain.
@@ -178,6 +202,9 @@ func (l *Learner) learn(ctx context.Context) error {
 		rate = 0.55 + 0.45*math.Cos(math.Pi*min(1, float64(l.updates)/float64(c.Decay)))
 	}
 	l.adam.actor.LR, l.adam.value.LR = rate*c.ActorLR, rate*c.ValueLR
+	if l.sight != nil {
+		l.sight.adam.LR = rate * c.ActorLR
+	}
 	for range c.Epochs {
 		l.rng.Shuffle(len(d.order), func(i, j int) { d.order[i], d.order[j] = d.order[j], d.order[i] })
 		for rest := d.order; len(rest) >= c.Batch; rest = rest[c.Batch:] {
@@ -197,8 +224,10 @@ func (l *Learner) learn(ctx context.Context) error {
 func (l *Learner) step(idx []int) error {
 	l.fill(idx)
 	l.steps++
+	moves := false
 	if l.data.deciding && l.updates >= uint64(l.cfg.Warmup) && !l.observed.stopped {
-		if err := l.actorStep(); err != nil {
+		var err error
+		if moves, err = l.actorStep(); err != nil {
 			return err
 		}
 	}
@@ -211,6 +240,11 @@ func (l *Learner) step(idx []int) error {
 	nn.ZeroGrad(l.valueParams)
 	f.g.Backward(f.loss)
 	l.adam.value.Step()
+	// While the policy stays, so does what it sees with.
+	if moves && l.sight != nil {
+		l.sight.learn(l.improve.x, f.x, l.cfg.ValueWeight)
+		l.observed.trunk += l.sight.adam.Norm()
+	}
 	l.observed.values++
 	l.observed.value += loss
 	return nil
@@ -222,7 +256,11 @@ func (l *Learner) fill(idx []int) {
 	D, k := s.x.Shape[1], s.u.Shape[1]
 	n := 0
 	for i, j := range idx {
-		copy(s.x.Value[i*D:(i+1)*D], d.x[j*D:])
+		if l.sight == nil {
+			copy(s.x.Value[i*D:(i+1)*D], d.x[j*D:])
+		} else {
+			copy(s.was.Value[i*D:(i+1)*D], d.was[j*D:])
+		}
 		copy(s.u.Value[i*k:(i+1)*k], d.u[j*k:])
 		copy(s.start.Value[i*2*k:(i+1)*2*k], d.start[j*2*k:])
 		s.old.Value[i], s.adv.Value[i] = d.old[j], d.adv[j]
@@ -231,23 +269,27 @@ func (l *Learner) fill(idx []int) {
 			n++
 		}
 	}
+	if l.sight != nil {
+		l.sight.look(s.x.Value, d, idx)
+	}
 	copy(f.x.Value, s.x.Value)
 	s.share.Value[0] = 1 / float32(max(1, n))
 	critic.Normal(s.noise.Value, l.rng)
 }
 
-// actorStep improves the policy on the rows filled in.
-func (l *Learner) actorStep() error {
+// actorStep improves the policy on the rows filled in, unless it has gone far
+// enough, and tells whether it did.
+func (l *Learner) actorStep() (bool, error) {
 	s, o := l.improve, &l.observed
 	s.g.Forward()
 	loss, far := float64(s.loss.Value[0]), mean(s.far.Value)
 	if !finite(loss) || !finite(far) {
-		return l.diverged("the actor's loss", loss)
+		return false, l.diverged("the actor's loss", loss)
 	}
 	o.step = far
 	if far > l.cfg.MaxKL {
 		o.stopped = true
-		return nil
+		return false, nil
 	}
 	nn.ZeroGrad(l.actorParams)
 	s.g.Backward(s.loss)
@@ -262,7 +304,7 @@ func (l *Learner) actorStep() error {
 			o.clipped += float64(s.share.Value[0])
 		}
 	}
-	return nil
+	return true, nil
 }
 
 // tell appends what an update has to say to ms.
@@ -281,6 +323,9 @@ func (l *Learner) tell(ms []policy.Metric) []policy.Metric {
 		tell("actor_loss", o.actor/o.actors)
 		tell("entropy", o.entropy/o.actors)
 		tell("actor_grad", o.grad/o.actors)
+		if l.sight != nil {
+			tell("trunk_grad", o.trunk/o.actors)
+		}
 		tell("kl", o.kl/o.actors)
 		tell("kl_update", o.step)
 		tell("clip_share", o.clipped/o.actors)
