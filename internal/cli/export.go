@@ -22,7 +22,8 @@ func (a *app) policyCmd() *cobra.Command {
 		Short: "Write a session's policy as an ONNX file",
 		Long: `Write a policy of the session in the folder SESSION (without it, the newest) as
 an ONNX file for other programs (docs/onnx.md). Its inputs are in SI units, its
-output is a command of a tick, and its metadata says what each of them is.
+output is a command of a tick, or for policies that draw chunks the commands of the
+next ticks from noise, and its metadata says what each of them is.
 Commands want a guard before they move an arm.`,
 		Args: atMostOne,
 		RunE: func(cmd *cobra.Command, args []string) error {

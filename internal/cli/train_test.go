@@ -61,6 +61,11 @@ func TestTrainPolicyOffline(t *testing.T) {
 	if b, err := os.ReadFile(seeing); err != nil || !bytes.Contains(b, []byte("frame.front")) {
 		t.Errorf("no ONNX that takes frames: %v", err)
 	}
+	chunks := filepath.Join(l.dir, "chunks.onnx")
+	l.must("policy", "export", dir, "--policy", file("diffusion"), "--onnx", chunks)
+	if b, err := os.ReadFile(chunks); err != nil || !bytes.Contains(b, []byte("rapport-chunks-1")) || !bytes.Contains(b, []byte("rapport.exec")) {
+		t.Errorf("no ONNX from noise to commands: %v", err)
+	}
 
 	was := read("iql")
 	for _, tt := range []struct {
@@ -76,7 +81,6 @@ func TestTrainPolicyOffline(t *testing.T) {
 		{"what learns from itself", []string{"train", "policy", "--offline", dir, "--set", "learner.kind=ppo"}, exitFailed, "take learner.kind iql"},
 		{"no file to export to", []string{"policy", "export", dir}, exitUsage, "--onnx is missing"},
 		{"an export over a file", []string{"policy", "export", dir, "--policy", "cloned", "--onnx", onnx}, exitFailed, "is there already"},
-		{"an export of chunks", []string{"policy", "export", dir, "--policy", file("diffusion"), "--onnx", onnx + "2"}, exitFailed, "not exported yet"},
 		{"another task", []string{"train", "policy", "--offline", dir, "--set", "robot.task=group"}, exitFailed, "training cannot change it"},
 	} {
 		if code, out := l.run(t.Context(), &console{}, tt.args...); code != tt.code || !strings.Contains(out, tt.want) {

@@ -10,6 +10,7 @@ import (
 	"github.com/rapport-rl/rapport/perception/encoder"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/bc"
+	"github.com/rapport-rl/rapport/policy/diffusion"
 	"github.com/rapport-rl/rapport/sim/tabletop"
 )
 
@@ -55,14 +56,23 @@ func ExportONNX(ctx context.Context, dir, which, program string, o Options) (onn
 	if err != nil {
 		return nil, "", err
 	}
+	const rate = float64(time.Second) / float64(tabletop.Period) // Hz
+	var b bytes.Buffer
 	if _, chunks, err := viewOf(ps); err == nil && chunks {
-		return nil, "", fmt.Errorf("wire: the policy %s draws chunks of actions from noise, which is not exported yet; only policies of learner.kind rlpd, calql, iql, ppo and bc are", what)
+		n, err := diffusion.Decode(ps)
+		if err != nil {
+			return nil, "", err
+		}
+		d := s.cfg.Policy.Diffusion
+		// Parameters of a file may be of shorter chunks than the session's.
+		exec := min(d.Exec, n.Arch.Horizon-n.Arch.History+1)
+		err = n.ExportONNX(&b, diffusion.Draw{Steps: d.Draws}, diffusion.About{Program: program, Version: ps.Version, Rate: rate, Exec: exec})
+		return b.Bytes(), what, err
 	}
 	n, err := bc.Decode(ps)
 	if err != nil {
 		return nil, "", err
 	}
-	var b bytes.Buffer
-	err = n.ExportONNX(&b, bc.About{Program: program, Version: ps.Version, Rate: float64(time.Second) / float64(tabletop.Period)})
+	err = n.ExportONNX(&b, bc.About{Program: program, Version: ps.Version, Rate: rate})
 	return b.Bytes(), what, err
 }

@@ -115,20 +115,27 @@ func (c *Chain) Run(x []float32, m Model, rng *rand.Rand) {
 	}
 	for i, k := range c.times {
 		m(c.out, x, float64(k))
-		before := 1.0
-		if i+1 < len(c.times) {
-			before = c.bars[c.times[i+1]]
-		}
-		c.back(x, c.bars[k], before, rng)
+		c.back(x, c.bars[k], c.before(i), rng)
 	}
 }
 
-// back goes one step back, from the share bar to the larger share before.
-func (c *Chain) back(x []float32, bar, before float64, rng *rand.Rand) {
-	s, n := math.Sqrt(bar), math.Sqrt(1-bar)
-	// x <- a x0 + b x + sigma z. DDIM's step a' x0 + b' eps + sigma z is of this
-	// form, since eps follows from x and the clipped x0.
-	var a, b float64
+// before is the share that the i-th step back leads to.
+func (c *Chain) before(i int) float64 {
+	if i+1 < len(c.times) {
+		return c.bars[c.times[i+1]]
+	}
+	return 1
+}
+
+// step is what one step back computes with, from the share bar to the larger share
+// before: x = s x0 + n eps there, and then
+//
+//	x <- a x0 + b x + sigma z
+//
+// DDIM's step a' x0 + b' eps + sigma z is of this form, since eps follows from x and
+// the clipped x0.
+func (c *Chain) step(bar, before float64) (s, n, a, b, sigma float64) {
+	s, n = math.Sqrt(bar), math.Sqrt(1-bar)
 	variance := (1 - before) / (1 - bar) * (1 - bar/before) // Ho et al. 2020, equation 7
 	if c.d.Method == DDPM {
 		a = math.Sqrt(before) * (1 - bar/before) / (1 - bar)
@@ -138,7 +145,12 @@ func (c *Chain) back(x []float32, bar, before float64, rng *rand.Rand) {
 		b = math.Sqrt(max(0, 1-before-variance)) / n
 		a = math.Sqrt(before) - b*s
 	}
-	sigma := math.Sqrt(variance)
+	return s, n, a, b, math.Sqrt(variance)
+}
+
+// back goes one step back.
+func (c *Chain) back(x []float32, bar, before float64, rng *rand.Rand) {
+	s, n, a, b, sigma := c.step(bar, before)
 	for i, v := range x {
 		x0 := min(c.d.Clip, max(-c.d.Clip, c.p.clean(v, c.out[i], s, n)))
 		y := a*x0 + b*float64(v)

@@ -77,6 +77,10 @@ func (n net) layerNorm(x *nn.Node, a affine) *nn.Node {
 // (B,Embed) and the history seen (B,To*D).
 type denoiser interface {
 	apply(n net, x, emb, seen *nn.Node) *nn.Node
+	// embeds are the layers that turn a step's sinusoids into its embedding.
+	embeds() [2]affine
+	// export adds apply to a file, for an embedding that embeds made.
+	export(f *file, a Arch, x string, emb []float32, seen string) string
 }
 
 // build makes the denoiser of a, which is complete, for histories of D numbers

@@ -21,11 +21,12 @@ const opset = 13
 type Builder struct {
 	graph Graph
 	names map[string]bool
+	next  map[string]int // number of the next name of a base that is taken
 }
 
 // NewBuilder returns a Builder of an empty graph.
 func NewBuilder(name string) *Builder {
-	return &Builder{graph: Graph{Name: name}, names: map[string]bool{}}
+	return &Builder{graph: Graph{Name: name}, names: map[string]bool{}, next: map[string]int{}}
 }
 
 // Model returns what was built.
@@ -36,8 +37,9 @@ func (b *Builder) Model() *Model {
 // name is base, or base with a number where it is taken.
 func (b *Builder) name(base string) string {
 	name := base
-	for i := 1; b.names[name]; i++ {
-		name = fmt.Sprintf("%s.%d", base, i)
+	for b.names[name] {
+		b.next[base]++
+		name = fmt.Sprintf("%s.%d", base, b.next[base])
 	}
 	b.names[name] = true
 	return name

@@ -18,7 +18,7 @@ func arithmetic(op string) bool {
 // operations are all that can be built, by what steps run as.
 func operations() map[string]operation {
 	t := map[string]operation{
-		"Conv": (*runner).conv, asConvReLU: (*runner).conv, "MaxPool": (*runner).maxPool,
+		"Conv": (*runner).conv, "ConvTranspose": (*runner).convTranspose, asConvReLU: (*runner).conv, "MaxPool": (*runner).maxPool,
 		"AveragePool": (*runner).averagePool, "GlobalAveragePool": (*runner).globalPool,
 		"BatchNormalization": (*runner).batchNorm, "InstanceNormalization": (*runner).instanceNorm, asAffine: (*runner).affine,
 		"Gemm": (*runner).gemm, "MatMul": (*runner).matMul, asLinear: (*runner).linearLayer,
@@ -55,11 +55,11 @@ func operations() map[string]operation {
 	}
 	for op, f := range map[string]pairwise{
 		"Add": {whole: func(a, b int64) int64 { return a + b }, real: func(a, b float64) float64 { return a + b },
-			node: (*nn.Graph).Add, scalar: func(g *nn.Graph, x *nn.Node, c float32) *nn.Node { return g.AddScalar(x, c) }, swaps: true},
+			node: (*nn.Graph).Add, scalar: func(g *nn.Graph, x *nn.Node, c float32) *nn.Node { return g.AddScalar(x, c) }, swaps: true, times: -1},
 		"Sub": {whole: func(a, b int64) int64 { return a - b }, real: func(a, b float64) float64 { return a - b },
 			node: (*nn.Graph).Sub, scalar: func(g *nn.Graph, x *nn.Node, c float32) *nn.Node { return g.AddScalar(x, -c) }},
 		"Mul": {whole: func(a, b int64) int64 { return a * b }, real: func(a, b float64) float64 { return a * b },
-			node: (*nn.Graph).Mul, scalar: func(g *nn.Graph, x *nn.Node, c float32) *nn.Node { return g.Scale(x, c) }, swaps: true},
+			node: (*nn.Graph).Mul, scalar: func(g *nn.Graph, x *nn.Node, c float32) *nn.Node { return g.Scale(x, c) }, swaps: true, times: 1},
 		"Div": {whole: func(a, b int64) int64 {
 			if b == 0 {
 				return 0 // no exporter divides a shape by it
@@ -144,6 +144,7 @@ type pairwise struct {
 	node   func(g *nn.Graph, a, b *nn.Node) *nn.Node
 	scalar func(g *nn.Graph, x *nn.Node, c float32) *nn.Node
 	swaps  bool // a, b may be b, a
+	times  int  // 1 for a product, -1 for a sum, which nn.Graph.FiLM is too
 }
 
 func (p pairwise) build(r *runner, _ *step, in []value) (value, error) {
@@ -174,6 +175,9 @@ func (p pairwise) build(r *runner, _ *step, in []value) (value, error) {
 			return value{}, err
 		}
 		return value{node: p.node(r.g, x, r.g.Reshape(n, size(s))), last: true}, nil
+	}
+	if p.times != 0 && !b.last && b.fixed == nil && entrywise(a.shape(), b.shape()) {
+		return r.film(a, b, p.times > 0)
 	}
 	if a.last && b.last && slices.Equal(a.shape(), b.shape()) {
 		return value{node: p.node(r.g, a.node, b.node), last: true}, nil
