@@ -394,6 +394,7 @@ func FuzzSheet(f *testing.F) {
 		}
 		f.Add(b)
 	}
+	f.Add(differing(f))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s, err := newSheet("fuzz", bytes.NewReader(b), int64(len(b)))
 		if err != nil {

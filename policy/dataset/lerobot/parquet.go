@@ -154,7 +154,14 @@ func (s *sheet) each(c parquet.LeafColumn, from, to int, f func(row int, v parqu
 			return fmt.Errorf("%s is damaged: a row group of %d rows", s.name, n)
 		}
 		if at+n > from && at < to {
-			if err := s.sound(i, c.ColumnIndex, levels{c.MaxRepetitionLevel, c.MaxDefinitionLevel}); err != nil {
+			l := levels{repetition: c.MaxRepetitionLevel, definition: c.MaxDefinitionLevel}
+			switch c.Node.Type().Kind() {
+			case parquet.Int32:
+				l.bits = 32
+			case parquet.Int64:
+				l.bits = 64
+			}
+			if err := s.sound(i, c.ColumnIndex, l); err != nil {
 				return fmt.Errorf("%s: column %q %w", s.name, c.Path[0], err)
 			}
 			if err := s.group(g.ColumnChunks()[c.ColumnIndex], at, max(from, at), min(to, at+n), f); err != nil {

@@ -10,8 +10,9 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 )
 
-// levels are the largest repetition and definition levels of a column.
-type levels struct{ repetition, definition int }
+// levels are the largest repetition and definition levels of a column, and the bits
+// of its whole numbers; 0: it holds others.
+type levels struct{ repetition, definition, bits int }
 
 // page checks what is in a data page: the runs of equal numbers in it say how long
 // they are, and the library makes room for what they say.
@@ -52,7 +53,7 @@ func (l levels) page(codec format.CompressionCodec, h *format.PageHeader, raw []
 			}
 			data = data[4+n:]
 		}
-		return indices(encoding, data)
+		return l.numbers(encoding, data)
 	}
 	v := &h.DataPageHeaderV2.V
 	for _, part := range []struct {
@@ -75,10 +76,15 @@ func (l levels) page(codec format.CompressionCodec, h *format.PageHeader, raw []
 			return err
 		}
 	}
-	return indices(encoding, raw)
+	return l.numbers(encoding, raw)
 }
 
 var errCut = errors.New("a page ends too early")
+
+// numbers checks what follows the levels.
+func (l levels) numbers(e format.Encoding, data []byte) error {
+	return errors.Join(indices(e, data), values(e, data, l.bits))
+}
 
 // indices checks the numbers of a page that are places in the dictionary.
 func indices(e format.Encoding, data []byte) error {
