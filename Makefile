@@ -43,6 +43,7 @@ reproduce: build ## five seeds of every claim of learning, with intervals (docs/
 	bin/rapport reproduce --seeds 5 --set learner.kind=iql
 	bin/rapport reproduce --seeds 5 --set policy.sees=pixels --set policy.clone.steps=1000 --set learner.batch=64
 	go test -run '^$$' -bench Ways -benchtime 1x ./policy/diffusion
+	go test -run '^$$' -bench Variants -benchtime 1x ./policy/rlpd
 
 clean: ## remove what was built; runs/ stays
 	rm -rf bin

@@ -20,7 +20,7 @@ func TestKindsOfLearners(t *testing.T) {
 		{"ppo", []string{"learner.kind=ppo", "learner.ppo.episodes=2", "learner.ppo.epochs=2"}, true},
 		{"diffusion", []string{"learner.kind=diffusion", "policy.diffusion.channels=[8,16]", "policy.diffusion.draws=2"}, true},
 		{"flow", []string{"learner.kind=diffusion", "policy.diffusion.shape=mlp", "policy.diffusion.process=flow", "policy.diffusion.draws=2"}, false},
-		{"drm", []string{"learner.drm=5"}, false},
+		{"drm", []string{"learner.drm=5", "learner.noise=0.3"}, true},
 		{"bc", []string{"learner.kind=bc"}, false},
 		{"priorities", []string{"learner.replay.priority=0.6"}, true},
 		{"replay in the session's folder", []string{"learner.replay.dir=session", "learner.replay.priority=0.6"}, true},
@@ -67,6 +67,7 @@ func TestPixelsAreRefusedWhereTheyDoNotReach(t *testing.T) {
 		{[]string{"run", "--set", "learner.kind=ppo", "--set", "learner.replay.priority=0.5"}, exitUsage, "learner.replay is set"},
 		{[]string{"run", "--set", "learner.replay.dir=/tmp/replay"}, exitUsage, "learner.replay.dir"},
 		{[]string{"run", "--set", "learner.kind=bc", "--set", "learner.replay.dir=session"}, exitUsage, "learner.replay is set"},
+		{[]string{"run", "--set", "learner.noise=0.3"}, exitUsage, "learner.drm is 0"},
 		{[]string{"run", "--set", "learner.kind=sac"}, exitUsage, "rlpd, calql, iql, ppo, bc, diffusion"},
 	} {
 		if code, out := l.run(t.Context(), &console{}, tt.args...); code != tt.code || !strings.Contains(out, tt.want) {

@@ -144,6 +144,7 @@ type Learner struct {
 	Alpha   float64 `yaml:"alpha"`
 	Clone   float64 `yaml:"clone"`
 	DrM     int     `yaml:"drm"`
+	Noise   float64 `yaml:"noise"`
 	Replay  Replay  `yaml:"replay"`
 	IQL     IQL     `yaml:"iql"`
 	CalQL   CalQL   `yaml:"calql"`

@@ -89,6 +89,8 @@ func (c Config) Validate() error {
 	p.need(c.Learner.Replay.JPEG == 0 || c.Policy.Sees == "pixels", "learner.replay.jpeg", "is %d, but policy.sees is %s, so there are no frames to keep; want 0", c.Learner.Replay.JPEG, c.Policy.Sees)
 	p.within("learner.drm", float64(c.Learner.DrM), 0, 1e9)
 	p.need(c.Learner.DrM == 0 || c.Learner.Kind == "rlpd", "learner.drm", "is %d, but learner.kind is %s; want 0, or rlpd", c.Learner.DrM, c.Learner.Kind)
+	p.within("learner.noise", c.Learner.Noise, 0, 10)
+	p.need(c.Learner.Noise == 0 || c.Learner.DrM > 0, "learner.noise", "is %g, but learner.drm is 0, whose noise it is; want 0, or learner.drm 10000", c.Learner.Noise)
 	p.within("learner.ppo.episodes", float64(c.Learner.PPO.Episodes), 1, 1e5)
 	p.within("learner.ppo.epochs", float64(c.Learner.PPO.Epochs), 1, 1000)
 	if c.Policy.Sees == "pixels" {

@@ -47,7 +47,7 @@ func newKeeper(c config.Config, from policy.Params, finite bool, dir string) (po
 	case "rlpd":
 		soft.Warmup, soft.Clone, soft.QFilter, soft.Health = l.Warmup, l.Clone, l.Clone > 0, true
 		if l.DrM > 0 {
-			soft.DrM = &rlpd.DrM{Every: l.DrM}
+			soft.DrM = &rlpd.DrM{Every: l.DrM, Noise: l.Noise}
 		}
 		return rlpd.New(soft, start)
 	case "calql":

@@ -295,6 +295,8 @@ func TestLoadRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	loud := fresh(t)
+	loud.Noise = 11
 	thin, err := nn.Encode(fresh(t).Tensors()[:3], map[string]string{"format": "rapport-actor-1", "arch": `{"View":{"Embed":4,"Action":{"Axes":[0],"Scale":1}},"Hidden":[65536,65536]}`})
 	if err != nil {
 		t.Fatal(err)
@@ -309,6 +311,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"another format", `format is "else"`, foreign},
 		{"more claimed than held", "want at least", thin},
 		{"NaN", "holds NaN", encoded(t, nan).Data},
+		{"loud", `noise is "11"`, encoded(t, loud).Data},
 		{"another view", "Action.Scale is 0.02 and 0.01", encoded(t, scaled).Data},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -431,6 +434,44 @@ func TestNoiseIsStandardAndCorrelated(t *testing.T) {
 		}
 		if r := lag / count * 20 / 19; math.Abs(r-rho) > 0.1 {
 			t.Errorf("rho %v: correlation of successive steps %v", rho, r)
+		}
+	}
+}
+
+// TestExplorationNoiseIsThatOfTheParameters: it is added to actions that are drawn, and
+// to no others.
+func TestExplorationNoiseIsThatOfTheParameters(t *testing.T) {
+	n := fresh(t)
+	for _, p := range n.Params() { // mean 0, and as small a deviation as there is
+		clear(p.Data)
+	}
+	n.SetStd(0.01)
+	n.Noise = 0.2
+	ps := encoded(t, n)
+	if c := n.Clone(); c.Noise != 0 {
+		t.Errorf("a clone has noise %v", c.Noise)
+	}
+	if back, err := bc.Decode(ps); err != nil || back.Noise != 0.2 {
+		t.Errorf("noise came back as %v, %v", back.Noise, err)
+	}
+	for mode, want := range map[bc.Mode]float64{bc.Sample: 0.2, bc.Mean: 0} {
+		pi := player(t, bc.PolicyConfig{Mode: mode, Seed: 9}, ps)
+		square, count := 0.0, 0.0
+		for range 200 {
+			for _, c := range trace(t, pi, 20) {
+				square += c.Delta[0] / 0.01 * c.Delta[0] / 0.01
+				count++
+			}
+		}
+		// 4000 draws: the deviation of the root is 0.0022, four of them.
+		if got := math.Sqrt(square / count); math.Abs(got-want) > 0.01 {
+			t.Errorf("mode %d: actions deviate by %v, want %v", mode, got, want)
+		}
+	}
+	n.Noise = 9 // what is beyond the bounds is at them
+	for _, c := range trace(t, player(t, bc.PolicyConfig{Mode: bc.Sample}, encoded(t, n)), 50) {
+		if math.Abs(c.Delta[0]) > 0.01 {
+			t.Fatalf("command %v beyond the unit of an action", c)
 		}
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 
 	"github.com/rapport-rl/rapport/internal/nn"
@@ -104,8 +105,12 @@ func (a Arch) hidden() []int {
 // Net is the network of a policy.
 type Net struct {
 	Arch Arch
-	eye  *trunk.Net // nil without cameras
-	mlp  *nn.MLP
+	// Noise is the deviation of what a Policy that samples adds to its actions, in
+	// units of the action; 0: none. It travels with the parameters, so that a
+	// learner says how far its policy explores. Clones have none.
+	Noise float64
+	eye   *trunk.Net // nil without cameras
+	mlp   *nn.MLP
 	// mean and inv (D,) normalise a row: (x - mean) * inv.
 	mean, inv *nn.Param
 }
@@ -245,7 +250,11 @@ func (n *Net) Encode(version uint64) (policy.Params, error) {
 	if err != nil {
 		return policy.Params{}, fmt.Errorf("bc: encode: %w", err)
 	}
-	data, err := nn.Encode(n.Tensors(), map[string]string{"format": format, "arch": string(arch)})
+	meta := map[string]string{"format": format, "arch": string(arch)}
+	if n.Noise > 0 {
+		meta["noise"] = strconv.FormatFloat(n.Noise, 'g', -1, 64)
+	}
+	data, err := nn.Encode(n.Tensors(), meta)
 	if err != nil {
 		return policy.Params{}, fmt.Errorf("bc: encode: %w", err)
 	}
@@ -283,6 +292,12 @@ func decode(p policy.Params, like *Net) (*Net, error) {
 	}
 	if err := n.Assign(ts); err != nil {
 		return fail(err)
+	}
+	if s, ok := meta["noise"]; ok {
+		// Ten times what an action can be is noise alone.
+		if n.Noise, err = strconv.ParseFloat(s, 64); err != nil || !(n.Noise > 0 && n.Noise <= 10) {
+			return fail(fmt.Errorf("noise is %q, want a number above 0 and up to 10", s))
+		}
 	}
 	return n, nil
 }

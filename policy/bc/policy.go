@@ -156,7 +156,11 @@ func (p *Policy) Act(ctx context.Context, in policy.Input) (robot.Command, error
 			l, _ := LogStd(float64(a.raw.Value[k+j]))
 			u += math.Exp(l) * p.noise(in.Step, j)
 		}
-		a.action[j] = float32(math.Tanh(u))
+		v := math.Tanh(u)
+		if s := a.net.Noise; s > 0 && p.cfg.Mode == Sample {
+			v = min(1, max(-1, v+s*p.noise(in.Step, k+j)))
+		}
+		a.action[j] = float32(v)
 	}
 	for j, v := range a.action {
 		if d := v - v; d != d {
@@ -166,7 +170,8 @@ func (p *Policy) Act(ctx context.Context, in policy.Input) (robot.Command, error
 	return p.cfg.View.Action.Command(a.action), nil
 }
 
-// noise is the noise of a step of the current episode along action j: AR(1)
+// noise is the noise of a step of the current episode along number j, the actions'
+// before tanh and then those that Net.Noise adds: AR(1)
 // from the start of the episode, replayed rather than remembered, so that it
 // does not depend on which steps were asked before.
 func (p *Policy) noise(step, j int) float64 {

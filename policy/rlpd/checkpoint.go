@@ -25,6 +25,7 @@ type state struct {
 	Actors  uint64
 	Version uint64
 	Dormant float64 // what DrM's gauge told last
+	Woke    uint64  `json:",omitzero"` // 1 more than the steps at which it told of the awakening
 }
 
 // format marks a checkpoint; its number changes with the layout.
@@ -49,7 +50,7 @@ func (l *Learner) Save(w io.Writer) error {
 	if err == nil {
 		err = checkpoint.Save(w, l.format(), state{
 			Arch: l.actor.Arch, Critics: l.cfg.Critics, CriticHidden: l.cfg.CriticHidden, Replay: mark,
-			Rand: pcg, Fitted: l.fitted, Online: l.online, Steps: l.critics, Actors: l.actors, Version: l.version, Dormant: l.dormant(),
+			Rand: pcg, Fitted: l.fitted, Online: l.online, Steps: l.critics, Actors: l.actors, Version: l.version, Dormant: l.dormant(), Woke: l.woke(),
 		}, l.parts()...)
 	}
 	if err != nil {
@@ -86,7 +87,7 @@ func (l *Learner) Restore(r io.Reader) error {
 	*l.pcg = pcg
 	l.fitted, l.online, l.critics, l.actors, l.version = s.Fitted, s.Online, s.Steps, s.Actors, s.Version
 	if l.waker != nil {
-		l.waker.dormant = s.Dormant
+		l.waker.dormant, l.waker.woke = s.Dormant, s.Woke
 	}
 	return nil
 }
@@ -96,6 +97,13 @@ func (l *Learner) dormant() float64 {
 		return 0
 	}
 	return l.waker.dormant
+}
+
+func (l *Learner) woke() uint64 {
+	if l.waker == nil {
+		return 0
+	}
+	return l.waker.woke
 }
 
 // parts lists everything of a checkpoint.

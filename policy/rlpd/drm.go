@@ -15,9 +15,9 @@ import (
 // reinforcement learning through dormant ratio minimization", arXiv:2310.19668).
 // Zero fields take the defaults named.
 //
-// Of the paper's three parts, perturbation and awakened exploitation are here. Its
-// exploration schedule sets the noise of a policy without one of its own; here
-// the temperature does that.
+// The paper's exploration schedule is that of the noise of a policy without one of
+// its own. Here the temperature explores, and Noise is added to it where it is asked
+// for, while acting alone.
 type DrM struct {
 	// Every is the number of critic steps between perturbations; 10,000 (the
 	// paper: 100,000 frames of simulation, which no arm sees in weeks).
@@ -30,6 +30,13 @@ type DrM struct {
 	// which is given to a policy that is awake; 0.6 (the paper). Negative: none.
 	Mix       float64
 	Expectile float64 // of that value; 0.9 (the paper: 0.7 to 0.9)
+	// Noise is the largest deviation of the noise that is added to actions that
+	// explore, in units of the action; 0: none (the paper: 1, which is all that the
+	// arm can do). It falls with the dormant ratio, and from the awakening on not
+	// below a line from Noise to Calm in Span critic steps.
+	Noise float64
+	Calm  float64 // a tenth of Noise (the paper)
+	Span  int     // five times Every (the paper: 500,000 frames)
 }
 
 func (c *DrM) complete() error {
@@ -46,6 +53,10 @@ func (c *DrM) complete() error {
 	def(&c.Mix, 0.6)
 	c.Mix = max(0, c.Mix)
 	def(&c.Expectile, 0.9)
+	def(&c.Calm, 0.1*c.Noise)
+	if c.Span == 0 {
+		c.Span = 5 * c.Every
+	}
 	var errs []error
 	if c.Every < 1 {
 		errs = append(errs, fmt.Errorf("rlpd: DrM.Every is %d critic steps, want at least 1", c.Every))
@@ -55,6 +66,15 @@ func (c *DrM) complete() error {
 	}
 	if !(c.Mix < 1) {
 		errs = append(errs, fmt.Errorf("rlpd: DrM.Mix is %v, want a share below 1", c.Mix))
+	}
+	if !(c.Noise >= 0 && c.Noise <= 10) {
+		errs = append(errs, fmt.Errorf("rlpd: DrM.Noise is %v, want 0 to 10", c.Noise))
+	}
+	if !(c.Calm >= 0 && c.Calm <= c.Noise) {
+		errs = append(errs, fmt.Errorf("rlpd: DrM.Calm is %v, want 0 to the %v of Noise", c.Calm, c.Noise))
+	}
+	if c.Span < 1 {
+		errs = append(errs, fmt.Errorf("rlpd: DrM.Span is %d critic steps, want at least 1", c.Span))
 	}
 	if !(c.Expectile > 0 && c.Expectile < 1) {
 		errs = append(errs, fmt.Errorf("rlpd: DrM.Expectile is %v, want above 0 and below 1", c.Expectile))
@@ -73,11 +93,28 @@ func (c *DrM) trusts(dormant float64) float64 {
 	return c.Mix / (1 + math.Exp((dormant-awake)/temper))
 }
 
+// explores is the deviation of the noise at a dormant ratio b (the paper's awaken
+// exploration scheduler):
+//
+//	sigma = Noise / (1 + exp(-(b - 0.2) / 0.1))
+//
+// and from the awakening on, which was awoken critic steps ago, at least that of the
+// line; negative: the policy has not been awake yet.
+func (c *DrM) explores(dormant float64, awoken int64) float64 {
+	sigma := c.Noise / (1 + math.Exp(-(dormant-awake)/rouse))
+	if awoken < 0 {
+		return sigma
+	}
+	share := min(1, float64(awoken)/float64(c.Span))
+	return max(sigma, c.Noise+(c.Calm-c.Noise)*share)
+}
+
 // A policy is awake below a dormant ratio of 0.2; 0.02 is how sharply (the paper's
 // beta-hat and T).
 const (
 	awake  = 0.2
 	temper = 0.02
+	rouse  = 0.1 // how sharply the noise follows (the authors' code: a factor of 10)
 )
 
 // waker is DrM at work.
@@ -85,6 +122,7 @@ type waker struct {
 	cfg     DrM
 	gauge   *health.Gauge // of the actor
 	dormant float64       // what it told last
+	woke    uint64        // 1 more than the critic steps at which the policy first was awake; 0: not yet
 	value   *nn.MLP
 	params  []*nn.Param
 	adam    *nn.Adam
@@ -113,6 +151,26 @@ func newWaker(c DrM, l *Learner, hidden []int, rng *rand.Rand) *waker {
 	w.fit = critic.NewExpectile(w.value, B, c.Expectile, false)
 	w.next = critic.NewBackup(w.value, B)
 	return w
+}
+
+// measure asks the gauge of what the actor read, and notes the awakening.
+func (w *waker) measure(read []float32, steps uint64) {
+	w.dormant = w.gauge.Dormant(read)
+	if w.cfg.Noise > 0 && w.woke == 0 && w.dormant < awake {
+		w.woke = steps + 1
+	}
+}
+
+// noise is the deviation of the policy's exploration after so many critic steps.
+func (w *waker) noise(steps uint64) float64 {
+	if w == nil || w.cfg.Noise == 0 {
+		return 0
+	}
+	awoken := int64(-1)
+	if w.woke > 0 {
+		awoken = int64(steps + 1 - w.woke)
+	}
+	return w.cfg.explores(w.dormant, awoken)
 }
 
 // learn fits the value to the data's actions of a batch and gives the share of it

@@ -1,12 +1,14 @@
 package rlpd
 
 import (
+	"bytes"
 	"math"
 	"strings"
 	"testing"
 
 	"github.com/rapport-rl/rapport/internal/nn"
 	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/policy/bc"
 	"github.com/rapport-rl/rapport/policy/policytest"
 )
 
@@ -43,6 +45,90 @@ func TestWokenLearnerIsAKeeper(t *testing.T) {
 	policytest.TestKeeper(t, policytest.Subject{
 		New: func(seed uint64) (policy.Keeper, error) { return New(waking(seed), nil) },
 	})
+}
+
+func TestLearnerThatExploresIsAKeeper(t *testing.T) {
+	policytest.TestKeeper(t, policytest.Subject{
+		New: func(seed uint64) (policy.Keeper, error) {
+			c := waking(seed)
+			c.DrM = &DrM{Every: 8, Noise: 0.5, Span: 20}
+			return New(c, nil)
+		},
+		Metrics: []string{"noise", "dormant", "entropy", "kl", "actor_grad"},
+	})
+}
+
+// The numbers are those of the paper's schedule.
+func TestNoiseFollowsTheDormantNeurons(t *testing.T) {
+	c := DrM{Noise: 0.5, Span: 1000}
+	if err := c.complete(); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		dormant float64
+		awoken  int64
+		want    float64
+	}{
+		{1, -1, 0.5 / (1 + math.Exp(-8))},
+		{0.2, -1, 0.25},
+		{0, -1, 0.5 / (1 + math.Exp(2))},
+		{0, 0, 0.5}, // the line begins
+		{0.1, 500, 0.275},
+		{0, 1000, 0.5 / (1 + math.Exp(2))}, // the line has ended at 0.05, below the dormant ratio's
+		{0.9, 5000, 0.5 / (1 + math.Exp(-7))},
+	} {
+		if got := c.explores(tt.dormant, tt.awoken); math.Abs(got-tt.want) > 1e-12 {
+			t.Errorf("with %v dormant, %d steps after the awakening: noise %v, want %v", tt.dormant, tt.awoken, got, tt.want)
+		}
+	}
+}
+
+// The noise goes with the parameters from the awakening on along the line, also
+// through a checkpoint.
+func TestParametersCarryTheNoise(t *testing.T) {
+	build := func() *Learner {
+		t.Helper()
+		c := waking(1)
+		c.DrM = &DrM{Every: 1000, Noise: 0.5, Calm: 0.3, Span: 24} // six critic steps a round
+		l, err := New(c, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		policytest.Give(t, l, policytest.Demos(3, 1, [2]float64{})...)
+		return l
+	}
+	carried := func(l *Learner) float64 {
+		t.Helper()
+		ps, err := l.Latest(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := bc.Decode(ps)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n.Noise
+	}
+	l := build()
+	if got, want := carried(l), 0.5/(1+math.Exp(2)); math.Abs(got-want) > 1e-12 {
+		t.Errorf("noise %v before the first step, want %v", got, want)
+	}
+	for i, want := range []float64{0.5, 0.45, 0.4, 0.35, 0.3, 0.3} {
+		policytest.Learn(t, l, 1)
+		if l.waker.dormant >= awake {
+			t.Fatalf("%v of the neurons are dormant: the test tells nothing", l.waker.dormant)
+		}
+		if got := carried(l); math.Abs(got-want) > 1e-12 {
+			t.Errorf("round %d: noise %v, want %v", i, got, want)
+		}
+		var b bytes.Buffer
+		if err := l.Save(&b); err != nil {
+			t.Fatal(err)
+		}
+		if l = build(); l.Restore(&b) != nil || math.Abs(carried(l)-want) > 1e-12 {
+			t.Errorf("round %d: noise %v from the checkpoint, want %v", i, carried(l), want)
+		}
+	}
 }
 
 // A network half of whose neurons are dormant loses all that it may, its targets
@@ -160,6 +246,9 @@ func TestDrMNamesTheField(t *testing.T) {
 		"DrM.Least":     {Least: 0.9, Most: 0.5},
 		"DrM.Mix":       {Mix: 1},
 		"DrM.Expectile": {Expectile: 1},
+		"DrM.Noise":     {Noise: -1},
+		"DrM.Calm":      {Noise: 0.3, Calm: 0.4},
+		"DrM.Span":      {Span: -1},
 	} {
 		cfg := waking(1)
 		cfg.DrM = &c

@@ -218,6 +218,7 @@ func (l *Learner) Latest(ctx context.Context) (policy.Params, error) {
 	if err := ctx.Err(); err != nil {
 		return policy.Params{}, err
 	}
+	l.actor.Noise = l.waker.noise(l.critics)
 	return l.actor.Encode(l.version)
 }
 

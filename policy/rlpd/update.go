@@ -57,10 +57,12 @@ func (l *Learner) Update(ctx context.Context) (policy.Stats, error) {
 			return policy.Stats{}, err
 		}
 	}
-	if l.waker != nil {
-		l.waker.dormant = l.waker.gauge.Dormant(l.read)
+	noise := false // which belongs to the parameters
+	if w := l.waker; w != nil {
+		w.measure(l.read, l.critics)
+		noise = w.cfg.Noise > 0
 	}
-	if l.observed.actors > 0 || l.observed.woken > 0 || fits {
+	if l.observed.actors > 0 || l.observed.woken > 0 || fits || noise {
 		l.version++
 	}
 	return l.stats(), nil
@@ -113,7 +115,7 @@ func (l *Learner) criticStep(demos int) error {
 	nn.Lerp(l.targetParams, l.criticParams, float32(l.cfg.Tau))
 	l.critics++
 	if w := l.waker; w != nil && l.critics%uint64(w.cfg.Every) == 0 {
-		w.dormant = w.gauge.Dormant(l.read)
+		w.measure(l.read, l.critics)
 		l.perturb()
 		l.observed.woken++
 	}
@@ -284,6 +286,9 @@ func (l *Learner) stats() policy.Stats {
 	if l.waker != nil {
 		tell("dormant", l.waker.dormant)
 		tell("value_share", o.share/o.critics)
+		if l.waker.cfg.Noise > 0 {
+			tell("noise", l.waker.noise(l.critics))
+		}
 	}
 	for _, g := range l.gauges {
 		ms = g.Look(g.x).Append(ms, g.name)
