@@ -204,7 +204,7 @@ func (d *driver) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	a, err := newArm(d.s.cfg, online)
+	a, err := d.s.liveArm()
 	if err != nil {
 		return err
 	}
@@ -224,7 +224,7 @@ func (d *driver) run(ctx context.Context) (err error) {
 	}
 	defer t.close()
 	t.actor = &loop.Actor{Backend: a.guard, Extractor: bus.Extractor(d.r.conn, d.r.name), Policy: pi,
-		Scorer: bus.Scorer(d.r.conn, d.r.name), Horizon: d.s.cfg.Robot.Horizon, Watch: t.watch}
+		Scorer: bus.Scorer(d.r.conn, d.r.name), Horizon: d.s.cfg.Robot.Horizon, Watch: t.watch, Override: t.override}
 	for ; ; next++ {
 		if err := d.wait(ctx); err != nil {
 			return err
