@@ -33,6 +33,9 @@ func (s *Session) Run(ctx context.Context) (Result, error) {
 	if err != nil {
 		return res, err
 	}
+	if err := s.checkGate(ctx, p); err != nil {
+		return res, err
+	}
 	before, err := s.judge(ctx, "before", p, p.clone)
 	if err != nil {
 		return res, err
