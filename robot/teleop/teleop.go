@@ -1,7 +1,7 @@
 // Package teleop lets a person take the arm from a policy for a while: with a
 // gamepad, a 3D mouse or keys. What the person decides goes through the guard
 // like everything else, and is recorded as the person's (Luo et al. 2024,
-// HIL-SERL, section 3.3: interventions).
+// arXiv:2410.21845, HIL-SERL: interventions).
 //
 //	hand := teleop.NewHand(teleop.HandConfig{Mapping: teleop.Gamepad(), Now: time.Now})
 //	hand.Take(raw) // whenever a reading comes
