@@ -15,37 +15,34 @@ import (
 	"github.com/rapport-rl/rapport/robot"
 )
 
-func someStatus() bus.Status {
-	return bus.Status{
-		Seq: 9, Stage: "fine-tune", Done: 3, Total: 120, Note: "success 1/3", Cameras: []string{"front", "side"},
-		Episode: "online-00003", Step: 7, Horizon: 45, By: "human", Version: 4,
-		Guard:   []bus.Count{{Name: "steps", N: 5}},
-		Fault:   &bus.Fault{Cause: "stopped", Detail: "a <b>person</b>", Stamp: time.Unix(5, 6).UTC()},
+func someSummary() bus.Summary {
+	return bus.Summary{
+		Seq: 9, Stage: "fine-tune", Done: 3, Total: 120, Note: "success <b>1/3</b>", Cameras: []string{"front", "side"}, Horizon: 45,
 		Success: []bus.Share{{When: "before", Hits: 2, Of: 5}},
-		First:   1, Returns: []float64{-1.5, math.Inf(-1)},
+		First:   1, Returns: []float64{-1.5, math.Inf(-1)}, Bye: true,
 	}
 }
 
-func TestStatusArrivesUnchanged(t *testing.T) {
-	for _, want := range []bus.Status{{}, someStatus()} {
-		b, err := bus.EncodeStatus(want)
+func TestSummaryArrivesUnchanged(t *testing.T) {
+	for _, want := range []bus.Summary{{}, someSummary()} {
+		b, err := bus.EncodeSummary(want)
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := bus.DecodeStatus(b)
+		got, err := bus.DecodeSummary(b)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if d := cmp.Diff(want, got); d != "" {
-			t.Errorf("status changed (-want +got):\n%s", d)
+			t.Errorf("summary changed (-want +got):\n%s", d)
 		}
 	}
 }
 
-func TestStatusKeepsTheNewestReturns(t *testing.T) {
-	s := bus.Status{Returns: make([]float64, 1003)}
+func TestSummaryKeepsTheNewestReturns(t *testing.T) {
+	s := bus.Summary{Returns: make([]float64, 1003)}
 	s.Returns[1002] = 5
-	got, err := bus.DecodeStatus(mustEncode(bus.EncodeStatus(s)))
+	got, err := bus.DecodeSummary(mustEncode(bus.EncodeSummary(s)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,8 +51,8 @@ func TestStatusKeepsTheNewestReturns(t *testing.T) {
 	}
 }
 
-func TestStatusRefusesWhatIsNotUTF8(t *testing.T) {
-	if _, err := bus.EncodeStatus(bus.Status{Note: "\xff"}); err == nil || !strings.Contains(err.Error(), "UTF-8") {
+func TestSummaryRefusesWhatIsNotUTF8(t *testing.T) {
+	if _, err := bus.EncodeSummary(bus.Summary{Note: "\xff"}); err == nil || !strings.Contains(err.Error(), "UTF-8") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -100,8 +97,8 @@ func TestViewRefusesWhatIsNotOnePicture(t *testing.T) {
 	}
 }
 
-func FuzzStatus(f *testing.F) {
-	fuzz(f, [][]byte{mustEncode(bus.EncodeStatus(bus.Status{})), mustEncode(bus.EncodeStatus(someStatus()))}, bus.EncodeStatus, bus.DecodeStatus)
+func FuzzSummary(f *testing.F) {
+	fuzz(f, [][]byte{mustEncode(bus.EncodeSummary(bus.Summary{})), mustEncode(bus.EncodeSummary(someSummary()))}, bus.EncodeSummary, bus.DecodeSummary)
 }
 
 func FuzzView(f *testing.F) {
