@@ -61,6 +61,11 @@ func Act(ctx context.Context, c config.Config, o Options) (err error) {
 	defer func() { err = errors.Join(err, s.store.Close()) }()
 	s.name = r.name // what it shows on the bus is the session's
 
+	quiet, err := s.shows("actor")
+	if err != nil {
+		return err
+	}
+	defer quiet()
 	spool, err := bus.NewPublisher(r.conn, r.name, filepath.Join(s.Dir(), "spool"))
 	if err != nil {
 		return err
