@@ -57,6 +57,10 @@ func open(t testing.TB, url string, w, h int64) tab {
 	ctx, cancel := chromedp.NewContext(chromium.ctx)
 	t.Cleanup(cancel)
 	b := tab{t, ctx}
+	// The first call makes the tab, which lives no longer than its context.
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatal(err)
+	}
 	b.do(call(emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true}), chromedp.EmulateViewport(w, h), chromedp.Navigate(url))
 	return b
 }

@@ -191,7 +191,7 @@ func TestKeysAndFingersDriveWhileHeld(t *testing.T) {
 	b.do(chromedp.ScrollIntoView(chromedp.ID("pad-xy")))
 	box := eval[map[string]float64](b, `(() => { const r = document.getElementById("pad-xy").getBoundingClientRect(); return {x: r.x + r.width / 2, y: r.y + r.height / 2, w: r.width}; })()`)
 	at := func(kind input.DispatchMouseEventType, dx, dy float64) {
-		b.do(call(input.DispatchMouseEvent, input.DispatchMouseEventParams{Type: kind, X: box["x"]+dx*box["w"], Y: box["y"]+dy*box["w"], Button: input.MouseButtonLeft, Buttons: 1, ClickCount: 1}))
+		b.do(call(input.DispatchMouseEvent, input.DispatchMouseEventParams{Type: kind, X: box["x"] + dx*box["w"], Y: box["y"] + dy*box["w"], Button: input.MouseButtonLeft, Buttons: 1, ClickCount: 1}))
 	}
 	at(input.DispatchMouseEventTypeMousePressed, 0, 0)
 	at(input.DispatchMouseEventTypeMouseMoved, 0.1, -0.2) // to the right and up: -y and +x
