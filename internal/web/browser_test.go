@@ -10,6 +10,7 @@ import (
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 )
 
@@ -47,6 +48,12 @@ type tab struct {
 	ctx context.Context
 }
 
+// watchFaults notes what the page's scripts throw, and what its policy forbids.
+const watchFaults = `window.faults = [];
+addEventListener("error", (e) => window.faults.push(e.message));
+addEventListener("unhandledrejection", (e) => window.faults.push(String(e.reason)));
+addEventListener("securitypolicyviolation", (e) => window.faults.push(e.violatedDirective + " " + e.blockedURI));`
+
 // open shows url in a new tab of a size in CSS pixels.
 func open(t testing.TB, url string, w, h int64) tab {
 	t.Helper()
@@ -61,6 +68,12 @@ func open(t testing.TB, url string, w, h int64) tab {
 	if err := chromedp.Do(ctx); err != nil {
 		t.Fatal(err)
 	}
+	b.do(call(page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: watchFaults}))
+	t.Cleanup(func() {
+		if v := eval[[]string](b, "window.faults"); len(v) > 0 {
+			t.Errorf("the page's scripts failed: %q", v)
+		}
+	})
 	b.do(call(emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true}), chromedp.EmulateViewport(w, h), chromedp.Navigate(url))
 	return b
 }

@@ -4,7 +4,6 @@
 // every part carries the age of what it shows.
 
 const token = location.hash.slice(1);
-const el = (id) => document.getElementById(id);
 const liveFor = 1000; // ms after which a thing is old
 const silentFor = 1500; // ms after which the session counts as silent
 
@@ -14,20 +13,6 @@ let sight = null; // the newest
 let delay = 0;
 let left = false; // the page is being left
 const ages = {}; // name: age in ms when it came, counted from then on
-
-const now = () => performance.now();
-
-function text(node, s) {
-  s = String(s);
-  if (node.textContent !== s) node.textContent = s;
-}
-
-function make(tag, cls, s) {
-  const e = document.createElement(tag);
-  if (cls) e.className = cls;
-  if (s !== undefined) e.textContent = s;
-  return e;
-}
 
 // facts fills a <dl>, reusing its nodes.
 function facts(dl, rows) {
@@ -388,3 +373,4 @@ addEventListener("hashchange", () => location.reload());
 connect();
 watch();
 setInterval(watch, 200);
+setInterval(drive, driveEvery);

@@ -13,10 +13,7 @@ function drawCurve(box, values, first, what, span) {
   const known = values.filter((v) => v !== null);
   box.replaceChildren();
   if (known.length === 0) {
-    const p = document.createElement("p");
-    p.className = "none";
-    p.textContent = "Nothing yet.";
-    box.append(p);
+    box.append(make("p", "none", "Nothing yet."));
     return;
   }
   let lo = Math.min(...known), hi = Math.max(...known);
@@ -43,13 +40,8 @@ function drawCurve(box, values, first, what, span) {
   });
   put("path", { d });
   const axis = (...words) => {
-    const row = document.createElement("div");
-    row.className = "axis";
-    for (const w of words) {
-      const s = document.createElement("span");
-      s.textContent = w;
-      row.append(s);
-    }
+    const row = make("div", "axis");
+    for (const w of words) row.append(make("span", "", w));
     box.append(row);
   };
   axis(`${shortly(hi)}`, `last ${shortly(values[values.length - 1])}`);

@@ -3,7 +3,7 @@
 // thirty times a second while somebody holds on. The session's own limits apply
 // to all of it.
 
-const every = 33; // ms
+const driveEvery = 33; // ms
 const shoulder = [4, 5]; // of the standard gamepad: either one is the deadman switch
 
 const keys = new Set(); // codes that are down
@@ -67,7 +67,6 @@ function drive() {
   if (r.deadman) tell(r, true);
   else if (held) tell(r, false);
 }
-setInterval(drive, every);
 
 let pilot = { name: "", yours: false };
 function showPilot(v) { pilot = { name: v.pilot || "", yours: Boolean(v.yours) }; }
