@@ -52,6 +52,20 @@ type hand struct {
 
 func newHand(addr string) hand { return hand{addr: addr, boot: rand.Uint64()} }
 
+// teleop is a reading as the bus carries it.
+func (h *hand) teleop(r *reading) bus.Teleop {
+	name := strings.TrimSpace(r.Who)
+	if name == "" {
+		name = "somebody at " + h.addr
+	}
+	return bus.Teleop{
+		Who: name, Device: r.Device, Seq: r.Seq, Boot: h.boot,
+		// The page's clock, so that a queue between it and the arm shows.
+		Stamp:   time.UnixMicro(int64(1000 * r.At)).UTC(),
+		Deadman: r.Deadman, Axes: r.Axes, Buttons: r.Buttons,
+	}
+}
+
 // keepFor is for how long an arm stays with who drove last, between two holds
 // of the deadman switch.
 const keepFor = time.Second
@@ -91,16 +105,7 @@ func (p *pilot) take(h *hand, r *reading) {
 	}
 	p.at, p.till = h, now.Add(keepFor)
 	h.held = r.Deadman
-	name := strings.TrimSpace(r.Who)
-	if name == "" {
-		name = "somebody at " + h.addr
-	}
-	h.last = bus.Teleop{
-		Who: name, Device: r.Device, Seq: r.Seq, Boot: h.boot,
-		// The page's clock, so that a queue between it and the arm shows.
-		Stamp:   time.UnixMicro(int64(1000 * r.At)).UTC(),
-		Deadman: r.Deadman, Axes: r.Axes, Buttons: r.Buttons,
-	}
+	h.last = h.teleop(r)
 	p.feed.Publish(h.last)
 }
 
