@@ -183,7 +183,7 @@ func TestKeysAndFingersDriveWhileHeld(t *testing.T) {
 	}
 	key(input.DispatchKeyEventTypeKeyDown, "w", "KeyW") // without Shift nothing is told
 	key(input.DispatchKeyEventTypeKeyDown, "Shift", "ShiftLeft")
-	until("forward", func(v bus.Teleop) bool { return v.Deadman && v.Device == "keys" && v.Axes[0] == 1 && v.Axes[1] == 0 })
+	until("forward", func(v bus.Teleop) bool { return v.Deadman && v.Device == "keys" && v.Axes[0] == 0 && v.Axes[1] == -1 })
 	key(input.DispatchKeyEventTypeKeyUp, "Shift", "ShiftLeft")
 	until("released", func(v bus.Teleop) bool { return !v.Deadman })
 	key(input.DispatchKeyEventTypeKeyUp, "w", "KeyW")
@@ -194,9 +194,9 @@ func TestKeysAndFingersDriveWhileHeld(t *testing.T) {
 		b.do(call(input.DispatchMouseEvent, input.DispatchMouseEventParams{Type: kind, X: box["x"] + dx*box["w"], Y: box["y"] + dy*box["w"], Button: input.MouseButtonLeft, Buttons: 1, ClickCount: 1}))
 	}
 	at(input.DispatchMouseEventTypeMousePressed, 0, 0)
-	at(input.DispatchMouseEventTypeMouseMoved, 0.1, -0.2) // to the right and up: -y and +x
+	at(input.DispatchMouseEventTypeMouseMoved, 0.1, -0.2) // to the right and up, which is minus as on a stick
 	until("a finger", func(v bus.Teleop) bool {
-		return v.Deadman && math.Abs(v.Axes[0]-0.48) < 0.05 && math.Abs(v.Axes[1]+0.24) < 0.05
+		return v.Deadman && v.Device == "pads" && math.Abs(v.Axes[0]-0.24) < 0.05 && math.Abs(v.Axes[1]+0.48) < 0.05
 	})
 	at(input.DispatchMouseEventTypeMouseReleased, 0.1, -0.2)
 	until("the finger lifted", func(v bus.Teleop) bool { return !v.Deadman })

@@ -105,7 +105,12 @@ func (p *pilot) take(h *hand, r *reading) {
 	}
 	p.at, p.till = h, now.Add(keepFor)
 	h.held = r.Deadman
+	was := h.last
 	h.last = h.teleop(r)
+	if !r.Deadman {
+		// Whoever drives the arm hears a release only from the hand that held it.
+		h.last.Who, h.last.Device = was.Who, was.Device
+	}
 	p.feed.Publish(h.last)
 }
 

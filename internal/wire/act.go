@@ -58,8 +58,11 @@ func Act(ctx context.Context, c config.Config, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.store.Close()) }()
 	s.name = r.name // what it shows on the bus is the session's
+	defer func() { err = errors.Join(err, s.Close()) }()
+	if err := s.sit(ctx, "actor", bus.Address{URL: c.Bus.URL, User: c.Bus.User, Password: c.Bus.Password}, o); err != nil {
+		return err
+	}
 
 	quiet, err := s.shows("actor")
 	if err != nil {
@@ -211,6 +214,11 @@ func (d *driver) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, a.close()) }()
+	detach, err := d.s.desk.attach(ctx, a)
+	defer detach()
+	if err != nil {
+		return err
+	}
 	pi, err := newPlayer(d.s.cfg, d.newest(), v, true)
 	if err != nil {
 		return err
@@ -230,7 +238,7 @@ func (d *driver) run(ctx context.Context) (err error) {
 			return err
 		}
 		if err := d.episode(ctx, t, pi, next); err != nil {
-			return errors.Join(err, d.s.keepFault(context.WithoutCancel(ctx), a.guard))
+			return err
 		}
 	}
 }
@@ -280,7 +288,13 @@ func (d *driver) episode(ctx context.Context, t *tracks, pi player, n int) error
 		}
 		pi.Begin(uint64(n))
 		t.arm.next = n
-		ep, err := t.actor.Episode(ctx, episodeID(n), uint64(n))
+		ep, err := d.s.desk.again(ctx, func() (policy.Episode, error) {
+			return t.actor.Episode(ctx, episodeID(n), uint64(n))
+		}, func() error {
+			pi.Begin(uint64(n))
+			t.arm.next = n
+			return t.abort()
+		})
 		if err != nil && transient(err) && ctx.Err() == nil {
 			d.s.tell("retry", n%lifeSpan, d.s.cfg.Session.Episodes, "a service is away: "+err.Error())
 			if err := t.abort(); err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync/atomic"
 	"time"
 
 	"github.com/rapport-rl/rapport/internal/config"
@@ -21,6 +22,8 @@ import (
 type arm struct {
 	guard *guard.Guard
 	world *tabletop.World
+	desk  atomic.Pointer[desk] // that hears of the guard's faults, if it is under one
+	bad   uint64               // frames that were unfit, see perception.gate
 	// next is the number of the episode that the next Reset begins, among the
 	// episodes of a stream.
 	next int
@@ -57,7 +60,9 @@ func newArm(c config.Config, of stream, extra ...tabletop.Camera) (*arm, error) 
 		return nil, err
 	}
 	a := &arm{world: w}
-	a.guard, err = guard.New(&seeded{World: w, arm: a, seed: c.Seed, of: of}, guardConfig(c))
+	gc := guardConfig(c)
+	gc.Latched = func(f *guard.Fault) { a.desk.Load().note(f) }
+	a.guard, err = guard.New(&seeded{World: w, arm: a, seed: c.Seed, of: of}, gc)
 	if err != nil {
 		return nil, errors.Join(err, w.Close())
 	}

@@ -16,7 +16,6 @@ import (
 	"github.com/rapport-rl/rapport/policy/loop"
 	"github.com/rapport-rl/rapport/reward/rapl"
 	"github.com/rapport-rl/rapport/robot"
-	"github.com/rapport-rl/rapport/robot/guard"
 )
 
 // keep is how many checkpoints of the learner stay: the newest, and two to fall
@@ -34,6 +33,7 @@ func (s *Session) Run(ctx context.Context) (Result, error) {
 		return res, err
 	}
 	defer quiet()
+	ctx = withDesk(ctx, s.desk)
 	p, err := s.prepare(ctx)
 	if err != nil {
 		return res, err
@@ -207,6 +207,11 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 	}
 	defer func() { err = errors.Join(err, a.close()) }()
 	a.next = next
+	detach, err := s.desk.attach(ctx, a)
+	defer detach()
+	if err != nil {
+		return tuned, err
+	}
 	pi, err := newPlayer(s.cfg, p.clone, p.view, true)
 	if err != nil {
 		return tuned, err
@@ -226,6 +231,14 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 	}
 	session := loop.Session{
 		Actor: t.actor, Learner: learner, First: next, Episodes: n,
+		Stopped: func(ctx context.Context, i int, _ error) error {
+			if err := errors.Join(t.abort(), s.desk.wait(ctx)); err != nil {
+				return err
+			}
+			a.next = i
+			pi.Begin(uint64(i))
+			return nil
+		},
 		Done: func(ctx context.Context, i int, ep policy.Episode, st policy.Stats) error {
 			success := s.succeeded(a)
 			if success {
@@ -241,7 +254,7 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 	}
 	s.tell("fine-tune", next, n, "")
 	if err := session.Run(ctx); err != nil {
-		return tuned, errors.Join(err, t.abort(), s.keepFault(context.WithoutCancel(ctx), a.guard))
+		return tuned, errors.Join(err, t.abort())
 	}
 	if tuned, err = l.Latest(ctx); err != nil {
 		return tuned, err
@@ -311,14 +324,6 @@ func (s *Session) saveLearner(ctx context.Context, l policy.Keeper, n int) error
 	return errors.Join(s.store.PruneCheckpoints(ctx, kindLearner, keep), s.store.PruneCheckpoints(ctx, kindTuned, keep))
 }
 
-func (s *Session) keepFault(ctx context.Context, g *guard.Guard) error {
-	f := g.Fault()
-	if f == nil {
-		return nil
-	}
-	return s.store.AddFault(ctx, f.Stamp, "", f.Cause.String(), f.Detail)
-}
-
 func bit(b bool) float64 {
 	if b {
 		return 1
@@ -369,6 +374,11 @@ func (t *tracks) watch(_ context.Context, step int, obs robot.Observation, in po
 		t.s.show.begin(t.scorer)
 	}
 	t.s.show.tick(in.Features)
+	version := uint64(0)
+	if step > 0 {
+		version = t.actor.Version()
+	}
+	t.s.desk.tick(episodeID(t.arm.next-1), step, &obs, t.actor.Version(), t.arm)
 	if !t.s.cfg.Session.Record {
 		return nil
 	}
@@ -379,10 +389,6 @@ func (t *tracks) watch(_ context.Context, step int, obs robot.Observation, in po
 		if err != nil {
 			return err
 		}
-	}
-	version := uint64(0)
-	if step > 0 {
-		version = t.actor.Version()
 	}
 	return t.rec.Tick(obs, version, in.Features)
 }

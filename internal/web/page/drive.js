@@ -21,7 +21,7 @@ function handsOff() {
   grips.clear();
   fresh = false;
   drawPads();
-  if (held) tell({ device: "keys", axes: [0, 0, 0, 0, 0, 0], buttons: [false, false] }, false);
+  if (held) tell({ device: "keys", axes: [0, 0, 0, 0], buttons: [false, false] }, false);
 }
 
 function tell(r, deadman) {
@@ -42,14 +42,14 @@ function gamepad() {
   return null;
 }
 
-// hands is what keys and pads say, as the axes of docs/bus.md's device "keys":
-// x forward, y left, z up, and turns about them.
+// hands is what keys and pads say, in the layout of the standard gamepad, so that
+// one mapping does for all: sticks to the right and down count up.
 function hands() {
   const k = (code) => keys.has(code) ? 1 : 0;
-  const [xr, xu] = fingers.get("pad-xy") || [0, 0], [zr, zu] = fingers.get("pad-zr") || [0, 0];
-  const axes = [k("KeyW") - k("KeyS") + xu, k("KeyA") - k("KeyD") - xr, k("KeyR") - k("KeyF") + zu, 0, 0, k("KeyQ") - k("KeyE") - zr].map(clamp);
+  const [lx, ly] = fingers.get("pad-xy") || [0, 0], [rx, ry] = fingers.get("pad-zr") || [0, 0];
+  const axes = [k("KeyD") - k("KeyA") + lx, k("KeyS") - k("KeyW") - ly, k("KeyE") - k("KeyQ") + rx, k("KeyF") - k("KeyR") - ry].map(clamp);
   const buttons = [grips.has("close") || keys.has("KeyC"), grips.has("open") || keys.has("KeyO")];
-  return { device: "keys", deadman: keys.has("ShiftLeft") || keys.has("ShiftRight") || fingers.size > 0 || grips.size > 0, axes, buttons };
+  return { device: fingers.size + grips.size > 0 ? "pads" : "keys", deadman: keys.has("ShiftLeft") || keys.has("ShiftRight") || fingers.size > 0 || grips.size > 0, axes, buttons };
 }
 
 function drive() {
