@@ -16,6 +16,7 @@ type Summary struct {
 	Note    string
 	Cameras []string // that the arm has
 	Horizon int      // control ticks of an episode
+	Teleop  bool     // a person may drive the arm over the bus
 	Success []Share
 	// Returns are the returns of the newest episodes, the first of which is
 	// number First.
@@ -39,6 +40,7 @@ type summaryMeta struct {
 	Note    string   `json:"note,omitempty"`
 	Cameras []string `json:"cameras,omitempty"`
 	Horizon int      `json:"horizon"`
+	Teleop  bool     `json:"teleop,omitempty"`
 	Success []Share  `json:"success,omitempty"`
 	First   int      `json:"first"`
 	Bye     bool     `json:"bye,omitempty"`
@@ -60,7 +62,7 @@ func EncodeSummary(s Summary) ([]byte, error) {
 	}
 	var w writer
 	w.add("returns", "f8", []int{len(s.Returns)}, func(b []byte) []byte { return putF64s(b, s.Returns...) })
-	return encode("summary", summaryMeta{s.Seq, s.Stage, s.Done, s.Total, s.Note, s.Cameras, s.Horizon, s.Success, s.First, s.Bye}, &w)
+	return encode("summary", summaryMeta{s.Seq, s.Stage, s.Done, s.Total, s.Note, s.Cameras, s.Horizon, s.Teleop, s.Success, s.First, s.Bye}, &w)
 }
 
 // DecodeSummary reads what EncodeSummary wrote.
@@ -80,7 +82,7 @@ func DecodeSummary(b []byte) (Summary, error) {
 	if err := r.done("summary"); err != nil {
 		return Summary{}, err
 	}
-	s := Summary{m.Seq, m.Stage, m.Done, m.Total, m.Note, m.Cameras, m.Horizon, m.Success, m.First, nil, m.Bye}
+	s := Summary{m.Seq, m.Stage, m.Done, m.Total, m.Note, m.Cameras, m.Horizon, m.Teleop, m.Success, m.First, nil, m.Bye}
 	if n > 0 {
 		s.Returns = make([]float64, n)
 		c.f64s(s.Returns)

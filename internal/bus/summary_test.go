@@ -17,7 +17,7 @@ import (
 
 func someSummary() bus.Summary {
 	return bus.Summary{
-		Seq: 9, Stage: "fine-tune", Done: 3, Total: 120, Note: "success <b>1/3</b>", Cameras: []string{"front", "side"}, Horizon: 45,
+		Seq: 9, Stage: "fine-tune", Done: 3, Total: 120, Note: "success <b>1/3</b>", Cameras: []string{"front", "side"}, Horizon: 45, Teleop: true,
 		Success: []bus.Share{{When: "before", Hits: 2, Of: 5}},
 		First:   1, Returns: []float64{-1.5, math.Inf(-1)}, Bye: true,
 	}

@@ -228,7 +228,7 @@ func (s *session) run(ctx context.Context) {
 		if step%10 == 0 {
 			seq++
 			s.summary.Publish(bus.Summary{
-				Seq: seq, Stage: "fine-tune", Done: 3, Total: 120, Note: note, Cameras: cameraNames, Horizon: 200,
+				Seq: seq, Stage: "fine-tune", Done: 3, Total: 120, Note: note, Cameras: cameraNames, Horizon: 200, Teleop: true,
 				Success: []bus.Share{{When: "before", Hits: 41, Of: 100}, {When: "while exploring", Hits: 1, Of: 3}},
 				Returns: []float64{-9, -7.5, -8, -6, -4.5, -5, -3},
 			})

@@ -44,6 +44,7 @@ type sight struct {
 	Success []bus.Share `json:"success,omitempty"`
 	Rewards *curve      `json:"rewards,omitempty"` // absent while nothing changed
 	Returns *curve      `json:"returns,omitempty"`
+	Teleop  bool        `json:"teleop"`          // the session hears who drives
 	Pilot   string      `json:"pilot,omitempty"` // who drives through this page
 	Yours   bool        `json:"yours,omitempty"` // it is this browser
 }
@@ -142,6 +143,7 @@ func (h *hub) sight(s *seen) sight {
 			if v.Status != nil && x.Horizon > 0 {
 				v.Status.Horizon = x.Horizon
 			}
+			v.Teleop = v.Teleop || x.Teleop && !x.Bye && role != "learner"
 			if role == "actor" {
 				continue // the learner knows how all of the session's episodes went
 			}

@@ -41,7 +41,7 @@ func (s *Session) shows(role string) (stop func(), err error) {
 		w.feed.Close()
 		return nil, err
 	}
-	w.now.Horizon = s.cfg.Robot.Horizon
+	w.now.Horizon, w.now.Teleop = s.cfg.Robot.Horizon, s.cfg.Teleop.Input == "bus"
 	for _, c := range s.cfg.Robot.Cameras {
 		w.now.Cameras = append(w.now.Cameras, c.Name)
 	}

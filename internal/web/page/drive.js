@@ -56,7 +56,7 @@ function drive() {
   const pad = gamepad(), mine = hands();
   const r = pad && pad.deadman ? pad : mine;
   showDriver(pad, r);
-  if (document.hidden || !document.hasFocus() || !connected()) {
+  if (!sight || !sight.teleop || document.hidden || !document.hasFocus() || !connected()) {
     if (held || r.deadman) handsOff();
     return;
   }
@@ -75,7 +75,7 @@ function showDriver(pad, r) {
   const p = el("driver");
   const other = pilot.name && !pilot.yours;
   p.className = "driver" + (pilot.yours && held ? " good" : other ? " warn" : "");
-  text(p, other ? pilot.name + " drives, at another page" : held ? "You drive" : r.deadman && !fresh ? "Let go first, then hold on again" : pad ? "Gamepad ready: hold a shoulder button. " + pad.id.slice(0, 60) : "Hold a pad, or Shift and keys. No gamepad found.");
+  text(p, !sight || !sight.teleop ? "This session hears no hand. It does with teleop.input: bus." : other ? pilot.name + " drives, at another page" : held ? "You drive" : r.deadman && !fresh ? "Let go first, then hold on again" : pad ? "Gamepad ready: hold a shoulder button. " + pad.id.slice(0, 60) : "Hold a pad, or Shift and keys. No gamepad found.");
 }
 
 for (const gone of ["blur", "pagehide"]) addEventListener(gone, handsOff);
