@@ -136,7 +136,7 @@ function showWork(list) {
 
 function showPeers(list) {
   const ul = el("peers");
-  if (list.length === 0) return;
+  ul.parentElement.hidden = list.length === 0; // a session in one process
   while (ul.children.length > list.length) ul.lastChild.remove();
   list.forEach((p, i) => {
     if (!ul.children[i]) ul.append(make("li"));
@@ -148,7 +148,7 @@ function showPeers(list) {
 const deciders = { policy: "policy", human: "a person", guard: "guard", log: "recording" };
 function showStatus(s) {
   const by = el("by");
-  by.className = "by " + (s.fault ? "guard" : s.by in deciders ? s.by : "");
+  by.className = "by " + (s.fault ? "held" : s.by in deciders ? s.by : "");
   text(by, s.fault ? "held" : deciders[s.by] || "–");
   text(el("episode"), s.episode || "–");
   text(el("step"), s.horizon ? `${s.step} of ${s.horizon}` : s.step);
@@ -262,8 +262,9 @@ function watch() {
   for (const [name, c] of cameras) {
     const a = ageOf("camera." + name), fresh = live && a >= 0 && a < liveFor;
     c.fig.className = fresh ? "ok" : "";
+    c.age.title = "since it came here, and behind the arm by the arm's own clock";
     c.age.className = fresh ? "age live" : "age";
-    text(c.age, a < 0 ? "" : `${Math.round(a)} ms old` + (c.lag > 50 ? `, ${c.lag} ms behind the arm` : ""));
+    text(c.age, a < 0 ? "" : `${Math.round(a)} ms old` + (c.lag > 50 ? `, ${c.lag} behind` : ""));
     if (!fresh) {
       text(c.age, a < 0 ? "" : "not live");
       text(c.cover, a < 0 ? "no picture yet" : `NOT LIVE: ${since(a)} old`);
@@ -334,10 +335,12 @@ let fault = null;
 function showFault(f) {
   const form = el("fault");
   if (!f) {
+    alarm("held", "");
     if (fault !== null) { fault = null; form.hidden = true; text(el("stopped"), ""); }
     return;
   }
   form.hidden = false;
+  alarm("held", `ARM HELD (${f.cause}): ${f.detail}`);
   text(el("cause"), f.cause);
   text(el("detail"), f.detail);
   text(el("when"), `Fault ${f.id}${f.episode ? " in " + f.episode : ""}, ${new Date(f.at).toLocaleString()}. The arm stays held until somebody who has seen it gives a name.`);
