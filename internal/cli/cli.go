@@ -109,8 +109,8 @@ func (a *app) root() *cobra.Command {
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(a.runCmd(), a.reproduceCmd(), a.configCmd(), a.pictureCmd(), a.evalCmd(), a.trainCmd(), a.dataCmd(), a.policyCmd(), a.doctorCmd())
 	root.AddCommand(a.serveCmds()...)
+	root.AddCommand(a.stopCmd(), a.faultCmd(), a.guardCmd())
 	root.AddCommand(a.dashboardCmd())
-	root.AddCommand(a.stopCmd(), a.faultCmd())
 	return root
 }
 

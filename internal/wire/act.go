@@ -54,6 +54,9 @@ func Act(ctx context.Context, c config.Config, o Options) (err error) {
 	if r.over() {
 		return nil
 	}
+	if gateMode(c) == "require" {
+		return errors.New("wire: guard.gate is require, but an actor gets its parameters over the bus and cannot tell which of them passed a dry run; take one process (rapport run), or guard.gate=warn")
+	}
 	s, err := openOrCreate(r.name+"-actor", r.conn, c, o)
 	if err != nil {
 		return err
@@ -209,7 +212,7 @@ func (d *driver) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	a, err := newArm(d.s.cfg, online)
+	a, err := d.s.liveArm()
 	if err != nil {
 		return err
 	}
@@ -229,7 +232,7 @@ func (d *driver) run(ctx context.Context) (err error) {
 	}
 	defer t.close()
 	t.actor = &loop.Actor{Backend: a.guard, Extractor: bus.Extractor(d.r.conn, d.r.name), Policy: pi,
-		Scorer: bus.Scorer(d.r.conn, d.r.name), Horizon: d.s.cfg.Robot.Horizon, Watch: t.watch}
+		Scorer: bus.Scorer(d.r.conn, d.r.name), Horizon: d.s.cfg.Robot.Horizon, Watch: t.watch, Override: t.override}
 	for ; ; next++ {
 		if err := d.wait(ctx); err != nil {
 			return err

@@ -13,6 +13,7 @@ import (
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/robot/franka"
 	"github.com/rapport-rl/rapport/robot/guard"
+	"github.com/rapport-rl/rapport/robot/paced"
 	"github.com/rapport-rl/rapport/sim/mujoco"
 	"github.com/rapport-rl/rapport/sim/tabletop"
 )
@@ -24,6 +25,7 @@ type arm struct {
 	world *tabletop.World
 	desk  atomic.Pointer[desk] // that hears of the guard's faults, if it is under one
 	bad   uint64               // frames that were unfit, see perception.gate
+	watch func()               // ends the guard's watch; nil without one
 	// next is the number of the episode that the next Reset begins, among the
 	// episodes of a stream.
 	next int
@@ -47,6 +49,11 @@ func (s *seeded) Reset(ctx context.Context) (robot.Observation, error) {
 // newArm builds a world with the configured cameras and extra ones, which
 // policies do not see.
 func newArm(c config.Config, of stream, extra ...tabletop.Camera) (*arm, error) {
+	return newArmOn(c, of, nil, extra...)
+}
+
+// newArmOn is newArm on a clock, if pacing is not nil.
+func newArmOn(c config.Config, of stream, pacing *paced.Clock, extra ...tabletop.Camera) (*arm, error) {
 	tc := tabletop.Config{Task: tabletop.Task(c.Robot.Task), Seed: c.Seed, Timestep: c.Robot.Timestep, Render: tabletop.Render(c.Robot.Render)}
 	for _, cam := range c.Robot.Cameras {
 		tc.Cameras = append(tc.Cameras, tabletop.Camera{Name: cam.Name, W: cam.Width, H: cam.Height})
@@ -62,14 +69,24 @@ func newArm(c config.Config, of stream, extra ...tabletop.Camera) (*arm, error) 
 	a := &arm{world: w}
 	gc := guardConfig(c)
 	gc.Latched = func(f *guard.Fault) { a.desk.Load().note(f) }
-	a.guard, err = guard.New(&seeded{World: w, arm: a, seed: c.Seed, of: of}, gc)
+	var b robot.Backend = &seeded{World: w, arm: a, seed: c.Seed, of: of}
+	if pacing != nil {
+		b = paced.New(b, tabletop.Period, *pacing)
+		gc.Now = pacing.Now
+	}
+	a.guard, err = guard.New(b, gc)
 	if err != nil {
 		return nil, errors.Join(err, w.Close())
 	}
 	return a, nil
 }
 
-func (a *arm) close() error { return a.guard.Close() }
+func (a *arm) close() error {
+	if a.watch != nil {
+		a.watch()
+	}
+	return a.guard.Close()
+}
 
 func guardConfig(c config.Config) guard.Config {
 	limits := franka.Panda()

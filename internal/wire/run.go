@@ -13,6 +13,7 @@ import (
 	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/policy/buffer"
 	"github.com/rapport-rl/rapport/policy/loop"
 	"github.com/rapport-rl/rapport/reward/rapl"
 	"github.com/rapport-rl/rapport/robot"
@@ -36,6 +37,9 @@ func (s *Session) Run(ctx context.Context) (Result, error) {
 	ctx = withDesk(ctx, s.desk)
 	p, err := s.prepare(ctx)
 	if err != nil {
+		return res, err
+	}
+	if err := s.checkGate(ctx, p); err != nil {
 		return res, err
 	}
 	before, err := s.judge(ctx, "before", p, p.clone)
@@ -201,7 +205,7 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 		return tuned, err
 	}
 	defer func() { err = errors.Join(err, closeKeeper(l)) }()
-	a, err := newArm(s.cfg, online)
+	a, err := s.liveArm()
 	if err != nil {
 		return tuned, err
 	}
@@ -224,7 +228,7 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 	defer t.close()
 	n, hits := s.cfg.Session.Episodes, 0
 	t.scorer = p.scorer
-	t.actor = &loop.Actor{Backend: a.guard, Extractor: p.eyes, Policy: pi, Scorer: p.scorer, Horizon: s.cfg.Robot.Horizon, Pixels: pixels(s.cfg), Watch: t.watch}
+	t.actor = &loop.Actor{Backend: a.guard, Extractor: p.eyes, Policy: pi, Scorer: p.scorer, Horizon: s.cfg.Robot.Horizon, Pixels: pixels(s.cfg), Watch: t.watch, Override: t.override}
 	var learner policy.Learner = l
 	if pixels(s.cfg) {
 		learner = seer{l, s, t}
@@ -289,6 +293,11 @@ func (s *Session) keepOnline(ctx context.Context, t *tracks, i int, ep policy.Ep
 	if err := s.tally(ctx, i, ep, st); err != nil {
 		return err
 	}
+	if c, ok := l.(interface{ Count() buffer.Count }); ok && c.Count().Human > 0 {
+		if err := s.store.AddMetrics(ctx, "learner", uint64(i), []policy.Metric{{Name: "human_rows", Value: float64(c.Count().Human)}}); err != nil {
+			return err
+		}
+	}
 	t.learner.Publish(st)
 	if (i+1)%s.cfg.Session.Checkpoint != 0 {
 		return nil
@@ -299,7 +308,11 @@ func (s *Session) keepOnline(ctx context.Context, t *tracks, i int, ep policy.Ep
 // tally stores the numbers of the i-th online episode and of its round.
 func (s *Session) tally(ctx context.Context, i int, ep policy.Episode, st policy.Stats) error {
 	s.show.returned(i, ep.Return())
-	if err := s.store.AddMetrics(ctx, "episode", uint64(i), []policy.Metric{{Name: "return", Value: ep.Return()}}); err != nil {
+	ms := []policy.Metric{{Name: "return", Value: ep.Return()}}
+	if n := countBy(ep, robot.ByHuman); n > 0 {
+		ms = append(ms, policy.Metric{Name: "human", Value: float64(n)})
+	}
+	if err := s.store.AddMetrics(ctx, "episode", uint64(i), ms); err != nil {
 		return err
 	}
 	return s.store.AddMetrics(ctx, "learner", uint64(i), st.Metrics)
@@ -342,6 +355,8 @@ type tracks struct {
 	cameras  []*bus.Feed[robot.Frame]
 	learner  *bus.Feed[policy.Stats]
 	scorer   *rapl.Scorer // shows the reward while the episode runs; nil where it is elsewhere
+	override override
+	hand     func() // ends the listening to a person's hand
 }
 
 // depth is how many values a feed keeps while the bus is busy: half a second.
@@ -355,6 +370,9 @@ func (s *Session) newTracks(a *arm) (*tracks, error) {
 	t.features, errs[1] = bus.NewFeed(c, s.name, bus.FeatureTopic(), depth)
 	t.learner, errs[2] = bus.NewFeed(c, s.name, bus.MetricTopic("learner"), depth)
 	err := errors.Join(errs[:]...)
+	if err == nil {
+		t.override, t.hand, err = s.newOverride(a)
+	}
 	for _, cam := range s.cfg.Robot.Cameras {
 		f, e := bus.NewFeed(c, s.name, bus.FrameTopic(cam.Name), depth)
 		err = errors.Join(err, e)
@@ -417,6 +435,9 @@ func (t *tracks) abort() error {
 }
 
 func (t *tracks) close() {
+	if t.hand != nil {
+		t.hand()
+	}
 	t.state.Close()
 	t.features.Close()
 	t.learner.Close()

@@ -64,6 +64,7 @@ type Session struct {
 	log   *slog.Logger
 	now   func() time.Time
 	after func(time.Duration) <-chan time.Time
+	ticks func(time.Duration) (<-chan time.Time, func())
 	// truth tells how an online episode truly ended, for the report alone; nil
 	// asks the world. Tests scramble it, to show that nothing learns from it.
 	truth func(a *arm) bool
@@ -109,7 +110,7 @@ func Create(ctx context.Context, cfg config.Config, o Options) (*Session, error)
 }
 
 func begin(ctx context.Context, cfg config.Config, name string, st *store.Session, o Options) (*Session, error) {
-	s := &Session{cfg: cfg, name: name, store: st, tell: o.Tell, log: o.Log, now: o.Now, after: o.After}
+	s := &Session{cfg: cfg, name: name, store: st, tell: o.Tell, log: o.Log, now: o.Now, after: o.After, ticks: o.Tick}
 	var err error
 	var at bus.Address
 	if s.conn, s.hang, at, err = reach(ctx, cfg, filepath.Join(st.Dir(), "nats"), o); err != nil {

@@ -25,9 +25,9 @@ type Actor struct {
 	// the next command is chosen. Its error ends the episode.
 	Watch func(ctx context.Context, step int, obs robot.Observation, in policy.Input) error
 	// Override, if set, may decide instead of the policy: it is told what is
-	// observed and what the policy wishes, and returns what to do and who says so.
-	// The policy is asked all the same, so that what it remembers goes on.
-	Override func(obs robot.Observation, wish robot.Command) (robot.Command, robot.Source)
+	// observed at a step and what the policy wishes, and returns what to do and who
+	// says so. The policy is asked all the same, so that what it remembers goes on.
+	Override func(step int, obs robot.Observation, wish robot.Command) (robot.Command, robot.Source)
 
 	version uint64
 }
@@ -79,7 +79,7 @@ func (a *Actor) Episode(ctx context.Context, id string, seq uint64) (ep policy.E
 		by := ctx
 		if a.Override != nil {
 			var who robot.Source
-			if c, who = a.Override(obs, c); who != robot.ByPolicy {
+			if c, who = a.Override(t, obs, c); who != robot.ByPolicy {
 				by = guard.WithSource(ctx, who)
 			}
 		}
