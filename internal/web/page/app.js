@@ -34,6 +34,7 @@ function ageOf(name) { return name in ages ? now() - ages[name] : -1; }
 
 // --- alarms ---
 
+// Texts are constant while an alarm lasts, since screen readers read each change.
 const alarms = new Map();
 function alarm(name, words) {
   let p = alarms.get(name);
@@ -186,16 +187,14 @@ function showState(s) {
 
 function showMetrics(list) {
   if (list.length === 0) return;
-  const table = make("table");
-  for (const m of list) {
-    const caption = table.insertRow();
-    caption.append(make("td", "none", `${m.role}, ${m.updates} updates`), make("td", "none", since(m.age) + " ago"));
-    for (const x of m.values || []) {
-      const r = table.insertRow();
-      r.append(make("td", "", x.name), make("td", "", shortly(x.value)));
-    }
+  const box = el("metrics");
+  if (box.children.length !== 2 * list.length) {
+    box.replaceChildren(...list.flatMap(() => [make("p", "small"), make("dl", "facts two")]));
   }
-  el("metrics").replaceChildren(table);
+  list.forEach((m, i) => {
+    text(box.children[2 * i], `${m.role}: ${m.updates} updates, ${since(m.age + delay)} ago`);
+    facts(box.children[2 * i + 1], (m.values || []).map((x) => [x.name, shortly(x.value)]));
+  });
 }
 
 // --- cameras ---
@@ -241,17 +240,17 @@ async function picture(buf) {
 function watch() {
   const gap = now() - heard;
   const up = gap < liveFor;
-  alarm("link", up || !token ? "" : `CONNECTION LOST${isFinite(gap) ? " for " + since(gap) : ""}: what is shown is old, and STOP may not reach the arm. Use the stop at the arm.`);
+  alarm("link", up || !token ? "" : "CONNECTION LOST: what is shown is old, and STOP may not reach the arm. Use the stop at the arm.");
   alarm("bus", up && sight && !sight.bus ? "NO CONNECTION FROM HERE TO THE SESSION'S BUS: what is shown is old, and STOP does not reach the arm. Use the stop at the arm." : "");
   const driving = ["work.run", "work.actor", "status"].map(ageOf).filter((a) => a >= 0);
   const ended = sight && (sight.work || []).length > 0 && sight.work.every((w) => w.bye);
   const quiet = up && sight && sight.bus && !ended && (driving.length === 0 || Math.min(...driving) > silentFor);
-  alarm("quiet", quiet && driving.length > 0 ? `THE SESSION IS SILENT for ${since(Math.min(...driving))}: what is shown is old. Look at the arm.` : "");
+  alarm("quiet", quiet && driving.length > 0 ? "THE SESSION IS SILENT: what is shown is old. Look at the arm." : "");
   const live = connected() && !quiet && !ended;
   document.body.classList.toggle("lost", !live);
   const link = el("link");
   link.className = "pill " + (live ? delay > 250 ? "warn" : "good" : ended && up ? "warn" : "bad");
-  text(link, live ? delay > 250 ? `live, ${delay} ms late` : "live" : !up ? "connection lost" : sight && !sight.bus ? "bus lost" : ended ? "session ended" : driving.length ? "session silent" : "waiting for the session");
+  text(link, live ? delay > 250 ? `live, ${(delay / 1000).toFixed(1)} s late` : "live" : !up ? "connection lost" : sight && !sight.bus ? "bus lost" : ended ? "session ended" : driving.length ? "session silent" : sight && (sight.work || []).length ? "no arm yet" : "waiting for the session");
   for (const s of document.querySelectorAll("[data-live]")) {
     const a = ageOf(s.dataset.live), fresh = live && a >= 0 && a < liveFor;
     const label = s.querySelector(".age");
