@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that Rapport builds and runs with, where they
-# are missing. Usage: scripts/setup.sh [run|peers]   (default: run)
+# are missing. Usage: scripts/setup.sh [run|peers|web]   (default: run)
 set -euo pipefail
 
 # libopencv-dev, libjpeg62-turbo-dev: perception/vision; libmujoco-dev: sim/mujoco; libegl1, libgl1
@@ -10,6 +10,10 @@ packages=(g++ pkg-config libopencv-dev libjpeg62-turbo-dev libmujoco-dev libegl-
 # checker of exported networks.
 if [ "${1:-run}" = peers ]; then
 	packages+=(python3 python3-numpy python3-torch python3-pot python3-opencv python3-h5py python3-onnx)
+fi
+# The browser in which the tests open the dashboard.
+if [ "${1:-run}" = web ]; then
+	packages+=(chromium)
 fi
 
 missing=()

@@ -90,8 +90,9 @@ var rooms = []struct {
 	{"internal/config", nil},
 	{"internal/report", nil},
 	{"internal/arch", nil},
+	{"internal/web", []string{"internal/bus", "policy", "robot"}},
 	{"internal/wire", []string{"robot", "sim", "perception", "reward", "policy", "internal/bus", "internal/store", "internal/config", "internal/nn", "internal/seed", "internal/report"}},
-	{"internal/cli", []string{"internal/wire", "internal/config", "internal/bus", "internal/store", "internal/report", "internal/nn", "sim", "reward", "perception", "policy", "robot"}},
+	{"internal/cli", []string{"internal/wire", "internal/web", "internal/config", "internal/bus", "internal/store", "internal/report", "internal/nn", "sim", "reward", "perception", "policy", "robot"}},
 	{"cmd", []string{"internal/cli", "internal/nn"}},
 }
 
@@ -133,6 +134,7 @@ func TestForeignLibrariesHaveOneImporter(t *testing.T) {
 		{"github.com/vbauerster/mpb", "internal/cli"},
 		{"github.com/goccy/go-yaml", "internal/config"},
 		{"gonum.org/v1/plot", "internal/report"},
+		{"github.com/coder/websocket", "internal/web"},
 	} {
 		for _, p := range house(t) {
 			for _, imp := range p.Imports {
@@ -196,7 +198,7 @@ func TestEveryPackageSaysWhatItIs(t *testing.T) {
 
 // Whoever reads the wall clock cannot be replayed.
 func TestWallClockIsReadAtTheEdgeAlone(t *testing.T) {
-	edge := []string{"robot/ros", "internal/bus", "internal/cli", "internal/report"}
+	edge := []string{"robot/ros", "internal/bus", "internal/cli", "internal/report", "internal/web"}
 	for _, p := range house(t) {
 		if slices.ContainsFunc(edge, func(r string) bool { return under(p.short(), r) }) {
 			continue

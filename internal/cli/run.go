@@ -15,7 +15,7 @@ import (
 
 func (a *app) runCmd() *cobra.Command {
 	var resume bool
-	var drop string
+	var drop, page string
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Fine-tune a policy: a whole session in this process",
@@ -57,6 +57,14 @@ Ctrl-C ends it cleanly at any moment; --resume goes on.`,
 					return err
 				}
 			}
+			if page != "" {
+				conn, name := s.Bus()
+				end, err := a.serve(conn, name, page)
+				if err != nil {
+					return err
+				}
+				defer end()
+			}
 			res, err := s.Run(ctx)
 			if err != nil {
 				return err
@@ -67,6 +75,8 @@ Ctrl-C ends it cleanly at any moment; --resume goes on.`,
 	}
 	cmd.Flags().BoolVar(&resume, "resume", false, "go on with the newest session, or with the one that name says, as its folder configures it; --set may change session.episodes, evaluate, checkpoint and orphan, and bus")
 	cmd.Flags().StringVar(&drop, "drop-checkpoint", "", "with --resume: forget the newest checkpoint of a kind ("+strings.Join(wire.Kinds(), ", ")+"), where it is damaged")
+	cmd.Flags().StringVar(&page, "dashboard", "", "show the session in a browser, at this address; the printed URL holds a token")
+	cmd.Flags().Lookup("dashboard").NoOptDefVal = defaultPage
 	return cmd
 }
 

@@ -70,6 +70,11 @@ func Act(ctx context.Context, c config.Config, o Options) (err error) {
 	if err := s.desk.adopt(r.ctx); err != nil {
 		return err
 	}
+	quiet, err := s.shows("actor")
+	if err != nil {
+		return err
+	}
+	defer quiet()
 	spool, err := bus.NewPublisher(r.conn, r.name, filepath.Join(s.Dir(), "spool"))
 	if err != nil {
 		return err

@@ -40,6 +40,11 @@ func Learn(ctx context.Context, c config.Config, o Options) (res Result, err err
 	defer func() { err = errors.Join(err, s.store.Close()) }()
 	res.Dir = s.Dir()
 	began := s.now()
+	quiet, err := s.shows("learner")
+	if err != nil {
+		return res, err
+	}
+	defer quiet()
 	p, err := s.prepare(r.ctx)
 	if err != nil {
 		return res, r.end(err)
@@ -51,6 +56,7 @@ func Learn(ctx context.Context, c config.Config, o Options) (res Result, err err
 	if err != nil {
 		return res, r.end(err)
 	}
+	s.show.share("before", share(before))
 	tuned, err := s.consume(r.ctx, p)
 	if err != nil {
 		return res, r.end(err)
@@ -60,6 +66,7 @@ func Learn(ctx context.Context, c config.Config, o Options) (res Result, err err
 		return res, r.end(err)
 	}
 	res.Before, res.After = share(before), share(after)
+	s.show.share("after", res.After)
 	if res.Report, err = s.report(r.ctx, p, tuned, before, after, s.now().Sub(began)); err != nil {
 		return res, r.end(err)
 	}
@@ -188,6 +195,9 @@ func (s *Session) consume(ctx context.Context, p parts) (_ policy.Params, err er
 		return policy.Params{}, err
 	}
 	total := s.cfg.Session.Episodes
+	if err := s.earlier(ctx); err != nil {
+		return policy.Params{}, err
+	}
 	s.tell("learn", n, total, "")
 	if n < total {
 		queue, end := context.WithCancel(ctx)

@@ -17,6 +17,7 @@ import (
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/buffer"
 	"github.com/rapport-rl/rapport/policy/loop"
+	"github.com/rapport-rl/rapport/reward/rapl"
 	"github.com/rapport-rl/rapport/robot"
 )
 
@@ -30,6 +31,11 @@ const keep = 3
 func (s *Session) Run(ctx context.Context) (Result, error) {
 	res := Result{Dir: s.Dir()}
 	began := s.now()
+	quiet, err := s.shows("run")
+	if err != nil {
+		return res, err
+	}
+	defer quiet()
 	ctx = withDesk(ctx, s.desk)
 	p, err := s.prepare(ctx)
 	if err != nil {
@@ -42,6 +48,7 @@ func (s *Session) Run(ctx context.Context) (Result, error) {
 	if err != nil {
 		return res, err
 	}
+	s.show.share("before", share(before))
 	tuned, err := s.tune(ctx, p)
 	if err != nil {
 		return res, err
@@ -51,6 +58,7 @@ func (s *Session) Run(ctx context.Context) (Result, error) {
 		return res, err
 	}
 	res.Before, res.After = share(before), share(after)
+	s.show.share("after", res.After)
 	res.Report, err = s.report(ctx, p, tuned, before, after, s.now().Sub(began))
 	return res, err
 }
@@ -257,6 +265,7 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 	}
 	defer t.close()
 	n, hits := s.cfg.Session.Episodes, 0
+	t.scorer = p.scorer
 	t.actor = &loop.Actor{Backend: a.guard, Extractor: p.eyes, Policy: pi, Scorer: p.scorer, Horizon: s.cfg.Robot.Horizon, Pixels: pixels(s.cfg), Watch: t.watch, Override: t.override}
 	var learner policy.Learner = l
 	if pixels(s.cfg) {
@@ -277,9 +286,13 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 			if success {
 				hits++
 			}
+			s.show.share("while exploring", report.Share{Hits: hits, Of: i + 1 - next})
 			s.tell("fine-tune", i+1, n, fmt.Sprintf("success %d/%d while exploring", hits, i+1-next))
 			return s.keepOnline(ctx, t, i, ep, st, l, success)
 		},
+	}
+	if err := s.earlier(ctx); err != nil {
+		return tuned, err
 	}
 	s.tell("fine-tune", next, n, "")
 	if err := session.Run(ctx); err != nil {
@@ -332,6 +345,7 @@ func (s *Session) keepOnline(ctx context.Context, t *tracks, i int, ep policy.Ep
 
 // tally stores the numbers of the i-th online episode and of its round.
 func (s *Session) tally(ctx context.Context, i int, ep policy.Episode, st policy.Stats) error {
+	s.show.returned(i, ep.Return())
 	ms := []policy.Metric{{Name: "return", Value: ep.Return()}}
 	if n := countBy(ep, robot.ByHuman); n > 0 {
 		ms = append(ms, policy.Metric{Name: "human", Value: float64(n)})
@@ -378,6 +392,7 @@ type tracks struct {
 	features *bus.Feed[perception.Features]
 	cameras  []*bus.Feed[robot.Frame]
 	learner  *bus.Feed[policy.Stats]
+	scorer   *rapl.Scorer // shows the reward while the episode runs; nil where it is elsewhere
 	override override
 	hand     func() // ends the listening to a person's hand
 }
@@ -411,6 +426,10 @@ func (t *tracks) watch(_ context.Context, step int, obs robot.Observation, in po
 	for i, f := range obs.Frames {
 		t.cameras[i].Publish(f)
 	}
+	if step == 0 {
+		t.s.show.begin(t.scorer)
+	}
+	t.s.show.tick(in.Features)
 	version := uint64(0)
 	if step > 0 {
 		version = t.actor.Version()
@@ -434,6 +453,7 @@ func (t *tracks) watch(_ context.Context, step int, obs robot.Observation, in po
 func episodeID(n int) string { return fmt.Sprintf("online-%05d", n) }
 
 func (t *tracks) finish(rewards []float64) error {
+	t.s.show.scored(rewards)
 	if t.rec == nil {
 		return nil
 	}

@@ -68,6 +68,7 @@ type Session struct {
 	// truth tells how an online episode truly ended, for the report alone; nil
 	// asks the world. Tests scramble it, to show that nothing learns from it.
 	truth func(a *arm) bool
+	show  *show // nil without a screen's feed
 }
 
 // Result is what a session ends with.
@@ -206,6 +207,9 @@ func (s *Session) Close() error {
 	s.hang()
 	return errors.Join(err, s.store.Close())
 }
+
+// Bus is the session's connection and its name there.
+func (s *Session) Bus() (*bus.Conn, string) { return s.conn, s.name }
 
 // Dir is the session's folder.
 func (s *Session) Dir() string { return s.store.Dir() }

@@ -1,0 +1,82 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rapport-rl/rapport/internal/bus"
+	"github.com/rapport-rl/rapport/internal/web"
+	"github.com/rapport-rl/rapport/internal/wire"
+)
+
+// defaultPage is where a page is served that says no more.
+const defaultPage = "127.0.0.1:8080"
+
+func (a *app) dashboardCmd() *cobra.Command {
+	d := drivers{a: a}
+	listen := defaultPage
+	cmd := &cobra.Command{
+		Use:   "dashboard",
+		Short: "Show a session in a browser, stop its arm and drive it",
+		Long: `Show a session in a browser: cameras, state, rewards, the learner's numbers, the
+guard. The page stops the arm (also with the space bar), acknowledges its faults
+and drives it with a gamepad. The printed URL holds a token, without which nobody
+sees or stops anything.
+
+Without --nats it is the session that runs on this machine. The page ends with
+Ctrl-C; the session goes on.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx := cmd.Context()
+			c, err := a.load()
+			if err != nil {
+				return err
+			}
+			at := bus.Address{Session: d.session, URL: d.url, User: c.Bus.User, Password: c.Bus.Password}
+			switch {
+			case d.url == "":
+				dir, err := d.folder(c)
+				if err != nil {
+					return err
+				}
+				if at, err = bus.ReadAddress(dir); err != nil {
+					return err
+				}
+				if !at.Alive() {
+					return fmt.Errorf("process %d, which drove %s, is gone; go on with: %s", at.PID, dir, goOn(dir))
+				}
+			case at.Session == "":
+				at.Session = wire.SessionName(c)
+			}
+			conn, err := d.dial(ctx, at)
+			if err != nil {
+				return err
+			}
+			defer conn.Close()
+			end, err := a.serve(conn, at.Session, listen)
+			if err != nil {
+				return err
+			}
+			defer end()
+			<-ctx.Done()
+			return nil
+		},
+	}
+	d.flags(cmd)
+	cmd.Flags().StringVar(&listen, "listen", listen, "address; port 0 picks a free one; beyond loopback the token crosses the network unencrypted")
+	return cmd
+}
+
+// serve shows a session until end is called, and prints where.
+func (a *app) serve(conn *bus.Conn, session, listen string) (end func(), err error) {
+	w, err := web.Start(web.Options{Conn: conn, Session: session, Listen: listen, Log: a.log})
+	if err != nil {
+		return nil, err
+	}
+	if _, err := fmt.Fprintf(a.stdout, "dashboard  %s\n", w.URL()); err != nil {
+		w.Close()
+		return nil, err
+	}
+	return w.Close, nil
+}

@@ -1,0 +1,92 @@
+package web
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"embed"
+	"encoding/json"
+	"io/fs"
+	"net/http"
+	"strings"
+)
+
+//go:embed page
+var files embed.FS
+
+// A page may stop and drive an arm, so a request must show the token, in a
+// header or as a WebSocket subprotocol. Neither is sent by a browser of its own
+// accord as a cookie is, so no other site can act in a person's name; requests
+// that say that they come from another site are refused besides.
+const (
+	bearer   = "Bearer "
+	protocol = "rapport.v1" // the subprotocol that the socket speaks
+	tokenTag = "token."     // what heads the subprotocol that carries the token
+)
+
+// policyHeader lets the page load from this server alone, and nobody frame it:
+// a hidden frame could make a person click on what he does not see.
+const policyHeader = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+func (s *Server) handler() http.Handler {
+	pages, err := fs.Sub(files, "page")
+	if err != nil {
+		panic("web: the page is not inside the program")
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /", http.FileServerFS(pages))
+	mux.Handle("GET /live", s.known(http.HandlerFunc(s.live)))
+	mux.Handle("POST /stop", s.known(http.HandlerFunc(s.stop)))
+	mux.Handle("POST /acknowledge", s.known(http.HandlerFunc(s.acknowledge)))
+	same := http.NewCrossOriginProtection()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", policyHeader)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cache-Control", "no-store") // a page from yesterday's program would show today's session
+		h.Set("Permissions-Policy", "gamepad=(self)")
+		same.Handler(mux).ServeHTTP(w, r)
+	})
+}
+
+// known lets through who shows the token.
+func (s *Server) known(next http.Handler) http.Handler {
+	want := sha256.Sum256([]byte(s.o.Token))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got := sha256.Sum256([]byte(shown(r)))
+		if subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
+			refuse(w, http.StatusUnauthorized, "this page has no valid token; open the link that the program printed")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// shown is the token that a request shows, or "".
+func shown(r *http.Request) string {
+	if t, ok := strings.CutPrefix(r.Header.Get("Authorization"), bearer); ok {
+		return t
+	}
+	for _, v := range r.Header.Values("Sec-WebSocket-Protocol") {
+		for p := range strings.SplitSeq(v, ",") {
+			if t, ok := strings.CutPrefix(strings.TrimSpace(p), tokenTag); ok {
+				return t
+			}
+		}
+	}
+	return ""
+}
+
+func refuse(w http.ResponseWriter, code int, why string) {
+	answer(w, code, map[string]string{"error": why})
+}
+
+func answer(w http.ResponseWriter, code int, v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic("web: answers are plain structs")
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_, _ = w.Write(b) // who asked may have left
+}

@@ -1,0 +1,167 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rapport-rl/rapport/internal/bus"
+	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/robot"
+)
+
+// frameEvery is the least time between two pictures of a camera: eyes need no
+// more, and turning raw pixels into JPEGs costs time that a session may need.
+const frameEvery = 66 * time.Millisecond
+
+// roles are those that say something of their work or numbers.
+var roles = [...]string{"run", "learner", "actor"}
+
+// last is the newest of a kind, when it came by this process's clock, and how
+// many came. Stamps are the backend's clock, which in simulation is another.
+type last[T any] struct {
+	v  T
+	at time.Time
+	n  uint64
+}
+
+func (l *last[T]) set(v T) { *l = last[T]{v, time.Now(), l.n + 1} }
+
+// hub listens to a session and holds the newest of each kind. What comes while
+// nobody looks costs next to nothing.
+type hub struct {
+	conn    *bus.Conn
+	session string
+	log     *slog.Logger
+	ctx     context.Context
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup
+	peers   *bus.Peers
+	looking atomic.Int64 // browsers
+
+	mu      sync.Mutex
+	status  last[bus.Status]
+	state   last[robot.State]
+	rewards last[[]float64]
+	summary [len(roles)]last[bus.Summary]
+	metrics [len(roles)]last[policy.Stats]
+	names   []string // of the cameras, in their order
+	views   map[string]*last[bus.View]
+}
+
+func newHub(c *bus.Conn, session string, log *slog.Logger) (*hub, error) {
+	h := &hub{conn: c, session: session, log: log, views: make(map[string]*last[bus.View])}
+	h.ctx, h.cancel = context.WithCancel(context.Background())
+	errs := []error{
+		listen(h, bus.StatusTopic(), func(v bus.Status) { h.status.set(v) }),
+		listen(h, bus.StateTopic(), func(v robot.State) { h.state.set(v) }),
+		listen(h, bus.RewardTopic(), func(v []float64) { h.rewards.set(v) }),
+	}
+	for i, role := range roles {
+		errs = append(errs,
+			listen(h, bus.SummaryTopic(role), func(v bus.Summary) { h.told(i, v) }),
+			listen(h, bus.MetricTopic(role), func(v policy.Stats) { h.metrics[i].set(v) }))
+	}
+	var err error
+	h.peers, err = c.WatchPeers(session, 0, nil)
+	if err := errors.Join(append(errs, err)...); err != nil {
+		h.close()
+		return nil, err
+	}
+	return h, nil
+}
+
+// listen sets the newest of a topic, with h.mu held.
+func listen[T any](h *hub, t bus.Topic[T], set func(T)) error {
+	tap, err := bus.NewTap(h.conn, h.session, t, 1)
+	if err != nil {
+		return err
+	}
+	h.wg.Go(func() {
+		defer tap.Close()
+		for {
+			v, err := tap.Next(h.ctx)
+			if h.ctx.Err() != nil {
+				return
+			}
+			if errors.Is(err, bus.ErrWire) {
+				continue // the tap counts what is malformed
+			}
+			if err != nil {
+				h.log.Warn("web: telemetry ends", "topic", t.Name, "err", err)
+				return
+			}
+			h.mu.Lock()
+			set(v)
+			h.mu.Unlock()
+		}
+	})
+	return nil
+}
+
+// told takes a summary, and opens the cameras that it names.
+func (h *hub) told(i int, v bus.Summary) {
+	h.summary[i].set(v)
+	for _, name := range v.Cameras {
+		if slices.Contains(h.names, name) || len(h.names) >= maxCameras {
+			continue
+		}
+		if err := h.look(name); err != nil {
+			h.log.Warn("web: camera is not shown", "camera", name, "err", err)
+		}
+		// Noted in any case, so that it is tried once.
+		h.names = append(h.names, name)
+	}
+}
+
+// maxCameras bounds what strangers on the bus can make the page open.
+const maxCameras = 16
+
+// look receives a camera, at eyes' pace and only while somebody looks.
+func (h *hub) look(name string) error {
+	tap, err := bus.NewTap(h.conn, h.session, bus.ViewTopic(name), 1)
+	if err != nil {
+		return err
+	}
+	l := new(last[bus.View])
+	h.views[name] = l
+	h.wg.Go(func() {
+		defer tap.Close()
+		tick := time.NewTicker(frameEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-h.ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if h.looking.Load() == 0 {
+				continue
+			}
+			v, err := tap.Next(h.ctx)
+			if h.ctx.Err() != nil || errors.Is(err, bus.ErrClosed) {
+				return
+			}
+			if err != nil {
+				continue
+			}
+			v.Camera = name
+			h.mu.Lock()
+			l.set(v)
+			h.mu.Unlock()
+		}
+	})
+	return nil
+}
+
+func (h *hub) close() {
+	h.cancel()
+	h.wg.Wait()
+	if h.peers != nil {
+		h.peers.Close()
+	}
+}

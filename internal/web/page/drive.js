@@ -1,0 +1,118 @@
+"use strict";
+// Reads a gamepad, the pads on the page or the keys, and tells the session
+// thirty times a second while somebody holds on. The session's own limits apply
+// to all of it.
+
+const driveEvery = 33; // ms
+const shoulder = [4, 5]; // of the standard gamepad: either one is the deadman switch
+
+const keys = new Set(); // codes that are down
+const fingers = new Map(); // pad: [x, y] in -1..1, x to the right, y up
+const grips = new Set(); // "close", "open": buttons on the page that are held
+let seq = 0;
+let held = false; // what the session was told last
+let fresh = false; // the switch was seen released since the page got the focus
+
+// handsOff lets go of everything at once, and what is still held must be pressed
+// anew.
+function handsOff() {
+  keys.clear();
+  fingers.clear();
+  grips.clear();
+  fresh = false;
+  drawPads();
+  if (held) tell({ device: "keys", axes: [0, 0, 0, 0], buttons: [false, false] }, false);
+}
+
+function tell(r, deadman) {
+  seq++;
+  const sent = say({ teleop: { who: person(), device: r.device, seq, at: performance.now(), deadman, axes: r.axes, buttons: r.buttons } });
+  // A release that could not be sent is sent again by the next call of drive.
+  held = deadman ? held || sent : held && !sent;
+}
+
+const clamp = (x) => Math.max(-1, Math.min(1, Number.isFinite(x) ? x : 0));
+
+function gamepad() {
+  for (const g of navigator.getGamepads ? navigator.getGamepads() : []) {
+    if (!g || !g.connected) continue;
+    const down = (i) => Boolean(g.buttons[i] && g.buttons[i].pressed);
+    return { id: g.id, deadman: shoulder.some(down), device: "gamepad", axes: Array.from(g.axes, clamp).slice(0, 16), buttons: Array.from(g.buttons, (b) => Boolean(b.pressed)).slice(0, 32) };
+  }
+  return null;
+}
+
+// hands is what keys and pads say, in the layout of the standard gamepad, so that
+// one mapping does for all: sticks to the right and down count up.
+function hands() {
+  const k = (code) => keys.has(code) ? 1 : 0;
+  const [lx, ly] = fingers.get("pad-xy") || [0, 0], [rx, ry] = fingers.get("pad-zr") || [0, 0];
+  const axes = [k("KeyD") - k("KeyA") + lx, k("KeyS") - k("KeyW") - ly, k("KeyE") - k("KeyQ") + rx, k("KeyF") - k("KeyR") - ry].map(clamp);
+  const buttons = [grips.has("close") || keys.has("KeyC"), grips.has("open") || keys.has("KeyO")];
+  return { device: fingers.size + grips.size > 0 ? "pads" : "keys", deadman: keys.has("ShiftLeft") || keys.has("ShiftRight") || fingers.size > 0 || grips.size > 0, axes, buttons };
+}
+
+function drive() {
+  const pad = gamepad(), mine = hands();
+  const r = pad && pad.deadman ? pad : mine;
+  showDriver(pad, r);
+  if (!sight || !sight.teleop || document.hidden || !document.hasFocus() || !connected()) {
+    if (held || r.deadman) handsOff();
+    return;
+  }
+  if (!fresh) {
+    fresh = !r.deadman && !(pad && pad.deadman);
+    return;
+  }
+  if (r.deadman) tell(r, true);
+  else if (held) tell(r, false);
+}
+
+let pilot = { name: "", yours: false };
+function showPilot(v) { pilot = { name: v.pilot || "", yours: Boolean(v.yours) }; }
+
+function showDriver(pad, r) {
+  const p = el("driver");
+  const other = pilot.name && !pilot.yours;
+  p.className = "driver" + (pilot.yours && held ? " good" : other ? " warn" : "");
+  text(p, !sight || !sight.teleop ? "This session hears no hand. It does with teleop.input: bus." : other ? pilot.name + " drives, at another page" : held ? "You drive" : r.deadman && !fresh ? "Let go first, then hold on again" : pad ? "Gamepad ready: hold a shoulder button. " + pad.id.slice(0, 60) : "Hold a pad, or Shift and keys. No gamepad found.");
+}
+
+for (const gone of ["blur", "pagehide"]) addEventListener(gone, handsOff);
+document.addEventListener("visibilitychange", () => { if (document.hidden) handsOff(); });
+
+addEventListener("keydown", (e) => {
+  if (e.target instanceof HTMLInputElement || e.ctrlKey || e.altKey || e.metaKey) return;
+  keys.add(e.code);
+});
+addEventListener("keyup", (e) => { keys.delete(e.code); });
+
+function drawPads() {
+  for (const id of ["pad-xy", "pad-zr"]) {
+    const v = fingers.get(id), [x, y] = v || [0, 0];
+    el(id).classList.toggle("held", Boolean(v));
+    el(id).firstElementChild.style.transform = `translate(${100 * x}%, ${-100 * y}%)`;
+  }
+  for (const g of ["close", "open"]) el("grip-" + g).setAttribute("aria-pressed", grips.has(g));
+}
+
+for (const id of ["pad-xy", "pad-zr"]) {
+  const pad = el(id);
+  const at = (e) => {
+    const b = pad.getBoundingClientRect();
+    fingers.set(id, [clamp(2.4 * ((e.clientX - b.left) / b.width - 0.5)), clamp(-2.4 * ((e.clientY - b.top) / b.height - 0.5))]);
+    drawPads();
+  };
+  const off = () => { fingers.delete(id); drawPads(); };
+  pad.addEventListener("pointerdown", (e) => { e.preventDefault(); pad.setPointerCapture(e.pointerId); at(e); });
+  pad.addEventListener("pointermove", (e) => { if (fingers.has(id)) at(e); });
+  for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) pad.addEventListener(end, off);
+  pad.addEventListener("contextmenu", (e) => e.preventDefault());
+}
+
+for (const g of ["close", "open"]) {
+  const b = el("grip-" + g);
+  b.addEventListener("pointerdown", (e) => { e.preventDefault(); b.setPointerCapture(e.pointerId); grips.add(g); drawPads(); });
+  for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) b.addEventListener(end, () => { grips.delete(g); drawPads(); });
+  b.addEventListener("contextmenu", (e) => e.preventDefault());
+}

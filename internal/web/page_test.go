@@ -1,0 +1,270 @@
+package web_test
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/input"
+	"github.com/chromedp/chromedp"
+
+	"github.com/rapport-rl/rapport/internal/bus"
+)
+
+// sum adds up the pixels of a camera's canvas.
+const sum = `(() => { const c = document.querySelector("canvas"); const d = c.getContext("2d").getImageData(0, 0, c.width, c.height).data; let s = 0; for (let i = 0; i < d.length; i += 5) s += d[i] * (i %% 977); return s; })()`
+
+func TestPageShowsTheSessionLive(t *testing.T) {
+	s := newSession(t, bus.Options{})
+	b := desktop(t, s.page(t).URL())
+	b.live()
+	for id, want := range map[string]string{
+		"session": "rail-001", "work": "fine-tune 3 of 120, success 1 of 3", "episode": "online-00003", "by": "policy", "human": "2 here, 9 in all",
+		"success": "41 of 100 (41 %)", "pose": "3.3, 0.0, 0.0 N", "returns": "episode 0 to 6", "metrics": "critic_loss0.120",
+	} {
+		b.says(id, want)
+	}
+	if n := eval[int](b, `document.querySelector("canvas").width`); n != 64 {
+		t.Errorf("the picture is %d wide, want 64", n)
+	}
+	pixels, pose, step := eval[float64](b, fmt.Sprintf(sum)), b.text("pose"), b.text("step")
+	b.shows("another picture", fmt.Sprintf("%s !== %v", fmt.Sprintf(sum), int64(pixels)))
+	b.shows("another position", fmt.Sprintf("document.getElementById('pose').textContent !== %q", pose))
+	b.shows("another step", fmt.Sprintf("document.getElementById('step').textContent !== %q", step))
+	b.shows("a reward curve", `document.querySelector("#reward path").getAttribute("d").length > 40`)
+	if age := eval[string](b, `document.querySelector("figcaption .age").textContent`); !strings.Contains(age, "ms old") {
+		t.Errorf("the picture's age is %q", age)
+	}
+	if a := b.alarms(); a != "" {
+		t.Errorf("alarms: %s", a)
+	}
+}
+
+func TestStopIsLatchedAndAcknowledgedOnThePage(t *testing.T) {
+	s := newSession(t, bus.Options{Listen: "127.0.0.1:0"})
+	w := s.page(t)
+	b, other := desktop(t, w.URL()), open(t, w.URL(), 390, 844)
+	b.live()
+	other.live()
+	b.do(chromedp.Click(chromedp.ID("stop")))
+	b.says("stopped", "held 1.0 ms after the session heard it")
+	for _, x := range []tab{b, other} {
+		x.says("cause", "stopped")
+		x.says("detail", "somebody at the page: STOP on the page")
+		x.says("by", "held")
+	}
+	if f := s.g.Fault(); f == nil {
+		t.Fatal("nothing is latched")
+	}
+	// Without a name nothing is acknowledged.
+	b.do(chromedp.Click(chromedp.ID("ack")))
+	if s.g.Fault() == nil {
+		t.Fatal("acknowledged by nobody")
+	}
+	// Words may hold spaces: they are no stop.
+	b.do(chromedp.Focus(chromedp.ID("name")), call(input.InsertText, input.InsertTextParams{Text: "Ada"}), chromedp.KeyEvent(" "), call(input.InsertText, input.InsertTextParams{Text: "Lovelace"}),
+		chromedp.Focus(chromedp.ID("note")), call(input.InsertText, input.InsertTextParams{Text: "a cup was in the way"}), chromedp.Click(chromedp.ID("ack")))
+	for _, x := range []tab{b, other} {
+		x.shows("no fault", `document.getElementById("fault").hidden`)
+		x.says("by", "policy")
+	}
+	if s.g.Fault() != nil {
+		t.Error("still latched")
+	}
+	if f := s.fault(0); f.By != "Ada Lovelace" || f.Note != "a cup was in the way" {
+		t.Errorf("acknowledged by %q with %q", f.By, f.Note)
+	}
+	// The space bar, wherever the focus is.
+	b.do(chromedp.Focus(chromedp.ID("grip-open")), chromedp.KeyEvent(" "))
+	b.says("detail", "Ada Lovelace: space bar on the page")
+	if f := s.fault(1); f.ID != 2 || !f.Open {
+		t.Errorf("got %+v", f)
+	}
+}
+
+// pretend makes the page see a gamepad whose state is window.pad.
+const pretend = `window.pad = {connected: true, id: "pretended", axes: [0, 0, 0, 0], buttons: Array.from({length: 17}, () => ({pressed: false, value: 0}))};
+navigator.getGamepads = () => [window.pad]; true`
+
+func TestGamepadBecomesTeleopReadings(t *testing.T) {
+	s := newSession(t, bus.Options{})
+	tap, err := bus.NewTap(s.srv.Conn(), s.name, bus.TeleopTopic(), 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tap.Close()
+	next := func() bus.Teleop {
+		t.Helper()
+		v, err := tap.Next(within(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	b := desktop(t, s.page(t).URL())
+	b.live()
+	eval[bool](b, pretend)
+	b.says("driver", "Gamepad ready")
+	eval[bool](b, `window.pad.axes[1] = -0.5; document.getElementById("name").value = "Ada"; true`)
+	eval[bool](b, `window.pad.buttons[5] = {pressed: true, value: 1}; true`)
+	first := next()
+	if !first.Deadman || first.Device != "gamepad" || first.Who != "Ada" || len(first.Axes) != 4 || first.Axes[1] != -0.5 || !first.Buttons[5] || first.Boot == 0 {
+		t.Errorf("got %+v", first)
+	}
+	b.says("driver", "You drive")
+	last := first
+	for range 30 {
+		v := next()
+		if v.Seq <= last.Seq || !v.Stamp.After(last.Stamp) || v.Boot != first.Boot {
+			t.Fatalf("%+v follows %+v", v, last)
+		}
+		last = v
+	}
+	// A busy machine may send less; never more.
+	if hz := 30 / last.Stamp.Sub(first.Stamp).Seconds(); hz > 50 || hz < 5 {
+		t.Errorf("%.1f readings a second, want 20 to 50", hz)
+	}
+	eval[bool](b, `window.pad.buttons[5] = {pressed: false, value: 0}; true`)
+	for last.Deadman {
+		last = next()
+	}
+	// The page loses the focus while the switch is held.
+	eval[bool](b, `window.pad.buttons[4] = {pressed: true, value: 1}; true`)
+	for !last.Deadman {
+		last = next()
+	}
+	eval[bool](b, `document.hasFocus = () => false; window.dispatchEvent(new Event("blur")); true`)
+	for last.Deadman {
+		last = next()
+	}
+	for _, a := range last.Axes {
+		if a != 0 {
+			t.Errorf("hands off with axes %v", last.Axes)
+		}
+	}
+	// Back again, it must be let go first.
+	eval[bool](b, `document.hasFocus = () => true; true`)
+	b.says("driver", "Let go first")
+	eval[bool](b, `window.pad.buttons[4] = {pressed: false, value: 0}; true`)
+	b.says("driver", "Gamepad ready")
+	eval[bool](b, `window.pad.buttons[4] = {pressed: true, value: 1}; true`)
+	for !last.Deadman {
+		last = next()
+	}
+}
+
+func TestKeysAndFingersDriveWhileHeld(t *testing.T) {
+	s := newSession(t, bus.Options{})
+	tap, err := bus.NewTap(s.srv.Conn(), s.name, bus.TeleopTopic(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tap.Close()
+	until := func(what string, ok func(bus.Teleop) bool) {
+		t.Helper()
+		for range 200 {
+			v, err := tap.Next(within(t))
+			if err != nil {
+				t.Fatalf("%s: %v", what, err)
+			}
+			if ok(v) {
+				return
+			}
+		}
+		t.Fatalf("never: %s", what)
+	}
+	b := desktop(t, s.page(t).URL())
+	b.live()
+	b.says("driver", "Hold a pad")
+	key := func(kind input.DispatchKeyEventType, key, code string) {
+		b.do(call(input.DispatchKeyEvent, input.DispatchKeyEventParams{Type: kind, Key: key, Code: code}))
+	}
+	key(input.DispatchKeyEventTypeKeyDown, "w", "KeyW") // without Shift nothing is told
+	key(input.DispatchKeyEventTypeKeyDown, "Shift", "ShiftLeft")
+	until("forward", func(v bus.Teleop) bool { return v.Deadman && v.Device == "keys" && v.Axes[0] == 0 && v.Axes[1] == -1 })
+	key(input.DispatchKeyEventTypeKeyUp, "Shift", "ShiftLeft")
+	until("released", func(v bus.Teleop) bool { return !v.Deadman })
+	key(input.DispatchKeyEventTypeKeyUp, "w", "KeyW")
+
+	b.do(chromedp.ScrollIntoView(chromedp.ID("pad-xy")))
+	box := eval[map[string]float64](b, `(() => { const r = document.getElementById("pad-xy").getBoundingClientRect(); return {x: r.x + r.width / 2, y: r.y + r.height / 2, w: r.width}; })()`)
+	at := func(kind input.DispatchMouseEventType, dx, dy float64) {
+		b.do(call(input.DispatchMouseEvent, input.DispatchMouseEventParams{Type: kind, X: box["x"] + dx*box["w"], Y: box["y"] + dy*box["w"], Button: input.MouseButtonLeft, Buttons: 1, ClickCount: 1}))
+	}
+	at(input.DispatchMouseEventTypeMousePressed, 0, 0)
+	at(input.DispatchMouseEventTypeMouseMoved, 0.1, -0.2) // to the right and up, which is minus as on a stick
+	until("a finger", func(v bus.Teleop) bool {
+		return v.Deadman && v.Device == "pads" && math.Abs(v.Axes[0]-0.24) < 0.05 && math.Abs(v.Axes[1]+0.48) < 0.05
+	})
+	at(input.DispatchMouseEventTypeMouseReleased, 0.1, -0.2)
+	until("the finger lifted", func(v bus.Teleop) bool { return !v.Deadman })
+}
+
+func TestLostBusIsShownAndAStopIsNotTakenForDelivered(t *testing.T) {
+	s := newSession(t, bus.Options{Listen: "127.0.0.1:0"})
+	b := desktop(t, s.page(t).URL())
+	b.live()
+	s.quit()
+	<-s.done
+	s.srv.Close()
+	b.says("link", "bus lost")
+	b.says("alarms", "NO CONNECTION FROM HERE TO THE SESSION'S BUS")
+	b.shows("that nothing is live", `document.body.classList.contains("lost") && document.querySelectorAll("figure.ok").length === 0 && document.querySelectorAll(".age.live").length === 0`)
+	b.shows("the age of the picture on it", `document.querySelector("figure .cover").textContent.startsWith("NOT LIVE")`)
+	b.do(chromedp.Click(chromedp.ID("stop")))
+	b.says("alarms", "STOP WAS NOT DELIVERED")
+}
+
+func TestLostServerIsShownAndComesBack(t *testing.T) {
+	s := newSession(t, bus.Options{})
+	w := s.page(t)
+	b := desktop(t, w.URL())
+	b.live()
+	w.Close()
+	b.says("link", "connection lost")
+	b.says("alarms", "CONNECTION LOST")
+	b.shows("that nothing is live", `document.body.classList.contains("lost") && document.querySelectorAll(".age.live").length === 0`)
+}
+
+func TestSilentSessionIsShown(t *testing.T) {
+	s := newSession(t, bus.Options{})
+	b := desktop(t, s.page(t).URL())
+	b.live()
+	s.quit()
+	b.says("alarms", "THE SESSION IS SILENT")
+	b.shows("that nothing is live", `document.body.classList.contains("lost")`)
+}
+
+func TestNamesAreShownAsTextAlone(t *testing.T) {
+	evil := `<img src=x onerror="window.pwned = 1"><script>window.pwned = 1</script>`
+	srv, err := bus.Start(t.Context(), bus.Options{StoreDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(srv.Close)
+	s := drive(t, srv, "evil", evil)
+	b := desktop(t, s.page(t).URL())
+	b.live()
+	b.says("work", evil)
+	b.says("metrics", evil)
+	if _, err := srv.Conn().Stop(within(t), "evil", bus.Stop{Who: evil, Why: evil}); err != nil {
+		t.Fatal(err)
+	}
+	b.says("detail", evil+": "+evil)
+	time.Sleep(50 * time.Millisecond) // for a picture that must not be asked for
+	if eval[bool](b, `"pwned" in window || document.querySelectorAll("img, main script").length > 0`) {
+		t.Error("a name from the bus became part of the page")
+	}
+}
+
+func TestPageWithoutTheTokenSaysSo(t *testing.T) {
+	s := newSession(t, bus.Options{})
+	url, _, _ := strings.Cut(s.page(t).URL(), "#")
+	b := desktop(t, url)
+	b.says("alarms", "open the link that the program printed")
+	if got := b.text("session"); got != "Rapport" {
+		t.Errorf("a stranger is told of session %q", got)
+	}
+}

@@ -1,0 +1,134 @@
+// Package web serves the live page of a session: what the arm sees and does,
+// how the learning stands, a button that stops the arm, and a gamepad in the
+// browser that drives it.
+//
+// Why: beside an arm stands a person with a tablet, not with a terminal. The
+// page is plain HTML, CSS and JavaScript inside the program, so it works where
+// there is no internet. It takes part in the session over the bus alone, so that
+// it can be killed, and is slow, without the session noticing.
+//
+//	s, err := web.Start(web.Options{Conn: conn, Session: "group-001", Listen: "127.0.0.1:8080", Log: log})
+//	defer s.Close()
+//	fmt.Println(s.URL()) // holds the token without which nobody sees or stops anything
+//
+// docs/dashboard.md says what the page shows and how it is protected.
+package web
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/rapport-rl/rapport/internal/bus"
+)
+
+// Options say what to show and where.
+type Options struct {
+	// Conn is the connection to the session's bus; it outlives the server.
+	Conn    *bus.Conn
+	Session string
+	// Listen is host:port; port 0 picks a free one. "" means 127.0.0.1:0.
+	Listen string
+	// Token is what a browser must know; "" makes a random one.
+	Token string
+	Log   *slog.Logger // nil discards
+}
+
+// Server serves the page.
+type Server struct {
+	o    Options
+	hub  *hub
+	ln   net.Listener
+	http *http.Server
+	// ctx ends all sockets, which http.Server.Shutdown leaves alone.
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	socks  sockets
+	pilot  pilot
+	once   sync.Once
+}
+
+// closeLimit is how long requests under way may take after Close.
+const closeLimit = 2 * time.Second
+
+// Start listens and serves until Close.
+func Start(o Options) (*Server, error) {
+	if o.Conn == nil || o.Session == "" {
+		return nil, errors.New("web: no session to show; name one and the bus that it is on")
+	}
+	if o.Listen == "" {
+		o.Listen = "127.0.0.1:0"
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Token == "" {
+		o.Token = rand.Text() // 128 bits or more, letters and digits
+	}
+	ln, err := net.Listen("tcp", o.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("web: listen %s: %w; stop what uses the port, or choose another (port 0 picks a free one)", o.Listen, err)
+	}
+	if a, ok := ln.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() {
+		o.Log.Warn("web: the page is served beyond this machine without encryption; whoever listens on that network can learn its token and then drive the arm", "address", a.String())
+	}
+	s := &Server{o: o, ln: ln}
+	if s.hub, err = newHub(o.Conn, o.Session, o.Log); err != nil {
+		return nil, errors.Join(err, ln.Close())
+	}
+	if err := s.pilot.open(o.Conn, o.Session); err != nil {
+		s.hub.close()
+		return nil, errors.Join(err, ln.Close())
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.http = &http.Server{
+		Handler:           s.handler(),
+		ReadHeaderTimeout: 5 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    1 << 14,
+		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug), // strangers' broken requests
+	}
+	s.wg.Go(func() {
+		if err := s.http.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+			o.Log.Error("web: the page is served no more", "err", err)
+		}
+	})
+	return s, nil
+}
+
+// URL opens the page, with the token in the fragment, which browsers send to
+// nobody.
+func (s *Server) URL() string {
+	host, port, err := net.SplitHostPort(s.ln.Addr().String())
+	if err != nil {
+		return ""
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "localhost" // every address of this machine; other machines put its name here
+	}
+	return "http://" + net.JoinHostPort(host, port) + "/#" + s.o.Token
+}
+
+// Close ends the sockets and requests, and returns when all is gone. The
+// connection to the bus stays.
+func (s *Server) Close() {
+	s.once.Do(func() {
+		s.cancel()
+		ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
+		defer cancel()
+		if err := s.http.Shutdown(ctx); err != nil {
+			s.o.Log.Warn("web: close: requests were cut off", "err", errors.Join(err, s.http.Close()))
+		}
+		s.socks.wait()
+		s.wg.Wait()
+		s.pilot.close()
+		s.hub.close()
+	})
+}

@@ -1,0 +1,182 @@
+package wire
+
+import (
+	"context"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/rapport-rl/rapport/internal/bus"
+	"github.com/rapport-rl/rapport/internal/report"
+	"github.com/rapport-rl/rapport/perception"
+	"github.com/rapport-rl/rapport/reward/rapl"
+)
+
+// showEvery is how often a process says what it does. A screen takes it for
+// silent after a few of these.
+const showEvery = 250 * time.Millisecond
+
+// show says on the bus what a process does, for screens. A nil show says
+// nothing; that is what sessions without a bus have.
+type show struct {
+	feed    *bus.Feed[bus.Summary]
+	rewards *bus.Feed[[]float64]
+
+	mu  sync.Mutex
+	now bus.Summary
+
+	live *rapl.Live // scores the running episode, for the driving goroutine
+	rew  []float64
+}
+
+// shows begins to tell what s does as role, until the returned function is
+// called. What s.tell is told goes there too.
+func (s *Session) shows(role string) (stop func(), err error) {
+	w := &show{}
+	if w.feed, err = bus.NewFeed(s.conn, s.name, bus.SummaryTopic(role), 2); err != nil {
+		return nil, err
+	}
+	if w.rewards, err = bus.NewFeed(s.conn, s.name, bus.RewardTopic(), 2); err != nil {
+		w.feed.Close()
+		return nil, err
+	}
+	w.now.Horizon, w.now.Teleop = s.cfg.Robot.Horizon, s.cfg.Teleop.Input == "bus"
+	for _, c := range s.cfg.Robot.Cameras {
+		w.now.Cameras = append(w.now.Cameras, c.Name)
+	}
+	s.show = w
+	tell := s.tell
+	s.tell = func(stage string, done, total int, note string) {
+		w.stage(stage, done, total, note)
+		tell(stage, done, total, note)
+	}
+	end := make(chan struct{})
+	var wg sync.WaitGroup
+	if s.after != nil {
+		wg.Go(func() {
+			for {
+				w.publish()
+				select {
+				case <-s.after(showEvery):
+				case <-end:
+					return
+				}
+			}
+		})
+	}
+	return func() {
+		close(end)
+		wg.Wait()
+		w.mu.Lock()
+		w.now.Bye = true
+		w.mu.Unlock()
+		w.publish()
+		w.feed.Close()
+		w.rewards.Close()
+	}, nil
+}
+
+func (w *show) publish() {
+	w.mu.Lock()
+	w.now.Seq++
+	now := w.now
+	// What is appended to later must not reach into what the feed still holds.
+	now.Returns, now.Success = slices.Clone(now.Returns), slices.Clone(now.Success)
+	w.mu.Unlock()
+	w.feed.Publish(now)
+}
+
+func (w *show) stage(stage string, done, total int, note string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.now.Stage, w.now.Done, w.now.Total, w.now.Note = stage, done, total, note
+}
+
+// share tells a share of successes, in place of the last one of this name.
+func (w *show) share(when string, sh report.Share) {
+	if w == nil || sh.Of == 0 {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	v := bus.Share{When: when, Hits: sh.Hits, Of: sh.Of}
+	if i := slices.IndexFunc(w.now.Success, func(o bus.Share) bool { return o.When == when }); i >= 0 {
+		w.now.Success[i] = v
+		return
+	}
+	w.now.Success = append(w.now.Success, v)
+}
+
+// returned tells the return of the n-th online episode. Those between that this
+// process has not seen are unknown.
+func (w *show) returned(n int, r float64) {
+	if w == nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.now.Returns) == 0 {
+		w.now.First = n
+	}
+	i := n - w.now.First
+	if i < 0 {
+		return
+	}
+	for len(w.now.Returns) <= i {
+		w.now.Returns = append(w.now.Returns, math.NaN())
+	}
+	w.now.Returns[i] = r
+}
+
+// earlier tells the returns of the episodes that the folder holds.
+func (s *Session) earlier(ctx context.Context) error {
+	if s.show == nil {
+		return nil
+	}
+	ps, err := s.store.Metric(ctx, "episode", "return")
+	if err != nil {
+		return err
+	}
+	for _, p := range ps {
+		s.show.returned(int(p.Step), p.Value)
+	}
+	return nil
+}
+
+// begin makes the reward of the episode that begins be shown while it runs, if
+// the scorer is at hand.
+func (w *show) begin(scorer *rapl.Scorer) {
+	if w == nil {
+		return
+	}
+	w.live, w.rew = nil, w.rew[:0]
+	if scorer != nil {
+		if l, err := scorer.Live(); err == nil { // else the curve comes at the episode's end
+			w.live = l
+		}
+	}
+	w.rewards.Publish(nil)
+}
+
+// tick takes the next features of the running episode. What cannot be scored
+// here is told by whoever labels the episode; a screen is no reason to end it.
+func (w *show) tick(f perception.Features) {
+	if w == nil || w.live == nil {
+		return
+	}
+	if w.live.Add(f) != nil {
+		w.live = nil
+		return
+	}
+	r := make([]float64, w.live.Len())
+	w.live.Rewards(r)
+	w.rewards.Publish(r)
+}
+
+// scored tells the rewards of the episode that is over.
+func (w *show) scored(r []float64) {
+	if w != nil {
+		w.rewards.Publish(slices.Clone(r))
+	}
+}
