@@ -156,7 +156,7 @@ func (d *decoder) take(token mcap.TokenType, data []byte) error {
 func (i *Info) parse(m map[string]string) error {
 	var errs [4]error
 	var origin uint64
-	i.ID = m["id"]
+	i.ID, i.Encoder, i.Reward = m["id"], m["encoder"], m["reward"]
 	i.Seq, errs[0] = strconv.ParseUint(m["seq"], 10, 64)
 	origin, errs[1] = strconv.ParseUint(m["origin"], 10, 8)
 	i.Seed, errs[2] = strconv.ParseUint(m["seed"], 10, 64)

@@ -204,10 +204,17 @@ func schemaID(name string) uint16 {
 }
 
 func infoMetadata(i Info) *mcap.Metadata {
-	return &mcap.Metadata{Name: infoRecord, Metadata: map[string]string{
+	m := map[string]string{
 		"id": i.ID, "seq": strconv.FormatUint(i.Seq, 10), "origin": strconv.Itoa(int(i.Origin)),
 		"seed": strconv.FormatUint(i.Seed, 10), "terminal": strconv.FormatBool(i.Terminal),
-	}}
+	}
+	if i.Encoder != "" {
+		m["encoder"] = i.Encoder
+	}
+	if i.Reward != "" {
+		m["reward"] = i.Reward
+	}
+	return &mcap.Metadata{Name: infoRecord, Metadata: m}
 }
 
 func floats(v []float32) []byte {
