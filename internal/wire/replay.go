@@ -54,6 +54,7 @@ type Replayed struct {
 	Stored   float64 // the return in session.db; NaN where none is
 	Metric   float64 // the return among its metrics; NaN where none is
 	Features int     // how many observations have logged ones
+	Notes    []string
 }
 
 // Return is the sum of the rewards.
@@ -172,7 +173,7 @@ type projector struct {
 }
 
 // batch is how many observations are embedded side by side.
-const batch = 64
+const batch = 16
 
 // show replays one recording.
 func (p *projector) show(ctx context.Context, r reel) Replayed {
@@ -197,6 +198,7 @@ func (p *projector) show(ctx context.Context, r reel) Replayed {
 		out.Err = errors.Join(out.Err, fmt.Errorf("wire: replay %s: %w", r.file, err))
 		return out
 	}
+	out.Notes = film.Notes()
 	if err := w.judge(ctx, film.Rewards()); err != nil {
 		out.Err = errors.Join(out.Err, fmt.Errorf("wire: replay %s: %w", r.file, err))
 		return out
