@@ -15,7 +15,7 @@ import (
 
 	"github.com/rapport-rl/rapport/internal/report"
 	"github.com/rapport-rl/rapport/perception/vision"
-	"github.com/rapport-rl/rapport/policy/dataset/lerobot/sheet"
+	"github.com/rapport-rl/rapport/policy/dataset/lerobot/grid"
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/robot/record"
 	"github.com/rapport-rl/rapport/sim/tabletop"
@@ -140,10 +140,10 @@ func (r *Replay) write(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("wire: %w", err)
 	}
-	if err := sheet.Put(filepath.Join(dir, "steps.csv"), r.csv); err != nil {
+	if err := grid.Put(filepath.Join(dir, "steps.csv"), r.csv); err != nil {
 		return err
 	}
-	if err := sheet.WriteFile(filepath.Join(dir, "steps.parquet"), nil, r.columns()...); err != nil {
+	if err := grid.WriteFile(filepath.Join(dir, "steps.parquet"), nil, r.columns()...); err != nil {
 		return err
 	}
 	var curves []report.Curve
@@ -170,7 +170,7 @@ func (r *Replay) write(dir string) error {
 	if err := report.Curves(&png, curves); err != nil {
 		return err
 	}
-	return sheet.Put(filepath.Join(dir, "curves.png"), func(w io.Writer) error {
+	return grid.Put(filepath.Join(dir, "curves.png"), func(w io.Writer) error {
 		_, err := w.Write(png.Bytes())
 		return err
 	})
@@ -202,7 +202,7 @@ func (r *Replay) csv(w io.Writer) error {
 }
 
 // columns are the same rows as csv's; what is missing is NaN.
-func (r *Replay) columns() []sheet.Column {
+func (r *Replay) columns() []grid.Column {
 	var id, expert []string
 	var step, stamp, matched []int64
 	var reward, logged, again, live []float64
@@ -214,6 +214,6 @@ func (r *Replay) columns() []sheet.Column {
 			reward, logged, again, live = append(reward, s.Reward), append(logged, s.Logged), append(again, s.Again), append(live, s.Live)
 		}
 	}
-	return []sheet.Column{{Name: "episode", Values: id}, {Name: "step", Values: step}, {Name: "stamp_ns", Values: stamp}, {Name: "reward", Values: reward},
+	return []grid.Column{{Name: "episode", Values: id}, {Name: "step", Values: step}, {Name: "stamp_ns", Values: stamp}, {Name: "reward", Values: reward},
 		{Name: "logged", Values: logged}, {Name: "again", Values: again}, {Name: "live", Values: live}, {Name: "expert", Values: expert}, {Name: "matched", Values: matched}}
 }

@@ -1,4 +1,4 @@
-package sheet_test
+package grid_test
 
 import (
 	"bytes"
@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/parquet-go/parquet-go"
 
-	"github.com/rapport-rl/rapport/policy/dataset/lerobot/sheet"
+	"github.com/rapport-rl/rapport/policy/dataset/lerobot/grid"
 )
 
 type row struct {
@@ -42,10 +42,10 @@ func TestColumnsAreReadBack(t *testing.T) {
 		counts = append(counts, r.Counts)
 	}
 	path := filepath.Join(t.TempDir(), "deep", "a.parquet")
-	err := sheet.WriteFile(path, map[string]string{"k": "v"}, sheet.Column{Name: "a", Values: a}, sheet.Column{Name: "obs.place", Values: place},
-		sheet.Column{Name: "small", Values: small}, sheet.Column{Name: "done", Values: done}, sheet.Column{Name: "task", Values: task},
-		sheet.Column{Name: "tasks", Values: tasks}, sheet.Column{Name: "reward", Values: reward}, sheet.Column{Name: "exact", Values: exact},
-		sheet.Column{Name: "counts", Values: counts})
+	err := grid.WriteFile(path, map[string]string{"k": "v"}, grid.Column{Name: "a", Values: a}, grid.Column{Name: "obs.place", Values: place},
+		grid.Column{Name: "small", Values: small}, grid.Column{Name: "done", Values: done}, grid.Column{Name: "task", Values: task},
+		grid.Column{Name: "tasks", Values: tasks}, grid.Column{Name: "reward", Values: reward}, grid.Column{Name: "exact", Values: exact},
+		grid.Column{Name: "counts", Values: counts})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,15 +84,15 @@ func TestColumnsAreReadBack(t *testing.T) {
 }
 
 func TestWriteRefuses(t *testing.T) {
-	one := sheet.Column{Name: "a", Values: []int64{1}}
-	for want, cols := range map[string][]sheet.Column{
+	one := grid.Column{Name: "a", Values: []int64{1}}
+	for want, cols := range map[string][]grid.Column{
 		`two columns "a"`:      {one, one},
 		`"b" has 2 rows`:       {one, {Name: "b", Values: []int64{1, 2}}},
 		"holds map[":           {{Name: "b", Values: map[string]int{}}},
 		"without a name":       {{Values: []int64{1}}},
 		`column "c" holds []u`: {{Name: "c", Values: []uint8{1}}},
 	} {
-		if err := sheet.Write(io.Discard, nil, cols...); err == nil || !strings.Contains(err.Error(), want) {
+		if err := grid.Write(io.Discard, nil, cols...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
 		}
 	}
@@ -102,7 +102,7 @@ func TestPutLeavesNothingHalf(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "a.json")
 	full := errors.New("disk full")
-	err := sheet.Put(path, func(w io.Writer) error {
+	err := grid.Put(path, func(w io.Writer) error {
 		_, err := io.WriteString(w, "half")
 		return errors.Join(err, full)
 	})

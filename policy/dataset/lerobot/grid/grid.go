@@ -1,10 +1,10 @@
-// Package sheet writes columns as a Parquet file, as pandas, DuckDB and LeRobot
+// Package grid writes columns as a Parquet file, as pandas, DuckDB and LeRobot
 // read them.
 //
-//	err := sheet.Write(f, nil,
-//		sheet.Column{"step", []int64{0, 1}},
-//		sheet.Column{"action", [][]float32{{0, 1}, {2, 3}}})
-package sheet
+//	err := grid.Write(f, nil,
+//		grid.Column{"step", []int64{0, 1}},
+//		grid.Column{"action", [][]float32{{0, 1}, {2, 3}}})
+package grid
 
 import (
 	"errors"
@@ -55,10 +55,10 @@ func open(c Column) (column, error) {
 	case [][]string:
 		lists(&o, v, nil, text)
 	default:
-		return o, fmt.Errorf("sheet: column %q holds %T", c.Name, c.Values)
+		return o, fmt.Errorf("grid: column %q holds %T", c.Name, c.Values)
 	}
 	if c.Name == "" {
-		return o, errors.New("sheet: a column without a name")
+		return o, errors.New("grid: a column without a name")
 	}
 	return o, nil
 }
@@ -97,10 +97,10 @@ func Write(w io.Writer, notes map[string]string, columns ...Column) error {
 			return err
 		}
 		if _, ok := group[o.name]; ok {
-			return fmt.Errorf("sheet: two columns %q", o.name)
+			return fmt.Errorf("grid: two columns %q", o.name)
 		}
 		if i > 0 && o.rows != rows {
-			return fmt.Errorf("sheet: column %q has %d rows, %q has %d", o.name, o.rows, columns[0].Name, rows)
+			return fmt.Errorf("grid: column %q has %d rows, %q has %d", o.name, o.rows, columns[0].Name, rows)
 		}
 		group[o.name], byName[o.name], rows = o.node, o, o.rows
 	}
@@ -136,11 +136,11 @@ func Write(w io.Writer, notes map[string]string, columns ...Column) error {
 			}
 		}
 		if _, err := out.WriteRows([]parquet.Row{row}); err != nil {
-			return fmt.Errorf("sheet: row %d: %w", i, err)
+			return fmt.Errorf("grid: row %d: %w", i, err)
 		}
 	}
 	if err := out.Close(); err != nil {
-		return fmt.Errorf("sheet: %w", err)
+		return fmt.Errorf("grid: %w", err)
 	}
 	return nil
 }
@@ -155,11 +155,11 @@ func WriteFile(path string, notes map[string]string, columns ...Column) error {
 func Put(path string, write func(io.Writer) error) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("sheet: %w", err)
+		return fmt.Errorf("grid: %w", err)
 	}
 	f, err := os.CreateTemp(dir, ".part-*")
 	if err != nil {
-		return fmt.Errorf("sheet: %w", err)
+		return fmt.Errorf("grid: %w", err)
 	}
 	if err = write(f); err == nil {
 		err = errors.Join(f.Chmod(0o644), f.Sync())
@@ -169,11 +169,11 @@ func Put(path string, write func(io.Writer) error) error {
 		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
-		return fmt.Errorf("sheet: %s: %w; free space or choose another folder", path, errors.Join(err, os.Remove(f.Name())))
+		return fmt.Errorf("grid: %s: %w; free space or choose another folder", path, errors.Join(err, os.Remove(f.Name())))
 	}
 	d, err := os.Open(dir)
 	if err != nil {
-		return fmt.Errorf("sheet: %w", err)
+		return fmt.Errorf("grid: %w", err)
 	}
 	return errors.Join(d.Sync(), d.Close())
 }
