@@ -52,18 +52,47 @@ func ReadNumbers(path string) (Recording, error) {
 		return Recording{}, fmt.Errorf("record: %w", err)
 	}
 	defer f.Close()
-	r, err := parse(f, false)
+	r, err := parse(f, &decoder{})
 	if err != nil {
 		err = fmt.Errorf("record: %s: %w", path, err)
 	}
 	return r, err
 }
 
-// Decode reads a recording from src, as Read does.
-func Decode(src io.Reader) (Recording, error) { return parse(src, true) }
+// Encoded is a frame as the file holds it.
+type Encoded struct {
+	Camera string
+	Seq    uint64
+	Stamp  time.Time
+	Format string // "jpeg"
+	Data   []byte
+	W, H   int
+}
 
-func parse(src io.Reader, frames bool) (rec Recording, err error) {
-	d := decoder{channels: map[uint16]string{}, frames: frames}
+// ReadEncoded is Read with the frames of each tick as they are, for whoever hands
+// them on.
+func ReadEncoded(path string) (Recording, [][]Encoded, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Recording{}, nil, fmt.Errorf("record: %w", err)
+	}
+	defer f.Close()
+	d := &decoder{encoded: true}
+	r, err := parse(f, d)
+	if err != nil {
+		err = fmt.Errorf("record: %s: %w", path, err)
+	}
+	for len(d.kept) < len(r.Ticks) {
+		d.kept = append(d.kept, nil)
+	}
+	return r, d.kept[:len(r.Ticks)], err
+}
+
+// Decode reads a recording from src, as Read does.
+func Decode(src io.Reader) (Recording, error) { return parse(src, &decoder{frames: true}) }
+
+func parse(src io.Reader, d *decoder) (rec Recording, err error) {
+	d.channels = map[uint16]string{}
 	defer func() {
 		// The library has panicked on flipped bits.
 		if r := recover(); r != nil {
@@ -101,6 +130,8 @@ type decoder struct {
 	channels map[uint16]string
 	named    bool
 	frames   bool // wanted
+	encoded  bool // wanted, as they are
+	kept     [][]Encoded
 }
 
 // end says what the lexer's error means for what was read so far.
@@ -213,12 +244,15 @@ func (d *decoder) message(topic string, data []byte) error {
 		}
 		d.rec.Rewards = append(d.rec.Rewards, float64(m.Reward))
 	default:
-		if !d.frames || !strings.HasPrefix(topic, topicCamera) {
+		if !d.frames && !d.encoded || !strings.HasPrefix(topic, topicCamera) {
 			return nil // not wanted, or somebody else's topic
 		}
 		var m imageMsg
 		if err := json.Unmarshal(data, &m); err != nil {
 			return err
+		}
+		if d.encoded {
+			return d.keep(strings.TrimPrefix(topic, topicCamera), &m)
 		}
 		f, err := decode(m.Data)
 		if err != nil {
@@ -228,6 +262,19 @@ func (d *decoder) message(topic string, data []byte) error {
 		f.Stamp = m.Timestamp.time()
 		t.Frames = append(t.Frames, f)
 	}
+	return nil
+}
+
+func (d *decoder) keep(camera string, m *imageMsg) error {
+	c, format, err := image.DecodeConfig(bytes.NewReader(m.Data))
+	if err != nil {
+		return fmt.Errorf("%s%s: %w", topicCamera, camera, err)
+	}
+	for len(d.kept) < len(d.rec.Ticks) {
+		d.kept = append(d.kept, nil)
+	}
+	last := &d.kept[len(d.kept)-1]
+	*last = append(*last, Encoded{Camera: camera, Seq: m.Seq, Stamp: m.Timestamp.time(), Format: format, Data: m.Data, W: c.Width, H: c.Height})
 	return nil
 }
 
