@@ -33,6 +33,7 @@ type Exporter struct {
 	rewards bool
 	cameras []string
 	notes   []string
+	err     error // of the beginning
 }
 
 // ExportOptions says what the episodes do not.
@@ -77,8 +78,11 @@ func (x *Exporter) Add(ctx context.Context, e policy.Episode) error {
 		return fmt.Errorf("dataset: export: %w", err)
 	}
 	if x.w == nil {
-		if err := x.begin(&e); err != nil {
-			return fmt.Errorf("dataset: export: %w", err)
+		if x.err == nil {
+			x.err = x.begin(&e)
+		}
+		if x.err != nil {
+			return fmt.Errorf("dataset: export: %w", x.err)
 		}
 	}
 	if (e.Rewards != nil) != x.rewards {
@@ -98,6 +102,15 @@ func (x *Exporter) Add(ctx context.Context, e policy.Episode) error {
 		return fmt.Errorf("dataset: export: %w", err)
 	}
 	return nil
+}
+
+// Err is nil while more episodes can be added: one that Add refuses leaves the
+// dataset as it was.
+func (x *Exporter) Err() error {
+	if x.w == nil {
+		return x.err
+	}
+	return x.w.Err()
 }
 
 // Close ends the dataset.

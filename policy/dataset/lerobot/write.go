@@ -94,6 +94,9 @@ func (w *Writer) Add(ctx context.Context, t table.Table) error {
 	return nil
 }
 
+// Err is the error that ended the writing, nil while Add may be called.
+func (w *Writer) Err() error { return w.err }
+
 // Close ends the dataset. Each Add has left it whole.
 func (w *Writer) Close() error {
 	if w.err == nil && w.n == 0 {
