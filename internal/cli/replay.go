@@ -152,6 +152,9 @@ func printVerdict(w io.Writer, v wire.Verdict) error {
 	if v.Returns > 0 {
 		fmt.Fprintf(w, "returns    %d in session.db: largest difference %.3g (%s)\n", v.Returns, v.WorstReturn, v.ReturnOf)
 	}
+	if v.Exact > 0 {
+		fmt.Fprintf(w, "frames     %d rewards from frames kept without loss: largest difference %.3g, limit %g\n", v.Exact, v.ExactWorst, wire.Tolerance)
+	}
 	if v.Frames > 0 {
 		fmt.Fprintf(w, "frames     as JPEG kept them, which is not what was scored: features differ by up to %.3g, rewards by up to %.3g\n", v.Drift, v.FrameWorst)
 	}

@@ -123,6 +123,35 @@ func TestReplay(t *testing.T) {
 		l.wants(exitDone, []string{"30 rewards of 1 episodes"}, "replay", filepath.Join(l.session(), "episodes", "online-00001.mcap"), "--check")
 	})
 
+	t.Run("frames kept without loss give the same rewards", func(t *testing.T) {
+		l := in(t)
+		l.must("run", "--set", "session.lossless=true", "--set", "session.episodes=1", "--set", "name=lossless")
+		dir := filepath.Join(l.dir, "runs", "lossless")
+		l.wants(exitDone, []string{"210 rewards from frames kept without loss: largest difference 0,"}, "replay", dir, "--check")
+		// A pixel that was altered is found, though the logged numbers agree.
+		path := filepath.Join(dir, "episodes", "online-00000.mcap")
+		rec, err := record.Read(path)
+		if err := errors.Join(err, os.Remove(path)); err != nil {
+			t.Fatal(err)
+		}
+		pix := rec.Ticks[7].Frames[0].Pix
+		for i := range pix[:len(pix)/2] {
+			pix[i] = 255 - pix[i]
+		}
+		w, err := record.Create(path, rec.Info)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Lossless()
+		for _, tick := range rec.Ticks {
+			err = errors.Join(err, w.Tick(tick))
+		}
+		if err := errors.Join(err, w.Rewards(rec.Rewards), w.Close()); err != nil {
+			t.Fatal(err)
+		}
+		l.wants(exitFailed, []string{"online-00000: from its frames the reward of step"}, "replay", dir, "--check")
+	})
+
 	t.Run("check finds an altered database", func(t *testing.T) {
 		l := in(t)
 		for statement, want := range map[string]string{

@@ -39,11 +39,14 @@ func (s *Session) Record(id string, seq, seed uint64, origin policy.Origin) (*Re
 		return nil, fmt.Errorf("store: %w", err)
 	}
 	s.mu.Lock()
-	made := s.made
+	made, lossless := s.made, s.lossless
 	s.mu.Unlock()
 	w, err := record.Create(path, record.Info{ID: id, Seq: seq, Seed: seed, Origin: uint8(origin), Encoder: made[0], Reward: made[1]})
 	if err != nil {
 		return nil, err
+	}
+	if lossless {
+		w.Lossless()
 	}
 	s.mu.Lock()
 	s.recorded[id] = true

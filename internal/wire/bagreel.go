@@ -79,6 +79,7 @@ type bagTape struct {
 func (b *bagTape) Info() record.Info  { return record.Info{} }
 func (b *bagTape) Rewards() []float64 { return nil }
 func (b *bagTape) Notes() []string    { return slices.Concat(b.notes, b.after) }
+func (b *bagTape) Lossless() bool     { return false }
 func (b *bagTape) Close() error       { return nil }
 
 // Each gives an observation every period, with the newest frame of each camera, from

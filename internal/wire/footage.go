@@ -21,6 +21,7 @@ type footage interface {
 	Each(ctx context.Context, f func(record.Tick) error) error
 	Rewards() []float64 // logged (T,); nil for none
 	Notes() []string    // what should be known of it, once Each has returned
+	Lossless() bool     // frames are as they were recorded
 	Close() error
 }
 
@@ -103,6 +104,7 @@ type tape struct{ rec record.Recording }
 func (t *tape) Info() record.Info  { return t.rec.Info }
 func (t *tape) Rewards() []float64 { return t.rec.Rewards }
 func (t *tape) Notes() []string    { return nil }
+func (t *tape) Lossless() bool     { return t.rec.Lossless }
 func (t *tape) Close() error       { return nil }
 
 func (t *tape) Each(ctx context.Context, f func(record.Tick) error) error {

@@ -54,6 +54,7 @@ type Replayed struct {
 	Stored   float64 // the return in session.db; NaN where none is
 	Metric   float64 // the return among its metrics; NaN where none is
 	Features int     // how many observations have logged ones
+	Lossless bool    // its frames are those that were scored
 	Notes    []string
 }
 
@@ -198,7 +199,7 @@ func (p *projector) show(ctx context.Context, r reel) Replayed {
 		out.Err = errors.Join(out.Err, fmt.Errorf("wire: replay %s: %w", r.file, err))
 		return out
 	}
-	out.Notes = film.Notes()
+	out.Notes, out.Lossless = film.Notes(), film.Lossless()
 	if err := w.judge(ctx, film.Rewards()); err != nil {
 		out.Err = errors.Join(out.Err, fmt.Errorf("wire: replay %s: %w", r.file, err))
 		return out

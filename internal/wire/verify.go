@@ -20,7 +20,9 @@ type Verdict struct {
 	Returns           int     // of session.db that were compared
 	WorstReturn       float64 // difference of a return there
 	ReturnOf          string
-	// From the frames, which are not what was scored: JPEG has changed them.
+	Exact             int // rewards that were compared from lossless frames too
+	ExactWorst        float64
+	// From frames that are not what was scored: JPEG has changed them.
 	Frames     int     // recordings that have some
 	Drift      float64 // largest difference of a number of the features
 	FrameWorst float64 // largest difference of a reward
@@ -66,17 +68,26 @@ func (v *Verdict) take(r *Replay, t *Replayed) {
 	if len(t.Steps) == 0 {
 		return
 	}
-	if !math.IsNaN(t.Drift) {
+	framed := !math.IsNaN(t.Drift)
+	if framed && !t.Lossless {
 		v.Frames++
 		v.Drift = max(v.Drift, t.Drift)
 	}
-	worst, at, n, sum := 0.0, 0, 0, 0.0
+	worst, at, n, sum, off := 0.0, 0, 0, 0.0, false
 	for _, s := range t.Steps {
 		if math.IsNaN(s.Logged) {
 			continue
 		}
-		if !math.IsNaN(t.Drift) {
-			v.FrameWorst = max(v.FrameWorst, math.Abs(s.Reward-s.Logged))
+		switch d := math.Abs(s.Reward - s.Logged); {
+		case framed && t.Lossless:
+			v.Exact++
+			v.ExactWorst = max(v.ExactWorst, d)
+			if !(d <= Tolerance) && !off {
+				off = true
+				v.fail("wire: check: %s: from its frames the reward of step %d comes out as %.9g, %.9g was logged in %s: a difference of %.3g, want %g at most", t.ID, s.T, s.Reward, s.Logged, t.File, d, Tolerance)
+			}
+		case framed:
+			v.FrameWorst = max(v.FrameWorst, d)
 		}
 		if math.IsNaN(s.Again) {
 			continue

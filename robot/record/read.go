@@ -8,7 +8,8 @@ import (
 	"fmt"
 	"image"
 	"image/draw"
-	"image/jpeg"
+	_ "image/jpeg" // the formats of frames
+	_ "image/png"
 	"io"
 	"math"
 	"os"
@@ -132,6 +133,7 @@ type decoder struct {
 	frames   bool // wanted
 	encoded  bool // wanted, as they are
 	kept     [][]Encoded
+	pictures int
 }
 
 // end says what the lexer's error means for what was read so far.
@@ -254,10 +256,12 @@ func (d *decoder) message(topic string, data []byte) error {
 		if d.encoded {
 			return d.keep(strings.TrimPrefix(topic, topicCamera), &m)
 		}
-		f, err := decode(m.Data)
+		f, lossless, err := decode(m.Data)
 		if err != nil {
 			return fmt.Errorf("%s: %w", topic, err)
 		}
+		d.pictures++
+		d.rec.Lossless = lossless && (d.rec.Lossless || d.pictures == 1)
 		f.Camera, f.Seq = strings.TrimPrefix(topic, topicCamera), m.Seq
 		f.Stamp = m.Timestamp.time()
 		t.Frames = append(t.Frames, f)
@@ -278,27 +282,27 @@ func (d *decoder) keep(camera string, m *imageMsg) error {
 	return nil
 }
 
-// decode makes a BGR frame of a JPEG.
-func decode(data []byte) (robot.Frame, error) {
-	c, err := jpeg.DecodeConfig(bytes.NewReader(data))
+// decode makes a BGR frame of a JPEG or a PNG, which has lost nothing.
+func decode(data []byte) (f robot.Frame, lossless bool, err error) {
+	c, format, err := image.DecodeConfig(bytes.NewReader(data))
 	if err != nil {
-		return robot.Frame{}, err
+		return f, false, err
 	}
-	if c.Width*c.Height > maxPixels {
-		return robot.Frame{}, fmt.Errorf("image of %dx%d pixels", c.Width, c.Height)
+	if c.Width > maxPixels || c.Height > maxPixels || c.Width*c.Height > maxPixels {
+		return f, false, fmt.Errorf("image of %dx%d pixels", c.Width, c.Height)
 	}
-	img, err := jpeg.Decode(bytes.NewReader(data))
+	img, _, err := image.Decode(bytes.NewReader(data))
 	if err != nil {
-		return robot.Frame{}, err
+		return f, false, err
 	}
 	b := img.Bounds()
 	rgba := image.NewRGBA(image.Rect(0, 0, b.Dx(), b.Dy()))
 	draw.Draw(rgba, rgba.Rect, img, b.Min, draw.Src)
-	f := robot.Frame{W: b.Dx(), H: b.Dy(), Pix: make([]byte, 3*b.Dx()*b.Dy())}
+	f = robot.Frame{W: b.Dx(), H: b.Dy(), Pix: make([]byte, 3*b.Dx()*b.Dy())}
 	for i, j := 0, 0; j < len(f.Pix); i, j = i+4, j+3 {
 		f.Pix[j], f.Pix[j+1], f.Pix[j+2] = rgba.Pix[i+2], rgba.Pix[i+1], rgba.Pix[i]
 	}
-	return f, nil
+	return f, format == "png", nil
 }
 
 func (s stampMsg) time() time.Time { return time.Unix(s.Sec, s.Nsec).UTC() }

@@ -59,6 +59,8 @@ type Recording struct {
 	Info    Info
 	Ticks   []Tick    // (T+1,)
 	Rewards []float64 // (T,); nil for an unlabelled episode
+	// Lossless says that the frames are those that were recorded, bit for bit.
+	Lossless bool
 }
 
 // ErrTruncated says that a file ends before its footer: its writer died. What
