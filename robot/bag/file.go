@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 )
 
 // file reads any part of a file of known size.
@@ -89,3 +90,6 @@ func grow(b []byte, n int) []byte {
 	}
 	return make([]byte, n)
 }
+
+// unix is the time of nanoseconds since 1970, as recordings have them.
+func unix(ns int64) time.Time { return time.Unix(0, ns).UTC() }

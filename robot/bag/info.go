@@ -3,7 +3,6 @@ package bag
 import (
 	"cmp"
 	"slices"
-	"time"
 )
 
 // tally fills in what chunks and connections tell of topics.
@@ -40,10 +39,10 @@ func tally(info *Info, chunks []chunk, conns []*Connection) {
 
 // span widens the time that the recording covers.
 func (i *Info) span(start, end int64) {
-	if from := time.Unix(0, start).UTC(); i.Start.IsZero() || from.Before(i.Start) {
+	if from := unix(start); i.Start.IsZero() || from.Before(i.Start) {
 		i.Start = from
 	}
-	if to := time.Unix(0, end).UTC(); to.After(i.End) {
+	if to := unix(end); to.After(i.End) {
 		i.End = to
 	}
 }
@@ -63,10 +62,10 @@ func (i *Info) add(c *Connection, n, start, end int64) {
 	if n == 0 {
 		return
 	}
-	if from := time.Unix(0, start).UTC(); t.Count == 0 || from.Before(t.Start) {
+	if from := unix(start); t.Count == 0 || from.Before(t.Start) {
 		t.Start = from
 	}
-	if to := time.Unix(0, end).UTC(); to.After(t.End) {
+	if to := unix(end); to.After(t.End) {
 		t.End = to
 	}
 	t.Count += n

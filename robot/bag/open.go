@@ -33,6 +33,8 @@ func openKind(path string, f *file, opt Options) (source, error) {
 	switch {
 	case bytes.HasPrefix(head, []byte(magic)):
 		return openRosbag(path, f, opt)
+	case bytes.HasPrefix(head, []byte(mcapMagic)):
+		return openMCAP(path, f, opt)
 	case len(head) == 0:
 		return nil, fmt.Errorf("%w: %s is empty", ErrFormat, path)
 	case bytes.HasPrefix(head, []byte("#ROSBAG V1")) || bytes.HasPrefix(head, []byte("#ROSRECORD")):

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
-	"time"
 )
 
 // rosbag reads a bag of version 2.0
@@ -89,6 +88,7 @@ func openRosbag(path string, f *file, opt Options) (*rosbag, error) {
 		}
 		r.head.topic, r.head.compression, r.head.encryptor = nil, nil, nil
 	} else {
+		r.dmg.Truncated = f.size < int64(len(magic))+4096
 		r.dmg.note("the bag header at byte %d is damaged", len(magic))
 	}
 	switch at := r.head.index; {
@@ -346,7 +346,7 @@ func (r *rosbag) list(c *chunk, data []byte, es []entry) ([]entry, error) {
 	ixOK := agree || len(r.ix) > 0 && (c.count < 0 || int64(len(r.ix)) == c.count)
 	var missing []entry
 	if ixOK && !agree {
-		w.es, missing = reconcile(data, w.es, r.ix, r.got.shift)
+		w.es, missing = reconcile(w.es, r.ix, r.got.shift, func(at uint32) (entry, bool) { return messageAt(data, at) })
 	}
 	// Messages of which nobody knows the topic are lost.
 	all := len(w.es)
@@ -373,12 +373,12 @@ func (r *rosbag) judge(c *chunk, es, missing []entry, ixOK bool, w walked, all i
 	case ixOK:
 		lost = int64(len(missing))
 		for _, e := range missing {
-			d.during(time.Unix(0, e.time).UTC(), time.Unix(0, e.time).UTC())
+			d.during(unix(e.time), unix(e.time))
 		}
 	case c.count >= 0:
 		lost = c.count - int64(len(es))
 		if lost > 0 {
-			d.during(time.Unix(0, c.start).UTC(), time.Unix(0, c.end).UTC())
+			d.during(unix(c.start), unix(c.end))
 		}
 	default:
 		lost = int64(w.dropped + all - len(es))
@@ -386,7 +386,7 @@ func (r *rosbag) judge(c *chunk, es, missing []entry, ixOK bool, w walked, all i
 		// that it did not end lacks at most the message that is cut off.
 		unknown = w.bad > w.tail || r.got.err != nil && (!r.got.cut || r.got.packed)
 		if lost > 0 && len(es) > 0 {
-			last := time.Unix(0, es[len(es)-1].time).UTC()
+			last := unix(es[len(es)-1].time)
 			d.during(last, last)
 		}
 	}
@@ -486,42 +486,17 @@ func (w *walked) rebase(ix []entry) {
 	}
 }
 
-// sum is a checksum of messages that does not depend on their order.
-func sum(es []entry) (s uint64) {
-	for _, e := range es {
-		x := uint64(e.time)*0x9e3779b97f4a7c15 ^ uint64(e.at)<<32 ^ uint64(e.conn)
-		x ^= x >> 29
-		s += x * 0xbf58476d1ce4e5b9
-	}
-	return s
-}
-
-// reconcile returns the messages on which chunk and index agree, in the order of
-// the file, and those of the index that are missing.
-func reconcile(data []byte, es, ix []entry, shifted bool) (agreed, missing []entry) {
-	at := map[uint32]entry{}
-	for _, e := range es {
-		at[e.at] = e
-	}
-	slices.SortFunc(ix, func(a, b entry) int { return cmp.Compare(a.at, b.at) })
-	agreed = es[:0]
+// messageAt returns the message whose record begins at an offset.
+func messageAt(data []byte, at uint32) (e entry, ok bool) {
 	var f fields
-	for i, x := range ix {
-		e, ok := at[x.at]
-		if !ok && !shifted && uint64(x.at) < uint64(len(data)) {
-			body, n, found := record(data[x.at:], &f)
-			if ok = found && f.op == opMessage; ok {
-				e = entry{time: f.time, off: x.at + uint32(n-len(body)), size: uint32(len(body)), conn: f.conn, at: x.at}
-			}
-		}
-		overlaps := i+1 < len(ix) && !shifted && uint64(e.off)+uint64(e.size) > uint64(ix[i+1].at)
-		if !ok || e.time != x.time || e.conn != x.conn || overlaps {
-			missing = append(missing, x)
-			continue
-		}
-		agreed = append(agreed, e)
+	if uint64(at) >= uint64(len(data)) {
+		return e, false
 	}
-	return agreed, missing
+	body, n, ok := record(data[at:], &f)
+	if !ok || f.op != opMessage {
+		return e, false
+	}
+	return entry{time: f.time, off: at + uint32(n-len(body)), size: uint32(len(body)), conn: f.conn, at: at}, true
 }
 
 // readChunkIndex reads the index records that follow the chunk that was just

@@ -1,8 +1,6 @@
 package bag
 
-import (
-	"time"
-)
+import ()
 
 // bareRun is how much of loose messages makes a chunk of its own.
 const bareRun = 1 << 20
@@ -17,6 +15,14 @@ func (r *rosbag) scan() error {
 		loose int  // messages found outside of chunks since the last chunk
 		found int
 	)
+	inside, err := r.loose()
+	if err != nil {
+		return err
+	}
+	ops := uint32(inFile | 1<<opBagHeader | 1<<opConn)
+	if inside {
+		ops |= inChunk
+	}
 	pos := int64(len(magic))
 	for pos < r.f.size {
 		f, _, ok, err := r.record(pos, false)
@@ -24,7 +30,7 @@ func (r *rosbag) scan() error {
 			return err
 		}
 		if !ok {
-			next, err := r.seek(pos+1, r.f.size, inFile|inChunk|1<<opBagHeader)
+			next, err := r.seek(pos+1, r.f.size, ops)
 			if err != nil {
 				return err
 			}
@@ -53,11 +59,18 @@ func (r *rosbag) scan() error {
 			if c.size == 0 {
 				c.size = r.got.data + r.got.size - pos
 			}
-			r.keep(c, es)
+			if keep(&c, es) {
+				r.chunks = append(r.chunks, c)
+			}
 			found++
 			pos += c.size
 			continue
 		case opMessage:
+			if !inside {
+				gap = true
+				pos += f.head + f.body
+				continue
+			}
 			c := chunk{pos: pos, count: -1, bare: true}
 			if c.size, err = r.run(pos); err != nil {
 				return err
@@ -66,7 +79,7 @@ func (r *rosbag) scan() error {
 				r.dmg.Messages++
 				r.dmg.Bytes += r.f.size - pos
 				r.dmg.note("a message at byte %d is cut off", pos)
-				at := time.Unix(0, f.time).UTC()
+				at := unix(f.time)
 				r.dmg.during(at, at)
 				gap = true
 				pos += f.head
@@ -79,7 +92,9 @@ func (r *rosbag) scan() error {
 				return err
 			}
 			loose += len(es)
-			r.keep(c, es)
+			if keep(&c, es) {
+				r.chunks = append(r.chunks, c)
+			}
 			pos += c.size
 			continue
 		case opIndex: // of a chunk that was not found
@@ -110,7 +125,7 @@ func (r *rosbag) scan() error {
 			}
 		}
 		if f.head+f.body > r.f.size-pos { // its length is damaged, or it is cut off
-			next, err := r.seek(pos+f.head, r.f.size, inFile|inChunk)
+			next, err := r.seek(pos+f.head, r.f.size, ops)
 			if err != nil {
 				return err
 			}
@@ -132,10 +147,21 @@ func (r *rosbag) scan() error {
 	return nil
 }
 
-// keep adds a chunk to the index.
-func (r *rosbag) keep(c chunk, es []entry) {
+// loose says whether a message between damage is one: in a compressed chunk, parts
+// of messages look like messages. Chunks of a file are compressed alike.
+func (r *rosbag) loose() (bool, error) {
+	pos, err := r.seek(int64(len(magic)), r.f.size, 1<<opChunk)
+	if err != nil || pos == r.f.size {
+		return true, err
+	}
+	f, _, ok, err := r.record(pos, false)
+	return !ok || string(f.compression) == "none", err
+}
+
+// keep notes in c what messages it has, and says whether there are any.
+func keep(c *chunk, es []entry) bool {
 	if len(es) == 0 {
-		return
+		return false
 	}
 	c.start, c.end = es[0].time, es[0].time
 	n := map[uint32]uint32{}
@@ -146,7 +172,7 @@ func (r *rosbag) keep(c chunk, es []entry) {
 	for id, k := range n {
 		c.conns = append(c.conns, share{id, k})
 	}
-	r.chunks = append(r.chunks, c)
+	return true
 }
 
 // lose accounts for a chunk of which only the index was found, and some of its
@@ -159,7 +185,7 @@ func (r *rosbag) lose(ix []entry, found int) {
 		}
 		r.dmg.Messages += int64(n)
 		r.dmg.Chunks++
-		r.dmg.during(time.Unix(0, from).UTC(), time.Unix(0, to).UTC())
+		r.dmg.during(unix(from), unix(to))
 		r.dmg.note("a chunk is lost with %d messages", n)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"io"
 	"math"
 	"slices"
-	"time"
 )
 
 // Bounds of what an open recording takes, beside its index and its largest chunk.
@@ -29,8 +28,9 @@ type chunk struct {
 	start, end int64 // ns
 	count      int64 // messages by the index; -1 if it does not tell
 	conns      []share
-	bare       bool // a run of records without a chunk's header
-	judged     bool // its damage is in the account
+	body       int64 // of size, the chunk's own record; 0 if unknown
+	bare       bool  // a run of records without a chunk's header
+	judged     bool  // its damage is in the account
 }
 
 // share is how many messages of a chunk are of a connection; n is 0 if only
@@ -210,7 +210,7 @@ func (s *stream) next(m *Message) error {
 			s.last = e.time
 		}
 	}
-	*m = Message{Topic: c.Topic, Type: c.Type, Time: time.Unix(0, e.time).UTC(), Conn: c, Data: w.data[e.off:][:e.size:e.size]}
+	*m = Message{Topic: c.Topic, Type: c.Type, Time: unix(e.time), Conn: c, Data: w.data[e.off:][:e.size:e.size]}
 	return nil
 }
 
