@@ -108,10 +108,7 @@ var (
 )
 
 // Bag is an open recording. It is used by one goroutine.
-type Bag struct {
-	opt Options
-	src source
-}
+type Bag struct{ src source }
 
 // source is a recording of one kind.
 type source interface {

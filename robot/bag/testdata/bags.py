@@ -1,0 +1,100 @@
+"""Writes bags with Debian's python3-rosbag, and says what is in them as that
+reads it: for every topic and type, how many messages there are and the SHA-256 of
+their stamps and bytes in the order of time. Usage: bags.py FOLDER"""
+import hashlib, json, os, random, shutil, struct, sys
+
+import genpy, rosbag
+from geometry_msgs.msg import PoseStamped
+from sensor_msgs.msg import CompressedImage, Image, JointState
+from std_msgs.msg import Float64, String
+
+
+def stamp(ns):
+    return genpy.Time(ns // 10**9, ns % 10**9)
+
+
+def messages(n, seed, shuffle=0):
+    """n ticks of 10 ms: joints, a pose, now and then a picture."""
+    r = random.Random(seed)
+    out = []
+    for i in range(n):
+        t = 1_700_000_000_000_000_000 + i * 10_000_000 + r.randrange(1000)
+        j = JointState()
+        j.header.stamp, j.header.seq, j.header.frame_id = stamp(t), i, "base"
+        j.name = ["panda_joint%d" % (k + 1) for k in range(7)]
+        j.position = [r.gauss(0, 1) for _ in range(7)]
+        j.velocity = [r.gauss(0, 1) for _ in range(7)]
+        out.append(("/joint_states", j, t))
+        p = PoseStamped()
+        p.header.stamp = stamp(t)
+        p.pose.position.x, p.pose.orientation.w = r.random(), 1
+        out.append(("/equilibrium_pose", p, t + 1))
+        if i % 5 == 0:
+            m = Image()
+            m.header.stamp, m.height, m.width, m.encoding, m.step = stamp(t), 16, 24, "rgb8", 72
+            m.data = bytes(r.randrange(64) for _ in range(16 * 72))
+            out.append(("/camera/color/image_raw", m, t + 2))
+        if i % 7 == 0:
+            c = CompressedImage()
+            c.header.stamp, c.format, c.data = stamp(t), "jpeg", bytes(r.randrange(256) for _ in range(900))
+            out.append(("/wrist/image/compressed", c, t + 3))
+        # Two types on one topic.
+        out.append(("/chatter", String("tick %d" % i) if i < n // 2 else Float64(i), t + 4))
+    if shuffle:
+        for k in range(0, len(out) - shuffle, shuffle):
+            part = out[k:k + shuffle]
+            r.shuffle(part)
+            out[k:k + shuffle] = part
+    return out
+
+
+def write(path, msgs, compression, chunk):
+    with rosbag.Bag(path, "w", compression=compression, chunk_threshold=chunk) as b:
+        for topic, m, t in msgs:
+            b.write(topic, m, stamp(t))
+
+
+def crash(path, msgs, compression, chunk):
+    """What a recorder that is killed leaves behind."""
+    b = rosbag.Bag(path + ".whole", "w", compression=compression, chunk_threshold=chunk)
+    for topic, m, t in msgs:
+        b.write(topic, m, stamp(t))
+    b._file.flush()
+    shutil.copy(path + ".whole", path)
+    b.close()
+
+
+def contents(path):
+    topics = {}
+    with rosbag.Bag(path) as b:
+        # rosbag's order is that of the chunks where those are not sorted.
+        for topic, raw, t in sorted(b.read_messages(raw=True), key=lambda m: m[2]):
+            h = topics.setdefault(topic + " " + raw[0], [0, hashlib.sha256(), raw[2]])
+            h[0] += 1
+            h[1].update(struct.pack("<qI", t.to_nsec(), len(raw[1])) + raw[1])
+    return {k: {"count": n, "sha256": h.hexdigest(), "md5": md5} for k, (n, h, md5) in topics.items()}
+
+
+def main(folder):
+    said = {}
+    for compression in ("none", "lz4", "bz2"):
+        for name, chunk, shuffle in (("", 768 * 1024, 0), ("-small", 5000, 0), ("-unsorted", 5000, 97)):
+            path = os.path.join(folder, compression + name + ".bag")
+            write(path, messages(400, 1, shuffle), compression, chunk)
+            said[os.path.basename(path)] = contents(path)
+        path = os.path.join(folder, compression + "-crashed.bag.active")
+        crash(path, messages(400, 2), compression, 40000)
+        said[os.path.basename(path) + " whole"] = contents(path + ".whole")
+        copy = path + ".reindexed.bag"
+        shutil.copy(path, copy)
+        with rosbag.Bag(copy, "a", allow_unindexed=True) as b:
+            for _ in b.reindex():
+                pass
+        said[os.path.basename(path)] = contents(copy)
+    path = os.path.join(folder, "empty.bag")
+    write(path, [], "none", 768 * 1024)
+    said["empty.bag"] = {}
+    json.dump(said, sys.stdout)
+
+
+main(sys.argv[1])
