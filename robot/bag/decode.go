@@ -11,6 +11,7 @@ import (
 type Decoder struct {
 	root *field
 	cdr  bool
+	at   places
 }
 
 // Decoder returns the decoder of the connection's messages, made once from the
@@ -48,6 +49,7 @@ func newDecoder(c *Connection) (*Decoder, error) {
 	if d.cdr && hasWide(m, map[*layout]bool{}) {
 		return nil, fmt.Errorf("bag: %s: %s has a wstring, which middlewares lay out differently", c.Topic, c.Type)
 	}
+	d.learnPlaces()
 	return d, nil
 }
 
@@ -107,13 +109,6 @@ func (b *body) aligned(off, n int) int {
 	}
 	n = min(n, b.align)
 	return (off + n - 1) &^ (n - 1)
-}
-
-func (b *body) order() binary.ByteOrder {
-	if b.big {
-		return binary.BigEndian
-	}
-	return binary.LittleEndian
 }
 
 func (b *body) u32(off int) uint32 {

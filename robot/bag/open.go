@@ -42,6 +42,3 @@ func openKind(path string, f *file, opt Options) (source, error) {
 	}
 	return nil, fmt.Errorf("%w: %s begins with %q", ErrFormat, path, head)
 }
-
-// Guess says which topic is which, and why.
-func Guess(info Info) (Mapping, []string) { panic("") }

@@ -9,10 +9,15 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"math"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rapport-rl/rapport/robot/bag"
 )
@@ -182,4 +187,79 @@ func TestBagsOfDeadRecordersAreSalvaged(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Every field of messages of many types is what genpy wrote into it, and the
+// checksum of the definition that of genmsg.
+func TestFieldsAreWhatPythonWrote(t *testing.T) {
+	dir, _ := pythonBags(t)
+	text, err := os.ReadFile(filepath.Join(dir, "types.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []struct {
+		Type, MD5 string
+		Fields    any
+	}
+	if err := json.Unmarshal(text, &want); err != nil {
+		t.Fatal(err)
+	}
+	b := open(t, filepath.Join(dir, "types.bag"), bag.Options{})
+	var m bag.Message
+	for _, w := range want {
+		if err := b.Next(&m); err != nil {
+			t.Fatal(err)
+		}
+		if sum, err := bag.MD5(m.Type, m.Conn.Definition); err != nil || sum != w.MD5 || m.Type != w.Type {
+			t.Errorf("%s: checksum %s, error %v, want %s", m.Type, sum, err, w.MD5)
+		}
+		d, err := m.Conn.Decoder()
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := d.Decode(m.Data)
+		if err != nil {
+			t.Errorf("%s: %v", m.Type, err)
+			continue
+		}
+		if got := plain(v.Any()); !reflect.DeepEqual(got, w.Fields) {
+			t.Errorf("%s:\n got %v\nwant %v", m.Type, got, w.Fields)
+		}
+		for n := range m.Data { // none of its beginnings is one
+			if _, err := d.Decode(m.Data[:n]); err == nil {
+				t.Errorf("%s: %d bytes of %d are taken", m.Type, n, len(m.Data))
+			}
+		}
+	}
+}
+
+// plain is plain of testdata/bags.py.
+func plain(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		m := map[string]any{}
+		for k, x := range v {
+			m[k] = plain(x)
+		}
+		return m
+	case []any:
+		s := []any{}
+		for _, x := range v {
+			s = append(s, plain(x))
+		}
+		return s
+	case []byte:
+		return hex.EncodeToString(v)
+	case float64:
+		return hex.EncodeToString(binary.LittleEndian.AppendUint64(nil, math.Float64bits(v)))
+	case time.Time:
+		return strconv.FormatInt(v.UnixNano(), 10)
+	case time.Duration:
+		return strconv.FormatInt(int64(v), 10)
+	case int64:
+		return strconv.FormatInt(v, 10)
+	case uint64:
+		return strconv.FormatUint(v, 10)
+	}
+	return v
 }

@@ -3,7 +3,7 @@ reads it: for every topic and type, how many messages there are and the SHA-256 
 their stamps and bytes in the order of time. Usage: bags.py FOLDER"""
 import hashlib, json, os, random, shutil, struct, sys
 
-import genpy, rosbag
+import genpy, rosbag, roslib.message
 from geometry_msgs.msg import PoseStamped
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import Float64, String
@@ -75,8 +75,88 @@ def contents(path):
     return {k: {"count": n, "sha256": h.hexdigest(), "md5": md5} for k, (n, h, md5) in topics.items()}
 
 
+def filled(cls, r, depth=0):
+    """A message of random content."""
+    m = cls()
+    for name, typ in zip(m.__slots__, m._slot_types):
+        setattr(m, name, value(typ, r, depth))
+    return m
+
+
+def value(typ, r, depth):
+    if typ.endswith("]"):
+        base, n = typ[:-1].split("[")
+        n = int(n) if n else r.randrange(4)
+        if base in ("uint8", "char"):
+            return bytes(r.randrange(256) for _ in range(n))
+        return [value(base, r, depth + 1) for _ in range(n)]
+    if typ in ("int8", "byte"):
+        return r.randrange(-128, 128)
+    if typ in ("uint8", "char"):
+        return r.randrange(256)
+    if typ.startswith("int"):
+        bits = int(typ[3:])
+        return r.randrange(-(2 ** (bits - 1)), 2 ** (bits - 1))
+    if typ.startswith("uint"):
+        return r.randrange(2 ** int(typ[4:]))
+    if typ == "bool":
+        return bool(r.randrange(2))
+    if typ == "float32":
+        return struct.unpack("<f", struct.pack("<f", r.gauss(0, 1)))[0]
+    if typ == "float64":
+        return r.gauss(0, 1)
+    if typ == "string":
+        return "".join(r.choice("abc \u00e4\u4e16") for _ in range(r.randrange(9)))
+    if typ == "time":
+        return genpy.Time(r.randrange(2**32), r.randrange(10**9))
+    if typ == "duration":
+        return genpy.Duration(r.randrange(-(2**31), 2**31), r.randrange(10**9))
+    return filled(roslib.message.get_message_class("std_msgs/Header" if typ == "Header" else typ), r, depth + 1)
+
+
+def plain(v):
+    """A message as JSON: bytes in hex, times in nanoseconds."""
+    if isinstance(v, genpy.Message):
+        return {n: plain(getattr(v, n)) for n in v.__slots__}
+    if isinstance(v, (genpy.Time, genpy.Duration)):
+        return str(v.to_nsec())
+    if isinstance(v, bytes):
+        return v.hex()
+    if isinstance(v, (list, tuple)):
+        return [plain(x) for x in v]
+    if isinstance(v, float):
+        return struct.pack("<d", v).hex()
+    if isinstance(v, bool) or isinstance(v, str):
+        return v
+    return str(v)
+
+
+TYPES = """actionlib_msgs/GoalStatusArray geometry_msgs/PoseArray geometry_msgs/PolygonStamped geometry_msgs/TransformStamped
+geometry_msgs/PoseWithCovarianceStamped move_base_msgs/MoveBaseActionFeedback rosgraph_msgs/Clock rosgraph_msgs/Log
+rosgraph_msgs/TopicStatistics sensor_msgs/BatteryState sensor_msgs/CameraInfo sensor_msgs/Imu sensor_msgs/JointState
+sensor_msgs/Joy sensor_msgs/LaserScan sensor_msgs/MultiDOFJointState sensor_msgs/MultiEchoLaserScan sensor_msgs/NavSatFix
+sensor_msgs/PointCloud sensor_msgs/PointCloud2 sensor_msgs/Image std_msgs/ByteMultiArray std_msgs/Char std_msgs/ColorRGBA
+std_msgs/Duration std_msgs/Empty std_msgs/Float32MultiArray std_msgs/Int64MultiArray std_msgs/UInt64 std_msgs/UInt8MultiArray
+std_msgs/Time""".split()
+
+
+def types(folder):
+    """One topic of every type, with random messages, and their fields."""
+    r, said = random.Random(5), []
+    with rosbag.Bag(os.path.join(folder, "types.bag"), "w", compression="lz4") as b:
+        t = 1
+        for typ in TYPES:
+            for _ in range(5):
+                m = filled(roslib.message.get_message_class(typ), r)
+                b.write("/" + typ, m, genpy.Time(t))
+                said.append({"type": typ, "md5": m._md5sum, "fields": plain(m)})
+                t += 1
+    json.dump(said, open(os.path.join(folder, "types.json"), "w"))
+
+
 def main(folder):
     said = {}
+    types(folder)
     for compression in ("none", "lz4", "bz2"):
         for name, chunk, shuffle in (("", 768 * 1024, 0), ("-small", 5000, 0), ("-unsorted", 5000, 97)):
             path = os.path.join(folder, compression + name + ".bag")
