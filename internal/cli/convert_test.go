@@ -2,9 +2,11 @@ package cli
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/dataset"
@@ -51,6 +53,35 @@ func TestExportAndConvert(t *testing.T) {
 			t.Errorf("%d episodes, %v", n, err)
 		}
 		l.wants(exitDone, []string{"8 episodes"}, "train", "policy", "--offline", out, "--set", "learner.kind=bc", "--set", "policy.sees=pixels", "--set", "policy.axes=[x, y, z, grip]", "--steps", "2", "-o", filepath.Join(t.TempDir(), "p.safetensors"))
+	})
+
+	t.Run("a killed export keeps the episodes before", func(t *testing.T) {
+		l, out := in(t), filepath.Join(t.TempDir(), "out")
+		cmd := exec.Command(os.Args[0], "data", "export", "--lerobot", l.session(), out)
+		cmd.Env = append(append(os.Environ(), l.env...), beProgram+"=yes")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		third := filepath.Join(out, "data", "chunk-000", "file-002.parquet")
+		for {
+			if _, err := os.Stat(third); err == nil {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait() // it was killed
+		r, err := dataset.Open(t.Context(), out, dataset.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		n := 0
+		if err := r.Each(t.Context(), func(policy.Episode) error { n++; return nil }); err != nil || n < 2 {
+			t.Errorf("%d episodes are left, %v", n, err)
+		}
 	})
 
 	t.Run("everything into one dataset", func(t *testing.T) {

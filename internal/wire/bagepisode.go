@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,74 +15,99 @@ import (
 	"github.com/rapport-rl/rapport/robot/bag"
 )
 
-// bagEpisode plays a recording of somebody else as one episode: observations at
-// control ticks, and the commands that its log holds.
-func bagEpisode(ctx context.Context, path string, topics map[string]string) (e policy.Episode, notes []string, err error) {
-	fail := func(err error) (policy.Episode, []string, error) {
-		return e, notes, fmt.Errorf("wire: convert %s: %w", path, err)
+// bagEpisodes plays a recording of somebody else: observations at control ticks, and
+// the commands that its log holds. Where the state or a camera was silent for a second,
+// an episode ends, and another begins when it is back.
+func bagEpisodes(ctx context.Context, path string, topics map[string]string, add func(policy.Episode) error) (notes []string, err error) {
+	fail := func(err error) ([]string, error) {
+		return notes, fmt.Errorf("wire: convert %s: %w", path, err)
 	}
 	b, err := bag.Open(path, bag.Options{})
 	if err != nil {
 		return fail(err)
 	}
 	m, reasons := bag.Guess(b.Info())
-	names := topicNames(b.Info())
 	if err := b.Close(); err != nil {
 		return fail(err)
 	}
-	for _, r := range reasons {
-		notes = append(notes, path+": "+r)
+	if len(topics) == 0 {
+		for _, r := range reasons {
+			notes = append(notes, path+": taken for "+r)
+		}
 	}
-	mapTopics(&m, topics)
-	if m.States == "" && m.Joints == "" {
-		return fail(fmt.Errorf("no topic of the arm's state is known; name one, as --map states=/franka_state_controller/franka_states or joints=/joint_states; it has %s", names))
+	// Named cameras stand in for all that were guessed.
+	if slices.ContainsFunc(slices.Collect(maps.Keys(topics)), func(n string) bool {
+		return !slices.Contains([]string{"states", "joints", "gripper", "target", "pose"}, n)
+	}) {
+		m.Cameras = nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(topics)) {
+		if err := m.Set(name + "=" + topics[name]); err != nil {
+			return fail(err)
+		}
 	}
 	k, err := bag.NewBackend(path, bag.BackendConfig{Map: m})
 	if err != nil {
 		return fail(err)
 	}
 	defer func() { err = errors.Join(err, k.Close()) }()
-	id := strings.TrimSuffix(filepath.Base(filepath.Clean(path)), filepath.Ext(path))
-	e = policy.Episode{ID: id, Origin: policy.Demo}
+	p := stretch{id: strings.TrimSuffix(filepath.Base(filepath.Clean(path)), filepath.Ext(path)), add: add}
 	obs, err := k.Reset(ctx)
-	for t := 0; ; t++ {
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return fail(fmt.Errorf("tick %d: %w", t, err))
-		}
-		// The backend may use its frames again.
-		var fs []robot.Frame
-		for _, f := range obs.Frames {
-			f.Pix = slices.Clone(f.Pix)
-			fs = append(fs, f)
-		}
-		e.Inputs = append(e.Inputs, policy.Input{Step: t, State: obs.State, Frames: fs})
-		if t > 0 {
-			e.Applied, e.By, e.Version = append(e.Applied, obs.Applied), append(e.By, obs.By), append(e.Version, 0)
+	for {
+		switch {
+		case err == nil:
+			p.take(obs)
+		case errors.Is(err, io.EOF):
+			if err := p.end(); err != nil {
+				return fail(err)
+			}
+			if d := k.Damage(); !d.None() {
+				notes = append(notes, path+": damage: "+d.String())
+			}
+			if p.n == 0 {
+				return fail(errors.New("there are never two observations that follow each other"))
+			}
+			if p.n > 1 {
+				notes = append(notes, fmt.Sprintf("%s: the arm or a camera was silent, so that it is %d episodes", path, p.n))
+			}
+			return notes, nil
+		case errors.Is(err, robot.ErrStale):
+			if err := p.end(); err != nil {
+				return fail(err)
+			}
+		default:
+			return fail(err)
 		}
 		obs, err = k.Step(ctx, robot.Command{})
 	}
-	if len(e.Inputs) < 2 {
-		return fail(fmt.Errorf("%d observations, want two at least", len(e.Inputs)))
-	}
-	return e, notes, e.Validate()
 }
 
-// mapTopics puts the user's topics over what was guessed.
-func mapTopics(m *bag.Mapping, topics map[string]string) {
-	places := map[string]*string{"states": &m.States, "joints": &m.Joints, "gripper": &m.Gripper, "target": &m.Target, "pose": &m.Pose}
-	var cams []bag.Camera
-	for name, topic := range topics {
-		if p, ok := places[name]; ok {
-			*p = topic
-			continue
-		}
-		cams = append(cams, bag.Camera{Name: name, Topic: topic})
+// stretch is a piece of a recording without silence.
+type stretch struct {
+	id  string
+	n   int // episodes so far
+	e   policy.Episode
+	add func(policy.Episode) error
+}
+
+func (s *stretch) take(o robot.Observation) {
+	t := len(s.e.Inputs)
+	s.e.Inputs = append(s.e.Inputs, policy.Input{Step: t, State: o.State, Frames: o.Frames})
+	if t > 0 {
+		s.e.Applied, s.e.By, s.e.Version = append(s.e.Applied, o.Applied), append(s.e.By, o.By), append(s.e.Version, 0)
 	}
-	if len(cams) > 0 {
-		slices.SortFunc(cams, func(a, b bag.Camera) int { return strings.Compare(a.Name, b.Name) })
-		m.Cameras = cams
+}
+
+func (s *stretch) end() error {
+	e := s.e
+	s.e = policy.Episode{}
+	if len(e.Inputs) < 2 {
+		return nil
 	}
+	s.n++
+	e.ID, e.Seq, e.Origin = s.id, uint64(s.n-1), policy.Demo
+	if s.n > 1 {
+		e.ID = fmt.Sprintf("%s-%d", s.id, s.n)
+	}
+	return s.add(e)
 }

@@ -42,13 +42,13 @@ func bagReel(path string, topics map[string]string) (reel, error) {
 			cams[topic] = name
 		}
 	} else {
-		m, reasons := bag.Guess(info)
+		m, _ := bag.Guess(info)
 		for _, c := range m.Cameras {
 			cams[c.Topic] = c.Name
 			notes = append(notes, fmt.Sprintf("camera %s is taken to be %s", c.Name, c.Topic))
 		}
 		if len(cams) == 0 {
-			return reel{}, fmt.Errorf("wire: replay: %s: no camera is known among its topics (%s); name one, as --map front=/camera/color/image_raw; it has %s", path, strings.Join(reasons, "; "), topicNames(info))
+			return reel{}, fmt.Errorf("wire: replay: %s: no camera is known among its topics; name one, as --map front=/camera/color/image_raw; it has %s", path, topicNames(info))
 		}
 	}
 	id := strings.TrimSuffix(filepath.Base(filepath.Clean(path)), filepath.Ext(path))

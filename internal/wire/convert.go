@@ -90,16 +90,21 @@ func convert(ctx context.Context, path string, c ConvertConfig, out *Converted, 
 		}
 		return add(e)
 	case recording(path, st):
-		e, notes, err := bagEpisode(ctx, path, c.Topics)
+		var fatal error
+		notes, err := bagEpisodes(ctx, path, c.Topics, func(e policy.Episode) error {
+			fatal = add(e)
+			return fatal
+		})
 		out.Notes = append(out.Notes, notes...)
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return ctx.Err()
-		}
-		if err != nil {
+		case fatal != nil:
+			return fatal
+		case err != nil:
 			out.Left = append(out.Left, err)
-			return nil
 		}
-		return add(e)
+		return nil
 	}
 	m, err := columnsOf(c.Columns)
 	if err != nil {

@@ -119,7 +119,7 @@ func ReplayFiles(ctx context.Context, rc ReplayConfig, environ, sets []string, o
 	if reels, err = s.listed(ctx, reels); err != nil {
 		return out, err
 	}
-	pr := projector{rc: rc, s: s, parts: p, after: o.After, experts: map[string][]robot.Frame{}}
+	pr := projector{rc: rc, s: s, parts: p, after: o.After, experts: map[string][]robot.Frame{}, filmed: map[string]bool{}}
 	s.tell("replay", 0, len(reels), "")
 	for i, r := range reels {
 		if err := ctx.Err(); err != nil {
@@ -171,6 +171,7 @@ type projector struct {
 	parts   parts
 	after   func(time.Duration) <-chan time.Time
 	experts map[string][]robot.Frame // a frame a step, by the expert's name
+	filmed  map[string]bool          // names of films
 }
 
 // batch is how many observations are embedded side by side.
@@ -300,6 +301,9 @@ func (w *watcher) embed(ctx context.Context) error {
 	first := len(w.seen)
 	if w.framed {
 		fs, err := encoder.Batch(ctx, w.p.parts.eyes, frames, runtime.GOMAXPROCS(0))
+		if errors.Is(err, encoder.ErrCamera) {
+			return fmt.Errorf("%w; the session's encoder was made for it: of a bag, say which topic it is by --map NAME=TOPIC", err)
+		}
 		if err != nil {
 			return err
 		}

@@ -53,7 +53,12 @@ func (p *projector) film(ctx context.Context, f footage, out *Replayed) (err err
 			fps = min(120, max(1, math.Round(1e3*float64(n)/d)/1e3))
 		}
 	}
-	film, err := vision.CreateFilm(filepath.Join(dir, out.ID+".mp4"), fps, 2*cell, cell+graph)
+	name := out.ID
+	for n := 2; p.filmed[name]; n++ { // two sessions number their episodes alike
+		name = fmt.Sprintf("%s-%d", out.ID, n)
+	}
+	p.filmed[name] = true
+	film, err := vision.CreateFilm(filepath.Join(dir, name+".mp4"), fps, 2*cell, cell+graph)
 	if err != nil {
 		return err
 	}
@@ -179,7 +184,7 @@ func (r *Replay) write(dir string) error {
 // csv writes a row a step; what is missing is empty.
 func (r *Replay) csv(w io.Writer) error {
 	out := csv.NewWriter(w)
-	if err := out.Write([]string{"episode", "step", "stamp", "reward", "logged", "again", "live", "expert", "matched"}); err != nil {
+	if err := out.Write([]string{"episode", "step", "stamp", "reward", "logged", "again", "live", "expert", "matched", "file"}); err != nil {
 		return err
 	}
 	num := func(x float64) string {
@@ -191,7 +196,7 @@ func (r *Replay) csv(w io.Writer) error {
 	for i := range r.Takes {
 		t := &r.Takes[i]
 		for _, s := range t.Steps {
-			err := out.Write([]string{t.ID, strconv.Itoa(s.T), s.Stamp.Format(time.RFC3339Nano), num(s.Reward), num(s.Logged), num(s.Again), num(s.Live), t.Expert, strconv.Itoa(s.Matched)})
+			err := out.Write([]string{t.ID, strconv.Itoa(s.T), s.Stamp.Format(time.RFC3339Nano), num(s.Reward), num(s.Logged), num(s.Again), num(s.Live), t.Expert, strconv.Itoa(s.Matched), t.File})
 			if err != nil {
 				return err
 			}
@@ -203,17 +208,17 @@ func (r *Replay) csv(w io.Writer) error {
 
 // columns are the same rows as csv's; what is missing is NaN.
 func (r *Replay) columns() []grid.Column {
-	var id, expert []string
+	var id, expert, file []string
 	var step, stamp, matched []int64
 	var reward, logged, again, live []float64
 	for i := range r.Takes {
 		t := &r.Takes[i]
 		for _, s := range t.Steps {
-			id, expert = append(id, t.ID), append(expert, t.Expert)
+			id, expert, file = append(id, t.ID), append(expert, t.Expert), append(file, t.File)
 			step, stamp, matched = append(step, int64(s.T)), append(stamp, s.Stamp.UnixNano()), append(matched, int64(s.Matched))
 			reward, logged, again, live = append(reward, s.Reward), append(logged, s.Logged), append(again, s.Again), append(live, s.Live)
 		}
 	}
 	return []grid.Column{{Name: "episode", Values: id}, {Name: "step", Values: step}, {Name: "stamp_ns", Values: stamp}, {Name: "reward", Values: reward},
-		{Name: "logged", Values: logged}, {Name: "again", Values: again}, {Name: "live", Values: live}, {Name: "expert", Values: expert}, {Name: "matched", Values: matched}}
+		{Name: "logged", Values: logged}, {Name: "again", Values: again}, {Name: "live", Values: live}, {Name: "expert", Values: expert}, {Name: "matched", Values: matched}, {Name: "file", Values: file}}
 }
