@@ -82,9 +82,7 @@ func bagged(t *testing.T, episode, path string, skip func(at time.Duration) bool
 }
 
 // A bag of the frames of an episode is worth what the episode is worth.
-func TestReplayAndConvertOfBags(t *testing.T) {
-	l := newLab(t)
-	l.must("run", "--set", "session.episodes=1")
+func testBags(t *testing.T, l lab) {
 	in := func(t *testing.T) lab { return lab{t, l.dir, l.file, l.env} }
 	episode := filepath.Join(l.session(), "episodes", "demo-00004.mcap")
 	want := filepath.Join(l.dir, "want")

@@ -13,10 +13,8 @@ import (
 	"github.com/rapport-rl/rapport/robot/record"
 )
 
-// One session is written for LeRobot and for Foxglove, and learned from again.
-func TestExportAndConvert(t *testing.T) {
-	l := newLab(t)
-	l.must("run", "--set", "session.episodes=2")
+// The session is written for LeRobot and for Foxglove, and learned from again.
+func testExport(t *testing.T, l lab) {
 	in := func(t *testing.T) lab { return lab{t, l.dir, l.file, l.env} }
 
 	t.Run("a session for LeRobot, and back", func(t *testing.T) {

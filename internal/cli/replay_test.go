@@ -76,10 +76,18 @@ func readCSV(t *testing.T, path string) [][]string {
 	return rows
 }
 
-// One session is replayed in every way; what harms it works on copies.
-func TestReplay(t *testing.T) {
+// One session is replayed, harmed, exported and converted in every way; what harms it
+// works on copies.
+func TestRecordings(t *testing.T) {
 	l := newLab(t)
 	l.must("run", "--set", "session.episodes=2")
+	l.must("run", "--set", "seed=6", "--set", "session.lossless=true", "--set", "session.episodes=1", "--set", "name=lossless")
+	t.Run("replay", func(t *testing.T) { testReplay(t, l) })
+	t.Run("export", func(t *testing.T) { testExport(t, l) })
+	t.Run("bags", func(t *testing.T) { testBags(t, l) })
+}
+
+func testReplay(t *testing.T, l lab) {
 	in := func(t *testing.T) lab { return lab{t, l.dir, l.file, l.env} }
 	const steps, episodes = 30, 8
 
@@ -125,8 +133,10 @@ func TestReplay(t *testing.T) {
 
 	t.Run("frames kept without loss give the same rewards", func(t *testing.T) {
 		l := in(t)
-		l.must("run", "--set", "session.lossless=true", "--set", "session.episodes=1", "--set", "name=lossless")
-		dir := filepath.Join(l.dir, "runs", "lossless")
+		dir := filepath.Join(t.TempDir(), "copy")
+		if err := os.CopyFS(dir, os.DirFS(filepath.Join(l.dir, "runs", "lossless"))); err != nil {
+			t.Fatal(err)
+		}
 		l.wants(exitDone, []string{"210 rewards from frames kept without loss: largest difference 0,"}, "replay", dir, "--check")
 		// A pixel that was altered is found, though the logged numbers agree.
 		path := filepath.Join(dir, "episodes", "online-00000.mcap")
@@ -226,8 +236,7 @@ func TestReplay(t *testing.T) {
 
 	t.Run("another session's encoder and reward say so", func(t *testing.T) {
 		l := in(t)
-		l.must("run", "--set", "seed=6", "--set", "session.episodes=1", "--set", "name=other")
-		other := filepath.Join(l.dir, "runs", "other")
+		other := filepath.Join(l.dir, "runs", "lossless")
 		l.wants(exitFailed, []string{"was made with the encoder", "was made with the reward", "--session"}, "replay", filepath.Join(l.session(), "episodes", "demo-00000.mcap"), "--session", other, "--check")
 		l.wants(exitDone, []string{"recordings 8 of 8 whole"}, "replay", l.session(), "--session", other)
 	})
