@@ -75,6 +75,7 @@ var rooms = []struct {
 	{"robot/guard", []string{"robot"}},
 	{"robot/record", []string{"robot"}},
 	{"robot/robottest", []string{"robot"}},
+	{"robot/bag", []string{"robot", "robot/franka"}},
 	{"robot/franka", []string{"robot"}},
 	{"internal/nn", []string{"internal/pace"}},
 	{"internal/pace", nil},
