@@ -51,23 +51,30 @@ func (d Damage) String() string {
 		s = append(s, "truncated")
 	}
 	if d.Chunks > 0 {
-		s = append(s, fmt.Sprintf("%d damaged chunks", d.Chunks))
+		s = append(s, several(int64(d.Chunks), "damaged chunk"))
 	}
 	if d.Bytes > 0 {
-		s = append(s, fmt.Sprintf("%d bytes skipped", d.Bytes))
+		s = append(s, several(d.Bytes, "byte")+" skipped")
 	}
 	switch {
 	case d.Unknown && d.Messages > 0:
-		s = append(s, fmt.Sprintf("at least %d messages lost", d.Messages))
+		s = append(s, "at least "+several(d.Messages, "message")+" lost")
 	case d.Unknown:
 		s = append(s, "an unknown number of messages lost")
 	default:
-		s = append(s, fmt.Sprintf("%d messages lost", d.Messages))
+		s = append(s, several(d.Messages, "message")+" lost")
 	}
 	if d.Disordered > 0 {
-		s = append(s, fmt.Sprintf("%d messages out of order", d.Disordered))
+		s = append(s, several(d.Disordered, "message")+" out of order")
 	}
 	return strings.Join(s, ", ")
+}
+
+func several(n int64, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // note keeps what is worth telling a person.

@@ -145,7 +145,7 @@ func TestTruncatedRecordings(t *testing.T) {
 			b, all := whole(t, k.ext, k.compression, 300, 2000)
 			path := filepath.Join(t.TempDir(), "cut")
 			last := 0
-			for n := 0; n <= len(b); n += 97 {
+			for n := 0; n <= len(b); n += 211 {
 				if err := os.WriteFile(path, b[:n], 0o644); err != nil {
 					t.Fatal(err)
 				}
@@ -179,7 +179,7 @@ func TestFlippedBits(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "flipped")
 			rng := rand.New(rand.NewPCG(2, 3))
 			rescued := 0
-			const flips = 400
+			const flips = 120
 			for range flips {
 				c := bytes.Clone(b)
 				at := rng.IntN(len(c))

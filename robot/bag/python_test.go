@@ -96,6 +96,23 @@ func contents(t testing.TB, b *bag.Bag) map[string]content {
 	return got
 }
 
+// pythonReads compares what python3-rosbag reads.
+func pythonReads(t testing.TB, path string, want map[string]content) error {
+	t.Helper()
+	var got map[string]content
+	if err := json.Unmarshal(python(t, "testdata/bags.py", "--read", path), &got); err != nil {
+		t.Fatal(err)
+	}
+	return same(got, want)
+}
+
+func write(t testing.TB, path string, b []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func open(t testing.TB, path string, opt bag.Options) *bag.Bag {
 	t.Helper()
 	b, err := bag.Open(path, opt)
@@ -121,8 +138,15 @@ func same(a, b map[string]content) error {
 	return nil
 }
 
-func TestBagsOfPythonReadAsPythonReadsThem(t *testing.T) {
+func TestPython(t *testing.T) {
 	dir, files := pythonBags(t)
+	t.Run("bags read as python reads them", func(t *testing.T) { readAsPython(t, dir, files) })
+	t.Run("bags of dead recorders are salvaged", func(t *testing.T) { salvageDead(t, dir, files) })
+	t.Run("fields are what genpy wrote", func(t *testing.T) { readFields(t, dir) })
+	t.Run("converted bags are read by ROS", func(t *testing.T) { readByROS(t, dir, files) })
+}
+
+func readAsPython(t *testing.T, dir string, files map[string]map[string]content) {
 	for name, want := range files {
 		if !strings.HasSuffix(name, ".bag") {
 			continue
@@ -164,8 +188,7 @@ func TestBagsOfPythonReadAsPythonReadsThem(t *testing.T) {
 
 // A recorder that is killed leaves no index; rosbag reindex gives up the last
 // chunk, of which an uncompressed one is as whole as it was written.
-func TestBagsOfDeadRecordersAreSalvaged(t *testing.T) {
-	dir, files := pythonBags(t)
+func salvageDead(t *testing.T, dir string, files map[string]map[string]content) {
 	for _, compression := range []string{"none", "lz4", "bz2"} {
 		t.Run(compression, func(t *testing.T) {
 			name := compression + "-crashed.bag.active"
@@ -191,8 +214,7 @@ func TestBagsOfDeadRecordersAreSalvaged(t *testing.T) {
 
 // Every field of messages of many types is what genpy wrote into it, and the
 // checksum of the definition that of genmsg.
-func TestFieldsAreWhatPythonWrote(t *testing.T) {
-	dir, _ := pythonBags(t)
+func readFields(t *testing.T, dir string) {
 	text, err := os.ReadFile(filepath.Join(dir, "types.json"))
 	if err != nil {
 		t.Fatal(err)
