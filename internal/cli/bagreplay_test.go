@@ -39,8 +39,9 @@ func (w *wired) header(at time.Time) {
 }
 
 // bagged writes an episode of a session as its arm's topics would have recorded it,
-// a thousand seconds later; skip leaves out what comes from one time to another.
-func bagged(t *testing.T, episode, path string, skip func(at time.Duration) bool) record.Recording {
+// a thousand seconds later; when moves what happened at a time of the episode to
+// another, or leaves it out.
+func bagged(t *testing.T, episode, path string, when func(time.Duration) (time.Duration, bool)) record.Recording {
 	t.Helper()
 	rec, frames, err := record.ReadEncoded(episode)
 	if err != nil {
@@ -55,10 +56,14 @@ func bagged(t *testing.T, episode, path string, skip func(at time.Duration) bool
 	arm := &bag.Connection{Topic: "/joint_states", Type: "sensor_msgs/JointState", MD5: "3066dcd76a6cfaef579bd0f34173e9fd", Encoding: bag.ROS1, Schema: "ros1msg",
 		Definition: []byte(header + "string[] name\nfloat64[] position\nfloat64[] velocity\nfloat64[] effort\n" + headerDefinition)}
 	for i, tick := range rec.Ticks {
-		at := tick.State.Stamp.Add(1000 * time.Second)
-		if skip != nil && skip(tick.State.Stamp.Sub(rec.Ticks[0].State.Stamp)) {
+		since, ok := tick.State.Stamp.Sub(rec.Ticks[0].State.Stamp), true
+		if when != nil {
+			since, ok = when(since)
+		}
+		if !ok {
 			continue
 		}
+		at := rec.Ticks[0].State.Stamp.Add(1000*time.Second + since)
 		var j wired
 		j.header(at)
 		j.u32(7)
@@ -108,6 +113,8 @@ func testBags(t *testing.T, l lab) {
 			}
 			l.wants(exitFailed, []string{"x.", "no features and rewards"}, "replay", path, "--session", l.session(), "--check")
 			l.wants(exitDone, []string{"31"}, "replay", path, "--session", l.session(), "--map", "front=/front/image_raw/compressed")
+			l.wants(exitDone, []string{"1 of 1 whole, 9 steps"}, "replay", path, "--session", l.session(), "--from", "500ms", "--to", "1s")
+			l.wants(exitUsage, []string{"--from"}, "replay", path, "--session", l.session(), "--from", "2s", "--to", "1s")
 			l.wants(exitFailed, []string{`no topic "/none"`, "/joint_states (sensor_msgs/JointState)"}, "replay", path, "--session", l.session(), "--map", "front=/none")
 			l.wants(exitFailed, []string{"--session"}, "replay", path)
 			l.wants(exitFailed, []string{`no frame of "front"`, "--map NAME=TOPIC"}, "replay", path, "--session", l.session(), "--map", "wrist=/front/image_raw/compressed")
@@ -137,7 +144,7 @@ func testBags(t *testing.T, l lab) {
 	t.Run("a bag that cannot be used is told and the rest goes on", func(t *testing.T) {
 		l, dir := in(t), t.TempDir()
 		blind := filepath.Join(dir, "blind.mcap")
-		bagged(t, episode, blind, func(time.Duration) bool { return true })
+		bagged(t, episode, blind, func(time.Duration) (time.Duration, bool) { return 0, false })
 		out := l.wants(exitFailed, []string{"1 episodes, 29 steps", "blind.mcap"}, "data", "convert", blind, filepath.Join(l.dir, "x.bag"), filepath.Join(dir, "out"))
 		if !strings.Contains(out, "states=TOPIC or joints=TOPIC") {
 			t.Errorf("no remedy:\n%s", out)
@@ -146,8 +153,14 @@ func testBags(t *testing.T, l lab) {
 	t.Run("a silence of the arm ends an episode", func(t *testing.T) {
 		l, dir := in(t), t.TempDir()
 		path := filepath.Join(dir, "pause.bag")
-		bagged(t, episode, path, func(at time.Duration) bool { return at > 150*time.Millisecond && at < 1300*time.Millisecond })
+		bagged(t, episode, path, func(at time.Duration) (time.Duration, bool) {
+			if at >= 700*time.Millisecond {
+				at += 5 * time.Second
+			}
+			return at, true
+		})
 		l.wants(exitDone, []string{": 2 episodes", "was silent"}, "data", "convert", path, filepath.Join(dir, "out"))
+		l.wants(exitDone, []string{"silent for more than 2s, 1 times", "1 gaps", "5.05s at most"}, "replay", path, "--session", l.session())
 	})
 	t.Run("a damaged bag says so", func(t *testing.T) {
 		l := in(t)

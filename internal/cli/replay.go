@@ -48,6 +48,9 @@ exit code says whether they do (docs/replaying.md).`,
 			if !(rc.Speed >= 0) || math.IsInf(rc.Speed, 0) {
 				return usageError{fmt.Errorf("--speed is %v; want 1 for the recorded pace, 2 for twice it, or 0 for as fast as possible", rc.Speed)}
 			}
+			if rc.From < 0 || rc.To < 0 || rc.To > 0 && rc.To <= rc.From {
+				return usageError{fmt.Errorf("--from %v and --to %v leave nothing of a bag", rc.From, rc.To)}
+			}
 			if rc.Film && rc.Out == "" {
 				return usageError{errors.New("--film wants a folder to write to: name it by --out")}
 			}
@@ -74,6 +77,8 @@ exit code says whether they do (docs/replaying.md).`,
 	}
 	cmd.Flags().StringVar(&rc.Session, "session", "", "folder of the session whose encoder and reward see the recordings")
 	cmd.Flags().StringArrayVar(&topics, "map", nil, "a camera of a bag and its topic, as front=/camera/color/image_raw; may be repeated")
+	cmd.Flags().DurationVar(&rc.From, "from", 0, "where in a bag to begin, as 1m30s")
+	cmd.Flags().DurationVar(&rc.To, "to", 0, "where in a bag to end; 0 is its end")
 	cmd.Flags().Float64Var(&rc.Speed, "speed", 0, "times the recorded pace; 0 is as fast as possible")
 	cmd.Flags().BoolVar(&rc.Live, "live", false, "also score each prefix, as the live plot does")
 	cmd.Flags().StringVarP(&rc.Out, "out", "o", "", "empty or new folder for tables, curves and films")

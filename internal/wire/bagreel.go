@@ -23,7 +23,7 @@ import (
 const pauseLimit = 2 * time.Second
 
 // bagReel is a recording of somebody else, of which the cameras count.
-func bagReel(path string, topics map[string]string) (reel, error) {
+func bagReel(path string, rc ReplayConfig) (reel, error) {
 	b, err := bag.Open(path, bag.Options{})
 	if err != nil {
 		return reel{}, fmt.Errorf("wire: replay: %w", err)
@@ -34,8 +34,8 @@ func bagReel(path string, topics map[string]string) (reel, error) {
 	}
 	var notes []string
 	cams := map[string]string{} // name by topic
-	if len(topics) > 0 {
-		for name, topic := range topics {
+	if len(rc.Map) > 0 {
+		for name, topic := range rc.Map {
 			if !slices.ContainsFunc(info.Topics, func(t bag.Topic) bool { return t.Name == topic }) {
 				return reel{}, fmt.Errorf("wire: replay: %s has no topic %q for the camera %q; it has %s", path, topic, name, topicNames(info))
 			}
@@ -51,9 +51,16 @@ func bagReel(path string, topics map[string]string) (reel, error) {
 			return reel{}, fmt.Errorf("wire: replay: %s: no camera is known among its topics; name one, as --map front=/camera/color/image_raw; it has %s", path, topicNames(info))
 		}
 	}
+	var from, to time.Time
+	if rc.From > 0 {
+		from = info.Start.Add(rc.From)
+	}
+	if rc.To > 0 {
+		to = info.Start.Add(rc.To)
+	}
 	id := strings.TrimSuffix(filepath.Base(filepath.Clean(path)), filepath.Ext(path))
 	return reel{id: id, file: path, stored: math.NaN(), metric: math.NaN(), open: func(context.Context) (footage, error) {
-		return &bagTape{path: path, cams: cams, notes: notes}, nil
+		return &bagTape{path: path, cams: cams, from: from, to: to, notes: notes}, nil
 	}}, nil
 }
 
@@ -72,6 +79,8 @@ func topicNames(in bag.Info) string {
 type bagTape struct {
 	path  string
 	cams  map[string]string // name by topic
+	from  time.Time
+	to    time.Time // zero: the end
 	notes []string
 	after []string // of the last showing
 }
@@ -85,7 +94,7 @@ func (b *bagTape) Close() error       { return nil }
 // Each gives an observation every period, with the newest frame of each camera, from
 // when each has sent one.
 func (b *bagTape) Each(ctx context.Context, f func(record.Tick) error) (err error) {
-	in, err := bag.Open(b.path, bag.Options{Topics: slices.Sorted(maps.Keys(b.cams))})
+	in, err := bag.Open(b.path, bag.Options{Topics: slices.Sorted(maps.Keys(b.cams)), From: b.from, To: b.to})
 	if err != nil {
 		return err
 	}
@@ -94,6 +103,7 @@ func (b *bagTape) Each(ctx context.Context, f func(record.Tick) error) (err erro
 	newest := map[string]robot.Frame{}
 	count := map[string]uint64{}
 	var tick, last time.Time
+	pauses := 0
 	show := func() error {
 		t := record.Tick{State: robot.State{Stamp: tick}}
 		for _, n := range names {
@@ -116,6 +126,7 @@ func (b *bagTape) Each(ctx context.Context, f func(record.Tick) error) (err erro
 				return err
 			}
 			tick = m.Time
+			pauses++
 		}
 		for !tick.IsZero() && m.Time.After(tick) {
 			if err := show(); err != nil {
@@ -149,6 +160,9 @@ func (b *bagTape) Each(ctx context.Context, f func(record.Tick) error) (err erro
 		}
 	}
 	b.after = nil
+	if pauses > 0 {
+		b.after = append(b.after, fmt.Sprintf("all cameras were silent for more than %v, %d times: is it one trajectory? cut with --from and --to", pauseLimit, pauses))
+	}
 	if d := in.Damage(); !d.None() {
 		b.after = append(b.after, "damage: "+d.String())
 	}

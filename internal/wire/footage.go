@@ -54,7 +54,7 @@ func (rc ReplayConfig) reels() (session string, rs []reel, err error) {
 			home = filepath.Dir(filepath.Dir(filepath.Clean(path)))
 			rs = append(rs, episodeReel(path))
 		default:
-			r, err := bagReel(path, rc.Map)
+			r, err := bagReel(path, rc)
 			if err != nil {
 				return "", nil, err
 			}

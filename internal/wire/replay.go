@@ -21,6 +21,8 @@ type ReplayConfig struct {
 	Files   []string          // recordings, or folders of sessions
 	Session string            // folder of the session whose encoder and reward see them; "": that of the first file
 	Map     map[string]string // of a bag: topic by camera
+	From    time.Duration     // of a bag, from its beginning
+	To      time.Duration     // 0: to its end
 	Speed   float64           // times the recorded pace; 0: as fast as possible
 	Live    bool              // also score each prefix, as the live plot does
 	Out     string            // folder for tables, curves and films; "": none are written

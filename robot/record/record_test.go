@@ -338,6 +338,19 @@ func FuzzDecode(f *testing.F) {
 	f.Add(whole)
 	f.Add(whole[:len(whole)/2])
 	f.Add([]byte("\x89MCAP0\r\n"))
+	lossless := filepath.Join(f.TempDir(), "b.mcap")
+	w, err := record.Create(lossless, rec.Info)
+	if err != nil {
+		f.Fatal(err)
+	}
+	w.Lossless()
+	if err := errors.Join(w.Tick(rec.Ticks[0]), w.Close()); err != nil {
+		f.Fatal(err)
+	}
+	if whole, err = os.ReadFile(lossless); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(whole)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		rec, err := record.Decode(bytes.NewReader(b))
 		if err == nil && len(rec.Rewards) > 0 && len(rec.Rewards) != len(rec.Ticks)-1 {
