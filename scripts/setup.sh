@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that Rapport builds and runs with, where they
-# are missing. Usage: scripts/setup.sh [run|peers|web]   (default: run)
+# are missing. Usage: scripts/setup.sh [run|test|peers]   (default: run)
 set -euo pipefail
 
 # libopencv-dev, libjpeg62-turbo-dev: perception/vision; libmujoco-dev: sim/mujoco; libegl1, libgl1
@@ -11,9 +11,11 @@ packages=(g++ pkg-config libopencv-dev libjpeg62-turbo-dev libmujoco-dev libegl-
 if [ "${1:-run}" = peers ]; then
 	packages+=(python3 python3-numpy python3-torch python3-pot python3-opencv python3-h5py python3-onnx)
 fi
-# The browser in which the tests open the dashboard.
-if [ "${1:-run}" = web ]; then
+# The peers of the tests: the browser in which they open the dashboard, and ROS 1
+# (python3-rosbag writes and reads bags).
+if [ "${1:-run}" = test ]; then
 	packages+=(chromium)
+	packages+=(python3 python3-rosbag python3-std-msgs python3-geometry-msgs python3-sensor-msgs)
 fi
 
 missing=()

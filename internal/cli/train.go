@@ -149,6 +149,6 @@ columns are taken to mean, as YAML that --map takes after being mended.`,
 		},
 	}
 	info.Flags().StringVar(&columns, "map", "", "YAML file that says what columns mean")
-	cmd.AddCommand(info)
+	cmd.AddCommand(info, a.dataExportCmd(), a.dataConvertCmd())
 	return cmd
 }

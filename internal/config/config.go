@@ -216,6 +216,7 @@ type Session struct {
 	Evaluate   int    `yaml:"evaluate"`
 	Checkpoint int    `yaml:"checkpoint"`
 	Record     bool   `yaml:"record"`
+	Lossless   bool   `yaml:"lossless"` // frames as PNG, so that a replay sees what was scored
 	Orphan     string `yaml:"orphan"`
 }
 

@@ -65,6 +65,20 @@ func (s *Session) LatestCheckpoint(ctx context.Context, kind string) (version ui
 	return uint64(v), nil, fmt.Errorf("%w: %s: %w; %s", ErrCorrupt, path, err, remedy)
 }
 
+// CheckpointSum is the SHA-256 of the newest checkpoint of a kind in hexadecimal.
+// ErrNone says that there is none.
+func (s *Session) CheckpointSum(ctx context.Context, kind string) (string, error) {
+	var sum string
+	err := s.db.QueryRowContext(ctx, "SELECT sha256 FROM checkpoints WHERE kind = ? ORDER BY version DESC LIMIT 1", kind).Scan(&sum)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", fmt.Errorf("%w: checkpoint of kind %s in %s", ErrNone, kind, s.dir)
+	}
+	if err != nil {
+		return "", s.fault("look for a checkpoint", err)
+	}
+	return sum, nil
+}
+
 // DropCheckpoint forgets the newest checkpoint of a kind; its file stays.
 func (s *Session) DropCheckpoint(ctx context.Context, kind string) error {
 	res, err := s.db.ExecContext(ctx, "DELETE FROM checkpoints WHERE kind = ?1 AND version = (SELECT max(version) FROM checkpoints WHERE kind = ?1)", kind)

@@ -38,9 +38,15 @@ func (s *Session) Record(id string, seq, seed uint64, origin policy.Origin) (*Re
 	if err := ignoreGone(os.Remove(path)); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
-	w, err := record.Create(path, record.Info{ID: id, Seq: seq, Seed: seed, Origin: uint8(origin)})
+	s.mu.Lock()
+	made, lossless := s.made, s.lossless
+	s.mu.Unlock()
+	w, err := record.Create(path, record.Info{ID: id, Seq: seq, Seed: seed, Origin: uint8(origin), Encoder: made[0], Reward: made[1]})
 	if err != nil {
 		return nil, err
+	}
+	if lossless {
+		w.Lossless()
 	}
 	s.mu.Lock()
 	s.recorded[id] = true
@@ -135,12 +141,15 @@ func (s *Session) settle(e policy.Episode) error {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("store: %w", err)
 	}
-	return write(path, e)
+	s.mu.Lock()
+	made := s.made
+	s.mu.Unlock()
+	return write(path, e, made)
 }
 
 // write makes the file of an episode that was not recorded while it ran.
-func write(path string, e policy.Episode) error {
-	w, err := record.Create(path, record.Info{ID: e.ID, Seq: e.Seq, Seed: e.Seed, Origin: uint8(e.Origin), Terminal: e.Terminal})
+func write(path string, e policy.Episode, made [2]string) error {
+	w, err := record.Create(path, record.Info{ID: e.ID, Seq: e.Seq, Seed: e.Seed, Origin: uint8(e.Origin), Terminal: e.Terminal, Encoder: made[0], Reward: made[1]})
 	if err != nil {
 		return err
 	}

@@ -65,6 +65,23 @@ type Session struct {
 
 	mu       sync.Mutex
 	recorded map[string]bool // ids of the files that this process began
+	made     [2]string       // as Made was told
+	lossless bool
+}
+
+// Lossless has the frames of episodes kept bit for bit from now on.
+func (s *Session) Lossless(yes bool) {
+	s.mu.Lock()
+	s.lossless = yes
+	s.mu.Unlock()
+}
+
+// Made says which encoder and which reward make the features and rewards of the
+// episodes that are stored from now on, by the sums of what was loaded.
+func (s *Session) Made(encoder, reward string) {
+	s.mu.Lock()
+	s.made = [2]string{encoder, reward}
+	s.mu.Unlock()
 }
 
 // Create makes a session folder, which must not hold a session yet, with the

@@ -120,6 +120,7 @@ func openOrCreate(name string, conn *bus.Conn, c config.Config, o Options) (*Ses
 			return nil, err
 		}
 	}
+	st.Lossless(c.Session.Lossless)
 	return &Session{cfg: c, name: name, store: st, conn: conn, hang: func() {}, tell: o.Tell, log: o.Log, now: o.Now, after: o.After, ticks: o.Tick}, nil
 }
 

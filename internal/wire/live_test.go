@@ -182,14 +182,14 @@ func TestUnfitFramesAreCountedOrHold(t *testing.T) {
 	}
 }
 
-// ear notes when a backend is told to hold.
-type ear struct {
+// witness notes when a backend is told to hold.
+type witness struct {
 	robot.Backend
 	last atomic.Pointer[time.Time] // when the last motion came
 	held chan time.Duration        // how long after that a hold came
 }
 
-func (e *ear) Step(ctx context.Context, c robot.Command) (robot.Observation, error) {
+func (e *witness) Step(ctx context.Context, c robot.Command) (robot.Observation, error) {
 	now := time.Now()
 	if c.Delta != [6]float64{} {
 		e.last.Store(&now)
@@ -208,7 +208,7 @@ func TestSilenceHoldsTheArm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &ear{Backend: w, held: make(chan time.Duration, 1)}
+	e := &witness{Backend: w, held: make(chan time.Duration, 1)}
 	cfg := guardConfig(c)
 	cfg.Now = time.Now
 	a := &arm{}

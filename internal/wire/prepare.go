@@ -96,6 +96,9 @@ func (s *Session) prepare(ctx context.Context) (parts, error) {
 	if p.scorer, err = p.taste.scorer(); err != nil {
 		return p, err
 	}
+	if err := s.keepMakers(ctx); err != nil {
+		return p, err
+	}
 	for i := range demos {
 		e := &demos[i].episode
 		e.Rewards = make([]float64, e.Len())
@@ -123,6 +126,9 @@ func (s *Session) prepare(ctx context.Context) (parts, error) {
 func (s *Session) prepared(ctx context.Context) (parts, error) {
 	p, err := s.made(ctx)
 	if err != nil {
+		return p, err
+	}
+	if err := s.keepMakers(ctx); err != nil {
 		return p, err
 	}
 	p.demos, err = s.stored(ctx, policy.Demo)

@@ -111,6 +111,7 @@ func Create(ctx context.Context, cfg config.Config, o Options) (*Session, error)
 
 func begin(ctx context.Context, cfg config.Config, name string, st *store.Session, o Options) (*Session, error) {
 	s := &Session{cfg: cfg, name: name, store: st, tell: o.Tell, log: o.Log, now: o.Now, after: o.After, ticks: o.Tick}
+	st.Lossless(cfg.Session.Lossless)
 	var err error
 	var at bus.Address
 	if s.conn, s.hang, at, err = reach(ctx, cfg, filepath.Join(st.Dir(), "nats"), o); err != nil {

@@ -185,6 +185,10 @@ func hand(c table.Column) (col Columns, name string) {
 
 func (g *guess) lerobot() {
 	m := &g.m
+	if g.ours() {
+		m.Reward, m.Done, m.Truncated, m.Human = g.first(1, ourReward), g.first(1, "next.done"), g.first(1, "next.truncated"), g.first(1, intervened)
+		return
+	}
 	for _, c := range g.in.Columns {
 		if !strings.HasPrefix(c.Name, "observation.") && !strings.HasPrefix(c.Name, "state") {
 			continue

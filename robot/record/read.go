@@ -8,7 +8,8 @@ import (
 	"fmt"
 	"image"
 	"image/draw"
-	"image/jpeg"
+	_ "image/jpeg" // the formats of frames
+	_ "image/png"
 	"io"
 	"math"
 	"os"
@@ -52,18 +53,47 @@ func ReadNumbers(path string) (Recording, error) {
 		return Recording{}, fmt.Errorf("record: %w", err)
 	}
 	defer f.Close()
-	r, err := parse(f, false)
+	r, err := parse(f, &decoder{})
 	if err != nil {
 		err = fmt.Errorf("record: %s: %w", path, err)
 	}
 	return r, err
 }
 
-// Decode reads a recording from src, as Read does.
-func Decode(src io.Reader) (Recording, error) { return parse(src, true) }
+// Encoded is a frame as the file holds it.
+type Encoded struct {
+	Camera string
+	Seq    uint64
+	Stamp  time.Time
+	Format string // "jpeg"
+	Data   []byte
+	W, H   int
+}
 
-func parse(src io.Reader, frames bool) (rec Recording, err error) {
-	d := decoder{channels: map[uint16]string{}, frames: frames}
+// ReadEncoded is Read with the frames of each tick as they are, for whoever hands
+// them on.
+func ReadEncoded(path string) (Recording, [][]Encoded, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Recording{}, nil, fmt.Errorf("record: %w", err)
+	}
+	defer f.Close()
+	d := &decoder{encoded: true}
+	r, err := parse(f, d)
+	if err != nil {
+		err = fmt.Errorf("record: %s: %w", path, err)
+	}
+	for len(d.kept) < len(r.Ticks) {
+		d.kept = append(d.kept, nil)
+	}
+	return r, d.kept[:len(r.Ticks)], err
+}
+
+// Decode reads a recording from src, as Read does.
+func Decode(src io.Reader) (Recording, error) { return parse(src, &decoder{frames: true}) }
+
+func parse(src io.Reader, d *decoder) (rec Recording, err error) {
+	d.channels = map[uint16]string{}
 	defer func() {
 		// The library has panicked on flipped bits.
 		if r := recover(); r != nil {
@@ -101,6 +131,9 @@ type decoder struct {
 	channels map[uint16]string
 	named    bool
 	frames   bool // wanted
+	encoded  bool // wanted, as they are
+	kept     [][]Encoded
+	pictures int
 }
 
 // end says what the lexer's error means for what was read so far.
@@ -156,7 +189,7 @@ func (d *decoder) take(token mcap.TokenType, data []byte) error {
 func (i *Info) parse(m map[string]string) error {
 	var errs [4]error
 	var origin uint64
-	i.ID = m["id"]
+	i.ID, i.Encoder, i.Reward = m["id"], m["encoder"], m["reward"]
 	i.Seq, errs[0] = strconv.ParseUint(m["seq"], 10, 64)
 	origin, errs[1] = strconv.ParseUint(m["origin"], 10, 8)
 	i.Seed, errs[2] = strconv.ParseUint(m["seed"], 10, 64)
@@ -213,17 +246,22 @@ func (d *decoder) message(topic string, data []byte) error {
 		}
 		d.rec.Rewards = append(d.rec.Rewards, float64(m.Reward))
 	default:
-		if !d.frames || !strings.HasPrefix(topic, topicCamera) {
+		if !d.frames && !d.encoded || !strings.HasPrefix(topic, topicCamera) {
 			return nil // not wanted, or somebody else's topic
 		}
 		var m imageMsg
 		if err := json.Unmarshal(data, &m); err != nil {
 			return err
 		}
-		f, err := decode(m.Data)
+		if d.encoded {
+			return d.keep(strings.TrimPrefix(topic, topicCamera), &m)
+		}
+		f, lossless, err := decode(m.Data)
 		if err != nil {
 			return fmt.Errorf("%s: %w", topic, err)
 		}
+		d.pictures++
+		d.rec.Lossless = lossless && (d.rec.Lossless || d.pictures == 1)
 		f.Camera, f.Seq = strings.TrimPrefix(topic, topicCamera), m.Seq
 		f.Stamp = m.Timestamp.time()
 		t.Frames = append(t.Frames, f)
@@ -231,27 +269,40 @@ func (d *decoder) message(topic string, data []byte) error {
 	return nil
 }
 
-// decode makes a BGR frame of a JPEG.
-func decode(data []byte) (robot.Frame, error) {
-	c, err := jpeg.DecodeConfig(bytes.NewReader(data))
+func (d *decoder) keep(camera string, m *imageMsg) error {
+	c, format, err := image.DecodeConfig(bytes.NewReader(m.Data))
 	if err != nil {
-		return robot.Frame{}, err
+		return fmt.Errorf("%s%s: %w", topicCamera, camera, err)
 	}
-	if c.Width*c.Height > maxPixels {
-		return robot.Frame{}, fmt.Errorf("image of %dx%d pixels", c.Width, c.Height)
+	for len(d.kept) < len(d.rec.Ticks) {
+		d.kept = append(d.kept, nil)
 	}
-	img, err := jpeg.Decode(bytes.NewReader(data))
+	last := &d.kept[len(d.kept)-1]
+	*last = append(*last, Encoded{Camera: camera, Seq: m.Seq, Stamp: m.Timestamp.time(), Format: format, Data: m.Data, W: c.Width, H: c.Height})
+	return nil
+}
+
+// decode makes a BGR frame of a JPEG or a PNG, which has lost nothing.
+func decode(data []byte) (f robot.Frame, lossless bool, err error) {
+	c, format, err := image.DecodeConfig(bytes.NewReader(data))
 	if err != nil {
-		return robot.Frame{}, err
+		return f, false, err
+	}
+	if c.Width > maxPixels || c.Height > maxPixels || c.Width*c.Height > maxPixels {
+		return f, false, fmt.Errorf("image of %dx%d pixels", c.Width, c.Height)
+	}
+	img, _, err := image.Decode(bytes.NewReader(data))
+	if err != nil {
+		return f, false, err
 	}
 	b := img.Bounds()
 	rgba := image.NewRGBA(image.Rect(0, 0, b.Dx(), b.Dy()))
 	draw.Draw(rgba, rgba.Rect, img, b.Min, draw.Src)
-	f := robot.Frame{W: b.Dx(), H: b.Dy(), Pix: make([]byte, 3*b.Dx()*b.Dy())}
+	f = robot.Frame{W: b.Dx(), H: b.Dy(), Pix: make([]byte, 3*b.Dx()*b.Dy())}
 	for i, j := 0, 0; j < len(f.Pix); i, j = i+4, j+3 {
 		f.Pix[j], f.Pix[j+1], f.Pix[j+2] = rgba.Pix[i+2], rgba.Pix[i+1], rgba.Pix[i]
 	}
-	return f, nil
+	return f, format == "png", nil
 }
 
 func (s stampMsg) time() time.Time { return time.Unix(s.Sec, s.Nsec).UTC() }

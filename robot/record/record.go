@@ -28,6 +28,10 @@ type Info struct {
 	Origin   uint8  `json:"origin"` // as policy.Origin
 	Seed     uint64 `json:"seed"`
 	Terminal bool   `json:"terminal"`
+	// Encoder and Reward name the networks that made Embed and the rewards, by the
+	// SHA-256 of what was loaded; "" in files of before they were kept.
+	Encoder string `json:"encoder,omitempty"`
+	Reward  string `json:"reward,omitempty"`
 }
 
 // Tick is one observation with what led to it.
@@ -55,6 +59,8 @@ type Recording struct {
 	Info    Info
 	Ticks   []Tick    // (T+1,)
 	Rewards []float64 // (T,); nil for an unlabelled episode
+	// Lossless says that the frames are those that were recorded, bit for bit.
+	Lossless bool
 }
 
 // ErrTruncated says that a file ends before its footer: its writer died. What

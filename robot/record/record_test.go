@@ -137,6 +137,41 @@ func TestReadNumbersLeavesFramesOut(t *testing.T) {
 	}
 }
 
+func TestLosslessKeepsEveryPixel(t *testing.T) {
+	rec := episode(3)
+	rng := rand.New(rand.NewPCG(1, 2))
+	for i := range rec.Ticks {
+		for k := range rec.Ticks[i].Frames[0].Pix {
+			rec.Ticks[i].Frames[0].Pix[k] = byte(rng.Uint32())
+		}
+	}
+	path := filepath.Join(t.TempDir(), "a.mcap")
+	w, err := record.Create(path, rec.Info)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Lossless()
+	for _, tick := range rec.Ticks {
+		err = errors.Join(err, w.Tick(tick))
+	}
+	if err := errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	got, err := record.Read(path)
+	if err != nil || !got.Lossless {
+		t.Fatalf("lossless %v, %v", got.Lossless, err)
+	}
+	for i := range rec.Ticks {
+		if !bytes.Equal(got.Ticks[i].Frames[0].Pix, rec.Ticks[i].Frames[0].Pix) {
+			t.Errorf("frame %d has other pixels", i)
+		}
+	}
+	_, kept, err := record.ReadEncoded(path)
+	if err != nil || len(kept) != 3 || len(kept[2]) != 1 || kept[2][0].Format != "png" || kept[2][0].W != 16 || kept[2][0].Camera != "front" || kept[2][0].Seq != 2 {
+		t.Errorf("as they are: %d ticks, %v", len(kept), err)
+	}
+}
+
 func TestColoursSurvive(t *testing.T) {
 	rec := episode(1)
 	pix := rec.Ticks[0].Frames[0].Pix
@@ -303,6 +338,19 @@ func FuzzDecode(f *testing.F) {
 	f.Add(whole)
 	f.Add(whole[:len(whole)/2])
 	f.Add([]byte("\x89MCAP0\r\n"))
+	lossless := filepath.Join(f.TempDir(), "b.mcap")
+	w, err := record.Create(lossless, rec.Info)
+	if err != nil {
+		f.Fatal(err)
+	}
+	w.Lossless()
+	if err := errors.Join(w.Tick(rec.Ticks[0]), w.Close()); err != nil {
+		f.Fatal(err)
+	}
+	if whole, err = os.ReadFile(lossless); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(whole)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		rec, err := record.Decode(bytes.NewReader(b))
 		if err == nil && len(rec.Rewards) > 0 && len(rec.Rewards) != len(rec.Ticks)-1 {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"image"
 	"image/jpeg"
+	"image/png"
 	"math"
 	"os"
 	"path/filepath"
@@ -40,7 +41,11 @@ type Writer struct {
 	flushed  time.Time // the stamp at which a chunk was last ended for its age
 	ticks    int
 	err      error // the first; a file that lacks something is not finished
+	lossless bool
 }
+
+// Lossless has frames kept as PNG from now on, bit for bit.
+func (w *Writer) Lossless() { w.lossless = true }
 
 // Create begins path, which must not exist yet; a partial file of the same name
 // is replaced.
@@ -102,13 +107,13 @@ func (w *Writer) Tick(t Tick) error {
 	}
 	w.features(&t)
 	for _, f := range t.Frames {
-		data, err := encode(f)
+		data, format, err := encode(f, w.lossless)
 		if err != nil {
 			w.keep(err)
 			break
 		}
 		w.send(topicCamera+f.Camera, "foxglove.CompressedImage", f.Stamp,
-			imageMsg{stampOf(f.Stamp), f.Camera, "jpeg", data, f.Seq})
+			imageMsg{stampOf(f.Stamp), f.Camera, format, data, f.Seq})
 	}
 	w.last = stamp
 	w.ticks++
@@ -204,10 +209,17 @@ func schemaID(name string) uint16 {
 }
 
 func infoMetadata(i Info) *mcap.Metadata {
-	return &mcap.Metadata{Name: infoRecord, Metadata: map[string]string{
+	m := map[string]string{
 		"id": i.ID, "seq": strconv.FormatUint(i.Seq, 10), "origin": strconv.Itoa(int(i.Origin)),
 		"seed": strconv.FormatUint(i.Seed, 10), "terminal": strconv.FormatBool(i.Terminal),
-	}}
+	}
+	if i.Encoder != "" {
+		m["encoder"] = i.Encoder
+	}
+	if i.Reward != "" {
+		m["reward"] = i.Reward
+	}
+	return &mcap.Metadata{Name: infoRecord, Metadata: m}
 }
 
 func floats(v []float32) []byte {
@@ -218,18 +230,24 @@ func floats(v []float32) []byte {
 	return b
 }
 
-// encode makes a JPEG of a BGR frame.
-func encode(f robot.Frame) ([]byte, error) {
+// encode makes a JPEG of a BGR frame, or a PNG.
+func encode(f robot.Frame, lossless bool) (data []byte, format string, err error) {
 	if f.W <= 0 || f.H <= 0 || len(f.Pix) != 3*f.W*f.H || strings.TrimSpace(f.Camera) == "" {
-		return nil, fmt.Errorf("frame of camera %q has %d bytes for %dx%d pixels", f.Camera, len(f.Pix), f.W, f.H)
+		return nil, "", fmt.Errorf("frame of camera %q has %d bytes for %dx%d pixels", f.Camera, len(f.Pix), f.W, f.H)
 	}
 	img := image.NewRGBA(image.Rect(0, 0, f.W, f.H))
 	for i, j := 0, 0; j < len(f.Pix); i, j = i+4, j+3 {
 		img.Pix[i], img.Pix[i+1], img.Pix[i+2], img.Pix[i+3] = f.Pix[j+2], f.Pix[j+1], f.Pix[j], 255
 	}
 	var b bytes.Buffer
-	err := jpeg.Encode(&b, img, &jpeg.Options{Quality: quality})
-	return b.Bytes(), err
+	if lossless {
+		// The quick level, since this happens while the arm moves.
+		e := png.Encoder{CompressionLevel: png.BestSpeed}
+		err = e.Encode(&b, img)
+		return b.Bytes(), "png", err
+	}
+	err = jpeg.Encode(&b, img, &jpeg.Options{Quality: quality})
+	return b.Bytes(), "jpeg", err
 }
 
 func syncDir(dir string) error {

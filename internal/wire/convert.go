@@ -1,0 +1,248 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/rapport-rl/rapport/perception/encoder"
+	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/policy/dataset"
+	"github.com/rapport-rl/rapport/robot/record"
+	"github.com/rapport-rl/rapport/robot/record/foxglove"
+)
+
+// ConvertConfig says what becomes a dataset.
+type ConvertConfig struct {
+	In      []string          // sessions, episodes of them, LeRobot folders, robomimic files, bags
+	Out     string            // an empty or new folder
+	Task    string            // what the arm was to do
+	FPS     float64           // of what does not say it; 0: by the stamps
+	Columns []byte            // YAML of a dataset.Map, for foreign datasets
+	Topics  map[string]string // of bags: topic by camera, or by states, joints, gripper, target, pose
+}
+
+// Converted is what was written, and what was not.
+type Converted struct {
+	Episodes, Steps int
+	Left            []error // of what could not be read
+	Notes           []string
+}
+
+// Convert writes recordings of any format as one LeRobot v3.0 dataset, which
+// TrainImported takes. What cannot be read is left out and accounted for.
+func Convert(ctx context.Context, c ConvertConfig, o Options) (out Converted, err error) {
+	if len(c.In) == 0 {
+		return out, errors.New("wire: nothing to convert")
+	}
+	x := dataset.NewExporter(c.Out, dataset.ExportOptions{Task: c.Task, FPS: c.FPS})
+	for i, a := range c.In {
+		for _, b := range c.In[:i] {
+			if same(a, b) {
+				return out, fmt.Errorf("wire: %s is named twice", a)
+			}
+		}
+	}
+	add := func(e policy.Episode) error {
+		if err := x.Add(ctx, e); err != nil {
+			if ctx.Err() != nil || x.Err() != nil {
+				return err
+			}
+			out.Left = append(out.Left, err)
+			return nil
+		}
+		out.Episodes++
+		out.Steps += e.Len()
+		return nil
+	}
+	o.Tell("convert", 0, len(c.In), "")
+	for i, path := range c.In {
+		if err := convert(ctx, path, c, &out, add); err != nil {
+			return out, err
+		}
+		o.Tell("convert", i+1, len(c.In), fmt.Sprintf("%d episodes", out.Episodes))
+	}
+	out.Notes = append(out.Notes, x.Notes()...)
+	if out.Episodes == 0 {
+		return out, errors.Join(append([]error{fmt.Errorf("wire: none of the episodes can be converted")}, out.Left...)...)
+	}
+	return out, x.Close()
+}
+
+// convert hands the episodes of one input on.
+func convert(ctx context.Context, path string, c ConvertConfig, out *Converted, add func(policy.Episode) error) error {
+	st, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("wire: %w", err)
+	}
+	switch {
+	case !st.IsDir() && ours(path):
+		e, err := loose(path)
+		if err != nil {
+			out.Left = append(out.Left, err)
+			if e.Len() == 0 {
+				return nil
+			}
+			out.Notes = append(out.Notes, fmt.Sprintf("%s: what is whole of it, %d steps, is taken", path, e.Len()))
+		}
+		return add(e)
+	case recording(path, st):
+		var fatal error
+		notes, err := bagEpisodes(ctx, path, c.Topics, func(e policy.Episode) error {
+			fatal = add(e)
+			return fatal
+		})
+		out.Notes = append(out.Notes, notes...)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case fatal != nil:
+			return fatal
+		case err != nil:
+			out.Left = append(out.Left, err)
+		}
+		return nil
+	}
+	m, err := columnsOf(c.Columns)
+	if err != nil {
+		return err
+	}
+	r, err := OpenDataset(ctx, path, dataset.Options{Map: m, SkipBad: true, FPS: c.FPS})
+	if err != nil {
+		return err
+	}
+	err = r.Each(ctx, add)
+	for _, l := range r.Left() {
+		out.Left = append(out.Left, fmt.Errorf("wire: %s: %v", path, l))
+	}
+	for _, p := range r.Guessed() {
+		out.Notes = append(out.Notes, path+": "+p.String())
+	}
+	return errors.Join(err, r.Close())
+}
+
+// recording says whether a path is a bag by its beginning, or a folder of rosbag2.
+func recording(path string, st os.FileInfo) bool {
+	if st.IsDir() {
+		_, err := os.Stat(filepath.Join(path, "metadata.yaml"))
+		return err == nil && !SessionAt(path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	head := make([]byte, 16)
+	n, _ := f.Read(head)
+	text := string(head[:n])
+	return strings.HasPrefix(text, "#ROSBAG") || strings.HasPrefix(text, "\x89MCAP") || strings.HasPrefix(text, "SQLite format 3")
+}
+
+// loose reads an episode's file without its session. An error beside an episode
+// says that its end is missing.
+func loose(path string) (policy.Episode, error) {
+	rec, err := record.Read(path)
+	if err != nil {
+		err = fmt.Errorf("wire: %w", err)
+	}
+	if len(rec.Ticks) < 2 {
+		return policy.Episode{}, errors.Join(err, fmt.Errorf("wire: %s holds %d observations, want two at least", path, len(rec.Ticks)))
+	}
+	e := policy.Episode{ID: rec.Info.ID, Seq: rec.Info.Seq, Origin: policy.Origin(rec.Info.Origin), Seed: rec.Info.Seed, Terminal: rec.Info.Terminal, Rewards: rec.Rewards}
+	for t, tick := range rec.Ticks {
+		e.Inputs = append(e.Inputs, policy.Input{Step: t, State: tick.State, Frames: tick.Frames})
+		if t > 0 {
+			e.Applied, e.By, e.Version = append(e.Applied, tick.Applied), append(e.By, tick.By), append(e.Version, tick.Version)
+		}
+	}
+	return e, errors.Join(err, e.Validate())
+}
+
+// ExportMCAP writes each episode of the session in dir as an MCAP file that Foxglove
+// shows as it is, below out: images with the keypoints of the session's encoder and
+// what the reward made of them. It returns how many, and what was left out.
+func ExportMCAP(ctx context.Context, dir, out string, o Options) (n int, left []error, err error) {
+	if es, err := os.ReadDir(out); err == nil && len(es) > 0 {
+		return 0, nil, fmt.Errorf("wire: %s is not empty; remove it, or write to another folder", out)
+	}
+	s, err := visit(dir, nil, "an export", nil, nil, o)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer func() { err = errors.Join(err, s.store.Close()) }()
+	p, err := s.judges(ctx)
+	if err != nil {
+		return 0, nil, err
+	}
+	reels, err := s.listed(ctx, []reel{{folder: dir}})
+	if err != nil {
+		return 0, nil, err
+	}
+	pr := projector{s: s, parts: p}
+	for i, r := range reels {
+		if err := ctx.Err(); err != nil {
+			return n, left, err
+		}
+		err := r.err
+		if err == nil {
+			err = pr.foxglove(ctx, r, out)
+		}
+		if ctx.Err() != nil {
+			return n, left, ctx.Err()
+		}
+		if err != nil {
+			left = append(left, err)
+		} else {
+			n++
+		}
+		o.Tell("export", i+1, len(reels), r.id)
+	}
+	return n, left, nil
+}
+
+// foxglove writes one episode.
+func (p *projector) foxglove(ctx context.Context, r reel, out string) error {
+	e := foxglove.Episode{}
+	var err error
+	if e.Recording, e.Frames, err = record.ReadEncoded(r.file); err != nil {
+		return fmt.Errorf("wire: export: %w", err)
+	}
+	t := p.show(ctx, r)
+	if t.Err != nil && len(t.Steps) == 0 {
+		return t.Err
+	}
+	rec, err := record.Read(r.file)
+	if err != nil {
+		return fmt.Errorf("wire: export: %w", err)
+	}
+	conv, _ := p.parts.eyes.(*encoder.Conv)
+	sum := 0.0
+	for i, tick := range rec.Ticks {
+		note := foxglove.Note{Text: "reset", Expert: t.Expert}
+		if i > 0 && i <= len(t.Steps) {
+			st := t.Steps[i-1]
+			sum += st.Reward
+			note.Text = fmt.Sprintf("step %d\nreward %.4f\nreturn %.3f\n%s frame %d", st.T, st.Reward, sum, t.Expert, st.Matched)
+			note.Matched = st.Matched
+		}
+		if conv != nil && len(tick.Frames) > 0 {
+			ks, err := conv.Keypoints(ctx, tick.Frames)
+			if err != nil {
+				return fmt.Errorf("wire: export %s: %w", r.id, err)
+			}
+			for _, k := range ks {
+				note.Keys = append(note.Keys, record.Keypoint(k))
+			}
+		}
+		e.Notes = append(e.Notes, note)
+	}
+	if e.Rewards == nil {
+		for _, st := range t.Steps {
+			e.Rewards = append(e.Rewards, st.Reward)
+		}
+	}
+	return foxglove.Write(filepath.Join(out, r.id+".mcap"), e)
+}

@@ -1,0 +1,124 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/robot/ros"
+)
+
+func TestGapsOfFrames(t *testing.T) {
+	at := func(ms ...int) (out []time.Time) {
+		for _, m := range ms {
+			out = append(out, time.UnixMilli(int64(m)))
+		}
+		return out
+	}
+	for name, tt := range map[string]struct {
+		stamps [][]time.Time // by camera
+		want   Gaps
+	}{
+		"none":                 {[][]time.Time{at(0, 50, 100, 150)}, Gaps{Longest: 50 * time.Millisecond}},
+		"one is missing":       {[][]time.Time{at(0, 50, 150, 200, 250)}, Gaps{Missing: 1, Longest: 100 * time.Millisecond}},
+		"one is seen twice":    {[][]time.Time{at(0, 50, 50, 100, 150)}, Gaps{Stale: 1, Longest: 50 * time.Millisecond}},
+		"two cameras of rates": {[][]time.Time{at(0, 50, 100, 150), at(0, 10, 20, 40)}, Gaps{Missing: 1, Longest: 50 * time.Millisecond}},
+		"a single frame":       {[][]time.Time{at(7)}, Gaps{}},
+	} {
+		g := gapCounter{}
+		for i, stamps := range tt.stamps {
+			for _, s := range stamps {
+				g.count([]robot.Frame{{Camera: string(rune('a' + i)), Stamp: s}})
+			}
+		}
+		if d := cmp.Diff(tt.want, g.gaps()); d != "" {
+			t.Errorf("%s:\n%s", name, d)
+		}
+	}
+}
+
+func TestSpeedIsThatOfTheRecording(t *testing.T) {
+	var waits []time.Duration
+	p := &projector{rc: ReplayConfig{Speed: 2}, after: func(d time.Duration) <-chan time.Time {
+		waits = append(waits, d)
+		c := make(chan time.Time, 1)
+		c <- time.Time{}
+		return c
+	}}
+	w := watcher{p: p}
+	for _, ms := range []int64{1000, 1050, 1250, 1250, 1240} { // time that stands or goes back is not waited for
+		if err := w.pace(t.Context(), time.UnixMilli(ms)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if d := cmp.Diff([]time.Duration{25 * time.Millisecond, 100 * time.Millisecond}, waits); d != "" {
+		t.Error(d)
+	}
+	p.after = func(time.Duration) <-chan time.Time { return nil }
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := w.pace(ctx, time.UnixMilli(5000)); !errors.Is(err, context.Canceled) {
+		t.Errorf("an interrupted wait: %v", err)
+	}
+}
+
+func TestFullQueueDropsAndCounts(t *testing.T) {
+	e := &ear{limit: 100, ready: make(chan struct{}, 1)}
+	for range 4 {
+		e.hear(ros.Raw{Payload: make([]byte, 40)})
+	}
+	if n := len(e.take()); n != 2 || e.dropped.Load() != 2 {
+		t.Errorf("%d messages wait and %d are dropped, want 2 and 2", n, e.dropped.Load())
+	}
+	// One alone is taken, however large, or a topic would never be heard.
+	e.hear(ros.Raw{Payload: make([]byte, 400)})
+	if n := len(e.take()); n != 1 {
+		t.Errorf("%d messages wait", n)
+	}
+}
+
+func TestCheckSaysWhy(t *testing.T) {
+	nan := math.NaN()
+	good := func() Replayed {
+		return Replayed{ID: "e", File: "e.mcap", Encoder: "E", Reward: "R", Drift: nan, Stored: -3, Metric: nan,
+			Steps: []Step{{T: 1, Reward: -1, Logged: -1, Again: -1}, {T: 2, Reward: -2, Logged: -2, Again: -2}}}
+	}
+	for name, tt := range map[string]struct {
+		change func(*Replayed)
+		want   string // "" is none
+	}{
+		"good":                        {func(*Replayed) {}, ""},
+		"within the tolerance":        {func(r *Replayed) { r.Steps[1].Logged += 0.9e-6 }, ""},
+		"beyond it":                   {func(r *Replayed) { r.Steps[1].Logged += 1.1e-6 }, "reward of step 2"},
+		"NaN comes out":               {func(r *Replayed) { r.Steps[0].Again, r.Steps[1].Again = nan, nan }, "no features and rewards"},
+		"another return":              {func(r *Replayed) { r.Stored = -3.1 }, "table episodes"},
+		"another metric":              {func(r *Replayed) { r.Metric = -3.1 }, "metrics"},
+		"another encoder":             {func(r *Replayed) { r.Encoder = "X" }, "with the encoder X"},
+		"another reward":              {func(r *Replayed) { r.Reward = "X" }, "with the reward X"},
+		"of an older version":         {func(r *Replayed) { r.Encoder, r.Reward = "", "" }, ""},
+		"JPEG may differ":             {func(r *Replayed) { r.Drift = 0.5; r.Steps[0].Reward = -7 }, ""},
+		"frames without loss may not": {func(r *Replayed) { r.Drift, r.Lossless = 0.5, true; r.Steps[0].Reward = -7 }, "from its frames the reward of step 1"},
+		"it could not be read":        {func(r *Replayed) { r.Err, r.Steps = errors.New("damaged"), nil }, "damaged"},
+	} {
+		one := good()
+		tt.change(&one)
+		r := Replay{Session: "runs/a", Encoder: "E", Reward: "R", Takes: []Replayed{one, good()}}
+		v := r.Check()
+		switch err := v.Err(); {
+		case tt.want == "" && err != nil:
+			t.Errorf("%s: %v", name, err)
+		case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
+			t.Errorf("%s: got %v, want %q", name, err, tt.want)
+		}
+	}
+	empty := Replay{}
+	if v := empty.Check(); v.Err() == nil {
+		t.Error("nothing was found to be the same")
+	}
+}
