@@ -198,8 +198,14 @@ func TestHungSubscriberDisturbsNobodyAndIsCutOff(t *testing.T) {
 	}
 	hang(t, a, "/image", kind)
 	seen := must(ros.Watch[std.Image](b, "/image"))(t)
-	m := std.Image{Data: make([]byte, 4<<20)}
 	ctx, start := soon(t), time.Now()
+	for seen.Publishers() == 0 { // what is published before reaches the hung one alone
+		if err := ctx.Err(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	m := std.Image{Data: make([]byte, 4<<20)}
 	for seq := uint64(0); ; {
 		took := time.Now()
 		pub.Publish(&m)

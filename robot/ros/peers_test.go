@@ -214,6 +214,7 @@ func awaitMaster(t *testing.T, uri string) {
 
 // underBoth runs a test under Debian's master and under ours.
 func underBoth(t *testing.T, test func(t *testing.T, uri string)) {
+	t.Parallel()
 	t.Run("debian", func(t *testing.T) {
 		t.Parallel()
 		uri, _ := debian(t, freePort(t))
