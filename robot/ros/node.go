@@ -57,7 +57,7 @@ type Node struct {
 	closed bool
 
 	closing    atomic.Bool // Close has begun, so that what breaks is no news
-	registered atomic.Bool // something was registered, so the master must know us
+	registered atomic.Bool // the master took something once
 }
 
 // Open makes a node and waits for the master until ctx ends.

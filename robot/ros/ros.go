@@ -66,7 +66,10 @@ func hostTowards(master string) (string, error) {
 			return name, nil
 		}
 	}
-	c, err := net.Dial("udp", master) // sends nothing; the kernel picks the interface
+	c, err := net.Dial("udp4", master) // sends nothing; the kernel picks the interface
+	if err != nil {
+		c, err = net.Dial("udp", master) // Python's and C++'s nodes hardly know IPv6
+	}
 	if err != nil {
 		return "", fmt.Errorf("ros: no way to the master: %w; set ROS_IP to this machine's address", err)
 	}
