@@ -116,6 +116,13 @@ func TestEnvironmentIsHonoured(t *testing.T) {
 	if err != nil || !strings.HasPrefix(v.([]any)[2].(string), "http://127.0.0.2:") {
 		t.Errorf("the node's address is %v, %v; want one at ROS_IP", v, err)
 	}
+	t.Setenv("ROS_HOSTNAME", "localhost") // goes before ROS_IP, as in ROS
+	b := node(t, uri, "b")
+	must(ros.Watch[std.String](b, "chatter"))(t)
+	v, err = xmlrpc.Call(soon(t), uri, "lookupNode", "/test", b.Name())
+	if err != nil || !strings.HasPrefix(v.([]any)[2].(string), "http://localhost:") {
+		t.Errorf("the node's address is %v, %v; want one at ROS_HOSTNAME", v, err)
+	}
 }
 
 func TestBadMasterAddressIsExplained(t *testing.T) {

@@ -13,7 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bluenviron/goroslib/v2/pkg/msg"
 	"github.com/bluenviron/goroslib/v2/pkg/msgs/actionlib"
+	"github.com/bluenviron/goroslib/v2/pkg/msgs/rosgraph_msgs"
 
 	"github.com/rapport-rl/rapport/robot/ros"
 	"github.com/rapport-rl/rapport/robot/ros/msgs/std"
@@ -424,6 +426,57 @@ func TestRoslaunchRunsUnderOurMaster(t *testing.T) {
 	if err := n.Param("/deep/log/stiffness/x", &x); err != nil || x != 500 {
 		t.Errorf("got %v, %v", x, err)
 	}
+}
+
+// logger and the two below are roscpp's; no Go package has them.
+type logger struct {
+	msg.Package `ros:"roscpp"`
+	msg.Name    `ros:"Logger"`
+	Which       string `rosname:"name"`
+	Level       string
+}
+
+type getLoggersReq struct {
+	msg.Package `ros:"roscpp"`
+	msg.Name    `ros:"GetLoggersReq"`
+}
+
+type getLoggersRes struct {
+	msg.Package `ros:"roscpp"`
+	Loggers     []logger
+}
+
+// rosout, a C++ node, repeats what is logged; franka_ros's nodes are C++ too.
+func TestRoscppHearsAnswersAndIsHeard(t *testing.T) {
+	underBoth(t, func(t *testing.T, uri string) {
+		n := node(t, uri, "us")
+		run(t, uri, "/usr/lib/rosout/rosout")
+		again := must(ros.Watch[rosgraph_msgs.Log](n, "/rosout_agg"))(t)
+		pub := must(ros.Advertise[rosgraph_msgs.Log](n, "/rosout", false))(t)
+		if err := pub.WaitSubscriber(long(t)); err != nil {
+			t.Fatal(err)
+		}
+		for again.Publishers() == 0 {
+			time.Sleep(10 * time.Millisecond)
+		}
+		pub.Publish(&rosgraph_msgs.Log{Level: rosgraph_msgs.Log_WARN, Name: "us", Msg: "a&<b é", Line: 7, Topics: []string{"/x", "/y"}})
+		for seq, ctx := uint64(0), long(t); ; {
+			m, next, _, err := again.Wait(ctx, seq)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if seq = next; m.Name == "us" && m.Msg == "a&<b é" && m.Line == 7 && len(m.Topics) == 2 {
+				break
+			}
+		}
+		if err := n.WaitService(long(t), "/rosout/get_loggers"); err != nil {
+			t.Fatal(err)
+		}
+		res, err := ros.Call[getLoggersReq, getLoggersRes](long(t), n, "/rosout/get_loggers", &getLoggersReq{})
+		if err != nil || len(res.Loggers) == 0 || res.Loggers[0].Which == "" {
+			t.Errorf("got %+v, %v", res, err)
+		}
+	})
 }
 
 // busy is what the master knows of its nodes.
