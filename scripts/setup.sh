@@ -11,11 +11,13 @@ packages=(g++ pkg-config libopencv-dev libjpeg62-turbo-dev libmujoco-dev libegl-
 if [ "${1:-run}" = peers ]; then
 	packages+=(python3 python3-numpy python3-torch python3-pot python3-opencv python3-h5py python3-onnx)
 fi
-# The peers of the tests: the browser in which they open the dashboard, and ROS 1
-# (python3-rosbag writes and reads bags).
+# The peers of the tests: the browser in which they open the dashboard, and ROS 1: a
+# master and its tools, rospy, and the messages of topics, services, actions and
+# bags in Python; rosout is a node in C++.
 if [ "${1:-run}" = test ]; then
 	packages+=(chromium)
-	packages+=(python3 python3-rosbag python3-std-msgs python3-geometry-msgs python3-sensor-msgs)
+	packages+=(python3 python3-rospy python3-rosmaster python3-roslaunch rosout python3-rostopic python3-rosnode python3-rosparam python3-rosservice)
+	packages+=(python3-rosbag python3-actionlib python3-std-msgs python3-geometry-msgs python3-sensor-msgs python3-std-srvs)
 fi
 
 missing=()

@@ -206,7 +206,7 @@ func (p *publication) write(s *subscriber) {
 			p.mu.Unlock()
 			_ = s.conn.SetWriteDeadline(time.Now().Add(writeTime))
 			if _, err := s.conn.Write(frame); err != nil {
-				if p.n.ctx.Err() == nil {
+				if !p.n.closing.Load() {
 					p.n.log.Warn("ros: subscriber lost", "topic", p.topic, "peer", s.peer, "err", err)
 				}
 				return
@@ -272,8 +272,9 @@ func (p *Publisher[T]) Close() error { return p.p.close() }
 
 func (p *publication) close() error {
 	ctx, cancel := context.WithTimeout(p.n.ctx, closeTime)
-	defer cancel()
-	if !p.flush(ctx) {
+	ours := p.flush(ctx)
+	cancel()
+	if !ours {
 		return nil
 	}
 	p.n.mu.Lock()
@@ -283,6 +284,8 @@ func (p *publication) close() error {
 	if gone {
 		return nil
 	}
+	ctx, cancel = context.WithTimeout(p.n.ctx, closeTime)
+	defer cancel()
 	if _, err := p.n.ask(ctx, "unregisterPublisher", p.topic, p.n.api); err != nil && p.n.ctx.Err() == nil {
 		p.n.log.Warn("ros: the master was not told of the end of a topic", "topic", p.topic, "err", err)
 	}

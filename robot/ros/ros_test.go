@@ -3,6 +3,7 @@ package ros_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"testing"
 	"time"
 
@@ -13,7 +14,15 @@ import (
 	"github.com/rapport-rl/rapport/robot/ros/msgs/std"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain runs more tests at a time than there are cores: they wait for each
+// other's programs most of the time.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "6"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // graph is a master of the test's own.
 func graph(t *testing.T) string {
