@@ -201,7 +201,7 @@ func (d *driver) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	a, err := newArm(d.s.cfg, online)
+	a, err := openArm(ctx, d.s.cfg, online, d.s.log)
 	if err != nil {
 		return err
 	}

@@ -12,15 +12,18 @@ import (
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/robot/franka"
 	"github.com/rapport-rl/rapport/robot/guard"
+	rosarm "github.com/rapport-rl/rapport/robot/ros/arm"
 	"github.com/rapport-rl/rapport/sim/mujoco"
 	"github.com/rapport-rl/rapport/sim/tabletop"
 )
 
-// arm is a simulated arm behind its guard. Commands go to guard; world is for
-// simulated people and evaluation, which may ask for the truth.
+// arm is an arm behind its guard. Commands go to guard; world is for simulated
+// people and evaluation, which may ask for the truth.
 type arm struct {
 	guard *guard.Guard
-	world *tabletop.World
+	world *tabletop.World // nil for a real arm
+	ros   *rosarm.Backend // nil for a simulated one
+	hang  func() error    // ends what a real arm needs besides; may be nil
 	// next is the number of the episode that the next Reset begins, among the
 	// episodes of a stream.
 	next int
@@ -44,6 +47,9 @@ func (s *seeded) Reset(ctx context.Context) (robot.Observation, error) {
 // newArm builds a world with the configured cameras and extra ones, which
 // policies do not see.
 func newArm(c config.Config, of stream, extra ...tabletop.Camera) (*arm, error) {
+	if real(c) {
+		return nil, errSimulated
+	}
 	tc := tabletop.Config{Task: tabletop.Task(c.Robot.Task), Seed: c.Seed, Timestep: c.Robot.Timestep, Render: tabletop.Render(c.Robot.Render)}
 	for _, cam := range c.Robot.Cameras {
 		tc.Cameras = append(tc.Cameras, tabletop.Camera{Name: cam.Name, W: cam.Width, H: cam.Height})
@@ -64,7 +70,13 @@ func newArm(c config.Config, of stream, extra ...tabletop.Camera) (*arm, error) 
 	return a, nil
 }
 
-func (a *arm) close() error { return a.guard.Close() }
+func (a *arm) close() error {
+	err := a.guard.Close()
+	if a.hang != nil {
+		err = errors.Join(err, a.hang())
+	}
+	return err
+}
 
 func guardConfig(c config.Config) guard.Config {
 	limits := franka.Panda()

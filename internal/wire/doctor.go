@@ -54,6 +54,9 @@ func Examine(ctx context.Context, c config.Config, o Options) []Finding {
 
 // tryArm resets the configured backend behind its guard, frames included.
 func tryArm(ctx context.Context, c config.Config) (detail string, err error) {
+	if real(c) {
+		return tryROS(ctx, c)
+	}
 	a, err := newArm(c, evaluation)
 	if err != nil {
 		return "", err
