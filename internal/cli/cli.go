@@ -109,6 +109,7 @@ func (a *app) root() *cobra.Command {
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(a.runCmd(), a.reproduceCmd(), a.configCmd(), a.pictureCmd(), a.evalCmd(), a.trainCmd(), a.dataCmd(), a.policyCmd(), a.doctorCmd())
 	root.AddCommand(a.serveCmds()...)
+	root.AddCommand(a.rosCmds()...)
 	return root
 }
 

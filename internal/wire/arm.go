@@ -50,17 +50,11 @@ func newArm(c config.Config, of stream, extra ...tabletop.Camera) (*arm, error) 
 	if real(c) {
 		return nil, errSimulated
 	}
-	tc := tabletop.Config{Task: tabletop.Task(c.Robot.Task), Seed: c.Seed, Timestep: c.Robot.Timestep, Render: tabletop.Render(c.Robot.Render)}
-	for _, cam := range c.Robot.Cameras {
-		tc.Cameras = append(tc.Cameras, tabletop.Camera{Name: cam.Name, W: cam.Width, H: cam.Height})
-	}
+	tc := tabletopConfig(c)
 	tc.Cameras = append(tc.Cameras, extra...)
 	w, err := tabletop.New(tc)
-	if errors.Is(err, mujoco.ErrNoGL) {
-		return nil, fmt.Errorf("%w; or draw in pure Go, with --set robot.render=raster", err)
-	}
 	if err != nil {
-		return nil, err
+		return nil, drawn(err)
 	}
 	a := &arm{world: w}
 	a.guard, err = guard.New(&seeded{World: w, arm: a, seed: c.Seed, of: of}, guardConfig(c))
@@ -68,6 +62,22 @@ func newArm(c config.Config, of stream, extra ...tabletop.Camera) (*arm, error) 
 		return nil, errors.Join(err, w.Close())
 	}
 	return a, nil
+}
+
+func tabletopConfig(c config.Config) tabletop.Config {
+	tc := tabletop.Config{Task: tabletop.Task(c.Robot.Task), Seed: c.Seed, Timestep: c.Robot.Timestep, Render: tabletop.Render(c.Robot.Render)}
+	for _, cam := range c.Robot.Cameras {
+		tc.Cameras = append(tc.Cameras, tabletop.Camera{Name: cam.Name, W: cam.Width, H: cam.Height})
+	}
+	return tc
+}
+
+// drawn adds to the error of a world that cannot draw what helps.
+func drawn(err error) error {
+	if errors.Is(err, mujoco.ErrNoGL) {
+		return fmt.Errorf("%w; or draw in pure Go, with --set robot.render=raster", err)
+	}
+	return err
 }
 
 func (a *arm) close() error {

@@ -15,7 +15,7 @@ import (
 
 // taken are the keys that a session has as the one that it begins from: what an
 // encoder, a reward and a policy were made with.
-var taken = []string{"robot.cameras", "guard.workspace.", "encoder.", "reward.", "policy."}
+var taken = []string{"robot.horizon", "robot.cameras", "guard.workspace.", "encoder.", "reward.", "policy."}
 
 // inherit copies the parts of the earlier session that session.from names, so that
 // this session's folder is whole without it.

@@ -315,7 +315,7 @@ func (s *Sim) begin(ctx context.Context, seed uint64) error {
 	}
 	s.state, s.in = obs.State, impedance.Input{}
 	s.state.Stamp = s.stamp()
-	s.opening, s.toOpen = obs.State.Grip, obs.State.Grip
+	s.opening = obs.State.Grip // the world closes them; they open again where that was asked for
 	s.feeling = feeling{}
 	// The controller goes on from the bias that holds the arm up.
 	err = s.w.Drive(1, s.opening, func(tau *[7]float64, in *impedance.Input, dt float64) {

@@ -148,7 +148,7 @@ func (b *Backend) subscribe() (err error) {
 	b.pose, e = ros.Advertise[std.PoseStamped](b.n, PoseTopic, false)
 	own(b.pose, e)
 	for _, cam := range b.cfg.Cameras {
-		c, e := openCamera(b.n, cam)
+		c, e := openCamera(b.n, cam, b.cfg.Stale)
 		if e != nil {
 			return errors.Join(err, e)
 		}

@@ -29,15 +29,15 @@ func (s *shot) data() []byte {
 	return s.comp.Data
 }
 
-// depth is how many images of a camera are kept to pick the aligned one from: 130
-// ms at 30 Hz.
-const depth = 4
+// depth bounds how many images of a camera are kept to pick the aligned one from.
+const depth = 32
 
 // camera keeps the latest images of a topic. A publisher that goes away and comes
 // back is found again by the node.
 type camera struct {
 	cfg    Camera
 	now    func() time.Time
+	keep   time.Duration // images that are older than the newest by more are of no use
 	mu     sync.Mutex
 	shots  []shot // oldest first, at most depth
 	seq    uint64
@@ -48,8 +48,8 @@ type camera struct {
 	info   *ros.Latest[std.CameraInfo]
 }
 
-func openCamera(n *ros.Node, cfg Camera) (*camera, error) {
-	c := &camera{cfg: cfg, now: n.Now}
+func openCamera(n *ros.Node, cfg Camera, keep time.Duration) (*camera, error) {
+	c := &camera{cfg: cfg, now: n.Now, keep: keep}
 	var t io.Closer
 	var err error
 	if cfg.Compressed {
@@ -81,12 +81,13 @@ func (c *camera) take(s shot, frame string) {
 	defer c.mu.Unlock()
 	c.seq++
 	s.seq, s.at = c.seq, c.now()
-	if len(c.shots) == depth {
-		copy(c.shots, c.shots[1:])
-		c.shots[depth-1] = s
-	} else {
-		c.shots = append(c.shots, s)
+	old := 0
+	for old < len(c.shots) && (len(c.shots)-old >= depth || s.stamp.Sub(c.shots[old].stamp) > c.keep) {
+		old++
 	}
+	n := copy(c.shots, c.shots[old:])
+	clear(c.shots[n:]) // whose pixels are freed
+	c.shots = append(c.shots[:n], s)
 	c.frame = frame
 }
 

@@ -151,7 +151,13 @@ func (b *Backend) look(now time.Time, obs *robot.Observation) error {
 	}
 	pick, spread := align(b.stamps)
 	if spread > b.cfg.Skew {
-		return fmt.Errorf("arm: %w: the cameras' newest images are %d ms apart, at most %d are allowed", robot.ErrStale, spread.Milliseconds(), b.cfg.Skew.Milliseconds())
+		last := 0
+		for i := range b.stamps {
+			if newest(b.stamps[i]).Before(newest(b.stamps[last])) {
+				last = i
+			}
+		}
+		return fmt.Errorf("arm: %w: camera %s is behind: no image of it is less than %d ms from the others', at most %d are allowed", robot.ErrStale, b.cams[last].cfg.Name, spread.Milliseconds(), b.cfg.Skew.Milliseconds())
 	}
 	obs.Frames = make([]robot.Frame, len(b.cams))
 	for i, c := range b.cams {

@@ -1,6 +1,7 @@
 package arm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -200,13 +201,16 @@ func Recover(ctx context.Context, n *ros.Node) error {
 		return fmt.Errorf("arm: recover: %w", err)
 	}
 	defer l.Close()
+	wait, stop := context.WithTimeout(ctx, time.Second)
+	defer stop()
 	var seq uint64
+	var still error
 	for {
-		m, s, _, err := l.Wait(ctx, seq)
+		m, s, _, err := l.Wait(wait, seq)
 		if err != nil {
-			return fmt.Errorf("arm: the arm did not recover: %w", err)
+			return fmt.Errorf("arm: the arm did not recover: %w", cmp.Or(still, err))
 		}
-		if trip(m) == nil {
+		if still = trip(m); still == nil {
 			return nil
 		}
 		seq = s
