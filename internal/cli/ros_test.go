@@ -58,6 +58,7 @@ func (l lab) simulate(master string, args ...string) {
 func TestASessionOnAnArmOverROS(t *testing.T) {
 	l := newLab(t)
 	l.must("run")
+	l.checkNeeds()
 	master := freeAddress(t)
 	l.simulate(master)
 	ros := []string{"--set", "robot.kind=ros", "--set", "robot.ros.master=" + master, "--set", "session.from=" + l.session(),
@@ -116,18 +117,22 @@ func TestASessionOnAnArmOverROS(t *testing.T) {
 	if v, _, err := s.LatestCheckpoint(t.Context(), "learner"); err != nil || v != 3 {
 		t.Errorf("the learner has learned from %d episodes, %v", v, err)
 	}
-	if out := l.must(append([]string{"doctor"}, ros...)...); !strings.Contains(out, "panda over ROS, tool at 0.4") {
-		t.Errorf("rapport doctor says nothing of the arm:\n%s", out)
+	out = l.must(append([]string{"doctor"}, ros...)...)
+	for _, want := range []string{"panda over ROS, tool at 0.4", "ROS master", "/franka_state_controller/franka_states, ", "ms old on arrival", "camera front", "mode move, 100.0 % of commands in time"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("rapport doctor does not say %q:\n%s", want, out)
+		}
 	}
 	if out := l.must(append([]string{"recover"}, ros...)...); !strings.Contains(out, "has recovered") {
 		t.Errorf("rapport recover says\n%s", out)
 	}
 }
 
-func TestWhatASessionOnROSNeeds(t *testing.T) {
-	l := newLab(t)
+// checkNeeds tries what a session on ROS cannot begin with.
+func (l lab) checkNeeds() {
+	t := l.t
+	t.Helper()
 	nowhere := "robot.ros.master=" + freeAddress(t)
-	l.must("run")
 	for _, tt := range []struct {
 		name string
 		args []string
@@ -145,14 +150,14 @@ func TestWhatASessionOnROSNeeds(t *testing.T) {
 			t.Errorf("%s: exit code %d, want %d and %q in\n%s", tt.name, code, tt.code, tt.want, out)
 		}
 	}
-	// No master: it is waited for, so the wait is ended here.
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-	defer cancel()
-	if code, out := l.run(ctx, &console{}, "run", "--set", "robot.kind=ros", "--set", "session.from="+l.session(), "--set", nowhere); code == exitDone {
-		t.Errorf("a session without a master ended well:\n%s", out)
+	if code, out := l.run(t.Context(), &console{}, "doctor", "--set", "robot.kind=ros", "--set", "session.from="+l.session(), "--set", nowhere, "--set", "robot.ros.wait=1"); code == exitDone || !strings.Contains(out, "start roscore") {
+		t.Errorf("rapport doctor without a master ended with %d:\n%s", code, out)
+	}
+	if code, out := l.run(t.Context(), &console{}, "run", "--set", "robot.kind=ros", "--set", "session.from="+l.session(), "--set", nowhere, "--set", "robot.ros.wait=1"); code != exitFailed || !strings.Contains(out, "start roscore") {
+		t.Errorf("a session without a master ended with %d:\n%s", code, out)
 	}
 	// Simulated sessions may begin from an earlier one too.
-	out := l.must("run", "--set", "session.from="+l.session(), "--set", "session.episodes=1", "--set", "learner.updates=1")
+	out := l.must("run", "--set", "name=again", "--set", "session.from="+l.session(), "--set", "session.episodes=1", "--set", "learner.updates=1")
 	if !strings.Contains(out, fmt.Sprintf("of %d (", 2)) {
 		t.Errorf("success was not measured in simulation:\n%s", out)
 	}

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"time"
 
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/internal/report"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/robot/record"
+	rosarm "github.com/rapport-rl/rapport/robot/ros/arm"
 )
 
 // reportReal fills in what a session on a real arm has to show: nothing of
@@ -64,6 +66,26 @@ func (s *Session) seen(id string) (t take, err error) {
 		t.frames = append(t.frames, rec.Ticks[i].Frames)
 	}
 	return t, nil
+}
+
+// listen is how long an examination counts messages.
+const listen = 2 * time.Second
+
+// examineROS surveys the arm's topics, which moves nothing.
+func examineROS(ctx context.Context, c config.Config, o Options) (fs []Finding) {
+	n, err := openNode(ctx, c, "rapport_doctor", o.Log)
+	if err != nil {
+		return []Finding{{What: "ROS master", Err: err}}
+	}
+	defer n.Close()
+	ls, err := rosarm.Survey(ctx, n, rosConfig(c, o.Log), listen)
+	for _, l := range ls {
+		fs = append(fs, Finding{l.What, l.Detail, l.Err})
+	}
+	if err != nil {
+		fs = append(fs, Finding{What: "ROS topics", Err: err})
+	}
+	return fs
 }
 
 // tryROS opens the arm as a session would, which moves nothing, and looks once.

@@ -26,7 +26,7 @@ func openArm(ctx context.Context, c config.Config, of stream, log *slog.Logger) 
 	if !real(c) {
 		return newArm(c, of)
 	}
-	n, err := ros.Open(ctx, ros.Config{Master: c.Robot.ROS.Master, Name: "rapport", Log: log})
+	n, err := openNode(ctx, c, "rapport", log)
 	if err != nil {
 		return nil, err
 	}
@@ -35,6 +35,17 @@ func openArm(ctx context.Context, c config.Config, of stream, log *slog.Logger) 
 		return nil, errors.Join(err, n.Close())
 	}
 	return a, nil
+}
+
+// openNode joins the master, which may be up to robot.ros.wait late.
+func openNode(ctx context.Context, c config.Config, name string, log *slog.Logger) (*ros.Node, error) {
+	wait, cancel := context.WithTimeout(ctx, time.Duration(c.Robot.ROS.Wait*float64(time.Second)))
+	defer cancel()
+	n, err := ros.Open(wait, ros.Config{Master: c.Robot.ROS.Master, Name: name, Log: log})
+	if err != nil {
+		return nil, fmt.Errorf("%w, or name another master with --set robot.ros.master=http://HOST:11311", err)
+	}
+	return n, nil
 }
 
 // counted counts episodes, as seeded does. A Hold goes to the arm at once.
@@ -128,7 +139,7 @@ var errSimulated = errors.New("wire: robot.kind is ros, where nobody tells succe
 // Recover has an arm on ROS leave a reflex or a released user stop, for an operator
 // who has looked at it.
 func Recover(ctx context.Context, c config.Config, o Options) error {
-	n, err := ros.Open(ctx, ros.Config{Master: c.Robot.ROS.Master, Name: "rapport_recover", Log: o.Log})
+	n, err := openNode(ctx, c, "rapport_recover", o.Log)
 	if err != nil {
 		return err
 	}

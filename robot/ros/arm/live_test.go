@@ -20,6 +20,7 @@ import (
 	"github.com/rapport-rl/rapport/robot/ros"
 	"github.com/rapport-rl/rapport/robot/ros/arm"
 	"github.com/rapport-rl/rapport/robot/ros/master"
+	"github.com/rapport-rl/rapport/robot/ros/msgs/std"
 	"github.com/rapport-rl/rapport/sim/rosarm"
 	"github.com/rapport-rl/rapport/sim/tabletop"
 )
@@ -541,6 +542,148 @@ func TestCloseLeavesTheArmHolding(t *testing.T) {
 		if err := f(); !errors.Is(err, arm.ErrClosed) {
 			t.Errorf("after Close: %v, want %v", err, arm.ErrClosed)
 		}
+	}
+}
+
+// newCamera is a camera of a node of its own, as a driver is: side by side with the
+// arm, until it is stopped.
+func (l *lab) newCamera(topic string) (stop func()) {
+	l.t.Helper()
+	n := l.node("camera")
+	p, err := ros.Advertise[std.Image](n, topic, false)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	quit, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(time.Second / 30)
+		defer tick.Stop()
+		for i := byte(0); ; i++ {
+			m := &std.Image{Height: 2, Width: 2, Encoding: "mono8", Step: 2, Data: []byte{i, 1, 2, 3}}
+			m.Header.Stamp = n.Now()
+			p.Publish(m)
+			select {
+			case <-quit:
+				return
+			case <-tick.C:
+			}
+		}
+	}()
+	return func() {
+		close(quit)
+		<-done
+		if err := n.Close(); err != nil {
+			l.t.Error(err)
+		}
+	}
+}
+
+func TestACameraDriverIsKilledAndStartedAgain(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, func(c *rosarm.Config) { c.World.Render = tabletop.None })
+	stop := l.newCamera("/side/image_raw")
+	b := l.open(func(c *arm.Config) { c.Cameras = []arm.Camera{{Name: "side", Topic: "/side/image_raw"}} })
+	l.reset(b)
+	l.step(b, robot.Command{})
+	for range 2 {
+		stop()
+		var err error
+		for began := time.Now(); err == nil && time.Since(began) < 3*time.Second; {
+			_, err = b.Step(t.Context(), robot.Command{})
+		}
+		if !errors.Is(err, robot.ErrStale) || !strings.Contains(err.Error(), "camera side is ") {
+			t.Fatalf("error %v, want a stale camera", err)
+		}
+		stop = l.newCamera("/side/image_raw")
+		began := time.Now()
+		for _, err = b.Step(t.Context(), robot.Command{}); err != nil; _, err = b.Step(t.Context(), robot.Command{}) {
+			if !errors.Is(err, robot.ErrStale) || time.Since(began) > 5*time.Second {
+				t.Fatalf("after the driver's return: %v", err)
+			}
+		}
+		t.Logf("the camera is back %v after its driver", time.Since(began))
+	}
+	stop()
+}
+
+func TestAnFR3IsDrivenToo(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, func(c *rosarm.Config) { c.ArmID, c.World.Render = "fr3", tabletop.None })
+	b := l.open(func(c *arm.Config) { c.ArmID, c.Cameras = "fr3", nil })
+	l.reset(b)
+	o := l.step(b, robot.Command{})
+	if len(o.Frames) != 0 || o.State.EE.P[2] < 0.1 {
+		t.Errorf("%+v", o)
+	}
+}
+
+func TestASurveyTellsWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, func(c *rosarm.Config) { c.States = 15 })
+	stop := l.newCamera("/side/image_raw")
+	defer stop()
+	c := config()
+	c.Cameras = append(c.Cameras,
+		arm.Camera{Name: "side", Topic: "/side/image_raw", Compressed: true},
+		arm.Camera{Name: "top", Topic: "/top/image_raw"})
+	ls, err := arm.Survey(t.Context(), l.node("doctor"), c, time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"arm state": "raise publish_rate", "camera side": "is a sensor_msgs/Image, not a sensor_msgs/CompressedImage", "camera top": "nobody publishes /top/image_raw"}
+	for _, line := range ls {
+		w, bad := want[line.What]
+		delete(want, line.What)
+		if bad != (line.Err != nil) || bad && !strings.Contains(line.Err.Error(), w) {
+			t.Errorf("%s: %s, %v; want %q", line.What, line.Detail, line.Err, w)
+		}
+	}
+	if len(want) > 0 {
+		t.Errorf("nothing is said of %v", want)
+	}
+}
+
+// A second life of the backend in the same process goes on where the first left off.
+func TestTheWorldIsPutBackFromItsSeed(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, func(c *rosarm.Config) { c.World.Render = tabletop.None })
+	b := l.open(func(c *arm.Config) { c.Cameras = nil })
+	n := l.node("seeds")
+	var balls [3][3]float64
+	for i, seed := range []int{7, 8, 7} {
+		if err := n.SetParam(rosarm.SeedParam, seed); err != nil {
+			t.Fatal(err)
+		}
+		l.reset(b)
+		truth, err := l.sim.Truth()
+		if err != nil {
+			t.Fatal(err)
+		}
+		balls[i] = truth.Bodies[0].Pose.P
+	}
+	if balls[0] != balls[2] || balls[0] == balls[1] {
+		t.Errorf("seeds 7, 8 and 7 put the ball at %v", balls)
+	}
+}
+
+func TestARefusedResetIsAnError(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, func(c *rosarm.Config) { c.World.Render = tabletop.None })
+	n := l.node("person")
+	s, err := ros.Serve(n, "/person/again", func(*std.TriggerReq) (*std.TriggerRes, error) {
+		return &std.TriggerRes{Message: "the box fell off the table"}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	b := l.open(func(c *arm.Config) { c.Cameras, c.Again = nil, "/person/again" })
+	if _, err := b.Reset(t.Context()); err == nil || !strings.Contains(err.Error(), "fell off the table") {
+		t.Errorf("error %v, want the service's", err)
+	}
+	if _, err := b.Step(t.Context(), robot.Command{}); err == nil {
+		t.Error("a step after a failed reset was taken")
 	}
 }
 
