@@ -127,7 +127,7 @@ func (e *eye) publish(i int, f *robot.Frame) {
 	// Published bytes are never written again.
 	v.image.Publish(&std.Image{Header: h, Height: uint32(f.H), Width: uint32(f.W), Encoding: "rgb8", Step: uint32(3 * f.W), Data: rgb})
 	v.info.Publish(info(h, f, v.lens.Focal))
-	if v.jpeg != nil {
+	if v.jpeg != nil && v.jpeg.Subscribers() > 0 {
 		if b, err := squeeze(rgb, f.W, f.H, e.s.cfg.JPEG); err == nil {
 			v.jpeg.Publish(&std.CompressedImage{Header: h, Format: "rgb8; jpeg compressed bgr8", Data: b})
 		} else {

@@ -51,11 +51,10 @@ func Survey(ctx context.Context, n *ros.Node, cfg Config, d time.Duration) (ls [
 		return nil, fmt.Errorf("arm: survey: %w", err)
 	}
 	ls = append(ls, Line{What: "ROS master", Detail: fmt.Sprintf("%s, %d topics", n.Master(), len(topics))})
-	hs := []*heard{
-		{name: "arm state", topic: StateTopic, kind: "franka_msgs/FrankaState", least: cfg.Rate},
-		{name: "joint states", topic: JointTopic, kind: "sensor_msgs/JointState"},
-		{name: "impedance controller", topic: JacobianTopic, kind: "serl_franka_controllers/ZeroJacobian", least: 20},
-	}
+	states := &heard{name: "arm state", topic: StateTopic, kind: "franka_msgs/FrankaState", least: cfg.Rate}
+	joints := &heard{name: "joint states", topic: JointTopic, kind: "sensor_msgs/JointState"}
+	controller := &heard{name: "impedance controller", topic: JacobianTopic, kind: "serl_franka_controllers/ZeroJacobian", least: 20}
+	hs := []*heard{states, joints, controller}
 	state, err := ros.Watch[frankamsg.FrankaState](n, StateTopic)
 	if err != nil {
 		return ls, fmt.Errorf("arm: survey: %w", err)
@@ -74,8 +73,8 @@ func Survey(ctx context.Context, n *ros.Node, cfg Config, d time.Duration) (ls [
 		}
 		subs = append(subs, s)
 	}
-	listen(ros.Subscribe(n, JointTopic, func(m *std.JointState) { hs[1].note(n.Now(), m.Header.Stamp) }))
-	listen(ros.Subscribe(n, JacobianTopic, func(*serl.ZeroJacobian) { hs[2].note(n.Now(), time.Time{}) }))
+	listen(ros.Subscribe(n, JointTopic, func(m *std.JointState) { joints.note(n.Now(), m.Header.Stamp) }))
+	listen(ros.Subscribe(n, JacobianTopic, func(*serl.ZeroJacobian) { controller.note(n.Now(), time.Time{}) }))
 	if !cfg.Gripper.None {
 		h := &heard{name: "gripper", topic: FingerTopic, kind: "sensor_msgs/JointState"}
 		hs = append(hs, h)
@@ -104,7 +103,7 @@ func Survey(ctx context.Context, n *ros.Node, cfg Config, d time.Duration) (ls [
 			break
 		}
 		seq = s
-		hs[0].note(at, m.Header.Stamp)
+		states.note(at, m.Header.Stamp)
 	}
 	<-end.Done()
 	if ctx.Err() != nil {
