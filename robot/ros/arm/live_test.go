@@ -99,6 +99,10 @@ func (l *lab) open(change func(*arm.Config)) *arm.Backend {
 		change(&c)
 	}
 	b, err := arm.Open(l.t.Context(), l.node("rapport"), c)
+	for i := 0; i < 5 && err != nil && strings.Contains(err.Error(), "publish_rate"); i++ {
+		// A busy machine may hold up the simulation for that long.
+		b, err = arm.Open(l.t.Context(), l.node("rapport"), c)
+	}
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -126,6 +130,17 @@ func (l *lab) settled() (off float64) {
 		time.Sleep(100 * time.Millisecond)
 	}
 	return off
+}
+
+// back tries again while a sensor is stale, for 20 s.
+func (l *lab) back(try func() error) {
+	l.t.Helper()
+	began := time.Now()
+	for err := try(); err != nil; err = try() {
+		if !errors.Is(err, robot.ErrStale) || time.Since(began) > 20*time.Second {
+			l.t.Fatalf("not back after %v: %v", time.Since(began), err)
+		}
+	}
 }
 
 func (l *lab) reset(b robot.Backend) robot.Observation {
@@ -404,15 +419,7 @@ func TestACameraIsLostAndComesBack(t *testing.T) {
 		t.Errorf("the arm is not held: its target is %.1f mm ahead", 1000*off)
 	}
 	l.sim.Blind("wrist", false)
-	began = time.Now()
-	for {
-		if _, err = b.Step(t.Context(), robot.Command{}); err == nil {
-			break
-		}
-		if !errors.Is(err, robot.ErrStale) || time.Since(began) > 10*time.Second {
-			t.Fatalf("after the camera came back: %v", err)
-		}
-	}
+	l.back(func() error { _, err := b.Step(t.Context(), robot.Command{}); return err })
 	if n := b.Stats().Lost; n == 0 {
 		t.Error("the loss was not counted")
 	}
@@ -450,12 +457,7 @@ func TestAFrozenCameraIsNoticed(t *testing.T) {
 		t.Fatalf("error %v, want a frozen camera", err)
 	}
 	l.sim.Freeze("front", false)
-	for began = time.Now(); err != nil && time.Since(began) < 10*time.Second; {
-		_, err = b.Step(t.Context(), robot.Command{})
-	}
-	if err != nil {
-		t.Errorf("after the camera was itself again: %v", err)
-	}
+	l.back(func() error { _, err := b.Step(t.Context(), robot.Command{}); return err })
 }
 
 // The whole arm goes away, as when its computer is restarted, and comes back.
@@ -480,8 +482,8 @@ func TestAStaleStateIsToldWithinTheLimitAndTheArmMayComeBack(t *testing.T) {
 		t.Errorf("told %v after the loss, the limit is 700 ms", d)
 	}
 	l.start(nil)
-	l.reset(b)
-	l.step(b, robot.Command{})
+	l.back(func() error { _, err := b.Reset(t.Context()); return err })
+	l.back(func() error { _, err := b.Step(t.Context(), robot.Command{}); return err })
 }
 
 func TestWhatDoesNotHoldIsRefused(t *testing.T) {
@@ -638,11 +640,7 @@ func TestACameraDriverIsKilledAndStartedAgain(t *testing.T) {
 		}
 		stop = l.newCamera("/side/image_raw")
 		began := time.Now()
-		for _, err = b.Step(t.Context(), robot.Command{}); err != nil; _, err = b.Step(t.Context(), robot.Command{}) {
-			if !errors.Is(err, robot.ErrStale) || time.Since(began) > 10*time.Second {
-				t.Fatalf("after the driver's return: %v", err)
-			}
-		}
+		l.back(func() error { _, err := b.Step(t.Context(), robot.Command{}); return err })
 		t.Logf("the camera is back %v after its driver", time.Since(began))
 	}
 	stop()
