@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 FUZZ ?= 3
 
-.PHONY: help run test build setup bench peers reproduce lint fuzz clean
+.PHONY: help run test build setup bench peers soak reproduce lint fuzz clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,6 +38,10 @@ peers: setup ## compare with Debian's PyTorch and POT
 bench: setup ## measure against the peers in the same run and print ratios
 	@scripts/setup.sh peers
 	@scripts/bench.sh
+
+soak: setup ## ten minutes of camera to command over ROS, beside rospy, cv_bridge and PyTorch
+	@scripts/setup.sh soak
+	go test -tags peers ./internal/wire -run TestPeerSoak -soak 10m -timeout 30m -v
 
 reproduce: build ## five seeds of every claim of learning, with intervals (docs/results.md)
 	bin/rapport reproduce --seeds 5 --offline bc,iql,calql

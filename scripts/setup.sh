@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that Rapport builds and runs with, where they
-# are missing. Usage: scripts/setup.sh [run|test|peers]   (default: run)
+# are missing. Usage: scripts/setup.sh [run|test|peers|soak]   (default: run)
 set -euo pipefail
 
 # libopencv-dev, libjpeg62-turbo-dev: perception/vision; libmujoco-dev: sim/mujoco; libegl1, libgl1
@@ -18,6 +18,10 @@ if [ "${1:-run}" = test ]; then
 	packages+=(chromium)
 	packages+=(python3 python3-rospy python3-rosmaster python3-roslaunch rosout python3-rostopic python3-rosnode python3-rosparam python3-rosservice)
 	packages+=(python3-rosbag python3-actionlib python3-std-msgs python3-geometry-msgs python3-sensor-msgs python3-std-srvs)
+fi
+# The pipeline in Python that make soak compares with.
+if [ "${1:-run}" = soak ] || [ "${1:-run}" = peers ]; then
+	packages+=(python3-rospy python3-cv-bridge python3-opencv python3-torch python3-sensor-msgs python3-geometry-msgs)
 fi
 
 missing=()

@@ -18,11 +18,15 @@ import (
 
 // liveArm is the arm that the session learns on. On real time the guard's watch
 // holds it when commands stop coming.
-func (s *Session) liveArm() (*arm, error) {
-	if s.cfg.Robot.Pace != "real" {
+func (s *Session) liveArm(ctx context.Context) (a *arm, err error) {
+	switch {
+	case real(s.cfg):
+		a, err = openArm(ctx, s.cfg, online, s.log)
+	case s.cfg.Robot.Pace == "real":
+		a, err = newArmOn(s.cfg, online, &paced.Clock{Now: s.now, After: s.after})
+	default:
 		return newArm(s.cfg, online)
 	}
-	a, err := newArmOn(s.cfg, online, &paced.Clock{Now: s.now, After: s.after})
 	if err != nil {
 		return nil, err
 	}
@@ -115,13 +119,21 @@ func newGate(c config.Config) *vision.Gate {
 
 // newPilot lets a person move what the policy may: it is to learn from it.
 func newPilot(c config.Config, hand teleop.Source) *teleop.Pilot {
-	p := &teleop.Pilot{Source: hand, Speed: c.Teleop.Speed, Turn: c.Teleop.Turn, Tick: tabletop.Period, Pause: seconds(c.Teleop.Pause)}
+	p := &teleop.Pilot{Source: hand, Speed: c.Teleop.Speed, Turn: c.Teleop.Turn, Tick: period(c), Pause: seconds(c.Teleop.Pause)}
 	for _, name := range c.Policy.Axes {
 		for i, n := range append(axisNames, "grip") {
 			p.Free[i] = p.Free[i] || n == name
 		}
 	}
 	return p
+}
+
+// period is the configured control tick.
+func period(c config.Config) time.Duration {
+	if real(c) {
+		return seconds(1 / c.Robot.ROS.Rate)
+	}
+	return tabletop.Period
 }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

@@ -14,6 +14,10 @@
 //		})
 //	}
 //
+// A backend on real time says by Missed how many ticks it has missed: then its
+// stamps need only be right on the whole, since a busy machine delays a tick now
+// and then.
+//
 // A backend whose observations are ByLog replays what happened: it need not
 // obey, refuse or hold still, and may end with io.EOF.
 package robottest
@@ -101,9 +105,19 @@ func drive(ctx context.Context, b robot.Backend, n int, c robot.Command, see fun
 // hold is a command that asks for no motion.
 func hold() robot.Command { return robot.Command{} }
 
+// paced is a backend on real time.
+type paced interface {
+	Missed() uint64
+	Period() time.Duration
+}
+
 func stamps(ctx context.Context, b robot.Backend) error {
 	var at []time.Time
-	err := drive(ctx, b, steps, hold(), func(_ int, o robot.Observation) error {
+	var missed uint64
+	err := drive(ctx, b, steps, hold(), func(i int, o robot.Observation) error {
+		if p, ok := b.(paced); ok && i == 0 {
+			missed = p.Missed()
+		}
 		at = append(at, o.State.Stamp)
 		return nil
 	})
@@ -116,6 +130,18 @@ func stamps(ctx context.Context, b robot.Backend) error {
 	}
 	sorted := slices.Sorted(slices.Values(gaps))
 	period := sorted[len(sorted)/2]
+	if p, ok := b.(paced); ok {
+		if sorted[0] <= 0 {
+			return fmt.Errorf("robottest: stamps %v do not advance", at)
+		}
+		// On an absolute schedule what is late does not add up: the first and the
+		// last may each be late by some ticks, and no more in between.
+		n := len(gaps) + int(p.Missed()-missed)
+		if all := at[len(at)-1].Sub(at[0]); (all - time.Duration(n)*p.Period()).Abs() > steps/4*p.Period() {
+			return fmt.Errorf("robottest: %d steps and %d missed ticks took %v by their stamps, want about %v", len(gaps), n-len(gaps), all, time.Duration(n)*p.Period())
+		}
+		return nil
+	}
 	for i, g := range gaps {
 		// Half a period of jitter is what a loop can live with; simulated
 		// periods are exact.

@@ -156,3 +156,35 @@ func TestEachFaultIsFound(t *testing.T) {
 		})
 	}
 }
+
+// timed is an arm on real time.
+type timed struct {
+	*arm
+	missed uint64
+}
+
+func (b *timed) Missed() uint64 {
+	if b.tick > 3 {
+		return b.missed
+	}
+	return 0
+}
+func (b *timed) Period() time.Duration { return 50 * time.Millisecond }
+
+func TestMissedTicksAreForgivenWhereTheyAreTold(t *testing.T) {
+	for _, tt := range []struct {
+		breaks string
+		missed uint64
+		ok     bool
+	}{
+		{"", 0, true},
+		{"skips a beat", 2, true},
+		{"", 6, false},
+		{"skips a beat", 9, false},
+		{"stands still in time", 0, false},
+	} {
+		if err := stamps(t.Context(), &timed{&arm{breaks: tt.breaks}, tt.missed}); (err == nil) != tt.ok {
+			t.Errorf("an arm that %q and tells of %d missed ticks: %v", tt.breaks, tt.missed, err)
+		}
+	}
+}
