@@ -68,6 +68,9 @@ type Accelerator interface {
 	Shrink(W, C, kh, kw int, c float32, add bool, y, x []float32)
 	Grow(W, C, kh, kw int, c float32, add bool, y, x []float32)
 
+	// ImageSum adds c times the sums over the pixels of x (B,...,C) to y (B,C).
+	ImageSum(B, C int, c float32, y, x []float32)
+
 	// Adams takes the arrays that a step of Adam moves together.
 	Adams(data, grad, mean, square [][]float32) Adams
 }

@@ -61,6 +61,18 @@ func (d *Device) Shrink(W, C, kh, kw int, c float32, add bool, y, x []float32) {
 	d.end()
 }
 
+// ImageSum implements device.Accelerator.
+func (d *Device) ImageSum(B, C int, c float32, y, x []float32) {
+	n := B * C
+	fits(n, y)
+	d.lock()
+	sums, px := d.of(&d.sums, n), d.borrow(x, false)
+	d.columns(columns{mode: 0, R: len(x) / n, D: C, Z: B, x: px, step: C, out0: sums})
+	d.whole(n).real(c).rw(y[:n]).at(sums)
+	d.each(kAxpy, n)
+	d.end()
+}
+
 // Grow implements device.Accelerator.
 func (d *Device) Grow(W, C, kh, kw int, c float32, add bool, y, x []float32) {
 	fits(len(y)/(kh*kw), x)

@@ -3,8 +3,6 @@
 // What it cannot show is what NVRTC thinks of the text, what cuDNN computes, and
 // what happens at the same time on a card.
 //
-//	func TestMain(m *testing.M) { os.Exit(cudatest.Main(m)) }
-//
 //	d := cudatest.Open(t)
 package cudatest
 
@@ -16,6 +14,7 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/rapport-rl/rapport/internal/nn/device/cuda"
@@ -65,17 +64,29 @@ func list(text string) string {
 	return b.String()
 }
 
-// Open returns an emulated card, whose libraries are built anew, until the test
+// built is the folder of the emulator, which a test program makes once; what is
+// left of it, a megabyte, the system clears away with its temporary files.
+var built = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "rapport-emulator-")
+	if err != nil {
+		return "", fmt.Errorf("cudatest: %w", err)
+	}
+	return dir, Build(dir)
+})
+
+// Open returns the machine's card, or without one an emulated one, until the test
 // ends.
 func Open(t testing.TB) *cuda.Device {
 	t.Helper()
-	dir := t.TempDir()
-	if err := Build(dir); err != nil {
-		t.Fatal(err)
-	}
-	d, err := cuda.Open(cuda.Config{Libs: []string{dir}})
+	d, err := cuda.Open(cuda.Config{})
 	if err != nil {
-		t.Fatal(err)
+		dir, err := built()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d, err = cuda.Open(cuda.Config{Libs: []string{dir}}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	t.Cleanup(func() {
 		if err := d.Close(); err != nil {

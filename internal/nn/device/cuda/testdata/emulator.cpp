@@ -151,7 +151,12 @@ static std::map<std::string, Kernel> &kernels() {
 }
 
 static std::recursive_mutex mutex;
+// The card's memory is one stretch of addresses, used up to top; what is freed
+// waits for one of its size.
+static char *arena, *top;
+static const size_t arena_size = (size_t)1 << 36;
 static std::map<uintptr_t, size_t> memory;
+static std::multimap<size_t, char *> freed;
 
 // Open lets the kernels at the card's memory while it lives.
 struct Open {
@@ -159,7 +164,7 @@ struct Open {
 	Open() : guard(mutex) { all(PROT_READ | PROT_WRITE); }
 	~Open() { all(PROT_NONE); }
 	static void all(int prot) {
-		for (auto &m : memory) mprotect((void *)m.first, m.second, prot);
+		if (top > arena) mprotect(arena, top - arena, prot);
 	}
 };
 
@@ -204,10 +209,20 @@ int cuMemAlloc_v2(uint64_t *p, size_t n) {
 	size_t size = (n + 4095) & ~(size_t)4095;
 	if (recording) return 900;
 	if (size > (size_t)1 << 33) return 2;
-	// The array ends where its last page does, so that one that is left at the end
-	// faults too.
-	void *m = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (m == MAP_FAILED) return 2;
+	char *m;
+	auto f = freed.find(size);
+	if (f != freed.end()) {
+		m = f->second;
+		freed.erase(f);
+	} else {
+		if (!arena) {
+			arena = top = (char *)mmap(NULL, arena_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+			if (arena == MAP_FAILED) abort();
+		}
+		if (top + size > arena + arena_size) return 2;
+		m = top;
+		top += size;
+	}
 	memory[(uintptr_t)m] = size;
 	*p = (uint64_t)(uintptr_t)m;
 	return 0;
@@ -216,7 +231,7 @@ int cuMemFree_v2(uint64_t p) {
 	Open open;
 	auto m = memory.find((uintptr_t)p);
 	if (m == memory.end()) return 1;
-	munmap((void *)m->first, m->second);
+	freed.insert({m->second, (char *)m->first});
 	memory.erase(m);
 	return 0;
 }
@@ -225,7 +240,17 @@ int cuMemFreeHost(void *p) { free(p); return 0; }
 int cuMemcpyHtoDAsync_v2(uint64_t d, const void *s, size_t n, void *) { return doing([=] { memcpy((void *)(uintptr_t)d, s, n); }); }
 int cuMemcpyDtoHAsync_v2(void *d, uint64_t s, size_t n, void *) { return doing([=] { memcpy(d, (void *)(uintptr_t)s, n); }); }
 int cuMemcpyDtoDAsync_v2(uint64_t d, uint64_t s, size_t n, void *) { return doing([=] { memmove((void *)(uintptr_t)d, (void *)(uintptr_t)s, n); }); }
-int cuMemsetD8Async(uint64_t d, unsigned char v, size_t n, void *) { return doing([=] { memset((void *)(uintptr_t)d, v, n); }); }
+int cuMemsetD8Async(uint64_t d, unsigned char v, size_t n, void *) { 
+	return doing([=] {
+		// Pages that are given back are zero, and need not be opened and closed.
+		uintptr_t lo = (d + 4095) & ~(uintptr_t)4095, hi = (d + n) & ~(uintptr_t)4095;
+		if (v == 0 && lo < hi) {
+			memset((void *)(uintptr_t)d, 0, lo - d);
+			madvise((void *)lo, hi - lo, MADV_DONTNEED);
+			memset((void *)hi, 0, d + n - hi);
+		} else memset((void *)(uintptr_t)d, v, n);
+	});
+}
 int cuModuleLoadData(void **m, const void *) { *m = (void *)3; return 0; }
 int cuModuleUnload(void *) { return 0; }
 int cuModuleGetFunction(void **f, void *, const char *name) {
