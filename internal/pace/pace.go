@@ -36,6 +36,7 @@ func Start(b testing.TB, script string, args ...string) *Peer {
 		python = p
 	}
 	cmd := exec.Command(python, append([]string{"-B", script}, args...)...)
+	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		b.Fatal(err)

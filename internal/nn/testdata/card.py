@@ -17,7 +17,6 @@ import torch.nn.functional as F
 import pace
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../onnx/testdata"))
-import models  # noqa: E402
 
 on = sys.argv[1] if len(sys.argv) > 1 else "cuda"
 torch.backends.cuda.matmul.allow_tf32 = False
@@ -25,6 +24,8 @@ torch.backends.cudnn.allow_tf32 = False
 
 
 def resnet():
+    import models
+
     return models.resnet18()[:-1], torch.rand(32, 3, 224, 224) - 0.5, torch.randn(32, 512)
 
 

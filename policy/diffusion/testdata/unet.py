@@ -150,6 +150,7 @@ def main(src, dst, *_):
     res = {"output": out.detach().cpu().numpy(), "loss": np.array([loss.item()]), "chunk": ddim(net, noise, history).cpu().numpy()}
     res.update({"grad.denoiser." + k: v.grad.cpu().numpy() for k, v in p.items()})
     stfile.save(dst, res)
+    del out, loss  # what they hold belongs to another stream than a capture
     print("ready", flush=True)
     if on == "cuda":
         card(net, train, opt, noise, history)

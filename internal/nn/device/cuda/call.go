@@ -20,11 +20,17 @@ import "C"
 // whole adds integers.
 func (d *Device) whole(vs ...int) *Device {
 	for _, v := range vs {
+		if v > largest {
+			panic("cuda: array of 2^31 elements or more; choose a smaller batch")
+		}
 		d.slots[d.n] = uint64(int64(v))
 		d.n++
 	}
 	return d
 }
+
+// largest leaves a kernel's index room for a last stride.
+const largest = 1<<31 - 1 - 256*mostBlocks
 
 func (d *Device) flag(b bool) *Device {
 	if b {

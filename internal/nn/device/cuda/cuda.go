@@ -62,6 +62,8 @@ type Config struct {
 	// Wait waits for every call, so that a failure is told where it happened; so does
 	// RAPPORT_CUDA_WAIT=1.
 	Wait bool
+	// NoDNN leaves cuDNN aside.
+	NoDNN bool
 }
 
 // Device is an NVIDIA card. It is safe for use by several goroutines, whose work
@@ -148,12 +150,16 @@ func Open(c Config) (*Device, error) {
 		}
 		return &s[0]
 	}
+	dnn := []string{"libcudnn.so.9", "libcudnn.so.8"}
+	if c.NoDNN {
+		dnn = nil
+	}
 	var text [8192]C.char
 	rc := C.rc_load(
 		list("libcuda.so.1"),
 		list("libcublas.so.13", "libcublas.so.12", "libcublas.so.11"),
 		list("libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so.11.2"),
-		list("libcudnn.so.9", "libcudnn.so.8"), &text[0], C.size_t(len(text)))
+		list(dnn...), &text[0], C.size_t(len(text)))
 	c.Wait = c.Wait || os.Getenv("RAPPORT_CUDA_WAIT") == "1"
 	const remedy = "install NVIDIA's driver and CUDA 11 to 13, name the libraries' folders in RAPPORT_CUDA_LIBS, or learn on the processor with learner.device: cpu"
 	if rc == nil {

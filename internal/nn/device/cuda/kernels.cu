@@ -3,13 +3,14 @@
 // mathematics. Nothing adds atomically, so that equal inputs give equal bits;
 // long sums go in two stages whose order depends on the shape alone.
 //
-// Every parameter is a pointer, a long long (L) or a float, which is how the
-// caller packs them. T() is the number of threads of a block, a power of two.
+// Every parameter is a pointer, an int (L) or a float, which is how the caller
+// packs them. 32 bits are enough for an index, since no array has 2^31 elements,
+// and divide several times as fast as 64.
 
-typedef long long L;
+typedef int L;
 
 #define KERNEL extern "C" __global__ void
-#define EACH(i, n) for (L i = blockIdx.x * (L)blockDim.x + threadIdx.x; i < (n); i += (L)gridDim.x * blockDim.x)
+#define EACH(i, n) for (L i = blockIdx.x * blockDim.x + threadIdx.x; i < (n); i += gridDim.x * blockDim.x)
 #define FROM(c, lo, n) for (L c = (lo) + threadIdx.x; c < (n); c += blockDim.x)
 
 // total is the sum of v over the block, known to every thread.
@@ -279,7 +280,7 @@ KERNEL softmax_grad(L D, float c, L add, float *dx, const float *dy, const float
 // The scores of a square of S that look ahead of themselves.
 KERNEL causal(L n, L S, float *p) { EACH(i, n) if (i % S > i / S % S) p[i] = -1e30f; }
 
-KERNEL norm(L D, L per, float eps, L relu, float *y, const float *x, const float *gain, const float *bias, float *mean, float *inv) {
+KERNEL layer_norm(L D, L per, float eps, L relu, float *y, const float *x, const float *gain, const float *bias, float *mean, float *inv) {
 	__shared__ float shared[32];
 	L r = blockIdx.x, at = r / per * D;
 	const float *in = x + r * D;
@@ -302,7 +303,7 @@ KERNEL norm(L D, L per, float eps, L relu, float *y, const float *x, const float
 		out[i] = relu && !(v > 0) ? (v != v ? v : 0.0f) : v;
 	}
 }
-KERNEL norm_grad(L D, L per, L add, float *dx, const float *dy, const float *x, const float *gain, const float *mean, const float *inv) {
+KERNEL layer_norm_grad(L D, L per, L add, float *dx, const float *dy, const float *x, const float *gain, const float *mean, const float *inv) {
 	__shared__ float shared[32];
 	L r = blockIdx.x, at = r / per * D;
 	const float *in = x + r * D, *g = dy + r * D;
@@ -330,6 +331,7 @@ KERNEL norm_grad(L D, L per, L add, float *dx, const float *dy, const float *x, 
 //   2 dy∘x and dy            3 dy and dy∘(x-mean) of the group of w columns
 //   4 (x-mean)^2 of the group
 // to out0 and out1 (added or set), or with several chunks to part.
+#define COLUMN(what) _Pragma("unroll 8") for (; r < hi; r += across) { L i = (z * R + r) * D + c; what; }
 KERNEL col_part(L mode, L R, L D, L W, L chunk, L w, const float *x, const float *dy, const float *mean, const float *inv,
 	float *part, L add, L step, float *out0, float *out1) {
 	__shared__ float s0[256], s1[256];
@@ -338,15 +340,13 @@ KERNEL col_part(L mode, L R, L D, L W, L chunk, L w, const float *x, const float
 	float a = 0, b = 0;
 	if (c < D) {
 		float m = mode >= 3 ? mean[z * (D / w) + c / w] : 0;
-		for (L r = lo + threadIdx.x / W; r < hi; r += across) {
-			L i = (z * R + r) * D + c;
-			switch (mode) {
-			case 0: a += x[i]; break;
-			case 1: b += dy[i]; a += dy[i] * (x[i] - mean[z * R + r]) * inv[z * R + r]; break;
-			case 2: b += dy[i]; a += dy[i] * x[i]; break;
-			case 3: a += dy[i]; b += dy[i] * (x[i] - m); break;
-			default: { float d = x[i] - m; a += d * d; }
-			}
+		L r = lo + threadIdx.x / W;
+		switch (mode) {
+		case 0: COLUMN(a += x[i]) break;
+		case 1: COLUMN(b += dy[i]; a += dy[i] * (x[i] - mean[z * R + r]) * inv[z * R + r]) break;
+		case 2: COLUMN(b += dy[i]; a += dy[i] * x[i]) break;
+		case 3: COLUMN(a += dy[i]; b += dy[i] * (x[i] - m)) break;
+		default: COLUMN(float d = x[i] - m; a += d * d)
 		}
 	}
 	s0[threadIdx.x] = a;
@@ -371,20 +371,32 @@ KERNEL col_part(L mode, L R, L D, L W, L chunk, L w, const float *x, const float
 	if (out0) out0[o] = add ? out0[o] + a : a;
 	if (out1) out1[o] = add ? out1[o] + b : b;
 }
-// col_end adds the chunks up.
-KERNEL col_end(L n, L D, L chunks, const float *part, L add, L step, float *out0, float *out1) {
-	EACH(i, n) {
-		L z = i / D, c = i % D;
-		float a = 0, b = 0;
-		for (L k = 0; k < chunks; k++) {
+// col_end adds the chunks up, W columns a block.
+KERNEL col_end(L D, L W, L chunks, const float *part, L add, L step, float *out0, float *out1) {
+	__shared__ float s0[256], s1[256];
+	L z = blockIdx.z, c = blockIdx.x * W + threadIdx.x % W, across = blockDim.x / W;
+	float a = 0, b = 0;
+	if (c < D)
+		for (L k = threadIdx.x / W; k < chunks; k += across) {
 			const float *p = part + ((z * chunks + k) * 2) * D + c;
 			a += p[0];
 			b += p[D];
 		}
-		L o = z * step + c;
-		if (out0) out0[o] = add ? out0[o] + a : a;
-		if (out1) out1[o] = add ? out1[o] + b : b;
+	s0[threadIdx.x] = a;
+	s1[threadIdx.x] = b;
+	for (L k = across / 2; k; k /= 2) {
+		__syncthreads();
+		if (threadIdx.x < k * W) {
+			s0[threadIdx.x] += s0[threadIdx.x + k * W];
+			s1[threadIdx.x] += s1[threadIdx.x + k * W];
+		}
 	}
+	if (threadIdx.x >= W || c >= D) return;
+	a = s0[threadIdx.x];
+	b = s1[threadIdx.x];
+	L o = z * step + c;
+	if (out0) out0[o] = add ? out0[o] + a : a;
+	if (out1) out1[o] = add ? out1[o] + b : b;
 }
 
 // ---- groups of channels ----
@@ -637,7 +649,7 @@ KERNEL scatter(L n, L H, L W, L C, L oh, L ow, L KH, L KW, L sh, L sw, L ph, L p
 // ---- optimisers over many arrays at once ----
 
 // A span is a stretch of one param: its arrays and its length.
-struct Span { float *data, *grad, *mean, *square; L n; };
+struct Span { float *data, *grad, *mean, *square; long long n; };
 
 KERNEL span_squares(double *part, const Span *spans) {
 	__shared__ double shared[32];

@@ -30,8 +30,8 @@ const (
 	kSoftmax
 	kSoftmaxGrad
 	kCausal
-	kNorm
-	kNormGrad
+	kLayerNorm
+	kLayerNormGrad
 	kColPart
 	kColEnd
 	kGroupEnd
@@ -86,8 +86,8 @@ var kernelNames = []string{
 	"softmax",
 	"softmax_grad",
 	"causal",
-	"norm",
-	"norm_grad",
+	"layer_norm",
+	"layer_norm_grad",
 	"col_part",
 	"col_end",
 	"group_end",

@@ -12,8 +12,9 @@ import (
 
 // Config says where the libraries are.
 type Config struct {
-	Libs []string
-	Wait bool
+	Libs  []string
+	Wait  bool
+	NoDNN bool
 }
 
 // Device is no device of this build's.

@@ -15,7 +15,7 @@ func (d *Device) Norm(n device.Norm, y, x []float32) {
 	fits(len(x), y)
 	d.lock()
 	d.whole(n.D, rows/n.Members).real(n.Eps).flag(n.ReLU).rw(y).r(x).r(n.Gain).r(n.Bias).rw(n.Mean).rw(n.Inv)
-	d.rows(kNorm, rows, n.D)
+	d.rows(kLayerNorm, rows, n.D)
 	d.end()
 }
 
@@ -36,7 +36,7 @@ func (d *Device) NormGrad(n device.Norm, add bool, dx, dgain, dbias, dy, y, x []
 	}
 	if dx != nil {
 		d.whole(n.D, per).flag(add).rw(dx).at(g).at(px).r(n.Gain).at(mean).at(inv)
-		d.rows(kNormGrad, rows, n.D)
+		d.rows(kLayerNormGrad, rows, n.D)
 	}
 	d.end()
 }

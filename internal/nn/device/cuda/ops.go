@@ -325,7 +325,7 @@ func (d *Device) columns(c columns) {
 	across := 256 / W
 	bx := (c.D + W - 1) / W
 	// Enough blocks to fill the largest card, and of each thread eight rows at least.
-	chunks := max(1, min((c.R+8*across-1)/(8*across), mostBlocks/4/(bx*c.Z), 128))
+	chunks := max(1, min((c.R+8*across-1)/(8*across), mostBlocks/2/(bx*c.Z), 512))
 	chunk := (c.R + chunks - 1) / chunks
 	chunks = (c.R + chunk - 1) / chunk
 	part := unsafe.Pointer(nil)
@@ -335,8 +335,8 @@ func (d *Device) columns(c columns) {
 	d.whole(c.mode, c.R, c.D, W, chunk, max(1, c.w)).at(c.x).at(c.dy).at(c.mean).at(c.inv).at(part).flag(c.add).whole(c.step).at(c.out0).at(c.out1)
 	d.launch(kColPart, bx, chunks, c.Z, 256)
 	if chunks > 1 {
-		d.whole(c.Z*c.D, c.D, chunks).at(part).flag(c.add).whole(c.step).at(c.out0).at(c.out1)
-		d.each(kColEnd, c.Z*c.D)
+		d.whole(c.D, W, chunks).at(part).flag(c.add).whole(c.step).at(c.out0).at(c.out1)
+		d.launch(kColEnd, bx, 1, c.Z, 256)
 	}
 }
 
