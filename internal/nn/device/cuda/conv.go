@@ -25,22 +25,26 @@ type conv struct {
 	plain              bool // a product: one pixel under the kernel
 	images             int  // of the patches that are laid out at once, without cuDNN
 	dnn                *C.rc_conv
-	room               C.int64_t // bytes that cuDNN works in
+	room               C.int64_t               // bytes that cuDNN works in
+	by                 struct{ down, up bool } // what cuDNN does of it
+	fixed              []float32               // weights that never change, as (o,KH,KW,c), once they were seen
+	seen               bool
 }
 
 // mostPatches is how many elements of patches are laid out at once: 256 MB.
 const mostPatches = 64 << 20
 
-// Conv implements device.Device: a product where the kernel sees one pixel,
-// otherwise cuDNN's, otherwise the product of patches and weights (im2col).
+// Conv implements device.Device: a product where the kernel sees one pixel, or the
+// product of patches and weights (im2col), or cuDNN's, whichever was quicker on an
+// H200 (docs/cuda.md): cuDNN's exact ways are good at few channels, and its
+// gradient by the weights at none.
 func (d *Device) Conv(s device.ConvShape) device.Conv {
 	c := &conv{d: d, s: s, h: s.H, w: s.W, c: s.C, o: s.O, oh: s.OH, ow: s.OW}
-	needDown, needUp := true, s.NeedInput
+	down, up := true, s.NeedInput
 	if s.Transposed {
 		c.h, c.w, c.c, c.o, c.oh, c.ow = s.OH, s.OW, s.O, s.C, s.H, s.W
-		needDown, needUp = s.NeedInput, true
+		down, up = s.NeedInput, true
 	}
-	_ = needDown // cuDNN plans it anyway
 	c.k = s.KH * s.KW * c.c
 	c.plain = s.KH == 1 && s.KW == 1 && s.StrideH == 1 && s.StrideW == 1 && s.PadH == 0 && s.PadW == 0
 	d.lock()
@@ -49,6 +53,21 @@ func (d *Device) Conv(s device.ConvShape) device.Conv {
 	if c.plain {
 		return c
 	}
+	c.by.down = down && c.o < 256 && s.KH*s.KW > 1
+	c.by.up = up && c.o <= 64 && c.c >= 32 && c.c <= 64 && s.StrideH*s.StrideW == 1 && s.KH*s.KW > 1
+	if c.by.down || c.by.up {
+		c.plan()
+	}
+	if s.NeedW || down && !c.by.down || up && !c.by.up {
+		c.images = max(1, min(s.B, mostPatches/(c.oh*c.ow*c.k)))
+		d.of(&d.patches, c.images*c.oh*c.ow*c.k)
+	}
+	return c
+}
+
+// plan asks cuDNN, which may not have a way.
+func (c *conv) plan() {
+	d, s := c.d, c.s
 	yes := func(b bool) C.int {
 		if b {
 			return 1
@@ -57,7 +76,7 @@ func (d *Device) Conv(s device.ConvShape) device.Conv {
 	}
 	shape := C.rc_shape{B: C.int(s.B), H: C.int(c.h), W: C.int(c.w), C: C.int(c.c), OH: C.int(c.oh), OW: C.int(c.ow), O: C.int(c.o),
 		KH: C.int(s.KH), KW: C.int(s.KW), SH: C.int(s.StrideH), SW: C.int(s.StrideW), PH: C.int(s.PadH), PW: C.int(s.PadW),
-		input: yes(needUp), weight: yes(s.NeedW)}
+		input: yes(c.by.up)}
 	var text [256]C.char
 	c.dnn = C.rc_conv_plan(d.rc, &shape, &c.room, &text[0], C.size_t(len(text)))
 	if c.dnn != nil {
@@ -73,14 +92,12 @@ func (d *Device) Conv(s device.ConvShape) device.Conv {
 				C.rc_conv_free(p.d.rc, p.p)
 			}
 		}, plan{d, c.dnn})
-		return c
+		return
 	}
+	c.by.down, c.by.up = false, false
 	if len(d.notes) < 100 {
 		d.notes = append(d.notes, fmt.Sprintf("%+v: %s", s, C.GoString(&text[0])))
 	}
-	c.images = max(1, min(s.B, mostPatches/(c.oh*c.ow*c.k)))
-	d.of(&d.patches, c.images*c.oh*c.ow*c.k)
-	return c
 }
 
 // Scratch implements device.Conv: the device has working memory of its own.
@@ -91,13 +108,25 @@ func (c *conv) weights(w []float32) unsafe.Pointer {
 	if c.s.KH*c.s.KW == 1 || c.c == 1 {
 		return c.d.borrow(w, false)
 	}
+	if c.s.Static {
+		if !c.seen {
+			if c.fixed == nil {
+				c.fixed = c.d.alloc(c.o * c.k)
+				d := c.d
+				runtime.AddCleanup(c, func(x []float32) { d.Free(x) }, c.fixed)
+			}
+			c.arrange(false, false, address(c.fixed), c.d.borrow(w, false))
+			c.seen = true
+		}
+		return address(c.fixed)
+	}
 	to := address(c.d.arranged.mem)
 	c.arrange(false, false, to, c.d.borrow(w, false))
 	return to
 }
 
 func (c *conv) arrange(back, add bool, dst, src unsafe.Pointer) {
-	n := c.o * c.k
+	n := c.o * c.c
 	c.d.whole(n, c.c, c.s.KH*c.s.KW).flag(back).flag(add).at(dst).at(src)
 	c.d.each(kArrange, n)
 }
@@ -119,15 +148,34 @@ func (c *conv) parts(f func(first, images int)) {
 	}
 }
 
-func (c *conv) window(n int) *Device {
+// window begins a call over n; channels count by fours if they can.
+func (c *conv) window(n, channels int) *Device {
 	s := c.s
-	return c.d.whole(n, c.h, c.w, c.c, c.oh, c.ow, s.KH, s.KW, s.StrideH, s.StrideW, s.PadH, s.PadW)
+	return c.d.whole(n, c.h, c.w, channels, c.oh, c.ow, s.KH, s.KW, s.StrideH, s.StrideW, s.PadH, s.PadW)
 }
 
+// fours says whether the channels of images at x can be moved four at a time.
+func (c *conv) fours(x unsafe.Pointer) bool { return c.c%4 == 0 && uintptr(x)%16 == 0 }
+
 func (c *conv) gather(images int, x unsafe.Pointer) {
-	n := images * c.oh * c.ow * c.k
-	c.window(n).at(address(c.d.patches.mem)).at(x)
-	c.d.each(kGather, n)
+	kernel, channels := kGather, c.c
+	if c.fours(x) {
+		kernel, channels = kGatherFour, c.c/4
+	}
+	rows, k := images*c.oh*c.ow, c.s.KH*c.s.KW*channels
+	c.window(rows, channels).at(address(c.d.patches.mem)).at(x)
+	t := min(256, (k+31)/32*32)
+	c.d.launch(kernel, (rows+31)/32, (k+t-1)/t, 1, t)
+}
+
+func (c *conv) scatter(add bool, images int, x unsafe.Pointer) {
+	kernel, channels := kScatter, c.c
+	if c.fours(x) {
+		kernel, channels = kScatterFour, c.c/4
+	}
+	n := images * c.h * c.w * channels
+	c.window(n, channels).flag(add).at(x).at(address(c.d.patches.mem))
+	c.d.each(kernel, n)
 }
 
 func beta(add bool) float32 {
@@ -143,7 +191,7 @@ func (c *conv) down(add bool, result, image, wt unsafe.Pointer) {
 	switch {
 	case c.plain:
 		c.gemm(false, true, c.s.B*rows, c.o, c.c, image, c.c, wt, c.c, beta(add), result, c.o)
-	case c.dnn != nil:
+	case c.by.down:
 		c.d.check(C.rc_conv_forward(c.d.rc, c.dnn, (*C.float)(result), (*C.float)(image), (*C.float)(wt), C.float(beta(add)), address(c.d.work.mem), c.room))
 	default:
 		c.parts(func(first, images int) {
@@ -158,14 +206,12 @@ func (c *conv) up(add bool, image, result, wt unsafe.Pointer) {
 	switch {
 	case c.plain:
 		c.gemm(false, false, c.s.B*rows, c.c, c.o, result, c.o, wt, c.c, beta(add), image, c.c)
-	case c.dnn != nil:
+	case c.by.up:
 		c.d.check(C.rc_conv_input(c.d.rc, c.dnn, (*C.float)(image), (*C.float)(result), (*C.float)(wt), C.float(beta(add)), address(c.d.work.mem), c.room))
 	default:
 		c.parts(func(first, images int) {
 			c.gemm(false, false, images*rows, c.k, c.o, unsafe.Add(result, 4*first*rows*c.o), c.o, wt, c.k, 0, address(c.d.patches.mem), c.k)
-			n := images * c.h * c.w * c.c
-			c.window(n).flag(add).at(unsafe.Add(image, 4*first*c.h*c.w*c.c)).at(address(c.d.patches.mem))
-			c.d.each(kScatter, n)
+			c.scatter(add, images, unsafe.Add(image, 4*first*c.h*c.w*c.c))
 		})
 	}
 }
@@ -229,8 +275,6 @@ func (c *conv) Weight(add bool, dw, db, dy, x, _ []float32) {
 	switch {
 	case c.plain:
 		c.gemm(true, false, c.o, c.c, c.s.B*rows, result, c.o, image, c.c, beta(more), at, c.c)
-	case c.dnn != nil:
-		d.check(C.rc_conv_weight(d.rc, c.dnn, (*C.float)(at), (*C.float)(result), (*C.float)(image), C.float(beta(more)), address(d.work.mem), c.room))
 	default:
 		c.parts(func(first, images int) {
 			c.gather(images, unsafe.Add(image, 4*first*c.h*c.w*c.c))

@@ -8,10 +8,10 @@ enum { FLOAT = 0, NHWC = 1, CORRELATION = 1, FMA_MATH = 3, DETERMINISTIC = 1, WA
 
 struct rc_conv {
 	handle x, y, w, conv;
-	int forward, input, weight; // the ways chosen
+	int forward, input; // the ways chosen
 };
 
-// way is cudnnConvolution{Fwd,BwdData,BwdFilter}AlgoPerf_t.
+// way is cudnnConvolution{Fwd,BwdData}AlgoPerf_t.
 typedef struct {
 	int algo, status;
 	float time;
@@ -80,7 +80,6 @@ rc_conv *rc_conv_plan(rc *c, const rc_shape *s, int64_t *workspace, char *text, 
 	size_t most = 0;
 	e = choose(c, c->FindForward, c->RoomForward, v->x, v->w, v->conv, v->y, forward, &v->forward, &most, text, size);
 	if (!e && s->input) e = choose(c, c->FindInput, c->RoomInput, v->w, v->y, v->conv, v->x, backward, &v->input, &most, text, size);
-	if (!e && s->weight) e = choose(c, c->FindWeight, c->RoomWeight, v->x, v->y, v->conv, v->w, backward, &v->weight, &most, text, size);
 	if (e) {
 		rc_conv_free(c, v);
 		return NULL;
@@ -114,9 +113,4 @@ int rc_conv_forward(rc *c, rc_conv *v, float *y, const float *x, const float *w,
 int rc_conv_input(rc *c, rc_conv *v, float *dx, const float *dy, const float *w, float beta, void *work, int64_t size) {
 	if (rc_current(c)) return -1;
 	return failed(c, "cudnnConvolutionBackwardData", c->Input(c->dnn, &one, v->w, w, v->y, dy, v->conv, v->input, work, size, &beta, v->x, dx));
-}
-
-int rc_conv_weight(rc *c, rc_conv *v, float *dw, const float *dy, const float *x, float beta, void *work, int64_t size) {
-	if (rc_current(c)) return -1;
-	return failed(c, "cudnnConvolutionBackwardFilter", c->Weight(c->dnn, &one, v->x, x, v->y, dy, v->conv, v->weight, work, size, &beta, v->w, dw));
 }

@@ -120,13 +120,10 @@ rc *rc_load(const char *const *driver, const char *const *blas, const char *cons
 	DNN(cudnnSetConvolutionMathType, "cudnnSetConvolutionMathType")
 	DNN(FindForward, "cudnnGetConvolutionForwardAlgorithm_v7")
 	DNN(FindInput, "cudnnGetConvolutionBackwardDataAlgorithm_v7")
-	DNN(FindWeight, "cudnnGetConvolutionBackwardFilterAlgorithm_v7")
 	DNN(RoomForward, "cudnnGetConvolutionForwardWorkspaceSize")
 	DNN(RoomInput, "cudnnGetConvolutionBackwardDataWorkspaceSize")
-	DNN(RoomWeight, "cudnnGetConvolutionBackwardFilterWorkspaceSize")
 	DNN(Forward, "cudnnConvolutionForward")
 	DNN(Input, "cudnnConvolutionBackwardData")
-	DNN(Weight, "cudnnConvolutionBackwardFilter")
 #undef DNN
 	return c;
 }

@@ -50,13 +50,12 @@ void rc_forget(rc *c, void *record);
 // A convolution of images (B,H,W,C) with weights (O,KH,KW,C) by cuDNN.
 typedef struct {
 	int B, H, W, C, OH, OW, O, KH, KW, SH, SW, PH, PW;
-	int input, weight; // which gradients are asked for
+	int input; // whether its gradient is asked for
 } rc_shape;
 // NULL: cuDNN has no exact and repeatable way, and text says why.
 rc_conv *rc_conv_plan(rc *c, const rc_shape *s, int64_t *workspace, char *text, size_t size);
 void rc_conv_free(rc *c, rc_conv *v);
 int rc_conv_forward(rc *c, rc_conv *v, float *y, const float *x, const float *w, float beta, void *work, int64_t room);
 int rc_conv_input(rc *c, rc_conv *v, float *dx, const float *dy, const float *w, float beta, void *work, int64_t room);
-int rc_conv_weight(rc *c, rc_conv *v, float *dw, const float *dy, const float *x, float beta, void *work, int64_t room);
 
 #endif

@@ -612,38 +612,78 @@ KERNEL pick_grad(L n, float *dx, const float *dy, const int *arg) { EACH(i, n) d
 
 // ---- convolutions without cuDNN ----
 
-// Weights (O,C,F) to (O,F,C), and back with back.
+// Weights (O,C,F) to (O,F,C), and back with back: a thread takes the F of one (o,c).
 KERNEL arrange(L n, L C, L F, L back, L add, float *dst, const float *src) {
 	EACH(i, n) {
-		L c = i % C, f = i / C % F, o = i / C / F, j = (o * C + c) * F + f;
-		if (!back) dst[i] = src[j];
-		else dst[j] = add ? dst[j] + src[i] : src[i];
+		L c = i % C, at = i / C * F * C + c;
+		for (L f = 0; f < F; f++) {
+			if (!back) dst[at + f * C] = src[i * F + f];
+			else dst[i * F + f] = add ? dst[i * F + f] + src[at + f * C] : src[at + f * C];
+		}
 	}
 }
-// The patches of images (H,W,C) under a kernel: rows (B,oh,ow) of (KH,KW,C).
-KERNEL gather(L n, L H, L W, L C, L oh, L ow, L KH, L KW, L sh, L sw, L ph, L pw, float *p, const float *x) {
-	EACH(i, n) {
-		L c = i % C, k = i / C, kx = k % KW, ky = k / KW % KH, r = k / KW / KH;
-		L ix = r % ow * sw + kx - pw, iy = r / ow % oh * sh + ky - ph, b = r / ow / oh;
-		p[i] = ix < 0 || iy < 0 || ix >= W || iy >= H ? 0.0f : x[((b * H + iy) * W + ix) * C + c];
-	}
+
+__device__ float nothing(float) { return 0; }
+__device__ float4 nothing(float4) { return make_float4(0, 0, 0, 0); }
+__device__ void plus(float &a, float b) { a += b; }
+__device__ void plus(float4 &a, float4 b) {
+	a.x += b.x;
+	a.y += b.y;
+	a.z += b.z;
+	a.w += b.w;
 }
-// Its gradient: every pixel collects from the patches over it.
-KERNEL scatter(L n, L H, L W, L C, L oh, L ow, L KH, L KW, L sh, L sw, L ph, L pw, L add, float *x, const float *p) {
-	EACH(i, n) {
-		L c = i % C, ix = i / C % W, iy = i / C / W % H, b = i / C / W / H;
-		float s = 0;
-		for (L ky = 0; ky < KH; ky++) {
-			L oy = iy + ph - ky;
-			if (oy < 0 || oy % sh || oy / sh >= oh) continue;
-			for (L kx = 0; kx < KW; kx++) {
-				L ox = ix + pw - kx;
-				if (ox < 0 || ox % sw || ox / sw >= ow) continue;
-				s += p[((((b * oh + oy / sh) * ow + ox / sw) * KH + ky) * KW + kx) * C + c];
+
+// The patches of images (H,W,C) under a kernel: rows (B,oh,ow) of (KH,KW,C). A
+// block takes 32 rows, of which a thread lays out one element, or four, so that
+// it divides only once.
+template <class V> __device__ void gathered(L rows, L H, L W, L C, L oh, L ow, L KH, L KW, L sh, L sw, L ph, L pw, V *p, const V *x) {
+	L K = KH * KW * C, k = blockIdx.y * blockDim.x + threadIdx.x;
+	if (k >= K) return;
+	L c = k % C, kx = k / C % KW, ky = k / C / KW;
+	L r = blockIdx.x * 32, end = r + 32 < rows ? r + 32 : rows;
+	L ox = r % ow, oy = r / ow % oh, b = r / ow / oh;
+	for (; r < end; r++) {
+		L ix = ox * sw + kx - pw, iy = oy * sh + ky - ph;
+		V v = nothing(V());
+		if (ix >= 0 && iy >= 0 && ix < W && iy < H) v = x[((b * H + iy) * W + ix) * C + c];
+		p[r * K + k] = v;
+		if (++ox == ow) {
+			ox = 0;
+			if (++oy == oh) {
+				oy = 0;
+				b++;
 			}
 		}
-		x[i] = add ? x[i] + s : s;
 	}
+}
+KERNEL gather(L rows, L H, L W, L C, L oh, L ow, L KH, L KW, L sh, L sw, L ph, L pw, float *p, const float *x) {
+	gathered(rows, H, W, C, oh, ow, KH, KW, sh, sw, ph, pw, p, x);
+}
+KERNEL gather_four(L rows, L H, L W, L C, L oh, L ow, L KH, L KW, L sh, L sw, L ph, L pw, float4 *p, const float4 *x) {
+	gathered(rows, H, W, C, oh, ow, KH, KW, sh, sw, ph, pw, p, x);
+}
+
+// Its gradient: every pixel collects from the patches over it.
+template <class V> __device__ void scattered(L n, L H, L W, L C, L oh, L ow, L KH, L KW, L sh, L sw, L ph, L pw, L add, V *x, const V *p) {
+	EACH(i, n) {
+		L c = i % C, ix = i / C % W, iy = i / C / W % H, b = i / C / W / H;
+		V s = nothing(V());
+		L ky = (iy + ph) % sh, oy = (iy + ph) / sh;
+		for (; ky < KH && oy >= 0; ky += sh, oy--) {
+			if (oy >= oh) continue;
+			L kx = (ix + pw) % sw, ox = (ix + pw) / sw;
+			for (; kx < KW && ox >= 0; kx += sw, ox--)
+				if (ox < ow) plus(s, p[((((b * oh + oy) * ow + ox) * KH + ky) * KW + kx) * C + c]);
+		}
+		if (add) plus(s, x[i]);
+		x[i] = s;
+	}
+}
+KERNEL scatter(L n, L H, L W, L C, L oh, L ow, L KH, L KW, L sh, L sw, L ph, L pw, L add, float *x, const float *p) {
+	scattered(n, H, W, C, oh, ow, KH, KW, sh, sw, ph, pw, add, x, p);
+}
+KERNEL scatter_four(L n, L H, L W, L C, L oh, L ow, L KH, L KW, L sh, L sw, L ph, L pw, L add, float4 *x, const float4 *p) {
+	scattered(n, H, W, C, oh, ow, KH, KW, sh, sw, ph, pw, add, x, p);
 }
 
 // ---- optimisers over many arrays at once ----

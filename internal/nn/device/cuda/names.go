@@ -53,7 +53,9 @@ const (
 	kPickGrad
 	kArrange
 	kGather
+	kGatherFour
 	kScatter
+	kScatterFour
 	kSpanSquares
 	kSpanAdam
 	kAdam
@@ -109,7 +111,9 @@ var kernelNames = []string{
 	"pick_grad",
 	"arrange",
 	"gather",
+	"gather_four",
 	"scatter",
+	"scatter_four",
 	"span_squares",
 	"span_adam",
 	"adam",

@@ -83,13 +83,10 @@ struct rc {
 	int (*cudnnSetConvolutionMathType)(handle, int);
 	int (*FindForward)(handle, handle, handle, handle, handle, int, int *, void *);
 	int (*FindInput)(handle, handle, handle, handle, handle, int, int *, void *);
-	int (*FindWeight)(handle, handle, handle, handle, handle, int, int *, void *);
 	int (*RoomForward)(handle, handle, handle, handle, handle, int, size_t *);
 	int (*RoomInput)(handle, handle, handle, handle, handle, int, size_t *);
-	int (*RoomWeight)(handle, handle, handle, handle, handle, int, size_t *);
 	int (*Forward)(handle, const void *, handle, const void *, handle, const void *, handle, int, void *, size_t, const void *, handle, void *);
 	int (*Input)(handle, const void *, handle, const void *, handle, const void *, handle, int, void *, size_t, const void *, handle, void *);
-	int (*Weight)(handle, const void *, handle, const void *, handle, const void *, handle, int, void *, size_t, const void *, handle, void *);
 
 	int device, major, minor, driver, cublas_version;
 	char name[128];

@@ -120,6 +120,9 @@ template <class T> static T __shfl_xor_sync(unsigned, T v, int with) {
 	return other;
 }
 
+struct float4 { float x, y, z, w; };
+static float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
+
 #define __device__ static
 #define __global__ __attribute__((visibility("hidden")))
 #define __shared__ static
