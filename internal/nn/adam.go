@@ -29,6 +29,7 @@ type Adam struct {
 	square [][]float32 // second moments
 	steps  uint64
 	norm   float64
+	far    *farAdam // where the params are an accelerator's
 }
 
 // NewAdam returns an optimiser of params.
@@ -55,9 +56,14 @@ func (a *Adam) Step() {
 	a.steps++
 	c := a.cfg
 	scale := 1.0
-	a.norm = GradNorm(a.params)
-	if c.ClipNorm > 0 && a.norm > c.ClipNorm {
-		scale = c.ClipNorm / a.norm
+	if a.far == nil {
+		a.far = a.onto()
+	}
+	if a.far == nil {
+		a.norm = GradNorm(a.params)
+		if c.ClipNorm > 0 && a.norm > c.ClipNorm {
+			scale = c.ClipNorm / a.norm
+		}
 	}
 	t := float64(a.steps)
 	root := math.Sqrt(1 - math.Pow(c.Beta2, t))
@@ -69,6 +75,10 @@ func (a *Adam) Step() {
 		Eps:   float32(c.Eps * root),
 		Decay: float32(1 - a.LR*c.WeightDecay),
 	}
+	if a.far != nil {
+		a.far.step(k, c.ClipNorm)
+		return
+	}
 	for i, p := range a.params {
 		a.dev.Adam(k, p.Data, p.Grad, a.mean[i], a.square[i])
 	}
@@ -78,11 +88,19 @@ func (a *Adam) Step() {
 func (a *Adam) Steps() uint64 { return a.steps }
 
 // Norm is the norm of the whole gradient at the last Step, before clipping.
-func (a *Adam) Norm() float64 { return a.norm }
+func (a *Adam) Norm() float64 {
+	if a.far != nil && a.steps > 0 {
+		return a.far.adams.Norm()
+	}
+	return a.norm
+}
 
 // State returns the moments and the number of steps, for a checkpoint. The
 // arrays are Adam's own.
 func (a *Adam) State() []Tensor {
+	if a.far != nil {
+		a.far.pull(a.mean, a.square)
+	}
 	ts := []Tensor{{Name: "adam.steps", Shape: []int{2}, Data: splitCount(a.steps)}}
 	for i, p := range a.params {
 		ts = append(ts,
@@ -101,6 +119,9 @@ func (a *Adam) Restore(ts []Tensor) error {
 	a.steps = steps
 	for i, w := range a.State()[1:] {
 		copy(w.Data, moments[i])
+	}
+	if a.far != nil {
+		a.far.push(a.mean, a.square)
 	}
 	return nil
 }
@@ -147,6 +168,10 @@ func joinCount(d []float32) (uint64, error) {
 func GradNorm(params []*Param) float64 {
 	var s float64
 	for _, p := range params {
+		if p.twin != nil {
+			s += p.twin.far.SumSquares(p.twin.grad)
+			continue
+		}
 		s += device.Default().SumSquares(p.Grad)
 	}
 	return math.Sqrt(s)

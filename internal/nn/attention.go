@@ -27,7 +27,7 @@ func (g *Graph) Attention(q, k, v *Node, heads int, causal bool) *Node {
 	d := D / heads
 	c := float32(1 / math.Sqrt(float64(d)))
 	n := g.op(q.Shape, q, k, v)
-	prob := make([]float32, B*heads*T*S)
+	prob := g.alloc(B * heads * T * S)
 	g.reserve(T * S)
 	each := func(f func(prob []float32, qo, ko int)) { // offsets of a head in q and in k
 		i := 0
@@ -39,8 +39,10 @@ func (g *Graph) Attention(q, k, v *Node, heads int, causal bool) *Node {
 		}
 	}
 	ahead := func(p []float32, qo, ko int) {
-		g.dev.Gemm(false, true, T, S, d, q.Value[qo:], D, k.Value[ko:], D, 0, p, S)
-		if causal {
+		g.dev.Gemm(false, true, T, S, d, q.val[qo:], D, k.val[ko:], D, 0, p, S)
+		if causal && g.far != nil {
+			g.far.Causal(S, p)
+		} else if causal {
 			for t := range T {
 				for s := t + 1; s < S; s++ {
 					p[t*S+s] = masked
@@ -48,30 +50,30 @@ func (g *Graph) Attention(q, k, v *Node, heads int, causal bool) *Node {
 			}
 		}
 		g.dev.Softmax(S, c, p, p)
-		g.dev.Gemm(false, false, T, d, S, p, S, v.Value[ko:], D, 0, n.Value[qo:], D)
+		g.dev.Gemm(false, false, T, d, S, p, S, v.val[ko:], D, 0, n.val[qo:], D)
 	}
 	back := func(p []float32, qo, ko int) {
 		if v.needs {
-			g.dev.Gemm(true, false, S, d, T, p, S, n.Grad[qo:], D, 1, v.Grad[ko:], D)
+			g.dev.Gemm(true, false, S, d, T, p, S, n.grad[qo:], D, 1, v.grad[ko:], D)
 		}
 		if !q.needs && !k.needs {
 			return
 		}
 		dp := g.scratch(T * S)
-		g.dev.Gemm(false, true, T, S, d, n.Grad[qo:], D, v.Value[ko:], D, 0, dp, S)
+		g.dev.Gemm(false, true, T, S, d, n.grad[qo:], D, v.val[ko:], D, 0, dp, S)
 		g.dev.SoftmaxGrad(S, c, false, dp, dp, p)
 		if q.needs {
-			g.dev.Gemm(false, false, T, d, S, dp, S, k.Value[ko:], D, 1, q.Grad[qo:], D)
+			g.dev.Gemm(false, false, T, d, S, dp, S, k.val[ko:], D, 1, q.grad[qo:], D)
 		}
 		if k.needs {
-			g.dev.Gemm(true, false, S, d, T, dp, S, q.Value[qo:], D, 1, k.Grad[ko:], D)
+			g.dev.Gemm(true, false, S, d, T, dp, S, q.val[qo:], D, 1, k.grad[ko:], D)
 		}
 	}
 	n.forward = func() { each(ahead) }
 	n.backward = func() {
 		for _, x := range n.inputs {
 			if x.needs {
-				x.acc()
+				x.into()
 			}
 		}
 		each(back)

@@ -1,6 +1,10 @@
 package nn
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/rapport-rl/rapport/internal/nn/device"
+)
 
 // pair describes how b is repeated over a: element (o,i) of a, of outer*inner,
 // meets element o*so+i*si of b.
@@ -31,10 +35,26 @@ func match(a, b *Node) pair {
 	panic("nn: shapes of the operands do not match")
 }
 
-// binary adds f(a,b), with b broadcast over a; df gives both derivatives.
-func (g *Graph) binary(a, b *Node, f func(a, b float32) float32, df func(a, b float32) (da, db float32)) *Node {
+// binary adds f(a,b), with b broadcast over a; df gives both derivatives. op is
+// all of them to an accelerator.
+func (g *Graph) binary(a, b *Node, op device.Binary, f func(a, b float32) float32, df func(a, b float32) (da, db float32)) *Node {
 	p := match(a, b)
 	n := g.op(a.Shape, a, b)
+	if g.far != nil {
+		r := device.Repeat{Outer: p.outer, Inner: p.inner, StepOuter: p.so, StepInner: p.si}
+		n.forward = func() { g.far.Binary(op, r, n.val, a.val, b.val) }
+		n.backward = func() {
+			var da, db []float32
+			if a.needs {
+				da = a.into()
+			}
+			if b.needs {
+				db = b.into()
+			}
+			g.far.BinaryGrad(op, r, da, db, n.grad, a.val, b.val)
+		}
+		return n
+	}
 	n.forward = func() {
 		for o := range p.outer {
 			k := o * p.inner
@@ -79,7 +99,7 @@ func (g *Graph) Add(a, b *Node) *Node {
 	if slices.Equal(a.Shape, b.Shape) {
 		return g.addSame(a, b)
 	}
-	return g.binary(a, b, func(a, b float32) float32 { return a + b },
+	return g.binary(a, b, device.Sum, func(a, b float32) float32 { return a + b },
 		func(_, _ float32) (float32, float32) { return 1, 1 })
 }
 
@@ -87,13 +107,13 @@ func (g *Graph) Add(a, b *Node) *Node {
 func (g *Graph) addSame(a, b *Node) *Node {
 	n := g.op(a.Shape, a, b)
 	n.forward = func() {
-		copy(n.Value, a.Value)
-		g.dev.Add(n.Value, b.Value)
+		g.copy(n.val, a.val)
+		g.dev.Add(n.val, b.val)
 	}
 	n.backward = func() {
 		for _, x := range n.inputs {
 			if x.needs {
-				g.put(x.first(), x.Grad, n.Grad)
+				g.put(x.first(), x.grad, n.grad)
 			}
 		}
 	}
@@ -103,13 +123,13 @@ func (g *Graph) addSame(a, b *Node) *Node {
 // mulSame is Mul of equal shapes.
 func (g *Graph) mulSame(a, b *Node) *Node {
 	n := g.op(a.Shape, a, b)
-	n.forward = func() { g.dev.Mul(false, n.Value, a.Value, b.Value) }
+	n.forward = func() { g.dev.Mul(false, n.val, a.val, b.val) }
 	n.backward = func() {
 		if a.needs {
-			g.dev.Mul(!a.first(), a.Grad, n.Grad, b.Value)
+			g.dev.Mul(!a.first(), a.grad, n.grad, b.val)
 		}
 		if b.needs {
-			g.dev.Mul(!b.first(), b.Grad, n.Grad, a.Value)
+			g.dev.Mul(!b.first(), b.grad, n.grad, a.val)
 		}
 	}
 	return n
@@ -117,7 +137,7 @@ func (g *Graph) mulSame(a, b *Node) *Node {
 
 // Sub is a-b.
 func (g *Graph) Sub(a, b *Node) *Node {
-	return g.binary(a, b, func(a, b float32) float32 { return a - b },
+	return g.binary(a, b, device.Difference, func(a, b float32) float32 { return a - b },
 		func(_, _ float32) (float32, float32) { return 1, -1 })
 }
 
@@ -126,19 +146,19 @@ func (g *Graph) Mul(a, b *Node) *Node {
 	if slices.Equal(a.Shape, b.Shape) {
 		return g.mulSame(a, b)
 	}
-	return g.binary(a, b, func(a, b float32) float32 { return a * b },
+	return g.binary(a, b, device.Product, func(a, b float32) float32 { return a * b },
 		func(a, b float32) (float32, float32) { return b, a })
 }
 
 // Div is a/b, elementwise.
 func (g *Graph) Div(a, b *Node) *Node {
-	return g.binary(a, b, func(a, b float32) float32 { return a / b },
+	return g.binary(a, b, device.Quotient, func(a, b float32) float32 { return a / b },
 		func(a, b float32) (float32, float32) { return 1 / b, -a / (b * b) })
 }
 
 // Min is the smaller of a and b; ties send the gradient to a.
 func (g *Graph) Min(a, b *Node) *Node {
-	return g.binary(a, b, func(a, b float32) float32 { return min(a, b) },
+	return g.binary(a, b, device.Min, func(a, b float32) float32 { return min(a, b) },
 		func(a, b float32) (float32, float32) {
 			if a <= b {
 				return 1, 0
@@ -149,7 +169,7 @@ func (g *Graph) Min(a, b *Node) *Node {
 
 // Max is the larger of a and b; ties send the gradient to a.
 func (g *Graph) Max(a, b *Node) *Node {
-	return g.binary(a, b, func(a, b float32) float32 { return max(a, b) },
+	return g.binary(a, b, device.Max, func(a, b float32) float32 { return max(a, b) },
 		func(a, b float32) (float32, float32) {
 			if a >= b {
 				return 1, 0

@@ -99,24 +99,24 @@ func (g *Graph) convolve(x, w, b *Node, win Window, out [3]int, act, transposed 
 	g.reserve(room)
 	var bias []float32
 	if b != nil {
-		bias = b.Value
+		bias = b.val
 	}
-	n.forward = func() { c.Forward(n.Value, x.Value, w.Value, bias, g.scratch(room)) }
+	n.forward = func() { c.Forward(n.val, x.val, w.val, bias, g.scratch(room)) }
 	n.backward = func() {
 		if act {
-			g.dev.Mask(n.Grad, n.Value)
+			g.dev.Mask(n.grad, n.val)
 		}
 		var db []float32
 		if b != nil && b.needs {
-			db = b.acc()
+			db = b.into()
 		}
 		if w.needs {
-			c.Weight(!w.first(), w.Grad, db, n.Grad, x.Value, g.scratch(room))
+			c.Weight(!w.first(), w.grad, db, n.grad, x.val, g.scratch(room))
 		} else if db != nil {
-			g.dev.ColSum(db, n.Grad)
+			g.dev.ColSum(db, n.grad)
 		}
 		if x.needs {
-			c.Input(!x.first(), x.Grad, n.Grad, w.Value, g.scratch(room))
+			c.Input(!x.first(), x.grad, n.grad, w.val, g.scratch(room))
 		}
 	}
 	return n

@@ -6,9 +6,15 @@ import (
 	"github.com/rapport-rl/rapport/internal/nn/device"
 )
 
-// unary adds y = f(x) elementwise; df gives dy/dx from x and y.
-func (g *Graph) unary(x *Node, f func(x float32) float32, df func(x, y float32) float32) *Node {
+// unary adds y = f(x) elementwise; df gives dy/dx from x and y. u is both to an
+// accelerator.
+func (g *Graph) unary(x *Node, u device.Unary, f func(x float32) float32, df func(x, y float32) float32) *Node {
 	n := g.op(x.Shape, x)
+	if g.far != nil {
+		n.forward = func() { g.far.Unary(u, n.val, x.val) }
+		n.backward = func() { g.far.UnaryGrad(u, !x.first(), x.grad, n.grad, x.val, n.val) }
+		return n
+	}
 	n.forward = func() {
 		y := n.Value[:len(x.Value)]
 		for i, v := range x.Value {
@@ -34,8 +40,8 @@ func (g *Graph) unary(x *Node, f func(x float32) float32, df func(x, y float32) 
 // known adds an elementwise function of the device's.
 func (g *Graph) known(f device.Op, x *Node) *Node {
 	n := g.op(x.Shape, x)
-	n.forward = func() { g.dev.Map(f, n.Value, x.Value) }
-	n.backward = func() { g.dev.MapGrad(f, !x.first(), x.Grad, n.Grad, x.Value, n.Value) }
+	n.forward = func() { g.dev.Map(f, n.val, x.val) }
+	n.backward = func() { g.dev.MapGrad(f, !x.first(), x.grad, n.grad, x.val, n.val) }
 	return n
 }
 
@@ -44,7 +50,7 @@ func (g *Graph) ReLU(x *Node) *Node { return g.known(device.ReLU, x) }
 
 // LeakyReLU is x for positive x and slope*x otherwise.
 func (g *Graph) LeakyReLU(x *Node, slope float32) *Node {
-	return g.unary(x, func(x float32) float32 {
+	return g.unary(x, device.Unary{Op: device.LeakyReLU, A: slope}, func(x float32) float32 {
 		if x > 0 {
 			return x
 		}
@@ -82,18 +88,18 @@ func (g *Graph) Exp(x *Node) *Node { return g.known(device.Exp, x) }
 
 // Log is the natural logarithm.
 func (g *Graph) Log(x *Node) *Node {
-	return g.unary(x, func(x float32) float32 { return float32(math.Log(float64(x))) },
+	return g.unary(x, device.Unary{Op: device.Log}, func(x float32) float32 { return float32(math.Log(float64(x))) },
 		func(x, _ float32) float32 { return 1 / x })
 }
 
 // Sqrt is the square root. Its slope is infinite at zero.
 func (g *Graph) Sqrt(x *Node) *Node {
-	return g.unary(x, sqrt32, func(_, y float32) float32 { return 0.5 / y })
+	return g.unary(x, device.Unary{Op: device.Sqrt}, sqrt32, func(_, y float32) float32 { return 0.5 / y })
 }
 
 // Abs is the absolute value, of slope 0 at 0.
 func (g *Graph) Abs(x *Node) *Node {
-	return g.unary(x, func(x float32) float32 { return float32(math.Abs(float64(x))) },
+	return g.unary(x, device.Unary{Op: device.Abs}, func(x float32) float32 { return float32(math.Abs(float64(x))) },
 		func(x, _ float32) float32 {
 			switch {
 			case x > 0:
@@ -113,12 +119,12 @@ func (g *Graph) Neg(x *Node) *Node { return g.Scale(x, -1) }
 
 // Scale is c*x.
 func (g *Graph) Scale(x *Node, c float32) *Node {
-	return g.unary(x, func(x float32) float32 { return c * x }, func(_, _ float32) float32 { return c })
+	return g.unary(x, device.Unary{Op: device.Scale, A: c}, func(x float32) float32 { return c * x }, func(_, _ float32) float32 { return c })
 }
 
 // AddScalar is x+c.
 func (g *Graph) AddScalar(x *Node, c float32) *Node {
-	return g.unary(x, func(x float32) float32 { return x + c }, func(_, _ float32) float32 { return 1 })
+	return g.unary(x, device.Unary{Op: device.Plus, A: c}, func(x float32) float32 { return x + c }, func(_, _ float32) float32 { return 1 })
 }
 
 // Clamp limits x to [lo,hi]; the gradient is zero outside.
@@ -126,7 +132,7 @@ func (g *Graph) Clamp(x *Node, lo, hi float32) *Node {
 	if !(lo <= hi) {
 		panic("nn: Clamp: empty interval")
 	}
-	return g.unary(x, func(x float32) float32 { return max(lo, min(hi, x)) },
+	return g.unary(x, device.Unary{Op: device.Clamp, A: lo, B: hi}, func(x float32) float32 { return max(lo, min(hi, x)) },
 		func(x, _ float32) float32 {
 			if x < lo || x > hi {
 				return 0

@@ -12,6 +12,20 @@ func (g *Graph) FiLM(x, film *Node) *Node {
 		panic("nn: FiLM: the condition is not a scale and a shift for every channel")
 	}
 	n := g.op(x.Shape, x, film)
+	if g.far != nil {
+		n.forward = func() { g.far.FiLM(B, C, n.val, x.val, film.val) }
+		n.backward = func() {
+			add, dx, df := false, []float32(nil), []float32(nil)
+			if x.needs {
+				add, dx = !x.first(), x.grad
+			}
+			if film.needs {
+				df = film.into()
+			}
+			g.far.FiLMGrad(B, C, add, dx, df, n.grad, x.val, film.val)
+		}
+		return n
+	}
 	L := len(x.Value) / B
 	gain := func(of []float32, b int) []float32 { return of[b*2*C : b*2*C+C] }
 	bias := func(of []float32, b int) []float32 { return of[b*2*C+C : (b+1)*2*C] }

@@ -12,6 +12,8 @@ type Node struct {
 	Value []float32 // written by Forward; by the caller for inputs
 	Grad  []float32 // derivative of the loss; nil where none is needed
 
+	val, grad []float32 // where the graph computes: Value and Grad, but for accelerators
+
 	inputs   []*Node
 	forward  func()
 	backward func()
@@ -20,6 +22,13 @@ type Node struct {
 	needs    bool
 	static   bool // Value is the same at every Forward
 	fresh    bool // the first contribution of this pass may overwrite Grad
+
+	// On an accelerator, see far.go:
+	mem    *memory
+	vs, gs *store
+	input  bool     // the processor writes Value
+	moving bool     // its calls differ from pass to pass, or run on the processor
+	moves  []*Param // that computing it changes
 }
 
 // Len is the number of elements.
@@ -30,11 +39,21 @@ func (n *Node) Needs() bool { return n.needs }
 
 // acc returns Grad ready to be added to: zeroed at the first contribution.
 func (n *Node) acc() []float32 {
+	n.into()
+	return n.Grad
+}
+
+// into is acc of where the graph computes.
+func (n *Node) into() []float32 {
 	if b := n.base; b.fresh {
-		clear(b.Grad)
+		if b.mem != nil {
+			b.mem.far.Clear(b.grad)
+		} else {
+			clear(b.grad)
+		}
 		b.fresh = false
 	}
-	return n.Grad
+	return n.grad
 }
 
 // first says whether the caller is the first to contribute to all of n's
@@ -60,12 +79,16 @@ func (n *Node) beta() float32 {
 // sharing Params may run concurrently only while nobody writes those.
 type Graph struct {
 	dev    device.Device
+	far    device.Accelerator // dev, if it is one
+	mem    *memory            // there
 	nodes  []*Node
 	params map[*Param]*Node
 	frozen map[*Param]*Node
-	fwd    map[*Node][]*Node
-	bwd    map[*Node][]*Node
+	fwd    map[*Node]*plan
+	bwd    map[*Node]*plan
 	buf    []float32
+	all    *plan // of Forward, when the graph had allOf nodes
+	allOf  int
 }
 
 // NewGraph returns an empty graph on the default device.
@@ -73,25 +96,29 @@ func NewGraph() *Graph { return NewGraphOn(device.Default()) }
 
 // NewGraphOn returns an empty graph on a device.
 func NewGraphOn(d device.Device) *Graph {
-	return &Graph{
+	g := &Graph{
 		dev:    d,
 		params: map[*Param]*Node{},
 		frozen: map[*Param]*Node{},
-		fwd:    map[*Node][]*Node{},
-		bwd:    map[*Node][]*Node{},
+		fwd:    map[*Node]*plan{},
+		bwd:    map[*Node]*plan{},
 	}
+	if far, ok := d.(device.Accelerator); ok {
+		g.far, g.mem = far, newMemory(far)
+	}
+	return g
 }
 
 // Input adds an array that the caller writes before Forward.
 func (g *Graph) Input(shape ...int) *Node {
-	n := g.node(false, shape)
+	n := g.kind(false, true, shape)
 	return n
 }
 
 // InputGrad is Input for an array whose gradient is wanted, such as the action
 // through which an actor climbs its critic.
 func (g *Graph) InputGrad(shape ...int) *Node {
-	n := g.node(true, shape)
+	n := g.kind(true, true, shape)
 	return n
 }
 
@@ -101,7 +128,10 @@ func (g *Graph) Const(data []float32, shape ...int) *Node {
 	if len(data) != len(n.Value) {
 		panic("nn: Const: data does not fill the shape")
 	}
-	copy(n.Value, data)
+	g.copy(n.val, data)
+	if g.far != nil && n.vs.host != nil {
+		copy(n.Value, data)
+	}
 	return n
 }
 
@@ -114,8 +144,9 @@ func (g *Graph) Param(p *Param) *Node {
 	if len(p.Grad) != len(p.Data) {
 		panic("nn: Param: gradient and data differ in length")
 	}
-	n := &Node{Shape: p.Shape, Value: p.Data, Grad: p.Grad, param: p, needs: true}
+	n := &Node{Shape: p.Shape, Value: p.Data, Grad: p.Grad, val: p.Data, grad: p.Grad, param: p, needs: true}
 	n.base = n
+	g.place(n)
 	g.nodes = append(g.nodes, n)
 	g.params[p] = n
 	return n
@@ -127,8 +158,9 @@ func (g *Graph) Frozen(p *Param) *Node {
 	if n, ok := g.frozen[p]; ok {
 		return n
 	}
-	n := &Node{Shape: p.Shape, Value: p.Data, param: p}
+	n := &Node{Shape: p.Shape, Value: p.Data, val: p.Data, param: p}
 	n.base = n
+	g.place(n)
 	g.nodes = append(g.nodes, n)
 	g.frozen[p] = n
 	return n
@@ -138,16 +170,20 @@ func (g *Graph) Frozen(p *Param) *Node {
 // and must not change after: for networks that only act. It saves arranging the
 // weights of convolutions for the processor again and again.
 func (g *Graph) Static(p *Param) *Node {
-	n := &Node{Shape: p.Shape, Value: p.Data, param: p, static: true}
+	n := &Node{Shape: p.Shape, Value: p.Data, val: p.Data, param: p, static: true}
 	n.base = n
+	g.place(n)
 	g.nodes = append(g.nodes, n)
 	return n
 }
 
 // StopGrad passes x on and no gradient back.
 func (g *Graph) StopGrad(x *Node) *Node {
-	n := &Node{Shape: x.Shape, Value: x.Value, inputs: []*Node{x}}
+	n := &Node{Shape: x.Shape, Value: x.Value, val: x.val, inputs: []*Node{x}, mem: g.mem, input: x.input}
 	n.base = n
+	if g.far != nil {
+		n.hold(x.vs)
+	}
 	g.nodes = append(g.nodes, n)
 	return n
 }
@@ -174,29 +210,48 @@ func (g *Graph) Custom(inputs []*Node, shape []int, forward, backward func(out *
 		}
 		backward(n)
 	}
-	return n
+	return g.hosted(n)
 }
 
 // Forward computes every node.
 func (g *Graph) Forward() {
-	for _, n := range g.nodes {
-		if n.forward != nil {
-			n.forward()
-		}
+	if g.all == nil || g.allOf != len(g.nodes) {
+		g.all, g.allOf = &plan{nodes: slices.Clone(g.nodes)}, len(g.nodes)
+		g.prepare(g.all, nil)
 	}
+	g.ahead(g.all)
 }
 
 // ForwardTo computes what n depends on, and n.
 func (g *Graph) ForwardTo(n *Node) {
-	plan, ok := g.fwd[n]
+	p, ok := g.fwd[n]
 	if !ok {
-		plan = g.plan(n, func(m *Node) bool { return true })
-		plan = slices.DeleteFunc(plan, func(m *Node) bool { return m.forward == nil })
-		g.fwd[n] = plan
+		p = &plan{nodes: g.plan(n, func(m *Node) bool { return true })}
+		g.prepare(p, n)
+		g.fwd[n] = p
 	}
-	for _, m := range plan {
-		m.forward()
+	g.ahead(p)
+}
+
+// ahead computes the nodes of p.
+func (g *Graph) ahead(p *plan) {
+	for _, q := range p.params {
+		q.Pull()
 	}
+	for _, s := range p.inputs {
+		g.far.Upload(s.dev, s.host)
+	}
+	g.run(p, false)
+	if g.far == nil {
+		return
+	}
+	for _, s := range p.small {
+		g.far.Download(s.host, s.dev)
+	}
+	if p.last != nil {
+		g.far.Download(p.last.host, p.last.dev)
+	}
+	g.far.Sync()
 }
 
 // Backward computes the gradient of the scalar loss at every node that it
@@ -219,35 +274,41 @@ func (g *Graph) BackwardFrom(n *Node, seed []float32) {
 	if seed != nil && len(seed) != len(n.Value) {
 		panic("nn: BackwardFrom: seed and node differ in length")
 	}
-	plan, ok := g.bwd[n]
+	p, ok := g.bwd[n]
 	if !ok {
-		plan = g.plan(n, func(m *Node) bool { return m.needs })
-		slices.Reverse(plan)
-		g.bwd[n] = plan
+		p = &plan{nodes: g.plan(n, func(m *Node) bool { return m.needs })}
+		slices.Reverse(p.nodes)
+		g.prepare(p, nil)
+		g.climbed(p)
+		g.bwd[n] = p
 	}
-	for _, m := range plan {
+	for _, m := range p.nodes {
 		if m.param == nil {
 			m.base.fresh = true
 		}
 	}
-	for _, m := range plan { // a view's base is in the plan behind it; Params keep adding
+	for _, m := range p.nodes { // a view's base is in the plan behind it; Params keep adding
 		if m.base.param != nil {
 			m.base.fresh = false
 		}
 	}
-	d := n.acc()
-	if seed != nil {
+	d := n.into()
+	switch {
+	case seed != nil:
 		g.dev.Add(d, seed)
-	} else {
+	case g.far != nil:
+		g.far.Shift(1, d)
+	default:
 		for i := range d {
 			d[i]++
 		}
 	}
-	for _, m := range plan {
-		m.acc() // a node that nobody contributed to has gradient zero
-		if m.backward != nil {
-			m.backward()
+	g.run(p, true)
+	if g.far != nil && len(p.small) > 0 {
+		for _, s := range p.small {
+			g.far.Download(s.host, s.dev)
 		}
+		g.far.Sync()
 	}
 }
 
@@ -280,10 +341,22 @@ func (g *Graph) plan(n *Node, keep func(*Node) bool) []*Node {
 
 // node adds an empty node of the given shape.
 func (g *Graph) node(needs bool, shape []int) *Node {
-	n := &Node{Shape: slices.Clone(shape), Value: make([]float32, size(shape)), needs: needs}
+	return g.kind(needs, false, shape)
+}
+
+// kind is node, or for the caller's input.
+func (g *Graph) kind(needs, input bool, shape []int) *Node {
+	n := &Node{Shape: slices.Clone(shape), needs: needs, input: input, mem: g.mem}
 	n.base = n
-	if needs {
-		n.Grad = make([]float32, len(n.Value))
+	if g.far != nil {
+		g.settle(n)
+	} else {
+		n.Value = make([]float32, size(shape))
+		n.val = n.Value
+		if needs {
+			n.Grad = make([]float32, len(n.Value))
+			n.grad = n.Grad
+		}
 	}
 	g.nodes = append(g.nodes, n)
 	return n
@@ -305,7 +378,13 @@ func (g *Graph) view(x *Node, shape []int) *Node {
 	if size(shape) != len(x.Value) {
 		panic("nn: Reshape: the number of elements changes")
 	}
-	n := &Node{Shape: slices.Clone(shape), Value: x.Value, Grad: x.Grad, inputs: []*Node{x}, base: x.base, needs: x.needs}
+	n := &Node{Shape: slices.Clone(shape), Value: x.Value, Grad: x.Grad, val: x.val, grad: x.grad, inputs: []*Node{x}, base: x.base, needs: x.needs, mem: g.mem, input: x.input}
+	if g.far != nil {
+		n.hold(x.vs)
+		if x.needs {
+			n.hold(x.gs)
+		}
+	}
 	g.nodes = append(g.nodes, n)
 	return n
 }
@@ -313,7 +392,7 @@ func (g *Graph) view(x *Node, shape []int) *Node {
 // reserve makes sure that scratch can hand out n elements.
 func (g *Graph) reserve(n int) {
 	if n > len(g.buf) {
-		g.buf = make([]float32, n)
+		g.buf = g.alloc(n)
 	}
 }
 

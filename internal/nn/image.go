@@ -19,9 +19,9 @@ func (g *Graph) SpatialSoftmax(x *Node, temperature float32) *Node {
 	}
 	B, H, W, C := x.Shape[0], x.Shape[1], x.Shape[2], x.Shape[3]
 	n := g.op([]int{B, 2 * C}, x)
-	prob := make([]float32, len(x.Value))
-	n.forward = func() { g.dev.SpatialSoftmax(B, H, W, C, temperature, n.Value, prob, x.Value) }
-	n.backward = func() { g.dev.SpatialSoftmaxGrad(B, H, W, C, temperature, x.acc(), n.Grad, n.Value, prob) }
+	prob := g.alloc(len(x.Value))
+	n.forward = func() { g.dev.SpatialSoftmax(B, H, W, C, temperature, n.val, prob, x.val) }
+	n.backward = func() { g.dev.SpatialSoftmaxGrad(B, H, W, C, temperature, x.into(), n.grad, n.val, prob) }
 	return n
 }
 
@@ -38,6 +38,13 @@ func (g *Graph) MaxPool(x *Node, k, stride, pad int) *Node {
 	win := Window{stride, stride, pad, pad}.norm()
 	oh, ow := win.over(H, W, k, k)
 	n := g.op([]int{B, oh, ow, C}, x)
+	if g.far != nil {
+		p := device.Pool{B: B, H: H, W: W, C: C, OH: oh, OW: ow, K: k, StrideH: win.StrideH, StrideW: win.StrideW, Pad: pad}
+		pick := g.alloc(len(n.Value))
+		n.forward = func() { g.far.MaxPool(p, n.val, pick, x.val) }
+		n.backward = func() { g.far.MaxPoolGrad(p, x.into(), n.grad, pick) }
+		return n
+	}
 	arg := make([]int32, len(n.Value))
 	n.forward = func() {
 		for i := range B * oh * ow {
@@ -83,6 +90,11 @@ func (g *Graph) AvgPool(x *Node, k int) *Node {
 	W, C := x.Shape[2], x.Shape[3]
 	n := g.op([]int{x.Shape[0], x.Shape[1] / k, W / k, C}, x)
 	c := 1 / float32(k*k)
+	if g.far != nil {
+		n.forward = func() { g.far.Shrink(W, C, k, k, c, false, n.val, x.val) }
+		n.backward = func() { g.far.Grow(W, C, k, k, c, !x.first(), x.grad, n.grad) }
+		return n
+	}
 	// block is where the result of pixel i of all images begins.
 	block := func(i int) int { return (i/W/k*(W/k) + i%W/k) * C }
 	n.forward = func() {
@@ -107,6 +119,14 @@ func (g *Graph) MeanPixels(x *Node) *Node {
 	N := len(x.Value) / (B * C)
 	inv := 1 / float32(N)
 	n := g.op([]int{B, C}, x)
+	if g.far != nil { // images of one line, N pixels wide
+		n.forward = func() {
+			g.far.Clear(n.val)
+			g.far.ImageSum(B, C, inv, n.val, x.val)
+		}
+		n.backward = func() { g.far.Grow(N, C, 1, N, inv, !x.first(), x.grad, n.grad) }
+		return n
+	}
 	n.forward = func() {
 		clear(n.Value)
 		for b := range B {
@@ -133,6 +153,11 @@ func (g *Graph) Upsample(x *Node, kh, kw int) *Node {
 	}
 	H, W, C := x.Shape[1], x.Shape[2], x.Shape[3]
 	n := g.op([]int{x.Shape[0], H * kh, W * kw, C}, x)
+	if g.far != nil {
+		n.forward = func() { g.far.Grow(W*kw, C, kh, kw, 1, false, n.val, x.val) }
+		n.backward = func() { g.far.Shrink(W*kw, C, kh, kw, 1, !x.first(), x.grad, n.grad) }
+		return n
+	}
 	// from is where the source of pixel i of all images begins.
 	from := func(i int) int { return (i/(W*kw)/kh*W + i%(W*kw)/kw) * C }
 	n.forward = func() {

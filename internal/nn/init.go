@@ -24,6 +24,7 @@ func InitUniform(p *Param, a float64, rng *rand.Rand) *Param {
 	for i := range p.Data {
 		p.Data[i] = float32(a * (2*rng.Float64() - 1))
 	}
+	p.Push()
 	return p
 }
 
@@ -32,6 +33,7 @@ func InitNormal(p *Param, std float64, rng *rand.Rand) *Param {
 	for i := range p.Data {
 		p.Data[i] = float32(std * rng.NormFloat64())
 	}
+	p.Push()
 	return p
 }
 
@@ -107,5 +109,6 @@ func InitOrthogonal(p *Param, gain float64, rng *rand.Rand) *Param {
 			}
 		}
 	}
+	p.Push()
 	return p
 }

@@ -18,7 +18,7 @@ func (g *Graph) gemm(ta, tb bool, m, n, k int, a, b []float32, beta float32, c [
 // put is dst = src at the first contribution and dst += src afterwards.
 func (g *Graph) put(first bool, dst, src []float32) {
 	if first {
-		copy(dst, src)
+		g.copy(dst, src)
 		return
 	}
 	g.dev.Add(dst, src)

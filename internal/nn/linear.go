@@ -50,6 +50,10 @@ func (g *Graph) linear(x, w, b *Node, act bool) *Node {
 	}
 	n := g.op(shape, ins...)
 	sy, sw := rows*out, out*in
+	if g.far != nil {
+		g.farLinear(n, x, w, b, [4]int{E, rows, in, out}, sx, act)
+		return n
+	}
 	n.forward = func() {
 		for e := range E {
 			y := n.Value[e*sy : (e+1)*sy]
@@ -124,6 +128,10 @@ func (g *Graph) MatMul(a, b *Node, ta, tb bool) *Node {
 	}
 	n := g.op(shape, a, b)
 	sa, sb, sc := m*k, k*c, m*c
+	if g.far != nil {
+		g.farMatMul(n, a, b, ta, tb, [4]int{P, m, k, c})
+		return n
+	}
 	n.forward = func() {
 		for p := range P {
 			g.gemm(ta, tb, m, c, k, a.Value[p*sa:(p+1)*sa], b.Value[p*sb:(p+1)*sb], 0, n.Value[p*sc:(p+1)*sc])

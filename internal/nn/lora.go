@@ -111,7 +111,10 @@ func (l *LoRA) Merge() {
 	for p, ch := range l.change {
 		d := g.MatMul(g.Frozen(ch.b), g.Frozen(ch.a), false, false)
 		g.ForwardTo(d)
+		p.Pull()
 		g.dev.Axpy(l.scale(), p.Data, d.Value)
+		p.Push()
 		clear(ch.b.Data)
+		ch.b.Push()
 	}
 }

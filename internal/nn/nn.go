@@ -37,6 +37,8 @@ type Param struct {
 	Shape []int
 	Data  []float32
 	Grad  []float32
+
+	twin *twin // on an accelerator; nil: none
 }
 
 // NewParam returns a Param of zeros.
@@ -50,12 +52,17 @@ func (p *Param) Fill(v float32) *Param {
 	for i := range p.Data {
 		p.Data[i] = v
 	}
+	p.Push()
 	return p
 }
 
 // ZeroGrad clears the gradients.
 func ZeroGrad(params []*Param) {
 	for _, p := range params {
+		if p.twin != nil {
+			p.twin.far.Clear(p.twin.grad)
+			continue
+		}
 		clear(p.Grad)
 	}
 }
@@ -84,10 +91,17 @@ func Lerp(dst, src []*Param, tau float32) {
 		if !slices.Equal(d.Shape, s.Shape) {
 			panic("nn: Lerp: shapes differ")
 		}
-		if tau == 1 {
-			copy(d.Data, s.Data)
+		if d.twin != nil && s.twin != nil {
+			d.twin.follow(tau, s.twin)
 			continue
 		}
-		device.Default().Lerp(tau, d.Data, s.Data)
+		d.Pull()
+		s.Pull()
+		if tau == 1 {
+			copy(d.Data, s.Data)
+		} else {
+			device.Default().Lerp(tau, d.Data, s.Data)
+		}
+		d.Push()
 	}
 }

@@ -54,21 +54,21 @@ func (g *Graph) layerNorm(x, gain, bias *Node, eps float32, act bool) *Node {
 		ins = append(ins, gain, bias)
 	}
 	n := g.op(x.Shape, ins...)
-	norm := device.Norm{D: D, Members: E, Eps: eps, ReLU: act, Mean: make([]float32, rows), Inv: make([]float32, rows)}
+	norm := device.Norm{D: D, Members: E, Eps: eps, ReLU: act, Mean: g.alloc(rows), Inv: g.alloc(rows)}
 	if gain != nil {
-		norm.Gain, norm.Bias = gain.Value, bias.Value
+		norm.Gain, norm.Bias = gain.val, bias.val
 	}
-	n.forward = func() { g.dev.Norm(norm, n.Value, x.Value) }
+	n.forward = func() { g.dev.Norm(norm, n.val, x.val) }
 	n.backward = func() {
 		var dx, dgain, dbias []float32
 		if gain != nil && gain.needs {
-			dgain, dbias = gain.acc(), bias.acc()
+			dgain, dbias = gain.into(), bias.into()
 		}
 		add := false
 		if x.needs {
-			add, dx = !x.first(), x.Grad
+			add, dx = !x.first(), x.grad
 		}
-		g.dev.NormGrad(norm, add, dx, dgain, dbias, n.Grad, n.Value, x.Value)
+		g.dev.NormGrad(norm, add, dx, dgain, dbias, n.grad, n.val, x.val)
 	}
 	return n
 }
@@ -80,26 +80,26 @@ func (g *Graph) Affine(x, gain, bias *Node) *Node {
 		panic("nn: Affine: gain and bias do not fit the channels")
 	}
 	n := g.op(x.Shape, x, gain, bias)
-	dg, db := make([]float32, C), make([]float32, C)
-	n.forward = func() { g.dev.Affine(n.Value, x.Value, gain.Value, bias.Value) }
+	dg, db := g.alloc(C), g.alloc(C)
+	n.forward = func() { g.dev.Affine(n.val, x.val, gain.val, bias.val) }
 	n.backward = func() {
 		var dx, dgain, dbias []float32
 		if gain.needs || bias.needs {
-			clear(dg)
-			clear(db)
+			g.clear(dg)
+			g.clear(db)
 			dgain, dbias = dg, db // of whom one may not be wanted
 			if gain.needs {
-				dgain = gain.acc()
+				dgain = gain.into()
 			}
 			if bias.needs {
-				dbias = bias.acc()
+				dbias = bias.into()
 			}
 		}
 		add := false
 		if x.needs {
-			add, dx = !x.first(), x.Grad
+			add, dx = !x.first(), x.grad
 		}
-		g.dev.AffineGrad(add, dx, dgain, dbias, n.Grad, x.Value, gain.Value)
+		g.dev.AffineGrad(add, dx, dgain, dbias, n.grad, x.val, gain.val)
 	}
 	return n
 }
@@ -135,6 +135,17 @@ func (g *Graph) BatchNormTrain(x, gain, bias *Node, mean, variance *Param, momen
 		panic("nn: BatchNormTrain: statistics do not fit the channels, or there is one value a channel")
 	}
 	plain := n.forward
+	if g.far != nil {
+		mean.onto(g.far)
+		variance.onto(g.far)
+		n.moves = []*Param{mean, variance}
+		unbias := float32(float64(N) / float64(N-1))
+		n.forward = func() {
+			plain()
+			g.far.Running(momentum, eps, unbias, mean.twin.data, variance.twin.data, norm.Mean, norm.Inv)
+		}
+		return n
+	}
 	n.forward = func() {
 		plain()
 		unbias := float64(N) / float64(N-1)
@@ -166,19 +177,19 @@ func (g *Graph) groups(op string, x, gain, bias *Node, B, N, groups int, eps flo
 		panic("nn: " + op + ": gain and bias do not fit the channels, or one alone is trained")
 	}
 	n := g.op(x.Shape, x, gain, bias)
-	norm := device.Groups{B: B, N: N, C: C, G: groups, Eps: eps, Gain: gain.Value, Bias: bias.Value,
-		Mean: make([]float32, B*groups), Inv: make([]float32, B*groups), Sums: make([]float32, 3*C)}
-	n.forward = func() { g.dev.Groups(norm, n.Value, x.Value) }
+	norm := device.Groups{B: B, N: N, C: C, G: groups, Eps: eps, Gain: gain.val, Bias: bias.val,
+		Mean: g.alloc(B * groups), Inv: g.alloc(B * groups), Sums: g.alloc(3 * C)}
+	n.forward = func() { g.dev.Groups(norm, n.val, x.val) }
 	n.backward = func() {
 		var dx, dgain, dbias []float32
 		if gain.needs {
-			dgain, dbias = gain.acc(), bias.acc()
+			dgain, dbias = gain.into(), bias.into()
 		}
 		add := false
 		if x.needs {
-			add, dx = !x.first(), x.Grad
+			add, dx = !x.first(), x.grad
 		}
-		g.dev.GroupsGrad(norm, add, dx, dgain, dbias, n.Grad, x.Value)
+		g.dev.GroupsGrad(norm, add, dx, dgain, dbias, n.grad, x.val)
 	}
 	return n, norm
 }

@@ -21,6 +21,11 @@ func (g *Graph) Permute(x *Node, order ...int) *Node {
 		}
 	}
 	n := g.op(shape, x)
+	if g.far != nil {
+		n.forward = func() { g.far.Permute(shape, step, n.val, x.val) }
+		n.backward = func() { g.far.PermuteGrad(shape, step, x.into(), n.grad) }
+		return n
+	}
 	// A run of the innermost axes that stay in place moves as one.
 	run, inner := 1, r
 	for inner > 0 && order[inner-1] == inner-1 {

@@ -10,6 +10,11 @@ func (g *Graph) Mean(x *Node) *Node { return g.total(x, 1/float64(len(x.Value)))
 
 func (g *Graph) total(x *Node, c float64) *Node {
 	n := g.op(nil, x)
+	if g.far != nil {
+		n.forward = func() { g.far.Sum(float32(c), n.val, x.val) }
+		n.backward = func() { g.far.Spread(len(x.val), float32(c), x.into(), n.grad) }
+		return n
+	}
 	n.forward = func() { n.Value[0] = float32(c * sum(x.Value)) }
 	n.backward = func() {
 		v := float32(c * float64(n.Grad[0]))
@@ -39,6 +44,11 @@ func (g *Graph) last(x *Node, c float64) *Node {
 	}
 	D := x.Shape[r-1]
 	n := g.op(x.Shape[:r-1], x)
+	if g.far != nil {
+		n.forward = func() { g.far.RowSum(D, float32(c), n.val, x.val) }
+		n.backward = func() { g.far.Spread(D, float32(c), x.into(), n.grad) }
+		return n
+	}
 	n.forward = func() {
 		for i := range n.Value {
 			n.Value[i] = float32(c * sum(x.Value[i*D:(i+1)*D]))
@@ -67,15 +77,15 @@ func (g *Graph) MeanFirst(x *Node) *Node {
 	n := g.op(x.Shape[1:], x)
 	L := len(n.Value)
 	n.forward = func() {
-		clear(n.Value)
+		g.clear(n.val)
 		for e := range E {
-			g.dev.Axpy(c, n.Value, x.Value[e*L:(e+1)*L])
+			g.dev.Axpy(c, n.val, x.val[e*L:(e+1)*L])
 		}
 	}
 	n.backward = func() {
-		d := x.acc()
+		d := x.into()
 		for e := range E {
-			g.dev.Axpy(c, d[e*L:(e+1)*L], n.Grad)
+			g.dev.Axpy(c, d[e*L:(e+1)*L], n.grad)
 		}
 	}
 	return n
@@ -91,6 +101,12 @@ func (g *Graph) MinFirst(x *Node) *Node {
 	E := x.Shape[0]
 	n := g.op(x.Shape[1:], x)
 	L := len(n.Value)
+	if g.far != nil {
+		pick := g.alloc(L)
+		n.forward = func() { g.far.MinFirst(E, n.val, pick, x.val) }
+		n.backward = func() { g.far.Pick(x.into(), n.grad, pick) }
+		return n
+	}
 	arg := make([]int, L)
 	n.forward = func() {
 		for i := range L {
@@ -139,7 +155,7 @@ func (g *Graph) LogSumExp(x *Node) *Node {
 			g.dev.Axpy(v, d[i*D:(i+1)*D], prob[i*D:(i+1)*D])
 		}
 	}
-	return n
+	return g.hosted(n)
 }
 
 // Softmax is e^x over its sum along the last axis.
@@ -150,7 +166,7 @@ func (g *Graph) Softmax(x *Node) *Node {
 	}
 	D := x.Shape[r-1]
 	n := g.op(x.Shape, x)
-	n.forward = func() { g.dev.Softmax(D, 1, n.Value, x.Value) }
-	n.backward = func() { g.dev.SoftmaxGrad(D, 1, !x.first(), x.Grad, n.Grad, n.Value) }
+	n.forward = func() { g.dev.Softmax(D, 1, n.val, x.val) }
+	n.backward = func() { g.dev.SoftmaxGrad(D, 1, !x.first(), x.grad, n.grad, n.val) }
 	return n
 }

@@ -25,6 +25,27 @@ func (g *Graph) Concat(xs ...*Node) *Node {
 	n := g.op(shape, xs...)
 	rows := len(n.Value) / total
 	ins := n.inputs
+	if g.far != nil {
+		n.forward = func() {
+			at := 0
+			for _, x := range ins {
+				D := x.Shape[r-1]
+				g.far.Strided(false, rows, D, n.val[at:], total, x.val, D)
+				at += D
+			}
+		}
+		n.backward = func() {
+			at := 0
+			for _, x := range ins {
+				D := x.Shape[r-1]
+				if x.needs {
+					g.far.Strided(!x.first(), rows, D, x.grad, D, n.grad[at:], total)
+				}
+				at += D
+			}
+		}
+		return n
+	}
 	n.forward = func() {
 		at := 0
 		for _, x := range ins {
@@ -60,6 +81,11 @@ func (g *Graph) Slice(x *Node, lo, hi int) *Node {
 	D, W := x.Shape[r-1], hi-lo
 	n := g.op(append(slices.Clone(x.Shape[:r-1]), W), x)
 	rows := len(x.Value) / D
+	if g.far != nil {
+		n.forward = func() { g.far.Strided(false, rows, W, n.val, W, x.val[lo:], D) }
+		n.backward = func() { g.far.Strided(true, rows, W, x.into()[lo:], D, n.grad, W) }
+		return n
+	}
 	n.forward = func() {
 		for i := range rows {
 			copy(n.Value[i*W:(i+1)*W], x.Value[i*D+lo:i*D+hi])
@@ -83,18 +109,19 @@ func (g *Graph) Select(x *Node, idx []int) *Node {
 	}
 	n := g.op(append([]int{len(idx)}, x.Shape[1:]...), x)
 	D := len(x.Value) / x.Shape[0]
+	n.moving = true // with idx
 	n.forward = func() {
 		for i, k := range idx {
 			if k < 0 || k >= x.Shape[0] {
 				panic("nn: Select: index outside the first axis")
 			}
-			copy(n.Value[i*D:(i+1)*D], x.Value[k*D:(k+1)*D])
+			g.copy(n.val[i*D:(i+1)*D], x.val[k*D:(k+1)*D])
 		}
 	}
 	n.backward = func() {
-		d := x.acc()
+		d := x.into()
 		for i, k := range idx {
-			g.dev.Add(d[k*D:(k+1)*D], n.Grad[i*D:(i+1)*D])
+			g.dev.Add(d[k*D:(k+1)*D], n.grad[i*D:(i+1)*D])
 		}
 	}
 	return n
@@ -109,6 +136,14 @@ func (g *Graph) Transpose(x *Node) *Node {
 	h, w := x.Shape[r-2], x.Shape[r-1]
 	shape := slices.Clone(x.Shape)
 	shape[r-2], shape[r-1] = w, h
+	if g.far != nil {
+		order := make([]int, r)
+		for i := range order {
+			order[i] = i
+		}
+		order[r-2], order[r-1] = r-1, r-2
+		return g.Permute(x, order...)
+	}
 	n := g.op(shape, x)
 	n.forward = func() {
 		for o := 0; o < len(x.Value); o += h * w {

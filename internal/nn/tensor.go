@@ -16,6 +16,7 @@ type Tensor struct {
 func Tensors(params []*Param) []Tensor {
 	ts := make([]Tensor, len(params))
 	for i, p := range params {
+		p.Pull()
 		ts[i] = Tensor{Name: p.Name, Shape: p.Shape, Data: p.Data}
 	}
 	return ts
@@ -34,6 +35,7 @@ func Assign(params []*Param, ts []Tensor) error {
 	}
 	for i, p := range params {
 		copy(p.Data, from[i].Data)
+		p.Push()
 	}
 	return nil
 }

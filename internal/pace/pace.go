@@ -12,6 +12,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"slices"
 	"syscall"
@@ -26,10 +27,16 @@ type Peer struct {
 	out *bufio.Reader
 }
 
-// Start runs a script of Debian's Python until the benchmark ends.
+// Start runs a script of Debian's Python, or of that which RAPPORT_PEER_PYTHON
+// names, until the benchmark ends.
 func Start(b testing.TB, script string, args ...string) *Peer {
 	b.Helper()
-	cmd := exec.Command("/usr/bin/python3", append([]string{"-B", script}, args...)...)
+	python := "/usr/bin/python3"
+	if p := os.Getenv("RAPPORT_PEER_PYTHON"); p != "" {
+		python = p
+	}
+	cmd := exec.Command(python, append([]string{"-B", script}, args...)...)
+	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		b.Fatal(err)
@@ -81,6 +88,7 @@ type Case struct {
 	Times  int            // what is compared is done so often by Ours; 1 if 0
 	Theirs func() float64 // ns
 	Pairs  int
+	Wall   bool // both give wall time: for work that another processor does
 }
 
 // Compare times both in pairs, and reports the medians and that of the ratios:
@@ -88,9 +96,14 @@ type Case struct {
 func Compare(b *testing.B, c Case) {
 	b.Helper()
 	ours := func() float64 {
-		before := used(b)
+		clock := func() time.Duration { return used(b) }
+		if c.Wall {
+			start := time.Now()
+			clock = func() time.Duration { return time.Since(start) }
+		}
+		before := clock()
 		c.Ours()
-		return float64(used(b)-before) / float64(max(1, c.Times))
+		return float64(clock()-before) / float64(max(1, c.Times))
 	}
 	ours()
 	c.Theirs()

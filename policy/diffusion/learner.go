@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/rapport-rl/rapport/internal/nn"
+	"github.com/rapport-rl/rapport/internal/nn/device"
 	"github.com/rapport-rl/rapport/internal/seed"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/buffer"
@@ -30,9 +31,13 @@ type Config struct {
 	ClipNorm    float64          // largest norm of the gradient; 10, +Inf: no limit
 	Average     nn.AverageConfig // of the parameters that act
 	Seed        uint64
+	Device      device.Device // that learns; the processor
 }
 
 func (c *Config) complete() error {
+	if c.Device == nil {
+		c.Device = device.Default()
+	}
 	if c.Batch == 0 {
 		c.Batch = 64
 	}
@@ -125,7 +130,7 @@ func New(c Config, start *Net) (*Learner, error) {
 		l.net = newNet(c.Arch, l.rng)
 	}
 	l.slow = l.net.Clone()
-	l.fit = newFit(l.net, c.Batch)
+	l.fit = newFit(l.net, c.Batch, c.Device)
 	// Betas as in Diffusion Policy's settings.
 	l.adam = nn.NewAdam(l.net.params, nn.AdamConfig{LR: c.LR, Beta1: 0.95, Beta2: 0.999, WeightDecay: c.WeightDecay, ClipNorm: c.ClipNorm})
 	l.average = nn.NewAverage(l.slow.params, l.net.params, c.Average)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/rapport-rl/rapport/internal/nn"
+	"github.com/rapport-rl/rapport/internal/nn/device"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/buffer"
 	"github.com/rapport-rl/rapport/policy/policytest"
@@ -75,7 +76,7 @@ func TestLossGradients(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				f := newFit(n, 3)
+				f := newFit(n, 3, device.Default())
 				f.aim(demoChunks(t, n, 3), rng)
 				f.step()
 				for _, p := range n.params {
@@ -131,7 +132,7 @@ func TestLossIsTheMeanOverTheMask(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := newFit(n, 6)
+	f := newFit(n, 6, device.Default())
 	c := demoChunks(t, n, 6)
 	for i := range c.Mask {
 		c.Mask[i] = float32(i % 2)

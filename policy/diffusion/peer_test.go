@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/rapport-rl/rapport/internal/nn"
+	"github.com/rapport-rl/rapport/internal/nn/device"
 	"github.com/rapport-rl/rapport/internal/pace"
 	"github.com/rapport-rl/rapport/policy/buffer"
 	"github.com/rapport-rl/rapport/policy/view"
@@ -28,7 +29,7 @@ type peer struct {
 	theirs []nn.Tensor
 }
 
-func newPeer(t testing.TB) *peer {
+func newPeer(t testing.TB, on device.Device, args ...string) *peer {
 	t.Helper()
 	v := view.Config{Embed: 16, Place: []int{0, 1, 2}, Span: 1, Fingers: true, Action: view.Action{Axes: []int{0, 1, 2, 3, 4, 5}, Scale: 1, Turn: 1, MoveGrip: true}}
 	rng := newRand(3)
@@ -36,7 +37,7 @@ func newPeer(t testing.TB) *peer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &peer{net: n, fit: newFit(n, 64)}
+	p := &peer{net: n, fit: newFit(n, 64, on)}
 	c, err := buffer.NewChunks(64, n.Arch.window(), v)
 	if err != nil {
 		t.Fatal(err)
@@ -61,7 +62,7 @@ func newPeer(t testing.TB) *peer {
 			}
 		}
 	}
-	if p.chain, err = NewSampler(n.Clone(), 1, Draw{}); err != nil {
+	if p.chain, err = newSampler(n.Clone(), 1, Draw{}, on); err != nil {
 		t.Fatal(err)
 	}
 	p.history, p.noise = c.Obs[:len(p.chain.history.rows.Value)], make([]float32, len(p.chain.noised))
@@ -83,7 +84,7 @@ func newPeer(t testing.TB) *peer {
 	if err := os.WriteFile(src, data, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	p.Peer = pace.Start(t, "testdata/unet.py", src, dst)
+	p.Peer = pace.Start(t, "testdata/unet.py", append([]string{src, dst}, args...)...)
 	p.Until("ready")
 	f, err := os.Open(dst)
 	if err != nil {
@@ -116,7 +117,7 @@ func (p *peer) apart(t testing.TB, name string, got []float32) float64 {
 // gradients have passed twice as many layers, and the chain divides by the root of
 // 2.4e-7 at first, before it clips.
 func TestPeerUNet(t *testing.T) {
-	p := newPeer(t)
+	p := newPeer(t, device.Default())
 	loss := p.fit.step()
 	out := p.fit.output.Value
 	chunk := slices.Clone(p.noise)
@@ -146,7 +147,7 @@ func TestPeerUNet(t *testing.T) {
 // 16 steps of DDIM beside PyTorch in alternating pairs and reports the median of
 // the ratios. One thread each.
 func BenchmarkPeerUNet(b *testing.B) {
-	p := newPeer(b)
+	p := newPeer(b, device.Default())
 	rng := newRand(1)
 	for _, c := range []struct {
 		name string

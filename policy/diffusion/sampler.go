@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/rapport-rl/rapport/internal/nn"
+	"github.com/rapport-rl/rapport/internal/nn/device"
 	"github.com/rapport-rl/rapport/policy/trunk"
 )
 
@@ -44,12 +45,16 @@ type Sampler struct {
 // NewSampler returns a Sampler of rows chunks at a time. The parameters of n must
 // not change any more.
 func NewSampler(n *Net, rows int, d Draw) (*Sampler, error) {
+	return newSampler(n, rows, d, device.Default())
+}
+
+func newSampler(n *Net, rows int, d Draw, on device.Device) (*Sampler, error) {
 	if rows < 1 {
 		return nil, fmt.Errorf("diffusion: sampler of %d rows, want at least 1", rows)
 	}
 	a := n.Arch
 	k, E := a.View.Action.Dim(), a.Embed
-	s := &Sampler{net: n, look: nn.NewGraph(), g: nn.NewGraph(), noised: make([]float32, rows*a.Horizon*k)}
+	s := &Sampler{net: n, look: nn.NewGraphOn(on), g: nn.NewGraphOn(on), noised: make([]float32, rows*a.Horizon*k)}
 	var err error
 	if s.chain, err = NewChain(a.Process, d, len(s.noised)); err != nil {
 		return nil, err

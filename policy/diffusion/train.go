@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/rapport-rl/rapport/internal/nn"
+	"github.com/rapport-rl/rapport/internal/nn/device"
 	"github.com/rapport-rl/rapport/policy/buffer"
 )
 
@@ -21,10 +22,10 @@ type fit struct {
 	noise                   []float32
 }
 
-func newFit(n *Net, batch int) *fit {
+func newFit(n *Net, batch int, on device.Device) *fit {
 	a := n.Arch
 	k := a.View.Action.Dim()
-	f := &fit{net: n, batch: batch, g: nn.NewGraph(), noise: make([]float32, a.Horizon*k)}
+	f := &fit{net: n, batch: batch, g: nn.NewGraphOn(on), noise: make([]float32, a.Horizon*k)}
 	if a.Process.Kind == Diffusion {
 		f.bars = a.Process.Bars()
 	}

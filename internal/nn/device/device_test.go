@@ -10,13 +10,13 @@ import (
 	"github.com/rapport-rl/rapport/internal/nn/device"
 )
 
-// devices are Portable, and the build's own where that is another.
+// devices are Portable, the build's own where that is another, and the card.
 func devices() []device.Device {
 	ds := []device.Device{device.Portable{}}
 	if d := device.Default(); d.Name() != ds[0].Name() {
 		ds = append(ds, d)
 	}
-	return ds
+	return append(ds, accelerated()...)
 }
 
 // sizes reach every rest that sixteen lanes leave.

@@ -57,15 +57,20 @@ def encoder():
     return net, x, torch.randn(64, 50)
 
 
-known = {}
-for line in sys.stdin:
-    name = line.strip()
-    if name not in known:
-        net, x, y = {"critics": critics, "encoder": encoder}[name]()
-        known[name] = net, x, y, torch.optim.Adam(net.parameters(), lr=3e-4)
-    net, x, y, adam = known[name]
-    t = time.process_time_ns()
-    adam.zero_grad(set_to_none=False)
-    F.mse_loss(net(x), y).backward()
-    adam.step()
-    print(time.process_time_ns() - t, flush=True)
+def main():
+    known = {}
+    for line in sys.stdin:
+        name = line.strip()
+        if name not in known:
+            net, x, y = {"critics": critics, "encoder": encoder}[name]()
+            known[name] = net, x, y, torch.optim.Adam(net.parameters(), lr=3e-4)
+        net, x, y, adam = known[name]
+        t = time.process_time_ns()
+        adam.zero_grad(set_to_none=False)
+        F.mse_loss(net(x), y).backward()
+        adam.step()
+        print(time.process_time_ns() - t, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -5,7 +5,8 @@ history with its noise (history, noise); OUT receives the prediction, the loss, 
 gradients as grad.NAME and the chunk that 16 steps of DDIM draw. Then each line
 train or draw on the standard input is answered by the nanoseconds of processor
 time of one training step, forward, backward and AdamW, or of one such chunk. One
-thread.
+thread. With a third argument, cuda, it is the wall time of either on the card, the
+mean of several, and "graph" behind the line asks for steps captured as a CUDA graph.
 """
 
 import os
@@ -20,10 +21,13 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../../../internal/nn
 import stfile  # noqa: E402
 
 torch.set_num_threads(1)
+on = sys.argv[3] if len(sys.argv) > 3 else "cpu"
+torch.backends.cuda.matmul.allow_tf32 = False
+torch.backends.cudnn.allow_tf32 = False
 
 
 def sinusoid(t, n):
-    f = torch.exp(torch.arange(n // 2) * -(np.log(10000) / (n // 2 - 1)))
+    f = torch.exp(torch.arange(n // 2, device=t.device) * -(np.log(10000) / (n // 2 - 1)))
     a = t[:, None] * f[None]
     return torch.cat([a.sin(), a.cos()], -1)
 
@@ -81,24 +85,59 @@ def ddim(net, x, seen, steps=16, train=100):
     with torch.inference_mode():
         for i, k in enumerate(times):
             before = bar[times[i + 1]] if i + 1 < steps else 1.0
-            eps = net(x, torch.full((len(x),), float(k)), seen)
+            eps = net(x, torch.full((len(x),), float(k), device=x.device), seen)
             x0 = ((x - np.sqrt(1 - bar[k]) * eps) / np.sqrt(bar[k])).clamp(-1, 1)
             eps = (x - np.sqrt(bar[k]) * x0) / np.sqrt(1 - bar[k])
             x = np.sqrt(before) * x0 + np.sqrt(1 - before) * eps
     return x
 
 
-def main(src, dst):
+def captured(f):
+    """f as a CUDA graph."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            f()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        f()
+    return graph.replay
+
+
+def card(net, train, opt, noise, history):
+    def step():
+        train()
+        opt.step()
+
+    work = {"train": step, "draw": lambda: ddim(net, noise, history)}
+    known = {}
+    for line in sys.stdin:
+        name, *mode = line.split()
+        if line not in known:
+            known[line] = captured(work[name]) if mode else work[name]
+            for _ in range(3):
+                known[line]()
+        torch.cuda.synchronize()
+        t = time.perf_counter_ns()
+        for _ in range(10):
+            known[line]()
+        torch.cuda.synchronize()
+        print((time.perf_counter_ns() - t) / 10, flush=True)
+
+
+def main(src, dst, *_):
     arrays, meta = stfile.load(src)
     noised, times, seen, target, history, noise = (
-        torch.from_numpy(arrays.pop(k)) for k in ("noised", "times", "seen", "target", "history", "noise")
+        torch.from_numpy(arrays.pop(k)).to(on) for k in ("noised", "times", "seen", "target", "history", "noise")
     )
     p = {}
     for k, v in arrays.items():
         v = v[:, :, 0] if v.ndim == 4 else v  # one-dimensional convolutions
-        p[k.removeprefix("denoiser.")] = torch.nn.Parameter(torch.from_numpy(v.copy()))
+        p[k.removeprefix("denoiser.")] = torch.nn.Parameter(torch.from_numpy(v.copy()).to(on))
     net = Net(p, int(meta["levels"]))
-    opt = torch.optim.AdamW(p.values(), lr=1e-4, betas=(0.95, 0.999), weight_decay=1e-6)
+    opt = torch.optim.AdamW(p.values(), lr=1e-4, betas=(0.95, 0.999), weight_decay=1e-6, **({"capturable": True} if on == "cuda" else {}))
 
     def train():
         opt.zero_grad(set_to_none=False)
@@ -108,10 +147,14 @@ def main(src, dst):
         return out, loss
 
     out, loss = train()
-    res = {"output": out.detach().numpy(), "loss": np.array([loss.item()]), "chunk": ddim(net, noise, history).numpy()}
-    res.update({"grad.denoiser." + k: v.grad.numpy() for k, v in p.items()})
+    res = {"output": out.detach().cpu().numpy(), "loss": np.array([loss.item()]), "chunk": ddim(net, noise, history).cpu().numpy()}
+    res.update({"grad.denoiser." + k: v.grad.cpu().numpy() for k, v in p.items()})
     stfile.save(dst, res)
+    del out, loss  # what they hold belongs to another stream than a capture
     print("ready", flush=True)
+    if on == "cuda":
+        card(net, train, opt, noise, history)
+        return
     for line in sys.stdin:
         t = time.process_time_ns()
         if line.strip() == "train":
