@@ -3,6 +3,7 @@ module github.com/rapport-rl/rapport
 go 1.26.0
 
 require (
+	github.com/bluenviron/goroslib/v2 v2.1.4
 	github.com/foxglove/mcap/go/mcap v1.7.3
 	github.com/goccy/go-yaml v1.19.2
 	github.com/google/go-cmp v0.7.0

@@ -110,6 +110,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(a.runCmd(), a.reproduceCmd(), a.configCmd(), a.pictureCmd(), a.evalCmd(), a.trainCmd(), a.dataCmd(), a.policyCmd(), a.doctorCmd())
 	root.AddCommand(a.serveCmds()...)
 	root.AddCommand(a.stopCmd(), a.faultCmd(), a.guardCmd())
+	root.AddCommand(a.rosCmds()...)
 	return root
 }
 

@@ -46,6 +46,7 @@ type Robot struct {
 	Timestep float64  `yaml:"timestep"` // s
 	Render   string   `yaml:"render"`
 	Cameras  []Camera `yaml:"cameras"`
+	ROS      ROS      `yaml:"ros"`
 }
 
 // Camera is one camera of the backend.
@@ -207,8 +208,9 @@ type CalQL struct {
 	Weight float64 `yaml:"weight"`
 }
 
-// Session says how long.
+// Session says how long, and from what.
 type Session struct {
+	From       string `yaml:"from"`
 	Episodes   int    `yaml:"episodes"`
 	Evaluate   int    `yaml:"evaluate"`
 	Checkpoint int    `yaml:"checkpoint"`

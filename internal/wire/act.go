@@ -210,7 +210,7 @@ func (d *driver) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	a, err := d.s.liveArm()
+	a, err := d.s.liveArm(ctx)
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,10 @@ import (
 
 // liveArm is the arm that the session learns on. On real time the guard's watch
 // holds it when commands stop coming.
-func (s *Session) liveArm() (*arm, error) {
+func (s *Session) liveArm(ctx context.Context) (*arm, error) {
+	if real(s.cfg) {
+		return openArm(ctx, s.cfg, online, s.log)
+	}
 	if s.cfg.Robot.Pace != "real" {
 		return newArm(s.cfg, online)
 	}
@@ -115,13 +118,21 @@ func newGate(c config.Config) *vision.Gate {
 
 // newPilot lets a person move what the policy may: it is to learn from it.
 func newPilot(c config.Config, hand teleop.Source) *teleop.Pilot {
-	p := &teleop.Pilot{Source: hand, Speed: c.Teleop.Speed, Turn: c.Teleop.Turn, Tick: tabletop.Period, Pause: seconds(c.Teleop.Pause)}
+	p := &teleop.Pilot{Source: hand, Speed: c.Teleop.Speed, Turn: c.Teleop.Turn, Tick: period(c), Pause: seconds(c.Teleop.Pause)}
 	for _, name := range c.Policy.Axes {
 		for i, n := range append(axisNames, "grip") {
 			p.Free[i] = p.Free[i] || n == name
 		}
 	}
 	return p
+}
+
+// period is the control period of the configured arm.
+func period(c config.Config) time.Duration {
+	if real(c) {
+		return time.Duration(float64(time.Second) / c.Robot.ROS.Rate)
+	}
+	return tabletop.Period
 }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

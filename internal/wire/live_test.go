@@ -3,7 +3,6 @@ package wire
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -256,7 +255,7 @@ type flaky struct {
 
 func (f *flaky) Step(ctx context.Context, c robot.Command) (robot.Observation, error) {
 	if f.n++; f.n == f.at {
-		return robot.Observation{}, fmt.Errorf("reflex: %w", robot.ErrStopped)
+		return robot.Observation{}, errors.New("no answer from the controller")
 	}
 	return f.Backend.Step(ctx, c)
 }
