@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that Rapport builds and runs with, where they
-# are missing. Usage: scripts/setup.sh [run|peers]   (default: run)
+# are missing. Usage: scripts/setup.sh [run|peers|ros]   (default: run)
 set -euo pipefail
 
 # libopencv-dev, libjpeg62-turbo-dev: perception/vision; libmujoco-dev: sim/mujoco; libegl1, libgl1
@@ -10,6 +10,11 @@ packages=(g++ pkg-config libopencv-dev libjpeg62-turbo-dev libmujoco-dev libegl-
 # checker of exported networks.
 if [ "${1:-run}" = peers ]; then
 	packages+=(python3 python3-numpy python3-torch python3-pot python3-opencv python3-h5py python3-onnx)
+fi
+# ROS 1, which the node's tests talk with: a master and its tools, rospy, and the
+# messages of topics, services and actions in Python.
+if [ "${1:-run}" = ros ]; then
+	packages+=(python3-rospy python3-rosmaster python3-roslaunch python3-rostopic python3-rosnode python3-rosparam python3-rosservice python3-rosbag python3-actionlib python3-sensor-msgs python3-std-srvs)
 fi
 
 missing=()

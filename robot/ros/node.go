@@ -56,6 +56,7 @@ type Node struct {
 	conns  map[net.Conn]struct{} // all data connections, to cut on Close
 	closed bool
 
+	closing    atomic.Bool // Close has begun, so that what breaks is no news
 	registered atomic.Bool // something was registered, so the master must know us
 }
 
@@ -157,6 +158,7 @@ func (n *Node) Done() <-chan struct{} { return n.killed }
 func (n *Node) Close() error {
 	n.end.Do(func() {
 		defer close(n.ended)
+		n.closing.Store(true)
 		n.farewell()
 		n.mu.Lock()
 		n.closed = true

@@ -206,7 +206,7 @@ func (p *publication) write(s *subscriber) {
 			p.mu.Unlock()
 			_ = s.conn.SetWriteDeadline(time.Now().Add(writeTime))
 			if _, err := s.conn.Write(frame); err != nil {
-				if p.n.ctx.Err() == nil {
+				if !p.n.closing.Load() {
 					p.n.log.Warn("ros: subscriber lost", "topic", p.topic, "peer", s.peer, "err", err)
 				}
 				return

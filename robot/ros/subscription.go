@@ -100,7 +100,7 @@ func (s *subscription) follow(uri string, l *link) {
 		} else if time.Since(start) > time.Minute {
 			pause = retryTime
 		}
-		gone := s.closed || s.n.ctx.Err() != nil || !s.listed[uri]
+		gone := s.closed || s.n.closing.Load() || !s.listed[uri]
 		if gone {
 			delete(s.links, uri)
 		}
