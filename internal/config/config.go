@@ -76,6 +76,7 @@ type Recover struct {
 // Teleop is how a person may take the arm.
 type Teleop struct {
 	Input string  `yaml:"input"`
+	Topic string  `yaml:"topic"`
 	Speed float64 `yaml:"speed"` // m/s
 	Turn  float64 `yaml:"turn"`  // rad/s
 	Stale float64 `yaml:"stale"` // s
@@ -83,6 +84,7 @@ type Teleop struct {
 	Axes  []int   `yaml:"axes"`
 	Open  int     `yaml:"open"`
 	Close int     `yaml:"close"`
+	Hold  int     `yaml:"deadman"`
 	Dead  float64 `yaml:"deadzone"`
 }
 

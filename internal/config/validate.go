@@ -158,13 +158,15 @@ func (g Guard) validate(p *problems) {
 }
 
 func (t Teleop) validate(p *problems) {
-	p.oneOf("teleop.input", t.Input, "none", "bus")
+	p.oneOf("teleop.input", t.Input, "none", "bus", "joy", "spacenav")
 	p.within("teleop.speed", t.Speed, 0.001, 1.7)
 	p.within("teleop.turn", t.Turn, 0.001, 2.5)
 	p.within("teleop.stale", t.Stale, 0.02, 1)
 	p.within("teleop.pause", t.Pause, 0, 60)
 	p.within("teleop.deadzone", t.Dead, 0, 0.9)
-	p.need(len(t.Axes) == 6, "teleop.axes", "has %d entries; want six, for x y z rx ry rz", len(t.Axes))
+	p.need(len(t.Axes) == 0 || len(t.Axes) == 6, "teleop.axes", "has %d entries; want none, or six for x y z rx ry rz", len(t.Axes))
+	p.within("teleop.deadman", float64(t.Hold), 0, 32)
+	p.need(t.Input != "joy" || t.Hold > 0, "teleop.deadman", "is 0, but teleop.input is joy: name the button that must be held for the arm to move")
 	for _, a := range t.Axes {
 		p.within("teleop.axes", float64(a), -16, 16)
 	}

@@ -25,10 +25,11 @@ type arm struct {
 	guard *guard.Guard
 	world *tabletop.World      // nil for a real arm
 	ros   *rosarm.Backend      // nil for a simulated one
+	hang  func() error         // ends what a real arm needs besides; may be nil
 	desk  atomic.Pointer[desk] // that hears of the guard's faults, if it is under one
 	bad   uint64               // frames that were unfit, see perception.gate
+	live  bool                 // the session learns on it
 	watch func()               // ends the guard's watch; nil without one
-	hang  func() error         // ends what a real arm needs besides; may be nil
 	// next is the number of the episode that the next Reset begins, among the
 	// episodes of a stream.
 	next int
@@ -114,7 +115,7 @@ func guardConfig(c config.Config) guard.Config {
 		limits = franka.FR3()
 	}
 	g := guard.Default(limits)
-	g.Tick = tabletop.Period
+	g.Tick = period(c)
 	g.Box = guard.Box{Min: c.Guard.Workspace.Min, Max: c.Guard.Workspace.Max}
 	g.Speed, g.Turn = c.Guard.Speed, c.Guard.Turn
 	g.Lease.Term = time.Duration(c.Guard.Lease * float64(time.Second))

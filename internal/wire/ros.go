@@ -59,18 +59,34 @@ func (b *tallied) Reset(ctx context.Context) (robot.Observation, error) {
 	return b.Backend.Reset(ctx)
 }
 
+// watches is how often in a lease's term the guard looks whether it is over.
+const watches = 10
+
 func openROS(ctx context.Context, n *ros.Node, c config.Config, log *slog.Logger) (*arm, error) {
 	b, err := rosarm.Open(ctx, n, rosConfig(c, log))
 	if err != nil {
 		return nil, err
 	}
-	a := &arm{ros: b, hang: n.Close}
+	a := &arm{ros: b}
 	g := guardConfig(c)
 	g.Latched = func(f *guard.Fault) { a.desk.Load().note(f) }
-	g.Tick = period(c)
 	g.Now, g.Log = n.Now, log
 	if a.guard, err = guard.New(&tallied{b, a}, g); err != nil {
 		return nil, errors.Join(err, b.Close())
+	}
+	// The commander may hang while the arm goes on.
+	wctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	tick := time.NewTicker(g.Lease.Term / watches)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		a.guard.Watch(wctx, tick.C)
+	}()
+	a.hang = func() error {
+		tick.Stop()
+		stop()
+		<-done
+		return n.Close()
 	}
 	return a, nil
 }

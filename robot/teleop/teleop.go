@@ -68,6 +68,12 @@ func Gamepad() Mapping {
 	return Mapping{Axes: [6]int{-2, -1, -4, 0, 0, -3}, Close: 1, Open: 2, Dead: 0.1}
 }
 
+// Joystick is a mapping for ROS's joy node and a gamepad with two sticks, where
+// left and up count up: as Gamepad, with the left shoulder as the deadman switch.
+func Joystick() Mapping {
+	return Mapping{Axes: [6]int{2, 1, 5, 0, 0, 4}, Close: 1, Open: 2, Deadman: 5, Dead: 0.1}
+}
+
 // SpaceMouse is a mapping for spacenav's six axes and two buttons: x forward, y
 // left, z up, and the turns about them. Touching it takes the arm.
 func SpaceMouse() Mapping {
