@@ -107,7 +107,8 @@ func TestGamepadBecomesTeleopReadings(t *testing.T) {
 	b.live()
 	eval[bool](b, pretend)
 	b.says("driver", "Gamepad ready")
-	eval[bool](b, `window.pad.axes[1] = -0.5; document.getElementById("name").value = "Ada"; true`)
+	eval[bool](b, `window.pad.axes[1] = -0.5; true`)
+	b.do(chromedp.Focus(chromedp.ID("pilot")), call(input.InsertText, input.InsertTextParams{Text: "Ada"}))
 	eval[bool](b, `window.pad.buttons[5] = {pressed: true, value: 1}; true`)
 	first := next()
 	if !first.Deadman || first.Device != "gamepad" || first.Who != "Ada" || len(first.Axes) != 4 || first.Axes[1] != -0.5 || !first.Buttons[5] || first.Boot == 0 {
