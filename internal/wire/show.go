@@ -154,9 +154,9 @@ func (w *show) begin(scorer *rapl.Scorer) {
 	if scorer != nil {
 		if l, err := scorer.Live(); err == nil { // else the curve comes at the episode's end
 			w.live = l
+			w.rewards.Publish(nil)
 		}
 	}
-	w.rewards.Publish(nil)
 }
 
 // tick takes the next features of the running episode. What cannot be scored
