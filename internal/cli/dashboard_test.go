@@ -39,7 +39,7 @@ type sight struct {
 	Metrics []struct {
 		Role string `json:"role"`
 	} `json:"metrics"`
-	Teleop bool `json:"teleop"`
+	Teleop bool           `json:"teleop"`
 	frames map[string]int // so far, by camera
 }
 
