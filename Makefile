@@ -13,6 +13,7 @@ run: build ## fine-tune a simulated Franka from camera pixels, end to end
 
 test: setup lint fuzz ## every check and every test, as CI runs them
 	@scripts/setup.sh web
+	@scripts/setup.sh ros
 	go test -tags purego,noasm ./reward/ot ./internal/nn/... ./policy/bc
 	go test -race -shuffle=on -timeout 20m ./...
 

@@ -3,6 +3,7 @@ module github.com/rapport-rl/rapport
 go 1.26.0
 
 require (
+	github.com/bluenviron/goroslib/v2 v2.1.4
 	github.com/chromedp/cdproto v0.159.0
 	github.com/chromedp/chromedp v0.23.0
 	github.com/coder/websocket v1.8.15

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that Rapport builds and runs with, where they
-# are missing. Usage: scripts/setup.sh [run|peers|web]   (default: run)
+# are missing. Usage: scripts/setup.sh [run|peers|ros|web]   (default: run)
 set -euo pipefail
 
 # libopencv-dev, libjpeg62-turbo-dev: perception/vision; libmujoco-dev: sim/mujoco; libegl1, libgl1
@@ -14,6 +14,11 @@ fi
 # The browser in which the tests open the dashboard.
 if [ "${1:-run}" = web ]; then
 	packages+=(chromium)
+fi
+# ROS 1, which the node's tests talk with: a master and its tools, rospy, and the
+# messages of topics, services and actions in Python.
+if [ "${1:-run}" = ros ]; then
+	packages+=(python3-rospy python3-rosmaster python3-roslaunch python3-rostopic python3-rosnode python3-rosparam python3-rosservice python3-rosbag python3-actionlib python3-sensor-msgs python3-std-srvs)
 fi
 
 missing=()

@@ -72,6 +72,7 @@ var rooms = []struct {
 	lower []string
 }{
 	{"robot", nil},
+	{"robot/ros", []string{"robot"}},
 	{"robot/guard", []string{"robot"}},
 	{"robot/record", []string{"robot"}},
 	{"robot/robottest", []string{"robot"}},

@@ -42,6 +42,8 @@ type Stopped struct {
 	// driver's clock since the request came. Without it the next tick holds.
 	Held bool          `json:"held"`
 	Hold time.Duration `json:"hold_ns"`
+	// Took is from the request to its answer, on the asker's clock.
+	Took time.Duration `json:"-"`
 }
 
 // Acknowledge clears the fault of a number. Nobody clears faults that he does
@@ -180,7 +182,10 @@ func words(s string) string {
 // Stop holds the session's arm. The error is ErrNoService if nobody drives one.
 func (c *Conn) Stop(ctx context.Context, session string, s Stop) (Stopped, error) {
 	var r Stopped
-	return r, c.ask(ctx, session, "call.stop", s, &r)
+	began := time.Now()
+	err := c.ask(ctx, session, "call.stop", s, &r)
+	r.Took = time.Since(began)
+	return r, err
 }
 
 // StopAll holds every arm that is driven over this server, whatever its session.
@@ -202,6 +207,7 @@ func (c *Conn) StopAll(ctx context.Context, s Stop) ([]Stopped, error) {
 			c.log.Debug("bus: unsubscribe", "err", err)
 		}
 	}()
+	began := time.Now()
 	if err := c.nc.PublishRequest(stopAll, inbox, b); err != nil {
 		if errors.Is(err, nats.ErrReconnectBufExceeded) {
 			return nil, fmt.Errorf("%w: stop: no connection to the NATS server", ErrLost)
@@ -223,6 +229,7 @@ func (c *Conn) StopAll(ctx context.Context, s Stop) ([]Stopped, error) {
 			case json.Unmarshal(m.Data, &r) != nil:
 				errs = errors.Join(errs, fmt.Errorf("%w: answer to stop", ErrWire))
 			default:
+				r.Took = time.Since(began)
 				all = append(all, r)
 			}
 			quiet = time.After(gather)

@@ -83,6 +83,10 @@ func TestOperatorStopsAndAcknowledges(t *testing.T) {
 	serveDesk(t, srv.Conn(), "s", &desk{})
 	got, err := c.Stop(within(t), "s", bus.Stop{Who: "anna", Why: "smoke"})
 	want := bus.Stopped{Session: "s", Peer: "driver", Held: true, Hold: time.Millisecond, Fault: bus.Fault{ID: 1, Cause: "stopped", Detail: "smoke (anna)", Open: true}}
+	if got.Took <= 0 {
+		t.Errorf("took %v", got.Took)
+	}
+	got.Took = 0
 	if d := cmp.Diff(want, got); err != nil || d != "" {
 		t.Fatalf("stop: %v (-want +got):\n%s", err, d)
 	}

@@ -148,18 +148,15 @@ func (a *app) stopFar(ctx context.Context, d drivers, c config.Config, s bus.Sto
 	defer conn.Close()
 	dialled := time.Since(began)
 	if d.session != "" {
-		began = time.Now()
 		r, err := conn.Stop(ctx, d.session, s)
 		if err != nil {
 			return fmt.Errorf("%w; stop at the arm", err)
 		}
-		return a.tellStopped(r, time.Since(began), dialled)
+		return a.tellStopped(r, dialled)
 	}
-	began = time.Now()
 	all, err := conn.StopAll(ctx, s)
-	took := time.Since(began)
 	for _, r := range all {
-		err = errors.Join(err, a.tellStopped(r, took, dialled))
+		err = errors.Join(err, a.tellStopped(r, dialled))
 	}
 	return err
 }
@@ -183,11 +180,10 @@ func (a *app) stopHere(ctx context.Context, d drivers, c config.Config, s bus.St
 	if err == nil {
 		defer conn.Close()
 		dialled = time.Since(began)
-		began = time.Now()
 		r, err = conn.Stop(ctx, at.Session, s)
 	}
 	if err == nil {
-		return a.tellStopped(r, time.Since(began), dialled)
+		return a.tellStopped(r, dialled)
 	}
 	if e := syscall.Kill(at.PID, stopSignal); e != nil {
 		return fmt.Errorf("%w; nor does process %d take a signal: %w; stop at the arm", err, at.PID, e)
@@ -197,7 +193,7 @@ func (a *app) stopHere(ctx context.Context, d drivers, c config.Config, s bus.St
 }
 
 // tellStopped prints what became of a stop.
-func (a *app) tellStopped(r bus.Stopped, took, dialled time.Duration) error {
+func (a *app) tellStopped(r bus.Stopped, dialled time.Duration) error {
 	what := "held"
 	switch {
 	case r.Idle:
@@ -207,8 +203,8 @@ func (a *app) tellStopped(r bus.Stopped, took, dialled time.Duration) error {
 	case r.Already:
 		what = "held already"
 	}
-	_, err := fmt.Fprintf(a.stdout, "%s: %s\n  fault %d: %s, %s\n  from request to hold %.1f ms (%.1f ms of it at the arm's process; connecting took %.1f ms before)\n  when the arm may move again: rapport fault ack %d --by NAME\n",
-		r.Session, what, r.Fault.ID, r.Fault.Cause, r.Fault.Detail, ms(took), ms(r.Hold), ms(dialled), r.Fault.ID)
+	_, err := fmt.Fprintf(a.stdout, "%s: %s\n  fault %d: %s, %s\n  from request to hold at most %.1f ms: held %.1f ms after it came to the arm's process, then stored and answered (connecting took %.1f ms before)\n  when the arm may move again: rapport fault ack %d --by NAME\n",
+		r.Session, what, r.Fault.ID, r.Fault.Cause, r.Fault.Detail, ms(r.Took), ms(r.Hold), ms(dialled), r.Fault.ID)
 	return err
 }
 

@@ -46,6 +46,7 @@ type Robot struct {
 	Timestep float64  `yaml:"timestep"` // s
 	Render   string   `yaml:"render"`
 	Cameras  []Camera `yaml:"cameras"`
+	ROS      ROS      `yaml:"ros"`
 }
 
 // Camera is one camera of the backend.
@@ -75,6 +76,7 @@ type Recover struct {
 // Teleop is how a person may take the arm.
 type Teleop struct {
 	Input string  `yaml:"input"`
+	Topic string  `yaml:"topic"`
 	Speed float64 `yaml:"speed"` // m/s
 	Turn  float64 `yaml:"turn"`  // rad/s
 	Stale float64 `yaml:"stale"` // s
@@ -82,6 +84,7 @@ type Teleop struct {
 	Axes  []int   `yaml:"axes"`
 	Open  int     `yaml:"open"`
 	Close int     `yaml:"close"`
+	Hold  int     `yaml:"deadman"`
 	Dead  float64 `yaml:"deadzone"`
 }
 
@@ -207,8 +210,9 @@ type CalQL struct {
 	Weight float64 `yaml:"weight"`
 }
 
-// Session says how long.
+// Session says how long, and from what.
 type Session struct {
+	From       string `yaml:"from"`
 	Episodes   int    `yaml:"episodes"`
 	Evaluate   int    `yaml:"evaluate"`
 	Checkpoint int    `yaml:"checkpoint"`

@@ -96,6 +96,7 @@ func (c Config) Validate() error {
 	p.within("session.episodes", float64(c.Session.Episodes), 1, 1e7)
 	p.within("session.evaluate", float64(c.Session.Evaluate), 1, 1e5)
 	p.within("session.checkpoint", float64(c.Session.Checkpoint), 1, 1e6)
+	p.need(c.Robot.Kind != "ros" || c.Session.From != "", "session.from", "is empty, but robot.kind is ros: nobody demonstrates there, so encoder, reward and cloned policy come from an earlier session; name its folder, as runs/group-001")
 	p.oneOf("session.orphan", c.Session.Orphan, "go", "hold")
 	c.Teleop.validate(&p)
 	p.need(c.Teleop.Input == "none" || c.Robot.Kind != "sim" || c.Robot.Pace == "real", "teleop.input", "is %q, but robot.pace is %s: nobody can steer a simulation that runs quicker than the clock; want robot.pace real", c.Teleop.Input, c.Robot.Pace)
@@ -110,7 +111,7 @@ func (c Config) Validate() error {
 }
 
 func (r Robot) validate(p *problems) {
-	p.oneOf("robot.kind", r.Kind, "sim")
+	p.oneOf("robot.kind", r.Kind, "sim", "ros")
 	p.oneOf("robot.pace", r.Pace, "free", "real")
 	p.oneOf("robot.task", r.Task, "reach", "group", "clutter")
 	p.within("robot.horizon", float64(r.Horizon), 2, 10000)
@@ -123,11 +124,16 @@ func (r Robot) validate(p *problems) {
 	var seen []string
 	for i, cam := range r.Cameras {
 		key := fmt.Sprintf("robot.cameras[%d]", i)
-		p.oneOf(key+".name", cam.Name, "front", "wrist")
+		if r.Kind == "sim" {
+			p.oneOf(key+".name", cam.Name, "front", "wrist")
+		}
 		p.need(!slices.Contains(seen, cam.Name), key+".name", "is %q for the second time", cam.Name)
 		seen = append(seen, cam.Name)
 		p.within(key+".width", float64(cam.Width), 16, 1920)
 		p.within(key+".height", float64(cam.Height), 16, 1080)
+	}
+	if r.Kind == "ros" {
+		r.ROS.validate(p, r.Cameras)
 	}
 }
 
@@ -149,13 +155,15 @@ func (g Guard) validate(p *problems) {
 }
 
 func (t Teleop) validate(p *problems) {
-	p.oneOf("teleop.input", t.Input, "none", "bus")
+	p.oneOf("teleop.input", t.Input, "none", "bus", "joy", "spacenav")
 	p.within("teleop.speed", t.Speed, 0.001, 1.7)
 	p.within("teleop.turn", t.Turn, 0.001, 2.5)
 	p.within("teleop.stale", t.Stale, 0.02, 1)
 	p.within("teleop.pause", t.Pause, 0, 60)
 	p.within("teleop.deadzone", t.Dead, 0, 0.9)
-	p.need(len(t.Axes) == 6, "teleop.axes", "has %d entries; want six, for x y z rx ry rz", len(t.Axes))
+	p.need(len(t.Axes) == 0 || len(t.Axes) == 6, "teleop.axes", "has %d entries; want none, or six for x y z rx ry rz", len(t.Axes))
+	p.within("teleop.deadman", float64(t.Hold), 0, 32)
+	p.need(t.Input != "joy" || t.Hold > 0, "teleop.deadman", "is 0, but teleop.input is joy: name the button that must be held for the arm to move")
 	for _, a := range t.Axes {
 		p.within("teleop.axes", float64(a), -16, 16)
 	}

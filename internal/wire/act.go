@@ -72,6 +72,9 @@ func Act(ctx context.Context, c config.Config, o Options) (err error) {
 		return err
 	}
 	defer quiet()
+	if err := s.desk.adopt(r.ctx); err != nil {
+		return err
+	}
 	spool, err := bus.NewPublisher(r.conn, r.name, filepath.Join(s.Dir(), "spool"))
 	if err != nil {
 		return err
@@ -212,7 +215,7 @@ func (d *driver) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	a, err := d.s.liveArm()
+	a, err := d.s.liveArm(ctx)
 	if err != nil {
 		return err
 	}

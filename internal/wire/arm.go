@@ -14,15 +14,18 @@ import (
 	"github.com/rapport-rl/rapport/robot/franka"
 	"github.com/rapport-rl/rapport/robot/guard"
 	"github.com/rapport-rl/rapport/robot/paced"
+	rosarm "github.com/rapport-rl/rapport/robot/ros/arm"
 	"github.com/rapport-rl/rapport/sim/mujoco"
 	"github.com/rapport-rl/rapport/sim/tabletop"
 )
 
-// arm is a simulated arm behind its guard. Commands go to guard; world is for
-// simulated people and evaluation, which may ask for the truth.
+// arm is an arm behind its guard. Commands go to guard; world is for simulated
+// people and evaluation, which may ask for the truth.
 type arm struct {
 	guard *guard.Guard
-	world *tabletop.World
+	world *tabletop.World      // nil for a real arm
+	ros   *rosarm.Backend      // nil for a simulated one
+	hang  func() error         // ends what a real arm needs besides; may be nil
 	desk  atomic.Pointer[desk] // that hears of the guard's faults, if it is under one
 	bad   uint64               // frames that were unfit, see perception.gate
 	watch func()               // ends the guard's watch; nil without one
@@ -54,17 +57,14 @@ func newArm(c config.Config, of stream, extra ...tabletop.Camera) (*arm, error) 
 
 // newArmOn is newArm on a clock, if pacing is not nil.
 func newArmOn(c config.Config, of stream, pacing *paced.Clock, extra ...tabletop.Camera) (*arm, error) {
-	tc := tabletop.Config{Task: tabletop.Task(c.Robot.Task), Seed: c.Seed, Timestep: c.Robot.Timestep, Render: tabletop.Render(c.Robot.Render)}
-	for _, cam := range c.Robot.Cameras {
-		tc.Cameras = append(tc.Cameras, tabletop.Camera{Name: cam.Name, W: cam.Width, H: cam.Height})
+	if real(c) {
+		return nil, errSimulated
 	}
+	tc := tabletopConfig(c)
 	tc.Cameras = append(tc.Cameras, extra...)
 	w, err := tabletop.New(tc)
-	if errors.Is(err, mujoco.ErrNoGL) {
-		return nil, fmt.Errorf("%w; or draw in pure Go, with --set robot.render=raster", err)
-	}
 	if err != nil {
-		return nil, err
+		return nil, drawn(err)
 	}
 	a := &arm{world: w}
 	gc := guardConfig(c)
@@ -81,11 +81,31 @@ func newArmOn(c config.Config, of stream, pacing *paced.Clock, extra ...tabletop
 	return a, nil
 }
 
+func tabletopConfig(c config.Config) tabletop.Config {
+	tc := tabletop.Config{Task: tabletop.Task(c.Robot.Task), Seed: c.Seed, Timestep: c.Robot.Timestep, Render: tabletop.Render(c.Robot.Render)}
+	for _, cam := range c.Robot.Cameras {
+		tc.Cameras = append(tc.Cameras, tabletop.Camera{Name: cam.Name, W: cam.Width, H: cam.Height})
+	}
+	return tc
+}
+
+// drawn adds to the error of a world that cannot draw what helps.
+func drawn(err error) error {
+	if errors.Is(err, mujoco.ErrNoGL) {
+		return fmt.Errorf("%w; or draw in pure Go, with --set robot.render=raster", err)
+	}
+	return err
+}
+
 func (a *arm) close() error {
 	if a.watch != nil {
 		a.watch()
 	}
-	return a.guard.Close()
+	err := a.guard.Close()
+	if a.hang != nil {
+		err = errors.Join(err, a.hang())
+	}
+	return err
 }
 
 func guardConfig(c config.Config) guard.Config {
@@ -94,7 +114,7 @@ func guardConfig(c config.Config) guard.Config {
 		limits = franka.FR3()
 	}
 	g := guard.Default(limits)
-	g.Tick = tabletop.Period
+	g.Tick = period(c)
 	g.Box = guard.Box{Min: c.Guard.Workspace.Min, Max: c.Guard.Workspace.Max}
 	g.Speed, g.Turn = c.Guard.Speed, c.Guard.Turn
 	g.Lease.Term = time.Duration(c.Guard.Lease * float64(time.Second))

@@ -212,7 +212,7 @@ func (d *desk) settleLocked(ctx context.Context) error {
 		l := d.queue[0]
 		d.mu.Unlock()
 		f := store.Fault{Stamp: l.fault.Stamp, At: l.at, Episode: l.episode, Cause: l.fault.Cause.String(), Detail: l.fault.Detail, Report: tellFault(l.fault)}
-		if err := d.add(ctx, f); err != nil {
+		if _, err := d.add(ctx, f); err != nil {
 			return err // it stays in the queue, and the arm held
 		}
 		d.mu.Lock()
@@ -222,10 +222,10 @@ func (d *desk) settleLocked(ctx context.Context) error {
 }
 
 // add stores an open fault and tells of it.
-func (d *desk) add(ctx context.Context, f store.Fault) error {
+func (d *desk) add(ctx context.Context, f store.Fault) (int64, error) {
 	id, err := d.store.AddFault(ctx, f)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	f.ID, f.Report = id, nil
 	if len(d.open) == 0 {
@@ -234,11 +234,9 @@ func (d *desk) add(ctx context.Context, f store.Fault) error {
 	d.open = append(d.open, f)
 	d.show(&d.open[0])
 	d.log.Error("wire: the arm is held by a fault; look at it, then: "+acknowledging(f.ID, d.store.Dir()), "fault", f.ID, "cause", f.Cause, "detail", f.Detail)
-	d.journal(faultKind, fmt.Sprintf("fault-%d-%d", f.ID, nanosOf(f.At)), note(f))
-	return nil
+	d.journal(faultKind, faultKey(f.ID, f.At), note(f))
+	return id, nil
 }
-
-func nanosOf(t time.Time) int64 { return t.UnixNano() }
 
 // show puts the first open fault into the status.
 func (d *desk) show(f *store.Fault) {
@@ -314,7 +312,8 @@ func (d *desk) Stop(ctx context.Context, s bus.Stop) (bus.Stopped, error) {
 				f.Stamp, f.Report = g.Stamp, tellFault(g)
 			}
 		}
-		errs = append(errs, d.add(ctx, f))
+		_, err := d.add(ctx, f)
+		errs = append(errs, err)
 		// An arm that began to move meanwhile.
 		d.mu.Lock()
 		for a := range d.arms {
@@ -360,7 +359,13 @@ func (d *desk) acknowledge(ctx context.Context, a bus.Acknowledge) (r bus.Acknow
 	d.open = slices.Delete(d.open, i, i+1)
 	r = bus.Acknowledged{Fault: note(f), Left: len(d.open)}
 	d.log.Warn("wire: fault acknowledged", "fault", f.ID, "by", a.Who, "left", r.Left)
-	d.journal(actKind, fmt.Sprintf("acknowledge-%d-%d", f.ID, at.UnixNano()), map[string]any{"act": "acknowledge", "who": a.Who, "note": a.Note, "fault": f.ID, "latched": f.At})
+	d.journalAck(faultKey(f.ID, f.At), a.Who, a.Note, at)
+	of, err := d.store.Marked(ctx, adoptedMark(f.ID))
+	if err != nil {
+		d.log.Error("wire: whether the fault was another folder's is not known", "err", err)
+	} else if of != "" {
+		d.journalAck(of, a.Who, a.Note, at)
+	}
 	if r.Left > 0 {
 		d.show(&d.open[0])
 		return r, nil

@@ -36,6 +36,9 @@ func Examine(ctx context.Context, c config.Config, o Options) []Finding {
 	})
 	try("learning on", func() (string, error) { return device.Default().Name(), nil })
 	try("physics", func() (string, error) { return "MuJoCo " + mujoco.Version(), nil })
+	if real(c) {
+		fs = append(fs, examineROS(ctx, c, o)...)
+	}
 	try("arm and cameras", func() (string, error) { return tryArm(ctx, c) })
 	try("vision", func() (string, error) { return "OpenCV " + vision.Version(), nil })
 	if c.Encoder.Kind == "onnx" {
@@ -54,6 +57,9 @@ func Examine(ctx context.Context, c config.Config, o Options) []Finding {
 
 // tryArm resets the configured backend behind its guard, frames included.
 func tryArm(ctx context.Context, c config.Config) (detail string, err error) {
+	if real(c) {
+		return tryROS(ctx, c)
+	}
 	a, err := newArm(c, evaluation)
 	if err != nil {
 		return "", err

@@ -109,6 +109,12 @@ func (s *Session) report(ctx context.Context, p parts, tuned policy.Params, befo
 	if r.Episodes, err = s.curve(ctx); err != nil {
 		return "", err
 	}
+	if real(c) {
+		if err := s.reportReal(ctx, p, &r); err != nil {
+			return "", err
+		}
+		return s.writeReport(r)
+	}
 	i := telling(before, after)
 	was, err := s.film(ctx, p, p.clone, i)
 	if err != nil {
@@ -125,6 +131,10 @@ func (s *Session) report(ctx context.Context, p parts, tuned policy.Params, befo
 	if r.Reward, err = s.explain(ctx, p, is); err != nil {
 		return "", err
 	}
+	return s.writeReport(r)
+}
+
+func (s *Session) writeReport(r report.Report) (string, error) {
 	var page bytes.Buffer
 	if err := report.Write(&page, r); err != nil {
 		return "", err

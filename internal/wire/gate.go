@@ -263,10 +263,10 @@ func gateMode(c config.Config) string {
 	if c.Guard.Gate != "auto" {
 		return c.Guard.Gate
 	}
-	if c.Robot.Kind == "sim" {
-		return "off"
+	if real(c) {
+		return "require"
 	}
-	return "require"
+	return "off"
 }
 
 // checkGate refuses to let parameters act that have not passed a dry run within

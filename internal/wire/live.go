@@ -18,7 +18,10 @@ import (
 
 // liveArm is the arm that the session learns on. On real time the guard's watch
 // holds it when commands stop coming.
-func (s *Session) liveArm() (*arm, error) {
+func (s *Session) liveArm(ctx context.Context) (*arm, error) {
+	if real(s.cfg) {
+		return openArm(ctx, s.cfg, online, s.log)
+	}
 	if s.cfg.Robot.Pace != "real" {
 		return newArm(s.cfg, online)
 	}
@@ -55,9 +58,14 @@ type override func(step int, obs robot.Observation, wish robot.Command) (robot.C
 func (s *Session) newOverride(a *arm) (_ override, end func(), err error) {
 	end = func() {}
 	var pilot *teleop.Pilot
-	if s.cfg.Teleop.Input == "bus" {
-		var hand *teleop.Hand
-		if hand, end, err = s.hearHand(); err != nil {
+	if s.cfg.Teleop.Input != "none" {
+		hand := teleop.NewHand(teleop.HandConfig{Mapping: mapping(s.cfg.Teleop), Stale: seconds(s.cfg.Teleop.Stale), Now: s.now})
+		if s.cfg.Teleop.Input == "bus" {
+			end, err = s.hearBus(hand)
+		} else {
+			end, err = s.hearJoy(hand)
+		}
+		if err != nil {
 			return nil, nil, err
 		}
 		pilot = newPilot(s.cfg, hand)
@@ -115,7 +123,7 @@ func newGate(c config.Config) *vision.Gate {
 
 // newPilot lets a person move what the policy may: it is to learn from it.
 func newPilot(c config.Config, hand teleop.Source) *teleop.Pilot {
-	p := &teleop.Pilot{Source: hand, Speed: c.Teleop.Speed, Turn: c.Teleop.Turn, Tick: tabletop.Period, Pause: seconds(c.Teleop.Pause)}
+	p := &teleop.Pilot{Source: hand, Speed: c.Teleop.Speed, Turn: c.Teleop.Turn, Tick: period(c), Pause: seconds(c.Teleop.Pause)}
 	for _, name := range c.Policy.Axes {
 		for i, n := range append(axisNames, "grip") {
 			p.Free[i] = p.Free[i] || n == name
@@ -124,21 +132,37 @@ func newPilot(c config.Config, hand teleop.Source) *teleop.Pilot {
 	return p
 }
 
+// period is the control period of the configured arm.
+func period(c config.Config) time.Duration {
+	if real(c) {
+		return time.Duration(float64(time.Second) / c.Robot.ROS.Rate)
+	}
+	return tabletop.Period
+}
+
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
-// mapping is the configured one.
+// mapping is that of the configured kind of device, with what is configured
+// besides.
 func mapping(t config.Teleop) teleop.Mapping {
-	m := teleop.Mapping{Close: t.Close, Open: t.Open, Dead: t.Dead}
+	m := teleop.Gamepad()
+	switch t.Input {
+	case "joy":
+		m = teleop.Joystick()
+		m.Deadman = t.Hold
+	case "spacenav":
+		m = teleop.SpaceMouse()
+	}
+	m.Close, m.Open, m.Dead = t.Close, t.Open, t.Dead
 	copy(m.Axes[:], t.Axes)
 	return m
 }
 
-// hearHand feeds a hand with the readings that come over the bus.
-func (s *Session) hearHand() (*teleop.Hand, func(), error) {
-	hand := teleop.NewHand(teleop.HandConfig{Mapping: mapping(s.cfg.Teleop), Stale: seconds(s.cfg.Teleop.Stale), Now: s.now})
+// hearBus feeds a hand with the readings that come over the bus.
+func (s *Session) hearBus(hand *teleop.Hand) (end func(), err error) {
 	tap, err := bus.NewTap(s.conn, s.name, bus.TeleopTopic(), depth)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -153,7 +177,7 @@ func (s *Session) hearHand() (*teleop.Hand, func(), error) {
 			hand.Take(teleop.Raw{Who: t.Who, Device: t.Device, Boot: t.Boot, Seq: t.Seq, Stamp: t.Stamp, Deadman: t.Deadman, Axes: t.Axes, Buttons: t.Buttons})
 		}
 	})
-	return hand, func() { tap.Close(); wg.Wait() }, nil
+	return func() { tap.Close(); wg.Wait() }, nil
 }
 
 // countBy counts the steps of ep that who decided.

@@ -79,6 +79,9 @@ func (s *Session) prepare(ctx context.Context) (parts, error) {
 	if done != "" {
 		return s.prepared(ctx)
 	}
+	if s.cfg.Session.From != "" {
+		return s.inherit(ctx)
+	}
 	demos, err := collect(ctx, s.cfg, s.tell)
 	if err != nil {
 		return parts{}, err

@@ -21,6 +21,7 @@ const (
 	LeaseLost                  // no valid command came within the lease
 	Panicked                   // a panic in the loop or in the backend
 	Stopped                    // somebody stopped it
+	Reflex                     // the arm stopped itself, or its user stop did
 )
 
 func (c Cause) String() string {
@@ -41,6 +42,8 @@ func (c Cause) String() string {
 		return "panic"
 	case Stopped:
 		return "stopped"
+	case Reflex:
+		return "the arm stopped itself"
 	}
 	return "unknown cause"
 }

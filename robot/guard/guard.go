@@ -254,8 +254,11 @@ func (g *Guard) failed(ctx context.Context, err error) error {
 		return err
 	}
 	cause := Failed
-	if errors.Is(err, robot.ErrStale) {
+	switch {
+	case errors.Is(err, robot.ErrStale):
 		cause = Stale
+	case errors.Is(err, robot.ErrStopped):
+		cause = Reflex
 	}
 	return g.latch(cause, err.Error(), &g.state, err)
 }

@@ -219,7 +219,7 @@ func TestFaultsLatch(t *testing.T) {
 		"stamp stands still":  {state(func(s *robot.State) { s.Stamp = time.Unix(1000, 0) }), ok, guard.BadStamp, "after one at", nil},
 		"backend fails":       {fails(broken), ok, guard.Failed, "cable", broken},
 		"backend is stale":    {fails(fmt.Errorf("ros: %w", robot.ErrStale)), ok, guard.Stale, "stale", robot.ErrStale},
-		"backend is stopped":  {fails(robot.ErrStopped), ok, guard.Failed, "stopped", robot.ErrStopped},
+		"backend is stopped":  {fails(robot.ErrStopped), ok, guard.Reflex, "stopped", robot.ErrStopped},
 		"frame is old":        {frame(time.Second), ok, guard.Stale, `camera "front" is 1s older`, nil},
 		"force":               {force(0), ok, guard.OffLimits, "force 50.0 N", nil},
 		"torque":              {force(3), ok, guard.OffLimits, "torque 50.0 Nm", nil},

@@ -1,7 +1,7 @@
 // Package teleop lets a person take the arm from a policy for a while: with a
 // gamepad, a 3D mouse or keys. What the person decides goes through the guard
 // like everything else, and is recorded as the person's (Luo et al. 2024,
-// HIL-SERL, section 3.3: interventions).
+// arXiv:2410.21845, HIL-SERL: interventions).
 //
 //	hand := teleop.NewHand(teleop.HandConfig{Mapping: teleop.Gamepad(), Now: time.Now})
 //	hand.Take(raw) // whenever a reading comes
@@ -66,6 +66,12 @@ type Mapping struct {
 // x and y as seen from behind the arm, the right stick z and the turn about it.
 func Gamepad() Mapping {
 	return Mapping{Axes: [6]int{-2, -1, -4, 0, 0, -3}, Close: 1, Open: 2, Dead: 0.1}
+}
+
+// Joystick is a mapping for ROS's joy node and a gamepad with two sticks, where
+// left and up count up: as Gamepad, with the left shoulder as the deadman switch.
+func Joystick() Mapping {
+	return Mapping{Axes: [6]int{2, 1, 5, 0, 0, 4}, Close: 1, Open: 2, Deadman: 5, Dead: 0.1}
 }
 
 // SpaceMouse is a mapping for spacenav's six axes and two buttons: x forward, y

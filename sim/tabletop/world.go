@@ -37,6 +37,7 @@ type World struct {
 	target   robot.Pose
 	tick     int  // control periods since the reset
 	ready    bool // reset, and no step has failed since
+	driven   bool // reset, and driven since
 	truth    sim.Truth
 	contacts []mujoco.Contact
 	places   [][3]float64
@@ -120,7 +121,7 @@ const settle = 100 * time.Millisecond
 // ResetSeed starts the episode that belongs to seed, bit for bit the same on
 // every call, world and process. The stamps begin at zero again.
 func (w *World) ResetSeed(ctx context.Context, seed uint64) (robot.Observation, error) {
-	w.ready = false
+	w.ready, w.driven = false, false
 	if w.data == nil {
 		return robot.Observation{}, ErrClosed
 	}

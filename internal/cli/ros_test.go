@@ -1,0 +1,184 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rapport-rl/rapport/internal/store"
+	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/robot/record"
+)
+
+// freeAddress is where no master is.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return "http://" + l.Addr().String()
+}
+
+// simulate runs rapport sim --ros until the test ends.
+func (l lab) simulate(master string, args ...string) {
+	l.t.Helper()
+	ready := make(chan struct{})
+	ctx, cancel := context.WithCancel(context.Background())
+	said := &console{on: "ready", do: func() { close(ready) }}
+	ended := make(chan int, 1)
+	go func() {
+		code, _ := l.run(ctx, said, append([]string{"sim", "--ros", "--set", "robot.ros.master=" + master, "--states", "100", "--jacobian", "100"}, args...)...)
+		ended <- code
+	}()
+	l.t.Cleanup(func() {
+		cancel()
+		if code := <-ended; code != exitDone {
+			l.t.Errorf("rapport sim ended with %d:\n%s", code, said)
+		}
+	})
+	select {
+	case <-ready:
+	case code := <-ended:
+		ended <- code
+		l.t.Fatalf("rapport sim ended with %d:\n%s", code, said)
+	case <-time.After(30 * time.Second):
+		l.t.Fatalf("rapport sim is not ready:\n%s", said)
+	}
+}
+
+// A policy of a simulated session is fine-tuned on an arm that is reached over ROS
+// as a real one is.
+func TestASessionOnAnArmOverROS(t *testing.T) {
+	l := newLab(t)
+	l.must("run")
+	l.checkNeeds()
+	master := freeAddress(t)
+	l.simulate(master)
+	ros := []string{"--set", "robot.kind=ros", "--set", "robot.ros.master=" + master, "--set", "session.from=" + l.session(),
+		"--set", "robot.ros.start.at=[0.42, 0, 0.12]", "--set", "robot.ros.start.lift=0", "--set", "robot.ros.again=/rapport/reset",
+		"--set", "robot.ros.gripper.open=false", "--set", "robot.ros.stale=1", "--set", "session.episodes=3"}
+	code, out := l.run(t.Context(), &console{}, append([]string{"run"}, ros...)...)
+	m := regexp.MustCompile(`rapport guard check --policy (\S+),`).FindStringSubmatch(out)
+	if code != exitFailed || m == nil {
+		t.Fatalf("an arm and no dry run: %d\n%s", code, out)
+	}
+	dir := m[1]
+	l.must("guard", "check", "--policy", dir, "--allow", "1")
+	c := &console{}
+	ended := l.running(c, "run", "--resume", "--set", "name="+filepath.Base(dir))
+	c.said(t, `fine-tune +1/3`)
+	// The first episode is over, so the arm is on its way back or in the second.
+	if out := l.must("stop", "--by", "anna"); !strings.Contains(out, ": held") {
+		t.Errorf("an arm over ROS is not held:\n%s", out)
+	} else {
+		t.Log(out)
+	}
+	l.must("fault", "ack", "1", "--by", "anna")
+	if code := <-ended; code != exitDone {
+		t.Fatalf("the session ended with %d:\n%s", code, c)
+	}
+	out = c.String()
+	for _, want := range []string{"success before  not measured", "success after   not measured", filepath.Base(dir)} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the output lacks %q:\n%s", want, out)
+		}
+	}
+	page, err := os.ReadFile(filepath.Join(dir, "report.html"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(page), "Success was not measured") {
+		t.Error("the report does not say that success was not measured")
+	}
+	s, err := store.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	rows, err := s.Episodes(t.Context(), policy.Online)
+	if err != nil || len(rows) != 3 {
+		t.Fatalf("%d episodes, %v; want 3", len(rows), err)
+	}
+	for _, r := range rows {
+		e, err := s.Episode(r.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rec, err := record.Read(filepath.Join(dir, "episodes", r.ID+".mcap"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Len() != 30 || len(e.Rewards) != 30 || len(rec.Ticks) != 31 || len(rec.Ticks[0].Frames) != 1 || rec.Ticks[0].Frames[0].W != 64 {
+			t.Errorf("%s: %d steps, %d rewards, %d recorded ticks; want 30, 30 and 31 with frames of 64 pixels", r.ID, e.Len(), len(e.Rewards), len(rec.Ticks))
+		}
+		for i := 1; i < len(rec.Ticks); i++ {
+			if d := rec.Ticks[i].State.Stamp.Sub(rec.Ticks[i-1].State.Stamp); d < 10*time.Millisecond {
+				t.Errorf("%s: state %d is %v after the one before, want about 50 ms", r.ID, i, d)
+			}
+		}
+	}
+	for name, least := range map[string]float64{"camera_to_command_p50_ms": 1, "camera_to_command_p99_ms": 1, "frame_age_p99_ms": 1, "ticks": 90, "missed_ticks": 0} {
+		ps, err := s.Metric(t.Context(), "episode", name)
+		if err != nil || len(ps) != 3 || ps[2].Value < least {
+			t.Errorf("metric %s: %v, %v; want three, %g at least", name, ps, err, least)
+		}
+	}
+	if ps, err := s.Metric(t.Context(), "episode", "success"); err != nil || len(ps) > 0 {
+		t.Errorf("success was told: %v, %v", ps, err)
+	}
+	if v, _, err := s.LatestCheckpoint(t.Context(), "learner"); err != nil || v != 3 {
+		t.Errorf("the learner has learned from %d episodes, %v", v, err)
+	}
+	out = l.must(append([]string{"doctor"}, ros...)...)
+	for _, want := range []string{"panda over ROS, tool at 0.4", "ROS master", "/franka_state_controller/franka_states, ", "ms old on arrival", "camera front", "mode move, 100.0 % of commands in time"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("rapport doctor does not say %q:\n%s", want, out)
+		}
+	}
+	if out := l.must(append([]string{"recover"}, ros...)...); !strings.Contains(out, "has recovered") {
+		t.Errorf("rapport recover says\n%s", out)
+	}
+}
+
+// checkNeeds tries what a session on ROS cannot begin with.
+func (l lab) checkNeeds() {
+	t := l.t
+	t.Helper()
+	nowhere := "robot.ros.master=" + freeAddress(t)
+	for _, tt := range []struct {
+		name string
+		args []string
+		code int
+		want string
+	}{
+		{"an earlier session", []string{"run", "--set", "robot.kind=ros"}, exitUsage, "session.from is empty"},
+		{"a folder that is one", []string{"run", "--set", "session.from=" + l.dir}, exitFailed, "session.from"},
+		{"the same encoder", []string{"run", "--set", "session.from=" + l.session(), "--set", "encoder.keypoints=5"}, exitFailed, "want --set 'encoder.keypoints=4'"},
+		{"topics", []string{"run", "--set", "robot.kind=ros", "--set", "session.from=" + l.session(), "--set", "robot.ros.cameras=[]"}, exitUsage, "names no topic for it"},
+		{"how the arm is reached", []string{"sim"}, exitUsage, "want --ros"},
+	} {
+		code, out := l.run(t.Context(), &console{}, tt.args...)
+		if code != tt.code || !strings.Contains(out, tt.want) {
+			t.Errorf("%s: exit code %d, want %d and %q in\n%s", tt.name, code, tt.code, tt.want, out)
+		}
+	}
+	if code, out := l.run(t.Context(), &console{}, "doctor", "--set", "robot.kind=ros", "--set", "session.from="+l.session(), "--set", nowhere, "--set", "robot.ros.wait=1"); code == exitDone || !strings.Contains(out, "start roscore") {
+		t.Errorf("rapport doctor without a master ended with %d:\n%s", code, out)
+	}
+	if code, out := l.run(t.Context(), &console{}, "run", "--set", "guard.gate=off", "--set", "robot.kind=ros", "--set", "session.from="+l.session(), "--set", nowhere, "--set", "robot.ros.wait=1"); code != exitFailed || !strings.Contains(out, "start roscore") {
+		t.Errorf("a session without a master ended with %d:\n%s", code, out)
+	}
+	// Simulated sessions may begin from an earlier one too.
+	out := l.must("run", "--set", "name=again", "--set", "session.from="+l.session(), "--set", "session.episodes=1", "--set", "learner.updates=1")
+	if !strings.Contains(out, fmt.Sprintf("of %d (", 2)) {
+		t.Errorf("success was not measured in simulation:\n%s", out)
+	}
+}

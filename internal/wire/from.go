@@ -1,0 +1,115 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"reflect"
+
+	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/internal/store"
+	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/robot/record"
+)
+
+// taken are the keys that a session has as the one that it begins from: what an
+// encoder, a reward and a policy were made with.
+var taken = []string{"robot.horizon", "robot.cameras", "guard.workspace.", "encoder.", "reward.", "policy."}
+
+// inherit copies the parts of the earlier session that session.from names, so that
+// this session's folder is whole without it.
+func (s *Session) inherit(ctx context.Context) (p parts, err error) {
+	from := s.cfg.Session.From
+	if pixels(s.cfg) {
+		return p, errors.New("wire: session.from is set, but policy.sees is pixels: only features are taken from an earlier session; want policy.sees features")
+	}
+	st, err := store.Open(from)
+	if err != nil {
+		return p, fmt.Errorf("wire: session.from: %w", err)
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	if err := s.alike(from); err != nil {
+		return p, err
+	}
+	done, err := st.Marked(ctx, "prepared")
+	if err != nil {
+		return p, err
+	}
+	if done == "" {
+		return p, fmt.Errorf("wire: session.from: %s is not prepared yet; go on with it first: rapport run --resume --set name=%s", from, filepath.Base(from))
+	}
+	for _, kind := range []string{kindEncoder, kindReward, kindPolicy} {
+		if kind == kindEncoder && s.cfg.Encoder.Kind == "onnx" {
+			continue
+		}
+		v, b, err := st.LatestCheckpoint(ctx, kind)
+		if err != nil {
+			return p, fmt.Errorf("wire: session.from: %s: %w", from, err)
+		}
+		if err := s.store.SaveCheckpoint(ctx, kind, v, b); err != nil {
+			return p, err
+		}
+	}
+	rows, err := st.Episodes(ctx, policy.Demo)
+	if err != nil {
+		return p, err
+	}
+	for i, r := range rows {
+		if err := s.adopt(ctx, st, r.ID); err != nil {
+			return p, err
+		}
+		s.tell("demonstrations", i+1, len(rows), "of "+from)
+	}
+	if p, err = s.prepared(ctx); err != nil {
+		return p, err
+	}
+	v, _, err := viewOf(p.clone)
+	if err != nil {
+		return p, err
+	}
+	if !reflect.DeepEqual(v, p.view) {
+		return p, fmt.Errorf("wire: session.from: the policy of %s sees and commands otherwise than this session: %+v, want %+v", from, v, p.view)
+	}
+	return p, s.store.Mark(ctx, "prepared", "yes")
+}
+
+// alike refuses what was configured otherwise in the earlier session.
+func (s *Session) alike(from string) error {
+	was, err := config.Load(filepath.Join(from, "config.yaml"), nil, nil)
+	if err != nil {
+		return fmt.Errorf("wire: session.from: %w", err)
+	}
+	var errs []error
+	for _, c := range s.cfg.Changes(was) {
+		if covers(taken, c.Key) {
+			errs = append(errs, fmt.Errorf("wire: session.from: %v in %s; want --set '%s=%s'", c, from, c.Key, c.Was))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// adopt copies a demonstration, with its frames where there are some.
+func (s *Session) adopt(ctx context.Context, st *store.Session, id string) error {
+	e, err := st.Episode(id)
+	if err != nil {
+		return err
+	}
+	_, err = s.store.Episode(id)
+	if err == nil || !errors.Is(err, store.ErrNone) {
+		return err
+	}
+	rec, err := record.Read(filepath.Join(st.Dir(), "episodes", id+".mcap"))
+	if err != nil {
+		return err
+	}
+	if s.cfg.Session.Record && len(rec.Ticks) == len(e.Inputs) && len(rec.Ticks[0].Frames) > 0 {
+		d := demo{episode: e}
+		for i := range rec.Ticks {
+			d.frames = append(d.frames, rec.Ticks[i].Frames)
+		}
+		return s.keepDemo(ctx, d)
+	}
+	_, err = s.store.AddEpisode(ctx, e)
+	return err
+}

@@ -1,0 +1,358 @@
+// Package arm is a real Franka arm with its cameras as a robot.Backend: franka_ros
+// and serl_franka_controllers, over ROS 1.
+//
+// Step moves the target of the Cartesian impedance controller that runs beside the
+// arm, waits for the next control tick of an absolute schedule, and returns the
+// newest state with images that belong together. What is too old is an error
+// (robot.ErrStale), and so is an arm that stopped itself (robot.ErrStopped); then
+// the arm holds, and only an operator has it recover. The same topics come from
+// package sim/rosarm, without an arm.
+//
+//	n, err := ros.Open(ctx, ros.Config{Name: "rapport"})
+//	b, err := arm.Open(ctx, n, arm.Default())
+//	defer b.Close()
+//	obs, err := b.Reset(ctx)
+//	obs, err = b.Step(ctx, robot.Command{Delta: [6]float64{0: 0.005}})
+package arm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/robot/franka"
+	"github.com/rapport-rl/rapport/robot/ros"
+	frankamsg "github.com/rapport-rl/rapport/robot/ros/msgs/franka"
+	"github.com/rapport-rl/rapport/robot/ros/msgs/serl"
+	"github.com/rapport-rl/rapport/robot/ros/msgs/std"
+)
+
+// ErrClosed says that a Backend was used after its Close.
+var ErrClosed = errors.New("arm: use after Close")
+
+// Backend is an arm. It is driven by one goroutine; Hold, Stats and Lenses may be
+// called from any.
+type Backend struct {
+	n   *ros.Node
+	cfg Config
+	log *slog.Logger
+
+	state  *ros.Latest[frankamsg.FrankaState]
+	jac    *ros.Latest[serl.ZeroJacobian]
+	joints *ros.Latest[std.JointState]
+	finger *ros.Latest[std.JointState]
+	pose   *ros.Publisher[std.PoseStamped]
+	cams   []*camera
+	tree   tree
+	hand   *hand
+	quit   context.CancelFunc // of the hand
+	topics []io.Closer
+
+	sched  schedule
+	told   robot.Pose // the target that the caller knows of
+	stamp  time.Time  // of the last observation's state
+	seen   time.Time  // what its latency counts from
+	ready  bool
+	shots  [][]shot
+	stamps [][]time.Time
+
+	mu     sync.Mutex
+	target robot.Pose // what the controller was told
+	seq    uint32
+	count  Stats
+	lag    meter // camera to command
+	age    meter
+	closed bool
+}
+
+var _ robot.Backend = (*Backend)(nil)
+
+// Open finds the arm and its cameras, tells the arm its load, its collision
+// thresholds and its controller's stiffness, and makes sure that they hold; it
+// moves nothing. The node stays the caller's.
+func Open(ctx context.Context, n *ros.Node, cfg Config) (*Backend, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	b := &Backend{n: n, cfg: cfg, log: cfg.Log, sched: schedule{period: cfg.period()}}
+	if b.log == nil {
+		b.log = slog.New(slog.DiscardHandler)
+	}
+	if err := b.open(ctx); err != nil {
+		return nil, errors.Join(err, b.release())
+	}
+	return b, nil
+}
+
+func (b *Backend) open(ctx context.Context) error {
+	if err := b.subscribe(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, b.cfg.Wait)
+	defer cancel()
+	if err := b.await(ctx); err != nil {
+		return err
+	}
+	if err := b.agree(); err != nil {
+		return err
+	}
+	if err := b.setUp(ctx); err != nil {
+		return err
+	}
+	if err := b.pose.WaitSubscriber(ctx); err != nil {
+		return fmt.Errorf("arm: nobody listens to %s: %w; start the impedance controller", PoseTopic, err)
+	}
+	if !b.cfg.Gripper.None {
+		f, err := openHand(b.n, b.cfg.Gripper)
+		if err != nil {
+			return err
+		}
+		b.topics = append(b.topics, f)
+		hctx, quit := context.WithCancel(context.Background())
+		b.quit = quit
+		b.hand = newHand(f, b.log)
+		b.hand.done.Go(func() { b.hand.run(hctx) })
+	}
+	return nil
+}
+
+func (b *Backend) subscribe() (err error) {
+	own := func(c io.Closer, e error) {
+		if e == nil {
+			b.topics = append(b.topics, c)
+		} else if err == nil {
+			err = fmt.Errorf("arm: %w", e)
+		}
+	}
+	var e error
+	b.state, e = ros.Watch[frankamsg.FrankaState](b.n, StateTopic)
+	own(b.state, e)
+	b.jac, e = ros.Watch[serl.ZeroJacobian](b.n, JacobianTopic)
+	own(b.jac, e)
+	b.joints, e = ros.Watch[std.JointState](b.n, JointTopic)
+	own(b.joints, e)
+	if !b.cfg.Gripper.None {
+		b.finger, e = ros.Watch[std.JointState](b.n, FingerTopic)
+		own(b.finger, e)
+	}
+	for _, topic := range []string{"/tf", "/tf_static"} {
+		c, e := ros.Subscribe(b.n, topic, b.transforms)
+		own(c, e)
+	}
+	b.pose, e = ros.Advertise[std.PoseStamped](b.n, PoseTopic, false)
+	own(b.pose, e)
+	for _, cam := range b.cfg.Cameras {
+		c, e := openCamera(b.n, cam, b.cfg.Stale)
+		if e != nil {
+			return errors.Join(err, e)
+		}
+		b.cams = append(b.cams, c)
+	}
+	b.shots, b.stamps = make([][]shot, len(b.cams)), make([][]time.Time, len(b.cams))
+	return err
+}
+
+func (b *Backend) transforms(m *std.TFMessage) {
+	for i := range m.Transforms {
+		t := &m.Transforms[i]
+		p, q := t.Transform.Translation, t.Transform.Rotation
+		b.tree.set(t.Header.FrameId, t.ChildFrameId, robot.Pose{
+			P: [3]float64{p.X, p.Y, p.Z}, Q: franka.Unit([4]float64{q.W, q.X, q.Y, q.Z}),
+		})
+	}
+}
+
+// Step moves the target by c.Delta at once and returns at the next control tick.
+// After a Hold, or where the fingers cannot open so far, Applied differs from c.
+func (b *Backend) Step(ctx context.Context, c robot.Command) (robot.Observation, error) {
+	if err := b.usable(ctx); err != nil {
+		return robot.Observation{}, err
+	}
+	if err := finite(&c); err != nil {
+		return robot.Observation{}, err
+	}
+	if !b.ready {
+		return robot.Observation{}, errors.New("arm: Step without a Reset before it, or after a failed Step")
+	}
+	grip := min(max(c.Grip, 0), 1)
+	if b.hand != nil {
+		b.hand.to(opening(grip))
+	}
+	b.mu.Lock()
+	want := franka.Move(b.target, &c.Delta)
+	untouched := b.target == b.told
+	b.send(want)
+	b.mu.Unlock()
+	b.lag.add(b.n.Now().Sub(b.seen))
+	if err := b.tick(ctx); err != nil {
+		return robot.Observation{}, b.fail(err)
+	}
+	obs, err := b.observe(ctx)
+	if errors.Is(err, robot.ErrStale) && b.cfg.Patience > 0 {
+		_ = b.fail(err) // holds, and counts
+		obs, err = b.settle(ctx, b.cfg.Patience)
+		b.sched.start(b.n.Now())
+	}
+	if err != nil {
+		return robot.Observation{}, b.fail(err)
+	}
+	b.mu.Lock()
+	got := b.target
+	b.mu.Unlock()
+	obs.Applied, obs.By = robot.Command{Delta: c.Delta, Grip: grip}, robot.ByPolicy
+	if !untouched || got != want { // somebody held the arm meanwhile
+		obs.Applied.Delta, obs.By = franka.Diff(b.told, got), robot.ByGuard
+	}
+	if grip != c.Grip {
+		obs.By = robot.ByGuard
+	}
+	b.told = got
+	return obs, nil
+}
+
+func finite(c *robot.Command) error {
+	for i, v := range c.Delta {
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return fmt.Errorf("arm: command delta[%d] is %g", i, v)
+		}
+	}
+	if math.IsNaN(c.Grip) || math.IsInf(c.Grip, 0) {
+		return fmt.Errorf("arm: command grip is %g", c.Grip)
+	}
+	return nil
+}
+
+func (b *Backend) usable(ctx context.Context) error {
+	b.mu.Lock()
+	closed := b.closed
+	b.mu.Unlock()
+	if closed {
+		return ErrClosed
+	}
+	select {
+	case <-b.n.Done():
+		return errors.New("arm: the ROS node was shut down from outside, by a newer one of its name or by rosnode kill")
+	default:
+	}
+	return ctx.Err()
+}
+
+// send tells the controller a target. The caller holds mu.
+func (b *Backend) send(p robot.Pose) {
+	b.target = p
+	b.seq++
+	b.pose.Publish(&std.PoseStamped{
+		Header: std.Header{Seq: b.seq, Stamp: b.n.Now(), FrameId: b.cfg.ArmID + "_link0"},
+		Pose: std.Pose{
+			Position:    std.Point{X: p.P[0], Y: p.P[1], Z: p.P[2]},
+			Orientation: std.Quaternion{X: p.Q[1], Y: p.Q[2], Z: p.Q[3], W: p.Q[0]},
+		},
+	})
+}
+
+// tick waits for the next control tick.
+func (b *Backend) tick(ctx context.Context) error {
+	now := b.n.Now()
+	before := b.sched.missed
+	due := b.sched.next(now)
+	b.mu.Lock()
+	b.count.Ticks++
+	b.count.Missed += b.sched.missed - before
+	b.mu.Unlock()
+	return pause(ctx, due.Sub(now))
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Hold makes the measured pose the target, so that the arm stops at once; where
+// the measurement is stale, the target stays what it was. It may be called from
+// any goroutine, and while a Step waits.
+func (b *Backend) Hold(context.Context) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return ErrClosed
+	}
+	b.hold()
+	return nil
+}
+
+func (b *Backend) hold() {
+	p := b.target
+	if m, _, at := b.state.Get(); m != nil && b.n.Now().Sub(at) <= b.cfg.Stale {
+		if s, err := sense(m); err == nil {
+			p = s.EE
+		}
+	}
+	if p.Q != ([4]float64{}) { // else nothing was ever known, nor sent
+		b.send(p)
+	}
+}
+
+// fail holds the arm after an error, and asks for a Reset.
+func (b *Backend) fail(err error) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.closed {
+		b.hold()
+	}
+	if errors.Is(err, robot.ErrStale) {
+		b.count.Lost++
+	} else {
+		b.ready = false
+	}
+	return err
+}
+
+// Stats tells how the backend kept its time.
+func (b *Backend) Stats() Stats {
+	b.mu.Lock()
+	s := b.count
+	b.mu.Unlock()
+	s.Latency, s.Age = b.lag.quantiles(), b.age.quantiles()
+	return s
+}
+
+// Close leaves the arm holding where it is. The node stays open.
+func (b *Backend) Close() error {
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		return nil
+	}
+	b.hold()
+	b.closed = true
+	b.mu.Unlock()
+	return b.release()
+}
+
+func (b *Backend) release() error {
+	b.ready = false
+	if b.quit != nil {
+		b.quit()
+		b.hand.done.Wait()
+	}
+	var errs []error
+	for _, c := range b.cams {
+		errs = append(errs, c.close())
+	}
+	for _, t := range b.topics {
+		errs = append(errs, t.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,174 @@
+package arm
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/robot/ros"
+	"github.com/rapport-rl/rapport/robot/ros/msgs/std"
+)
+
+// shot is an image as it came.
+type shot struct {
+	seq   uint64
+	stamp time.Time // the camera's
+	at    time.Time // of its arrival
+	raw   *std.Image
+	comp  *std.CompressedImage
+}
+
+func (s *shot) data() []byte {
+	if s.raw != nil {
+		return s.raw.Data
+	}
+	return s.comp.Data
+}
+
+// depth bounds how many images of a camera are kept to pick the aligned one from.
+const depth = 32
+
+// camera keeps the latest images of a topic. A publisher that goes away and comes
+// back is found again by the node.
+type camera struct {
+	cfg    Camera
+	now    func() time.Time
+	keep   time.Duration // images that are older than the newest by more are of no use
+	mu     sync.Mutex
+	shots  []shot // oldest first, at most depth
+	seq    uint64
+	base   uint64 // seq at the last reset
+	same   still
+	frame  string // of tf, as the images' headers say
+	topics []io.Closer
+	info   *ros.Latest[std.CameraInfo]
+}
+
+func openCamera(n *ros.Node, cfg Camera, keep time.Duration) (*camera, error) {
+	c := &camera{cfg: cfg, now: n.Now, keep: keep}
+	var t io.Closer
+	var err error
+	if cfg.Compressed {
+		t, err = ros.Subscribe(n, cfg.Topic, func(m *std.CompressedImage) {
+			c.take(shot{stamp: m.Header.Stamp, comp: m}, m.Header.FrameId)
+		})
+	} else {
+		t, err = ros.Subscribe(n, cfg.Topic, func(m *std.Image) {
+			c.take(shot{stamp: m.Header.Stamp, raw: m}, m.Header.FrameId)
+		})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("arm: camera %s: %w", cfg.Name, err)
+	}
+	c.topics = append(c.topics, t)
+	if cfg.Info == "" {
+		return c, nil
+	}
+	if c.info, err = ros.Watch[std.CameraInfo](n, cfg.Info); err != nil {
+		return nil, errors.Join(fmt.Errorf("arm: camera %s: %w", cfg.Name, err), c.close())
+	}
+	c.topics = append(c.topics, c.info)
+	return c, nil
+}
+
+// take is the subscriber's callback: it stores and returns.
+func (c *camera) take(s shot, frame string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.seq++
+	s.seq, s.at = c.seq, c.now()
+	old := 0
+	for old < len(c.shots) && (len(c.shots)-old >= depth || s.stamp.Sub(c.shots[old].stamp) > c.keep) {
+		old++
+	}
+	n := copy(c.shots, c.shots[old:])
+	clear(c.shots[n:]) // whose pixels are freed
+	c.shots = append(c.shots[:n], s)
+	c.frame = frame
+}
+
+// latest copies the latest images into dst, oldest first.
+func (c *camera) latest(dst []shot) []shot {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append(dst[:0], c.shots...)
+}
+
+// begin counts images from here.
+func (c *camera) begin() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.base = c.seq
+	if c.base > 0 {
+		c.base-- // the newest one is the first
+	}
+}
+
+// decode turns a shot into a frame of the configured size.
+func (b *Backend) decode(c *camera, s *shot) (robot.Frame, error) {
+	var f robot.Frame
+	var err error
+	if s.raw != nil {
+		m := s.raw
+		f, err = picture(m.Encoding, int(m.Width), int(m.Height), int(m.Step), m.IsBigendian != 0, m.Data)
+	} else if strings.Contains(s.comp.Format, "compressedDepth") {
+		err = fmt.Errorf("format %q holds depth; name the topic of the colour image", s.comp.Format)
+	} else {
+		f, err = b.cfg.Decode(s.comp.Data)
+	}
+	if err == nil && c.cfg.W > 0 && (f.W != c.cfg.W || f.H != c.cfg.H) {
+		f, err = b.cfg.Resize(f, c.cfg.W, c.cfg.H)
+	}
+	if err != nil {
+		return f, fmt.Errorf("arm: camera %s (%s): %w", c.cfg.Name, c.cfg.Topic, err)
+	}
+	c.mu.Lock()
+	base := c.base
+	c.mu.Unlock()
+	f.Camera, f.Stamp, f.Seq = c.cfg.Name, s.stamp, max(s.seq, base)-base
+	return f, nil
+}
+
+func (c *camera) close() error {
+	var errs []error
+	for _, t := range c.topics {
+		errs = append(errs, t.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Lens is what is known of a camera besides its images.
+type Lens struct {
+	Name  string
+	Frame string     // of tf
+	K     [9]float64 // intrinsic matrix, row-major, pixels of the sensor's image; zero: not known
+	W, H  int        // that image, pixels
+	D     []float64  // distortion, as CameraInfo orders it
+	// Pose is where the camera is now in the base frame, x right, y down, z
+	// forward; Known says that tf knows it.
+	Pose  robot.Pose
+	Known bool
+}
+
+// Lenses returns what CameraInfo and tf say of the cameras, in their order.
+func (b *Backend) Lenses() []Lens {
+	var ls []Lens
+	for _, c := range b.cams {
+		l := Lens{Name: c.cfg.Name}
+		c.mu.Lock()
+		l.Frame = c.frame
+		c.mu.Unlock()
+		if c.info != nil {
+			if m, _, _ := c.info.Get(); m != nil {
+				l.K, l.W, l.H, l.D = m.K, int(m.Width), int(m.Height), m.D
+			}
+		}
+		l.Pose, l.Known = b.tree.lookup(b.cfg.ArmID+"_link0", l.Frame)
+		ls = append(ls, l)
+	}
+	return ls
+}

@@ -1,0 +1,206 @@
+package arm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/rapport-rl/rapport/robot/franka"
+	"github.com/rapport-rl/rapport/robot/ros"
+	"github.com/rapport-rl/rapport/robot/ros/msgs/gripper"
+)
+
+const (
+	// settled is the change of the wanted opening below which the fingers are left
+	// alone, m: the gripper takes hundreds of milliseconds for any goal.
+	settled = 0.004
+	// newer is the change for which a goal under way is given up, m.
+	newer = 0.016
+	// goalLimit is how long a goal may take; the whole stroke at 0.01 m/s.
+	goalLimit = 8 * time.Second
+)
+
+// grasper carries out goals of a Franka Hand.
+type grasper interface {
+	move(ctx context.Context, width float64) error
+	grasp(ctx context.Context, width float64) error
+	stop(ctx context.Context) error
+}
+
+// hand follows the wanted opening with one goal at a time, since a gripper is no
+// servo: opening is a move, closing is a grasp, which goes on pressing on what it
+// meets. A wish that changes under way ends the goal.
+type hand struct {
+	g    grasper
+	log  *slog.Logger
+	wake chan struct{}
+	done sync.WaitGroup
+
+	mu   sync.Mutex
+	want float64 // m
+	sent float64 // m, of the last goal; NaN before
+	busy bool
+	err  error // of the last goal that could not be sent or answered
+}
+
+func newHand(g grasper, log *slog.Logger) *hand {
+	return &hand{g: g, log: log, wake: make(chan struct{}, 1), sent: math.NaN(), want: math.NaN()}
+}
+
+// to says how far apart the fingers shall be, m.
+func (h *hand) to(width float64) {
+	h.mu.Lock()
+	h.want = width
+	h.mu.Unlock()
+	select {
+	case h.wake <- struct{}{}:
+	default:
+	}
+}
+
+// failed returns what went wrong since the last call.
+func (h *hand) failed() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	err := h.err
+	h.err = nil
+	return err
+}
+
+// resting says that no goal is under way or due.
+func (h *hand) resting() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return !h.busy && !h.due()
+}
+
+// due says whether the wanted opening asks for a goal.
+func (h *hand) due() bool {
+	return !math.IsNaN(h.want) && !(math.Abs(h.want-h.sent) <= settled)
+}
+
+// run follows until ctx ends.
+func (h *hand) run(ctx context.Context) {
+	for {
+		h.mu.Lock()
+		due, want, sent := h.due(), h.want, h.sent
+		h.busy = due
+		if due {
+			h.sent = want
+		}
+		h.mu.Unlock()
+		if due {
+			h.goal(ctx, want, want < sent)
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-h.wake:
+		}
+	}
+}
+
+func (h *hand) goal(ctx context.Context, width float64, closing bool) {
+	gctx, cancel := context.WithTimeout(ctx, goalLimit)
+	defer cancel()
+	end := make(chan error, 1)
+	h.done.Go(func() {
+		if closing {
+			end <- h.g.grasp(gctx, width)
+		} else {
+			end <- h.g.move(gctx, width)
+		}
+	})
+	stopped := false
+	for {
+		select {
+		case err := <-end:
+			if err != nil && !stopped && ctx.Err() == nil {
+				h.mu.Lock()
+				h.err = fmt.Errorf("arm: gripper: %w", err)
+				h.mu.Unlock()
+				h.log.Warn("arm: gripper", "err", err)
+			}
+			return
+		case <-h.wake:
+			h.mu.Lock()
+			change := math.Abs(h.want-width) > newer
+			h.mu.Unlock()
+			if change && !stopped {
+				stopped = true
+				if err := h.g.stop(gctx); err != nil {
+					h.log.Warn("arm: gripper: stop", "err", err)
+				}
+				cancel()
+			}
+		}
+	}
+}
+
+// frankaHand is the gripper node of franka_ros. That a goal did not get where it
+// was to go is no error: something was in the way, which is what a hand is for.
+type frankaHand struct {
+	cfg    Gripper
+	moves  *ros.Action[gripper.MoveGoal, gripper.MoveFeedback, gripper.MoveResult]
+	grasps *ros.Action[gripper.GraspGoal, gripper.GraspFeedback, gripper.GraspResult]
+	stops  *ros.Action[gripper.StopGoal, gripper.StopFeedback, gripper.StopResult]
+}
+
+func openHand(n *ros.Node, cfg Gripper) (*frankaHand, error) {
+	f := &frankaHand{cfg: cfg}
+	var errs [3]error
+	f.moves, errs[0] = ros.Act[gripper.MoveGoal, gripper.MoveFeedback, gripper.MoveResult](n, MoveAction)
+	f.grasps, errs[1] = ros.Act[gripper.GraspGoal, gripper.GraspFeedback, gripper.GraspResult](n, GraspAction)
+	f.stops, errs[2] = ros.Act[gripper.StopGoal, gripper.StopFeedback, gripper.StopResult](n, StopAction)
+	if err := errors.Join(errs[:]...); err != nil {
+		return nil, errors.Join(fmt.Errorf("arm: gripper: %w", err), f.Close())
+	}
+	return f, nil
+}
+
+// Close ends the clients; the fingers stay as they are.
+func (f *frankaHand) Close() error {
+	var errs [3]error
+	if f.moves != nil {
+		errs[0] = f.moves.Close()
+	}
+	if f.grasps != nil {
+		errs[1] = f.grasps.Close()
+	}
+	if f.stops != nil {
+		errs[2] = f.stops.Close()
+	}
+	return errors.Join(errs[:]...)
+}
+
+func (f *frankaHand) move(ctx context.Context, width float64) error {
+	_, err := f.moves.Do(ctx, &gripper.MoveGoal{Width: width, Speed: f.cfg.Speed}, nil)
+	return blocked(err)
+}
+
+func (f *frankaHand) grasp(ctx context.Context, width float64) error {
+	_, err := f.grasps.Do(ctx, &gripper.GraspGoal{
+		Width: width, Speed: f.cfg.Speed, Force: f.cfg.Force,
+		Epsilon: gripper.GraspEpsilon{Inner: franka.Stroke, Outer: franka.Stroke}, // whatever it meets
+	}, nil)
+	return blocked(err)
+}
+
+func (f *frankaHand) stop(ctx context.Context) error {
+	_, err := f.stops.Do(ctx, &gripper.StopGoal{}, nil)
+	return blocked(err)
+}
+
+// blocked lets pass that the fingers did not get there.
+func blocked(err error) error {
+	var g *ros.ErrGoal
+	if errors.As(err, &g) && g.Status == ros.Aborted {
+		return nil
+	}
+	return err
+}

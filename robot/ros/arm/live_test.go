@@ -1,0 +1,695 @@
+package arm_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/rapport-rl/rapport/perception/vision"
+	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/robot/franka"
+	"github.com/rapport-rl/rapport/robot/guard"
+	"github.com/rapport-rl/rapport/robot/robottest"
+	"github.com/rapport-rl/rapport/robot/ros"
+	"github.com/rapport-rl/rapport/robot/ros/arm"
+	"github.com/rapport-rl/rapport/robot/ros/master"
+	"github.com/rapport-rl/rapport/robot/ros/msgs/std"
+	"github.com/rapport-rl/rapport/sim/rosarm"
+	"github.com/rapport-rl/rapport/sim/tabletop"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// lab is a simulated arm on a master of its own.
+type lab struct {
+	t   *testing.T
+	uri string
+	sim *rosarm.Sim
+}
+
+func newLab(t *testing.T, change func(*rosarm.Config)) *lab {
+	t.Helper()
+	m, err := master.Start("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = m.Close() })
+	l := &lab{t: t, uri: m.URI()}
+	l.start(change)
+	return l
+}
+
+func (l *lab) node(name string) *ros.Node {
+	l.t.Helper()
+	n, err := ros.Open(l.t.Context(), ros.Config{Master: l.uri, Name: name, Host: "127.0.0.1"})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(func() { _ = n.Close() })
+	return n
+}
+
+// start begins a simulation with a state every 5 ms.
+func (l *lab) start(change func(*rosarm.Config)) {
+	l.t.Helper()
+	c := rosarm.Default()
+	c.World = tabletop.Config{Task: tabletop.Reach, Render: tabletop.Raster, Seed: 3, Cameras: []tabletop.Camera{{Name: "front", W: 64, H: 48}, {Name: "wrist", W: 64, H: 48}}}
+	c.States, c.Jacobian = 200, 200
+	if change != nil {
+		change(&c)
+	}
+	s, err := rosarm.Start(l.t.Context(), l.node("franka"), c)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			l.t.Errorf("the simulation: %v", err)
+		}
+	})
+	l.sim = s
+}
+
+// config is a backend for the lab: the front camera raw, the wrist's as JPEG.
+func config() arm.Config {
+	c := arm.Default()
+	c.Start, c.Lift = tabletop.Reach.Start(), 0
+	c.Stale, c.Wait = 500*time.Millisecond, 5*time.Second
+	c.Again = rosarm.ResetService
+	c.Decode, c.Resize = vision.Decode, vision.Resize
+	c.Cameras = []arm.Camera{
+		{Name: "front", Topic: rosarm.ImageTopic("front"), Info: rosarm.InfoTopic("front")},
+		{Name: "wrist", Topic: rosarm.CompressedTopic("wrist"), Compressed: true, W: 32, H: 24},
+	}
+	return c
+}
+
+func (l *lab) open(change func(*arm.Config)) *arm.Backend {
+	l.t.Helper()
+	c := config()
+	if change != nil {
+		change(&c)
+	}
+	b, err := arm.Open(l.t.Context(), l.node("rapport"), c)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			l.t.Errorf("Close: %v", err)
+		}
+	})
+	return b
+}
+
+func (l *lab) reset(b robot.Backend) robot.Observation {
+	l.t.Helper()
+	o, err := b.Reset(l.t.Context())
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return o
+}
+
+func (l *lab) step(b robot.Backend, c robot.Command) robot.Observation {
+	l.t.Helper()
+	o, err := b.Step(l.t.Context(), c)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return o
+}
+
+func newGuard(b robot.Backend) (*guard.Guard, error) {
+	c := guard.Default(franka.Panda())
+	c.Tick, c.Lease.Term = 100*time.Millisecond, time.Second
+	return guard.New(b, c)
+}
+
+func TestBackendBehindTheGuard(t *testing.T) {
+	l := newLab(t, nil)
+	robottest.TestBackend(t, func(t *testing.T) robot.Backend {
+		sub := &lab{t: t, uri: l.uri, sim: l.sim}
+		// At 10 Hz a busy machine's hiccups are small beside a period.
+		g, err := newGuard(sub.open(func(c *arm.Config) { c.Rate = 10 }))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return g
+	})
+}
+
+func TestTheArmGoesWhereItIsTold(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, nil)
+	b := l.open(nil)
+	first := l.reset(b)
+	var o robot.Observation
+	for range 20 { // 1 s
+		o = l.step(b, robot.Command{Delta: [6]float64{0: 0.004, 2: 0.002}, Grip: 1})
+	}
+	for range 20 { // the controller's filter is 0.2 s behind
+		o = l.step(b, robot.Command{Grip: 1})
+	}
+	want := franka.Move(first.State.EE, &[6]float64{0: 0.08, 2: 0.04})
+	d := franka.Diff(o.State.EE, want)
+	if e := math.Hypot(math.Hypot(d[0], d[1]), d[2]); e > 0.004 {
+		t.Errorf("told to go 80 mm forward and 40 up, the arm is %.1f mm away", 1000*e)
+	}
+	if math.Abs(o.State.Grip-franka.Stroke) > 0.003 {
+		t.Errorf("told to open, the fingers are %.3f m apart", o.State.Grip)
+	}
+	if e := franka.Diff(o.State.EE, franka.Forward(&o.State.Q)); math.Abs(e[0])+math.Abs(e[1])+math.Abs(e[2]) > 1e-6 {
+		t.Error("the pose is not that of the joints")
+	}
+	if f := o.Frames; len(f) != 2 || f[0].W != 64 || f[0].H != 48 || f[1].W != 32 || f[1].H != 24 || f[0].Camera != "front" || f[1].Camera != "wrist" {
+		t.Errorf("frames %v", f)
+	}
+	if d := o.Frames[0].Stamp.Sub(o.Frames[1].Stamp).Abs(); d > 50*time.Millisecond {
+		t.Errorf("the frames are %v apart", d)
+	}
+	st := b.Stats()
+	t.Logf("camera to command %+v; age %+v; %d of %d ticks missed", st.Latency, st.Age, st.Missed, st.Ticks)
+	if st.Ticks < 40 || st.Latency.P50 <= 0 || st.Latency.P50 > 500*time.Millisecond || st.Age.P50 > st.Latency.P50+5*time.Millisecond {
+		t.Errorf("stats %+v", st)
+	}
+	front := b.Lenses()[0]
+	lens, _ := tabletop.LensOf("front")
+	if e := franka.Diff(front.Pose, lens.Pose); !front.Known || math.Abs(e[0])+math.Abs(e[1])+math.Abs(e[2]) > 1e-9 || math.Abs(front.K[0]-48*lens.Focal) > 1e-9 || front.W != 64 {
+		t.Errorf("the front camera is %+v, want it at %v with the focal length %g", front, lens.Pose, 48*lens.Focal)
+	}
+	wrist := b.Lenses()[1]
+	if !wrist.Known || math.Abs(wrist.Pose.P[0]-o.State.EE.P[0]) > 0.15 || wrist.Pose.P[2] < o.State.EE.P[2] {
+		t.Errorf("the wrist's camera is at %v (%v), the tool at %v", wrist.Pose.P, wrist.Known, o.State.EE.P)
+	}
+}
+
+// Whoever commands may hang at any moment: the arm has to stop soon all the same.
+func TestALostCommanderLeavesTheArmHolding(t *testing.T) {
+	l := newLab(t, nil)
+	b := l.open(nil)
+	c := guard.Default(franka.Panda())
+	c.Lease.Term = 100 * time.Millisecond
+	n := l.node("clock")
+	c.Now = n.Now
+	g, err := guard.New(b, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	tick := time.NewTicker(c.Lease.Term / 10)
+	defer tick.Stop()
+	watched := make(chan struct{})
+	go func() { g.Watch(ctx, tick.C); close(watched) }()
+	defer func() { cancel(); <-watched }()
+	l.reset(g)
+	for range 15 { // up to 0.1 m/s
+		l.step(g, robot.Command{Delta: [6]float64{1: 0.005}})
+	}
+	// From here on nothing comes.
+	lost := time.Now()
+	held := time.Duration(-1)
+	var target, last robot.Pose
+	var slow, when time.Duration
+	for time.Since(lost) < 600*time.Millisecond {
+		now, at, err := l.sim.Target()
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := franka.Diff(at, now)
+		if held < 0 && math.Hypot(d[0], d[1]) < 0.002 {
+			held = time.Since(lost)
+			target = now
+		}
+		since := time.Since(lost)
+		if v := math.Abs(at.P[1]-last.P[1]) / (since - when).Seconds(); slow == 0 && held >= 0 && v < 0.01 && since > when {
+			slow = since - held
+		}
+		last, when = at, since
+		time.Sleep(2 * time.Millisecond)
+	}
+	if held < 0 {
+		t.Fatal("the target stayed ahead of the arm after the commander was lost")
+	}
+	now, at, err := l.sim.Target()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("the lease of %v ended and the target became the measured pose %v after the last step returned", c.Lease.Term, held)
+	if held > c.Lease.Term+100*time.Millisecond {
+		t.Errorf("held %v after the last command, want within 100 ms of the lease's end at %v", held, c.Lease.Term)
+	}
+	t.Logf("the arm slowed down to 10 mm/s %v after it was held", slow)
+	if now != target {
+		t.Errorf("the target went on from %v to %v", target, now)
+	}
+	if d := franka.Diff(at, now); math.Hypot(d[0], d[1]) > 0.01 {
+		t.Errorf("the arm is %.1f mm from where it was told to hold", 1000*math.Hypot(d[0], d[1]))
+	}
+	// The next command goes on from there, and says so.
+	o := l.step(g, robot.Command{})
+	if o.By != robot.ByGuard || o.Applied.Delta[1] > -0.002 {
+		t.Errorf("the step after the hold applied %v by the %v, want the way back that the hold was", o.Applied, o.By)
+	}
+	e := franka.Diff(g.Target(), now)
+	if math.Hypot(math.Hypot(e[0], e[1]), e[2]) > 1e-9 {
+		t.Errorf("the guard takes the target for %v, the arm for %v", g.Target(), now)
+	}
+}
+
+func TestAReflexLatchesUntilAnOperatorRecovers(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, nil)
+	b := l.open(func(c *arm.Config) { // a feather stops it
+		c.Collision.Force.Upper = [6]float64{3, 3, 3, 3, 3, 3}
+		c.Collision.Force.Lower = c.Collision.Force.Upper
+	})
+	cfg := guard.Default(franka.Panda())
+	cfg.Box.Min[2] = -0.1 // let it reach the table
+	g, err := guard.New(b, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.reset(g)
+	for i := 0; ; i++ {
+		_, err = g.Step(t.Context(), robot.Command{Delta: [6]float64{2: -0.006}})
+		if err != nil {
+			break
+		}
+		if i > 100 {
+			t.Fatal("pressed on the table for 5 s without a reflex")
+		}
+	}
+	var f *guard.Fault
+	if !errors.As(err, &f) || f.Cause != guard.Reflex || !errors.Is(err, robot.ErrStopped) || !strings.Contains(f.Detail, "cartesian reflex") {
+		t.Fatalf("error %v, want a latched reflex that names its cause", err)
+	}
+	// Time does not clear it, a reset does not, and an acknowledgement alone neither.
+	time.Sleep(300 * time.Millisecond)
+	if _, err := g.Reset(t.Context()); !errors.Is(err, robot.ErrStopped) {
+		t.Errorf("Reset with a latched fault: %v", err)
+	}
+	if err := g.Acknowledge("Ada"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.Reset(t.Context()); !errors.Is(err, robot.ErrStopped) || !strings.Contains(err.Error(), "reflex") {
+		t.Errorf("Reset of an arm in reflex: %v", err)
+	}
+	if err := b.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Acknowledge("Ada"); err != nil {
+		t.Fatal(err)
+	}
+	l.reset(g)
+	l.step(g, robot.Command{})
+}
+
+func TestAUserStopLatches(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, nil)
+	b := l.open(nil)
+	l.reset(b)
+	if err := l.sim.UserStop(true); err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; ; i++ {
+		if _, err := b.Step(t.Context(), robot.Command{}); err != nil {
+			if !errors.Is(err, robot.ErrStopped) || !strings.Contains(err.Error(), "user stop") {
+				t.Errorf("error %v, want the user stop", err)
+			}
+			break
+		}
+		if i > 5 {
+			t.Fatal("the user stop went unnoticed")
+		}
+	}
+	if err := b.Recover(t.Context()); err == nil {
+		t.Error("recovered with the button pressed")
+	}
+	if err := l.sim.UserStop(false); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Recover(t.Context()); err != nil {
+		t.Error(err)
+	}
+	l.reset(b)
+}
+
+func TestACameraIsLostAndComesBack(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, nil)
+	b := l.open(nil)
+	l.reset(b)
+	l.sim.Blind("wrist", true)
+	began := time.Now()
+	var err error
+	for err == nil && time.Since(began) < 3*time.Second {
+		_, err = b.Step(t.Context(), robot.Command{Delta: [6]float64{2: 0.001}})
+	}
+	if !errors.Is(err, robot.ErrStale) || !strings.Contains(err.Error(), "camera wrist is ") || strings.Contains(err.Error(), "front") {
+		t.Fatalf("error %v, want the wrist's camera to be stale, with its age", err)
+	}
+	if d := time.Since(began); d > 900*time.Millisecond { // the limit is 500 ms, looked at every 50
+		t.Errorf("told %v after the loss", d)
+	}
+	target, at, e := l.sim.Target()
+	if e != nil {
+		t.Fatal(e)
+	}
+	if d := franka.Diff(at, target); math.Hypot(math.Hypot(d[0], d[1]), d[2]) > 0.005 {
+		t.Errorf("the arm is not held: its target is %v ahead", d[:3])
+	}
+	l.sim.Blind("wrist", false)
+	began = time.Now()
+	for {
+		if _, err = b.Step(t.Context(), robot.Command{}); err == nil {
+			break
+		}
+		if !errors.Is(err, robot.ErrStale) || time.Since(began) > 2*time.Second {
+			t.Fatalf("after the camera came back: %v", err)
+		}
+	}
+	if n := b.Stats().Lost; n == 0 {
+		t.Error("the loss was not counted")
+	}
+}
+
+func TestPatienceWaitsForACamera(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, nil)
+	b := l.open(func(c *arm.Config) { c.Patience = 5 * time.Second })
+	l.reset(b)
+	l.sim.Blind("front", true)
+	time.AfterFunc(900*time.Millisecond, func() { l.sim.Blind("front", false) })
+	began, waited := time.Now(), false
+	for time.Since(began) < 2*time.Second {
+		o := l.step(b, robot.Command{Delta: [6]float64{2: 0.001}})
+		waited = waited || o.By == robot.ByGuard
+	}
+	if !waited || b.Stats().Lost == 0 {
+		t.Errorf("no step tells of the hold (stats %+v)", b.Stats())
+	}
+}
+
+func TestAFrozenCameraIsNoticed(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, nil)
+	b := l.open(func(c *arm.Config) { c.Frozen = 400 * time.Millisecond })
+	l.reset(b)
+	l.sim.Freeze("front", true)
+	began := time.Now()
+	var err error
+	for err == nil && time.Since(began) < 3*time.Second {
+		_, err = b.Step(t.Context(), robot.Command{})
+	}
+	if !errors.Is(err, robot.ErrStale) || !strings.Contains(err.Error(), "camera front is frozen") {
+		t.Fatalf("error %v, want a frozen camera", err)
+	}
+	l.sim.Freeze("front", false)
+	time.Sleep(150 * time.Millisecond)
+	l.step(b, robot.Command{})
+}
+
+// The whole arm goes away, as when its computer is restarted, and comes back.
+func TestAStaleStateIsToldWithinTheLimitAndTheArmMayComeBack(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, nil)
+	b := l.open(nil)
+	l.reset(b)
+	l.step(b, robot.Command{})
+	if err := l.sim.Close(); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	var err error
+	for err == nil && time.Since(began) < 3*time.Second {
+		_, err = b.Step(t.Context(), robot.Command{})
+	}
+	if !errors.Is(err, robot.ErrStale) || !strings.Contains(err.Error(), "the arm's state is ") {
+		t.Fatalf("error %v, want a stale state", err)
+	}
+	if d := time.Since(began); d > 900*time.Millisecond {
+		t.Errorf("told %v after the loss, the limit is 500 ms", d)
+	}
+	l.start(nil)
+	l.reset(b)
+	l.step(b, robot.Command{})
+}
+
+func TestWhatDoesNotHoldIsRefused(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, func(c *rosarm.Config) { c.Deaf = true })
+	for _, tt := range []struct {
+		name   string
+		change func(*arm.Config)
+		want   string
+	}{
+		{"a load that the arm does not take", func(c *arm.Config) { c.Load.Mass = 0.5 }, "0.5 kg"},
+		{"a load that the arm refuses", func(c *arm.Config) { c.Load.Mass = 4.5 }, "refuses 4.5 kg"},
+		{"a stiffness that the controller does not take", func(c *arm.Config) { c.Stiffness.Trans = 500 }, "translational_stiffness was set to 500, but is 2000"},
+		{"another arm", func(c *arm.Config) { c.ArmID = "fr3" }, "no joint fr3_joint1, but panda_joint1"},
+		{"a camera that is not there", func(c *arm.Config) {
+			c.Wait = time.Second
+			c.Cameras = append(c.Cameras, arm.Camera{Name: "side", Topic: "/side/color/image_raw"})
+		}, "camera side (/side/color/image_raw) was never heard"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := config()
+			tt.change(&c)
+			sub := &lab{t: t, uri: l.uri}
+			b, err := arm.Open(t.Context(), sub.node("rapport"), c)
+			if err == nil {
+				_ = b.Close()
+			}
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error %v, want %q in it", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestSlowStatesAreRefused(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, func(c *rosarm.Config) { c.States = 15 })
+	b, err := arm.Open(t.Context(), l.node("rapport"), config())
+	if err == nil {
+		_ = b.Close()
+	}
+	if err == nil || !strings.Contains(err.Error(), "publish_rate") {
+		t.Errorf("error %v, want the remedy", err)
+	}
+}
+
+// What comes faster than it is read must not wait in line.
+func TestASlowConsumerSeesFreshFrames(t *testing.T) {
+	l := newLab(t, nil)
+	b := l.open(nil)
+	n := l.node("clock")
+	l.reset(b)
+	var ages []time.Duration
+	for range 12 {
+		time.Sleep(200 * time.Millisecond) // a policy at 5 Hz
+		o := l.step(b, robot.Command{})
+		ages = append(ages, n.Now().Sub(o.Frames[0].Stamp))
+	}
+	slices.Sort(ages)
+	t.Logf("frames are %v (median) and %v (oldest) old", ages[6], ages[11])
+	if ages[6] > 150*time.Millisecond {
+		t.Errorf("frames are %v old, want less than two periods of the camera and what it takes to draw", ages[6])
+	}
+	if st := b.Stats(); st.Missed < 12*3 {
+		t.Errorf("%d ticks missed, want those of 200 ms each", st.Missed)
+	}
+}
+
+func TestCloseLeavesTheArmHolding(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, nil)
+	b := l.open(nil)
+	l.reset(b)
+	for range 10 {
+		l.step(b, robot.Command{Delta: [6]float64{1: 0.006}})
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	before, _, err := l.sim.Target()
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(time.Second) // the controller's filter lets it run on, and come back
+	target, at, err := l.sim.Target()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := franka.Diff(at, target); before != target || math.Abs(d[1]) > 0.003 || at.P[1] > 0.045 {
+		t.Errorf("closed in motion with the target at 60 mm, the arm is at %.1f mm, told to be at %.1f and then %.1f", 1000*at.P[1], 1000*before.P[1], 1000*target.P[1])
+	}
+	for _, f := range []func() error{
+		func() error { _, err := b.Step(t.Context(), robot.Command{}); return err },
+		func() error { _, err := b.Reset(t.Context()); return err },
+		func() error { return b.Hold(t.Context()) },
+		func() error { return b.Recover(t.Context()) },
+	} {
+		if err := f(); !errors.Is(err, arm.ErrClosed) {
+			t.Errorf("after Close: %v, want %v", err, arm.ErrClosed)
+		}
+	}
+}
+
+// newCamera is a camera of a node of its own, as a driver is: side by side with the
+// arm, until it is stopped.
+func (l *lab) newCamera(topic string) (stop func()) {
+	l.t.Helper()
+	n := l.node("camera")
+	p, err := ros.Advertise[std.Image](n, topic, false)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	quit, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(time.Second / 30)
+		defer tick.Stop()
+		for i := byte(0); ; i++ {
+			m := &std.Image{Height: 2, Width: 2, Encoding: "mono8", Step: 2, Data: []byte{i, 1, 2, 3}}
+			m.Header.Stamp = n.Now()
+			p.Publish(m)
+			select {
+			case <-quit:
+				return
+			case <-tick.C:
+			}
+		}
+	}()
+	return func() {
+		close(quit)
+		<-done
+		if err := n.Close(); err != nil {
+			l.t.Error(err)
+		}
+	}
+}
+
+func TestACameraDriverIsKilledAndStartedAgain(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, func(c *rosarm.Config) { c.World.Render = tabletop.None })
+	stop := l.newCamera("/side/image_raw")
+	b := l.open(func(c *arm.Config) { c.Cameras = []arm.Camera{{Name: "side", Topic: "/side/image_raw"}} })
+	l.reset(b)
+	l.step(b, robot.Command{})
+	for range 2 {
+		stop()
+		var err error
+		for began := time.Now(); err == nil && time.Since(began) < 3*time.Second; {
+			_, err = b.Step(t.Context(), robot.Command{})
+		}
+		if !errors.Is(err, robot.ErrStale) || !strings.Contains(err.Error(), "camera side is ") {
+			t.Fatalf("error %v, want a stale camera", err)
+		}
+		stop = l.newCamera("/side/image_raw")
+		began := time.Now()
+		for _, err = b.Step(t.Context(), robot.Command{}); err != nil; _, err = b.Step(t.Context(), robot.Command{}) {
+			if !errors.Is(err, robot.ErrStale) || time.Since(began) > 5*time.Second {
+				t.Fatalf("after the driver's return: %v", err)
+			}
+		}
+		t.Logf("the camera is back %v after its driver", time.Since(began))
+	}
+	stop()
+}
+
+func TestAnFR3IsDrivenToo(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, func(c *rosarm.Config) { c.ArmID, c.World.Render = "fr3", tabletop.None })
+	b := l.open(func(c *arm.Config) { c.ArmID, c.Cameras = "fr3", nil })
+	l.reset(b)
+	o := l.step(b, robot.Command{})
+	if len(o.Frames) != 0 || o.State.EE.P[2] < 0.1 {
+		t.Errorf("%+v", o)
+	}
+}
+
+func TestASurveyTellsWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, func(c *rosarm.Config) { c.States = 15 })
+	stop := l.newCamera("/side/image_raw")
+	defer stop()
+	c := config()
+	c.Cameras = append(c.Cameras,
+		arm.Camera{Name: "side", Topic: "/side/image_raw", Compressed: true},
+		arm.Camera{Name: "top", Topic: "/top/image_raw"})
+	ls, err := arm.Survey(t.Context(), l.node("doctor"), c, time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"arm state": "raise publish_rate", "camera side": "is a sensor_msgs/Image, not a sensor_msgs/CompressedImage", "camera top": "nobody publishes /top/image_raw"}
+	for _, line := range ls {
+		w, bad := want[line.What]
+		delete(want, line.What)
+		if bad != (line.Err != nil) || bad && !strings.Contains(line.Err.Error(), w) {
+			t.Errorf("%s: %s, %v; want %q", line.What, line.Detail, line.Err, w)
+		}
+	}
+	if len(want) > 0 {
+		t.Errorf("nothing is said of %v", want)
+	}
+}
+
+// A second life of the backend in the same process goes on where the first left off.
+func TestTheWorldIsPutBackFromItsSeed(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, func(c *rosarm.Config) { c.World.Render = tabletop.None })
+	b := l.open(func(c *arm.Config) { c.Cameras = nil })
+	n := l.node("seeds")
+	var balls [3][3]float64
+	for i, seed := range []int{7, 8, 7} {
+		if err := n.SetParam(rosarm.SeedParam, seed); err != nil {
+			t.Fatal(err)
+		}
+		l.reset(b)
+		truth, err := l.sim.Truth()
+		if err != nil {
+			t.Fatal(err)
+		}
+		balls[i] = truth.Bodies[0].Pose.P
+	}
+	if balls[0] != balls[2] || balls[0] == balls[1] {
+		t.Errorf("seeds 7, 8 and 7 put the ball at %v", balls)
+	}
+}
+
+func TestARefusedResetIsAnError(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, func(c *rosarm.Config) { c.World.Render = tabletop.None })
+	n := l.node("person")
+	s, err := ros.Serve(n, "/person/again", func(*std.TriggerReq) (*std.TriggerRes, error) {
+		return &std.TriggerRes{Message: "the box fell off the table"}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	b := l.open(func(c *arm.Config) { c.Cameras, c.Again = nil, "/person/again" })
+	if _, err := b.Reset(t.Context()); err == nil || !strings.Contains(err.Error(), "fell off the table") {
+		t.Errorf("error %v, want the service's", err)
+	}
+	if _, err := b.Step(t.Context(), robot.Command{}); err == nil {
+		t.Error("a step after a failed reset was taken")
+	}
+}
+
+func ExampleConfig() {
+	c := arm.Default()
+	c.Rate = 100
+	fmt.Println(c.Validate())
+	// Output: arm: rate is 100, want 10 to 50
+}

@@ -1,0 +1,181 @@
+package arm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/rapport-rl/rapport/robot"
+	frankamsg "github.com/rapport-rl/rapport/robot/ros/msgs/franka"
+)
+
+// ages collects sensors that are too old, or were never heard.
+type ages []string
+
+func (a *ages) old(name string, age time.Duration) {
+	*a = append(*a, fmt.Sprintf("%s is %d ms old", name, age.Milliseconds()))
+}
+
+func (a *ages) never(name, topic string) {
+	*a = append(*a, fmt.Sprintf("%s (%s) was never heard", name, topic))
+}
+
+func (a ages) err(limit time.Duration) error {
+	if len(a) == 0 {
+		return nil
+	}
+	return fmt.Errorf("arm: %w: %s; at most %d ms are allowed", robot.ErrStale, strings.Join(a, ", "), limit.Milliseconds())
+}
+
+// ahead is by how much a stamp may be in the future: what two clocks that are kept
+// in step may differ by.
+const ahead = 100 * time.Millisecond
+
+// age of a message by its stamp, or by its arrival if that is longer ago.
+func age(now, stamp, at time.Time) time.Duration {
+	return max(now.Sub(stamp), now.Sub(at))
+}
+
+// observe returns the newest state, which is newer than the last one, with the
+// images that belong to it.
+func (b *Backend) observe(ctx context.Context) (robot.Observation, error) {
+	var obs robot.Observation
+	m, at, err := b.fresh(ctx)
+	if err != nil {
+		return obs, err
+	}
+	if err := trip(m); err != nil {
+		return obs, fmt.Errorf("arm: %w", err)
+	}
+	if m.RobotMode != frankamsg.Move {
+		return obs, fmt.Errorf("arm: the arm is in mode %q, so no controller drives it; start the impedance controller", modeName(m.RobotMode))
+	}
+	if obs.State, err = sense(m); err != nil {
+		return obs, err
+	}
+	b.mu.Lock()
+	obs.State.EE.Q = follow(obs.State.EE.Q, b.target.Q)
+	b.mu.Unlock()
+	now := b.n.Now()
+	var late ages
+	if d := age(now, obs.State.Stamp, at); d > b.cfg.Stale {
+		late.old("the arm's state", d)
+	}
+	// The Jacobian has no stamp; it comes as long as the controller runs.
+	if j, _, at := b.jac.Get(); j == nil {
+		late.never("the controller's Jacobian", JacobianTopic)
+	} else if d := now.Sub(at); d > b.cfg.Stale {
+		late.old("the controller's Jacobian", d)
+	}
+	if b.finger != nil {
+		switch f, _, at := b.finger.Get(); {
+		case f == nil:
+			late.never("the gripper's state", FingerTopic)
+		case now.Sub(at) > b.cfg.Stale:
+			late.old("the gripper's state", now.Sub(at))
+		default:
+			for _, p := range f.Position {
+				obs.State.Grip += p
+			}
+		}
+	}
+	for i, c := range b.cams {
+		b.shots[i] = c.latest(b.shots[i])
+		if n := len(b.shots[i]); n == 0 {
+			late.never("camera "+c.cfg.Name, c.cfg.Topic)
+		} else if s := &b.shots[i][n-1]; age(now, s.stamp, s.at) > b.cfg.Stale {
+			late.old("camera "+c.cfg.Name, age(now, s.stamp, s.at))
+		}
+	}
+	if err := late.err(b.cfg.Stale); err != nil {
+		return obs, err
+	}
+	if d := obs.State.Stamp.Sub(now); d > ahead {
+		return obs, fmt.Errorf("arm: the arm's clock is %v ahead of this machine's; keep both in step, as with chrony", d.Round(time.Millisecond))
+	}
+	b.seen = obs.State.Stamp
+	if err := b.look(now, &obs); err != nil {
+		return obs, err
+	}
+	if b.hand != nil {
+		if err := b.hand.failed(); err != nil {
+			return obs, err
+		}
+	}
+	b.stamp = obs.State.Stamp
+	b.age.add(b.n.Now().Sub(b.seen))
+	return obs, nil
+}
+
+// fresh waits for a state with a newer stamp than that of the last observation;
+// at most until the newest is stale.
+func (b *Backend) fresh(ctx context.Context) (*frankamsg.FrankaState, time.Time, error) {
+	wait, cancel := context.WithTimeout(ctx, b.cfg.Stale)
+	defer cancel()
+	m, seq, at := b.state.Get()
+	for m == nil || !m.Header.Stamp.After(b.stamp) {
+		var err error
+		if m, seq, at, err = b.state.Wait(wait, seq); err == nil {
+			continue
+		}
+		if ctx.Err() != nil {
+			return nil, at, ctx.Err()
+		}
+		var late ages
+		if m, _, at = b.state.Get(); m == nil {
+			late.never("the arm's state", StateTopic)
+		} else {
+			now := b.n.Now()
+			late.old("the arm's state", age(now, m.Header.Stamp, at))
+		}
+		if !errors.Is(err, context.DeadlineExceeded) {
+			return nil, at, fmt.Errorf("%w (%w)", late.err(b.cfg.Stale), err)
+		}
+		return nil, at, late.err(b.cfg.Stale)
+	}
+	return m, at, nil
+}
+
+// look adds to obs the images of all cameras that show the same instant.
+func (b *Backend) look(now time.Time, obs *robot.Observation) error {
+	if len(b.cams) == 0 {
+		return nil
+	}
+	for i := range b.cams {
+		b.stamps[i] = b.stamps[i][:0]
+		for k := range b.shots[i] {
+			b.stamps[i] = append(b.stamps[i], b.shots[i][k].stamp)
+		}
+	}
+	pick, spread := align(b.stamps)
+	if spread > b.cfg.Skew {
+		last := 0
+		for i := range b.stamps {
+			if newest(b.stamps[i]).Before(newest(b.stamps[last])) {
+				last = i
+			}
+		}
+		return fmt.Errorf("arm: %w: camera %s is behind: no image of it is less than %d ms from the others', at most %d are allowed", robot.ErrStale, b.cams[last].cfg.Name, spread.Milliseconds(), b.cfg.Skew.Milliseconds())
+	}
+	obs.Frames = make([]robot.Frame, len(b.cams))
+	for i, c := range b.cams {
+		s := &b.shots[i][pick[i]]
+		if d := s.stamp.Sub(now); d > ahead {
+			return fmt.Errorf("arm: the clock of camera %s is %v ahead of this machine's; keep both in step, as with chrony", c.cfg.Name, d.Round(time.Millisecond))
+		}
+		if d := c.same.look(s.stamp, s.data()); d > b.cfg.Frozen {
+			return fmt.Errorf("arm: %w: camera %s is frozen: the same pixels for %d ms, at most %d are allowed", robot.ErrStale, c.cfg.Name, d.Milliseconds(), b.cfg.Frozen.Milliseconds())
+		}
+		f, err := b.decode(c, s)
+		if err != nil {
+			return err
+		}
+		obs.Frames[i] = f
+		if s.stamp.Before(b.seen) {
+			b.seen = s.stamp
+		}
+	}
+	return nil
+}

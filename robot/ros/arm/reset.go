@@ -1,0 +1,218 @@
+package arm
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/robot/franka"
+	"github.com/rapport-rl/rapport/robot/ros"
+	frankamsg "github.com/rapport-rl/rapport/robot/ros/msgs/franka"
+	"github.com/rapport-rl/rapport/robot/ros/msgs/std"
+)
+
+const (
+	arrived    = 0.015           // m from the start that counts as there: what the controller's springs give way
+	arrivedRot = 0.15            // rad, likewise
+	settling   = 2 * time.Second // after the way, for the controller's filter
+)
+
+// Reset waits for all sensors, opens the gripper, brings the arm to the start of an
+// episode, slowly and through the same controller, and has the world put back. An
+// arm that has stopped itself is not moved.
+func (b *Backend) Reset(ctx context.Context) (robot.Observation, error) {
+	if err := b.usable(ctx); err != nil {
+		return robot.Observation{}, err
+	}
+	b.ready = false
+	obs, err := b.reset(ctx)
+	if err != nil {
+		return robot.Observation{}, b.fail(err)
+	}
+	b.ready = true
+	return obs, nil
+}
+
+func (b *Backend) reset(ctx context.Context) (robot.Observation, error) {
+	obs, err := b.settle(ctx, b.cfg.Wait)
+	if err != nil {
+		return obs, err
+	}
+	if b.hand != nil && b.cfg.Gripper.Open {
+		b.hand.to(franka.Stroke)
+	}
+	from := obs.State.EE
+	b.mu.Lock()
+	b.send(from)
+	b.mu.Unlock()
+	b.sched.start(b.n.Now())
+	for _, l := range home(from, b.cfg.Start, b.cfg.Lift, b.cfg.Speed, b.cfg.Turn) {
+		if err := b.walk(ctx, &l); err != nil {
+			return obs, err
+		}
+	}
+	if err := b.arrive(ctx); err != nil {
+		return obs, err
+	}
+	if b.cfg.Again != "" {
+		// What happens there is not ours to hurry: a person may be behind it.
+		res, err := ros.Call[std.TriggerReq, std.TriggerRes](ctx, b.n, b.cfg.Again, &std.TriggerReq{})
+		if err != nil {
+			return obs, fmt.Errorf("arm: put the world back: %w", err)
+		}
+		if !res.Success {
+			return obs, fmt.Errorf("arm: put the world back: %s: %s", b.cfg.Again, res.Message)
+		}
+		b.stamp = b.n.Now() // what was before does not count
+	}
+	b.mu.Lock()
+	b.send(b.cfg.Start)
+	b.told = b.target
+	b.mu.Unlock()
+	for _, c := range b.cams {
+		c.begin()
+	}
+	b.sched.start(b.n.Now())
+	if err := pause(ctx, b.cfg.period()); err != nil {
+		return obs, err
+	}
+	obs, err = b.settle(ctx, b.cfg.Wait)
+	b.sched.start(b.n.Now())
+	if err == nil && !b.near(&obs.State) {
+		err = errors.New("arm: the arm left its start while the world was put back")
+	}
+	return obs, err
+}
+
+// Look returns what arm and cameras sense now, and moves nothing.
+func (b *Backend) Look(ctx context.Context) (robot.Observation, error) {
+	if err := b.usable(ctx); err != nil {
+		return robot.Observation{}, err
+	}
+	return b.settle(ctx, b.cfg.Wait)
+}
+
+// settle waits for an observation with nothing stale in it.
+func (b *Backend) settle(ctx context.Context, limit time.Duration) (robot.Observation, error) {
+	end := b.n.Now().Add(limit)
+	for {
+		obs, err := b.observe(ctx)
+		if !errors.Is(err, robot.ErrStale) || b.n.Now().After(end) {
+			return obs, err
+		}
+		if err := pause(ctx, b.cfg.period()); err != nil {
+			return obs, err
+		}
+	}
+}
+
+// walk sends the targets of a leg, one a tick, and ends where the arm stops itself
+// or is not heard.
+func (b *Backend) walk(ctx context.Context, l *leg) error {
+	for t := b.cfg.period(); ; t += b.cfg.period() {
+		b.mu.Lock()
+		b.send(l.at(t))
+		b.mu.Unlock()
+		if err := b.tick(ctx); err != nil {
+			return err
+		}
+		if _, err := b.watch(ctx); err != nil {
+			return err
+		}
+		if t >= l.took {
+			return nil
+		}
+	}
+}
+
+// watch returns a new state of an arm that obeys.
+func (b *Backend) watch(ctx context.Context) (robot.State, error) {
+	m, _, err := b.fresh(ctx)
+	if err != nil {
+		return robot.State{}, err
+	}
+	if err := trip(m); err != nil {
+		return robot.State{}, fmt.Errorf("arm: %w", err)
+	}
+	b.stamp = m.Header.Stamp
+	return sense(m)
+}
+
+// arrive waits until the arm is at its start and the fingers rest.
+func (b *Backend) arrive(ctx context.Context) error {
+	end := b.n.Now().Add(settling)
+	for {
+		s, err := b.watch(ctx)
+		if err != nil {
+			return err
+		}
+		there := b.near(&s)
+		if there && (b.hand == nil || b.hand.resting()) {
+			return nil
+		}
+		now := b.n.Now()
+		if !there && now.After(end) {
+			d := franka.Diff(s.EE, b.cfg.Start)
+			return fmt.Errorf("arm: the arm does not get to its start: it is %.0f mm and %.2f rad away; is something in its way?",
+				1000*norm(d[0], d[1], d[2]), norm(d[3], d[4], d[5]))
+		}
+		if now.After(end.Add(goalLimit)) {
+			return errors.New("arm: the gripper does not come to rest; is its node alive?")
+		}
+		if err := b.tick(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+func (b *Backend) near(s *robot.State) bool {
+	d := franka.Diff(s.EE, b.cfg.Start)
+	return norm(d[0], d[1], d[2]) < arrived && norm(d[3], d[4], d[5]) < arrivedRot
+}
+
+// Recover has the arm leave a reflex or a released user stop, for an operator who
+// has looked at it; nothing else calls it. The arm holds where it is then, and a
+// Reset must follow.
+func (b *Backend) Recover(ctx context.Context) error {
+	if err := b.usable(ctx); err != nil {
+		return err
+	}
+	b.ready = false
+	return Recover(ctx, b.n)
+}
+
+// Recover is Backend.Recover for whoever has a node alone.
+func Recover(ctx context.Context, n *ros.Node) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	a, err := ros.Act[frankamsg.ErrorRecoveryGoal, frankamsg.ErrorRecoveryFeedback, frankamsg.ErrorRecoveryResult](n, RecoveryAction)
+	if err != nil {
+		return fmt.Errorf("arm: recover: %w", err)
+	}
+	defer a.Close()
+	if _, err := a.Do(ctx, &frankamsg.ErrorRecoveryGoal{}, nil); err != nil {
+		return fmt.Errorf("arm: recover: %w", err)
+	}
+	l, err := ros.Watch[frankamsg.FrankaState](n, StateTopic)
+	if err != nil {
+		return fmt.Errorf("arm: recover: %w", err)
+	}
+	defer l.Close()
+	wait, stop := context.WithTimeout(ctx, time.Second)
+	defer stop()
+	var seq uint64
+	var still error
+	for {
+		m, s, _, err := l.Wait(wait, seq)
+		if err != nil {
+			return fmt.Errorf("arm: the arm did not recover: %w", cmp.Or(still, err))
+		}
+		if still = trip(m); still == nil {
+			return nil
+		}
+		seq = s
+	}
+}

@@ -1,0 +1,223 @@
+package arm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/robot/franka"
+	"github.com/rapport-rl/rapport/robot/ros"
+	frankamsg "github.com/rapport-rl/rapport/robot/ros/msgs/franka"
+	"github.com/rapport-rl/rapport/robot/ros/msgs/reconfigure"
+)
+
+// await waits until everything was heard once, and names what was not.
+func (b *Backend) await(ctx context.Context) error {
+	for {
+		var late ages
+		if m, _, _ := b.state.Get(); m == nil {
+			late.never("the arm's state", StateTopic)
+		}
+		if m, _, _ := b.jac.Get(); m == nil {
+			late.never("the controller's Jacobian", JacobianTopic)
+		}
+		if m, _, _ := b.joints.Get(); m == nil {
+			late.never("the joints' state", JointTopic)
+		}
+		if b.finger != nil {
+			if m, _, _ := b.finger.Get(); m == nil {
+				late.never("the gripper's state", FingerTopic)
+			}
+		}
+		for _, c := range b.cams {
+			if len(c.latest(nil)) == 0 {
+				late.never("camera "+c.cfg.Name, c.cfg.Topic)
+			}
+		}
+		if len(late) == 0 {
+			return nil
+		}
+		if err := pause(ctx, 5*time.Millisecond); err != nil {
+			return fmt.Errorf("arm: %w: %s, after %v; start what publishes it (see rapport doctor and docs/ros-arm.md)", robot.ErrStale, strings.Join(late, ", "), b.cfg.Wait)
+		}
+	}
+}
+
+// mismatch is how far the arm's own tool centre point may be from ours, m and rad.
+const mismatch, mismatchRot = 0.005, 0.03
+
+// agree checks that this is the arm that was configured, and that it means the
+// same by its tool centre point as the guard, which knows a hand alone.
+func (b *Backend) agree() error {
+	j, _, _ := b.joints.Get()
+	if want := b.cfg.ArmID + "_joint1"; !slices.Contains(j.Name, want) {
+		return fmt.Errorf("arm: %s has no joint %s, but %s; set robot.ros.arm_id to what the launch file says", JointTopic, want, strings.Join(j.Name, ", "))
+	}
+	m, _, _ := b.state.Get()
+	s, err := sense(m)
+	if err != nil {
+		return err
+	}
+	d := franka.Diff(franka.Forward(&s.Q), s.EE)
+	if p, r := norm(d[0], d[1], d[2]), norm(d[3], d[4], d[5]); p > mismatch || r > mismatchRot {
+		return fmt.Errorf("arm: the arm says that its tool centre point is %.1f mm and %.3f rad from where a Franka Hand's is; choose the Franka Hand as end effector in Desk, without a frame of your own", 1000*p, r)
+	}
+	return nil
+}
+
+// setUp tells the arm what it has to know, and makes sure that it took it.
+func (b *Backend) setUp(ctx context.Context) error {
+	if err := b.setLoad(ctx); err != nil {
+		return err
+	}
+	if err := b.setCollision(ctx); err != nil {
+		return err
+	}
+	if err := b.setStiffness(ctx); err != nil {
+		return err
+	}
+	return b.quick(ctx)
+}
+
+// setLoad is silent where the arm has the load already, since an arm under control
+// may refuse to be told.
+func (b *Backend) setLoad(ctx context.Context) error {
+	m, _, _ := b.state.Get()
+	if b.loaded(m) {
+		return nil
+	}
+	l := &b.cfg.Load
+	res, err := ros.Call[frankamsg.SetLoadReq, frankamsg.SetLoadRes](ctx, b.n, LoadService, &frankamsg.SetLoadReq{Mass: l.Mass, FXCenterLoad: l.Centre, LoadInertia: l.Inertia})
+	if err != nil {
+		return fmt.Errorf("arm: load: %w", err)
+	}
+	if !res.Success {
+		return fmt.Errorf("arm: load: the arm refuses %g kg: %s; set it in Desk, or while no controller runs", l.Mass, res.Error)
+	}
+	wait, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	for {
+		m, seq, _ := b.state.Get()
+		if b.loaded(m) {
+			return nil
+		}
+		if _, _, _, err := b.state.Wait(wait, seq); err != nil {
+			return fmt.Errorf("arm: load: told %g kg at %v m, but the arm goes on with %g kg at %v m; the load must hold before anything moves: set it in Desk", l.Mass, l.Centre, m.MLoad, m.FXCload)
+		}
+	}
+}
+
+func (b *Backend) loaded(m *frankamsg.FrankaState) bool {
+	l := &b.cfg.Load
+	ok := math.Abs(m.MLoad-l.Mass) < 1e-6
+	for i, v := range l.Centre {
+		ok = ok && (l.Mass == 0 || math.Abs(m.FXCload[i]-v) < 1e-6)
+	}
+	for i, v := range l.Inertia {
+		ok = ok && (l.Mass == 0 || math.Abs(m.ILoad[i]-v) < 1e-6)
+	}
+	return ok
+}
+
+// setCollision sets the thresholds. No message tells which hold, so what can be
+// verified is that the arm took them, and that at rest it feels no contact.
+func (b *Backend) setCollision(ctx context.Context) error {
+	c := &b.cfg.Collision
+	res, err := ros.Call[frankamsg.SetForceTorqueCollisionBehaviorReq, frankamsg.SetForceTorqueCollisionBehaviorRes](ctx, b.n, CollisionService,
+		&frankamsg.SetForceTorqueCollisionBehaviorReq{
+			LowerTorqueThresholdsNominal: c.Torque.Lower, UpperTorqueThresholdsNominal: c.Torque.Upper,
+			LowerForceThresholdsNominal: c.Force.Lower, UpperForceThresholdsNominal: c.Force.Upper,
+		})
+	if err != nil {
+		return fmt.Errorf("arm: collision thresholds: %w", err)
+	}
+	if !res.Success {
+		return fmt.Errorf("arm: collision thresholds: the arm refuses them: %s; set robot.ros.collision to what it takes, while no controller runs", res.Error)
+	}
+	wait, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	_, seq, _ := b.state.Get()
+	for range 2 { // the first may have been under way
+		m, s, _, err := b.state.Wait(wait, seq)
+		if err != nil {
+			return fmt.Errorf("arm: collision thresholds: %w", err)
+		}
+		seq = s
+		if m.RobotMode == frankamsg.Reflex {
+			return fmt.Errorf("arm: %w", trip(m))
+		}
+		if slices.ContainsFunc(m.CartesianContact[:], on) || slices.ContainsFunc(m.JointContact[:], on) {
+			err = errors.New("arm: collision thresholds: the arm feels a contact at rest; free it, set the load of its hand, or raise robot.ros.collision")
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func on(v float64) bool { return v != 0 }
+
+// setStiffness sets the controller's gains by dynamic_reconfigure, which answers
+// with what then holds.
+func (b *Backend) setStiffness(ctx context.Context) error {
+	var req reconfigure.ReconfigureReq
+	put := func(name string, v float64) {
+		if v > 0 {
+			req.Config.Doubles = append(req.Config.Doubles, reconfigure.DoubleParameter{Name: name, Value: v})
+		}
+	}
+	s := &b.cfg.Stiffness
+	put("translational_stiffness", s.Trans)
+	put("translational_damping", s.TransDamping)
+	put("rotational_stiffness", s.Rot)
+	put("rotational_damping", s.RotDamping)
+	for _, axis := range []string{"x", "y", "z", "neg_x", "neg_y", "neg_z"} {
+		put("translational_clip_"+axis, s.Clip)
+		put("rotational_clip_"+axis, s.TurnClip)
+	}
+	if len(req.Config.Doubles) == 0 {
+		return nil
+	}
+	res, err := ros.Call[reconfigure.ReconfigureReq, reconfigure.ReconfigureRes](ctx, b.n, ComplianceNode+"/set_parameters", &req)
+	if err != nil {
+		return fmt.Errorf("arm: stiffness: %w; is serl_franka_controllers' impedance controller loaded?", err)
+	}
+	for _, want := range req.Config.Doubles {
+		i := slices.IndexFunc(res.Config.Doubles, func(p reconfigure.DoubleParameter) bool { return p.Name == want.Name })
+		if i < 0 {
+			return fmt.Errorf("arm: stiffness: the controller knows no %s; is it serl_franka_controllers'?", want.Name)
+		}
+		if got := res.Config.Doubles[i].Value; math.Abs(got-want.Value) > 1e-9 {
+			return fmt.Errorf("arm: stiffness: %s was set to %g, but is %g; set robot.ros.stiffness to what the controller takes", want.Name, want.Value, got)
+		}
+	}
+	return nil
+}
+
+// quick refuses an arm whose states come more slowly than commands go.
+func (b *Backend) quick(ctx context.Context) error {
+	const n = 5
+	wait, cancel := context.WithTimeout(ctx, n*b.cfg.Stale)
+	defer cancel()
+	m, seq, _ := b.state.Get()
+	first := m.Header.Stamp
+	count := 0
+	for count < n {
+		next, s, _, err := b.state.Wait(wait, seq)
+		if err != nil {
+			return fmt.Errorf("arm: %w: %d states within %v; want %g a second", robot.ErrStale, count, n*b.cfg.Stale, b.cfg.Rate)
+		}
+		count += int(s - seq) // those in between were dropped, not unsent
+		m, seq = next, s
+	}
+	if rate := float64(count) / m.Header.Stamp.Sub(first).Seconds(); rate < 0.9*b.cfg.Rate {
+		return fmt.Errorf("arm: the arm tells its state %.0f times a second, fewer than the %g commands; raise publish_rate of franka_state_controller, best to 100 or more", rate, b.cfg.Rate)
+	}
+	return nil
+}

@@ -1,0 +1,174 @@
+package arm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rapport-rl/rapport/robot/ros"
+	frankamsg "github.com/rapport-rl/rapport/robot/ros/msgs/franka"
+	"github.com/rapport-rl/rapport/robot/ros/msgs/serl"
+	"github.com/rapport-rl/rapport/robot/ros/msgs/std"
+)
+
+// Line is one thing that a survey found.
+type Line struct {
+	What, Detail string
+	Err          error // with the remedy; nil: all is well
+}
+
+// heard counts the messages of a topic.
+type heard struct {
+	name, topic, kind string
+	least             float64 // messages a second
+
+	mu      sync.Mutex
+	n       int
+	offsets []time.Duration // arrival minus stamp
+	last    time.Time       // stamp
+}
+
+// note takes in a message that came at now.
+func (h *heard) note(now, stamp time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.n++
+	if stamp.Unix() > 0 {
+		h.last = stamp
+		h.offsets = append(h.offsets, now.Sub(stamp))
+	}
+}
+
+// Survey listens for d to what a backend of cfg would need, and tells of each
+// topic how often and how late it comes. It moves and changes nothing.
+func Survey(ctx context.Context, n *ros.Node, cfg Config, d time.Duration) (ls []Line, err error) {
+	topics, err := n.Topics(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("arm: survey: %w", err)
+	}
+	ls = append(ls, Line{What: "ROS master", Detail: fmt.Sprintf("%s, %d topics", n.Master(), len(topics))})
+	hs := []*heard{
+		{name: "arm state", topic: StateTopic, kind: "franka_msgs/FrankaState", least: cfg.Rate},
+		{name: "joint states", topic: JointTopic, kind: "sensor_msgs/JointState"},
+		{name: "impedance controller", topic: JacobianTopic, kind: "serl_franka_controllers/ZeroJacobian", least: 20},
+	}
+	state, err := ros.Watch[frankamsg.FrankaState](n, StateTopic)
+	if err != nil {
+		return ls, fmt.Errorf("arm: survey: %w", err)
+	}
+	defer state.Close()
+	var subs []interface{ Close() error }
+	defer func() {
+		for _, s := range subs {
+			err = errors.Join(err, s.Close())
+		}
+	}()
+	listen := func(s interface{ Close() error }, e error) {
+		if e != nil {
+			err = errors.Join(err, fmt.Errorf("arm: survey: %w", e))
+			return
+		}
+		subs = append(subs, s)
+	}
+	listen(ros.Subscribe(n, JointTopic, func(m *std.JointState) { hs[1].note(n.Now(), m.Header.Stamp) }))
+	listen(ros.Subscribe(n, JacobianTopic, func(*serl.ZeroJacobian) { hs[2].note(n.Now(), time.Time{}) }))
+	if !cfg.Gripper.None {
+		h := &heard{name: "gripper", topic: FingerTopic, kind: "sensor_msgs/JointState"}
+		hs = append(hs, h)
+		listen(ros.Subscribe(n, FingerTopic, func(m *std.JointState) { h.note(n.Now(), m.Header.Stamp) }))
+	}
+	for _, c := range cfg.Cameras {
+		h := &heard{name: "camera " + c.Name, topic: c.Topic, kind: "sensor_msgs/Image", least: cfg.Rate}
+		hs = append(hs, h)
+		if c.Compressed {
+			h.kind = "sensor_msgs/CompressedImage"
+			listen(ros.Subscribe(n, c.Topic, func(m *std.CompressedImage) { h.note(n.Now(), m.Header.Stamp) }))
+		} else {
+			listen(ros.Subscribe(n, c.Topic, func(m *std.Image) { h.note(n.Now(), m.Header.Stamp) }))
+		}
+	}
+	if err != nil {
+		return ls, err
+	}
+	// States are counted by whoever waits for them, since one node watches a topic once.
+	end, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	var seq uint64
+	for {
+		m, s, at, e := state.Wait(end, seq)
+		if e != nil {
+			break
+		}
+		seq = s
+		hs[0].note(at, m.Header.Stamp)
+	}
+	<-end.Done()
+	if ctx.Err() != nil {
+		return ls, ctx.Err()
+	}
+	for _, h := range hs {
+		ls = append(ls, h.line(topics, d))
+	}
+	return append(ls, success(state)), nil
+}
+
+func (h *heard) line(topics []ros.Topic, d time.Duration) Line {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	l := Line{What: h.name}
+	i := slices.IndexFunc(topics, func(t ros.Topic) bool { return t.Name == h.topic })
+	switch {
+	case i < 0:
+		l.Err = fmt.Errorf("arm: nobody publishes %s (%s); start what does, or remap it there", h.topic, h.kind)
+		return l
+	case topics[i].Type != h.kind && topics[i].Type != "*":
+		l.Err = fmt.Errorf("arm: %s is a %s, not a %s; name another topic", h.topic, topics[i].Type, h.kind)
+		return l
+	case h.n == 0:
+		l.Err = fmt.Errorf("arm: %s is published, but nothing came within %v: another version of %s, or a publisher that hangs or cannot be reached (ROS_IP)", h.topic, d, h.kind)
+		return l
+	}
+	rate := float64(h.n) / d.Seconds()
+	l.Detail = fmt.Sprintf("%s, %.0f a second", h.topic, rate)
+	if len(h.offsets) > 0 {
+		slices.Sort(h.offsets)
+		low, mid := h.offsets[0], h.offsets[len(h.offsets)/2]
+		l.Detail += fmt.Sprintf(", %.1f ms old on arrival (median; least %.1f)", mid.Seconds()*1000, low.Seconds()*1000)
+		if low < -ahead/2 || low > ahead {
+			// The least is the way of the message plus what the clocks differ by.
+			l.Err = fmt.Errorf("arm: %s: its clock and this machine's differ by about %v; keep both in step, as with chrony", h.topic, low.Round(time.Millisecond))
+		}
+	}
+	if rate < 0.9*h.least {
+		l.Err = fmt.Errorf("arm: %s comes %.0f times a second, %.0f are needed; raise publish_rate of franka_state_controller, or the camera's frame rate", h.topic, rate, h.least)
+	}
+	return l
+}
+
+// success tells how many of the controller's commands reached the arm in time.
+func success(state *ros.Latest[frankamsg.FrankaState]) Line {
+	l := Line{What: "control loop"}
+	m, _, _ := state.Get()
+	if m == nil {
+		if l.Err = state.Err(); l.Err == nil {
+			l.Err = errors.New("arm: no state of the arm came")
+		}
+		return l
+	}
+	l.Detail = fmt.Sprintf("mode %s, %.1f %% of commands in time", modeName(m.RobotMode), 100*m.ControlCommandSuccessRate)
+	if names := m.CurrentErrors.Names(); len(names) > 0 {
+		l.Detail += ", errors: " + strings.Join(names, ", ")
+	}
+	// libfranka stops the arm after 20 lost in a row; Franka's advice is to look
+	// for the cause below 0.95.
+	if m.RobotMode == frankamsg.Move && m.ControlCommandSuccessRate < 0.95 {
+		l.Err = fmt.Errorf("arm: only %.1f %% of the controller's commands reach the arm in time; use a real-time kernel, its own network card, and performance as CPU governor", 100*m.ControlCommandSuccessRate)
+	} else if err := trip(m); err != nil {
+		l.Err = fmt.Errorf("arm: %w", err)
+	}
+	return l
+}

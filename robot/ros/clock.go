@@ -1,0 +1,42 @@
+package ros
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/bluenviron/goroslib/v2/pkg/msgs/rosgraph_msgs"
+)
+
+// clock holds what /clock says. Nothing here sleeps by it: a bag that is
+// played in a loop puts it back.
+type clock struct {
+	simulated  atomic.Bool
+	now        atomic.Pointer[time.Time]
+	subscribed atomic.Bool
+}
+
+// lookAtClock asks the master whose time counts.
+func (n *Node) lookAtClock(ctx context.Context) error {
+	var sim bool
+	err := n.param(ctx, "/use_sim_time", &sim)
+	if err != nil && !errors.Is(err, ErrNoParam) {
+		return err
+	}
+	if sim && n.clock.subscribed.CompareAndSwap(false, true) {
+		_, err := Subscribe(n, "/clock", func(m *rosgraph_msgs.Clock) {
+			t := m.Clock
+			if t.IsZero() { // ROS's zero is 1970 here
+				t = time.Unix(0, 0).UTC()
+			}
+			n.clock.now.Store(&t)
+		})
+		if err != nil {
+			n.clock.subscribed.Store(false)
+			return err
+		}
+	}
+	n.clock.simulated.Store(sim)
+	return nil
+}

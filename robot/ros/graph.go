@@ -1,0 +1,279 @@
+package ros
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rapport-rl/rapport/robot/ros/xmlrpc"
+)
+
+// ErrMaster is what the master, or another node, says against a call.
+type ErrMaster struct{ Method, Text string }
+
+// Error implements error.
+func (e *ErrMaster) Error() string { return "ros: " + e.Method + ": " + e.Text }
+
+// triple takes a ROS answer apart: its text and its value.
+func triple(method string, v any, err error) (string, any, error) {
+	if err != nil {
+		return "", nil, fmt.Errorf("ros: %w", err)
+	}
+	t, ok := v.([]any)
+	if !ok || len(t) != 3 {
+		return "", nil, fmt.Errorf("ros: %s: the answer %.80v is no triple of code, text and value", method, v)
+	}
+	code, ok := t[0].(int)
+	text, _ := t[1].(string)
+	if !ok || code != 1 {
+		return "", nil, &ErrMaster{method, text}
+	}
+	return text, t[2], nil
+}
+
+// ask calls the master.
+func (n *Node) ask(ctx context.Context, method string, args ...any) (any, error) {
+	v, err := xmlrpc.Call(ctx, n.master, method, append([]any{n.name}, args...)...)
+	_, v, err = triple(method, v, err)
+	return v, err
+}
+
+// brief is a context for one call, which ends with the node.
+func (n *Node) brief() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(n.ctx, callTime)
+}
+
+// register tells the master of something; if that fails the keeper tries
+// again, but the first caller hears it.
+func (n *Node) register(method string, args ...any) (any, error) {
+	n.registered.Store(true)
+	ctx, cancel := n.brief()
+	defer cancel()
+	return n.ask(ctx, method, append(args, n.api)...)
+}
+
+// keep registers everything anew once the master no longer knows this node,
+// because it was started again.
+func (n *Node) keep() {
+	for lost := false; wait(n.ctx, pollTime) == nil; {
+		ctx, cancel := n.brief()
+		v, err := n.ask(ctx, "lookupNode", n.name)
+		cancel()
+		var said *ErrMaster
+		switch {
+		case n.ctx.Err() != nil:
+			return
+		case errors.As(err, &said) || err == nil && v != n.api:
+			if n.registered.Load() {
+				n.log.Warn("ros: the master no longer knows this node; registering again", "uri", n.master)
+				n.registerAll()
+			}
+			lost = false
+		case err != nil && !lost:
+			n.log.Error("ros: the master does not answer; topics keep flowing, new ones are not found", "uri", n.master, "err", err)
+			lost = true
+		case err == nil && lost:
+			n.log.Info("ros: the master answers again", "uri", n.master)
+			lost = false
+		}
+		if err == nil {
+			ctx, cancel := n.brief()
+			_ = n.lookAtClock(ctx) // tried again in a second
+			cancel()
+		}
+	}
+}
+
+func (n *Node) registerAll() {
+	n.mu.Lock()
+	var pubs []*publication
+	for _, p := range n.pubs {
+		pubs = append(pubs, p)
+	}
+	subs := map[string]*subscription{}
+	for topic, s := range n.subs {
+		subs[topic] = s[0]
+	}
+	var srvs []*provider
+	for _, s := range n.srvs {
+		srvs = append(srvs, s)
+	}
+	n.mu.Unlock()
+	for _, p := range pubs {
+		if _, err := n.register("registerPublisher", p.topic, p.kind.Type); err != nil {
+			n.log.Warn("ros: registering again", "topic", p.topic, "err", err)
+		}
+	}
+	for topic, s := range subs {
+		v, err := n.register("registerSubscriber", topic, s.kind.Type)
+		if err != nil {
+			n.log.Warn("ros: registering again", "topic", topic, "err", err)
+			continue
+		}
+		n.publishers(topic, v)
+	}
+	for _, s := range srvs {
+		if _, err := n.register("registerService", s.name, n.serviceURI()); err != nil {
+			n.log.Warn("ros: registering again", "service", s.name, "err", err)
+		}
+	}
+}
+
+// unregisterAll tells the master that the node goes.
+func (n *Node) unregisterAll(ctx context.Context) {
+	n.mu.Lock()
+	var calls []any
+	add := func(method string, args ...any) {
+		calls = append(calls, map[string]any{"methodName": method, "params": append([]any{n.name}, args...)})
+	}
+	for topic := range n.subs {
+		add("unregisterSubscriber", topic, n.api)
+	}
+	for topic := range n.pubs {
+		add("unregisterPublisher", topic, n.api)
+	}
+	for name := range n.srvs {
+		add("unregisterService", name, n.serviceURI())
+	}
+	n.mu.Unlock()
+	if len(calls) == 0 {
+		return
+	}
+	if _, err := xmlrpc.Call(ctx, n.master, "system.multicall", calls); err != nil {
+		n.log.Warn("ros: the master was not told that the node goes", "err", err)
+	}
+}
+
+// Topic is a topic that somebody publishes.
+type Topic struct{ Name, Type string }
+
+// Topics lists what is published, by name.
+func (n *Node) Topics(ctx context.Context) ([]Topic, error) {
+	v, err := n.ask(ctx, "getPublishedTopics", "")
+	if err != nil {
+		return nil, err
+	}
+	all, _ := v.([]any)
+	var out []Topic
+	for _, one := range all {
+		p, _ := one.([]any)
+		if len(p) != 2 {
+			return nil, fmt.Errorf("ros: getPublishedTopics: %.80v is not a name and a type", one)
+		}
+		name, _ := p[0].(string)
+		kind, _ := p[1].(string)
+		out = append(out, Topic{name, kind})
+	}
+	slices.SortFunc(out, func(a, b Topic) int { return strings.Compare(a.Name, b.Name) })
+	return out, nil
+}
+
+// slave answers the calls that a node must answer.
+func (n *Node) slave(_ context.Context, method string, args []any) (any, error) {
+	text := func(i int) string {
+		if i < len(args) {
+			s, _ := args[i].(string)
+			return s
+		}
+		return ""
+	}
+	fine := func(v any) (any, error) { return []any{1, "", v}, nil }
+	switch method {
+	case "getPid":
+		return fine(os.Getpid())
+	case "getMasterUri":
+		return fine(n.master)
+	case "getBusStats":
+		return fine([]any{[]any{}, []any{}, []any{}})
+	case "getBusInfo":
+		return fine(n.busInfo())
+	case "getSubscriptions", "getPublications":
+		return fine(n.kinds(method == "getPublications"))
+	case "paramUpdate":
+		return fine(0)
+	case "publisherUpdate":
+		if len(args) == 3 {
+			n.publishers(clean(text(1)), args[2])
+		}
+		return fine(0)
+	case "requestTopic":
+		n.mu.Lock()
+		_, ok := n.pubs[clean(text(1))]
+		n.mu.Unlock()
+		if !ok {
+			return []any{0, "[" + text(1) + "] is not published here", 0}, nil
+		}
+		host, port := n.dataAddress()
+		return []any{1, "ready", []any{"TCPROS", host, port}}, nil
+	case "shutdown":
+		n.log.Warn("ros: the node was told to end", "by", text(0), "why", text(1))
+		n.once.Do(func() {
+			close(n.killed)
+			go n.Close() // ends on its own; Close of the owner waits for it
+		})
+		return fine(0)
+	}
+	return nil, fmt.Errorf("ros: nodes have no method %q", method)
+}
+
+// kinds lists the node's topics with their types.
+func (n *Node) kinds(published bool) []any {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	out := []any{}
+	if published {
+		for topic, p := range n.pubs {
+			out = append(out, []any{topic, p.kind.Type})
+		}
+		return out
+	}
+	for topic, s := range n.subs {
+		out = append(out, []any{topic, s[0].kind.Type})
+	}
+	return out
+}
+
+// busInfo lists the node's connections as rosnode info shows them.
+func (n *Node) busInfo() []any {
+	n.mu.Lock()
+	var pubs []*publication
+	for _, p := range n.pubs {
+		pubs = append(pubs, p)
+	}
+	var subs []*subscription
+	for _, s := range n.subs {
+		subs = append(subs, s...)
+	}
+	n.mu.Unlock()
+	out := []any{}
+	row := func(peer, direction, topic string) {
+		out = append(out, []any{len(out) + 1, peer, direction, "TCPROS", topic, true})
+	}
+	for _, p := range pubs {
+		for _, peer := range p.peers() {
+			row(peer, "o", p.topic)
+		}
+	}
+	for _, s := range subs {
+		for _, peer := range s.peers() {
+			row(peer, "i", s.topic)
+		}
+	}
+	return out
+}
+
+// Now is the wall clock or, where /use_sim_time is set, the newest /clock
+// (the zero time before the first).
+func (n *Node) Now() time.Time {
+	if n.clock.simulated.Load() {
+		if t := n.clock.now.Load(); t != nil {
+			return *t
+		}
+		return time.Time{}
+	}
+	return time.Now()
+}

@@ -1,0 +1,165 @@
+package ros
+
+import (
+	"context"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/rapport-rl/rapport/robot/ros/tcpros"
+)
+
+// Latest is the newest message of a topic.
+type Latest[T any] struct {
+	n   *Node
+	sub *subscription
+
+	mu      sync.Mutex
+	m       *T
+	seq     uint64
+	at      time.Time
+	closed  bool
+	changed chan struct{} // made by who waits, closed by what happens
+}
+
+// Watch keeps a topic's newest message and drops the others, so that a slow
+// consumer sees the present.
+func Watch[T any](n *Node, topic string) (*Latest[T], error) {
+	kind, err := tcpros.KindOf[T]()
+	if err != nil {
+		return nil, err
+	}
+	l := &Latest[T]{n: n}
+	l.sub, err = n.subscribe(topic, kind, l.wake, func(_ tcpros.Header, payload []byte) error {
+		m := new(T)
+		if err := tcpros.Decode(payload, m); err != nil {
+			return err
+		}
+		l.mu.Lock()
+		l.m, l.at = m, n.Now()
+		l.seq++
+		l.mu.Unlock()
+		l.wake()
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+func (l *Latest[T]) wake() {
+	l.mu.Lock()
+	if l.changed != nil {
+		close(l.changed)
+		l.changed = nil
+	}
+	l.mu.Unlock()
+}
+
+// Get is the newest message, how many have come, and when it came by the
+// node's clock; nil before the first. The message is read-only.
+func (l *Latest[T]) Get() (m *T, seq uint64, at time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.m, l.seq, l.at
+}
+
+// Wait returns the newest message once it is newer than the one counted
+// after. It fails at once with ErrKind when all who publish have another type
+// of message.
+func (l *Latest[T]) Wait(ctx context.Context, after uint64) (m *T, seq uint64, at time.Time, err error) {
+	for {
+		l.mu.Lock()
+		if l.changed == nil {
+			l.changed = make(chan struct{})
+		}
+		changed, closed := l.changed, l.closed
+		m, seq, at = l.m, l.seq, l.at
+		l.mu.Unlock()
+		if seq > after {
+			return m, seq, at, nil
+		}
+		if closed {
+			return m, seq, at, ErrClosed
+		}
+		if err := l.Err(); err != nil {
+			return m, seq, at, err
+		}
+		select {
+		case <-ctx.Done():
+			return m, seq, at, ctx.Err()
+		case <-l.n.ctx.Done():
+			return m, seq, at, ErrClosed
+		case <-changed:
+		}
+	}
+}
+
+// Err is ErrKind when somebody publishes another type of message under this
+// topic and nobody ours.
+func (l *Latest[T]) Err() error {
+	_, err := l.sub.state()
+	return err
+}
+
+// Publishers counts who is connected.
+func (l *Latest[T]) Publishers() int {
+	connected, _ := l.sub.state()
+	return connected
+}
+
+// Close ends the watch. The last message stays.
+func (l *Latest[T]) Close() error {
+	l.mu.Lock()
+	l.closed = true
+	l.mu.Unlock()
+	l.wake()
+	return l.sub.Close()
+}
+
+// Subscribe calls f with every message, from a goroutine for each publisher;
+// f must be quick, since the next message waits for it. Messages are f's.
+func Subscribe[T any](n *Node, topic string, f func(*T)) (io.Closer, error) {
+	return subscribe(n, topic, nil, f)
+}
+
+func subscribe[T any](n *Node, topic string, tell func(), f func(*T)) (*subscription, error) {
+	kind, err := tcpros.KindOf[T]()
+	if err != nil {
+		return nil, err
+	}
+	return subscribeAs(n, topic, kind, tell, f)
+}
+
+func subscribeAs[T any](n *Node, topic string, kind tcpros.Kind, tell func(), f func(*T)) (*subscription, error) {
+	return n.subscribe(topic, kind, tell, func(_ tcpros.Header, payload []byte) error {
+		m := new(T)
+		if err := tcpros.Decode(payload, m); err != nil {
+			return err
+		}
+		f(m)
+		return nil
+	})
+}
+
+// Raw is a message of any type as it came.
+type Raw struct {
+	Topic, Type, MD5, Definition string
+	Publisher                    string // the node's name
+	Latched                      bool
+	At                           time.Time // arrival by the node's clock
+	Payload                      []byte    // without the length before it; the receiver's own
+}
+
+// SubscribeRaw calls f with every message of a topic, whatever its type.
+func SubscribeRaw(n *Node, topic string, f func(Raw)) (io.Closer, error) {
+	name := n.Resolve(topic)
+	return n.subscribe(topic, tcpros.Any, nil, func(h tcpros.Header, payload []byte) error {
+		f(Raw{
+			Topic: name, Type: h["type"], MD5: h["md5sum"], Definition: h["message_definition"],
+			Publisher: h["callerid"], Latched: h["latching"] == "1", At: n.Now(), Payload: payload,
+		})
+		return nil
+	})
+}
