@@ -121,16 +121,18 @@ func (h *hub) told(i int, v bus.Summary) {
 // maxCameras bounds what strangers on the bus can make the page open.
 const maxCameras = 16
 
-// look receives a camera, at eyes' pace and only while somebody looks.
+// look receives a camera. What comes is noted at once, with when it came, but made
+// a picture at eyes' pace and only while somebody looks: who comes late must not
+// take the last message for a new one.
 func (h *hub) look(name string) error {
-	tap, err := bus.NewTap(h.conn, h.session, bus.ViewTopic(name), 1)
-	if err != nil {
+	raw := bus.Topic[[]byte]{Name: bus.ViewTopic(name).Name, Decode: func(b []byte) ([]byte, error) { return b, nil }}
+	var newest last[[]byte]
+	if err := listen(h, raw, func(b []byte) { newest.set(b) }); err != nil {
 		return err
 	}
 	l := new(last[bus.View])
 	h.views[name] = l
 	h.wg.Go(func() {
-		defer tap.Close()
 		tick := time.NewTicker(frameEvery)
 		defer tick.Stop()
 		for {
@@ -142,16 +144,18 @@ func (h *hub) look(name string) error {
 			if h.looking.Load() == 0 {
 				continue
 			}
-			v, err := tap.Next(h.ctx)
-			if h.ctx.Err() != nil || errors.Is(err, bus.ErrClosed) {
-				return
-			}
-			if err != nil {
+			h.mu.Lock()
+			from, done := newest, l.n
+			h.mu.Unlock()
+			if from.n == done {
 				continue
 			}
-			v.Camera = name
+			v, err := bus.DecodeView(from.v)
 			h.mu.Lock()
-			l.set(v)
+			if l.n = from.n; err == nil { // what is malformed is passed over
+				v.Camera = name
+				l.v, l.at = v, from.at
+			}
 			h.mu.Unlock()
 		}
 	})

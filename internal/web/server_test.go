@@ -384,6 +384,36 @@ func rate(t testing.TB, s *session) float64 {
 	return float64(s.tickCount()-n) / time.Since(began).Seconds()
 }
 
+// Nobody looks while the last pictures come.
+func TestOldPictureIsOldForWhoComesLate(t *testing.T) {
+	s := newSession(t, bus.Options{})
+	w := s.page(t)
+	eventually(t, "a while of the session", func() bool { return s.tickCount() > 50 })
+	s.quit()
+	<-s.done
+	const wait = 1200
+	time.Sleep(wait * time.Millisecond)
+	l := look(t, w)
+	for {
+		v := l.next(t)
+		cams, _ := v["cameras"].([]any)
+		if len(cams) != len(cameraNames) {
+			t.Fatalf("told of cameras %v", cams)
+		}
+		age := cams[0].(map[string]any)["age"].(float64)
+		if age < 0 {
+			continue // not made a picture yet
+		}
+		if age < wait {
+			t.Errorf("the picture is told to be %v ms old, but is %v at least", age, wait)
+		}
+		if age := v["state"].(map[string]any)["age"].(float64); age < wait {
+			t.Errorf("the state is told to be %v ms old, but is %v at least", age, wait)
+		}
+		return
+	}
+}
+
 func TestStartSaysWhatIsWrong(t *testing.T) {
 	s := newSession(t, bus.Options{})
 	taken, _ := address(s.page(t))

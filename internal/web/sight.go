@@ -163,7 +163,7 @@ func (h *hub) sight(s *seen) sight {
 	}
 	for _, name := range h.names {
 		c := camera{Name: name, Age: -1}
-		if l := h.views[name]; l != nil && l.n > 0 {
+		if l := h.views[name]; l != nil && l.v.JPEG != nil {
 			c.Age = age(l.at)
 			if h.state.n > 0 {
 				c.Lag = max(h.state.v.Stamp.Sub(l.v.Stamp).Milliseconds(), 0)
@@ -198,7 +198,7 @@ func (h *hub) frames(s *seen, send func([]byte) error) error {
 	var out [][]byte
 	for _, name := range h.names {
 		l := h.views[name]
-		if l == nil || l.n <= s.frames[name] {
+		if l == nil || l.v.JPEG == nil || l.n <= s.frames[name] {
 			continue
 		}
 		s.frames[name] = l.n

@@ -67,14 +67,14 @@ func Act(ctx context.Context, c config.Config, o Options) (err error) {
 		return err
 	}
 
-	if err := s.desk.adopt(r.ctx); err != nil {
-		return err
-	}
 	quiet, err := s.shows("actor")
 	if err != nil {
 		return err
 	}
 	defer quiet()
+	if err := s.desk.adopt(r.ctx); err != nil {
+		return err
+	}
 	spool, err := bus.NewPublisher(r.conn, r.name, filepath.Join(s.Dir(), "spool"))
 	if err != nil {
 		return err

@@ -25,9 +25,16 @@ type show struct {
 
 	mu  sync.Mutex
 	now bus.Summary
+	run rollout // that is under way
+}
 
-	live *rapl.Live // scores the running episode, for the driving goroutine
-	rew  []float64
+// rollout is what has been seen of an episode whose reward is to be shown while
+// it runs. The driving goroutine adds to it, that of show scores it: four times a
+// second, so that a simulation that ends episodes more quickly pays nothing.
+type rollout struct {
+	n      int // counts episodes
+	scorer *rapl.Scorer
+	traj   []perception.Features
 }
 
 // shows begins to tell what s does as role, until the returned function is
@@ -55,8 +62,10 @@ func (s *Session) shows(role string) (stop func(), err error) {
 	var wg sync.WaitGroup
 	if s.after != nil {
 		wg.Go(func() {
+			var l living
 			for {
 				w.publish()
+				l.score(w)
 				select {
 				case <-s.after(showEvery):
 				case <-end:
@@ -150,33 +159,68 @@ func (w *show) begin(scorer *rapl.Scorer) {
 	if w == nil {
 		return
 	}
-	w.live, w.rew = nil, w.rew[:0]
-	if scorer != nil {
-		if l, err := scorer.Live(); err == nil { // else the curve comes at the episode's end
-			w.live = l
-		}
-	}
-	w.rewards.Publish(nil)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.run = rollout{n: w.run.n + 1, scorer: scorer, traj: w.run.traj[:0:0]}
 }
 
-// tick takes the next features of the running episode. What cannot be scored
-// here is told by whoever labels the episode; a screen is no reason to end it.
+// tick takes the next features of the running episode.
 func (w *show) tick(f perception.Features) {
-	if w == nil || w.live == nil {
+	if w == nil {
 		return
 	}
-	if w.live.Add(f) != nil {
-		w.live = nil
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.run.scorer != nil {
+		w.run.traj = append(w.run.traj, f)
+	}
+}
+
+// living scores the running episode, for one goroutine.
+type living struct {
+	of   int // the rollout
+	live *rapl.Live
+	got  int // frames of it
+}
+
+// score publishes the rewards of the episode so far. What cannot be scored here is
+// told by whoever labels the episode; a screen is no reason to end it.
+func (l *living) score(w *show) {
+	w.mu.Lock()
+	run := w.run
+	w.mu.Unlock()
+	if run.n != l.of {
+		l.of, l.live, l.got = run.n, nil, 0
+		if run.scorer != nil {
+			l.live, _ = run.scorer.Live()
+		}
+	}
+	if l.live == nil || len(run.traj) == l.got {
 		return
 	}
-	r := make([]float64, w.live.Len())
-	w.live.Rewards(r)
-	w.rewards.Publish(r)
+	for _, f := range run.traj[l.got:] {
+		if l.live.Add(f) != nil {
+			l.live = nil
+			return
+		}
+		l.got++
+	}
+	r := make([]float64, l.live.Len())
+	l.live.Rewards(r)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.run.n == run.n && w.run.scorer != nil { // or it was labelled meanwhile
+		w.rewards.Publish(r)
+	}
 }
 
 // scored tells the rewards of the episode that is over.
 func (w *show) scored(r []float64) {
-	if w != nil {
-		w.rewards.Publish(slices.Clone(r))
+	if w == nil {
+		return
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.run.scorer, w.run.traj = nil, nil
+	w.rewards.Publish(slices.Clone(r))
 }

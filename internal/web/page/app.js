@@ -365,9 +365,13 @@ el("fault").addEventListener("submit", async (e) => {
   }
 });
 
-// The name is kept on this device, for the next fault.
+// There is one name, asked for where it is needed.
+for (const [a, b] of [["name", "pilot"], ["pilot", "name"]]) el(a).addEventListener("input", () => { el(b).value = el(a).value; });
+el("pilot").addEventListener("change", () => keep(person()));
+
+// It is kept on this device, for the next time.
 function keep(who) { try { localStorage.setItem("rapport.operator", who); } catch { /* not allowed here */ } }
-try { el("name").value = localStorage.getItem("rapport.operator") || ""; } catch { /* not allowed here */ }
+try { el("name").value = el("pilot").value = localStorage.getItem("rapport.operator") || ""; } catch { /* not allowed here */ }
 
 addEventListener("pagehide", () => { left = true; });
 addEventListener("pageshow", (e) => { if (e.persisted) { left = false; connect(); } });

@@ -74,6 +74,7 @@ function showPilot(v) { pilot = { name: v.pilot || "", yours: Boolean(v.yours) }
 function showDriver(pad, r) {
   const p = el("driver");
   const other = pilot.name && !pilot.yours;
+  p.parentElement.classList.toggle("old", !sight || !sight.teleop);
   p.className = "driver" + (pilot.yours && held ? " good" : other ? " warn" : "");
   text(p, !sight || !sight.teleop ? "This session hears no hand. It does with teleop.input: bus." : other ? pilot.name + " drives, at another page" : held ? "You drive" : r.deadman && !fresh ? "Let go first, then hold on again" : pad ? "Gamepad ready: hold a shoulder button. " + pad.id.slice(0, 60) : "Hold a pad, or Shift and keys. No gamepad found.");
 }
