@@ -133,3 +133,30 @@ func TestBareGoalIsCarriedOut(t *testing.T) {
 		t.Fatal("the goal is not carried out")
 	}
 }
+
+// A server that dies does not leave its client waiting.
+func TestGoalOfADeadServerIsLost(t *testing.T) {
+	t.Parallel()
+	uri := graph(t)
+	a, b := node(t, uri, "a"), node(t, uri, "b")
+	began := make(chan struct{})
+	must(ros.ServeAct(a, "/grip", func(ctx context.Context, _ *std.GripperCommandGoal, _ func(*std.GripperCommandFeedback)) (*std.GripperCommandResult, error) {
+		close(began)
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}))(t)
+	act := must(ros.Act[std.GripperCommandGoal, std.GripperCommandFeedback, std.GripperCommandResult](b, "/grip"))(t)
+	defer act.Close()
+	if err := act.WaitServer(soon(t)); err != nil {
+		t.Fatal(err)
+	}
+	g := act.Send(&std.GripperCommandGoal{}, nil)
+	<-began
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var end *ros.ErrGoal
+	if _, err := act.Wait(soon(t), g); !errors.As(err, &end) || end.Status != ros.Lost {
+		t.Errorf("got %v, want lost", err)
+	}
+}

@@ -133,6 +133,14 @@ func TestBadMasterAddressIsExplained(t *testing.T) {
 	}
 }
 
+func TestBadNameIsExplained(t *testing.T) {
+	for _, name := range []string{"my arm", "7up", "_x", "é", "/"} {
+		if n, err := ros.Open(soon(t), ros.Config{Master: "http://127.0.0.1:1", Name: name}); err == nil || !strings.Contains(err.Error(), "no name") {
+			t.Errorf("%q: got %v, %v; want that it is no name", name, n, err)
+		}
+	}
+}
+
 func TestSimulatedTimeIsFollowed(t *testing.T) {
 	t.Parallel()
 	uri := graph(t)
