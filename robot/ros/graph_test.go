@@ -17,12 +17,6 @@ import (
 	"github.com/rapport-rl/rapport/robot/ros/xmlrpc"
 )
 
-// A policy at 5 Hz sees the present of a camera at 30 Hz: what waits in a
-// queue would move the arm by old pixels.
-// A pixel buffer that is used again does not tear frames on their way.
-// Actions and commands must not lose a message that fits the queue, whatever
-// the pace.
-// hang subscribes and never reads.
 // The master may go and come back within a look of the keeper, and our own has
 // the same process number then.
 func TestNodeOutlivesOurMaster(t *testing.T) {
@@ -196,7 +190,6 @@ func TestKilledNodeEndsItself(t *testing.T) {
 	}
 }
 
-// A goal without an id, as hil-serl's clients publish it, is carried out.
 func TestAttachStartsAMasterWhereNoneIs(t *testing.T) {
 	t.Parallel()
 	uri := "http://127.0.0.1:" + freePort(t) + "/"
@@ -224,9 +217,6 @@ func TestAttachStartsAMasterWhereNoneIs(t *testing.T) {
 	}
 }
 
-// Who publishes to nobody costs nothing, and to somebody the one message that
-// is written.
-// Garbage on the data port ends that connection alone.
 func TestLogIsQuietInGoodTimes(t *testing.T) {
 	t.Parallel()
 	var log tail
