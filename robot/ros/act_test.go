@@ -60,7 +60,10 @@ func TestNewerGoalEndsTheRunningOne(t *testing.T) {
 		}
 		return &std.GripperCommandResult{}, nil
 	}))(t)
-	act := must(ros.Act[std.GripperCommandGoal, std.GripperCommandFeedback, std.GripperCommandResult](b, "/grip"))(t)
+	act, err := ros.Act[std.GripperCommandGoal, std.GripperCommandFeedback, std.GripperCommandResult](b, "/grip")
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer act.Close()
 	if err := act.WaitServer(soon(t)); err != nil {
 		t.Fatal(err)
@@ -68,42 +71,67 @@ func TestNewerGoalEndsTheRunningOne(t *testing.T) {
 	goal := func(x float64) *std.GripperCommandGoal {
 		return &std.GripperCommandGoal{Command: std.GripperCommand{Position: x}}
 	}
+	ctx := soon(t)
+	begins := func() {
+		t.Helper()
+		select {
+		case <-began:
+		case <-ctx.Done():
+			t.Fatal("the goal does not begin")
+		}
+	}
 	long := act.Send(goal(2), nil)
-	<-began
+	begins()
 	quick := act.Send(goal(1), nil)
 	var end *ros.ErrGoal
-	if _, err := act.Wait(soon(t), long); !errors.As(err, &end) || end.Status != ros.Preempted {
+	if _, err := act.Wait(ctx, long); !errors.As(err, &end) || end.Status != ros.Preempted {
 		t.Errorf("got %v, want preempted", err)
 	}
-	if _, err := act.Wait(soon(t), quick); err != nil {
+	if _, err := act.Wait(ctx, quick); err != nil {
 		t.Error(err)
 	}
-	// All goals end right after one has: goroslib's server dies of it.
-	<-began
+	begins()
+	// All goals end right after one has: goroslib's server dies of it. Goals and
+	// cancellations take different ways, so this may reach the next goal as well.
 	act.CancelAll()
 	long = act.Send(goal(2), nil)
-	<-began
-	act.CancelAll()
-	if _, err := act.Wait(soon(t), long); !errors.As(err, &end) || end.Status != ros.Preempted {
-		t.Errorf("got %v, want preempted", err)
+	ended := make(chan error, 1)
+	go func() {
+		_, err := act.Wait(ctx, long)
+		ended <- err
+	}()
+	select {
+	case <-began:
+		act.CancelAll()
+		err = <-ended
+	case err = <-ended:
+	}
+	if !errors.As(err, &end) || end.Status != ros.Preempted && end.Status != ros.Recalled {
+		t.Errorf("got %v, want preempted or recalled", err)
+	}
+	select { // the goal may have begun and ended at once
+	case <-began:
+	case <-time.After(100 * time.Millisecond):
 	}
 	// A caller who gives up takes the goal with it.
-	short, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
-	defer cancel()
-	if _, err := act.Do(short, goal(2), nil); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("got %v, want the deadline", err)
+	given, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	go func() {
+		select {
+		case <-began:
+			giveUp()
+		case <-ctx.Done():
+		}
+	}()
+	if _, err := act.Do(given, goal(2), nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want that it was given up", err)
 	}
-	<-began
-	long = act.Send(goal(2), nil)
-	<-began
-	if err := stop.Close(); err != nil {
+	if err := stop.Close(); err != nil { // waits for the goal to end
 		t.Fatal(err)
-	}
-	if _, err := act.Wait(soon(t), long); !errors.As(err, &end) || end.Status != ros.Preempted && end.Status != ros.Lost {
-		t.Errorf("got %v, want preempted by the server's end", err)
 	}
 }
 
+// A goal without an id, as hil-serl's clients publish it, is carried out.
 func TestBareGoalIsCarriedOut(t *testing.T) {
 	t.Parallel()
 	uri := graph(t)
@@ -131,5 +159,32 @@ func TestBareGoalIsCarriedOut(t *testing.T) {
 		}
 	case <-soon(t).Done():
 		t.Fatal("the goal is not carried out")
+	}
+}
+
+// A server that dies does not leave its client waiting.
+func TestGoalOfADeadServerIsLost(t *testing.T) {
+	t.Parallel()
+	uri := graph(t)
+	a, b := node(t, uri, "a"), node(t, uri, "b")
+	began := make(chan struct{})
+	must(ros.ServeAct(a, "/grip", func(ctx context.Context, _ *std.GripperCommandGoal, _ func(*std.GripperCommandFeedback)) (*std.GripperCommandResult, error) {
+		close(began)
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}))(t)
+	act := must(ros.Act[std.GripperCommandGoal, std.GripperCommandFeedback, std.GripperCommandResult](b, "/grip"))(t)
+	defer act.Close()
+	if err := act.WaitServer(soon(t)); err != nil {
+		t.Fatal(err)
+	}
+	g := act.Send(&std.GripperCommandGoal{}, nil)
+	<-began
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var end *ros.ErrGoal
+	if _, err := act.Wait(soon(t), g); !errors.As(err, &end) || end.Status != ros.Lost {
+		t.Errorf("got %v, want lost", err)
 	}
 }

@@ -18,6 +18,8 @@ import (
 	"github.com/rapport-rl/rapport/robot/ros/xmlrpc"
 )
 
+// A policy at 5 Hz sees the present of a camera at 30 Hz: what waits in a
+// queue would move the arm by old pixels.
 func TestSlowConsumerSeesThePresent(t *testing.T) {
 	uri := graph(t)
 	camera, policy := node(t, uri, "camera"), node(t, uri, "policy")
@@ -73,6 +75,7 @@ func TestSlowConsumerSeesThePresent(t *testing.T) {
 	}
 }
 
+// A pixel buffer that is used again does not tear frames on their way.
 func TestReusedBufferTearsNoFrame(t *testing.T) {
 	t.Parallel()
 	uri := graph(t)
@@ -121,6 +124,8 @@ func TestMessagesBeyond16MiBPass(t *testing.T) {
 	}
 }
 
+// Actions and commands must not lose a message that fits the queue, whatever
+// the pace.
 func TestSmallMessagesAllArriveInOrder(t *testing.T) {
 	t.Parallel()
 	uri := graph(t)
@@ -149,6 +154,7 @@ func TestSmallMessagesAllArriveInOrder(t *testing.T) {
 	}
 }
 
+// hang subscribes and never reads.
 func hang(t *testing.T, n *ros.Node, topic string, kind tcpros.Kind) net.Conn {
 	t.Helper()
 	v, err := xmlrpc.Call(soon(t), n.Master(), "lookupNode", "/hang", n.Name())
@@ -253,6 +259,8 @@ func TestCallbackMayCloseItsSubscription(t *testing.T) {
 	}
 }
 
+// Who publishes to nobody costs nothing, and to somebody the one message that
+// is written.
 func TestPublishAllocatesOnlyTheMessage(t *testing.T) {
 	uri := graph(t)
 	a := node(t, uri, "a")
@@ -267,6 +275,7 @@ func TestPublishAllocatesOnlyTheMessage(t *testing.T) {
 	}
 }
 
+// Garbage on the data port ends that connection alone.
 func TestGarbageOnTheDataPortHarmsNobody(t *testing.T) {
 	t.Parallel()
 	uri := graph(t)

@@ -17,12 +17,6 @@ import (
 	"github.com/rapport-rl/rapport/robot/ros/xmlrpc"
 )
 
-// A policy at 5 Hz sees the present of a camera at 30 Hz: what waits in a
-// queue would move the arm by old pixels.
-// A pixel buffer that is used again does not tear frames on their way.
-// Actions and commands must not lose a message that fits the queue, whatever
-// the pace.
-// hang subscribes and never reads.
 // The master may go and come back within a look of the keeper, and our own has
 // the same process number then.
 func TestNodeOutlivesOurMaster(t *testing.T) {
@@ -133,6 +127,14 @@ func TestBadMasterAddressIsExplained(t *testing.T) {
 	}
 }
 
+func TestBadNameIsExplained(t *testing.T) {
+	for _, name := range []string{"my arm", "7up", "_x", "é", "/"} {
+		if n, err := ros.Open(soon(t), ros.Config{Master: "http://127.0.0.1:1", Name: name}); err == nil || !strings.Contains(err.Error(), "no name") {
+			t.Errorf("%q: got %v, %v; want that it is no name", name, n, err)
+		}
+	}
+}
+
 func TestSimulatedTimeIsFollowed(t *testing.T) {
 	t.Parallel()
 	uri := graph(t)
@@ -188,7 +190,6 @@ func TestKilledNodeEndsItself(t *testing.T) {
 	}
 }
 
-// A goal without an id, as hil-serl's clients publish it, is carried out.
 func TestAttachStartsAMasterWhereNoneIs(t *testing.T) {
 	t.Parallel()
 	uri := "http://127.0.0.1:" + freePort(t) + "/"
@@ -216,9 +217,6 @@ func TestAttachStartsAMasterWhereNoneIs(t *testing.T) {
 	}
 }
 
-// Who publishes to nobody costs nothing, and to somebody the one message that
-// is written.
-// Garbage on the data port ends that connection alone.
 func TestLogIsQuietInGoodTimes(t *testing.T) {
 	t.Parallel()
 	var log tail

@@ -74,6 +74,9 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	if cfg.Name == "" {
 		cfg.Name = "rapport"
 	}
+	if !named(cfg.Name) {
+		return nil, fmt.Errorf("ros: %q is no name for a node; use letters, digits and _, a letter first", cfg.Name)
+	}
 	if n.master == "" {
 		n.master = MasterURI()
 	}

@@ -85,6 +85,17 @@ func bindTo(host string) string {
 	return ":0"
 }
 
+// named says whether ROS takes a name: letters, digits, _ and /, a letter first.
+func named(s string) bool {
+	for i, r := range strings.TrimPrefix(s, "/") {
+		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
+		if !letter && (i == 0 || r != '_' && r != '/' && (r < '0' || r > '9')) {
+			return false
+		}
+	}
+	return strings.Trim(s, "/") != ""
+}
+
 // clean is a name in its one form, /a/b.
 func clean(name string) string {
 	return "/" + strings.Join(strings.FieldsFunc(name, func(r rune) bool { return r == '/' }), "/")
