@@ -71,6 +71,8 @@ func openROS(ctx context.Context, n *ros.Node, c config.Config, log *slog.Logger
 	g := guardConfig(c)
 	g.Tick = time.Duration(float64(time.Second) / c.Robot.ROS.Rate)
 	g.Now, g.Log = n.Now, log
+	// The backend holds at robot.ros.stale already; this is for its mistakes.
+	g.FrameAge = time.Duration((c.Robot.ROS.Stale + c.Robot.ROS.Skew + 0.1) * float64(time.Second))
 	if a.guard, err = guard.New(&counted{b, a}, g); err != nil {
 		return nil, errors.Join(err, b.Close())
 	}
