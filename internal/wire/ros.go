@@ -104,7 +104,7 @@ func rosConfig(c config.Config, log *slog.Logger) rosarm.Config {
 			Force:  rosarm.Bounds6{Lower: r.Collision.ForceLower, Upper: r.Collision.ForceUpper},
 		},
 		Stiffness: rosarm.Stiffness(r.Stiffness),
-		Gripper:   rosarm.Gripper{None: r.Gripper.Kind == "none", Open: r.Gripper.Open, Speed: r.Gripper.Speed, Force: r.Gripper.Force},
+		Gripper:   rosarm.Gripper{None: r.Gripper.Kind == "none", Home: r.Gripper.Home, Open: r.Gripper.Open, Speed: r.Gripper.Speed, Force: r.Gripper.Force},
 		// The hand points down at yaw 0, its fingers opening along y.
 		Start: robot.Pose{P: r.Start.At, Q: franka.Mul(franka.Exp([3]float64{0, 0, r.Start.Yaw}), [4]float64{0, 1, 0, 0})},
 		Speed: r.Start.Speed, Turn: r.Start.Turn, Lift: r.Start.Lift, Again: r.Again,

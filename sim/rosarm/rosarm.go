@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -333,7 +334,6 @@ func (s *Sim) begin(ctx context.Context, seed uint64) error {
 	}
 	s.state, s.in = obs.State, impedance.Input{}
 	s.state.Stamp = s.stamp()
-	s.opening = obs.State.Grip // the world closes them; they open again where that was asked for
 	s.feeling = feeling{}
 	// The controller goes on from the bias that holds the arm up.
 	err = s.w.Drive(1, s.opening, func(tau *[7]float64, in *impedance.Input, dt float64) {
@@ -346,8 +346,20 @@ func (s *Sim) begin(ctx context.Context, seed uint64) error {
 	if s.mode != frankamsg.Move {
 		s.law.stop(s.state.Q)
 	}
+	// The world closes the fingers, of which a gripper knows nothing: it keeps them
+	// where they were told to be.
+	s.opening = s.toOpen
+	if math.Abs(obs.State.Grip-s.opening) > 1e-3 {
+		if err := s.w.Drive(int(fingersOpen/s.dt()), s.opening, s.law.torque); err != nil {
+			return err
+		}
+	}
+	s.state = s.w.Feel(s.stamp())
 	return nil
 }
+
+// fingersOpen is how long the fingers take for their whole way, s.
+const fingersOpen = 0.5
 
 // UserStop presses or releases the user stop. A released one wants a recovery.
 func (s *Sim) UserStop(pressed bool) error { return s.do(func() { s.user = pressed }) }
