@@ -11,7 +11,6 @@ import (
 
 	"github.com/rapport-rl/rapport/internal/bus"
 	"github.com/rapport-rl/rapport/internal/config"
-	"github.com/rapport-rl/rapport/internal/report"
 	"github.com/rapport-rl/rapport/internal/wire"
 )
 
@@ -93,16 +92,8 @@ func (a *app) print(res wire.Result) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(a.stdout, "\nsuccess before  %v\nsuccess after   %v\n\nreport   %s\nsession  %s\n", told(res.Before), told(res.After), path, res.Dir)
+	_, err = fmt.Fprintf(a.stdout, "\nsuccess before  %v\nsuccess after   %v\n\nreport   %s\nsession  %s\n", res.Before, res.After, path, res.Dir)
 	return err
-}
-
-// told is a share in words, also where nobody could tell success.
-func told(s report.Share) string {
-	if s.Of == 0 {
-		return "not measured"
-	}
-	return s.String()
 }
 
 func (a *app) brokerCmd() *cobra.Command {

@@ -62,6 +62,7 @@ type ROSStiffness struct {
 // ROSGripper configures the hand.
 type ROSGripper struct {
 	Kind  string  `yaml:"kind"`
+	Home  bool    `yaml:"home"`
 	Open  bool    `yaml:"open"`
 	Speed float64 `yaml:"speed"` // m/s
 	Force float64 `yaml:"force"` // N

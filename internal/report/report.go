@@ -53,7 +53,11 @@ func (s Share) Wilson() (lo, hi float64) {
 	return max(0, mid-half), min(1, mid+half)
 }
 
+// String says "not measured" of a share of nothing.
 func (s Share) String() string {
+	if s.Of == 0 {
+		return "not measured"
+	}
 	lo, hi := s.Wilson()
 	return fmt.Sprintf("%d of %d (%.0f %%, 95 %% interval %.0f to %.0f %%)", s.Hits, s.Of, 100*s.Rate(), 100*lo, 100*hi)
 }

@@ -323,6 +323,11 @@ func (d *driver) episode(ctx context.Context, t *tracks, pi player, n int) error
 		if _, err := d.s.store.AddEpisode(ctx, ep); err != nil {
 			return err
 		}
+		if real(d.s.cfg) {
+			if err := d.s.store.AddMetrics(ctx, "episode", uint64(n), t.arm.pace()); err != nil {
+				return err
+			}
+		}
 		if err := d.spool.Publish(ctx, ep); err != nil {
 			return err
 		}

@@ -71,6 +71,8 @@ func openROS(ctx context.Context, n *ros.Node, c config.Config, log *slog.Logger
 	g := guardConfig(c)
 	g.Latched = func(f *guard.Fault) { a.desk.Load().note(f) }
 	g.Now, g.Log = n.Now, log
+	// The backend holds at robot.ros.stale already; this is for its mistakes.
+	g.FrameAge = time.Duration((c.Robot.ROS.Stale + c.Robot.ROS.Skew + 0.1) * float64(time.Second))
 	if a.guard, err = guard.New(&tallied{b, a}, g); err != nil {
 		return nil, errors.Join(err, b.Close())
 	}
@@ -102,7 +104,7 @@ func rosConfig(c config.Config, log *slog.Logger) rosarm.Config {
 			Force:  rosarm.Bounds6{Lower: r.Collision.ForceLower, Upper: r.Collision.ForceUpper},
 		},
 		Stiffness: rosarm.Stiffness(r.Stiffness),
-		Gripper:   rosarm.Gripper{None: r.Gripper.Kind == "none", Open: r.Gripper.Open, Speed: r.Gripper.Speed, Force: r.Gripper.Force},
+		Gripper:   rosarm.Gripper{None: r.Gripper.Kind == "none", Home: r.Gripper.Home, Open: r.Gripper.Open, Speed: r.Gripper.Speed, Force: r.Gripper.Force},
 		// The hand points down at yaw 0, its fingers opening along y.
 		Start: robot.Pose{P: r.Start.At, Q: franka.Mul(franka.Exp([3]float64{0, 0, r.Start.Yaw}), [4]float64{0, 1, 0, 0})},
 		Speed: r.Start.Speed, Turn: r.Start.Turn, Lift: r.Start.Lift, Again: r.Again,

@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -146,7 +147,7 @@ func Start(ctx context.Context, n *ros.Node, cfg Config) (*Sim, error) {
 		return nil, err
 	}
 	s.cfg.World = s.w.Config()
-	if err := s.reset(ctx); err != nil {
+	if err := s.begin(ctx, s.seeds.Uint64()); err != nil {
 		return nil, errors.Join(err, s.w.Close())
 	}
 	lctx, quit := context.WithCancel(context.Background())
@@ -295,19 +296,37 @@ func (s *Sim) recover() {
 	s.law.start(s.state.Q, s.in.Bias)
 }
 
-// reset begins the next episode.
-func (s *Sim) reset(ctx context.Context) error {
-	seed := s.seeds.Uint64()
-	var given int
-	if err := s.n.Param(SeedParam, &given); err == nil && given >= 0 {
-		seed = uint64(given)
-		if err := s.n.SetParam(SeedParam, -1); err != nil {
-			return err
-		}
+// given takes the seed that somebody set for the next episode. It asks the master,
+// so the loop does not call it.
+func (s *Sim) given() (seed uint64, ok bool, err error) {
+	var v int
+	switch err := s.n.Param(SeedParam, &v); {
+	case errors.Is(err, ros.ErrNoParam):
+		return 0, false, nil
+	case err != nil:
+		return 0, false, err
+	case v < 0:
+		return 0, false, fmt.Errorf("rosarm: %s is %d, want none negative", SeedParam, v)
 	}
-	return s.begin(ctx, seed)
+	return uint64(v), true, s.n.DeleteParam(SeedParam)
 }
 
+// again puts the world back for the next episode.
+func (s *Sim) again(ctx context.Context) error {
+	seed, ok, err := s.given()
+	if err != nil {
+		return err
+	}
+	e := s.do(func() {
+		if !ok {
+			seed = s.seeds.Uint64()
+		}
+		err = s.begin(ctx, seed)
+	})
+	return errors.Join(e, err)
+}
+
+// begin starts the episode of seed.
 func (s *Sim) begin(ctx context.Context, seed uint64) error {
 	obs, err := s.w.ResetSeed(ctx, seed)
 	if err != nil {
@@ -315,7 +334,6 @@ func (s *Sim) begin(ctx context.Context, seed uint64) error {
 	}
 	s.state, s.in = obs.State, impedance.Input{}
 	s.state.Stamp = s.stamp()
-	s.opening = obs.State.Grip // the world closes them; they open again where that was asked for
 	s.feeling = feeling{}
 	// The controller goes on from the bias that holds the arm up.
 	err = s.w.Drive(1, s.opening, func(tau *[7]float64, in *impedance.Input, dt float64) {
@@ -328,8 +346,20 @@ func (s *Sim) begin(ctx context.Context, seed uint64) error {
 	if s.mode != frankamsg.Move {
 		s.law.stop(s.state.Q)
 	}
+	// The world closes the fingers, of which a gripper knows nothing: it keeps them
+	// where they were told to be.
+	s.opening = s.toOpen
+	if math.Abs(obs.State.Grip-s.opening) > 1e-3 {
+		if err := s.w.Drive(int(fingersOpen/s.dt()), s.opening, s.law.torque); err != nil {
+			return err
+		}
+	}
+	s.state = s.w.Feel(s.stamp())
 	return nil
 }
+
+// fingersOpen is how long the fingers take for their whole way, s.
+const fingersOpen = 0.5
 
 // UserStop presses or releases the user stop. A released one wants a recovery.
 func (s *Sim) UserStop(pressed bool) error { return s.do(func() { s.user = pressed }) }

@@ -29,11 +29,7 @@ func (s *Sim) serve() error {
 	}
 	keep(ros.Subscribe(s.n, arm.PoseTopic, s.follow))
 	keep(ros.Serve(s.n, ResetService, func(*std.TriggerReq) (*std.TriggerRes, error) {
-		var err error
-		if e := s.do(func() { err = s.reset(context.Background()) }); e != nil {
-			return nil, e
-		}
-		if err != nil {
+		if err := s.again(context.Background()); err != nil {
 			return &std.TriggerRes{Message: err.Error()}, nil
 		}
 		return &std.TriggerRes{Success: true}, nil

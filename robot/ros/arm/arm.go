@@ -51,7 +51,8 @@ type Backend struct {
 	cams   []*camera
 	tree   tree
 	hand   *hand
-	quit   context.CancelFunc // of the hand
+	home   func(context.Context) error // until it was called once; nil: not wanted
+	quit   context.CancelFunc          // of the hand
 	topics []io.Closer
 
 	sched  schedule
@@ -117,6 +118,9 @@ func (b *Backend) open(ctx context.Context) error {
 		hctx, quit := context.WithCancel(context.Background())
 		b.quit = quit
 		b.hand = newHand(f, b.log)
+		if b.cfg.Gripper.Home {
+			b.home = f.home
+		}
 		b.hand.done.Go(func() { b.hand.run(hctx) })
 	}
 	return nil

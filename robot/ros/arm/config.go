@@ -92,6 +92,7 @@ type Stiffness struct {
 // Gripper is a Franka Hand.
 type Gripper struct {
 	None  bool    // there is no hand
+	Home  bool    // the first reset finds the fingers' range: needed once after they were changed
 	Open  bool    // a reset opens it
 	Speed float64 // m/s
 	Force float64 // N

@@ -149,14 +149,16 @@ type frankaHand struct {
 	moves  *ros.Action[gripper.MoveGoal, gripper.MoveFeedback, gripper.MoveResult]
 	grasps *ros.Action[gripper.GraspGoal, gripper.GraspFeedback, gripper.GraspResult]
 	stops  *ros.Action[gripper.StopGoal, gripper.StopFeedback, gripper.StopResult]
+	homes  *ros.Action[gripper.HomingGoal, gripper.HomingFeedback, gripper.HomingResult]
 }
 
 func openHand(n *ros.Node, cfg Gripper) (*frankaHand, error) {
 	f := &frankaHand{cfg: cfg}
-	var errs [3]error
+	var errs [4]error
 	f.moves, errs[0] = ros.Act[gripper.MoveGoal, gripper.MoveFeedback, gripper.MoveResult](n, MoveAction)
 	f.grasps, errs[1] = ros.Act[gripper.GraspGoal, gripper.GraspFeedback, gripper.GraspResult](n, GraspAction)
 	f.stops, errs[2] = ros.Act[gripper.StopGoal, gripper.StopFeedback, gripper.StopResult](n, StopAction)
+	f.homes, errs[3] = ros.Act[gripper.HomingGoal, gripper.HomingFeedback, gripper.HomingResult](n, HomingAction)
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, errors.Join(fmt.Errorf("arm: gripper: %w", err), f.Close())
 	}
@@ -165,7 +167,7 @@ func openHand(n *ros.Node, cfg Gripper) (*frankaHand, error) {
 
 // Close ends the clients; the fingers stay as they are.
 func (f *frankaHand) Close() error {
-	var errs [3]error
+	var errs [4]error
 	if f.moves != nil {
 		errs[0] = f.moves.Close()
 	}
@@ -174,6 +176,9 @@ func (f *frankaHand) Close() error {
 	}
 	if f.stops != nil {
 		errs[2] = f.stops.Close()
+	}
+	if f.homes != nil {
+		errs[3] = f.homes.Close()
 	}
 	return errors.Join(errs[:]...)
 }
@@ -194,6 +199,16 @@ func (f *frankaHand) grasp(ctx context.Context, width float64) error {
 func (f *frankaHand) stop(ctx context.Context) error {
 	_, err := f.stops.Do(ctx, &gripper.StopGoal{}, nil)
 	return blocked(err)
+}
+
+// home opens and closes the fingers as far as they go.
+func (f *frankaHand) home(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*goalLimit)
+	defer cancel()
+	if _, err := f.homes.Do(ctx, &gripper.HomingGoal{}, nil); err != nil {
+		return fmt.Errorf("arm: gripper: homing: %w", err)
+	}
+	return nil
 }
 
 // blocked lets pass that the fingers did not get there.

@@ -649,9 +649,17 @@ func TestACameraDriverIsKilledAndStartedAgain(t *testing.T) {
 func TestAnFR3IsDrivenToo(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, func(c *rosarm.Config) { c.ArmID, c.World.Render = "fr3", tabletop.None })
-	b := l.open(func(c *arm.Config) { c.ArmID, c.Cameras = "fr3", nil })
+	b := l.open(func(c *arm.Config) { c.ArmID, c.Cameras, c.Gripper.Home = "fr3", nil, true })
+	began := time.Now()
 	l.reset(b)
-	o := l.step(b, robot.Command{})
+	if d := time.Since(began); d < 1600*time.Millisecond { // 8 cm at 0.05 m/s
+		t.Errorf("the first reset took %v, too short for homing", d)
+	}
+	o := l.reset(b)
+	if o.State.Grip < 0.075 {
+		t.Errorf("after the reset the fingers are %.3f m apart, want them open", o.State.Grip)
+	}
+	o = l.step(b, robot.Command{})
 	if len(o.Frames) != 0 || o.State.EE.P[2] < 0.1 {
 		t.Errorf("%+v", o)
 	}

@@ -41,6 +41,15 @@ func (b *Backend) reset(ctx context.Context) (robot.Observation, error) {
 	if err != nil {
 		return obs, err
 	}
+	if b.home != nil {
+		if err := b.home(ctx); err != nil {
+			return obs, err
+		}
+		b.home = nil
+		if obs, err = b.settle(ctx, b.cfg.Wait); err != nil {
+			return obs, err
+		}
+	}
 	if b.hand != nil && b.cfg.Gripper.Open {
 		b.hand.to(franka.Stroke)
 	}
