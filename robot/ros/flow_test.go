@@ -94,7 +94,7 @@ func TestReusedBufferTearsNoFrame(t *testing.T) {
 	if err := pub.WaitSubscriber(soon(t)); err != nil {
 		t.Fatal(err)
 	}
-	m := std.Image{Data: make([]byte, 640*480*3)}
+	m := std.Image{Data: make([]byte, 160*120*3)}
 	for i := range 300 {
 		for j := range m.Data {
 			m.Data[j] = byte(i)

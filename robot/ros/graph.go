@@ -62,7 +62,7 @@ func (n *Node) register(method string, args ...any) (any, error) {
 func (n *Node) known() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.registered.Load() && len(n.pubs)+len(n.subs)+len(n.srvs) > 0
+	return n.registered.Load() && !n.closing.Load() && len(n.pubs)+len(n.subs)+len(n.srvs) > 0
 }
 
 // keep registers everything anew once the master no longer knows this node,

@@ -94,7 +94,8 @@ func (s *subscription) follow(uri string, l *link) {
 		start := time.Now()
 		err := s.read(uri, l)
 		s.mu.Lock()
-		l.conn, l.err = nil, nil
+		met := l.peer != ""
+		l.conn, l.err, l.peer = nil, nil, ""
 		if errors.Is(err, ErrKind) {
 			l.err, pause = err, 5*time.Second
 		} else if time.Since(start) > time.Minute {
@@ -113,10 +114,13 @@ func (s *subscription) follow(uri string, l *link) {
 		}
 		if text := fmt.Sprint(err); text != last {
 			last = text
-			if errors.Is(err, ErrKind) {
+			switch {
+			case errors.Is(err, ErrKind):
 				s.n.log.Error("ros: cannot subscribe", "topic", s.topic, "publisher", uri, "err", err)
-			} else {
+			case met:
 				s.n.log.Warn("ros: publisher lost; trying again", "topic", s.topic, "publisher", uri, "err", err)
+			default:
+				s.n.log.Warn("ros: publisher not reached; trying again", "topic", s.topic, "publisher", uri, "err", err)
 			}
 		}
 		if wait(s.n.ctx, pause) != nil {
