@@ -39,6 +39,7 @@ peers: setup ## compare with Debian's PyTorch and POT
 
 bench: setup ## measure against the peers in the same run and print ratios
 	@scripts/setup.sh peers
+	@scripts/setup.sh ros
 	@scripts/bench.sh
 
 reproduce: build ## five seeds of every claim of learning, with intervals (docs/results.md)

@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+
+	"github.com/rapport-rl/rapport/robot/bag/bunzip"
 )
 
 // rosbag reads a bag of version 2.0
@@ -23,6 +25,7 @@ type rosbag struct {
 	packs   map[string]int // chunks by compression
 
 	packed []byte // a chunk as it lies in the file
+	bz2    bunzip.Decoder
 	ix     []entry
 	got    unpacked
 }
@@ -321,7 +324,7 @@ func (r *rosbag) unpack(c *chunk, buf []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	out, err := unpackChunk(compression, p, buf, int(raw))
+	out, err := r.unpackChunk(compression, p, buf, int(raw))
 	if err == nil && raw > 0 && len(out) != int(raw) {
 		err = fmt.Errorf("%s: %d bytes come out, want %d", compression, len(out), raw)
 	}

@@ -94,6 +94,9 @@ func Copy(ctx context.Context, w *Writer, b *Bag) (n int64, err error) {
 	}
 }
 
+// maxKnown is how many connections are known by address.
+const maxKnown = 1 << 14
+
 // active is the name of a file that is not finished, as rosbag has it.
 func active(path string) string { return path + ".active" }
 

@@ -85,7 +85,7 @@ func (w *mcapWriter) connect(c *Connection) (uint16, error) {
 		return i, nil
 	}
 	i := slices.IndexFunc(w.conns, func(o Connection) bool {
-		return o.Topic == c.Topic && o.Type == c.Type && o.MD5 == c.MD5 && o.Encoding == c.Encoding && o.Schema == c.Schema &&
+		return o.Topic == c.Topic && o.Type == c.Type && (c.MD5 == "" || o.MD5 == c.MD5) && o.Encoding == c.Encoding && o.Schema == c.Schema &&
 			o.Caller == c.Caller && o.Latching == c.Latching && bytes.Equal(o.Definition, c.Definition)
 	})
 	if i < 0 {
@@ -113,6 +113,9 @@ func (w *mcapWriter) connect(c *Connection) (uint16, error) {
 		}
 		w.conns = append(w.conns, *c)
 		w.seq = append(w.seq, 0)
+	}
+	if len(w.byPtr) > maxKnown { // somebody makes a new one for every message
+		clear(w.byPtr)
 	}
 	w.byPtr[c] = uint16(i)
 	return uint16(i), nil

@@ -110,7 +110,7 @@ func (w *rosbagWriter) connect(c *Connection) (int, error) {
 		return i, nil
 	}
 	i := slices.IndexFunc(w.conns, func(o writtenConn) bool {
-		return o.Topic == c.Topic && o.Type == c.Type && o.MD5 == c.MD5 && o.Caller == c.Caller && o.Latching == c.Latching && bytes.Equal(o.Definition, c.Definition)
+		return o.Topic == c.Topic && o.Type == c.Type && (c.MD5 == "" || o.MD5 == c.MD5) && o.Caller == c.Caller && o.Latching == c.Latching && bytes.Equal(o.Definition, c.Definition)
 	})
 	if i < 0 {
 		if c.Encoding != ROS1 {
@@ -148,6 +148,9 @@ func (w *rosbagWriter) connect(c *Connection) (int, error) {
 		n.record = append(h, d...)
 		w.conns = append(w.conns, n)
 		w.index = append(w.index, nil)
+	}
+	if len(w.byPtr) > maxKnown { // somebody makes a new one for every message
+		clear(w.byPtr)
 	}
 	w.byPtr[c] = i
 	return i, nil
