@@ -56,7 +56,8 @@ type Node struct {
 	conns  map[net.Conn]struct{} // all data connections, to cut on Close
 	closed bool
 
-	registered atomic.Bool // something was registered, so the master must know us
+	closing    atomic.Bool // Close has begun, so that what breaks is no news
+	registered atomic.Bool // the master took something once
 }
 
 // Open makes a node and waits for the master until ctx ends.
@@ -72,6 +73,9 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	}
 	if cfg.Name == "" {
 		cfg.Name = "rapport"
+	}
+	if !named(cfg.Name) {
+		return nil, fmt.Errorf("ros: %q is no name for a node; use letters, digits and _, a letter first", cfg.Name)
 	}
 	if n.master == "" {
 		n.master = MasterURI()
@@ -157,6 +161,7 @@ func (n *Node) Done() <-chan struct{} { return n.killed }
 func (n *Node) Close() error {
 	n.end.Do(func() {
 		defer close(n.ended)
+		n.closing.Store(true)
 		n.farewell()
 		n.mu.Lock()
 		n.closed = true

@@ -100,7 +100,7 @@ func (s *subscription) follow(uri string, l *link) {
 		} else if time.Since(start) > time.Minute {
 			pause = retryTime
 		}
-		gone := s.closed || s.n.ctx.Err() != nil || !s.listed[uri]
+		gone := s.closed || s.n.closing.Load() || !s.listed[uri]
 		if gone {
 			delete(s.links, uri)
 		}
@@ -222,7 +222,7 @@ func (s *subscription) request(ctx context.Context, uri string) (string, error) 
 // agree compares the publisher's type with ours.
 func (s *subscription) agree(h tcpros.Header) error {
 	if text, bad := h["error"]; bad {
-		if strings.Contains(text, "md5") || strings.Contains(text, "type") {
+		if ofKind(text) {
 			return fmt.Errorf("%w: %s", ErrKind, text)
 		}
 		return fmt.Errorf("ros: %s: %s", s.topic, text)
@@ -232,6 +232,12 @@ func (s *subscription) agree(h tcpros.Header) error {
 			ErrKind, s.topic, h["type"], h["md5sum"], s.n.peerName(h), s.kind.Type, s.kind.MD5)
 	}
 	return nil
+}
+
+// ofKind says whether a refusal is about types: the texts of rospy, roscpp and
+// this package name a datatype or a checksum then.
+func ofKind(text string) bool {
+	return strings.Contains(text, "md5") || strings.Contains(text, "type")
 }
 
 // state says how many publishers are connected and, if none, whether one has

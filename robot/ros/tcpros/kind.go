@@ -37,6 +37,7 @@ func KindOf[T any]() (Kind, error) {
 	if k.Definition, err = msgproc.Definition(zero); err != nil {
 		return Kind{}, fmt.Errorf("tcpros: %T: %w", zero, err)
 	}
+	k.Definition = strings.TrimRight(k.Definition, "\n") + "\n"
 	return k, nil
 }
 
