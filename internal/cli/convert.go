@@ -49,6 +49,7 @@ episode, with keypoints and rewards drawn on the images (docs/replaying.md).`,
 	cmd.Flags().BoolVar(&lerobot, "lerobot", false, "write a LeRobot v3.0 dataset")
 	cmd.Flags().BoolVar(&mcap, "mcap", false, "write MCAP files for Foxglove")
 	cmd.Flags().StringVar(&c.Task, "task", "", "what the arm was to do, for LeRobot")
+	cmd.Flags().BoolVar(&c.Images, "images", false, "keep frames as PNG, bit for bit, instead of as films, for LeRobot")
 	return cmd
 }
 
@@ -88,6 +89,7 @@ out and told, with exit code 1.`,
 		},
 	}
 	cmd.Flags().StringVar(&c.Task, "task", "", "what the arm was to do")
+	cmd.Flags().BoolVar(&c.Images, "images", false, "keep frames as PNG, bit for bit, instead of as films")
 	cmd.Flags().Float64Var(&c.FPS, "fps", 0, "rate of what does not say it; 0 goes by the stamps")
 	cmd.Flags().StringArrayVar(&topics, "map", nil, "a camera of a bag, or states, joints, gripper, target, pose, and its topic, as wrist=/camera/color/image_raw; may be repeated")
 	cmd.Flags().StringVar(&columns, "columns", "", "YAML file that says what the columns of a foreign dataset mean (docs/datasets.md)")

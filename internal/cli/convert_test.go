@@ -86,7 +86,8 @@ func testExport(t *testing.T, l lab) {
 		l, dir := in(t), t.TempDir()
 		one, all := filepath.Join(dir, "one"), filepath.Join(dir, "all")
 		episode := filepath.Join(l.session(), "episodes", "online-00001.mcap")
-		l.wants(exitDone, []string{"1 episodes, 30 steps"}, "data", "convert", episode, one)
+		l.wants(exitDone, []string{"1 episodes, 30 steps"}, "data", "convert", episode, one, "--images")
+		l.wants(exitDone, []string{"observation.images.front image 64x64"}, "data", "info", one)
 		// The dataset has lost the last of its 30 steps.
 		l.wants(exitDone, []string{"10 episodes, 299 steps"}, "data", "convert", l.session(), episode, one, all)
 		l.wants(exitFailed, []string{"is named twice"}, "data", "convert", episode, episode, filepath.Join(dir, "twice"))

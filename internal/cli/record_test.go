@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -227,5 +228,52 @@ func TestRecordRefuses(t *testing.T) {
 	l.wants(exitFailed, []string{nobody}, "record", "/a", "--out", path, "--master", nobody, "--duration", "300ms")
 	if es, err := filepath.Glob(path + "*"); err != nil || len(es) > 0 {
 		t.Errorf("without a master %v is left, %v", es, err)
+	}
+}
+
+// Debian's rostopic speaks, and Debian's rosbag reads what was recorded.
+func TestRecordBetweenDebiansROS(t *testing.T) {
+	m, err := master.Start("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	l := newLab(t)
+	env := append(os.Environ(), "ROS_MASTER_URI="+m.URI(), "ROS_IP=127.0.0.1")
+	pub := exec.Command("rostopic", "pub", "-r", "50", "/hello", "std_msgs/String", "data: there")
+	pub.Env = env
+	if err := pub.Start(); err != nil {
+		t.Fatalf("rostopic: %v; install it by scripts/setup.sh ros", err)
+	}
+	defer func() {
+		if err := pub.Process.Kill(); err != nil {
+			t.Error(err)
+		}
+		_ = pub.Wait() // it was killed
+	}()
+	path := filepath.Join(l.dir, "x.bag")
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	// rostopic takes its time to start; the recorder waits for what it says.
+	c := &console{}
+	code := -1
+	var crew sync.WaitGroup
+	crew.Go(func() { code = run(ctx, []string{"record", "/hello", "--out", path, "--master", m.URI()}, l.env, c, c) })
+	for ctx.Err() == nil {
+		if st, err := os.Stat(path + ".active"); err == nil && st.Size() > 8<<10 {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	cancel()
+	crew.Wait()
+	if code != exitDone {
+		t.Fatalf("exit code %d:\n%s", code, c)
+	}
+	info := exec.Command("rosbag", "info", "-y", path)
+	info.Env = env
+	out, err := info.CombinedOutput()
+	if err != nil || !bytes.Contains(out, []byte("type: std_msgs/String")) || !bytes.Contains(out, []byte("topic: /hello")) {
+		t.Errorf("rosbag info: %v:\n%s", err, out)
 	}
 }

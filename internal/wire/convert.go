@@ -21,6 +21,7 @@ type ConvertConfig struct {
 	Out     string            // an empty or new folder
 	Task    string            // what the arm was to do
 	FPS     float64           // of what does not say it; 0: by the stamps
+	Images  bool              // frames as PNG, bit for bit, instead of films
 	Columns []byte            // YAML of a dataset.Map, for foreign datasets
 	Topics  map[string]string // of bags: topic by camera, or by states, joints, gripper, target, pose
 }
@@ -38,7 +39,7 @@ func Convert(ctx context.Context, c ConvertConfig, o Options) (out Converted, er
 	if len(c.In) == 0 {
 		return out, errors.New("wire: nothing to convert")
 	}
-	x := dataset.NewExporter(c.Out, dataset.ExportOptions{Task: c.Task, FPS: c.FPS})
+	x := dataset.NewExporter(c.Out, dataset.ExportOptions{Task: c.Task, FPS: c.FPS, Images: c.Images})
 	for i, a := range c.In {
 		for _, b := range c.In[:i] {
 			if same(a, b) {

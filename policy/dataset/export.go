@@ -41,6 +41,9 @@ type ExportOptions struct {
 	Robot string  // type of the arm; "franka" if empty
 	Task  string  // what the arm was to do
 	FPS   float64 // of the ticks; 0: that of the first episode's stamps
+	// Images keeps frames as PNG among the rows, bit for bit, instead of as films of
+	// a fifteenth of the size.
+	Images bool
 }
 
 const (
@@ -141,7 +144,7 @@ func (x *Exporter) begin(e *policy.Episode) error {
 		}
 	}
 	x.rewards = e.Rewards != nil
-	spec := lerobot.Spec{Robot: x.o.Robot, FPS: x.o.FPS, Columns: []table.Column{
+	spec := lerobot.Spec{Robot: x.o.Robot, FPS: x.o.FPS, Images: x.o.Images, Columns: []table.Column{
 		{Name: "observation.state", Kind: "float32", Shape: []int{15}, Names: []string{"x", "y", "z", "qx", "qy", "qz", "qw",
 			"joint_1", "joint_2", "joint_3", "joint_4", "joint_5", "joint_6", "joint_7", "gripper_width"}},
 		{Name: "action", Kind: "float32", Shape: []int{commandWidth}, Names: []string{"delta_x", "delta_y", "delta_z", "delta_rx", "delta_ry", "delta_rz", "gripper"}},
@@ -157,7 +160,7 @@ func (x *Exporter) begin(e *policy.Episode) error {
 	for _, f := range e.Inputs[0].Frames {
 		x.cameras = append(x.cameras, f.Camera)
 		spec.Cameras = append(spec.Cameras, table.Camera{Name: "observation.images." + f.Camera, W: f.W, H: f.H})
-		if f.W%2+f.H%2 > 0 {
+		if f.W%2+f.H%2 > 0 && !x.o.Images {
 			x.note("camera %s has %dx%d pixels; films have even sides, so that its last column or row is doubled", f.Camera, f.W, f.H)
 		}
 	}

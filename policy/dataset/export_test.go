@@ -1,6 +1,7 @@
 package dataset_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -142,6 +143,38 @@ func TestExportIsReadBack(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+func TestExportedImagesAreTheFrames(t *testing.T) {
+	rng := rand.New(rand.NewPCG(9, 10))
+	want := []policy.Episode{drawn(rng, 0, 5, "front", "wrist"), drawn(rng, 1, 4, "front", "wrist")}
+	for _, e := range want {
+		for _, in := range e.Inputs {
+			for i := range in.Frames[1].Pix {
+				in.Frames[1].Pix[i] = byte(rng.Uint32())
+			}
+		}
+	}
+	dir := filepath.Join(t.TempDir(), "out")
+	if x := export(t, dir, dataset.ExportOptions{Images: true}, want...); len(x.Notes()) > 0 {
+		t.Errorf("notes %q", x.Notes())
+	}
+	got, _ := reread(t, dir)
+	if len(got) != 2 {
+		t.Fatalf("%d episodes", len(got))
+	}
+	for n, e := range got {
+		for i := range e.Applied {
+			for k, f := range e.Inputs[i].Frames {
+				if o := want[n].Inputs[i].Frames[k]; f.Camera != o.Camera || f.W != o.W || !bytes.Equal(f.Pix, o.Pix) {
+					t.Errorf("episode %d, step %d: camera %s has other pixels", n, i, o.Camera)
+				}
+			}
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "videos")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("there are films too: %v", err)
 	}
 }
 

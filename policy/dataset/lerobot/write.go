@@ -17,6 +17,9 @@ import (
 	"github.com/rapport-rl/rapport/robot"
 )
 
+// sampled is how many images of an episode stand for all in the statistics.
+const sampled = 50
+
 // filesPerChunk is LeRobot's.
 const filesPerChunk = 1000
 
@@ -25,7 +28,9 @@ type Spec struct {
 	Robot   string  // its type, as franka
 	FPS     float64 // of the rows
 	Columns []table.Column
-	Cameras []table.Camera // W and H of the images as they come; an odd side gets one pixel more
+	Cameras []table.Camera // W and H of the images as they come; in films an odd side gets one pixel more
+	// Images has frames kept as PNG among the rows, bit for bit, instead of in films.
+	Images bool
 }
 
 // Writer writes a v3.0 dataset. What an episode needs is in files of its own, with
@@ -155,6 +160,9 @@ func (w *Writer) path(format, key string) (string, error) {
 
 func (w *Writer) add(ctx context.Context, t table.Table) error {
 	for k, c := range w.spec.Cameras {
+		if w.spec.Images {
+			break
+		}
 		if err := w.film(ctx, k, c, t); err != nil {
 			return err
 		}
@@ -167,7 +175,7 @@ func (w *Writer) add(ctx context.Context, t table.Table) error {
 			return err
 		}
 	}
-	if err := w.table(t, task); err != nil {
+	if err := w.table(ctx, t, task); err != nil {
 		return err
 	}
 	if err := w.episode(t); err != nil {
@@ -217,8 +225,11 @@ func (w *Writer) list() error {
 }
 
 // table writes the rows of an episode.
-func (w *Writer) table(t table.Table, task int) error {
-	var cols []grid.Column
+func (w *Writer) table(ctx context.Context, t table.Table, task int) error {
+	cols, err := w.images(ctx, t)
+	if err != nil {
+		return err
+	}
 	for _, c := range w.spec.Columns {
 		cols = append(cols, columnOf(c, t.Columns[c.Name], t.Len))
 		w.stat(c.Name, c.Width()).rows(t.Columns[c.Name])
@@ -290,12 +301,44 @@ func (w *Writer) episode(t table.Table) error {
 		one("data/chunk_index", chunk), one("data/file_index", file), one("dataset_from_index", int64(w.rows)), one("dataset_to_index", int64(w.rows+t.Len)),
 		one("meta/episodes/chunk_index", chunk), one("meta/episodes/file_index", file)}
 	for _, c := range w.spec.Cameras {
+		if w.spec.Images {
+			break
+		}
 		cols = append(cols, one("videos/"+c.Name+"/chunk_index", chunk), one("videos/"+c.Name+"/file_index", file),
 			grid.Column{Name: "videos/" + c.Name + "/from_timestamp", Values: []float64{0}},
 			grid.Column{Name: "videos/" + c.Name + "/to_timestamp", Values: []float64{float64(t.Len) / w.spec.FPS}})
 	}
 	path := filepath.Join(w.dir, "meta", "episodes", fmt.Sprintf("chunk-%03d", chunk), fmt.Sprintf("file-%03d.parquet", file))
 	return grid.WriteFile(path, nil, cols...)
+}
+
+// images are the columns of frames, if they are to be among the rows.
+func (w *Writer) images(ctx context.Context, t table.Table) ([]grid.Column, error) {
+	if !w.spec.Images {
+		return nil, nil
+	}
+	var cols []grid.Column
+	for k, c := range w.spec.Cameras {
+		s := w.stat(c.Name, 3)
+		s.pixels = true
+		stride := max(1, t.Len/sampled)
+		v := make([]grid.Image, t.Len)
+		for i, fs := range t.Frames {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			if i%stride == 0 {
+				s.image(fs[k])
+			}
+			b, err := vision.EncodePNG(fs[k])
+			if err != nil {
+				return nil, err
+			}
+			v[i] = grid.Image{Bytes: b, Path: fmt.Sprintf("frame-%06d.png", i)}
+		}
+		cols = append(cols, grid.Column{Name: c.Name, Values: v})
+	}
+	return cols, nil
 }
 
 // film writes the video of a camera.
@@ -321,8 +364,7 @@ func (w *Writer) film(ctx context.Context, k int, c table.Camera, t table.Table)
 	w.codec[c.Name] = f.Codec()
 	s := w.stat(c.Name, 3)
 	s.pixels = true
-	// As LeRobot, some images stand for all.
-	stride := max(1, t.Len/50)
+	stride := max(1, t.Len/sampled)
 	for i, fs := range t.Frames {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -371,6 +413,10 @@ func (w *Writer) info() map[string]any {
 		features[c.Name] = f
 	}
 	for _, c := range w.spec.Cameras {
+		if w.spec.Images {
+			features[c.Name] = map[string]any{"dtype": "image", "shape": []int{c.H, c.W, 3}, "names": []string{"height", "width", "channels"}}
+			continue
+		}
 		width, height := c.W+c.W%2, c.H+c.H%2
 		codec := map[string]string{"avc1": "h264", "mp4v": "mpeg4"}[w.codec[c.Name]]
 		features[c.Name] = map[string]any{"dtype": "video", "shape": []int{height, width, 3}, "names": []string{"height", "width", "channels"},
@@ -380,7 +426,7 @@ func (w *Writer) info() map[string]any {
 	m := map[string]any{"codebase_version": "v3.0", "robot_type": w.spec.Robot, "total_episodes": w.n, "total_frames": w.rows, "total_tasks": len(w.tasks),
 		"chunks_size": filesPerChunk, "data_files_size_in_mb": 100, "video_files_size_in_mb": 200, "fps": w.spec.FPS,
 		"splits": map[string]string{"train": fmt.Sprintf("0:%d", w.n)}, "data_path": data3, "video_path": nil, "features": features}
-	if len(w.spec.Cameras) > 0 {
+	if len(w.spec.Cameras) > 0 && !w.spec.Images {
 		m["video_path"] = video3
 	}
 	return m

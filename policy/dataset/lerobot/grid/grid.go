@@ -16,8 +16,14 @@ import (
 	"github.com/parquet-go/parquet-go"
 )
 
+// Image is an encoded image, as Hugging Face's datasets keep it.
+type Image struct {
+	Bytes []byte
+	Path  string // a name for it
+}
+
 // Column is a named column of T rows. Values is a slice of int64, float32, float64,
-// bool or string, or of lists of these but bool.
+// bool, string or Image, or of lists of the first ones but bool.
 type Column struct {
 	Name   string
 	Values any
@@ -29,8 +35,9 @@ type column struct {
 	rows int
 	node parquet.Node
 	list bool
-	// each calls put with the values of row i.
-	each func(i int, put func(parquet.Value))
+	deep int // definition level of a value
+	// each calls put with the values of row i, of a field if it is a structure.
+	each func(i int, field string, put func(parquet.Value))
 }
 
 func open(c Column) (column, error) {
@@ -54,6 +61,16 @@ func open(c Column) (column, error) {
 		lists(&o, v, parquet.DoubleType, parquet.DoubleValue)
 	case [][]string:
 		lists(&o, v, nil, text)
+	case []Image:
+		o.rows, o.deep = len(v), 1
+		o.node = parquet.Group{"bytes": parquet.Optional(parquet.Leaf(parquet.ByteArrayType)), "path": parquet.Optional(parquet.String())}
+		o.each = func(i int, field string, put func(parquet.Value)) {
+			if field == "bytes" {
+				put(parquet.ByteArrayValue(v[i].Bytes))
+			} else {
+				put(text(v[i].Path))
+			}
+		}
 	default:
 		return o, fmt.Errorf("grid: column %q holds %T", c.Name, c.Values)
 	}
@@ -75,12 +92,12 @@ func leaf(t parquet.Type) parquet.Node {
 
 func flat[T any](o *column, v []T, t parquet.Type, value func(T) parquet.Value) {
 	o.rows, o.node = len(v), leaf(t)
-	o.each = func(i int, put func(parquet.Value)) { put(value(v[i])) }
+	o.each = func(i int, _ string, put func(parquet.Value)) { put(value(v[i])) }
 }
 
 func lists[T any](o *column, v [][]T, t parquet.Type, value func(T) parquet.Value) {
-	o.rows, o.node, o.list = len(v), parquet.List(leaf(t)), true
-	o.each = func(i int, put func(parquet.Value)) {
+	o.rows, o.node, o.list, o.deep = len(v), parquet.List(leaf(t)), true, 1
+	o.each = func(i int, _ string, put func(parquet.Value)) {
 		for _, x := range v[i] {
 			put(value(x))
 		}
@@ -111,24 +128,17 @@ func Write(w io.Writer, notes map[string]string, columns ...Column) error {
 	}
 	out := parquet.NewGenericWriter[any](w, options...)
 	var cols []column
+	var fields []string
 	for _, path := range schema.Columns() { // in the file's order
-		cols = append(cols, byName[path[0]])
+		cols, fields = append(cols, byName[path[0]]), append(fields, path[len(path)-1])
 	}
 	var row parquet.Row
 	for i := range rows {
 		row = row[:0]
 		for at, c := range cols {
 			n := 0
-			c.each(i, func(v parquet.Value) {
-				switch {
-				case !c.list:
-					v = v.Level(0, 0, at)
-				case n == 0:
-					v = v.Level(0, 1, at)
-				default:
-					v = v.Level(1, 1, at)
-				}
-				row = append(row, v)
+			c.each(i, fields[at], func(v parquet.Value) {
+				row = append(row, v.Level(min(n, 1), c.deep, at))
 				n++
 			})
 			if n == 0 {

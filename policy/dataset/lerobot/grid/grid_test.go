@@ -16,6 +16,11 @@ import (
 	"github.com/rapport-rl/rapport/policy/dataset/lerobot/grid"
 )
 
+type picture struct {
+	Bytes []byte `parquet:"bytes,optional"`
+	Path  string `parquet:"path,optional"`
+}
+
 type row struct {
 	A      int64     `parquet:"a"`
 	Place  []float64 `parquet:"obs.place,list"`
@@ -26,26 +31,28 @@ type row struct {
 	Reward float32   `parquet:"reward"`
 	Exact  float64   `parquet:"exact"`
 	Counts []int64   `parquet:"counts,list"`
+	Front  picture   `parquet:"front"`
 }
 
 func TestColumnsAreReadBack(t *testing.T) {
 	want := []row{
-		{1, []float64{1, math.Pi}, []float32{0.5}, true, "pick ä", []string{"a", "b"}, 1.5, math.Nextafter(1, 2), []int64{4}},
-		{2, nil, []float32{1, 2, 3}, false, "", nil, float32(math.Inf(1)), -0.1, []int64{1, 2}},
-		{-3, []float64{9}, nil, true, "x", []string{""}, 0, 0, nil},
+		{1, []float64{1, math.Pi}, []float32{0.5}, true, "pick ä", []string{"a", "b"}, 1.5, math.Nextafter(1, 2), []int64{4}, picture{[]byte{0, 1, 255}, "a.png"}},
+		{2, nil, []float32{1, 2, 3}, false, "", nil, float32(math.Inf(1)), -0.1, []int64{1, 2}, picture{[]byte{7}, "b"}},
+		{-3, []float64{9}, nil, true, "x", []string{""}, 0, 0, nil, picture{[]byte("x"), "c"}},
 	}
 	a, place, small, done := []int64{}, [][]float64{}, [][]float32{}, []bool{}
 	task, tasks, reward, exact, counts := []string{}, [][]string{}, []float32{}, []float64{}, [][]int64{}
+	var front []grid.Image
 	for _, r := range want {
 		a, place, small, done = append(a, r.A), append(place, r.Place), append(small, r.Small), append(done, r.Done)
 		task, tasks, reward, exact = append(task, r.Task), append(tasks, r.Tasks), append(reward, r.Reward), append(exact, r.Exact)
-		counts = append(counts, r.Counts)
+		counts, front = append(counts, r.Counts), append(front, grid.Image(r.Front))
 	}
 	path := filepath.Join(t.TempDir(), "deep", "a.parquet")
 	err := grid.WriteFile(path, map[string]string{"k": "v"}, grid.Column{Name: "a", Values: a}, grid.Column{Name: "obs.place", Values: place},
 		grid.Column{Name: "small", Values: small}, grid.Column{Name: "done", Values: done}, grid.Column{Name: "task", Values: task},
 		grid.Column{Name: "tasks", Values: tasks}, grid.Column{Name: "reward", Values: reward}, grid.Column{Name: "exact", Values: exact},
-		grid.Column{Name: "counts", Values: counts})
+		grid.Column{Name: "counts", Values: counts}, grid.Column{Name: "front", Values: front})
 	if err != nil {
 		t.Fatal(err)
 	}
