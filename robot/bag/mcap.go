@@ -508,7 +508,9 @@ func (r *mcapFile) info() Info {
 		return i
 	}
 	for k := range r.chunks {
-		i.span(r.chunks[k].start, r.chunks[k].end)
+		if c := &r.chunks[k]; c.end > 0 { // those without messages have no time
+			i.span(c.start, c.end)
+		}
 	}
 	for _, c := range r.byID.list {
 		// The index does not say when a channel began: the recording's time is used.
