@@ -11,6 +11,7 @@ import (
 	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/robot/record"
+	"github.com/rapport-rl/rapport/sim/tabletop"
 )
 
 // taken are the keys that a session has as the one that it begins from: what an
@@ -44,6 +45,10 @@ func (s *Session) inherit(ctx context.Context) (p parts, err error) {
 		if err := s.store.SaveCheckpoint(ctx, kind, v, b); err != nil {
 			return p, err
 		}
+	}
+	// A policy commands so much a tick, whatever a tick is.
+	if cloned := 1 / tabletop.Period.Seconds(); real(s.cfg) && s.cfg.Robot.ROS.Rate != cloned {
+		s.log.Warn("the policy was cloned at another rate; it moves the arm at another speed now", "ticks_a_second", s.cfg.Robot.ROS.Rate, "cloned_at", cloned)
 	}
 	rows, err := st.Episodes(ctx, policy.Demo)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 // The same pipeline in Python on the same cameras: one after the other, so that
 // neither is in the other's way.
 func TestPeerSoak(t *testing.T) {
-	uri := rig(t)
+	uri, _ := rig(t)
 	st := soak(t, uri, *soakFor)
 	cmd := exec.CommandContext(t.Context(), "/usr/bin/python3", "testdata/soak.py", fmt.Sprint(soakFor.Seconds()))
 	cmd.Env = append(os.Environ(), "ROS_MASTER_URI="+uri, "ROS_IP=127.0.0.1", "ROS_HOME="+t.TempDir(), "ROS_LOG_DIR="+t.TempDir(), "OMP_NUM_THREADS=1")
