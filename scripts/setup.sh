@@ -12,9 +12,9 @@ if [ "${1:-run}" = peers ]; then
 	packages+=(python3 python3-numpy python3-torch python3-pot python3-opencv python3-h5py python3-onnx)
 fi
 # ROS 1, which the node's tests talk with: a master and its tools, rospy, and the
-# messages of topics, services and actions in Python.
+# messages of topics, services and actions in Python; rosout is a node in C++.
 if [ "${1:-run}" = ros ]; then
-	packages+=(python3-rospy python3-rosmaster python3-roslaunch python3-rostopic python3-rosnode python3-rosparam python3-rosservice python3-rosbag python3-actionlib python3-sensor-msgs python3-std-srvs)
+	packages+=(python3-rospy python3-rosmaster python3-roslaunch rosout python3-rostopic python3-rosnode python3-rosparam python3-rosservice python3-rosbag python3-actionlib python3-sensor-msgs python3-std-srvs)
 fi
 # The pipeline in Python that make soak compares with.
 if [ "${1:-run}" = soak ] || [ "${1:-run}" = peers ]; then

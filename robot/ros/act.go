@@ -36,8 +36,9 @@ type Going[Feedback, Result any] struct {
 	ID string
 
 	cancel   func()
-	feedback func(*Feedback)
-	done     chan struct{} // closed when result, status and text are set
+	told     sync.Mutex      // held while feedback runs, and to end that
+	feedback func(*Feedback) // nil once the goal is over
+	done     chan struct{}   // closed when result, status and text are set
 	result   *Result
 	status   Status
 	text     string
@@ -122,7 +123,8 @@ func (a *Action[G, F, R]) WaitServer(ctx context.Context) error {
 	}
 }
 
-// Send sends a goal; feedback may be nil and must be quick.
+// Send sends a goal; feedback may be nil and must be quick. It does not run any
+// more once the result is there.
 func (a *Action[G, F, R]) Send(goal *G, feedback func(*F)) *Going[F, R] {
 	now := a.n.Now()
 	a.mu.Lock()
@@ -147,6 +149,7 @@ func (a *Action[G, F, R]) Do(ctx context.Context, goal *G, feedback func(*F)) (*
 		a.mu.Lock()
 		delete(a.going, g.ID)
 		a.mu.Unlock()
+		g.hush()
 	}()
 	r, err := a.await(ctx, g)
 	if ctx.Err() != nil && err != nil {
@@ -213,7 +216,12 @@ func (a *Action[G, F, R]) onFeedback(m *actionFeedback[F]) {
 		g.seen = time.Now()
 	}
 	a.mu.Unlock()
-	if g != nil && g.feedback != nil {
+	if g == nil {
+		return
+	}
+	g.told.Lock()
+	defer g.told.Unlock()
+	if g.feedback != nil {
 		g.feedback(&m.Feedback)
 	}
 }
@@ -222,12 +230,25 @@ func (a *Action[G, F, R]) onResult(m *actionResult[R]) {
 	a.finish(m.Status.GoalId.Id, &m.Result, Status(m.Status.Status), m.Status.Text)
 }
 
+// hush ends feedback; one that runs is waited for.
+func (g *Going[F, R]) hush() {
+	g.told.Lock()
+	g.feedback = nil
+	g.told.Unlock()
+}
+
 func (a *Action[G, F, R]) finish(id string, r *R, s Status, text string) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	g := a.going[id]
+	a.mu.Unlock()
 	if g == nil {
 		return
+	}
+	g.hush()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.going[id] != g {
+		return // another was quicker
 	}
 	delete(a.going, id)
 	g.result, g.status, g.text = r, s, text

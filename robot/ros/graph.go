@@ -47,13 +47,22 @@ func (n *Node) brief() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(n.ctx, callTime)
 }
 
-// register tells the master of something; if that fails the keeper tries
-// again, but the first caller hears it.
+// register tells the master of something.
 func (n *Node) register(method string, args ...any) (any, error) {
-	n.registered.Store(true)
 	ctx, cancel := n.brief()
 	defer cancel()
-	return n.ask(ctx, method, append(args, n.api)...)
+	v, err := n.ask(ctx, method, append(args, n.api)...)
+	if err == nil {
+		n.registered.Store(true)
+	}
+	return v, err
+}
+
+// known says whether the master should know this node.
+func (n *Node) known() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.registered.Load() && !n.closing.Load() && len(n.pubs)+len(n.subs)+len(n.srvs) > 0
 }
 
 // keep registers everything anew once the master no longer knows this node,
@@ -68,7 +77,7 @@ func (n *Node) keep() {
 		case n.ctx.Err() != nil:
 			return
 		case errors.As(err, &said) || err == nil && v != n.api:
-			if n.registered.Load() {
+			if n.known() {
 				n.log.Warn("ros: the master no longer knows this node; registering again", "uri", n.master)
 				n.registerAll()
 			}

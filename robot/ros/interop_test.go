@@ -13,10 +13,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bluenviron/goroslib/v2/pkg/msg"
 	"github.com/bluenviron/goroslib/v2/pkg/msgs/actionlib"
+	"github.com/bluenviron/goroslib/v2/pkg/msgs/rosgraph_msgs"
 
 	"github.com/rapport-rl/rapport/robot/ros"
 	"github.com/rapport-rl/rapport/robot/ros/msgs/std"
+	"github.com/rapport-rl/rapport/robot/ros/xmlrpc"
 )
 
 // long is a context for what a Python peer takes part in.
@@ -386,4 +389,102 @@ func TestCloseDoesNotWaitForAFrozenMaster(t *testing.T) {
 	if took := time.Since(start); took > 3*time.Second {
 		t.Errorf("Close took %v", took)
 	}
+}
+
+// hil-serl starts its controllers by roslaunch, which must find our master as
+// good as its own.
+func TestRoslaunchRunsUnderOurMaster(t *testing.T) {
+	t.Parallel()
+	uri := graph(t)
+	n := node(t, uri, "us")
+	file := filepath.Join(t.TempDir(), "x.launch")
+	err := os.WriteFile(file, []byte(`<launch>
+  <param name="who" value="a&amp;&lt;b"/>
+  <rosparam param="/target_joint_positions">[0, -0.5, 0.0, 1.5, 0, 2, 0.001]</rosparam>
+  <node pkg="rosout" type="rosout" name="log" ns="deep"><rosparam>{stiffness: {x: 500}}</rosparam></node>
+</launch>`), 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	launch := run(t, uri, "/usr/bin/roslaunch", "--skip-log-check", file)
+	gone := must(ros.Watch[std.String](n, "/ear"))(t)
+	defer gone.Close()
+	for ctx := long(t); !strings.Contains(fmt.Sprint(busy(t, uri)), "/deep/log"); time.Sleep(50 * time.Millisecond) {
+		if ctx.Err() != nil {
+			t.Fatalf("the node was not started:\n%s", launch.log)
+		}
+	}
+	var q [7]float64
+	if err := n.Param("/target_joint_positions", &q); err != nil || q != [7]float64{0, -0.5, 0, 1.5, 0, 2, 0.001} {
+		t.Errorf("got %v, %v", q, err)
+	}
+	var who string
+	if err := n.Param("/who", &who); err != nil || who != "a&<b" {
+		t.Errorf("got %q, %v", who, err)
+	}
+	var x float64
+	if err := n.Param("/deep/log/stiffness/x", &x); err != nil || x != 500 {
+		t.Errorf("got %v, %v", x, err)
+	}
+}
+
+// logger and the two below are roscpp's; no Go package has them.
+type logger struct {
+	msg.Package `ros:"roscpp"`
+	msg.Name    `ros:"Logger"`
+	Which       string `rosname:"name"`
+	Level       string
+}
+
+type getLoggersReq struct {
+	msg.Package `ros:"roscpp"`
+	msg.Name    `ros:"GetLoggersReq"`
+}
+
+type getLoggersRes struct {
+	msg.Package `ros:"roscpp"`
+	Loggers     []logger
+}
+
+// rosout, a C++ node, repeats what is logged; franka_ros's nodes are C++ too.
+func TestRoscppHearsAnswersAndIsHeard(t *testing.T) {
+	underBoth(t, func(t *testing.T, uri string) {
+		n := node(t, uri, "us")
+		run(t, uri, "/usr/lib/rosout/rosout")
+		again := must(ros.Watch[rosgraph_msgs.Log](n, "/rosout_agg"))(t)
+		pub := must(ros.Advertise[rosgraph_msgs.Log](n, "/rosout", false))(t)
+		if err := pub.WaitSubscriber(long(t)); err != nil {
+			t.Fatal(err)
+		}
+		for again.Publishers() == 0 {
+			time.Sleep(10 * time.Millisecond)
+		}
+		pub.Publish(&rosgraph_msgs.Log{Level: rosgraph_msgs.Log_WARN, Name: "us", Msg: "a&<b é", Line: 7, Topics: []string{"/x", "/y"}})
+		for seq, ctx := uint64(0), long(t); ; {
+			m, next, _, err := again.Wait(ctx, seq)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if seq = next; m.Name == "us" && m.Msg == "a&<b é" && m.Line == 7 && len(m.Topics) == 2 {
+				break
+			}
+		}
+		if err := n.WaitService(long(t), "/rosout/get_loggers"); err != nil {
+			t.Fatal(err)
+		}
+		res, err := ros.Call[getLoggersReq, getLoggersRes](long(t), n, "/rosout/get_loggers", &getLoggersReq{})
+		if err != nil || len(res.Loggers) == 0 || res.Loggers[0].Which == "" {
+			t.Errorf("got %+v, %v", res, err)
+		}
+	})
+}
+
+// busy is what the master knows of its nodes.
+func busy(t *testing.T, uri string) any {
+	t.Helper()
+	v, err := xmlrpc.Call(t.Context(), uri, "getSystemState", "/test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
 }

@@ -57,7 +57,7 @@ type Node struct {
 	closed bool
 
 	closing    atomic.Bool // Close has begun, so that what breaks is no news
-	registered atomic.Bool // something was registered, so the master must know us
+	registered atomic.Bool // the master took something once
 }
 
 // Open makes a node and waits for the master until ctx ends.
@@ -73,6 +73,9 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	}
 	if cfg.Name == "" {
 		cfg.Name = "rapport"
+	}
+	if !named(cfg.Name) {
+		return nil, fmt.Errorf("ros: %q is no name for a node; use letters, digits and _, a letter first", cfg.Name)
 	}
 	if n.master == "" {
 		n.master = MasterURI()

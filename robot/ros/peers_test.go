@@ -214,6 +214,7 @@ func awaitMaster(t *testing.T, uri string) {
 
 // underBoth runs a test under Debian's master and under ours.
 func underBoth(t *testing.T, test func(t *testing.T, uri string)) {
+	t.Parallel()
 	t.Run("debian", func(t *testing.T) {
 		t.Parallel()
 		uri, _ := debian(t, freePort(t))
@@ -228,7 +229,7 @@ func underBoth(t *testing.T, test func(t *testing.T, uri string)) {
 // TestDebiansROSIsThere fails where the peers are missing, instead of each
 // test that needs one.
 func TestDebiansROSIsThere(t *testing.T) {
-	for _, f := range []string{"/usr/bin/python3", "/usr/bin/roscore", "/usr/bin/rosmaster", "/usr/bin/rostopic", "/usr/bin/rosparam", "/usr/bin/rosnode", "/usr/bin/rosservice", "/usr/bin/rosbag", "/usr/lib/python3/dist-packages/actionlib"} {
+	for _, f := range []string{"/usr/bin/python3", "/usr/bin/roscore", "/usr/bin/rosmaster", "/usr/bin/rostopic", "/usr/bin/rosparam", "/usr/bin/rosnode", "/usr/bin/rosservice", "/usr/bin/rosbag", "/usr/bin/roslaunch", "/usr/lib/rosout/rosout", "/usr/lib/python3/dist-packages/actionlib"} {
 		if _, err := os.Stat(f); err != nil {
 			t.Errorf("%v; run scripts/setup.sh ros", err)
 		}

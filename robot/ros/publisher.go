@@ -137,16 +137,9 @@ func (n *Node) serveSubscriber(c net.Conn, h tcpros.Header) {
 			h["callerid"], topic, h["type"], sum, p.kind.Type, p.kind.MD5))
 		return
 	}
-	err := tcpros.WriteHeader(c, tcpros.Header{
-		"callerid": n.name, "topic": topic, "type": p.kind.Type, "md5sum": p.kind.MD5,
-		"message_definition": p.kind.Definition, "latching": strconv.Itoa(map[bool]int{true: 1}[p.latch]),
-	})
-	if err != nil {
-		return
-	}
-	_ = c.SetDeadline(time.Time{})
 	s := &subscriber{conn: c, peer: h["callerid"], wake: make(chan struct{}, 1), done: make(chan struct{})}
 	defer close(s.done)
+	// It counts before it hears so: what is published then waits for it.
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()
@@ -156,6 +149,21 @@ func (n *Node) serveSubscriber(c net.Conn, h tcpros.Header) {
 	if p.last != nil {
 		s.put(p.last)
 	}
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		p.drop(s)
+		p.mu.Unlock()
+	}()
+	err := tcpros.WriteHeader(c, tcpros.Header{
+		"callerid": n.name, "topic": topic, "type": p.kind.Type, "md5sum": p.kind.MD5,
+		"message_definition": p.kind.Definition, "latching": strconv.Itoa(map[bool]int{true: 1}[p.latch]),
+	})
+	if err != nil {
+		return
+	}
+	_ = c.SetDeadline(time.Time{})
+	p.mu.Lock()
 	p.wakeWaiters()
 	p.mu.Unlock()
 	n.crew.Go(func() { // a subscriber says nothing more: its end is all that can be read
@@ -166,9 +174,6 @@ func (n *Node) serveSubscriber(c net.Conn, h tcpros.Header) {
 		_ = c.Close()
 	})
 	p.write(s)
-	p.mu.Lock()
-	p.drop(s)
-	p.mu.Unlock()
 }
 
 // drop takes a subscriber out and ends its writer. The lock is held.
@@ -272,8 +277,9 @@ func (p *Publisher[T]) Close() error { return p.p.close() }
 
 func (p *publication) close() error {
 	ctx, cancel := context.WithTimeout(p.n.ctx, closeTime)
-	defer cancel()
-	if !p.flush(ctx) {
+	ours := p.flush(ctx)
+	cancel()
+	if !ours {
 		return nil
 	}
 	p.n.mu.Lock()
@@ -283,6 +289,8 @@ func (p *publication) close() error {
 	if gone {
 		return nil
 	}
+	ctx, cancel = context.WithTimeout(p.n.ctx, closeTime)
+	defer cancel()
 	if _, err := p.n.ask(ctx, "unregisterPublisher", p.topic, p.n.api); err != nil && p.n.ctx.Err() == nil {
 		p.n.log.Warn("ros: the master was not told of the end of a topic", "topic", p.topic, "err", err)
 	}

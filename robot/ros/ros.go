@@ -35,7 +35,7 @@ var (
 type Config struct {
 	Master string       // empty: ROS_MASTER_URI, else http://127.0.0.1:11311
 	Name   string       // without namespace; a random suffix keeps it unique
-	Host   string       // empty: ROS_IP, ROS_HOSTNAME, else the address that reaches the master
+	Host   string       // empty: ROS_HOSTNAME, ROS_IP, else the address that reaches the master
 	Log    *slog.Logger // nil: nothing is logged
 }
 
@@ -61,12 +61,15 @@ func address(uri string) (string, error) {
 
 // hostTowards is the name under which others reach this machine.
 func hostTowards(master string) (string, error) {
-	for _, name := range []string{os.Getenv("ROS_IP"), os.Getenv("ROS_HOSTNAME")} {
+	for _, name := range []string{os.Getenv("ROS_HOSTNAME"), os.Getenv("ROS_IP")} {
 		if name != "" {
 			return name, nil
 		}
 	}
-	c, err := net.Dial("udp", master) // sends nothing; the kernel picks the interface
+	c, err := net.Dial("udp4", master) // sends nothing; the kernel picks the interface
+	if err != nil {
+		c, err = net.Dial("udp", master) // Python's and C++'s nodes hardly know IPv6
+	}
 	if err != nil {
 		return "", fmt.Errorf("ros: no way to the master: %w; set ROS_IP to this machine's address", err)
 	}
@@ -80,6 +83,17 @@ func bindTo(host string) string {
 		return net.JoinHostPort(host, "0")
 	}
 	return ":0"
+}
+
+// named says whether ROS takes a name: letters, digits, _ and /, a letter first.
+func named(s string) bool {
+	for i, r := range strings.TrimPrefix(s, "/") {
+		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
+		if !letter && (i == 0 || r != '_' && r != '/' && (r < '0' || r > '9')) {
+			return false
+		}
+	}
+	return strings.Trim(s, "/") != ""
 }
 
 // clean is a name in its one form, /a/b.

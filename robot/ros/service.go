@@ -76,7 +76,10 @@ func (n *Node) call(ctx context.Context, name string, kind tcpros.Kind, req []by
 		return nil, fail("header", err)
 	}
 	if text, bad := h["error"]; bad {
-		return nil, fmt.Errorf("%w: %s", ErrKind, text)
+		if ofKind(text) {
+			return nil, fmt.Errorf("%w: %s", ErrKind, text)
+		}
+		return nil, fmt.Errorf("%w: %s", ErrNoService, text)
 	}
 	if sum := h["md5sum"]; sum != "" && sum != "*" && sum != kind.MD5 {
 		return nil, fmt.Errorf("%w: service %s is %s with checksum %s there, and %s with %s here", ErrKind, name, h["type"], sum, kind.Type, kind.MD5)

@@ -94,7 +94,8 @@ func (s *subscription) follow(uri string, l *link) {
 		start := time.Now()
 		err := s.read(uri, l)
 		s.mu.Lock()
-		l.conn, l.err = nil, nil
+		met := l.peer != ""
+		l.conn, l.err, l.peer = nil, nil, ""
 		if errors.Is(err, ErrKind) {
 			l.err, pause = err, 5*time.Second
 		} else if time.Since(start) > time.Minute {
@@ -113,10 +114,13 @@ func (s *subscription) follow(uri string, l *link) {
 		}
 		if text := fmt.Sprint(err); text != last {
 			last = text
-			if errors.Is(err, ErrKind) {
+			switch {
+			case errors.Is(err, ErrKind):
 				s.n.log.Error("ros: cannot subscribe", "topic", s.topic, "publisher", uri, "err", err)
-			} else {
+			case met:
 				s.n.log.Warn("ros: publisher lost; trying again", "topic", s.topic, "publisher", uri, "err", err)
+			default:
+				s.n.log.Warn("ros: publisher not reached; trying again", "topic", s.topic, "publisher", uri, "err", err)
 			}
 		}
 		if wait(s.n.ctx, pause) != nil {
@@ -222,7 +226,7 @@ func (s *subscription) request(ctx context.Context, uri string) (string, error) 
 // agree compares the publisher's type with ours.
 func (s *subscription) agree(h tcpros.Header) error {
 	if text, bad := h["error"]; bad {
-		if strings.Contains(text, "md5") || strings.Contains(text, "type") {
+		if ofKind(text) {
 			return fmt.Errorf("%w: %s", ErrKind, text)
 		}
 		return fmt.Errorf("ros: %s: %s", s.topic, text)
@@ -232,6 +236,12 @@ func (s *subscription) agree(h tcpros.Header) error {
 			ErrKind, s.topic, h["type"], h["md5sum"], s.n.peerName(h), s.kind.Type, s.kind.MD5)
 	}
 	return nil
+}
+
+// ofKind says whether a refusal is about types: the texts of rospy, roscpp and
+// this package name a datatype or a checksum then.
+func ofKind(text string) bool {
+	return strings.Contains(text, "md5") || strings.Contains(text, "type")
 }
 
 // state says how many publishers are connected and, if none, whether one has

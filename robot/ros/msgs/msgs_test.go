@@ -1,9 +1,14 @@
 package msgs_test
 
 import (
+	"bytes"
+	"encoding/binary"
+	"io"
 	"reflect"
 	"slices"
 	"testing"
+
+	"github.com/bluenviron/goroslib/v2/pkg/protocommon"
 
 	"github.com/rapport-rl/rapport/robot/ros/msgs/controllers"
 	"github.com/rapport-rl/rapport/robot/ros/msgs/franka"
@@ -121,4 +126,45 @@ func TestStateSurvivesTheWire(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
+}
+
+// BenchmarkState compares the encoding of the message that comes most often
+// with that of the library whose types are used.
+func BenchmarkState(b *testing.B) {
+	var m franka.FrankaState
+	ours, err := tcpros.Append(nil, &m)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("encode", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			ours, _ = tcpros.Append(ours[:0], &m)
+		}
+	})
+	b.Run("encode/library", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := protocommon.MessageEncode(io.Discard, &m); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("decode", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := tcpros.Decode(ours, &m); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	frame := append(binary.LittleEndian.AppendUint32(nil, uint32(len(ours))), ours...)
+	b.Run("decode/library", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := protocommon.MessageDecode(bytes.NewReader(frame), &m); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }

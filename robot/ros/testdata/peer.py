@@ -4,6 +4,7 @@ Usage: peer.py WHAT [ARGUMENT...]; it prints a line for everything that a test
 waits for, and ends with its standard input.
 """
 
+import io
 import os
 import sys
 import threading
@@ -11,6 +12,7 @@ import time
 
 import actionlib
 import actionlib.msg
+import genpy.dynamic
 import rospy
 import std_msgs.msg
 import std_srvs.srv
@@ -114,6 +116,16 @@ def act_call(name, a, b, cancel):
     client.wait_for_result()
     result = client.get_result()
     say("ended", client.get_state(), client.get_goal_status_text() or "-", result.sum)
+
+
+def kinds(path):
+    """Reads messages by the definitions that came with them, as bags do."""
+    for line in open(path):
+        kind, definition, payload = (bytes.fromhex(x) for x in line.split(","))
+        cls = genpy.dynamic.generate_dynamic(kind.decode(), definition.decode())[kind.decode()]
+        again = io.BytesIO()
+        cls().deserialize(payload).serialize(again)
+        say("kind", kind.decode(), cls._md5sum, again.getvalue() == payload)
 
 
 def params():
