@@ -192,6 +192,12 @@ type job struct {
 // stop is called; stop cancels the calls under way and waits for them. Servers
 // of one subject share its calls.
 func (c *Conn) serve(ctx context.Context, subj string, workers int, patient bool, h handler) (stop func(), err error) {
+	// The queue group's name is part of the contract: other languages join it.
+	return c.serveGroup(ctx, subj, "serve", workers, patient, h)
+}
+
+// serveGroup is serve for servers that share calls in a group of another name.
+func (c *Conn) serveGroup(ctx context.Context, subj, group string, workers int, patient bool, h handler) (stop func(), err error) {
 	work, cancel := context.WithCancel(ctx)
 	s := &service{
 		c: c, subj: subj, h: h, patient: patient, cancel: cancel,
@@ -200,8 +206,7 @@ func (c *Conn) serve(ctx context.Context, subj string, workers int, patient bool
 	for range workers {
 		s.wg.Go(func() { s.work(work) })
 	}
-	// The queue group's name is part of the contract: other languages join it.
-	s.sub, err = c.nc.QueueSubscribe(subj, "serve", s.take)
+	s.sub, err = c.nc.QueueSubscribe(subj, group, s.take)
 	if err == nil {
 		s.sub.SetClosedHandler(func(string) { close(s.closed) })
 		err = c.nc.FlushTimeout(dialLimit)

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -64,13 +65,32 @@ func TestASessionOnAnArmOverROS(t *testing.T) {
 	ros := []string{"--set", "robot.kind=ros", "--set", "robot.ros.master=" + master, "--set", "session.from=" + l.session(),
 		"--set", "robot.ros.start.at=[0.42, 0, 0.12]", "--set", "robot.ros.start.lift=0", "--set", "robot.ros.again=/rapport/reset",
 		"--set", "robot.ros.gripper.open=false", "--set", "robot.ros.stale=1", "--set", "name=onros", "--set", "session.episodes=3"}
-	out := l.must(append([]string{"run"}, ros...)...)
-	for _, want := range []string{"success before  not measured", "success after   not measured", "onros"} {
+	code, out := l.run(t.Context(), &console{}, append([]string{"run"}, ros...)...)
+	m := regexp.MustCompile(`rapport guard check --policy (\S+),`).FindStringSubmatch(out)
+	if code != exitFailed || m == nil {
+		t.Fatalf("an arm and no dry run: %d\n%s", code, out)
+	}
+	dir := m[1]
+	l.must("guard", "check", "--policy", dir, "--allow", "1")
+	c := &console{}
+	ended := l.running(c, "run", "--resume", "--set", "name="+filepath.Base(dir))
+	c.said(t, `fine-tune +1/3`)
+	// The first episode is over, so the arm is on its way back or in the second.
+	if out := l.must("stop", "--by", "anna"); !strings.Contains(out, ": held") {
+		t.Errorf("an arm over ROS is not held:\n%s", out)
+	} else {
+		t.Log(out)
+	}
+	l.must("fault", "ack", "1", "--by", "anna")
+	if code := <-ended; code != exitDone {
+		t.Fatalf("the session ended with %d:\n%s", code, c)
+	}
+	out = c.String()
+	for _, want := range []string{"success before  not measured", "success after   not measured", filepath.Base(dir)} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the output lacks %q:\n%s", want, out)
 		}
 	}
-	dir := filepath.Join(l.dir, "runs", "onros")
 	page, err := os.ReadFile(filepath.Join(dir, "report.html"))
 	if err != nil {
 		t.Fatal(err)
@@ -153,7 +173,7 @@ func (l lab) checkNeeds() {
 	if code, out := l.run(t.Context(), &console{}, "doctor", "--set", "robot.kind=ros", "--set", "session.from="+l.session(), "--set", nowhere, "--set", "robot.ros.wait=1"); code == exitDone || !strings.Contains(out, "start roscore") {
 		t.Errorf("rapport doctor without a master ended with %d:\n%s", code, out)
 	}
-	if code, out := l.run(t.Context(), &console{}, "run", "--set", "robot.kind=ros", "--set", "session.from="+l.session(), "--set", nowhere, "--set", "robot.ros.wait=1"); code != exitFailed || !strings.Contains(out, "start roscore") {
+	if code, out := l.run(t.Context(), &console{}, "run", "--set", "guard.gate=off", "--set", "robot.kind=ros", "--set", "session.from="+l.session(), "--set", nowhere, "--set", "robot.ros.wait=1"); code != exitFailed || !strings.Contains(out, "start roscore") {
 		t.Errorf("a session without a master ended with %d:\n%s", code, out)
 	}
 	if _, err := os.Stat(filepath.Join(l.dir, "runs", "reach-003")); err == nil {

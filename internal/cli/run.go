@@ -34,6 +34,9 @@ Ctrl-C ends it cleanly at any moment; --resume goes on.`,
 			bars := newProgress(a.stderr)
 			defer bars.close()
 			o := a.options(bars)
+			var end func()
+			o.Stops, end = stops()
+			defer end()
 			var s *wire.Session
 			if resume {
 				s, err = a.resume(cmd, o)

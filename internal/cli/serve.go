@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -58,7 +59,11 @@ process may be killed and started again; all end when the session is over.`,
 			}
 			bars := newProgress(a.stderr)
 			defer bars.close()
-			res, err := f(cmd.Context(), c, a.options(bars))
+			o := a.options(bars)
+			var end func()
+			o.Stops, end = stops()
+			defer end()
+			res, err := f(cmd.Context(), c, o)
 			if err != nil || res.Report == "" {
 				return err
 			}
@@ -72,7 +77,13 @@ process may be killed and started again; all end when the session is over.`,
 
 // options are what sessions need of this process.
 func (a *app) options(bars *progress) wire.Options {
-	return wire.Options{Tell: bars.step, Log: a.log, Now: time.Now, After: time.After}
+	return wire.Options{Tell: bars.step, Log: a.log, Now: time.Now, After: time.After, Tick: ticks, PID: os.Getpid()}
+}
+
+// ticks is time.NewTicker.
+func ticks(every time.Duration) (<-chan time.Time, func()) {
+	t := time.NewTicker(every)
+	return t.C, t.Stop
 }
 
 // print tells a session's result.

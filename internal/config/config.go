@@ -32,12 +32,15 @@ type Config struct {
 	Policy  Policy  `yaml:"policy"`
 	Learner Learner `yaml:"learner"`
 	Session Session `yaml:"session"`
+	Teleop  Teleop  `yaml:"teleop"`
+	Frames  Frames  `yaml:"perception"`
 	Bus     Bus     `yaml:"bus"`
 }
 
 // Robot chooses the backend.
 type Robot struct {
 	Kind     string   `yaml:"kind"`
+	Pace     string   `yaml:"pace"`
 	Task     string   `yaml:"task"`
 	Horizon  int      `yaml:"horizon"`  // control ticks
 	Timestep float64  `yaml:"timestep"` // s
@@ -60,6 +63,39 @@ type Guard struct {
 	Speed     float64 `yaml:"speed"` // m/s
 	Turn      float64 `yaml:"turn"`  // rad/s
 	Lease     float64 `yaml:"lease"` // s
+	Gate      string  `yaml:"gate"`
+	Recover   Recover `yaml:"recover"`
+}
+
+// Recover says which faults go without a person.
+type Recover struct {
+	MaxPerHour int      `yaml:"max_per_hour"`
+	Causes     []string `yaml:"causes"`
+}
+
+// Teleop is how a person may take the arm.
+type Teleop struct {
+	Input string  `yaml:"input"`
+	Topic string  `yaml:"topic"`
+	Speed float64 `yaml:"speed"` // m/s
+	Turn  float64 `yaml:"turn"`  // rad/s
+	Stale float64 `yaml:"stale"` // s
+	Pause float64 `yaml:"pause"` // s
+	Axes  []int   `yaml:"axes"`
+	Open  int     `yaml:"open"`
+	Close int     `yaml:"close"`
+	Hold  int     `yaml:"deadman"`
+	Dead  float64 `yaml:"deadzone"`
+}
+
+// Frames says when a frame is unfit, and what then.
+type Frames struct {
+	Gate       string  `yaml:"gate"`
+	Brightness float64 `yaml:"min_brightness"`
+	Glare      float64 `yaml:"max_brightness"`
+	Contrast   float64 `yaml:"min_contrast"`
+	Sharpness  float64 `yaml:"min_sharpness"`
+	Repeats    int     `yaml:"max_repeats"`
 }
 
 // Box is an axis-aligned box in the base frame, m.

@@ -98,12 +98,21 @@ func (c Config) Validate() error {
 	p.within("session.checkpoint", float64(c.Session.Checkpoint), 1, 1e6)
 	p.need(c.Robot.Kind != "ros" || c.Session.From != "", "session.from", "is empty, but robot.kind is ros: nobody demonstrates there, so encoder, reward and cloned policy come from an earlier session; name its folder, as runs/group-001")
 	p.oneOf("session.orphan", c.Session.Orphan, "go", "hold")
+	c.Teleop.validate(&p)
+	p.need(c.Teleop.Input == "none" || c.Robot.Kind != "sim" || c.Robot.Pace == "real", "teleop.input", "is %q, but robot.pace is %s: nobody can steer a simulation that runs quicker than the clock; want robot.pace real", c.Teleop.Input, c.Robot.Pace)
+	p.oneOf("perception.gate", c.Frames.Gate, "none", "count", "hold")
+	p.within("perception.min_brightness", c.Frames.Brightness, 0, 255)
+	p.within("perception.max_brightness", c.Frames.Glare, 0, 255)
+	p.within("perception.min_contrast", c.Frames.Contrast, 0, 128)
+	p.within("perception.min_sharpness", c.Frames.Sharpness, 0, 1e6)
+	p.within("perception.max_repeats", float64(c.Frames.Repeats), 0, 1e6)
 	c.Bus.validate(&p)
 	return errors.Join(p...)
 }
 
 func (r Robot) validate(p *problems) {
 	p.oneOf("robot.kind", r.Kind, "sim", "ros")
+	p.oneOf("robot.pace", r.Pace, "free", "real")
 	p.oneOf("robot.task", r.Task, "reach", "group", "clutter")
 	p.within("robot.horizon", float64(r.Horizon), 2, 10000)
 	p.within("robot.timestep", r.Timestep, 0.0005, 0.004)
@@ -138,6 +147,28 @@ func (g Guard) validate(p *problems) {
 	p.within("guard.speed", g.Speed, 0.001, 1.7)
 	p.within("guard.turn", g.Turn, 0.001, 2.5)
 	p.within("guard.lease", g.Lease, 0.05, 10)
+	p.oneOf("guard.gate", g.Gate, "auto", "require", "warn", "off")
+	p.within("guard.recover.max_per_hour", float64(g.Recover.MaxPerHour), 0, 60)
+	for _, c := range g.Recover.Causes {
+		p.oneOf("guard.recover.causes", c, "stale", "failed", "lease")
+	}
+}
+
+func (t Teleop) validate(p *problems) {
+	p.oneOf("teleop.input", t.Input, "none", "bus", "joy", "spacenav")
+	p.within("teleop.speed", t.Speed, 0.001, 1.7)
+	p.within("teleop.turn", t.Turn, 0.001, 2.5)
+	p.within("teleop.stale", t.Stale, 0.02, 1)
+	p.within("teleop.pause", t.Pause, 0, 60)
+	p.within("teleop.deadzone", t.Dead, 0, 0.9)
+	p.need(len(t.Axes) == 0 || len(t.Axes) == 6, "teleop.axes", "has %d entries; want none, or six for x y z rx ry rz", len(t.Axes))
+	p.within("teleop.deadman", float64(t.Hold), 0, 32)
+	p.need(t.Input != "joy" || t.Hold > 0, "teleop.deadman", "is 0, but teleop.input is joy: name the button that must be held for the arm to move")
+	for _, a := range t.Axes {
+		p.within("teleop.axes", float64(a), -16, 16)
+	}
+	p.within("teleop.open", float64(t.Open), 0, 32)
+	p.within("teleop.close", float64(t.Close), 0, 32)
 }
 
 func (l Policy) validate(p *problems) {

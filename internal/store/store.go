@@ -1,7 +1,7 @@
 // Package store is what a session keeps on disk, below runs/NAME/:
 //
 //	config.yaml        the configuration as resolved
-//	session.db         SQLite: episodes, labels, metrics, checkpoints, faults, marks
+//	session.db         SQLite: episodes, labels, metrics, checkpoints, faults with who acknowledged them, dry runs, marks
 //	episodes/ID.mcap   one recording an episode
 //	checkpoints/       parameters, encoders, learners; each with its SHA-256 in session.db
 //
@@ -107,7 +107,7 @@ func Create(dir string, config []byte) (_ *Session, err error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = s.db.Exec(fmt.Sprintf("BEGIN; %s PRAGMA user_version = %d; COMMIT;", schema, version))
+	_, err = s.db.Exec(fmt.Sprintf("BEGIN; %s %s PRAGMA user_version = %d; COMMIT;", schema, later, version))
 	if err != nil {
 		return nil, errors.Join(s.fault("create session.db", err), s.Close())
 	}
@@ -136,6 +136,10 @@ func Open(dir string) (*Session, error) {
 		err = fmt.Errorf("store: %s: session.db was never finished: its creator died; remove the folder and begin anew", dir)
 	case v != version:
 		err = fmt.Errorf("store: %s: session.db is of version %d, this program reads %d", dir, v, version)
+	default:
+		if _, err = s.db.Exec(later); err != nil {
+			err = s.fault("add tables to session.db", err)
+		}
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -154,6 +158,19 @@ func hold(dir string) (*os.File, error) {
 		return nil, errors.Join(fmt.Errorf("%s: %w", dir, ErrInUse), lock.Close())
 	}
 	return lock, nil
+}
+
+// InUse reports whether a process has the session in dir open. Unlike a process's
+// number, the lock cannot be somebody else's by now.
+func InUse(dir string) (bool, error) {
+	lock, err := hold(dir)
+	if errors.Is(err, ErrInUse) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return false, lock.Close()
 }
 
 func open(dir string, lock *os.File) (*Session, error) {

@@ -304,12 +304,6 @@ func TestLogs(t *testing.T) {
 	if err := s.EachLabel(ctx, "triplet", func(store.Label) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("the caller's error came back as %v", err)
 	}
-	if err := s.AddFault(ctx, time.Unix(1, 2), "online-00001", "off limits", "joint 4"); err != nil {
-		t.Error(err)
-	}
-	if fs, err := s.Faults(ctx); err != nil || len(fs) != 1 || fs[0] != (store.Fault{Stamp: time.Unix(1, 2).UTC(), Episode: "online-00001", Cause: "off limits", Detail: "joint 4"}) {
-		t.Errorf("faults %+v, %v", fs, err)
-	}
 	if err := errors.Join(s.Mark(ctx, "stage", "clone"), s.Mark(ctx, "stage", "tune")); err != nil {
 		t.Fatal(err)
 	}

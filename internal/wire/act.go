@@ -54,13 +54,22 @@ func Act(ctx context.Context, c config.Config, o Options) (err error) {
 	if r.over() {
 		return nil
 	}
+	if gateMode(c) == "require" {
+		return errors.New("wire: guard.gate is require, but an actor gets its parameters over the bus and cannot tell which of them passed a dry run; take one process (rapport run), or guard.gate=warn")
+	}
 	s, err := openOrCreate(r.name+"-actor", r.conn, c, o)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.store.Close()) }()
 	s.name = r.name // what it shows on the bus is the session's
+	defer func() { err = errors.Join(err, s.Close()) }()
+	if err := s.sit(ctx, "actor", bus.Address{URL: c.Bus.URL, User: c.Bus.User, Password: c.Bus.Password}, o); err != nil {
+		return err
+	}
 
+	if err := s.desk.adopt(r.ctx); err != nil {
+		return err
+	}
 	spool, err := bus.NewPublisher(r.conn, r.name, filepath.Join(s.Dir(), "spool"))
 	if err != nil {
 		return err
@@ -201,11 +210,16 @@ func (d *driver) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	a, err := openArm(ctx, d.s.cfg, online, d.s.log)
+	a, err := d.s.liveArm(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, a.close()) }()
+	detach, err := d.s.desk.attach(ctx, a)
+	defer detach()
+	if err != nil {
+		return err
+	}
 	pi, err := newPlayer(d.s.cfg, d.newest(), v, true)
 	if err != nil {
 		return err
@@ -216,7 +230,7 @@ func (d *driver) run(ctx context.Context) (err error) {
 	}
 	defer t.close()
 	t.actor = &loop.Actor{Backend: a.guard, Extractor: bus.Extractor(d.r.conn, d.r.name), Policy: pi,
-		Scorer: bus.Scorer(d.r.conn, d.r.name), Horizon: d.s.cfg.Robot.Horizon, Watch: t.watch}
+		Scorer: bus.Scorer(d.r.conn, d.r.name), Horizon: d.s.cfg.Robot.Horizon, Watch: t.watch, Override: t.override}
 	for ; ; next++ {
 		if err := d.wait(ctx); err != nil {
 			return err
@@ -225,7 +239,7 @@ func (d *driver) run(ctx context.Context) (err error) {
 			return err
 		}
 		if err := d.episode(ctx, t, pi, next); err != nil {
-			return errors.Join(err, d.s.keepFault(context.WithoutCancel(ctx), a.guard))
+			return err
 		}
 	}
 }
@@ -275,7 +289,13 @@ func (d *driver) episode(ctx context.Context, t *tracks, pi player, n int) error
 		}
 		pi.Begin(uint64(n))
 		t.arm.next = n
-		ep, err := t.actor.Episode(ctx, episodeID(n), uint64(n))
+		ep, err := d.s.desk.again(ctx, func() (policy.Episode, error) {
+			return t.actor.Episode(ctx, episodeID(n), uint64(n))
+		}, func() error {
+			pi.Begin(uint64(n))
+			t.arm.next = n
+			return t.abort()
+		})
 		if err != nil && transient(err) && ctx.Err() == nil {
 			d.s.tell("retry", n%lifeSpan, d.s.cfg.Session.Episodes, "a service is away: "+err.Error())
 			if err := t.abort(); err != nil {

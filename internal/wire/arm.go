@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync/atomic"
 	"time"
 
 	"github.com/rapport-rl/rapport/internal/config"
@@ -12,6 +13,7 @@ import (
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/robot/franka"
 	"github.com/rapport-rl/rapport/robot/guard"
+	"github.com/rapport-rl/rapport/robot/paced"
 	rosarm "github.com/rapport-rl/rapport/robot/ros/arm"
 	"github.com/rapport-rl/rapport/sim/mujoco"
 	"github.com/rapport-rl/rapport/sim/tabletop"
@@ -21,9 +23,13 @@ import (
 // people and evaluation, which may ask for the truth.
 type arm struct {
 	guard *guard.Guard
-	world *tabletop.World // nil for a real arm
-	ros   *rosarm.Backend // nil for a simulated one
-	hang  func() error    // ends what a real arm needs besides; may be nil
+	world *tabletop.World      // nil for a real arm
+	ros   *rosarm.Backend      // nil for a simulated one
+	hang  func() error         // ends what a real arm needs besides; may be nil
+	desk  atomic.Pointer[desk] // that hears of the guard's faults, if it is under one
+	bad   uint64               // frames that were unfit, see perception.gate
+	live  bool                 // the session learns on it
+	watch func()               // ends the guard's watch; nil without one
 	// next is the number of the episode that the next Reset begins, among the
 	// episodes of a stream.
 	next int
@@ -47,6 +53,11 @@ func (s *seeded) Reset(ctx context.Context) (robot.Observation, error) {
 // newArm builds a world with the configured cameras and extra ones, which
 // policies do not see.
 func newArm(c config.Config, of stream, extra ...tabletop.Camera) (*arm, error) {
+	return newArmOn(c, of, nil, extra...)
+}
+
+// newArmOn is newArm on a clock, if pacing is not nil.
+func newArmOn(c config.Config, of stream, pacing *paced.Clock, extra ...tabletop.Camera) (*arm, error) {
 	if real(c) {
 		return nil, errSimulated
 	}
@@ -57,7 +68,14 @@ func newArm(c config.Config, of stream, extra ...tabletop.Camera) (*arm, error) 
 		return nil, drawn(err)
 	}
 	a := &arm{world: w}
-	a.guard, err = guard.New(&seeded{World: w, arm: a, seed: c.Seed, of: of}, guardConfig(c))
+	gc := guardConfig(c)
+	gc.Latched = func(f *guard.Fault) { a.desk.Load().note(f) }
+	var b robot.Backend = &seeded{World: w, arm: a, seed: c.Seed, of: of}
+	if pacing != nil {
+		b = paced.New(b, tabletop.Period, *pacing)
+		gc.Now = pacing.Now
+	}
+	a.guard, err = guard.New(b, gc)
 	if err != nil {
 		return nil, errors.Join(err, w.Close())
 	}
@@ -81,6 +99,9 @@ func drawn(err error) error {
 }
 
 func (a *arm) close() error {
+	if a.watch != nil {
+		a.watch()
+	}
 	err := a.guard.Close()
 	if a.hang != nil {
 		err = errors.Join(err, a.hang())
@@ -94,7 +115,7 @@ func guardConfig(c config.Config) guard.Config {
 		limits = franka.FR3()
 	}
 	g := guard.Default(limits)
-	g.Tick = tabletop.Period
+	g.Tick = period(c)
 	g.Box = guard.Box{Min: c.Guard.Workspace.Min, Max: c.Guard.Workspace.Max}
 	g.Speed, g.Turn = c.Guard.Speed, c.Guard.Turn
 	g.Lease.Term = time.Duration(c.Guard.Lease * float64(time.Second))

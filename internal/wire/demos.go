@@ -31,12 +31,16 @@ func collect(ctx context.Context, c config.Config, tell Progress) ([]demo, error
 		if i >= c.Demos.Good {
 			style = tabletop.Bad
 		}
-		who, err := tabletop.NewDemonstrator(a.world, style, draw(c.Seed, people, i))
-		if err != nil {
+		d := &demos[i]
+		hand := &hand{}
+		begin := func() (err error) {
+			a.next, d.frames, d.truth = i, nil, nil
+			hand.who, err = tabletop.NewDemonstrator(a.world, style, draw(c.Seed, people, i))
 			return err
 		}
-		d := &demos[i]
-		hand := &hand{who: who}
+		if err := begin(); err != nil {
+			return err
+		}
 		actor := &loop.Actor{Backend: a.guard, Extractor: blind{}, Policy: hand, Horizon: c.Robot.Horizon,
 			Watch: func(_ context.Context, _ int, obs robot.Observation, _ policy.Input) error {
 				hand.obs = obs
@@ -44,7 +48,11 @@ func collect(ctx context.Context, c config.Config, tell Progress) ([]demo, error
 				d.truth = append(d.truth, a.world.Truth())
 				return nil
 			}}
-		if d.episode, err = actor.Episode(ctx, fmt.Sprintf("demo-%05d", i), uint64(i)); err != nil {
+		var err error
+		d.episode, err = deskOf(ctx).again(ctx, func() (policy.Episode, error) {
+			return actor.Episode(ctx, fmt.Sprintf("demo-%05d", i), uint64(i))
+		}, begin)
+		if err != nil {
 			return err
 		}
 		d.episode.Origin = policy.Demo

@@ -30,6 +30,11 @@ func spread(ctx context.Context, c config.Config, of stream, n int, job func(ctx
 				return err
 			}
 			defer func() { err = errors.Join(err, a.close()) }()
+			detach, err := deskOf(ctx).attach(ctx, a)
+			defer detach()
+			if err != nil {
+				return err
+			}
 			for {
 				i := int(next.Add(1)) - 1
 				if i >= n {
@@ -70,7 +75,13 @@ func evaluate(ctx context.Context, c config.Config, x perception.Extractor, r re
 		if err := actor.Load(p); err != nil {
 			return err
 		}
-		ep, err := actor.Episode(ctx, fmt.Sprintf("evaluate-%05d", i), uint64(i))
+		ep, err := deskOf(ctx).again(ctx, func() (policy.Episode, error) {
+			return actor.Episode(ctx, fmt.Sprintf("evaluate-%05d", i), uint64(i))
+		}, func() error {
+			a.next = i
+			pi.Begin(uint64(i))
+			return nil
+		})
 		if err != nil {
 			return err
 		}

@@ -39,6 +39,11 @@ func (s *Session) film(ctx context.Context, p parts, params policy.Params, i int
 		return t, err
 	}
 	defer func() { err = errors.Join(err, a.close()) }()
+	detach, err := deskOf(ctx).attach(ctx, a)
+	defer detach()
+	if err != nil {
+		return t, err
+	}
 	a.next = i
 	pi, err := newPlayer(s.cfg, params, p.view, false)
 	if err != nil {
@@ -53,7 +58,13 @@ func (s *Session) film(ctx context.Context, p parts, params policy.Params, i int
 	if err := actor.Load(params); err != nil {
 		return t, err
 	}
-	t.episode, err = actor.Episode(ctx, fmt.Sprintf("film-%05d", i), uint64(i))
+	t.episode, err = deskOf(ctx).again(ctx, func() (policy.Episode, error) {
+		return actor.Episode(ctx, fmt.Sprintf("film-%05d", i), uint64(i))
+	}, func() error {
+		a.next, t.frames = i, nil
+		pi.Begin(uint64(i))
+		return nil
+	})
 	t.success = a.world.Truth().Success
 	return t, err
 }

@@ -113,7 +113,7 @@ func openOrCreate(name string, conn *bus.Conn, c config.Config, o Options) (*Ses
 			return nil, err
 		}
 	}
-	return &Session{cfg: c, name: name, store: st, conn: conn, hang: func() {}, tell: o.Tell, log: o.Log, now: o.Now, after: o.After}, nil
+	return &Session{cfg: c, name: name, store: st, conn: conn, hang: func() {}, tell: o.Tell, log: o.Log, now: o.Now, after: o.After, ticks: o.Tick}, nil
 }
 
 // publish puts encoder and reward where perception and scorer look.

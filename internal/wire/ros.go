@@ -69,7 +69,7 @@ func openROS(ctx context.Context, n *ros.Node, c config.Config, log *slog.Logger
 	}
 	a := &arm{ros: b}
 	g := guardConfig(c)
-	g.Tick = time.Duration(float64(time.Second) / c.Robot.ROS.Rate)
+	g.Latched = func(f *guard.Fault) { a.desk.Load().note(f) }
 	g.Now, g.Log = n.Now, log
 	// The backend holds at robot.ros.stale already; this is for its mistakes.
 	g.FrameAge = time.Duration((c.Robot.ROS.Stale + c.Robot.ROS.Skew + 0.1) * float64(time.Second))

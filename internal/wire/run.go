@@ -13,9 +13,9 @@ import (
 	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/policy/buffer"
 	"github.com/rapport-rl/rapport/policy/loop"
 	"github.com/rapport-rl/rapport/robot"
-	"github.com/rapport-rl/rapport/robot/guard"
 )
 
 // keep is how many checkpoints of the learner stay: the newest, and two to fall
@@ -28,8 +28,12 @@ const keep = 3
 func (s *Session) Run(ctx context.Context) (Result, error) {
 	res := Result{Dir: s.Dir()}
 	began := s.now()
+	ctx = withDesk(ctx, s.desk)
 	p, err := s.prepare(ctx)
 	if err != nil {
+		return res, err
+	}
+	if err := s.checkGate(ctx, p); err != nil {
 		return res, err
 	}
 	before, err := s.judge(ctx, "before", p, p.clone)
@@ -196,12 +200,17 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 		return tuned, err
 	}
 	defer func() { err = errors.Join(err, closeKeeper(l)) }()
-	a, err := openArm(ctx, s.cfg, online, s.log)
+	a, err := s.liveArm(ctx)
 	if err != nil {
 		return tuned, err
 	}
 	defer func() { err = errors.Join(err, a.close()) }()
 	a.next = next
+	detach, err := s.desk.attach(ctx, a)
+	defer detach()
+	if err != nil {
+		return tuned, err
+	}
 	pi, err := newPlayer(s.cfg, p.clone, p.view, true)
 	if err != nil {
 		return tuned, err
@@ -213,13 +222,21 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 	}
 	defer t.close()
 	n, hits := s.cfg.Session.Episodes, 0
-	t.actor = &loop.Actor{Backend: a.guard, Extractor: p.eyes, Policy: pi, Scorer: p.scorer, Horizon: s.cfg.Robot.Horizon, Pixels: pixels(s.cfg), Watch: t.watch}
+	t.actor = &loop.Actor{Backend: a.guard, Extractor: p.eyes, Policy: pi, Scorer: p.scorer, Horizon: s.cfg.Robot.Horizon, Pixels: pixels(s.cfg), Watch: t.watch, Override: t.override}
 	var learner policy.Learner = l
 	if pixels(s.cfg) {
 		learner = seer{l, s, t}
 	}
 	session := loop.Session{
 		Actor: t.actor, Learner: learner, First: next, Episodes: n,
+		Stopped: func(ctx context.Context, i int, _ error) error {
+			if err := errors.Join(t.abort(), s.desk.wait(ctx)); err != nil {
+				return err
+			}
+			a.next = i
+			pi.Begin(uint64(i))
+			return nil
+		},
 		Done: func(ctx context.Context, i int, ep policy.Episode, st policy.Stats) error {
 			if real(s.cfg) {
 				s.tell("fine-tune", i+1, n, tellPace(a.ros.Stats()))
@@ -235,7 +252,7 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 	}
 	s.tell("fine-tune", next, n, "")
 	if err := session.Run(ctx); err != nil {
-		return tuned, errors.Join(err, t.abort(), s.keepFault(context.WithoutCancel(ctx), a.guard))
+		return tuned, errors.Join(err, t.abort())
 	}
 	if tuned, err = l.Latest(ctx); err != nil {
 		return tuned, err
@@ -271,6 +288,11 @@ func (s *Session) keepOnline(ctx context.Context, t *tracks, i int, ep policy.Ep
 	if err := s.tally(ctx, i, ep, st); err != nil {
 		return err
 	}
+	if c, ok := l.(interface{ Count() buffer.Count }); ok && c.Count().Human > 0 {
+		if err := s.store.AddMetrics(ctx, "learner", uint64(i), []policy.Metric{{Name: "human_rows", Value: float64(c.Count().Human)}}); err != nil {
+			return err
+		}
+	}
 	t.learner.Publish(st)
 	if (i+1)%s.cfg.Session.Checkpoint != 0 {
 		return nil
@@ -280,7 +302,11 @@ func (s *Session) keepOnline(ctx context.Context, t *tracks, i int, ep policy.Ep
 
 // tally stores the numbers of the i-th online episode and of its round.
 func (s *Session) tally(ctx context.Context, i int, ep policy.Episode, st policy.Stats) error {
-	if err := s.store.AddMetrics(ctx, "episode", uint64(i), []policy.Metric{{Name: "return", Value: ep.Return()}}); err != nil {
+	ms := []policy.Metric{{Name: "return", Value: ep.Return()}}
+	if n := countBy(ep, robot.ByHuman); n > 0 {
+		ms = append(ms, policy.Metric{Name: "human", Value: float64(n)})
+	}
+	if err := s.store.AddMetrics(ctx, "episode", uint64(i), ms); err != nil {
 		return err
 	}
 	return s.store.AddMetrics(ctx, "learner", uint64(i), st.Metrics)
@@ -305,14 +331,6 @@ func (s *Session) saveLearner(ctx context.Context, l policy.Keeper, n int) error
 	return errors.Join(s.store.PruneCheckpoints(ctx, kindLearner, keep), s.store.PruneCheckpoints(ctx, kindTuned, keep))
 }
 
-func (s *Session) keepFault(ctx context.Context, g *guard.Guard) error {
-	f := g.Fault()
-	if f == nil {
-		return nil
-	}
-	return s.store.AddFault(ctx, f.Stamp, "", f.Cause.String(), f.Detail)
-}
-
 func bit(b bool) float64 {
 	if b {
 		return 1
@@ -330,6 +348,8 @@ type tracks struct {
 	features *bus.Feed[perception.Features]
 	cameras  []*bus.Feed[robot.Frame]
 	learner  *bus.Feed[policy.Stats]
+	override override
+	hand     func() // ends the listening to a person's hand
 }
 
 // depth is how many values a feed keeps while the bus is busy: half a second.
@@ -343,6 +363,9 @@ func (s *Session) newTracks(a *arm) (*tracks, error) {
 	t.features, errs[1] = bus.NewFeed(c, s.name, bus.FeatureTopic(), depth)
 	t.learner, errs[2] = bus.NewFeed(c, s.name, bus.MetricTopic("learner"), depth)
 	err := errors.Join(errs[:]...)
+	if err == nil {
+		t.override, t.hand, err = s.newOverride(a)
+	}
 	for _, cam := range s.cfg.Robot.Cameras {
 		f, e := bus.NewFeed(c, s.name, bus.FrameTopic(cam.Name), depth)
 		err = errors.Join(err, e)
@@ -358,6 +381,11 @@ func (t *tracks) watch(_ context.Context, step int, obs robot.Observation, in po
 	for i, f := range obs.Frames {
 		t.cameras[i].Publish(f)
 	}
+	version := uint64(0)
+	if step > 0 {
+		version = t.actor.Version()
+	}
+	t.s.desk.tick(episodeID(t.arm.next-1), step, &obs, t.actor.Version(), t.arm)
 	if !t.s.cfg.Session.Record {
 		return nil
 	}
@@ -368,10 +396,6 @@ func (t *tracks) watch(_ context.Context, step int, obs robot.Observation, in po
 		if err != nil {
 			return err
 		}
-	}
-	version := uint64(0)
-	if step > 0 {
-		version = t.actor.Version()
 	}
 	return t.rec.Tick(obs, version, in.Features)
 }
@@ -399,6 +423,9 @@ func (t *tracks) abort() error {
 }
 
 func (t *tracks) close() {
+	if t.hand != nil {
+		t.hand()
+	}
 	t.state.Close()
 	t.features.Close()
 	t.learner.Close()

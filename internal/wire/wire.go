@@ -12,6 +12,7 @@ package wire
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -40,6 +41,14 @@ type Options struct {
 	// After is time.After, for waiting between tries in a session of several
 	// processes.
 	After func(time.Duration) <-chan time.Time
+	// Tick is time.NewTicker, for what watches an arm on real time.
+	Tick func(time.Duration) (ticks <-chan time.Time, stop func())
+	// Stops brings reasons to stop the arm from beside the bus, as from a signal;
+	// nil brings none.
+	Stops <-chan string
+	// PID is the process's number, which the session's folder tells to whoever
+	// wants to stop it.
+	PID int
 }
 
 // Session is one fine-tuning session in this process, on disk.
@@ -48,11 +57,14 @@ type Session struct {
 	name  string
 	store *store.Session
 	conn  *bus.Conn
-	hang  func() // closes the bus
+	hang  func()       // closes the bus
+	desk  *desk        // where people stop the arm; nil for who drives none
+	rise  func() error // closes the desk
 	tell  Progress
 	log   *slog.Logger
 	now   func() time.Time
 	after func(time.Duration) <-chan time.Time
+	ticks func(time.Duration) (<-chan time.Time, func())
 	// truth tells how an online episode truly ended, for the report alone; nil
 	// asks the world. Tests scramble it, to show that nothing learns from it.
 	truth func(a *arm) bool
@@ -100,12 +112,73 @@ func Create(ctx context.Context, cfg config.Config, o Options) (*Session, error)
 }
 
 func begin(ctx context.Context, cfg config.Config, name string, st *store.Session, o Options) (*Session, error) {
-	s := &Session{cfg: cfg, name: name, store: st, tell: o.Tell, log: o.Log, now: o.Now, after: o.After}
+	s := &Session{cfg: cfg, name: name, store: st, tell: o.Tell, log: o.Log, now: o.Now, after: o.After, ticks: o.Tick}
 	var err error
-	if s.conn, s.hang, err = connect(ctx, cfg, filepath.Join(st.Dir(), "nats"), o); err != nil {
+	var at bus.Address
+	if s.conn, s.hang, at, err = reach(ctx, cfg, filepath.Join(st.Dir(), "nats"), o); err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
+	if err := s.sit(ctx, "run", at, o); err != nil {
+		s.hang()
 		return nil, errors.Join(err, st.Close())
 	}
 	return s, nil
+}
+
+// sit opens the desk of a process that drives an arm, and leaves in its folder
+// how to reach it.
+func (s *Session) sit(ctx context.Context, role string, at bus.Address, o Options) error {
+	if err := checkFaults(ctx, s.store); err != nil {
+		return err
+	}
+	d, err := newDesk(s, role)
+	if err != nil {
+		return err
+	}
+	at.Session, at.PID = s.name, o.PID
+	remove, err := bus.WriteAddress(s.Dir(), at)
+	if err != nil {
+		return errors.Join(err, d.close())
+	}
+	ctx, quit := context.WithCancel(context.WithoutCancel(ctx))
+	if o.Stops != nil {
+		d.wg.Go(func() { d.listen(ctx, o.Stops) })
+	}
+	s.desk = d
+	tell := s.tell
+	s.tell = func(stage string, done, total int, note string) {
+		tell(stage, done, total, note)
+		d.stage(stage, done, total, note)
+	}
+	s.rise = func() error {
+		quit()
+		return errors.Join(d.close(), remove())
+	}
+	return nil
+}
+
+// reach is connect for who drives an arm: an embedded server without a listener
+// of the user's listens for this user alone, so that the arm can be stopped.
+func reach(ctx context.Context, cfg config.Config, dir string, o Options) (*bus.Conn, func(), bus.Address, error) {
+	at := bus.Address{URL: cfg.Bus.URL, User: cfg.Bus.User, Password: cfg.Bus.Password}
+	if cfg.Bus.URL != "" {
+		c, hang, err := connect(ctx, cfg, dir, o)
+		return c, hang, at, err
+	}
+	bo := bus.Options{StoreDir: dir, Listen: cfg.Bus.Listen, User: cfg.Bus.User, Password: cfg.Bus.Password, Log: o.Log}
+	if bo.Listen == "" {
+		bo.Listen = "127.0.0.1:0"
+		if bo.User == "" {
+			bo.Token = rand.Text()
+		}
+	}
+	at.Token = bo.Token
+	srv, err := bus.Start(ctx, bo)
+	if err != nil {
+		return nil, nil, at, err
+	}
+	at.URL = srv.URL()
+	return srv.Conn(), srv.Close, at, nil
 }
 
 // connect joins the server that cfg names, or starts one in this process that
@@ -129,8 +202,12 @@ func connect(ctx context.Context, cfg config.Config, dir string, o Options) (*bu
 
 // Close ends the bus and releases the folder.
 func (s *Session) Close() error {
+	var err error
+	if s.rise != nil {
+		err = s.rise()
+	}
 	s.hang()
-	return s.store.Close()
+	return errors.Join(err, s.store.Close())
 }
 
 // Dir is the session's folder.

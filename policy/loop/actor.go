@@ -10,6 +10,7 @@ import (
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/reward"
 	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/robot/guard"
 )
 
 // Actor collects episodes. It is driven by one goroutine.
@@ -23,6 +24,10 @@ type Actor struct {
 	// Watch, if set, is told every tick, the one after the reset included, before
 	// the next command is chosen. Its error ends the episode.
 	Watch func(ctx context.Context, step int, obs robot.Observation, in policy.Input) error
+	// Override, if set, may decide instead of the policy: it is told what is
+	// observed at a step and what the policy wishes, and returns what to do and who
+	// says so. The policy is asked all the same, so that what it remembers goes on.
+	Override func(step int, obs robot.Observation, wish robot.Command) (robot.Command, robot.Source)
 
 	version uint64
 }
@@ -71,7 +76,14 @@ func (a *Actor) Episode(ctx context.Context, id string, seq uint64) (ep policy.E
 		if err != nil {
 			return ep, fmt.Errorf("loop: step %d: act: %w", t, err)
 		}
-		obs, err = a.Backend.Step(ctx, c)
+		by := ctx
+		if a.Override != nil {
+			var who robot.Source
+			if c, who = a.Override(t, obs, c); who != robot.ByPolicy {
+				by = guard.WithSource(ctx, who)
+			}
+		}
+		obs, err = a.Backend.Step(by, c)
 		if errors.Is(err, io.EOF) && t > 0 {
 			break // the recording is over
 		}

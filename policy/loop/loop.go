@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/robot"
 )
 
 // Session fine-tunes a policy in one process. Episode n is collected with the
@@ -30,6 +31,11 @@ type Session struct {
 	First    int                // first episode to collect: 0, or where a resumed session goes on
 	Episodes int                // the session's episodes, those before First included
 	ID       func(n int) string // names episode n; nil: "online-00042"
+	// Stopped, if set, is told when a latched fault (robot.ErrStopped) has cut
+	// episode n off, and returns nil when the arm may move again. Then the episode
+	// begins anew, while what is learned meanwhile goes on: the round learns the
+	// same as without the fault.
+	Stopped func(ctx context.Context, n int, fault error) error
 	// Done, if set, is told each episode with what the learner said of the round
 	// before it, after the learner has taken the episode.
 	Done func(ctx context.Context, n int, ep policy.Episode, st policy.Stats) error
@@ -76,12 +82,25 @@ func (s *Session) round(ctx context.Context, n int) (ep policy.Episode, st polic
 		}
 		return err
 	})
-	ep, err = s.Actor.Episode(bctx, s.id(n), uint64(n))
+	ep, err = s.episode(bctx, n)
 	err = errors.Join(err, both.Wait())
 	if crash != nil {
 		panic(crash) // the episode's end has held the arm; now up it goes
 	}
 	return ep, st, err
+}
+
+// episode collects the n-th episode, as often as a fault cuts it off.
+func (s *Session) episode(ctx context.Context, n int) (policy.Episode, error) {
+	for {
+		ep, err := s.Actor.Episode(ctx, s.id(n), uint64(n))
+		if err == nil || s.Stopped == nil || !errors.Is(err, robot.ErrStopped) {
+			return ep, err
+		}
+		if e := s.Stopped(ctx, n, err); e != nil {
+			return ep, errors.Join(err, e)
+		}
+	}
 }
 
 func (s *Session) id(n int) string {

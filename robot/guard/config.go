@@ -44,6 +44,9 @@ type Config struct {
 	// Now is the backend's clock, for backends on real time; nil takes the stamp
 	// of the newest state, which is right for virtual and recorded time.
 	Now func() time.Time
+	// Latched, if set, is told of each fault as it latches, before anybody else
+	// can know of it. It must return at once and call nothing of the guard.
+	Latched func(*Fault)
 	// Log receives faults, acknowledgements and the first of every ten-fold of
 	// altered commands; nil discards them.
 	Log *slog.Logger

@@ -69,7 +69,8 @@ type Guard struct {
 	// ready says that the target is known: after a Reset, until a call failed.
 	ready   bool
 	fault   *Fault
-	excused [7]float64 // rad beyond the hard limits that an operator has acknowledged
+	held    chan struct{} // closed once the arm was told to hold for fault
+	excused [7]float64    // rad beyond the hard limits that an operator has acknowledged
 	count   Counts
 	pulse   uint64 // counts valid commands, for Watch
 	left    time.Duration
@@ -133,6 +134,7 @@ func (g *Guard) Reset(ctx context.Context) (robot.Observation, error) {
 	}
 	g.state, g.ready = obs.State, true
 	g.f.start(&obs.State, g.cfg.Opening)
+	g.isHeld(g.fault) // one that came meanwhile: the motion of the reset is over
 	return obs, g.stopped()
 }
 
@@ -149,10 +151,14 @@ func (g *Guard) Step(ctx context.Context, c robot.Command) (robot.Observation, e
 		return robot.Observation{}, errors.New("guard: Step without a Reset before it: the arm's target is not known")
 	}
 	sent, by := g.decide(ctx, c)
+	holds := g.fault
 	g.mu.Unlock()
 	obs, err := g.call(ctx, &sent)
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if holds != nil && err == nil {
+		g.isHeld(holds)
+	}
 	return g.absorb(ctx, sent, by, obs, err)
 }
 

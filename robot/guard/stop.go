@@ -31,6 +31,32 @@ func (g *Guard) Stop(ctx context.Context, why string) error {
 	return g.holdNow(ctx)
 }
 
+// Held returns a channel that is closed once the arm was told to hold for the
+// latched fault: by Stop itself, or by the first command after a Step that was in
+// flight. Without a fault it is closed.
+func (g *Guard) Held() <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.fault == nil {
+		c := make(chan struct{})
+		close(c)
+		return c
+	}
+	return g.held
+}
+
+// isHeld notes that the arm was told to hold for f.
+func (g *Guard) isHeld(f *Fault) {
+	if g.fault != f || f == nil {
+		return
+	}
+	select {
+	case <-g.held:
+	default:
+		close(g.held)
+	}
+}
+
 // Acknowledge clears the latched fault in the name of an operator, who has seen
 // the arm. A joint that is outside its limits is then no fault again as long as
 // it does not go further out, so that it can be driven back. Where the fault left
@@ -123,8 +149,17 @@ func (g *Guard) lapse() {
 // holdNow holds the arm from any goroutine: at once if the backend can, else by
 // a Step of its own unless one is in flight, whose next one will hold.
 func (g *Guard) holdNow(ctx context.Context) error {
+	g.mu.Lock()
+	f := g.fault
+	g.mu.Unlock()
 	if h, ok := g.b.(Holder); ok {
-		return h.Hold(context.WithoutCancel(ctx))
+		err := h.Hold(context.WithoutCancel(ctx))
+		if err == nil {
+			g.mu.Lock()
+			g.isHeld(f)
+			g.mu.Unlock()
+		}
+		return err
 	}
 	if !g.drive.TryLock() {
 		return nil
@@ -132,14 +167,19 @@ func (g *Guard) holdNow(ctx context.Context) error {
 	defer g.drive.Unlock()
 	g.mu.Lock()
 	hold, ready := g.f.hold(), g.ready
-	g.mu.Unlock()
 	if !ready { // nothing was commanded since the last Reset or Close
+		g.isHeld(f)
+		g.mu.Unlock()
 		return nil
 	}
+	g.mu.Unlock()
 	ctx = context.WithoutCancel(ctx)
 	obs, err := g.call(ctx, &hold)
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if err == nil {
+		g.isHeld(f)
+	}
 	_, err = g.absorb(ctx, hold, robot.ByGuard, obs, err)
 	if errors.Is(err, robot.ErrStopped) {
 		return nil // latched already, and told by the next Step
@@ -173,6 +213,10 @@ func (g *Guard) latch(c Cause, detail string, st *robot.State, err error) *Fault
 	}
 	g.count.Faults++
 	g.fault = &Fault{Cause: c, Detail: detail, Stamp: g.state.Stamp, State: *st, Recent: g.past.list(), err: err}
+	g.held = make(chan struct{})
+	if g.cfg.Latched != nil {
+		g.cfg.Latched(g.fault)
+	}
 	g.log.Error("guard: arm held by a fault", "cause", c.String(), "detail", detail, "stamp", g.state.Stamp)
 	return g.fault
 }

@@ -33,6 +33,7 @@ type (
 	CameraInfo       = sensor_msgs.CameraInfo
 	RegionOfInterest = sensor_msgs.RegionOfInterest
 	JointState       = sensor_msgs.JointState
+	Joy              = sensor_msgs.Joy
 )
 
 // geometry_msgs and tf2_msgs.

@@ -1,0 +1,189 @@
+package cli
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/rapport-rl/rapport/internal/bus"
+	"github.com/rapport-rl/rapport/internal/store"
+)
+
+// said waits until the console has printed something that matches.
+func (c *console) said(t *testing.T, want string) []string {
+	t.Helper()
+	re := regexp.MustCompile(want)
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if m := re.FindStringSubmatch(c.String()); m != nil {
+			return m
+		}
+	}
+	t.Fatalf("a minute, and nobody said %q:\n%s", want, c)
+	return nil
+}
+
+// running is a session in this process whose console is c, and how it ends.
+func (l lab) running(c *console, args ...string) <-chan int {
+	done := make(chan int, 1)
+	go func() {
+		code, _ := l.run(l.t.Context(), c, args...)
+		done <- code
+	}()
+	return done
+}
+
+// Every stage that moves an arm is stopped once. In between the session is
+// acknowledged, and it ends as if nobody had stopped it.
+func TestStoppedSessionWaitsAndGoesOnToTheSameBits(t *testing.T) {
+	want := undisturbed(t)
+	l := newLab(t)
+	c := &console{}
+	done := l.running(c, "run")
+	fault := 0
+	for _, stage := range []string{`demonstrations +[12]/6`, `evaluate before`, `fine-tune +2/6`, `evaluate after`} {
+		c.said(t, stage)
+		fault++
+		id := string(rune('0' + fault))
+		out := l.must("stop", "--by", "anna", "--why", "smoke")
+		if !strings.Contains(out, "from request to hold") || !strings.Contains(out, "fault "+id+": stopped, by anna: smoke") || strings.Contains(out, "CONFIRMED") {
+			t.Errorf("in %s, stop said:\n%s", stage, out)
+		}
+		t.Log(strings.Split(out, "\n")[2])
+		if again := l.must("stop", "--by", "ben"); !strings.Contains(again, "fault "+id+": stopped, by anna: smoke") {
+			t.Errorf("the second stop said:\n%s", again)
+		}
+		if code, out := l.run(t.Context(), &console{}, "fault", "ack", "9", "--by", "ben"); code != exitFailed || !strings.Contains(out, "rapport fault") {
+			t.Errorf("acknowledging another fault ended with %d:\n%s", code, out)
+		}
+		select {
+		case code := <-done:
+			t.Fatalf("the stopped session ended with %d:\n%s", code, c)
+		case <-time.After(100 * time.Millisecond):
+		}
+		if out := l.must("fault"); !strings.Contains(out, "by anna: smoke") || !strings.Contains(out, " no\n") {
+			t.Errorf("fault said:\n%s", out)
+		}
+		if out := l.must("fault", "ack", id, "--by", "ben", "--note", "wiped"); !strings.Contains(out, "may move again") {
+			t.Errorf("ack said:\n%s", out)
+		}
+	}
+	if code := <-done; code != exitDone {
+		t.Fatalf("the session ended with %d:\n%s", code, c)
+	}
+	if diff := cmp.Diff(want, l.outcome()); diff != "" {
+		t.Errorf("the stopped session differs from the undisturbed one:\n%s", diff)
+	}
+	if out := l.must("fault"); strings.Count(out, "by ben at") != fault || strings.Count(out, "wiped") != fault {
+		t.Errorf("in the end fault said:\n%s", out)
+	}
+	if out := l.must("fault", "show", "3"); !strings.Contains(out, `"recent":[{"state":`) {
+		t.Errorf("what came before the fault is not there: %.300s", out)
+	}
+	if _, err := os.Stat(filepath.Join(l.session(), "bus.json")); err == nil {
+		t.Error("the session is over, but its address is still there")
+	}
+}
+
+func TestSessionWithAnOpenFaultIsNotResumed(t *testing.T) {
+	want := undisturbed(t)
+	l := newLab(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	c := &console{}
+	done := make(chan int, 1)
+	go func() {
+		code, _ := l.run(ctx, c, "run")
+		done <- code
+	}()
+	c.said(t, `fine-tune +2/6`)
+	l.must("stop", "--by", "anna")
+	cancel()
+	if code := <-done; code != exitInterrupted {
+		t.Fatalf("exit code %d, want interrupted:\n%s", code, c)
+	}
+	code, out := l.run(t.Context(), &console{}, "run", "--resume")
+	m := regexp.MustCompile(`rapport (fault ack 1 --by )NAME( --session .*)`).FindStringSubmatch(out)
+	if code != exitFailed || m == nil {
+		t.Fatalf("resumed with an open fault: %d\n%s", code, out)
+	}
+	if code, out := l.run(t.Context(), &console{}, "fault", "ack", "1"); code != exitUsage || !strings.Contains(out, "--by NAME") {
+		t.Errorf("acknowledged by nobody: %d\n%s", code, out)
+	}
+	l.must(strings.Fields(m[1] + "anna" + m[2])...)
+	l.must("run", "--resume")
+	if diff := cmp.Diff(want, l.outcome()); diff != "" {
+		t.Errorf("the resumed session differs from the undisturbed one:\n%s", diff)
+	}
+}
+
+// A process whose bus does not answer is stopped by its signal; a killed one
+// leaves no way in, and says so.
+func TestStopWithoutABus(t *testing.T) {
+	l := newLab(t)
+	stopped := make(chan string, 1)
+	_, out := l.child("fine-tune        2/6", func(p *os.Process) error {
+		go func() {
+			defer p.Kill()
+			at, err := bus.ReadAddress(l.session())
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			at.URL = "nats://127.0.0.1:1"
+			if _, err := bus.WriteAddress(l.session(), at); err != nil {
+				t.Error(err)
+				return
+			}
+			code, out := l.run(t.Context(), &console{}, "stop")
+			if code != exitDone {
+				t.Errorf("stop ended with %d", code)
+			}
+			// Another process writes the session, so the fault is read off its log.
+			time.Sleep(2 * time.Second)
+			stopped <- out
+		}()
+		return nil
+	}, "run")
+	if said := <-stopped; !strings.Contains(said, "was signalled") {
+		t.Errorf("stop said:\n%s", said)
+	}
+	if !strings.Contains(out, "signal USR1") || strings.Contains(out, "fine-tune        6/6") {
+		t.Errorf("the session was not held by its signal:\n%s", out)
+	}
+	if code, out := l.run(t.Context(), &console{}, "stop", "--session", l.session()); code != exitFailed || !strings.Contains(out, "is gone") {
+		t.Errorf("stopping a killed process: %d\n%s", code, out)
+	}
+	s, err := store.Open(l.session())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if open, err := s.OpenFaults(t.Context()); err != nil || len(open) != 1 || open[0].Detail != "by this machine: signal USR1" {
+		t.Errorf("open faults of the killed session: %+v, %v", open, err)
+	}
+}
+
+func TestStopOfNothing(t *testing.T) {
+	l := newLab(t)
+	for _, tt := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"stop"}, exitFailed, "rapport run"},
+		{[]string{"stop", "--session", "nowhere"}, exitUsage, "neither"},
+		{[]string{"stop", "--nats", "nats://127.0.0.1:1"}, exitFailed, "stop at the arm"},
+		{[]string{"fault", "ack", "one", "--by", "a"}, exitUsage, "number of a fault"},
+		{[]string{"fault", "ack", "--by", "a"}, exitUsage, "number of a fault"},
+	} {
+		if code, out := l.run(t.Context(), &console{}, tt.args...); code != tt.code || !strings.Contains(out, tt.want) {
+			t.Errorf("%v: got %d, want %d and %q:\n%s", tt.args, code, tt.code, tt.want, out)
+		}
+	}
+}

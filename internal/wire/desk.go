@@ -1,0 +1,524 @@
+package wire
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/rapport-rl/rapport/internal/bus"
+	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/internal/store"
+	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/robot/guard"
+)
+
+// desk is where people stop the arms of this process and acknowledge their
+// faults. It owns what is known of faults, on disk and on the bus.
+//
+// A fault is in the guard first, at once; then it is stored with what the guard
+// remembers, then told. Nobody's fault is cleared before it is stored.
+type desk struct {
+	store   *store.Session
+	conn    *bus.Conn
+	session string // on the bus
+	log     *slog.Logger
+	now     func() time.Time
+	after   func(time.Duration) <-chan time.Time
+	recover config.Recover
+	tell    Progress
+
+	mu     sync.Mutex // guards what follows; never held while a guard or the disk works
+	arms   map[*arm]bool
+	queue  []latched // faults of guards that are not stored yet
+	status bus.Status
+	feed   *bus.Feed[bus.Status]
+
+	file  sync.Mutex // held while faults are stored or acknowledged
+	open  []store.Fault
+	clear chan struct{} // closed when the last open fault was acknowledged
+
+	wake   chan struct{}
+	ctx    context.Context // of the desk's own work
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	unbind func()
+}
+
+// latched is a fault with when it came.
+type latched struct {
+	fault   *guard.Fault
+	at      time.Time
+	episode string
+}
+
+const (
+	// statusEvery is how often the session says how it stands while nothing moves.
+	statusEvery = 500 * time.Millisecond
+	// holdLimit is how long a stop waits for the tick that holds an arm. A tick is
+	// 50 ms; what takes longer is told as not held.
+	holdLimit = time.Second
+	// actKind and faultKind are kinds of entries in the session's journal.
+	actKind   = "operator"
+	faultKind = "fault"
+	// automatic is who acknowledges where guard.recover allows it.
+	automatic = "guard.recover"
+)
+
+// newDesk opens the desk of a session in the role "run" or "actor".
+func newDesk(s *Session, role string) (*desk, error) {
+	d := &desk{store: s.store, conn: s.conn, session: s.name, log: s.log, now: s.now, after: s.after, recover: s.cfg.Guard.Recover, tell: s.tell,
+		arms: map[*arm]bool{}, wake: make(chan struct{}, 1), clear: make(chan struct{}), status: bus.Status{Role: role}}
+	d.ctx, d.cancel = context.WithCancel(context.Background())
+	var err error
+	if d.open, err = s.store.OpenFaults(d.ctx); err != nil {
+		return nil, err
+	}
+	if len(d.open) == 0 {
+		close(d.clear)
+	} else {
+		d.show(&d.open[0])
+	}
+	if d.feed, err = bus.NewFeed(s.conn, s.name, bus.StatusTopic(), depth); err != nil {
+		return nil, err
+	}
+	if d.unbind, err = bus.ServeOperator(d.ctx, s.conn, s.name, d); err != nil {
+		d.feed.Close()
+		return nil, err
+	}
+	d.wg.Go(d.work)
+	return d, nil
+}
+
+// close ends the desk once every fault is stored.
+func (d *desk) close() error {
+	if d == nil {
+		return nil
+	}
+	d.unbind()
+	d.cancel()
+	d.wg.Wait()
+	err := d.settle(context.Background())
+	d.feed.Close()
+	return err
+}
+
+// work stores faults as they come, and says how the session stands.
+func (d *desk) work() {
+	var beat <-chan time.Time
+	for {
+		if beat == nil && d.after != nil {
+			beat = d.after(statusEvery)
+		}
+		select {
+		case <-d.ctx.Done():
+			return
+		case <-d.wake:
+			if err := d.settle(d.ctx); err != nil && d.ctx.Err() == nil {
+				d.log.Error("wire: a fault is not stored yet; the arm stays held", "err", err)
+			}
+		case <-beat:
+			beat = nil
+		}
+		d.publish()
+	}
+}
+
+// in is After, which never comes for who has no clock.
+func (d *desk) in(t time.Duration) <-chan time.Time {
+	if d.after == nil {
+		return nil
+	}
+	return d.after(t)
+}
+
+// listen stops the arms when a reason comes, as from a signal, until ctx ends.
+func (d *desk) listen(ctx context.Context, stops <-chan string) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case why, ok := <-stops:
+			if !ok {
+				return
+			}
+			if _, err := d.Stop(ctx, bus.Stop{Who: "this machine", Why: why}); err != nil {
+				d.log.Error("wire: stop", "err", err)
+			}
+		}
+	}
+}
+
+// attach puts an arm under the desk until detach is called. While a fault is
+// open the arm is held from its first command on.
+func (d *desk) attach(ctx context.Context, a *arm) (detach func(), err error) {
+	if d == nil {
+		return func() {}, nil
+	}
+	a.desk.Store(d)
+	d.mu.Lock()
+	d.arms[a] = true
+	d.status.Moving = true
+	d.mu.Unlock()
+	d.file.Lock()
+	defer d.file.Unlock()
+	if len(d.open) > 0 {
+		err = a.guard.Stop(ctx, reason(&d.open[0]))
+	}
+	return func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		delete(d.arms, a)
+		d.status.Moving = len(d.arms) > 0
+	}, err
+}
+
+// reason is why an arm is held for a fault that it did not cause itself.
+func reason(f *store.Fault) string { return fmt.Sprintf("fault %d is open: %s", f.ID, f.Detail) }
+
+// note takes a fault as a guard latches it; it must not block. The desk's own
+// stops are stored by Stop.
+func (d *desk) note(f *guard.Fault) {
+	if d == nil || f.Cause == guard.Stopped {
+		return
+	}
+	d.mu.Lock()
+	d.queue = append(d.queue, latched{f, d.now(), d.episode()})
+	d.mu.Unlock()
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+// episode is the online one under way, "" if none is; d.mu is held.
+func (d *desk) episode() string {
+	for a := range d.arms {
+		if a.live {
+			return d.status.Episode
+		}
+	}
+	return ""
+}
+
+// settle stores the faults that guards have latched.
+func (d *desk) settle(ctx context.Context) error {
+	d.file.Lock()
+	defer d.file.Unlock()
+	return d.settleLocked(ctx)
+}
+
+func (d *desk) settleLocked(ctx context.Context) error {
+	for {
+		d.mu.Lock()
+		if len(d.queue) == 0 {
+			d.mu.Unlock()
+			return nil
+		}
+		l := d.queue[0]
+		d.mu.Unlock()
+		f := store.Fault{Stamp: l.fault.Stamp, At: l.at, Episode: l.episode, Cause: l.fault.Cause.String(), Detail: l.fault.Detail, Report: tellFault(l.fault)}
+		if _, err := d.add(ctx, f); err != nil {
+			return err // it stays in the queue, and the arm held
+		}
+		d.mu.Lock()
+		d.queue = d.queue[1:]
+		d.mu.Unlock()
+	}
+}
+
+// add stores an open fault and tells of it.
+func (d *desk) add(ctx context.Context, f store.Fault) (int64, error) {
+	id, err := d.store.AddFault(ctx, f)
+	if err != nil {
+		return 0, err
+	}
+	f.ID, f.Report = id, nil
+	if len(d.open) == 0 {
+		d.clear = make(chan struct{})
+	}
+	d.open = append(d.open, f)
+	d.show(&d.open[0])
+	d.log.Error("wire: the arm is held by a fault; look at it, then: "+acknowledging(f.ID, d.store.Dir()), "fault", f.ID, "cause", f.Cause, "detail", f.Detail)
+	d.journal(faultKind, faultKey(f.ID, f.At), note(f))
+	return id, nil
+}
+
+// show puts the first open fault into the status.
+func (d *desk) show(f *store.Fault) {
+	d.mu.Lock()
+	if f == nil {
+		d.status.Fault = nil
+	} else {
+		n := note(*f)
+		d.status.Fault = &n
+	}
+	d.mu.Unlock()
+	d.publish()
+}
+
+// journal appends without making anybody wait: what it says is stored already.
+func (d *desk) journal(kind, id string, v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		d.log.Error("wire: journal", "err", err)
+		return
+	}
+	d.wg.Go(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(d.ctx), 2*time.Second)
+		defer cancel()
+		if _, err := d.conn.Append(ctx, d.session, kind, id, b); err != nil {
+			d.log.Warn("wire: what was done is in the session's folder, but not in the journal", "kind", kind, "id", id, "err", err)
+		}
+	})
+}
+
+// note is a fault as it is told.
+func note(f store.Fault) bus.Fault {
+	return bus.Fault{ID: f.ID, Cause: f.Cause, Detail: f.Detail, Episode: f.Episode, Stamp: f.Stamp, At: f.At, Open: f.Open(), By: f.By, Cleared: f.Cleared, Note: f.Note}
+}
+
+// Stop is bus.Operator's: guards first, then the disk.
+func (d *desk) Stop(ctx context.Context, s bus.Stop) (bus.Stopped, error) {
+	began := d.now()
+	detail := fmt.Sprintf("by %s: %s", s.Who, s.Why)
+	d.mu.Lock()
+	arms := make([]*arm, 0, len(d.arms))
+	for a := range d.arms {
+		arms = append(arms, a)
+	}
+	episode := d.episode()
+	d.mu.Unlock()
+	var all sync.WaitGroup
+	errs := make([]error, len(arms))
+	held := make([]bool, len(arms))
+	for i, a := range arms {
+		all.Go(func() {
+			if errs[i] = a.guard.Stop(ctx, detail); errs[i] != nil {
+				return
+			}
+			select {
+			case <-a.guard.Held():
+				held[i] = true
+			case <-d.in(holdLimit):
+			case <-ctx.Done():
+			}
+		})
+	}
+	all.Wait()
+	r := bus.Stopped{Idle: len(arms) == 0, Held: !slices.Contains(held, false), Hold: d.now().Sub(began)}
+	d.file.Lock()
+	defer d.file.Unlock()
+	// A fault that a guard latched a moment before counts as the first.
+	errs = append(errs, d.settleLocked(ctx))
+	if r.Already = len(d.open) > 0; !r.Already {
+		f := store.Fault{At: began, Episode: episode, Cause: guard.Stopped.String(), Detail: detail}
+		for _, a := range arms {
+			if g := a.guard.Fault(); g != nil {
+				f.Stamp, f.Report = g.Stamp, tellFault(g)
+			}
+		}
+		_, err := d.add(ctx, f)
+		errs = append(errs, err)
+		// An arm that began to move meanwhile.
+		d.mu.Lock()
+		for a := range d.arms {
+			if !slices.Contains(arms, a) {
+				arms = append(arms, a)
+				d.wg.Go(func() {
+					if err := a.guard.Stop(context.WithoutCancel(ctx), detail); err != nil {
+						d.log.Error("wire: stop", "err", err)
+					}
+				})
+			}
+		}
+		d.mu.Unlock()
+	}
+	if len(d.open) > 0 {
+		r.Fault = note(d.open[0])
+	}
+	d.journal(actKind, fmt.Sprintf("stop-%d", began.UnixNano()), map[string]any{"act": "stop", "who": s.Who, "why": s.Why, "fault": r.Fault.ID, "held": r.Held, "hold_ns": r.Hold})
+	return r, errors.Join(errs...)
+}
+
+// Acknowledge is bus.Operator's.
+func (d *desk) Acknowledge(ctx context.Context, a bus.Acknowledge) (bus.Acknowledged, error) {
+	d.file.Lock()
+	defer d.file.Unlock()
+	return d.acknowledge(ctx, a)
+}
+
+func (d *desk) acknowledge(ctx context.Context, a bus.Acknowledge) (r bus.Acknowledged, err error) {
+	if err := d.settleLocked(ctx); err != nil {
+		return r, err
+	}
+	i := slices.IndexFunc(d.open, func(f store.Fault) bool { return f.ID == a.Fault })
+	if i < 0 {
+		return r, fmt.Errorf("%w: open fault %d; list them with: rapport fault", bus.ErrNone, a.Fault)
+	}
+	at := d.now()
+	if err := d.store.Acknowledge(ctx, a.Fault, at, a.Who, a.Note); err != nil {
+		return r, err
+	}
+	f := d.open[i]
+	f.By, f.Note, f.Cleared = a.Who, a.Note, at
+	d.open = slices.Delete(d.open, i, i+1)
+	r = bus.Acknowledged{Fault: note(f), Left: len(d.open)}
+	d.log.Warn("wire: fault acknowledged", "fault", f.ID, "by", a.Who, "left", r.Left)
+	d.journalAck(faultKey(f.ID, f.At), a.Who, a.Note, at)
+	of, err := d.store.Marked(ctx, adoptedMark(f.ID))
+	if err != nil {
+		d.log.Error("wire: whether the fault was another folder's is not known", "err", err)
+	} else if of != "" {
+		d.journalAck(of, a.Who, a.Note, at)
+	}
+	if r.Left > 0 {
+		d.show(&d.open[0])
+		return r, nil
+	}
+	d.mu.Lock()
+	arms := make([]*arm, 0, len(d.arms))
+	for a := range d.arms {
+		arms = append(arms, a)
+	}
+	d.mu.Unlock()
+	for _, arm := range arms {
+		if e := arm.guard.Acknowledge(a.Who); e != nil {
+			return r, e
+		}
+	}
+	d.show(nil)
+	close(d.clear)
+	return r, nil
+}
+
+// Faults is bus.Operator's.
+func (d *desk) Faults(ctx context.Context) ([]bus.Fault, error) {
+	d.file.Lock()
+	defer d.file.Unlock()
+	if err := d.settleLocked(ctx); err != nil {
+		return nil, err
+	}
+	all, err := d.store.Faults(ctx)
+	return tellFaults(all), err
+}
+
+// tellFaults are faults as they are told, the newest first.
+func tellFaults(all []store.Fault) []bus.Fault {
+	out := make([]bus.Fault, 0, len(all))
+	for _, f := range slices.Backward(all) {
+		out = append(out, note(f))
+	}
+	return out
+}
+
+// wait returns when no fault is open: an operator has acknowledged them, or
+// guard.recover allows to go on. The arm is held meanwhile.
+func (d *desk) wait(ctx context.Context) error {
+	d.file.Lock()
+	err := d.settleLocked(ctx)
+	for err == nil && len(d.open) > 0 {
+		f := d.open[0]
+		var ok bool
+		if ok, err = d.mayRecover(ctx, f); !ok || err != nil {
+			break
+		}
+		_, err = d.acknowledge(ctx, bus.Acknowledge{Fault: f.ID, Who: automatic, Note: fmt.Sprintf("at most %d an hour", d.recover.MaxPerHour)})
+	}
+	clear, open := d.clear, slices.Clone(d.open)
+	d.file.Unlock()
+	if err != nil || len(open) == 0 {
+		return err
+	}
+	d.tell("held", 0, 1, fmt.Sprintf("%s: %s; go on with: %s", open[0].Cause, open[0].Detail, acknowledging(open[0].ID, d.store.Dir())))
+	d.stage("held", 0, 1, open[0].Detail)
+	select {
+	case <-clear:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// mayRecover says whether f may be acknowledged without a person: its cause is
+// configured, and fewer than the cap were within the last hour, earlier lives of
+// the session included.
+func (d *desk) mayRecover(ctx context.Context, f store.Fault) (bool, error) {
+	if d.recover.MaxPerHour == 0 || !slices.ContainsFunc(d.recover.Causes, func(c string) bool { return recoverable()[c].String() == f.Cause }) {
+		return false, nil
+	}
+	all, err := d.store.Faults(ctx)
+	if err != nil {
+		return false, err
+	}
+	n := 0
+	for _, old := range all {
+		if old.By == automatic && d.now().Sub(old.Cleared) < time.Hour {
+			n++
+		}
+	}
+	if n >= d.recover.MaxPerHour {
+		d.log.Error("wire: guard.recover.max_per_hour is reached; the fault stays", "fault", f.ID, "recovered", n)
+		return false, nil
+	}
+	return true, nil
+}
+
+// recoverable are the causes that guard.recover.causes may name.
+func recoverable() map[string]guard.Cause {
+	return map[string]guard.Cause{"stale": guard.Stale, "failed": guard.Failed, "lease": guard.LeaseLost}
+}
+
+// again runs an episode until no fault cuts it off. begin makes ready for each
+// further try, when the arm may move again.
+func (d *desk) again(ctx context.Context, run func() (policy.Episode, error), begin func() error) (policy.Episode, error) {
+	for {
+		ep, err := run()
+		var f *guard.Fault
+		if err == nil || d == nil || !errors.As(err, &f) {
+			return ep, err
+		}
+		if e := d.wait(ctx); e != nil {
+			return ep, errors.Join(err, e)
+		}
+		if e := begin(); e != nil {
+			return ep, errors.Join(err, e)
+		}
+	}
+}
+
+// acknowledging is the command that acknowledges a fault of the session in dir.
+func acknowledging(id int64, dir string) string {
+	return fmt.Sprintf("rapport fault ack %d --by NAME --session %s", id, dir)
+}
+
+// checkFaults refuses to go on with a session while a fault is open: the process
+// that begins now knows nothing of it.
+func checkFaults(ctx context.Context, st *store.Session) error {
+	open, err := st.OpenFaults(ctx)
+	if err != nil || len(open) == 0 {
+		return err
+	}
+	var errs []error
+	for _, f := range open {
+		errs = append(errs, fmt.Errorf("wire: %s: fault %d is open (%s: %s); look at the arm, then: %s", st.Dir(), f.ID, f.Cause, f.Detail, acknowledging(f.ID, st.Dir())))
+	}
+	return errors.Join(errs...)
+}
+
+type deskKey struct{}
+
+// withDesk returns a context whose arms are under the desk.
+func withDesk(ctx context.Context, d *desk) context.Context {
+	return context.WithValue(ctx, deskKey{}, d)
+}
+
+// deskOf is the desk of the session that ctx is of, nil if it has none.
+func deskOf(ctx context.Context) *desk {
+	d, _ := ctx.Value(deskKey{}).(*desk)
+	return d
+}

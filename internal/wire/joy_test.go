@@ -1,0 +1,79 @@
+package wire
+
+import (
+	"testing"
+	"time"
+
+	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/robot/ros"
+	"github.com/rapport-rl/rapport/robot/ros/master"
+	"github.com/rapport-rl/rapport/robot/ros/msgs/std"
+)
+
+// A device on ROS takes the arm as one on the bus does, and silence holds it.
+func TestDevicesOnROSTakeTheArm(t *testing.T) {
+	m, err := master.Start("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	wish := robot.Command{Delta: [6]float64{0.001}, Grip: 1}
+	for input, tt := range map[string]struct {
+		topic      string
+		axes       []float32
+		held, rest []int32 // buttons
+		idle       []float32
+		up         float64
+	}{
+		"joy": {"/joy", []float32{0, 0, 0, 0, 1, 0}, []int32{0, 0, 0, 0, 1}, []int32{0, 0, 0, 0, 0}, []float32{0, 0, 0, 0, 1, 0},
+			1},
+		"spacenav": {"/spacenav/joy", []float32{0, 0, -1, 0, 0, 0}, []int32{1, 0}, []int32{0, 0}, make([]float32, 6),
+			-1}, // the fingers are not the policy's
+	} {
+		t.Run(input, func(t *testing.T) {
+			c := tiny(t)
+			set(t, &c, "robot.pace=real", "teleop.input="+input, "policy.axes=[x, y, z]", "robot.ros.master="+m.URI())
+			s := begun(t, c)
+			n, err := ros.Open(t.Context(), ros.Config{Master: m.URI(), Name: "device"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer n.Close()
+			pub, err := ros.Advertise[std.Joy](n, tt.topic, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			decide, end, err := s.newOverride(&arm{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer end()
+			if err := pub.WaitSubscriber(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			until := func(want robot.Command, who robot.Source, send *std.Joy) {
+				t.Helper()
+				var got robot.Command
+				var by robot.Source
+				for stop := time.Now().Add(10 * time.Second); time.Now().Before(stop); time.Sleep(20 * time.Millisecond) {
+					if send != nil {
+						send.Header.Stamp = time.Now()
+						pub.Publish(send)
+					}
+					obs := robot.Observation{State: robot.State{Stamp: time.Now()}, Applied: robot.Command{Grip: 1}}
+					if got, by = decide(1, obs, wish); got == want && by == who {
+						return
+					}
+				}
+				t.Fatalf("got %+v by the %v, want %+v by the %v", got, by, want, who)
+			}
+			up := robot.Command{Delta: [6]float64{2: tt.up * c.Teleop.Speed * period(c).Seconds()}, Grip: 1}
+			until(wish, robot.ByPolicy, nil)
+			until(up, robot.ByHuman, &std.Joy{Axes: tt.axes, Buttons: tt.held})
+			until(wish, robot.ByPolicy, &std.Joy{Axes: tt.idle, Buttons: tt.rest})
+			until(up, robot.ByHuman, &std.Joy{Axes: tt.axes, Buttons: tt.held})
+			until(robot.Command{Grip: 1}, robot.ByGuard, nil) // the cable is pulled
+			until(wish, robot.ByPolicy, nil)
+		})
+	}
+}

@@ -1,0 +1,199 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/rapport-rl/rapport/internal/bus"
+	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/perception/vision"
+	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/robot/paced"
+	"github.com/rapport-rl/rapport/robot/teleop"
+	"github.com/rapport-rl/rapport/sim/tabletop"
+)
+
+// liveArm is the arm that the session learns on. On real time the guard's watch
+// holds it when commands stop coming.
+func (s *Session) liveArm(ctx context.Context) (*arm, error) {
+	if real(s.cfg) {
+		a, err := openArm(ctx, s.cfg, online, s.log)
+		if err == nil {
+			a.live = true
+		}
+		return a, err
+	}
+	var clock *paced.Clock
+	if s.cfg.Robot.Pace == "real" {
+		clock = &paced.Clock{Now: s.now, After: s.after}
+	}
+	a, err := newArmOn(s.cfg, online, clock)
+	if err != nil {
+		return nil, err
+	}
+	if a.live = true; clock != nil {
+		a.watch = watchLease(a, s.cfg, s.ticks)
+	}
+	return a, nil
+}
+
+// looks is how often the guard's watch looks within a lease's term: with two of
+// its ticks as the latest hold, a quarter of the term late.
+const looks = 8
+
+// watchLease runs the guard's watch until end is called.
+func watchLease(a *arm, c config.Config, ticks func(time.Duration) (<-chan time.Time, func())) (end func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	t, stop := ticks(guardConfig(c).Lease.Term / looks)
+	var wg sync.WaitGroup
+	wg.Go(func() { a.guard.Watch(ctx, t) })
+	return func() {
+		cancel()
+		wg.Wait()
+		stop()
+	}
+}
+
+// override is loop.Actor's.
+type override func(step int, obs robot.Observation, wish robot.Command) (robot.Command, robot.Source)
+
+// newOverride is who may decide instead of the policy: a person, and a gate that
+// holds the arm while a frame is unfit. nil without either.
+func (s *Session) newOverride(a *arm) (_ override, end func(), err error) {
+	end = func() {}
+	var pilot *teleop.Pilot
+	if s.cfg.Teleop.Input != "none" {
+		hand := teleop.NewHand(teleop.HandConfig{Mapping: mapping(s.cfg.Teleop), Stale: seconds(s.cfg.Teleop.Stale), Now: s.now})
+		if s.cfg.Teleop.Input == "bus" {
+			end, err = s.hearBus(hand)
+		} else {
+			end, err = s.hearJoy(hand)
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		pilot = newPilot(s.cfg, hand)
+	}
+	gate := newGate(s.cfg)
+	if pilot == nil && gate == nil {
+		return nil, end, nil
+	}
+	return func(step int, obs robot.Observation, wish robot.Command) (robot.Command, robot.Source) {
+		// The person is asked even if the gate holds, so that he is heard of.
+		c, who := wish, robot.ByPolicy
+		if pilot != nil {
+			c, who = pilot.Decide(step, obs, wish)
+		}
+		if gate == nil {
+			return c, who
+		}
+		if bad := s.judgeFrames(gate, a, obs.Frames); bad && s.cfg.Frames.Gate == "hold" {
+			return teleop.Hold(step, obs, wish), robot.ByGuard
+		}
+		return c, who
+	}, end, nil
+}
+
+// judgeFrames counts the unfit ones among frames and reports whether there are any.
+func (s *Session) judgeFrames(g *vision.Gate, a *arm, frames []robot.Frame) bool {
+	bad := false
+	for _, f := range frames {
+		if _, err := g.Check(f); err != nil {
+			bad = true
+			if a.bad++; tenfold(a.bad) {
+				s.log.Warn("wire: unfit frame", "err", err, "so_far", a.bad, "gate", s.cfg.Frames.Gate)
+			}
+		}
+	}
+	return bad
+}
+
+// tenfold limits the rate of warnings: 1, 10, 100, ...
+func tenfold(n uint64) bool {
+	for n >= 10 && n%10 == 0 {
+		n /= 10
+	}
+	return n == 1
+}
+
+// newGate judges frames as the configuration says; nil if it does not.
+func newGate(c config.Config) *vision.Gate {
+	f := c.Frames
+	if f.Gate == "none" {
+		return nil
+	}
+	return &vision.Gate{Limits: vision.Limits{MinBrightness: f.Brightness, MaxBrightness: f.Glare, MinContrast: f.Contrast, MinSharpness: f.Sharpness, MaxRepeats: f.Repeats}}
+}
+
+// newPilot lets a person move what the policy may: it is to learn from it.
+func newPilot(c config.Config, hand teleop.Source) *teleop.Pilot {
+	p := &teleop.Pilot{Source: hand, Speed: c.Teleop.Speed, Turn: c.Teleop.Turn, Tick: period(c), Pause: seconds(c.Teleop.Pause)}
+	for _, name := range c.Policy.Axes {
+		for i, n := range append(axisNames, "grip") {
+			p.Free[i] = p.Free[i] || n == name
+		}
+	}
+	return p
+}
+
+// period is the control period of the configured arm.
+func period(c config.Config) time.Duration {
+	if real(c) {
+		return time.Duration(float64(time.Second) / c.Robot.ROS.Rate)
+	}
+	return tabletop.Period
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+
+// mapping is that of the configured kind of device, with what is configured
+// besides.
+func mapping(t config.Teleop) teleop.Mapping {
+	m := teleop.Gamepad()
+	switch t.Input {
+	case "joy":
+		m = teleop.Joystick()
+		m.Deadman = t.Hold
+	case "spacenav":
+		m = teleop.SpaceMouse()
+	}
+	m.Close, m.Open, m.Dead = t.Close, t.Open, t.Dead
+	copy(m.Axes[:], t.Axes)
+	return m
+}
+
+// hearBus feeds a hand with the readings that come over the bus.
+func (s *Session) hearBus(hand *teleop.Hand) (end func(), err error) {
+	tap, err := bus.NewTap(s.conn, s.name, bus.TeleopTopic(), depth)
+	if err != nil {
+		return nil, err
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			t, err := tap.Next(context.Background())
+			if errors.Is(err, bus.ErrClosed) {
+				return
+			}
+			if err != nil {
+				continue // the tap counts what it cannot read
+			}
+			hand.Take(teleop.Raw{Who: t.Who, Device: t.Device, Boot: t.Boot, Seq: t.Seq, Stamp: t.Stamp, Deadman: t.Deadman, Axes: t.Axes, Buttons: t.Buttons})
+		}
+	})
+	return func() { tap.Close(); wg.Wait() }, nil
+}
+
+// countBy counts the steps of ep that who decided.
+func countBy(ep policy.Episode, who robot.Source) int {
+	n := 0
+	for _, by := range ep.By {
+		if by == who {
+			n++
+		}
+	}
+	return n
+}
