@@ -590,7 +590,7 @@ func TestCloseLeavesTheArmHolding(t *testing.T) {
 
 // newCamera is a camera of a node of its own, as a driver is: side by side with the
 // arm, until it is stopped.
-func (l *lab) newCamera(topic string) (stop func()) {
+func (l *lab) newCamera(topic string, change func(*std.Image)) (stop func()) {
 	l.t.Helper()
 	n := l.node("camera")
 	p, err := ros.Advertise[std.Image](n, topic, false)
@@ -605,6 +605,9 @@ func (l *lab) newCamera(topic string) (stop func()) {
 		for i := byte(0); ; i++ {
 			m := &std.Image{Height: 2, Width: 2, Encoding: "mono8", Step: 2, Data: []byte{i, 1, 2, 3}}
 			m.Header.Stamp = n.Now()
+			if change != nil {
+				change(m)
+			}
 			p.Publish(m)
 			select {
 			case <-quit:
@@ -625,7 +628,7 @@ func (l *lab) newCamera(topic string) (stop func()) {
 func TestACameraDriverIsKilledAndStartedAgain(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, func(c *rosarm.Config) { c.World.Render = tabletop.None })
-	stop := l.newCamera("/side/image_raw")
+	stop := l.newCamera("/side/image_raw", nil)
 	b := l.open(func(c *arm.Config) { short(c); c.Cameras = []arm.Camera{{Name: "side", Topic: "/side/image_raw"}} })
 	l.reset(b)
 	l.step(b, robot.Command{})
@@ -638,12 +641,47 @@ func TestACameraDriverIsKilledAndStartedAgain(t *testing.T) {
 		if !errors.Is(err, robot.ErrStale) || !strings.Contains(err.Error(), "camera side is ") {
 			t.Fatalf("error %v, want a stale camera", err)
 		}
-		stop = l.newCamera("/side/image_raw")
+		stop = l.newCamera("/side/image_raw", nil)
 		began := time.Now()
 		l.back(func() error { _, err := b.Step(t.Context(), robot.Command{}); return err })
 		t.Logf("the camera is back %v after its driver", time.Since(began))
 	}
 	stop()
+}
+
+func TestImagesThatCannotBeUsedAreRefused(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, func(c *rosarm.Config) { c.World.Render = tabletop.None })
+	defer l.newCamera("/good/image_raw", nil)()
+	for _, tt := range []struct {
+		name   string
+		change func(*std.Image)
+		stale  bool
+		want   string
+	}{
+		{"from the future", func(m *std.Image) { m.Header.Stamp = m.Header.Stamp.Add(time.Minute) }, false, "the clock of camera side is "},
+		{"far from the other's", func(m *std.Image) { m.Header.Stamp = m.Header.Stamp.Add(-1500 * time.Millisecond) }, true, "camera side is behind"},
+		{"of a pattern of colours", func(m *std.Image) { m.Encoding = "bayer_rggb8" }, false, `camera side (/side/image_raw): encoding "bayer_rggb8" is unknown`},
+		{"with too few bytes", func(m *std.Image) { m.Height = 9 }, false, "4 bytes in rows of 2 for 2x9 pixels"},
+		{"that never change", func(m *std.Image) { m.Data[0] = 7 }, true, "camera side is frozen"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			sub := &lab{t: t, uri: l.uri, sim: l.sim}
+			stop := sub.newCamera("/side/image_raw", tt.change)
+			defer stop()
+			b := sub.open(func(c *arm.Config) {
+				c.Cameras = []arm.Camera{{Name: "good", Topic: "/good/image_raw"}, {Name: "side", Topic: "/side/image_raw"}}
+				c.Skew, c.Frozen, c.Wait = 200*time.Millisecond, 500*time.Millisecond, 2*time.Second
+			})
+			_, err := b.Reset(t.Context())
+			for i := 0; err == nil && i < 100; i++ {
+				_, err = b.Step(t.Context(), robot.Command{})
+			}
+			if err == nil || errors.Is(err, robot.ErrStale) != tt.stale || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error %v, want %q in it (stale: %v)", err, tt.want, tt.stale)
+			}
+		})
+	}
 }
 
 func TestAnFR3IsDrivenToo(t *testing.T) {
@@ -668,7 +706,7 @@ func TestAnFR3IsDrivenToo(t *testing.T) {
 func TestASurveyTellsWhatIsMissing(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, func(c *rosarm.Config) { c.States = 15 })
-	stop := l.newCamera("/side/image_raw")
+	stop := l.newCamera("/side/image_raw", nil)
 	defer stop()
 	c := config()
 	c.Cameras = append(c.Cameras,
