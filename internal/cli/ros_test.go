@@ -64,7 +64,7 @@ func TestASessionOnAnArmOverROS(t *testing.T) {
 	l.simulate(master)
 	ros := []string{"--set", "robot.kind=ros", "--set", "robot.ros.master=" + master, "--set", "session.from=" + l.session(),
 		"--set", "robot.ros.start.at=[0.42, 0, 0.12]", "--set", "robot.ros.start.lift=0", "--set", "robot.ros.again=/rapport/reset",
-		"--set", "robot.ros.gripper.open=false", "--set", "robot.ros.stale=1", "--set", "session.episodes=3"}
+		"--set", "robot.ros.gripper.open=false", "--set", "robot.ros.stale=1", "--set", "name=onros", "--set", "session.episodes=3"}
 	code, out := l.run(t.Context(), &console{}, append([]string{"run"}, ros...)...)
 	m := regexp.MustCompile(`rapport guard check --policy (\S+),`).FindStringSubmatch(out)
 	if code != exitFailed || m == nil {
@@ -175,6 +175,9 @@ func (l lab) checkNeeds() {
 	}
 	if code, out := l.run(t.Context(), &console{}, "run", "--set", "guard.gate=off", "--set", "robot.kind=ros", "--set", "session.from="+l.session(), "--set", nowhere, "--set", "robot.ros.wait=1"); code != exitFailed || !strings.Contains(out, "start roscore") {
 		t.Errorf("a session without a master ended with %d:\n%s", code, out)
+	}
+	if _, err := os.Stat(filepath.Join(l.dir, "runs", "reach-003")); err == nil {
+		t.Error("a session that could not begin left a folder")
 	}
 	// Simulated sessions may begin from an earlier one too.
 	out := l.must("run", "--set", "name=again", "--set", "session.from="+l.session(), "--set", "session.episodes=1", "--set", "learner.updates=1")

@@ -11,6 +11,7 @@ import (
 	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/robot/record"
+	"github.com/rapport-rl/rapport/sim/tabletop"
 )
 
 // taken are the keys that a session has as the one that it begins from: what an
@@ -21,17 +22,11 @@ var taken = []string{"robot.horizon", "robot.cameras", "guard.workspace.", "enco
 // this session's folder is whole without it.
 func (s *Session) inherit(ctx context.Context) (p parts, err error) {
 	from := s.cfg.Session.From
-	if pixels(s.cfg) {
-		return p, errors.New("wire: session.from is set, but policy.sees is pixels: only features are taken from an earlier session; want policy.sees features")
-	}
 	st, err := store.Open(from)
 	if err != nil {
 		return p, fmt.Errorf("wire: session.from: %w", err)
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
-	if err := s.alike(from); err != nil {
-		return p, err
-	}
 	done, err := st.Marked(ctx, "prepared")
 	if err != nil {
 		return p, err
@@ -50,6 +45,10 @@ func (s *Session) inherit(ctx context.Context) (p parts, err error) {
 		if err := s.store.SaveCheckpoint(ctx, kind, v, b); err != nil {
 			return p, err
 		}
+	}
+	// A policy commands so much a tick, whatever a tick is.
+	if cloned := 1 / tabletop.Period.Seconds(); real(s.cfg) && s.cfg.Robot.ROS.Rate != cloned {
+		s.log.Warn("the policy was cloned at another rate; it moves the arm at another speed now", "ticks_a_second", s.cfg.Robot.ROS.Rate, "cloned_at", cloned)
 	}
 	rows, err := st.Episodes(ctx, policy.Demo)
 	if err != nil {
@@ -74,14 +73,22 @@ func (s *Session) inherit(ctx context.Context) (p parts, err error) {
 	return p, s.store.Mark(ctx, "prepared", "yes")
 }
 
-// alike refuses what was configured otherwise in the earlier session.
-func (s *Session) alike(from string) error {
+// alike refuses what was configured otherwise in the earlier session that a new
+// one is to begin from.
+func alike(cfg config.Config) error {
+	from := cfg.Session.From
+	if from == "" {
+		return nil
+	}
+	if pixels(cfg) {
+		return errors.New("wire: session.from is set, but policy.sees is pixels: only features are taken from an earlier session; want policy.sees features")
+	}
 	was, err := config.Load(filepath.Join(from, "config.yaml"), nil, nil)
 	if err != nil {
-		return fmt.Errorf("wire: session.from: %w", err)
+		return fmt.Errorf("wire: session.from: %s is no session's folder (%w); name one, as runs/group-001", from, err)
 	}
 	var errs []error
-	for _, c := range s.cfg.Changes(was) {
+	for _, c := range cfg.Changes(was) {
 		if covers(taken, c.Key) {
 			errs = append(errs, fmt.Errorf("wire: session.from: %v in %s; want --set '%s=%s'", c, from, c.Key, c.Was))
 		}

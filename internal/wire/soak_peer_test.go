@@ -14,7 +14,7 @@ import (
 // The same pipeline in Python on the same cameras: one after the other, so that
 // neither is in the other's way.
 func TestPeerSoak(t *testing.T) {
-	uri := rig(t)
+	uri, _ := rig(t)
 	st := soak(t, uri, *soakFor)
 	cmd := exec.CommandContext(t.Context(), "/usr/bin/python3", "testdata/soak.py", fmt.Sprint(soakFor.Seconds()))
 	cmd.Env = append(os.Environ(), "ROS_MASTER_URI="+uri, "ROS_IP=127.0.0.1", "ROS_HOME="+t.TempDir(), "ROS_LOG_DIR="+t.TempDir(), "OMP_NUM_THREADS=1")
@@ -31,6 +31,7 @@ func TestPeerSoak(t *testing.T) {
 	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &p); err != nil {
 		t.Fatalf("soak.py: %v\n%s", err, out)
 	}
+	soakW, soakH := soakSize()
 	fmt.Printf("soak: %v at 20 Hz, two cameras of %dx%d at %d Hz, camera to command\n", *soakFor, soakW, soakH, soakFPS)
 	fmt.Printf("soak: %-28s p50 %6.1f ms  p99 %6.1f ms  max %6.1f ms  %d of %d ticks missed\n", "rapport",
 		1000*st.Latency.P50.Seconds(), 1000*st.Latency.P99.Seconds(), 1000*st.Latency.Max.Seconds(), st.Missed, st.Ticks)

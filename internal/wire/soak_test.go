@@ -25,11 +25,20 @@ import (
 // soakFor is how long the soak takes; make soak gives it ten minutes.
 var soakFor = flag.Duration("soak", 3*time.Second, "length of TestSoak")
 
-const soakW, soakH, soakFPS = 640, 480, 30
+const soakFPS = 30
 
-// rig is a simulated arm and two cameras of 640x480 pixels whose images are noise,
+// soakSize is the cameras' images' size: small in the short form, which the race
+// detector has to keep up with.
+func soakSize() (w, h int) {
+	if *soakFor < 10*time.Second {
+		return 160, 120
+	}
+	return 640, 480
+}
+
+// rig is a simulated arm and two cameras whose images are noise,
 // on a master of their own.
-func rig(t *testing.T) (uri string) {
+func rig(t *testing.T) (uri string, arm *simarm.Sim) {
 	t.Helper()
 	m, err := master.Start("127.0.0.1:0")
 	if err != nil {
@@ -67,6 +76,7 @@ func rig(t *testing.T) (uri string) {
 		}
 		ps = append(ps, p)
 	}
+	soakW, soakH := soakSize()
 	rng := rand.New(rand.NewPCG(1, 1))
 	pix := make([]byte, 3*soakW*soakH+4096)
 	for i := range pix {
@@ -84,14 +94,14 @@ func rig(t *testing.T) (uri string) {
 			}
 			for k, p := range ps {
 				at := (7*i + 1000*k) % 4096 // other noise each time
-				im := &std.Image{Width: soakW, Height: soakH, Step: 3 * soakW, Encoding: "rgb8", Data: pix[at : at+3*soakW*soakH]}
+				im := &std.Image{Width: uint32(soakW), Height: uint32(soakH), Step: uint32(3 * soakW), Encoding: "rgb8", Data: pix[at : at+3*soakW*soakH]}
 				im.Header.Stamp = n.Now()
 				p.Publish(im)
 			}
 		}
 	}()
 	t.Cleanup(func() { cancel(); <-done })
-	return m.URI()
+	return m.URI(), s
 }
 
 // soakConfig is a session's configuration on the rig.
@@ -193,12 +203,56 @@ func soak(t *testing.T, uri string, d time.Duration) rosarm.Stats {
 }
 
 func TestSoak(t *testing.T) {
-	st := soak(t, rig(t), *soakFor)
+	uri, _ := rig(t)
+	st := soak(t, uri, *soakFor)
+	soakW, soakH := soakSize()
 	fmt.Printf("soak: rapport for %v, two cameras of %dx%d at %d Hz: camera to command p50 %v, p99 %v, max %v; %d of %d ticks missed\n",
 		*soakFor, soakW, soakH, soakFPS, st.Latency.P50, st.Latency.P99, st.Latency.Max, st.Missed, st.Ticks)
-	// A period of the camera, one of the control loop, and what is computed; wide,
-	// for busy machines.
-	if st.Latency.P50 <= 0 || st.Latency.P50 > 250*time.Millisecond || st.Ticks < 30 {
+	// A period of the camera and what is computed take some 40 ms; images that wait
+	// in line take seconds, and a busy machine something in between.
+	if st.Latency.P50 <= 0 || st.Latency.P50 > time.Second || st.Ticks < 30 {
 		t.Errorf("%+v", st)
+	}
+}
+
+// The guard's watchdog runs beside a session's arm: where nothing comes any more, the
+// arm is told to stay where it is.
+func TestASessionsArmIsHeldWhenNothingComes(t *testing.T) {
+	uri, s := rig(t)
+	a, err := openArm(t.Context(), soakConfig(uri), online, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := a.close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	if _, err := a.guard.Reset(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for range 12 {
+		if _, err := a.guard.Step(t.Context(), robot.Command{Delta: [6]float64{1: 0.005}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		target, at, err := s.Target()
+		if err != nil {
+			t.Fatal(err)
+		}
+		// 60 mm were commanded; a hold is behind them, where the arm was.
+		if target.P[1] < 0.059 && target.P[1]-at.P[1] < 0.003 {
+			break
+		}
+		if time.Since(began) > 10*time.Second {
+			t.Fatalf("the target is still at %v, the arm at %v", target.P, at.P)
+		}
+	}
+	if n := a.guard.Counts().Lapsed; n == 0 {
+		t.Error("no lapsed lease was counted")
+	}
+	if a.next != 1 {
+		t.Errorf("the next episode is %d, want 1", a.next)
 	}
 }

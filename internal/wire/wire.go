@@ -85,6 +85,9 @@ func Create(ctx context.Context, cfg config.Config, o Options) (*Session, error)
 			return nil, fmt.Errorf("wire: policy.trunk does not fit robot.cameras: %w", err)
 		}
 	}
+	if err := alike(cfg); err != nil {
+		return nil, err
+	}
 	name := cfg.Name
 	if name == "" {
 		var err error

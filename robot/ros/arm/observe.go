@@ -85,7 +85,9 @@ func (b *Backend) observe(ctx context.Context) (robot.Observation, error) {
 		b.shots[i] = c.latest(b.shots[i])
 		if n := len(b.shots[i]); n == 0 {
 			late.never("camera "+c.cfg.Name, c.cfg.Topic)
-		} else if s := &b.shots[i][n-1]; age(now, s.stamp, s.at) > b.cfg.Stale {
+		} else if s := &b.shots[i][n-1]; s.stamp.Sub(now) > ahead {
+			return obs, fmt.Errorf("arm: the clock of camera %s is %v ahead of this machine's; keep both in step, as with chrony", c.cfg.Name, s.stamp.Sub(now).Round(time.Millisecond))
+		} else if age(now, s.stamp, s.at) > b.cfg.Stale {
 			late.old("camera "+c.cfg.Name, age(now, s.stamp, s.at))
 		}
 	}
@@ -96,7 +98,7 @@ func (b *Backend) observe(ctx context.Context) (robot.Observation, error) {
 		return obs, fmt.Errorf("arm: the arm's clock is %v ahead of this machine's; keep both in step, as with chrony", d.Round(time.Millisecond))
 	}
 	b.seen = obs.State.Stamp
-	if err := b.look(now, &obs); err != nil {
+	if err := b.look(&obs); err != nil {
 		return obs, err
 	}
 	if b.hand != nil {
@@ -139,7 +141,7 @@ func (b *Backend) fresh(ctx context.Context) (*frankamsg.FrankaState, time.Time,
 }
 
 // look adds to obs the images of all cameras that show the same instant.
-func (b *Backend) look(now time.Time, obs *robot.Observation) error {
+func (b *Backend) look(obs *robot.Observation) error {
 	if len(b.cams) == 0 {
 		return nil
 	}
@@ -162,9 +164,6 @@ func (b *Backend) look(now time.Time, obs *robot.Observation) error {
 	obs.Frames = make([]robot.Frame, len(b.cams))
 	for i, c := range b.cams {
 		s := &b.shots[i][pick[i]]
-		if d := s.stamp.Sub(now); d > ahead {
-			return fmt.Errorf("arm: the clock of camera %s is %v ahead of this machine's; keep both in step, as with chrony", c.cfg.Name, d.Round(time.Millisecond))
-		}
 		if d := c.same.look(s.stamp, s.data()); d > b.cfg.Frozen {
 			return fmt.Errorf("arm: %w: camera %s is frozen: the same pixels for %d ms, at most %d are allowed", robot.ErrStale, c.cfg.Name, d.Milliseconds(), b.cfg.Frozen.Milliseconds())
 		}

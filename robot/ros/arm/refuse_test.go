@@ -1,0 +1,148 @@
+package arm_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/robot/ros"
+	"github.com/rapport-rl/rapport/robot/ros/arm"
+	"github.com/rapport-rl/rapport/robot/ros/msgs/std"
+	"github.com/rapport-rl/rapport/sim/rosarm"
+	"github.com/rapport-rl/rapport/sim/tabletop"
+)
+
+func TestWhatDoesNotHoldIsRefused(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, func(c *rosarm.Config) { c.Deaf = true })
+	for _, tt := range []struct {
+		name   string
+		change func(*arm.Config)
+		want   string
+	}{
+		{"a load that the arm does not take", func(c *arm.Config) { c.Load.Mass = 0.5 }, "0.5 kg"},
+		{"a load that the arm refuses", func(c *arm.Config) { c.Load.Mass = 4.5 }, "refuses 4.5 kg"},
+		{"a stiffness that the controller does not take", func(c *arm.Config) { c.Stiffness.Trans = 500 }, "translational_stiffness was set to 500, but is 2000"},
+		{"another arm", func(c *arm.Config) { c.ArmID = "fr3" }, "no joint fr3_joint1, but panda_joint1"},
+		{"a camera that is not there", func(c *arm.Config) {
+			c.Wait = time.Second
+			c.Cameras = append(c.Cameras, arm.Camera{Name: "side", Topic: "/side/color/image_raw"})
+		}, "camera side (/side/color/image_raw) was never heard"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := config()
+			tt.change(&c)
+			sub := &lab{t: t, uri: l.uri}
+			b, err := arm.Open(t.Context(), sub.node("rapport"), c)
+			if err == nil {
+				_ = b.Close()
+			}
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error %v, want %q in it", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestSlowStatesAreRefused(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, func(c *rosarm.Config) { c.States = 15 })
+	b, err := arm.Open(t.Context(), l.node("rapport"), config())
+	if err == nil {
+		_ = b.Close()
+	}
+	if err == nil || !strings.Contains(err.Error(), "publish_rate") {
+		t.Errorf("error %v, want the remedy", err)
+	}
+}
+
+func TestImagesThatCannotBeUsedAreRefused(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, func(c *rosarm.Config) { c.World.Render = tabletop.None })
+	defer l.newCamera("/good/image_raw", nil)()
+	for _, tt := range []struct {
+		name   string
+		change func(*std.Image)
+		stale  bool
+		want   string
+	}{
+		{"from the future", func(m *std.Image) { m.Header.Stamp = m.Header.Stamp.Add(time.Minute) }, false, "the clock of camera side is "},
+		{"far from the other's", func(m *std.Image) { m.Header.Stamp = m.Header.Stamp.Add(-1500 * time.Millisecond) }, true, "camera side is behind"},
+		{"of a pattern of colours", func(m *std.Image) { m.Encoding = "bayer_rggb8" }, false, `camera side (/side/image_raw): encoding "bayer_rggb8" is unknown`},
+		{"with too few bytes", func(m *std.Image) { m.Height = 9 }, false, "4 bytes in rows of 2 for 2x9 pixels"},
+		{"that never change", func(m *std.Image) { m.Data[0] = 7 }, true, "camera side is frozen"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			sub := &lab{t: t, uri: l.uri, sim: l.sim}
+			stop := sub.newCamera("/side/image_raw", tt.change)
+			defer stop()
+			b := sub.open(func(c *arm.Config) {
+				c.Cameras = []arm.Camera{{Name: "good", Topic: "/good/image_raw"}, {Name: "side", Topic: "/side/image_raw"}}
+				c.Skew, c.Frozen, c.Wait = 200*time.Millisecond, 500*time.Millisecond, 2*time.Second
+			})
+			_, err := b.Reset(t.Context())
+			for i := 0; err == nil && i < 100; i++ {
+				_, err = b.Step(t.Context(), robot.Command{})
+			}
+			if err == nil || errors.Is(err, robot.ErrStale) != tt.stale || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error %v, want %q in it (stale: %v)", err, tt.want, tt.stale)
+			}
+		})
+	}
+}
+
+func TestASurveyTellsWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, func(c *rosarm.Config) { c.States = 15 })
+	stop := l.newCamera("/side/image_raw", nil)
+	defer stop()
+	c := config()
+	c.Cameras = append(c.Cameras,
+		arm.Camera{Name: "side", Topic: "/side/image_raw", Compressed: true},
+		arm.Camera{Name: "top", Topic: "/top/image_raw"})
+	ls, err := arm.Survey(t.Context(), l.node("doctor"), c, time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"arm state": "raise publish_rate", "camera side": "is a sensor_msgs/Image, not a sensor_msgs/CompressedImage", "camera top": "nobody publishes /top/image_raw"}
+	for _, line := range ls {
+		w, bad := want[line.What]
+		delete(want, line.What)
+		if bad != (line.Err != nil) || bad && !strings.Contains(line.Err.Error(), w) {
+			t.Errorf("%s: %s, %v; want %q", line.What, line.Detail, line.Err, w)
+		}
+	}
+	if len(want) > 0 {
+		t.Errorf("nothing is said of %v", want)
+	}
+}
+
+func TestARefusedResetIsAnError(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, func(c *rosarm.Config) { c.World.Render = tabletop.None })
+	n := l.node("person")
+	s, err := ros.Serve(n, "/person/again", func(*std.TriggerReq) (*std.TriggerRes, error) {
+		return &std.TriggerRes{Message: "the box fell off the table"}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	b := l.open(func(c *arm.Config) { c.Cameras, c.Again = nil, "/person/again" })
+	if _, err := b.Reset(t.Context()); err == nil || !strings.Contains(err.Error(), "fell off the table") {
+		t.Errorf("error %v, want the service's", err)
+	}
+	if _, err := b.Step(t.Context(), robot.Command{}); err == nil {
+		t.Error("a step after a failed reset was taken")
+	}
+}
+
+func ExampleConfig() {
+	c := arm.Default()
+	c.Rate = 100
+	fmt.Println(c.Validate())
+	// Output: arm: rate is 100, want 10 to 50
+}
