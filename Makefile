@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 FUZZ ?= 3
 
-.PHONY: help run test build setup bench peers reproduce lint fuzz clean
+.PHONY: help run test build setup ros web bench peers reproduce lint fuzz clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -11,9 +11,7 @@ help: ## list the targets
 run: build ## fine-tune a simulated Franka from camera pixels, end to end
 	bin/rapport run
 
-test: setup lint fuzz ## every check and every test, as CI runs them
-	@scripts/setup.sh web
-	@scripts/setup.sh ros
+test: setup ros web lint fuzz ## every check and every test, as CI runs them
 	go test -tags purego,noasm ./reward/ot ./internal/nn/... ./policy/bc
 	go test -race -shuffle=on -timeout 20m ./...
 
@@ -22,6 +20,12 @@ build: setup ## build bin/rapport
 
 setup: ## install the missing Debian packages
 	@scripts/setup.sh run
+
+ros: ## install what tests need of ROS 1
+	@scripts/setup.sh ros
+
+web: setup ## install the browser that tests open the dashboard in
+	@scripts/setup.sh web
 
 lint: setup ## formatting, vet, staticcheck, tidy go.mod
 	@bad=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); [ -z "$$bad" ] || { echo "gofmt: $$bad"; exit 1; }
@@ -38,6 +42,7 @@ peers: setup ## compare with Debian's PyTorch and POT
 
 bench: setup ## measure against the peers in the same run and print ratios
 	@scripts/setup.sh peers
+	@scripts/setup.sh ros
 	@scripts/bench.sh
 
 reproduce: build ## five seeds of every claim of learning, with intervals (docs/results.md)

@@ -20,6 +20,7 @@ run ./policy/rlpd '^BenchmarkPeerTorch$'
 run ./policy/rlpd '^BenchmarkActorBesideLearner$' -benchtime 3x
 run ./policy/diffusion '^BenchmarkPeerUNet$'
 run ./internal/nn/onnx '^BenchmarkPeerBackbones$' -benchtime 2x
+run ./robot/bag '^BenchmarkPeerRosbag$' -benchtime 2x
 run ./internal/bus '^(BenchmarkExtract2x96x96|BenchmarkScore46x64|BenchmarkAct)$' -benchtime 1s
 
 awk '
@@ -44,6 +45,7 @@ function yes(ok) { return ok ? "met" : "NOT MET" }
 /^BenchmarkPeerOpenCV\// { split(name, p, "/"); fps[p[2]] = metric("frames/s"); py[p[2]] = metric("python/s"); faster[p[2]] = metric("python-ratio") }
 /^BenchmarkPeer(Torch|UNet|Backbones)\// { split(name, p, "/"); nn[p[2]] = metric("ours-ms"); torch[p[2]] = metric("torch-ms"); faster[p[2]] = metric("torch-ratio") }
 /^BenchmarkPeerTorch(-[0-9]+)?[ \t]/ && pkg ~ /rlpd$/ { nn["pixels"] = metric("ours-ms"); torch["pixels"] = metric("torch-ms"); faster["pixels"] = metric("torch-ratio") }
+/^BenchmarkPeerRosbag\// { split(name, p, "/"); bag[p[2]] = metric("ours-ms"); ros[p[2]] = metric("torch-ms"); ahead[p[2]] = metric("torch-ratio") }
 /^BenchmarkActorBesideLearner/ { missed = metric("missed-ticks"); worst_late = metric("worst-ms"); next }
 /^Benchmark(Extract|Score|Act)/ && name !~ /Against/ {
 	split(name, p, "/"); trips[p[1], p[2]] = metric("trips/cpu-s")
@@ -71,6 +73,13 @@ END {
 	row("ResNet-18 of 128x128, batch 16, step, CPU-ms", sprintf("%.0f", nn["trained"]), sprintf("PyTorch %.0f", torch["trained"]), sprintf("%.2f", faster["trained"]), ">= 1", yes(faster["trained"] >= 1))
 	row("the same, batch norms joined", sprintf("%.0f", nn["frozen"]), sprintf("PyTorch %.0f", torch["frozen"]), sprintf("%.2f", faster["frozen"]), ">= 1", yes(faster["frozen"] >= 1))
 	row("four blocks of ViT-S/16 of 96x96, the same", sprintf("%.0f", nn["vit"]), sprintf("PyTorch %.0f", torch["vit"]), sprintf("%.2f", faster["vit"]), "", "")
+	n = split("joints-none joints-lz4 joints-bz2 images-none images-lz4 images-bz2", file, " ")
+	for (i = 1; i <= n; i++) {
+		f = file[i]
+		row("bag " f ", raw, CPU-ms", sprintf("%.1f", bag["raw-" f]), sprintf("rosbag %.1f", ros["raw-" f]), sprintf("%.2f", ahead["raw-" f]), ">= 1", yes(ahead["raw-" f] >= 1))
+		goal = f ~ /joints-(none|lz4)/ ? 5 : 0
+		row("the same, decoded", sprintf("%.1f", bag["decoded-" f]), sprintf("rosbag %.1f", ros["decoded-" f]), sprintf("%.2f", ahead["decoded-" f]), goal ? ">= 5" : "", goal ? yes(ahead["decoded-" f] >= goal) : "")
+	}
 	n = split("BenchmarkExtract2x96x96 BenchmarkScore46x64 BenchmarkAct", call, " ")
 	for (i = 1; i <= n; i++) {
 		what = call[i]; sub(/^Benchmark/, "", what)

@@ -21,6 +21,11 @@ if [ "${1:-run}" = ros ]; then
 	packages+=(python3-rospy python3-rosmaster python3-roslaunch python3-rostopic python3-rosnode python3-rosparam python3-rosservice python3-rosbag python3-actionlib python3-sensor-msgs python3-std-srvs)
 fi
 
+# Bags of ROS 1: the tests have python3-rosbag write and read them.
+if [ "${1:-run}" = ros ]; then
+	packages+=(python3 python3-rosbag python3-std-msgs python3-geometry-msgs python3-sensor-msgs)
+fi
+
 missing=()
 for p in "${packages[@]}"; do
 	dpkg-query -W -f '${db:Status-Abbrev}' "$p" 2>/dev/null | grep -q '^ii' || missing+=("$p")

@@ -5,7 +5,8 @@
 //	code := cli.Main([]string{"config"}, os.Environ(), os.Stdout, os.Stderr)
 //
 // Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted
-// (the session is kept, and rapport run --resume goes on).
+// (the session is kept, and rapport run --resume goes on), 3 done, but a recording
+// is damaged and some of it is lost (rapport bag).
 package cli
 
 import (
@@ -65,6 +66,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
 	var usage usageError
+	var loss lossError
 	switch {
 	case err == nil:
 		return exitDone
@@ -76,6 +78,9 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		return exitUsage
 	}
 	fmt.Fprintf(stderr, "rapport: %v\n", err)
+	if errors.As(err, &loss) {
+		return exitLoss
+	}
 	return exitFailed
 }
 
@@ -112,6 +117,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(a.stopCmd(), a.faultCmd(), a.guardCmd())
 	root.AddCommand(a.dashboardCmd())
 	root.AddCommand(a.rosCmds()...)
+	root.AddCommand(a.bagCmd())
 	return root
 }
 

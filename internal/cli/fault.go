@@ -90,12 +90,12 @@ func (d *drivers) openHere(ctx context.Context, c config.Config) (*faults, error
 	if err != nil {
 		return nil, err
 	}
-	at, err := bus.ReadAddress(dir)
-	if err == nil && at.Alive() {
+	at, err := driver(dir)
+	if err == nil {
 		conn, err := d.dial(ctx, at)
 		return &faults{conn: conn, name: at.Session}, err
 	}
-	if err != nil && !errors.Is(err, bus.ErrNone) {
+	if !errors.Is(err, bus.ErrNone) {
 		return nil, err
 	}
 	cold, err := wire.OpenCold(dir, time.Now)

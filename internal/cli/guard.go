@@ -30,7 +30,8 @@ func (a *app) guardCmd() *cobra.Command {
 		Short: "Run a policy over recordings through the guard, without an arm",
 		Long: `Run a policy over recorded episodes through the guard's filter: at each recorded
 state, what would the policy command, and what would the guard leave of it? No
-arm moves. Of a session it is the policy that acts next, over the session's own
+arm moves. Recordings are episodes of sessions, or bags (ROS 1 and 2, MCAP) of an
+arm over ROS with the topics that robot.ros names. Of a session it is the policy that acts next, over the session's own
 episodes if none are named; whether it passed is stored there, for guard.gate.
 
 It passes if every command is finite and the guard alters at most the share

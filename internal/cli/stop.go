@@ -16,6 +16,7 @@ import (
 
 	"github.com/rapport-rl/rapport/internal/bus"
 	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/internal/wire"
 )
 
@@ -77,8 +78,7 @@ func (d *drivers) folder(c config.Config) (string, error) {
 	var when time.Time
 	for _, e := range entries {
 		dir := filepath.Join(c.Out, e.Name())
-		at, err := bus.ReadAddress(dir)
-		if err != nil || !at.Alive() {
+		if _, err := driver(dir); err != nil {
 			continue
 		}
 		if st, err := os.Stat(filepath.Join(dir, "bus.json")); err == nil && (best == "" || st.ModTime().After(when)) {
@@ -89,6 +89,24 @@ func (d *drivers) folder(c config.Config) (string, error) {
 		return wire.Newest(c.Out)
 	}
 	return best, nil
+}
+
+// driver is the address of the process that drives the session in dir, ErrNone if
+// none does. The lock tells it: a killed process leaves its address, and its
+// number may be another's by now, whom no signal must reach.
+func driver(dir string) (bus.Address, error) {
+	at, err := bus.ReadAddress(dir)
+	if err != nil {
+		return at, err
+	}
+	used, err := store.InUse(dir)
+	if err != nil {
+		return at, err
+	}
+	if !used || !at.Alive() {
+		return at, fmt.Errorf("%w: process %d, which drove %s, is gone; its arm keeps its last target. Go on with: %s", bus.ErrNone, at.PID, dir, goOn(dir))
+	}
+	return at, nil
 }
 
 // dial connects to the session of an address.
@@ -166,12 +184,9 @@ func (a *app) stopHere(ctx context.Context, d drivers, c config.Config, s bus.St
 	if err != nil {
 		return err
 	}
-	at, err := bus.ReadAddress(dir)
+	at, err := driver(dir)
 	if err != nil {
 		return err
-	}
-	if !at.Alive() {
-		return fmt.Errorf("process %d, which drove %s, is gone; its arm keeps its last target. Go on with: %s", at.PID, dir, goOn(dir))
 	}
 	began := time.Now()
 	conn, err := d.dial(ctx, at)

@@ -30,10 +30,16 @@ func TestFaultsStayOpenUntilAcknowledged(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
+	if used, err := store.InUse(dir); err != nil || used {
+		t.Errorf("in use %v, %v; want nobody", used, err)
+	}
 	if s, err = store.Open(dir); err != nil { // another life
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
+	if used, err := store.InUse(dir); err != nil || !used {
+		t.Errorf("in use %v, %v; want by this process", used, err)
+	}
 	open, err := s.OpenFaults(ctx)
 	if err != nil || len(open) != 2 || !cmp.Equal(open[0], want) {
 		t.Fatalf("open: %+v, %v", open, err)

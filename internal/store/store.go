@@ -160,6 +160,19 @@ func hold(dir string) (*os.File, error) {
 	return lock, nil
 }
 
+// InUse reports whether a process has the session in dir open. Unlike a process's
+// number, the lock cannot be somebody else's by now.
+func InUse(dir string) (bool, error) {
+	lock, err := hold(dir)
+	if errors.Is(err, ErrInUse) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return false, lock.Close()
+}
+
 func open(dir string, lock *os.File) (*Session, error) {
 	path := filepath.Join(dir, "session.db")
 	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)")

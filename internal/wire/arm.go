@@ -28,6 +28,7 @@ type arm struct {
 	hang  func() error         // ends what a real arm needs besides; may be nil
 	desk  atomic.Pointer[desk] // that hears of the guard's faults, if it is under one
 	bad   uint64               // frames that were unfit, see perception.gate
+	live  bool                 // the session learns on it
 	watch func()               // ends the guard's watch; nil without one
 	// next is the number of the episode that the next Reset begins, among the
 	// episodes of a stream.

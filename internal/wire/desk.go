@@ -187,12 +187,22 @@ func (d *desk) note(f *guard.Fault) {
 		return
 	}
 	d.mu.Lock()
-	d.queue = append(d.queue, latched{f, d.now(), d.status.Episode})
+	d.queue = append(d.queue, latched{f, d.now(), d.episode()})
 	d.mu.Unlock()
 	select {
 	case d.wake <- struct{}{}:
 	default:
 	}
+}
+
+// episode is the online one under way, "" if none is; d.mu is held.
+func (d *desk) episode() string {
+	for a := range d.arms {
+		if a.live {
+			return d.status.Episode
+		}
+	}
+	return ""
 }
 
 // settle stores the faults that guards have latched.
@@ -281,7 +291,7 @@ func (d *desk) Stop(ctx context.Context, s bus.Stop) (bus.Stopped, error) {
 	for a := range d.arms {
 		arms = append(arms, a)
 	}
-	episode := d.status.Episode
+	episode := d.episode()
 	d.mu.Unlock()
 	var all sync.WaitGroup
 	errs := make([]error, len(arms))

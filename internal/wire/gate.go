@@ -17,7 +17,6 @@ import (
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/robot/guard"
-	"github.com/rapport-rl/rapport/robot/record"
 )
 
 // listed is how many violations a dry run lists; the rest are counted.
@@ -175,16 +174,9 @@ func limitsDigest(c config.Config) string {
 
 // run takes the policy along one recording.
 func (d *Dry) run(ctx context.Context, c config.Config, params policy.Params, eyes perception.Extractor, explore bool, file string, n uint64) error {
-	rec, err := record.Read(file)
-	if err != nil && !errors.Is(err, record.ErrTruncated) {
-		return err
-	}
-	if len(rec.Ticks) < 2 {
-		return fmt.Errorf("wire: %s has %d ticks; want at least 2", file, len(rec.Ticks))
-	}
 	v, _, err := viewOf(params)
 	if err != nil {
-		return err
+		return fmt.Errorf("wire: %s: %w", d.Policy, err)
 	}
 	pi, err := newPlayer(c, params, v, explore)
 	if err != nil {
@@ -198,38 +190,38 @@ func (d *Dry) run(ctx context.Context, c config.Config, params policy.Params, ey
 	if err != nil {
 		return err
 	}
-	dry.Start(&rec.Ticks[0].State)
 	d.Recordings++
-	for t := range len(rec.Ticks) - 1 {
-		tick := &rec.Ticks[t]
-		in := policy.Input{Step: t, State: tick.State}
-		if in.Features, err = features(ctx, eyes, tick); err != nil {
-			return fmt.Errorf("wire: %s, tick %d: %w", file, t, err)
+	var last *page
+	t := 0
+	err = playback(ctx, c, file, func(p page) error {
+		if last == nil {
+			dry.Start(&p.state)
+		} else {
+			in := policy.Input{Step: t, State: last.state}
+			if in.Features, err = last.features(ctx, eyes); err != nil {
+				return err
+			}
+			if len(v.Cameras) > 0 {
+				in.Frames = last.frames
+			}
+			wish, err := pi.Act(ctx, in)
+			if err != nil {
+				return fmt.Errorf("%w; is it of another session's encoder or cameras?", err)
+			}
+			d.judge(dry, file, t, &last.state, wish)
+			dry.Moved(p.applied)
+			t++
 		}
-		if len(v.Cameras) > 0 {
-			in.Frames = tick.Frames
-		}
-		wish, err := pi.Act(ctx, in)
-		if err != nil {
-			return fmt.Errorf("wire: %s, tick %d: %w; is it of another session's encoder or cameras?", file, t, err)
-		}
-		d.judge(dry, file, t, &tick.State, wish)
-		dry.Moved(rec.Ticks[t+1].Applied)
+		last = &p
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("wire: %s, step %d: %w", file, t, err)
+	}
+	if t == 0 {
+		return fmt.Errorf("wire: %s has less than two observations", file)
 	}
 	return nil
-}
-
-// features are what the session's eyes make of a tick's frames or, without
-// either, what was recorded.
-func features(ctx context.Context, eyes perception.Extractor, tick *record.Tick) (perception.Features, error) {
-	if eyes != nil && len(tick.Frames) > 0 {
-		return eyes.Extract(ctx, tick.Frames)
-	}
-	f := perception.Features{Stamp: tick.Seen, Embed: tick.Embed}
-	for _, k := range tick.Keys {
-		f.Keys = append(f.Keys, perception.Keypoint(k))
-	}
-	return f, nil
 }
 
 func (d *Dry) judge(dry *guard.Dry, file string, t int, st *robot.State, wish robot.Command) {

@@ -20,16 +20,23 @@ import (
 // holds it when commands stop coming.
 func (s *Session) liveArm(ctx context.Context) (*arm, error) {
 	if real(s.cfg) {
-		return openArm(ctx, s.cfg, online, s.log)
+		a, err := openArm(ctx, s.cfg, online, s.log)
+		if err == nil {
+			a.live = true
+		}
+		return a, err
 	}
-	if s.cfg.Robot.Pace != "real" {
-		return newArm(s.cfg, online)
+	var clock *paced.Clock
+	if s.cfg.Robot.Pace == "real" {
+		clock = &paced.Clock{Now: s.now, After: s.after}
 	}
-	a, err := newArmOn(s.cfg, online, &paced.Clock{Now: s.now, After: s.after})
+	a, err := newArmOn(s.cfg, online, clock)
 	if err != nil {
 		return nil, err
 	}
-	a.watch = watchLease(a, s.cfg, s.ticks)
+	if a.live = true; clock != nil {
+		a.watch = watchLease(a, s.cfg, s.ticks)
+	}
 	return a, nil
 }
 

@@ -181,6 +181,29 @@ func TestUnfitFramesAreCountedOrHold(t *testing.T) {
 	}
 }
 
+// Where every frame is unfit, an arm that is to hold does not move, and the session
+// goes on to its end.
+func TestUnfitFramesHoldASession(t *testing.T) {
+	c := tiny(t)
+	set(t, &c, "perception.gate=hold", "perception.max_brightness=1", "perception.min_brightness=0", "session.episodes=1", "session.evaluate=1")
+	s := begun(t, c)
+	if _, err := s.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ep, err := s.store.Episode(episodeID(0))
+	if err != nil || countBy(ep, robot.ByGuard) != ep.Len() {
+		t.Errorf("the guard decided %d of %d steps, %v; want all", countBy(ep, robot.ByGuard), ep.Len(), err)
+	}
+	for i, a := range ep.Applied {
+		if a.Delta != [6]float64{} {
+			t.Fatalf("step %d moved by %v", i, a.Delta)
+		}
+	}
+	if n := s.desk.status.Bad; n != uint64(ep.Len()) {
+		t.Errorf("%d unfit frames were told, want %d", n, ep.Len())
+	}
+}
+
 // ear notes when a backend is told to hold.
 type ear struct {
 	robot.Backend

@@ -1,0 +1,136 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/perception"
+	"github.com/rapport-rl/rapport/perception/vision"
+	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/robot/bag"
+	"github.com/rapport-rl/rapport/robot/record"
+	rosarm "github.com/rapport-rl/rapport/robot/ros/arm"
+)
+
+// page is one observation of a recording.
+type page struct {
+	state   robot.State
+	frames  []robot.Frame
+	applied robot.Command // that led here
+	// seen is what an encoder made of the frames when they were recorded; nil of a
+	// recording that knows none.
+	seen *perception.Features
+}
+
+// features are what the eyes make of the page's frames or, without either, what
+// was recorded.
+func (p *page) features(ctx context.Context, eyes perception.Extractor) (perception.Features, error) {
+	switch {
+	case eyes != nil && len(p.frames) > 0:
+		return eyes.Extract(ctx, p.frames)
+	case p.seen != nil:
+		return *p.seen, nil
+	case eyes == nil && len(p.frames) > 0:
+		return perception.Features{Stamp: p.state.Stamp}, nil // for a policy that sees frames
+	}
+	return perception.Features{}, errors.New("there is nothing that the policy could see: no frames, and no features were recorded")
+}
+
+// playback calls see with each observation of a recording: one of ours, or a bag
+// as a backend plays it, with the topics of robot.ros.
+func playback(ctx context.Context, c config.Config, file string, see func(page) error) error {
+	var mine error
+	if filepath.Ext(file) == ".mcap" {
+		rec, err := record.Read(file)
+		if err == nil || errors.Is(err, record.ErrTruncated) && len(rec.Ticks) > 0 {
+			return turn(rec, see)
+		}
+		mine = err // an MCAP file of somebody else's?
+	}
+	if err := playBag(ctx, c, file, see); err != nil {
+		return errors.Join(mine, err)
+	}
+	return nil
+}
+
+func turn(rec record.Recording, see func(page) error) error {
+	for i := range rec.Ticks {
+		t := &rec.Ticks[i]
+		f := perception.Features{Stamp: t.Seen, Embed: t.Embed}
+		for _, k := range t.Keys {
+			f.Keys = append(f.Keys, perception.Keypoint(k))
+		}
+		if err := see(page{t.State, t.Frames, t.Applied, &f}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func playBag(ctx context.Context, c config.Config, file string, see func(page) error) (err error) {
+	m, err := bagTopics(c, file)
+	if err != nil {
+		return err
+	}
+	b, err := bag.NewBackend(file, bag.BackendConfig{Period: period(c), Map: m})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.Close()) }()
+	obs, err := b.Reset(ctx)
+	for ; ; obs, err = b.Step(ctx, robot.Command{}) {
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case errors.Is(err, robot.ErrStale):
+			continue // a gap, which the recording goes on after
+		case err != nil:
+			return err
+		}
+		p := page{state: obs.State, applied: obs.Applied}
+		for i, f := range obs.Frames {
+			cam := c.Robot.Cameras[i]
+			f, err := vision.Resize(f, cam.Width, cam.Height)
+			if err != nil {
+				return fmt.Errorf("camera %s: %w", cam.Name, err)
+			}
+			p.frames = append(p.frames, f)
+		}
+		if err := see(p); err != nil {
+			return err
+		}
+	}
+}
+
+// bagTopics are the topics of the session's arm as they stand in a recording.
+// Without fingers' or target's the tool's own motion counts.
+func bagTopics(c config.Config, file string) (bag.Mapping, error) {
+	m := bag.Mapping{States: rosarm.StateTopic}
+	b, err := bag.Open(file, bag.Options{})
+	if err != nil {
+		return m, err
+	}
+	for _, t := range b.Info().Topics {
+		switch t.Name {
+		case rosarm.FingerTopic:
+			m.Gripper = t.Name
+		case rosarm.PoseTopic:
+			m.Target = t.Name
+		}
+	}
+	if err := b.Close(); err != nil {
+		return m, err
+	}
+	for _, cam := range c.Robot.Cameras {
+		for _, t := range c.Robot.ROS.Cameras {
+			if t.Name == cam.Name {
+				m.Cameras = append(m.Cameras, bag.Camera{Name: cam.Name, Topic: t.Topic})
+			}
+		}
+	}
+	return m, nil
+}

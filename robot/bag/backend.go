@@ -1,0 +1,382 @@
+package bag
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/robot/franka"
+)
+
+// BackendConfig says how a recording is seen as an arm.
+type BackendConfig struct {
+	Map    Mapping       // empty: what Guess makes of the recording
+	Period time.Duration // between observations; 0: 50 ms
+	// From and To bound what is played, as in Options.
+	From, To time.Time
+	// Stale is the age at which the newest message of the state or of a camera is
+	// too old: Step then returns robot.ErrStale, and the next Step goes on. 0: 1 s;
+	// negative: no age is.
+	Stale time.Duration
+}
+
+// span is how far the fingers of a Franka hand open, m.
+const span = 0.08
+
+// Backend plays a recording as a robot.Backend: observations at control ticks,
+// commands as logged (robot.ByLog), io.EOF at the end. Reset begins it anew.
+//
+// A tick has the newest message of each topic that was recorded until then. What
+// was applied is how the controller's target moved since the tick before, or the
+// tool where no target was recorded; the grip is the fingers' opening. The pose
+// of the tool is that of the robot's state, or of Map.Pose, or follows from the
+// joints (franka.Forward).
+type Backend struct {
+	path   string
+	cfg    BackendConfig
+	bag    *Bag
+	closed bool
+
+	tick    time.Time
+	ready   bool
+	held    Message // the first message after the tick, if more
+	more    bool
+	seen    seen
+	cameras []shot
+	was     robot.Pose // the target or tool at the tick before
+}
+
+// seen is the newest of each kind; times are of recording.
+type seen struct {
+	state                    robot.State
+	stateAt, poseAt, grippAt time.Time
+	target                   robot.Pose
+	targetAt                 time.Time
+	franka                   Franka
+	joints                   Joints
+	stamped                  Stamped
+}
+
+// shot is the newest picture of a camera.
+type shot struct {
+	conn  *Connection
+	data  []byte
+	at    time.Time
+	seq   uint64
+	frame robot.Frame // of seq, once decoded
+	done  bool
+}
+
+var _ robot.Backend = (*Backend)(nil)
+
+// NewBackend opens the recording at path.
+func NewBackend(path string, c BackendConfig) (*Backend, error) {
+	if c.Period == 0 {
+		c.Period = 50 * time.Millisecond
+	}
+	if c.Period < 0 {
+		return nil, fmt.Errorf("bag: a period of %v; take one above 0", c.Period)
+	}
+	if c.Stale == 0 {
+		c.Stale = time.Second
+	}
+	probe, err := Open(path, Options{})
+	if err != nil {
+		return nil, err
+	}
+	info := probe.Info()
+	if err := probe.Close(); err != nil {
+		return nil, err
+	}
+	if len(c.Map.Topics()) == 0 {
+		c.Map, _ = Guess(info)
+	}
+	if c.Map.States == "" && c.Map.Joints == "" {
+		return nil, fmt.Errorf("bag: %s: no topic of the arm's state is known: name one as states=TOPIC or joints=TOPIC; there are %s", path, names(info))
+	}
+	have := map[string]bool{}
+	for _, t := range info.Topics {
+		have[t.Name] = true
+	}
+	for _, t := range c.Map.Topics() {
+		if !have[t] {
+			return nil, fmt.Errorf("bag: %s has no topic %s; there are %s", path, t, names(info))
+		}
+	}
+	b := &Backend{path: path, cfg: c}
+	if b.bag, err = Open(path, Options{Topics: c.Map.Topics(), From: c.From, To: c.To}); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+func names(info Info) string {
+	var s []string
+	for _, t := range info.Topics {
+		s = append(s, t.Name+" ("+t.Type+")")
+	}
+	if len(s) == 0 {
+		return "none"
+	}
+	return strings.Join(s, ", ")
+}
+
+// Damage says what of the recording was lost, as far as it was played.
+func (b *Backend) Damage() Damage { return b.bag.Damage() }
+
+// Map returns which topics are played.
+func (b *Backend) Map() Mapping { return b.cfg.Map }
+
+var errClosed = errors.New("bag: the recording is closed")
+
+// Reset begins the recording anew, at the first instant at which there is a
+// message of the state and of every camera.
+func (b *Backend) Reset(ctx context.Context) (robot.Observation, error) {
+	if b.closed {
+		return robot.Observation{}, errClosed
+	}
+	if err := ctx.Err(); err != nil {
+		return robot.Observation{}, err
+	}
+	if err := b.bag.Rewind(); err != nil {
+		return robot.Observation{}, err
+	}
+	b.seen, b.cameras, b.more, b.ready = seen{}, make([]shot, len(b.cfg.Map.Cameras)), false, false
+	var m Message
+	for !b.complete() {
+		if err := ctx.Err(); err != nil {
+			return robot.Observation{}, err
+		}
+		err := b.bag.Next(&m)
+		if errors.Is(err, io.EOF) {
+			return robot.Observation{}, fmt.Errorf("bag: %s: there is never a message of each of %s", b.path, strings.Join(b.needed(), ", "))
+		}
+		if err != nil {
+			return robot.Observation{}, err
+		}
+		if err := b.take(&m); err != nil {
+			return robot.Observation{}, err
+		}
+		b.tick = m.Time
+	}
+	if err := b.ahead(); err != nil {
+		return robot.Observation{}, err
+	}
+	b.ready = true
+	o, err := b.observe()
+	b.was = b.reference()
+	return o, err
+}
+
+// needed are the topics without which there is no observation.
+func (b *Backend) needed() []string {
+	m := b.cfg.Map
+	m.Gripper, m.Target = "", ""
+	if m.States != "" {
+		m.Joints, m.Pose = "", ""
+	}
+	return m.Topics()
+}
+
+func (b *Backend) complete() bool {
+	if b.seen.stateAt.IsZero() || b.cfg.Map.States == "" && b.cfg.Map.Pose != "" && b.seen.poseAt.IsZero() {
+		return false
+	}
+	for i := range b.cameras {
+		if b.cameras[i].at.IsZero() {
+			return false
+		}
+	}
+	return true
+}
+
+// Step returns what was observed at the next control tick.
+func (b *Backend) Step(ctx context.Context, _ robot.Command) (robot.Observation, error) {
+	switch {
+	case b.closed:
+		return robot.Observation{}, errClosed
+	case ctx.Err() != nil:
+		return robot.Observation{}, ctx.Err()
+	case !b.ready:
+		return robot.Observation{}, errors.New("bag: Step before Reset")
+	}
+	b.tick = b.tick.Add(b.cfg.Period)
+	if err := b.ahead(); err != nil {
+		return robot.Observation{}, err
+	}
+	if !b.more {
+		return robot.Observation{}, io.EOF
+	}
+	o, err := b.observe()
+	if err != nil {
+		return robot.Observation{}, err
+	}
+	now := b.reference()
+	o.Applied = robot.Command{Delta: franka.Diff(b.was, now), Grip: math.Max(0, math.Min(1, o.State.Grip/span))}
+	b.was = now
+	return o, nil
+}
+
+// reference is what commands move: the controller's target, or the tool.
+func (b *Backend) reference() robot.Pose {
+	if !b.seen.targetAt.IsZero() {
+		return b.seen.target
+	}
+	return b.seen.state.EE
+}
+
+// ahead takes all messages up to the tick, and holds the one after it.
+func (b *Backend) ahead() error {
+	for {
+		if !b.more {
+			err := b.bag.Next(&b.held)
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			b.more = true
+		}
+		if b.held.Time.After(b.tick) {
+			return nil
+		}
+		b.more = false
+		if err := b.take(&b.held); err != nil {
+			return err
+		}
+	}
+}
+
+// take keeps what a message says.
+func (b *Backend) take(m *Message) error {
+	d, err := m.Conn.Decoder()
+	if err != nil {
+		return err
+	}
+	s, k := &b.seen, &b.cfg.Map
+	for i := range k.Cameras {
+		if k.Cameras[i].Topic == m.Topic {
+			c := &b.cameras[i]
+			if !c.at.IsZero() {
+				c.seq++
+			}
+			// Decoded only if it is the newest at a tick.
+			c.conn, c.data, c.at, c.done = m.Conn, append(c.data[:0], m.Data...), m.Time, false
+		}
+	}
+	at := func(header time.Time) time.Time {
+		if header.IsZero() {
+			return m.Time
+		}
+		return header
+	}
+	switch m.Topic {
+	case k.States:
+		if err = d.Franka(m.Data, &s.franka); err != nil {
+			break
+		}
+		f := &s.franka
+		s.state.Q, s.state.DQ, s.state.EE, s.state.Wrench, s.state.Stamp, s.stateAt = f.Q, f.DQ, f.EE, f.Wrench, at(f.Stamp), m.Time
+	case k.Joints:
+		if err = d.Joints(m.Data, &s.joints); err == nil {
+			b.joints(m.Time, at(s.joints.Stamp))
+		}
+	case k.Gripper:
+		if err = d.Joints(m.Data, &s.joints); err == nil && len(s.joints.Position) > 0 {
+			s.state.Grip, s.grippAt = 0, m.Time
+			for _, p := range s.joints.Position {
+				s.state.Grip += p
+			}
+		}
+	case k.Target:
+		if err = d.Pose(m.Data, &s.stamped); err == nil {
+			first := s.targetAt.IsZero()
+			s.target, s.targetAt = s.stamped.Pose, m.Time
+			if first && b.ready { // until now it was the tool that counted
+				b.was = s.target
+			}
+		}
+	case k.Pose:
+		if err = d.Pose(m.Data, &s.stamped); err == nil && k.States == "" {
+			s.state.EE, s.poseAt = s.stamped.Pose, m.Time
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("bag: %s at %v: %w", m.Topic, m.Time, err)
+	}
+	return nil
+}
+
+// joints takes the arm's joints, and the fingers if they are among them.
+func (b *Backend) joints(recorded, stamp time.Time) {
+	s := &b.seen
+	n, fingers, arm := 0, 0.0, 0
+	for i, name := range s.joints.Names {
+		if i >= len(s.joints.Position) {
+			break
+		}
+		if strings.Contains(name, "finger") {
+			fingers += s.joints.Position[i]
+			n++
+			continue
+		}
+		if arm < 7 && b.cfg.Map.States == "" {
+			s.state.Q[arm] = s.joints.Position[i]
+			if i < len(s.joints.Velocity) {
+				s.state.DQ[arm] = s.joints.Velocity[i]
+			}
+		}
+		arm++
+	}
+	if n > 0 && b.cfg.Map.Gripper == "" {
+		s.state.Grip, s.grippAt = fingers, recorded
+	}
+	if arm != 7 || b.cfg.Map.States != "" {
+		return
+	}
+	s.state.Stamp, s.stateAt = stamp, recorded
+	if b.cfg.Map.Pose == "" {
+		s.state.EE = franka.Forward(&s.state.Q)
+	}
+}
+
+func (b *Backend) observe() (robot.Observation, error) {
+	o := robot.Observation{State: b.seen.state, By: robot.ByLog}
+	if age := b.tick.Sub(b.seen.stateAt); b.cfg.Stale > 0 && age > b.cfg.Stale {
+		return o, fmt.Errorf("%w: bag: the state at %v is %v old", robot.ErrStale, b.tick, age)
+	}
+	for i := range b.cameras {
+		c := &b.cameras[i]
+		if age := b.tick.Sub(c.at); b.cfg.Stale > 0 && age > b.cfg.Stale {
+			return o, fmt.Errorf("%w: bag: camera %s at %v: its picture is %v old", robot.ErrStale, b.cfg.Map.Cameras[i].Name, b.tick, age)
+		}
+		if !c.done {
+			d, err := c.conn.Decoder()
+			if err != nil {
+				return o, err
+			}
+			c.frame = robot.Frame{} // the one before is published
+			if err := d.Image(c.data, &c.frame); err != nil {
+				return o, fmt.Errorf("bag: %s at %v: %w", b.cfg.Map.Cameras[i].Topic, c.at, err)
+			}
+			c.frame.Camera, c.frame.Seq, c.done = b.cfg.Map.Cameras[i].Name, c.seq, true
+			if c.frame.Stamp.IsZero() {
+				c.frame.Stamp = c.at
+			}
+		}
+		o.Frames = append(o.Frames, c.frame)
+	}
+	return o, nil
+}
+
+// Close closes the recording.
+func (b *Backend) Close() error {
+	b.closed = true
+	return b.bag.Close()
+}

@@ -1,0 +1,133 @@
+package bunzip
+
+import (
+	"bytes"
+	"compress/bzip2"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// files are streams of libbz2 of all kinds: empty, runs, text, noise, several
+// blocks, several streams.
+func files(t testing.TB) map[string][]byte {
+	t.Helper()
+	names, err := filepath.Glob("testdata/*.bz2")
+	if err != nil || len(names) < 6 {
+		t.Fatalf("%d files, error %v", len(names), err)
+	}
+	all := map[string][]byte{}
+	for _, n := range names {
+		if all[filepath.Base(n)], err = os.ReadFile(n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return all
+}
+
+func theirs(t testing.TB, p []byte) []byte {
+	t.Helper()
+	b, err := io.ReadAll(bzip2.NewReader(bytes.NewReader(p)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestStreamsOfLibbz2(t *testing.T) {
+	var d Decoder
+	for name, p := range files(t) {
+		want := theirs(t, p)
+		got, err := d.Append([]byte("before"), p, 6+len(want))
+		if err != nil || !bytes.Equal(got, append([]byte("before"), want...)) {
+			t.Errorf("%s: %d bytes, error %v, want %d", name, len(got), err, 6+len(want))
+		}
+		if len(want) > 0 {
+			if got, err := d.Append(nil, p, len(want)-1); !errors.Is(err, ErrLong) || len(got) >= len(want) {
+				t.Errorf("%s: a limit of one byte less: %d bytes, error %v", name, len(got), err)
+			}
+		}
+	}
+}
+
+// What comes out of damaged data are whole blocks; that they are damaged is told.
+func TestDamagedStreams(t *testing.T) {
+	var d Decoder
+	p := files(t)["blocks.bz2"]
+	want := theirs(t, p)
+	some := 0
+	for n := 0; n < len(p); n += 7 {
+		got, err := d.Append(nil, p[:n], len(want))
+		if !errors.Is(err, ErrCut) || !bytes.HasPrefix(want, got) {
+			t.Fatalf("cut to %d of %d bytes: %d bytes, error %v", n, len(p), len(got), err)
+		}
+		if len(got) > 0 {
+			some++
+		}
+	}
+	if some == 0 {
+		t.Error("a stream that is cut gave no block")
+	}
+	for at := 0; at < len(p); at += 3 {
+		c := bytes.Clone(p)
+		c[at] ^= 1 << (at % 8)
+		if got, err := d.Append(nil, c, 2*len(want)); !bytes.HasPrefix(want, got) || err == nil && !bytes.Equal(got, want) { // some bits mean nothing
+			t.Errorf("byte %d altered: %d bytes of %d, error %v", at, len(got), len(want), err)
+		}
+	}
+}
+
+func TestDecoderAllocatesOnce(t *testing.T) {
+	var d Decoder
+	p := files(t)["text.bz2"]
+	buf := make([]byte, 0, 1<<20)
+	if n := testing.AllocsPerRun(5, func() {
+		if _, err := d.Append(buf, p, cap(buf)); err != nil {
+			t.Fatal(err)
+		}
+	}); n != 0 {
+		t.Errorf("%g allocations", n)
+	}
+}
+
+// Where the standard library takes a stream, so do we, with the same content;
+// where it does not, we do not either.
+func FuzzAppend(f *testing.F) {
+	for _, p := range files(f) {
+		if len(p) < 4000 {
+			f.Add(p)
+		}
+	}
+	f.Fuzz(func(t *testing.T, p []byte) {
+		var d Decoder
+		const limit = 1 << 22
+		got, err := d.Append(nil, p, limit)
+		want, e := io.ReadAll(io.LimitReader(bzip2.NewReader(bytes.NewReader(p)), limit+1))
+		if err == nil && (e != nil || !bytes.Equal(got, want)) {
+			t.Errorf("%d bytes, compress/bzip2 has %d and %v", len(got), len(want), e)
+		}
+		if err != nil && e == nil && len(want) <= limit {
+			t.Errorf("error %v, compress/bzip2 has %d bytes", err, len(want))
+		}
+	})
+}
+
+func BenchmarkAppend(b *testing.B) {
+	p := files(b)["text.bz2"]
+	var d Decoder
+	out, _ := d.Append(nil, p, 1<<22)
+	b.Run("ours", func(b *testing.B) {
+		b.SetBytes(int64(len(out)))
+		for b.Loop() {
+			d.Append(out[:0], p, len(out))
+		}
+	})
+	b.Run("standard", func(b *testing.B) {
+		b.SetBytes(int64(len(out)))
+		for b.Loop() {
+			io.Copy(io.Discard, bzip2.NewReader(bytes.NewReader(p)))
+		}
+	})
+}

@@ -1,0 +1,29 @@
+package bag
+
+import (
+	"fmt"
+)
+
+// unpackChunk decompresses p into buf, which it may replace. raw is how much
+// should come out, 0 if that is not known. With an error it returns what can be
+// believed all the same.
+func (r *rosbag) unpackChunk(compression string, p, buf []byte, raw int) ([]byte, error) {
+	switch compression {
+	case "lz4":
+		return unpackLZ4(p, buf, raw)
+	case "bz2":
+		if room := min(raw, 64*len(p)+64<<10); cap(buf) < room {
+			buf = make([]byte, 0, room)
+		}
+		return r.bz2.Append(buf[:0], p, most(raw))
+	}
+	return buf[:0], fmt.Errorf("compression %.20q is not known", compression)
+}
+
+// most is how much may come out at most.
+func most(raw int) int {
+	if raw > 0 {
+		return raw
+	}
+	return maxChunk
+}
