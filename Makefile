@@ -37,7 +37,7 @@ peers: setup ## compare with Debian's PyTorch and POT
 
 bench: setup ## measure against the peers in the same run and print ratios
 	@scripts/setup.sh peers
-	@scripts/setup.sh ros
+	@scripts/setup.sh test
 	@scripts/bench.sh
 
 soak: setup ## ten minutes of camera to command over ROS, beside rospy, cv_bridge and PyTorch

@@ -40,11 +40,8 @@ Ctrl-C; the session goes on.`,
 				if err != nil {
 					return err
 				}
-				if at, err = bus.ReadAddress(dir); err != nil {
+				if at, err = driver(dir); err != nil {
 					return err
-				}
-				if !at.Alive() {
-					return fmt.Errorf("process %d, which drove %s, is gone; go on with: %s", at.PID, dir, goOn(dir))
 				}
 			case at.Session == "":
 				at.Session = wire.SessionName(c)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -197,7 +198,6 @@ func TestDashboardShowsStopsAndDrivesASession(t *testing.T) {
 }
 
 func TestDashboardSaysWhatIsWrong(t *testing.T) {
-	l := newLab(t)
 	for name, tt := range map[string]struct {
 		args []string
 		want string
@@ -207,8 +207,12 @@ func TestDashboardSaysWhatIsWrong(t *testing.T) {
 		"arguments":  {[]string{"dashboard", "x"}, "unknown command"},
 		"address":    {[]string{"run", "--dashboard=nowhere"}, "web: listen nowhere"},
 	} {
+		l := newLab(t)
 		if code, out := l.run(t.Context(), &console{}, tt.args...); code == exitDone || !strings.Contains(out, tt.want) {
 			t.Errorf("%s: ended with %d, want %q in:\n%s", name, code, tt.want, out)
+		}
+		if _, err := os.Stat(l.session()); err == nil {
+			t.Errorf("%s: left a folder", name)
 		}
 	}
 }

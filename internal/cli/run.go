@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/internal/web"
 	"github.com/rapport-rl/rapport/internal/wire"
 )
 
@@ -29,6 +30,11 @@ Ctrl-C ends it cleanly at any moment; --resume goes on.`,
 			}
 			if kinds := wire.Kinds(); drop != "" && !slices.Contains(kinds, drop) {
 				return usageError{fmt.Errorf("--drop-checkpoint is %q; want one of %s", drop, strings.Join(kinds, ", "))}
+			}
+			if page != "" {
+				if err := web.Try(page); err != nil {
+					return err
+				}
 			}
 			ctx := cmd.Context()
 			bars := newProgress(a.stderr)

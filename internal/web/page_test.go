@@ -11,6 +11,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/rapport-rl/rapport/internal/bus"
+	"github.com/rapport-rl/rapport/internal/web"
 )
 
 // sum adds up the pixels of a camera's canvas.
@@ -145,7 +146,7 @@ func TestGamepadBecomesTeleopReadings(t *testing.T) {
 			t.Errorf("hands off with axes %v", last.Axes)
 		}
 	}
-	// Back again, it must be let go first.
+	// Back again, it must be let go first, and so after the page was hidden.
 	eval[bool](b, `document.hasFocus = () => true; true`)
 	b.says("driver", "Let go first")
 	eval[bool](b, `window.pad.buttons[4] = {pressed: false, value: 0}; true`)
@@ -154,6 +155,12 @@ func TestGamepadBecomesTeleopReadings(t *testing.T) {
 	for !last.Deadman {
 		last = next()
 	}
+	eval[bool](b, `Object.defineProperty(document, "hidden", {value: true, configurable: true}); document.dispatchEvent(new Event("visibilitychange")); true`)
+	for last.Deadman {
+		last = next()
+	}
+	eval[bool](b, `delete document.hidden; true`)
+	b.says("driver", "Let go first")
 }
 
 func TestKeysAndFingersDriveWhileHeld(t *testing.T) {
@@ -227,6 +234,14 @@ func TestLostServerIsShownAndComesBack(t *testing.T) {
 	b.says("link", "connection lost")
 	b.says("alarms", "CONNECTION LOST")
 	b.shows("that nothing is live", `document.body.classList.contains("lost") && document.querySelectorAll(".age.live").length === 0`)
+	base, token := address(w)
+	again, err := web.Start(web.Options{Conn: s.srv.Conn(), Session: s.name, Listen: strings.TrimPrefix(base, "http://"), Token: token})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(again.Close)
+	b.live()
+	b.shows("no alarm", `document.getElementById("alarms").textContent === ""`)
 }
 
 func TestSilentSessionIsShown(t *testing.T) {

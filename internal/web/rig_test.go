@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience bounds every wait of a test; none is expected to use it up.
-const patience = 15 * time.Second
+const patience = 30 * time.Second
 
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
@@ -136,6 +136,9 @@ func drive(t testing.TB, srv *bus.Server, name, note string) *session {
 		t.Fatal(err)
 	}
 	s.g = g
+	if _, err := g.Reset(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	c := srv.Conn()
 	must := func(err error) {
 		if err != nil {
@@ -181,11 +184,6 @@ func drive(t testing.TB, srv *bus.Server, name, note string) *session {
 
 func (s *session) run(ctx context.Context) {
 	defer close(s.done)
-	obs, err := s.g.Reset(ctx)
-	if err != nil {
-		s.t.Error(err)
-		return
-	}
 	tick := time.NewTicker(tickEvery)
 	defer tick.Stop()
 	var rewards []float64
@@ -199,7 +197,7 @@ func (s *session) run(ctx context.Context) {
 		if step%200 == 0 {
 			rewards = nil
 		}
-		obs, err = s.g.Step(ctx, robot.Command{Delta: [6]float64{0: 0.002 * math.Sin(float64(step)/15)}, Grip: 1})
+		obs, err := s.g.Step(ctx, robot.Command{Delta: [6]float64{0: 0.002 * math.Sin(float64(step)/15)}, Grip: 1})
 		if err != nil && !errors.Is(err, robot.ErrStopped) {
 			s.t.Error(err)
 			return

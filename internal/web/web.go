@@ -58,6 +58,20 @@ type Server struct {
 // closeLimit is how long requests under way may take after Close.
 const closeLimit = 2 * time.Second
 
+// Try reports whether a page could be served at an address, so that nothing is
+// begun for a page that cannot be.
+func Try(listen string) error {
+	ln, err := net.Listen("tcp", listen)
+	if err != nil {
+		return inUse(listen, err)
+	}
+	return ln.Close()
+}
+
+func inUse(listen string, err error) error {
+	return fmt.Errorf("web: listen %s: %w; stop what uses the port, or choose another (port 0 picks a free one)", listen, err)
+}
+
 // Start listens and serves until Close.
 func Start(o Options) (*Server, error) {
 	if o.Conn == nil || o.Session == "" {
@@ -74,7 +88,7 @@ func Start(o Options) (*Server, error) {
 	}
 	ln, err := net.Listen("tcp", o.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("web: listen %s: %w; stop what uses the port, or choose another (port 0 picks a free one)", o.Listen, err)
+		return nil, inUse(o.Listen, err)
 	}
 	if a, ok := ln.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() {
 		o.Log.Warn("web: the page is served beyond this machine without encryption; whoever listens on that network can learn its token and then drive the arm", "address", a.String())

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"log/slog"
 	"math"
 	"slices"
 	"sync"
@@ -22,6 +23,7 @@ const showEvery = 250 * time.Millisecond
 type show struct {
 	feed    *bus.Feed[bus.Summary]
 	rewards *bus.Feed[[]float64]
+	log     *slog.Logger
 
 	mu  sync.Mutex
 	now bus.Summary
@@ -40,7 +42,7 @@ type rollout struct {
 // shows begins to tell what s does as role, until the returned function is
 // called. What s.tell is told goes there too.
 func (s *Session) shows(role string) (stop func(), err error) {
-	w := &show{}
+	w := &show{log: s.log}
 	if w.feed, err = bus.NewFeed(s.conn, s.name, bus.SummaryTopic(role), 2); err != nil {
 		return nil, err
 	}
@@ -186,6 +188,12 @@ type living struct {
 // score publishes the rewards of the episode so far. What cannot be scored here is
 // told by whoever labels the episode; a screen is no reason to end it.
 func (l *living) score(w *show) {
+	defer func() {
+		if r := recover(); r != nil { // nor is it one to let go of an arm that moves
+			l.live = nil
+			w.log.Error("wire: the running episode's reward is not shown", "panic", r)
+		}
+	}()
 	w.mu.Lock()
 	run := w.run
 	w.mu.Unlock()
@@ -195,7 +203,7 @@ func (l *living) score(w *show) {
 			l.live, _ = run.scorer.Live()
 		}
 	}
-	if l.live == nil || len(run.traj) == l.got {
+	if run.scorer == nil || l.live == nil || len(run.traj) == l.got {
 		return
 	}
 	for _, f := range run.traj[l.got:] {

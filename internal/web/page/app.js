@@ -5,7 +5,7 @@
 
 const token = location.hash.slice(1);
 const liveFor = 1000; // ms after which a thing is old
-const silentFor = 1500; // ms after which the session counts as silent
+const silentFor = 1500; // ms after which the session counts as silent; it says twice a second how it stands
 
 let socket = null;
 let heard = -Infinity; // performance.now() of the last message of the server
@@ -149,8 +149,8 @@ function showPeers(list) {
 const deciders = { policy: "policy", human: "a person", guard: "guard", log: "recording" };
 function showStatus(s) {
   const by = el("by");
-  by.className = "by " + (s.fault ? "held" : s.by in deciders ? s.by : "");
-  text(by, s.fault ? "held" : deciders[s.by] || "–");
+  by.className = "by " + (s.fault ? "held" : s.moving && s.by in deciders ? s.by : "");
+  text(by, s.fault ? "held" : !s.moving ? "nobody" : deciders[s.by] || "–");
   text(el("episode"), s.episode || "–");
   text(el("step"), s.horizon ? `${s.step} of ${s.horizon}` : s.step);
   text(el("version"), s.version);
@@ -252,7 +252,7 @@ function watch() {
   link.className = "pill " + (live ? delay > 250 ? "warn" : "good" : ended && up ? "warn" : "bad");
   text(link, live ? delay > 250 ? `live, ${(delay / 1000).toFixed(1)} s late` : "live" : !up ? "connection lost" : sight && !sight.bus ? "bus lost" : ended ? "session ended" : driving.length ? "session silent" : sight && (sight.work || []).length ? "no arm yet" : "waiting for the session");
   for (const s of document.querySelectorAll("[data-live]")) {
-    const a = ageOf(s.dataset.live), fresh = live && a >= 0 && a < liveFor;
+    const a = ageOf(s.dataset.live), fresh = live && a >= 0 && a < (s.dataset.live === "status" ? silentFor : liveFor);
     const label = s.querySelector(".age");
     s.classList.toggle("old", !fresh);
     label.className = fresh ? "age live" : "age";
