@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/rapport-rl/rapport/internal/nn/device"
 	"github.com/rapport-rl/rapport/policy/bc"
 )
 
@@ -52,6 +53,8 @@ type Config struct {
 	ClipNorm float64 // largest norm of a gradient; 1 (RAPL), +Inf: no limit
 
 	Seed uint64
+	// Device learns; nil is the processor.
+	Device device.Device
 }
 
 // RAPL is what Tian et al. 2024 (arXiv:2412.04835) tune their manipulation
