@@ -169,6 +169,7 @@ type Clone struct {
 // Learner configures fine-tuning.
 type Learner struct {
 	Kind    string  `yaml:"kind"`
+	Device  string  `yaml:"device"`
 	Critics int     `yaml:"critics"`
 	Hidden  []int   `yaml:"hidden"`
 	Batch   int     `yaml:"batch"`

@@ -65,6 +65,7 @@ func (c Config) Validate() error {
 	p.oneOf("reward.cost", c.Reward.Cost, "cosine", "l2")
 	c.Policy.validate(&p)
 	p.oneOf("learner.kind", c.Learner.Kind, "rlpd", "calql", "iql", "ppo", "bc", "diffusion")
+	p.oneOf("learner.device", c.Learner.Device, "auto", "cpu", "cuda")
 	p.within("learner.critics", float64(c.Learner.Critics), 2, 100)
 	p.hidden("learner.hidden", c.Learner.Hidden)
 	p.within("learner.batch", float64(c.Learner.Batch), 2, 8192)

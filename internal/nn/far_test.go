@@ -216,7 +216,7 @@ func TestParamsFollow(t *testing.T) {
 		t.Errorf("average is %v, want 1.25", got)
 	}
 	// What is assigned is used there.
-	if err := Assign([]*Param{p}, []Tensor{{"p", []int{3}, []float32{4, 4, 4}}}); err != nil {
+	if err := Assign([]*Param{p}, []Tensor{{Name: "p", Shape: []int{3}, Data: []float32{4, 4, 4}}}); err != nil {
 		t.Fatal(err)
 	}
 	g.ForwardTo(loss)
@@ -266,7 +266,7 @@ func TestAdamGoesOnFromTheOtherSide(t *testing.T) {
 			data = slices.Clone(Tensors([]*Param{p})[0].Data)
 			state = nil
 			for _, s := range adam.State() {
-				state = append(state, Tensor{s.Name, s.Shape, slices.Clone(s.Data)})
+				state = append(state, Tensor{Name: s.Name, Shape: s.Shape, Data: slices.Clone(s.Data)})
 			}
 		}
 		return data

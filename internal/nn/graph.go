@@ -94,8 +94,11 @@ type Graph struct {
 // NewGraph returns an empty graph on the default device.
 func NewGraph() *Graph { return NewGraphOn(device.Default()) }
 
-// NewGraphOn returns an empty graph on a device.
+// NewGraphOn returns an empty graph on a device; nil is the default one.
 func NewGraphOn(d device.Device) *Graph {
+	if d == nil {
+		d = device.Default()
+	}
 	g := &Graph{
 		dev:    d,
 		params: map[*Param]*Node{},

@@ -110,7 +110,7 @@ func comparePeer(t *testing.T, g *Graph, p peer) {
 	dir := t.TempDir()
 	src, dst := filepath.Join(dir, "in.safetensors"), filepath.Join(dir, "out.safetensors")
 	ts := Tensors(append(append([]*Param{}, p.params...), p.fixed...))
-	ts = append(ts, Tensor{"input", p.x.Shape, p.x.Value}, Tensor{"target", p.y.Shape, p.y.Value})
+	ts = append(ts, Tensor{Name: "input", Shape: p.x.Shape, Data: p.x.Value}, Tensor{Name: "target", Shape: p.y.Shape, Data: p.y.Value})
 	loss := "mse"
 	if p.huber {
 		loss = "huber"

@@ -12,6 +12,7 @@ import (
 	"testing/iotest"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 )
 
@@ -31,7 +32,7 @@ func TestSafetensorsRoundTrip(t *testing.T) {
 			for _, d := range shape {
 				n *= d
 			}
-			in = append(in, Tensor{name, shape, rapid.SliceOfN(rapid.Float32(), n, n).Draw(t, "data")})
+			in = append(in, Tensor{Name: name, Shape: shape, Data: rapid.SliceOfN(rapid.Float32(), n, n).Draw(t, "data")})
 		}
 		meta := rapid.MapOfN(rapid.String(), rapid.String(), 1, 3).Draw(t, "meta")
 		raw, err := Encode(in, meta)
@@ -46,7 +47,7 @@ func TestSafetensorsRoundTrip(t *testing.T) {
 		byName := func(a, b Tensor) int { return strings.Compare(a.Name, b.Name) }
 		slices.SortFunc(in, byName)
 		slices.SortFunc(out, byName)
-		if d := cmp.Diff(in, out); len(in)+len(out) > 0 && d != "" {
+		if d := cmp.Diff(in, out, cmpopts.IgnoreUnexported(Tensor{})); len(in)+len(out) > 0 && d != "" {
 			t.Fatalf("tensors (-written +read):\n%s", d)
 		}
 		if d := cmp.Diff(meta, gotMeta); d != "" {
@@ -59,7 +60,7 @@ func TestSafetensorsRoundTrip(t *testing.T) {
 }
 
 func TestSafetensorsKeepsOrderAndBits(t *testing.T) {
-	in := []Tensor{{"z", []int{2}, []float32{float32(math.Inf(1)), math.Float32frombits(1)}}, {"a", []int{}, []float32{-0.5}}}
+	in := []Tensor{{Name: "z", Shape: []int{2}, Data: []float32{float32(math.Inf(1)), math.Float32frombits(1)}}, {Name: "a", Shape: []int{}, Data: []float32{-0.5}}}
 	raw, err := Encode(in, map[string]string{"step": "7"})
 	if err != nil {
 		t.Fatal(err)
@@ -72,7 +73,7 @@ func TestSafetensorsKeepsOrderAndBits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff(in, out); d != "" {
+	if d := cmp.Diff(in, out, cmpopts.IgnoreUnexported(Tensor{})); d != "" {
 		t.Errorf("(-written +read):\n%s", d)
 	}
 }
@@ -135,16 +136,16 @@ func TestSafetensorsNamesWhatIsWrong(t *testing.T) {
 		name string
 		ts   []Tensor
 	}{
-		{"name twice", []Tensor{{"x", nil, []float32{1}}, {"x", nil, []float32{1}}}},
-		{"reserved name", []Tensor{{"__metadata__", nil, []float32{1}}}},
-		{"shape and data disagree", []Tensor{{"x", []int{2}, []float32{1}}}},
+		{"name twice", []Tensor{{Name: "x", Shape: nil, Data: []float32{1}}, {Name: "x", Shape: nil, Data: []float32{1}}}},
+		{"reserved name", []Tensor{{Name: "__metadata__", Shape: nil, Data: []float32{1}}}},
+		{"shape and data disagree", []Tensor{{Name: "x", Shape: []int{2}, Data: []float32{1}}}},
 	} {
 		if _, err := Encode(c.ts, nil); err == nil {
 			t.Errorf("%s: no error", c.name)
 		}
 	}
 	broken := errors.New("disk full")
-	if err := Save(failing{broken}, []Tensor{{"x", nil, []float32{1}}}, nil); !errors.Is(err, broken) {
+	if err := Save(failing{broken}, []Tensor{{Name: "x", Shape: nil, Data: []float32{1}}}, nil); !errors.Is(err, broken) {
 		t.Errorf("error %v, want %v", err, broken)
 	}
 }
@@ -167,7 +168,7 @@ func TestLyingHeaderTakesNoMemory(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	good, err := Encode([]Tensor{{"w", []int{2, 1}, []float32{1, 2}}, {"b", []int{}, []float32{3}}}, map[string]string{"k": "v"})
+	good, err := Encode([]Tensor{{Name: "w", Shape: []int{2, 1}, Data: []float32{1, 2}}, {Name: "b", Shape: []int{}, Data: []float32{3}}}, map[string]string{"k": "v"})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -10,6 +10,16 @@ type Tensor struct {
 	Name  string
 	Shape []int
 	Data  []float32
+
+	param *Param // whose Data it is
+}
+
+// Set copies data into t, and tells the Param that t is of, if it is of one.
+func (t Tensor) Set(data []float32) {
+	copy(t.Data, data)
+	if t.param != nil {
+		t.param.Push()
+	}
 }
 
 // Tensors lists params for Save; the arrays are shared.
@@ -17,7 +27,7 @@ func Tensors(params []*Param) []Tensor {
 	ts := make([]Tensor, len(params))
 	for i, p := range params {
 		p.Pull()
-		ts[i] = Tensor{Name: p.Name, Shape: p.Shape, Data: p.Data}
+		ts[i] = Tensor{Name: p.Name, Shape: p.Shape, Data: p.Data, param: p}
 	}
 	return ts
 }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/rapport-rl/rapport/internal/bus"
 	"github.com/rapport-rl/rapport/internal/config"
-	"github.com/rapport-rl/rapport/internal/nn/device"
 	"github.com/rapport-rl/rapport/perception/vision"
 	"github.com/rapport-rl/rapport/sim/mujoco"
 )
@@ -34,7 +33,7 @@ func Examine(ctx context.Context, c config.Config, o Options) []Finding {
 	try("processor", func() (string, error) {
 		return fmt.Sprintf("%s, %d used at once", runtime.GOARCH, runtime.GOMAXPROCS(0)), nil
 	})
-	try("learning on", func() (string, error) { return device.Default().Name(), nil })
+	try("learning on", func() (string, error) { return tryLearning(c.Learner) })
 	try("physics", func() (string, error) { return "MuJoCo " + mujoco.Version(), nil })
 	if real(c) {
 		fs = append(fs, examineROS(ctx, c, o)...)

@@ -26,12 +26,18 @@ import (
 // folder of the replay; empty: it is in memory.
 func newKeeper(c config.Config, from policy.Params, finite bool, dir string) (policy.Keeper, error) {
 	l, seed := c.Learner, draw(c.Seed, networks, 3)
+	on, _, err := learnOn(l)
+	if err != nil {
+		return nil, err
+	}
 	if l.Kind == "diffusion" {
 		start, err := diffusion.Decode(from)
 		if err != nil {
 			return nil, err
 		}
-		return diffusion.New(diffusionConfig(c, start.Arch.View), start)
+		dc := diffusionConfig(c, start.Arch.View)
+		dc.Device = on
+		return diffusion.New(dc, start)
 	}
 	start, err := bc.Decode(from)
 	if err != nil {
@@ -41,7 +47,7 @@ func newKeeper(c config.Config, from policy.Params, finite bool, dir string) (po
 		Gamma: l.Gamma, Batch: l.Batch, UTD: 1, Round: l.Updates,
 		Critics: l.Critics, CriticHidden: l.Hidden, CriticLR: l.Rate, ActorLR: l.Rate, AlphaLR: l.Rate,
 		Steps: l.Steps, Scale: l.Scale, Alpha: l.Alpha, Finite: finite, Seed: seed,
-		Dir: dir, Capacity: l.Replay.Capacity, JPEG: l.Replay.JPEG, Prioritised: priorities(l.Replay),
+		Dir: dir, Capacity: l.Replay.Capacity, JPEG: l.Replay.JPEG, Prioritised: priorities(l.Replay), Device: on,
 	}
 	switch l.Kind {
 	case "rlpd":
@@ -58,15 +64,15 @@ func newKeeper(c config.Config, from policy.Params, finite bool, dir string) (po
 			Gamma: l.Gamma, Batch: l.Batch, Round: l.Updates, Offline: l.Warmup,
 			Critics: l.Critics, CriticHidden: l.Hidden, CriticLR: l.Rate, ValueLR: l.Rate, ActorLR: l.Rate,
 			Steps: l.Steps, Scale: l.Scale, Expectile: l.IQL.Expectile, Beta: l.IQL.Beta, Finite: finite, Seed: seed,
-			Dir: dir, Capacity: l.Replay.Capacity, JPEG: l.Replay.JPEG, Prioritised: priorities(l.Replay),
+			Dir: dir, Capacity: l.Replay.Capacity, JPEG: l.Replay.JPEG, Prioritised: priorities(l.Replay), Device: on,
 		}, start)
 	case "ppo":
 		return ppo.New(ppo.Config{
 			Gamma: l.Gamma, Scale: l.Scale, Finite: finite, Ticks: l.PPO.Episodes * c.Robot.Horizon, Epochs: l.PPO.Epochs, Batch: l.Batch, Warmup: 1,
-			ValueHidden: l.Hidden, ActorLR: l.Rate, ValueLR: l.Rate, Seed: seed,
+			ValueHidden: l.Hidden, ActorLR: l.Rate, ValueLR: l.Rate, Seed: seed, Device: on,
 		}, start)
 	case "bc":
-		return bc.NewLearner(bc.LearnerConfig{Batch: l.Batch, Round: l.Updates, LR: l.Rate, Seed: seed}, start)
+		return bc.NewLearner(bc.LearnerConfig{Batch: l.Batch, Round: l.Updates, LR: l.Rate, Seed: seed, Device: on}, start)
 	}
 	return nil, fmt.Errorf("wire: learner.kind is %q", l.Kind)
 }

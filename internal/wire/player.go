@@ -73,6 +73,10 @@ func imitateChunks(ctx context.Context, c config.Config, v view.Config, demos []
 	dc.Round = min(100, steps)
 	dc.Warmup = uint64(max(1, min(500, steps/10)))
 	dc.Total = max(uint64(steps), dc.Warmup+1)
+	var err error
+	if dc.Device, _, err = learnOn(c.Learner); err != nil {
+		return policy.Params{}, nil, err
+	}
 	l, err := diffusion.New(dc, nil)
 	if err != nil {
 		return policy.Params{}, nil, err

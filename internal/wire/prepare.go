@@ -372,9 +372,13 @@ func (s *Session) imitate(ctx context.Context, v view.Config, demos []policy.Epi
 		p.Version = 1
 		return p, s.store.SaveCheckpoint(ctx, kindPolicy, p.Version, bytes.Clone(p.Data))
 	}
+	on, _, err := learnOn(s.cfg.Learner)
+	if err != nil {
+		return policy.Params{}, err
+	}
 	net, _, err := bc.Train(ctx, bc.Config{
 		Arch: bc.Arch{View: v, Hidden: c.Hidden, Trunk: trunkConfig(c)}, Steps: c.Clone.Steps, Batch: c.Clone.Batch, LR: c.Clone.Rate,
-		Seed: draw(s.cfg.Seed, networks, 1),
+		Seed: draw(s.cfg.Seed, networks, 1), Device: on,
 	}, demos, func(p bc.Progress) {
 		s.tell("clone", p.Step, p.Steps, fmt.Sprintf("loss %.4f", p.Loss))
 	})

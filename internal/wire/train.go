@@ -78,8 +78,12 @@ func train(ctx context.Context, c config.Config, data corpus, steps int, tell Pr
 		t.Rows += data.episodes[i].Len()
 	}
 	if c.Learner.Kind == "bc" {
+		on, _, err := learnOn(c.Learner)
+		if err != nil {
+			return t, err
+		}
 		net, p, err := bc.Train(ctx, bc.Config{
-			Arch: arch, Steps: steps, Batch: c.Policy.Clone.Batch, LR: c.Policy.Clone.Rate, Seed: draw(c.Seed, networks, 1),
+			Arch: arch, Steps: steps, Batch: c.Policy.Clone.Batch, LR: c.Policy.Clone.Rate, Seed: draw(c.Seed, networks, 1), Device: on,
 		}, data.episodes, func(p bc.Progress) { tell("train", p.Step, p.Steps, fmt.Sprintf("loss %.4f", p.Loss)) })
 		if err != nil {
 			return t, err

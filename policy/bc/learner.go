@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/rapport-rl/rapport/internal/nn"
+	"github.com/rapport-rl/rapport/internal/nn/device"
 	"github.com/rapport-rl/rapport/internal/seed"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/buffer"
@@ -33,6 +34,7 @@ type LearnerConfig struct {
 	ClipNorm    float64 // largest norm of the gradient; 10, +Inf: no limit
 	Noise       float64 // deviation of noise on the normalised rows of a batch
 	Seed        uint64
+	Device      device.Device // that learns; the processor
 }
 
 func (c *LearnerConfig) complete() error {
@@ -118,10 +120,10 @@ func NewLearner(c LearnerConfig, start *Net) (*Learner, error) {
 		}
 	}
 	l.ref, l.params = l.actor.Clone(), l.actor.trained()
-	l.fit = newStep(Config{Arch: c.Arch, Loss: c.Loss}, l.actor, c.Batch)
-	l.probe = NewProbe(l.actor, l.ref, c.Batch)
+	l.fit = newStep(Config{Arch: c.Arch, Loss: c.Loss, Device: c.Device}, l.actor, c.Batch)
+	l.probe = NewProbe(l.actor, l.ref, c.Batch, c.Device)
 	if l.ref.eye != nil {
-		l.was, l.wasRead = l.ref.eye.Glance(c.Batch, false), make([]float32, c.Batch*l.ref.Dim())
+		l.was, l.wasRead = l.ref.eye.Glance(c.Batch, false, c.Device), make([]float32, c.Batch*l.ref.Dim())
 	}
 	l.adam = nn.NewAdam(l.params, nn.AdamConfig{LR: c.LR, WeightDecay: c.WeightDecay, ClipNorm: c.ClipNorm})
 	return l, nil

@@ -115,7 +115,7 @@ func TestProbeTellsEntropyAndDivergence(t *testing.T) {
 	ref := a.Clone()
 	a.SetStd(0.5)
 	ref.SetStd(0.25)
-	p := bc.NewProbe(a, ref, 4000)
+	p := bc.NewProbe(a, ref, 4000, nil)
 	x := make([]float32, 4000*a.Arch.View.Dim())
 	// Small weights: the means are about 0, and the entropy is that of tanh(0.5 e)
 	// for two actions: that of the Gaussian, and E log(1 - tanh(u)^2).

@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/rapport-rl/rapport/internal/nn"
+	"github.com/rapport-rl/rapport/internal/nn/device"
 )
 
 // Probe tells of a batch of rows how undecided a Net is on them and how far it
@@ -16,8 +17,8 @@ type Probe struct {
 }
 
 // NewProbe returns a Probe of the difference from ref for B rows.
-func NewProbe(n, ref *Net, B int) *Probe {
-	p := &Probe{g: nn.NewGraph()}
+func NewProbe(n, ref *Net, B int, on device.Device) *Probe {
+	p := &Probe{g: nn.NewGraphOn(on)}
 	v := n.Arch.View
 	k := v.Action.Dim()
 	p.x, p.noise = p.g.Input(B, n.Dim()), p.g.Input(B, k)

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/rapport-rl/rapport/internal/nn"
+	"github.com/rapport-rl/rapport/internal/nn/device"
 	"github.com/rapport-rl/rapport/internal/seed"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/trunk"
@@ -48,6 +49,7 @@ type Config struct {
 	HeldOut float64
 	Every   int // steps between looks at the held-out loss, and progress; 100
 	Seed    uint64
+	Device  device.Device // that learns; the processor
 }
 
 func (c *Config) complete() error {
@@ -250,7 +252,7 @@ type step struct {
 }
 
 func newStep(c Config, n *Net, B int) *step {
-	s := &step{g: nn.NewGraph(), before: c.Loss == Likelihood}
+	s := &step{g: nn.NewGraphOn(c.Device), before: c.Loss == Likelihood}
 	k := c.Arch.View.Action.Dim()
 	s.x, s.a = s.g.Input(B, c.Arch.View.Dim()), s.g.Input(B, k)
 	s.in = s.x

@@ -115,7 +115,7 @@ func Restore[S any](r io.Reader, format string, fits func(S) error, parts ...Par
 	}
 	// Nothing can fail from here on.
 	for i, t := range want {
-		copy(t.Data, got[i].Data)
+		t.Set(got[i].Data)
 	}
 	for _, p := range parts {
 		if p.Adam != nil {

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/rapport-rl/rapport/internal/nn"
+	"github.com/rapport-rl/rapport/internal/nn/device"
 	"github.com/rapport-rl/rapport/policy/bc"
 )
 
@@ -89,8 +90,8 @@ const lagrangeMax = 1e6
 // NewConservative builds the term for batches of B rows, with actions of the
 // actor and a Lagrange factor of learning rate lr. It is large: critics value
 // B (3 Actions + 1) rows.
-func NewConservative(c Conserve, actor *bc.Net, critic *nn.MLP, B int, lr float64) *Conservative {
-	g, v, n := nn.NewGraph(), actor.Arch.View, c.Actions
+func NewConservative(c Conserve, actor *bc.Net, critic *nn.MLP, B int, lr float64, on device.Device) *Conservative {
+	g, v, n := nn.NewGraphOn(on), actor.Arch.View, c.Actions
 	k := v.Action.Dim()
 	t := &Conservative{
 		cfg: c, g: g, x: g.Input(B, actor.Dim()), next: g.Input(B, actor.Dim()), act: g.Input(B, k),

@@ -65,7 +65,7 @@ func newSettingOf(t *testing.T, v view.Config, change func(c *Conserve)) *settin
 		s.rows.Return[i] = float32(rng.NormFloat64())
 	}
 	s.seen = slices.Clone(s.rows.Obs)
-	s.Conservative = NewConservative(c, actor, s.critic, batch, 0.01)
+	s.Conservative = NewConservative(c, actor, s.critic, batch, 0.01, nil)
 	return s
 }
 
@@ -270,7 +270,7 @@ func BenchmarkAdd(b *testing.B) {
 	}
 	for _, n := range []int{4, 10} {
 		b.Run(map[int]string{4: "4 actions", 10: "10 actions"}[n], func(b *testing.B) {
-			t := NewConservative(Conserve{Weight: 1, Actions: n}, actor, NewQ("q", v, 2, []int{256, 256}, rng), 256, 3e-4)
+			t := NewConservative(Conserve{Weight: 1, Actions: n}, actor, NewQ("q", v, 2, []int{256, 256}, rng), 256, 3e-4, nil)
 			rows := Rows{Obs: make([]float32, 256*64), Next: make([]float32, 256*64), Act: make([]float32, 512), Return: make([]float32, 256)}
 			b.ReportAllocs()
 			for b.Loop() {

@@ -1,6 +1,9 @@
 package critic
 
-import "github.com/rapport-rl/rapport/internal/nn"
+import (
+	"github.com/rapport-rl/rapport/internal/nn"
+	"github.com/rapport-rl/rapport/internal/nn/device"
+)
 
 // Expectile is the graph that fits the value of states to an expectile of the
 // values of the actions that the data hold, near the best of them for tau near 1
@@ -16,8 +19,8 @@ type Expectile struct {
 
 // NewExpectile returns the graph for B rows; deep says that the gradient by X is
 // wanted too.
-func NewExpectile(value *nn.MLP, B int, tau float64, deep bool) *Expectile {
-	e := &Expectile{G: nn.NewGraph()}
+func NewExpectile(value *nn.MLP, B int, tau float64, deep bool, on device.Device) *Expectile {
+	e := &Expectile{G: nn.NewGraphOn(on)}
 	g := e.G
 	e.X, e.Q = g.Input(B, value.Config.In), g.Input(B)
 	if deep {
@@ -38,8 +41,8 @@ type Backup struct {
 }
 
 // NewBackup returns the graph for B rows.
-func NewBackup(value *nn.MLP, B int) Backup {
-	b := Backup{G: nn.NewGraph()}
+func NewBackup(value *nn.MLP, B int, on device.Device) Backup {
+	b := Backup{G: nn.NewGraphOn(on)}
 	b.X = b.G.Input(B, value.Config.In)
 	b.V = value.Frozen(b.G, b.X)
 	return b

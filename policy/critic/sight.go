@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/rapport-rl/rapport/internal/nn"
+	"github.com/rapport-rl/rapport/internal/nn/device"
 	"github.com/rapport-rl/rapport/policy/bc"
 	"github.com/rapport-rl/rapport/policy/trunk"
 )
@@ -24,7 +25,7 @@ type Sight struct {
 
 // NewSight returns the Sight of an actor that started from ref, for B rows. Without
 // cameras it is nil.
-func NewSight(actor, ref *bc.Net, B int, c nn.AdamConfig) *Sight {
+func NewSight(actor, ref *bc.Net, B int, c nn.AdamConfig, on device.Device) *Sight {
 	eye := actor.Eye()
 	if eye == nil {
 		return nil
@@ -32,7 +33,7 @@ func NewSight(actor, ref *bc.Net, B int, c nn.AdamConfig) *Sight {
 	ps := eye.Params()
 	return &Sight{
 		D: actor.Dim() - eye.Dim(), L: eye.Dim(), shift: eye.Config.Shift,
-		now: eye.Glance(B, true), next: eye.Glance(B, false), was: ref.Eye().Glance(B, false),
+		now: eye.Glance(B, true, on), next: eye.Glance(B, false, on), was: ref.Eye().Glance(B, false, on),
 		dz: make([]float32, B*eye.Dim()), params: ps, adam: nn.NewAdam(ps, c),
 	}
 }

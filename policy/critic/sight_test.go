@@ -19,7 +19,7 @@ func glimpse(t *testing.T) (*Sight, *bc.Net, []float32, []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := NewSight(actor, actor.Clone(), 2, nn.AdamConfig{LR: 1e-3})
+	s := NewSight(actor, actor.Clone(), 2, nn.AdamConfig{LR: 1e-3}, nil)
 	rows, pix := make([]float32, 2*s.D), make([]byte, 2*3*policytest.Side*policytest.Side)
 	Normal(rows, rng)
 	for i := range pix {
@@ -33,7 +33,7 @@ func TestWithoutCamerasThereIsNoSight(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s := NewSight(actor, actor.Clone(), 2, nn.AdamConfig{LR: 1e-3}); s != nil {
+	if s := NewSight(actor, actor.Clone(), 2, nn.AdamConfig{LR: 1e-3}, nil); s != nil {
 		t.Errorf("got %+v, want nil", s)
 	}
 }

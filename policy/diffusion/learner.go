@@ -35,9 +35,6 @@ type Config struct {
 }
 
 func (c *Config) complete() error {
-	if c.Device == nil {
-		c.Device = device.Default()
-	}
 	if c.Batch == 0 {
 		c.Batch = 64
 	}

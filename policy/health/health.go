@@ -72,6 +72,7 @@ func (h *Gauge) Look(x []float32) Vitals {
 		v.Rank = rank(last.Value, h.B, last.Shape[len(last.Shape)-1])
 	}
 	n := 0
+	nn.Pull(h.params)
 	for _, p := range h.params {
 		for _, w := range p.Data {
 			v.Weight += float64(w) * float64(w)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/rapport-rl/rapport/internal/nn/device"
 	"github.com/rapport-rl/rapport/policy/bc"
 	"github.com/rapport-rl/rapport/policy/buffer"
 )
@@ -79,6 +80,8 @@ type Config struct {
 	Noise float64
 
 	Seed uint64
+	// Device learns; nil is the processor.
+	Device device.Device
 }
 
 // complete fills in the defaults and reports everything that is wrong.

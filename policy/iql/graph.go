@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/rapport-rl/rapport/internal/nn"
+	"github.com/rapport-rl/rapport/internal/nn/device"
 	"github.com/rapport-rl/rapport/policy/bc"
 	"github.com/rapport-rl/rapport/policy/critic"
 )
@@ -17,8 +18,8 @@ type judge struct {
 	idx []int    // the subset, redrawn before each step
 }
 
-func newJudge(target *nn.MLP, B, subset int) *judge {
-	j := &judge{g: nn.NewGraph(), idx: make([]int, subset)}
+func newJudge(target *nn.MLP, B, subset int, on device.Device) *judge {
+	j := &judge{g: nn.NewGraphOn(on), idx: make([]int, subset)}
 	j.xa = j.g.Input(B, target.Config.In)
 	j.q = j.g.Reshape(j.g.MinFirst(target.FrozenSubset(j.g, j.xa, j.idx)), B)
 	return j
@@ -41,8 +42,8 @@ type regression struct {
 
 // newRegression makes the graph; deep says that the gradient by what is read is
 // wanted too, weighed that rows have weights.
-func newRegression(values *nn.MLP, B int, deep, weighed bool) *regression {
-	r := &regression{g: nn.NewGraph()}
+func newRegression(values *nn.MLP, B int, deep, weighed bool, on device.Device) *regression {
+	r := &regression{g: nn.NewGraphOn(on)}
 	r.xa, r.y = r.g.Input(B, values.Config.In), r.g.Input(B)
 	if deep {
 		r.xa = r.g.InputGrad(B, values.Config.In)
@@ -70,8 +71,8 @@ type extraction struct {
 	loss *nn.Node
 }
 
-func newExtraction(actor *bc.Net, B int, head Head) *extraction {
-	e := &extraction{g: nn.NewGraph()}
+func newExtraction(actor *bc.Net, B int, head Head, on device.Device) *extraction {
+	e := &extraction{g: nn.NewGraphOn(on)}
 	g, k := e.g, actor.Arch.View.Action.Dim()
 	e.x, e.a, e.w = g.Input(B, actor.Dim()), g.Input(B, k), g.Input(B)
 	raw := actor.Raw(g, e.x)

@@ -106,20 +106,20 @@ func New(c Config, start *bc.Net) (*Learner, error) {
 	l.actorParams, l.criticParams, l.targetParams, l.valueParams = l.actor.Params(), l.critic.Params(), l.target.Params(), l.value.Params()
 
 	deep := l.actor.Eye() != nil
-	l.judge = newJudge(l.target, c.Batch, c.Subset)
-	l.fitV = critic.NewExpectile(l.value, c.Batch, c.Expectile, deep)
-	l.next = critic.NewBackup(l.value, c.Batch)
-	l.fitQ = newRegression(l.critic, c.Batch, deep, c.Prioritised.Alpha > 0)
+	l.judge = newJudge(l.target, c.Batch, c.Subset, c.Device)
+	l.fitV = critic.NewExpectile(l.value, c.Batch, c.Expectile, deep, c.Device)
+	l.next = critic.NewBackup(l.value, c.Batch, c.Device)
+	l.fitQ = newRegression(l.critic, c.Batch, deep, c.Prioritised.Alpha > 0, c.Device)
 	if c.Prioritised.Alpha > 0 {
 		l.td = make([]float32, c.Batch)
 	}
-	l.extract = newExtraction(l.actor, c.Batch, c.Head)
-	l.probe = bc.NewProbe(l.actor, l.ref, c.Batch)
+	l.extract = newExtraction(l.actor, c.Batch, c.Head, c.Device)
+	l.probe = bc.NewProbe(l.actor, l.ref, c.Batch, c.Device)
 
 	l.adam.critic = nn.NewAdam(l.criticParams, nn.AdamConfig{LR: c.CriticLR, ClipNorm: c.ClipNorm})
 	l.adam.value = nn.NewAdam(l.valueParams, nn.AdamConfig{LR: c.ValueLR, ClipNorm: c.ClipNorm})
 	l.adam.actor = nn.NewAdam(l.actorParams, nn.AdamConfig{LR: c.ActorLR, ClipNorm: c.ClipNorm})
-	if l.sight = critic.NewSight(l.actor, l.ref, c.Batch, nn.AdamConfig{LR: c.CriticLR, ClipNorm: c.ClipNorm}); l.sight != nil {
+	if l.sight = critic.NewSight(l.actor, l.ref, c.Batch, nn.AdamConfig{LR: c.CriticLR, ClipNorm: c.ClipNorm}, c.Device); l.sight != nil {
 		l.was = make([]float32, c.Batch*l.actor.Dim())
 	}
 	l.feed = critic.NewFeed(l.replay, l.batch, l.actor, l.sight)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/rapport-rl/rapport/internal/nn/device"
 	"github.com/rapport-rl/rapport/policy/bc"
 )
 
@@ -56,6 +57,8 @@ type Config struct {
 	ValueWeight float64
 
 	Seed uint64
+	// Device learns; nil is the processor.
+	Device device.Device
 }
 
 // RAPL is what Tian et al. 2024 (arXiv:2412.04835) tune their manipulation

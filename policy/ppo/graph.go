@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/rapport-rl/rapport/internal/nn"
+	"github.com/rapport-rl/rapport/internal/nn/device"
 	"github.com/rapport-rl/rapport/policy/bc"
 )
 
@@ -15,24 +16,24 @@ type reader struct {
 }
 
 // newDensity reads the log density of actions under a Net.
-func newDensity(n *bc.Net, B int) *reader {
-	r := &reader{g: nn.NewGraph()}
+func newDensity(n *bc.Net, B int, on device.Device) *reader {
+	r := &reader{g: nn.NewGraphOn(on)}
 	r.x, r.u = r.g.Input(B, n.Dim()), r.g.Input(B, n.Arch.View.Action.Dim())
 	r.out = density(r.g, n.Frozen(r.g, r.x), r.u)
 	return r
 }
 
 // newHeads reads the head of a Net.
-func newHeads(n *bc.Net, B int) *reader {
-	r := &reader{g: nn.NewGraph()}
+func newHeads(n *bc.Net, B int, on device.Device) *reader {
+	r := &reader{g: nn.NewGraphOn(on)}
 	r.x = r.g.Input(B, n.Dim())
 	r.out = n.Frozen(r.g, r.x)
 	return r
 }
 
 // newValues reads the value of states.
-func newValues(value *nn.MLP, B int) *reader {
-	r := &reader{g: nn.NewGraph()}
+func newValues(value *nn.MLP, B int, on device.Device) *reader {
+	r := &reader{g: nn.NewGraphOn(on)}
 	r.x = r.g.Input(B, value.Config.In)
 	r.out = value.Frozen(r.g, r.x)
 	return r
@@ -84,8 +85,8 @@ type surrogate struct {
 // steep bounds the logarithm of a ratio, so that it stays a number.
 const steep = 20
 
-func newSurrogate(actor, ref *bc.Net, B int, eps, entropy float64) *surrogate {
-	s := &surrogate{g: nn.NewGraph()}
+func newSurrogate(actor, ref *bc.Net, B int, eps, entropy float64, on device.Device) *surrogate {
+	s := &surrogate{g: nn.NewGraphOn(on)}
 	g, k := s.g, actor.Arch.View.Action.Dim()
 	s.x = reads(g, B, actor.Dim(), actor)
 	s.was = s.x
@@ -114,8 +115,8 @@ type regression struct {
 	loss *nn.Node
 }
 
-func newRegression(value *nn.MLP, actor *bc.Net, B int) *regression {
-	r := &regression{g: nn.NewGraph()}
+func newRegression(value *nn.MLP, actor *bc.Net, B int, on device.Device) *regression {
+	r := &regression{g: nn.NewGraphOn(on)}
 	r.x, r.y = reads(r.g, B, value.Config.In, actor), r.g.Input(B)
 	r.loss = r.g.MSE(r.g.Reshape(value.Forward(r.g, r.x), B), r.y)
 	return r

@@ -123,7 +123,7 @@ func TestFramesAreSeenByTheVersionThatActed(t *testing.T) {
 	l.gather(l.waiting())
 	d, T := &l.data, policytest.Ticks
 	latents := func(n *bc.Net, i int) []float64 {
-		g := n.Eye().Glance(1, false)
+		g := n.Eye().Glance(1, false, nil)
 		x := make([]float32, n.Arch.View.Dim())
 		n.Normalise(x, d.obs[i*len(x):(i+1)*len(x)])
 		x = append(x, g.Look(d.pix[i], 0, nil)...)

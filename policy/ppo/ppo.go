@@ -109,23 +109,24 @@ func New(c Config, start *bc.Net) (*Learner, error) {
 	for range c.Keep {
 		n := l.actor.Clone()
 		l.past = append(l.past, n)
-		l.density = append(l.density, newDensity(n, c.Batch))
+		l.density = append(l.density, newDensity(n, c.Batch, c.Device))
 	}
 	l.remember()
-	l.heads, l.values = newHeads(l.actor, c.Batch), newValues(l.value, c.Batch)
-	l.improve = newSurrogate(l.actor, l.ref, c.Batch, c.Clip, c.Entropy)
-	l.fit = newRegression(l.value, l.actor, c.Batch)
+	l.heads, l.values = newHeads(l.actor, c.Batch, c.Device), newValues(l.value, c.Batch, c.Device)
+	l.improve = newSurrogate(l.actor, l.ref, c.Batch, c.Clip, c.Entropy, c.Device)
+	l.fit = newRegression(l.value, l.actor, c.Batch, c.Device)
 	l.adam.actor = nn.NewAdam(l.actorParams, nn.AdamConfig{LR: c.ActorLR, ClipNorm: c.ClipNorm})
 	l.adam.value = nn.NewAdam(l.valueParams, nn.AdamConfig{LR: c.ValueLR, ClipNorm: c.ClipNorm})
-	l.sight = newSight(l.actor, c.Batch, nn.AdamConfig{LR: c.ActorLR, ClipNorm: c.ClipNorm})
+	l.sight = newSight(l.actor, c.Batch, nn.AdamConfig{LR: c.ActorLR, ClipNorm: c.ClipNorm}, c.Device)
 	return l, nil
 }
 
 // remember keeps the actor as its version.
 func (l *Learner) remember() {
 	i := l.version % uint64(l.cfg.Keep)
+	now := l.actor.Tensors()
 	for j, t := range l.past[i].Tensors() {
-		copy(t.Data, l.actor.Tensors()[j].Data)
+		t.Set(now[j].Data)
 	}
 	l.slots[i] = l.version
 }

@@ -2,6 +2,7 @@ package ppo
 
 import (
 	"github.com/rapport-rl/rapport/internal/nn"
+	"github.com/rapport-rl/rapport/internal/nn/device"
 	"github.com/rapport-rl/rapport/policy/bc"
 	"github.com/rapport-rl/rapport/policy/trunk"
 )
@@ -23,13 +24,13 @@ type sight struct {
 
 // newSight returns the sight of an actor for batches of B rows; without cameras it
 // is nil.
-func newSight(actor *bc.Net, B int, c nn.AdamConfig) *sight {
+func newSight(actor *bc.Net, B int, c nn.AdamConfig, on device.Device) *sight {
 	eye := actor.Eye()
 	if eye == nil {
 		return nil
 	}
-	s := &sight{B: B, D: actor.Dim() - eye.Dim(), L: eye.Dim(), now: eye.Glance(B, true), spare: eye.Clone(), params: eye.Params()}
-	s.read = s.spare.Glance(B, false)
+	s := &sight{B: B, D: actor.Dim() - eye.Dim(), L: eye.Dim(), now: eye.Glance(B, true, on), spare: eye.Clone(), params: eye.Params()}
+	s.read = s.spare.Glance(B, false, on)
 	s.page, s.rows, s.dz = make([]byte, B*actor.Arch.View.Pixels()), make([]float32, B*s.D), make([]float32, B*s.L)
 	s.adam = nn.NewAdam(s.params, c)
 	return s

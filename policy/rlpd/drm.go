@@ -145,11 +145,11 @@ func newWaker(c DrM, l *Learner, hidden []int, rng *rand.Rand) *waker {
 	w.value = nn.NewMLP("value", nn.MLPConfig{In: l.actor.Dim(), Hidden: hidden, Out: 1, LayerNorm: true}, rng)
 	w.params = w.value.Params()
 	w.adam = nn.NewAdam(w.params, l.adamOf(l.cfg.CriticLR))
-	w.judge.g = nn.NewGraph()
+	w.judge.g = nn.NewGraphOn(l.cfg.Device)
 	w.judge.xa = w.judge.g.Input(B, l.target.Config.In)
 	w.judge.q = w.judge.g.MinFirst(l.target.Frozen(w.judge.g, w.judge.xa))
-	w.fit = critic.NewExpectile(w.value, B, c.Expectile, false)
-	w.next = critic.NewBackup(w.value, B)
+	w.fit = critic.NewExpectile(w.value, B, c.Expectile, false, l.cfg.Device)
+	w.next = critic.NewBackup(w.value, B, l.cfg.Device)
 	return w
 }
 

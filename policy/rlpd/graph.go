@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/rapport-rl/rapport/internal/nn"
+	"github.com/rapport-rl/rapport/internal/nn/device"
 	"github.com/rapport-rl/rapport/policy/bc"
 	"github.com/rapport-rl/rapport/policy/critic"
 )
@@ -18,8 +19,8 @@ type target struct {
 	idx      []int    // the subset, redrawn before each step
 }
 
-func newTarget(actor *bc.Net, values *nn.MLP, B, subset, best int) *target {
-	t := &target{g: nn.NewGraph(), best: best, idx: make([]int, subset)}
+func newTarget(actor *bc.Net, values *nn.MLP, B, subset, best int, on device.Device) *target {
+	t := &target{g: nn.NewGraphOn(on), best: best, idx: make([]int, subset)}
 	v := actor.Arch.View
 	t.x, t.noise = t.g.Input(B, actor.Dim()), t.g.Input(B*best, v.Action.Dim())
 	raw, x := actor.Frozen(t.g, t.x), t.x
@@ -70,8 +71,8 @@ type regression struct {
 // newRegression makes the graph; deep says that the gradient by what is read is
 // wanted too, weighed that rows have weights (Schaul et al. 2016,
 // arXiv:1511.05952, algorithm 1, line 13).
-func newRegression(values *nn.MLP, B int, deep, weighed bool) *regression {
-	r := &regression{g: nn.NewGraph()}
+func newRegression(values *nn.MLP, B int, deep, weighed bool, on device.Device) *regression {
+	r := &regression{g: nn.NewGraphOn(on)}
 	r.xa, r.y = r.g.Input(B, values.Config.In), r.g.Input(B)
 	if deep {
 		r.xa = r.g.InputGrad(B, values.Config.In)
@@ -119,7 +120,7 @@ type ascent struct {
 }
 
 func newAscent(c *Config, actor, ref *bc.Net, values *nn.MLP) *ascent {
-	a := &ascent{g: nn.NewGraph()}
+	a := &ascent{g: nn.NewGraphOn(c.Device)}
 	g, v, B := a.g, actor.Arch.View, c.Batch
 	k := v.Action.Dim()
 	a.x, a.noise, a.alpha = g.Input(B, actor.Dim()), g.Input(B, k), g.Input(1)

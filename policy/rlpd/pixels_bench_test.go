@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/rapport-rl/rapport/internal/nn/device"
 	"github.com/rapport-rl/rapport/internal/pace"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/bc"
@@ -19,13 +20,23 @@ import (
 // pixels beside Debian's PyTorch in alternating pairs, and reports the median of
 // the ratios. One thread each; ours draws its batch besides.
 func BenchmarkPeerTorch(b *testing.B) {
-	const side, B, round = 84, 64, 8
+	l := onNoise(b, nil)
+	peer := pace.Start(b, "testdata/pace.py")
+	pace.Compare(b, pace.Case{Ours: func() { update(b, l) }, Times: round, Theirs: func() float64 { return peer.Ask("step") }, Pairs: 11})
+}
+
+// round is how many steps an Update is.
+const round = 8
+
+// onNoise is a learner of 64 frames of 84x84 a step that has two episodes of noise.
+func onNoise(b *testing.B, on device.Device) *rlpd.Learner {
+	const side, B = 84, 64
 	v := view.Config{
 		Place: []int{0, 1, 2}, Span: 1, Fingers: true, Horizon: 50,
 		Cameras: []view.Camera{{Name: "front", W: side, H: side}},
 		Action:  view.Action{Axes: []int{0, 1, 2, 3, 4, 5}, Scale: 1, Turn: 1, MoveGrip: true},
 	}
-	l, err := rlpd.New(rlpd.Config{Arch: bc.Arch{View: v, Hidden: []int{256, 256}}, Batch: B, UTD: 1, Round: round, Critics: 10, Seed: 1}, nil)
+	l, err := rlpd.New(rlpd.Config{Arch: bc.Arch{View: v, Hidden: []int{256, 256}}, Batch: B, UTD: 1, Round: round, Critics: 10, Seed: 1, Device: on}, nil)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -52,7 +63,5 @@ func BenchmarkPeerTorch(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-
-	peer := pace.Start(b, "testdata/pace.py")
-	pace.Compare(b, pace.Case{Ours: func() { update(b, l) }, Times: round, Theirs: func() float64 { return peer.Ask("step") }, Pairs: 11})
+	return l
 }

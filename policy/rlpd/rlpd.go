@@ -134,14 +134,14 @@ func build(kind string, c Config, term *critic.Conserve, start *bc.Net) (*Learne
 
 	l.actorParams, l.criticParams, l.targetParams = l.actor.Params(), l.critic.Params(), l.target.Params()
 
-	l.fit = newRegression(l.critic, c.Batch, l.actor.Eye() != nil, l.weighed())
-	l.next = newTarget(l.actor, l.target, c.Batch, c.Subset, c.Best)
+	l.fit = newRegression(l.critic, c.Batch, l.actor.Eye() != nil, l.weighed(), c.Device)
+	l.next = newTarget(l.actor, l.target, c.Batch, c.Subset, c.Best, c.Device)
 	l.improve = newAscent(&l.cfg, l.actor, l.ref, l.critic)
 	if l.weighed() {
 		l.td = make([]float32, c.Batch)
 	}
 	l.adam = l.optimisers()
-	l.sight = critic.NewSight(l.actor, l.ref, c.Batch, l.adamOf(c.CriticLR))
+	l.sight = critic.NewSight(l.actor, l.ref, c.Batch, l.adamOf(c.CriticLR), c.Device)
 	l.feed = critic.NewFeed(l.replay, l.batch, l.actor, l.sight)
 	l.feed.Demos, l.feed.Pool, l.feed.Noise = c.Demos, c.Pool, c.Noise
 	l.read = l.feed.Read
@@ -156,7 +156,7 @@ func build(kind string, c Config, term *critic.Conserve, start *bc.Net) (*Learne
 	}
 	if term != nil {
 		l.conserve = *term
-		l.conservative = critic.NewConservative(*term, l.actor, l.critic, c.Batch, c.CriticLR)
+		l.conservative = critic.NewConservative(*term, l.actor, l.critic, c.Batch, c.CriticLR, c.Device)
 	}
 	return l, nil
 }

@@ -21,6 +21,7 @@ import (
 	"slices"
 
 	"github.com/rapport-rl/rapport/internal/nn"
+	"github.com/rapport-rl/rapport/internal/nn/device"
 	"github.com/rapport-rl/rapport/policy/view"
 )
 
@@ -258,9 +259,9 @@ type Glance struct {
 	z   *nn.Node // (B,Dim())
 }
 
-// Glance returns a graph for B rows; learn says whether Back is called.
-func (n *Net) Glance(B int, learn bool) *Glance {
-	v := &Glance{g: nn.NewGraph()}
+// Glance returns a graph for B rows on a device; learn says whether Back is called.
+func (n *Net) Glance(B int, learn bool, on device.Device) *Glance {
+	v := &Glance{g: nn.NewGraphOn(on)}
 	v.eye = n.Eye(v.g, B)
 	if learn {
 		v.z = n.Forward(v.g, v.eye)

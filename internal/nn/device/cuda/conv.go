@@ -53,8 +53,8 @@ func (d *Device) Conv(s device.ConvShape) device.Conv {
 	if c.plain {
 		return c
 	}
-	c.by.down = down && c.o < 256 && s.KH*s.KW > 1
-	c.by.up = up && c.o <= 64 && c.c >= 32 && c.c <= 64 && s.StrideH*s.StrideW == 1 && s.KH*s.KW > 1
+	c.by.down = down && c.o <= 32 && s.KH*s.KW > 1
+	c.by.up = up && c.o <= 32 && c.c >= 16 && c.c <= 32 && s.StrideH*s.StrideW == 1 && s.KH*s.KW > 1
 	if c.by.down || c.by.up {
 		c.plan()
 	}

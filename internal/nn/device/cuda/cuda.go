@@ -75,6 +75,8 @@ type Device struct {
 	recording atomic.Bool
 	notes     []string // convolutions that cuDNN does not do, and why
 
+	forgotten runtime.Cleanup
+
 	mu     sync.Mutex
 	spaces []space // of the card's memory, by address
 	last   int     // the one asked for last
@@ -178,17 +180,22 @@ func Open(c Config) (*Device, error) {
 		return nil, fmt.Errorf("cuda: %s; %s", C.GoString(&text[0]), remedy)
 	}
 	d := &Device{rc: rc, cfg: c, pinned: map[*float32]int{}}
+	d.forgotten = runtime.AddCleanup(d, func(rc *C.rc) { C.rc_stop(rc) }, rc)
 	C.rc_describe(rc, &text[0], C.size_t(len(text)))
 	d.name = C.GoString(&text[0])
 	d.wide, d.host = d.Alloc(4096), d.Pin(2)
 	return d, nil
 }
 
-// Close gives the card back. Arrays and graphs on it must not be used after.
+// Close gives the card back, as does forgetting the device and all that is on it.
+// Arrays and graphs there must not be used after.
 func (d *Device) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if d.rc == nil {
 		return errors.New("cuda: closed twice")
 	}
+	d.forgotten.Stop()
 	C.rc_stop(d.rc)
 	d.rc = nil
 	return nil

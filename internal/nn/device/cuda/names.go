@@ -13,6 +13,7 @@ const (
 	kBinaryB
 	kMask
 	kAdd
+	kPlusTwo
 	kShift
 	kAxpy
 	kLerp
@@ -71,6 +72,7 @@ var kernelNames = []string{
 	"binary_b",
 	"mask",
 	"add",
+	"plus_two",
 	"shift",
 	"axpy",
 	"lerp",

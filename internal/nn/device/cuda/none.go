@@ -23,6 +23,9 @@ type Device struct{ device.Accelerator }
 // Close has nothing to give back.
 func (*Device) Close() error { return nil }
 
+// Check has nothing to compare.
+func (*Device) Check() error { return nil }
+
 // Notes has nothing to tell.
 func (*Device) Notes() []string { return nil }
 
