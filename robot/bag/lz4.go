@@ -47,8 +47,11 @@ func lz4Frame(p, out []byte, limit int) (_, rest []byte, err error) {
 		if m&^15 != 0x184D2A50 { // one to be skipped
 			return out, nil, errLZ4Bad
 		}
+		if len(p) < 8 {
+			return out, nil, errLZ4Cut
+		}
 		n := binary.LittleEndian.Uint32(p[4:])
-		if uint64(n) > uint64(len(p)-8) || len(p) < 8 {
+		if uint64(n) > uint64(len(p)-8) {
 			return out, nil, errLZ4Cut
 		}
 		return out, p[8+n:], nil

@@ -174,7 +174,8 @@ func mcapEntry(data []byte, at int) (e entry, ok bool) {
 }
 
 // unpackMCAP decompresses a chunk, as unpackChunk.
-func (r *mcapFile) unpackMCAP(compression string, p, buf []byte, raw int) ([]byte, error) {
+func (r *mcapFile) unpackMCAP(compression string, p, buf []byte, raw int) (out []byte, err error) {
+	defer calm(&out, buf, &err)
 	switch compression {
 	case "lz4":
 		return unpackLZ4(p, buf, raw)

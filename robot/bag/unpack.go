@@ -7,7 +7,8 @@ import (
 // unpackChunk decompresses p into buf, which it may replace. raw is how much
 // should come out, 0 if that is not known. With an error it returns what can be
 // believed all the same.
-func (r *rosbag) unpackChunk(compression string, p, buf []byte, raw int) ([]byte, error) {
+func (r *rosbag) unpackChunk(compression string, p, buf []byte, raw int) (out []byte, err error) {
+	defer calm(&out, buf, &err)
 	switch compression {
 	case "lz4":
 		return unpackLZ4(p, buf, raw)
@@ -26,4 +27,12 @@ func most(raw int) int {
 		return raw
 	}
 	return maxChunk
+}
+
+// calm turns a panic of a decompressor, of which flipped bits may be the reason,
+// into an error.
+func calm(out *[]byte, buf []byte, err *error) {
+	if r := recover(); r != nil {
+		*out, *err = buf[:0], fmt.Errorf("decompressing: %v", r)
+	}
 }
