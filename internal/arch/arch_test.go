@@ -203,7 +203,7 @@ func TestEveryPackageSaysWhatItIs(t *testing.T) {
 
 // Whoever reads the wall clock cannot be replayed.
 func TestWallClockIsReadAtTheEdgeAlone(t *testing.T) {
-	edge := []string{"robot/ros", "internal/bus", "internal/cli", "internal/report", "internal/web"}
+	edge := []string{"robot/ros", "internal/bus", "internal/cli", "internal/report", "internal/web", "internal/pace"}
 	for _, p := range house(t) {
 		if slices.ContainsFunc(edge, func(r string) bool { return under(p.short(), r) }) {
 			continue
