@@ -222,3 +222,14 @@ func BenchmarkDecodeEpisode(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkDecodeView96 is what a page pays for a picture that came raw.
+func BenchmarkDecodeView96(b *testing.B) {
+	m := mustEncode(bus.EncodeFrames(someFrames(seeded(1), 1, 96, 96), bus.RawView))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := bus.DecodeView(m); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
