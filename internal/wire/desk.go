@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -287,10 +288,7 @@ func (d *desk) Stop(ctx context.Context, s bus.Stop) (bus.Stopped, error) {
 	began := d.now()
 	detail := fmt.Sprintf("by %s: %s", s.Who, s.Why)
 	d.mu.Lock()
-	arms := make([]*arm, 0, len(d.arms))
-	for a := range d.arms {
-		arms = append(arms, a)
-	}
+	arms := slices.Collect(maps.Keys(d.arms))
 	episode := d.episode()
 	d.mu.Unlock()
 	var all sync.WaitGroup
@@ -314,7 +312,7 @@ func (d *desk) Stop(ctx context.Context, s bus.Stop) (bus.Stopped, error) {
 	d.file.Lock()
 	defer d.file.Unlock()
 	// A fault that a guard latched a moment before counts as the first.
-	errs = append(errs, d.settleLocked(ctx))
+	kept := d.settleLocked(ctx)
 	if r.Already = len(d.open) > 0; !r.Already {
 		f := store.Fault{At: began, Episode: episode, Cause: guard.Stopped.String(), Detail: detail}
 		for _, a := range arms {
@@ -323,7 +321,7 @@ func (d *desk) Stop(ctx context.Context, s bus.Stop) (bus.Stopped, error) {
 			}
 		}
 		_, err := d.add(ctx, f)
-		errs = append(errs, err)
+		kept = errors.Join(kept, err)
 		// An arm that began to move meanwhile.
 		d.mu.Lock()
 		for a := range d.arms {
@@ -338,8 +336,16 @@ func (d *desk) Stop(ctx context.Context, s bus.Stop) (bus.Stopped, error) {
 		}
 		d.mu.Unlock()
 	}
-	if len(d.open) > 0 {
+	switch {
+	case len(d.open) > 0:
 		r.Fault = note(d.open[0])
+	case r.Idle:
+		errs = append(errs, kept) // nothing holds the next arm
+	default:
+		// The arm is held all the same; the session ends, since nobody could
+		// acknowledge what is not stored.
+		d.log.Error("wire: the stop is not stored", "err", kept)
+		r.Fault = bus.Fault{Cause: guard.Stopped.String(), Detail: fmt.Sprintf("%s (not stored: %v)", detail, kept), At: began, Open: true}
 	}
 	d.journal(actKind, fmt.Sprintf("stop-%d", began.UnixNano()), map[string]any{"act": "stop", "who": s.Who, "why": s.Why, "fault": r.Fault.ID, "held": r.Held, "hold_ns": r.Hold})
 	return r, errors.Join(errs...)
@@ -381,10 +387,7 @@ func (d *desk) acknowledge(ctx context.Context, a bus.Acknowledge) (r bus.Acknow
 		return r, nil
 	}
 	d.mu.Lock()
-	arms := make([]*arm, 0, len(d.arms))
-	for a := range d.arms {
-		arms = append(arms, a)
-	}
+	arms := slices.Collect(maps.Keys(d.arms))
 	d.mu.Unlock()
 	for _, arm := range arms {
 		if e := arm.guard.Acknowledge(a.Who); e != nil {
@@ -421,6 +424,9 @@ func tellFaults(all []store.Fault) []bus.Fault {
 func (d *desk) wait(ctx context.Context) error {
 	d.file.Lock()
 	err := d.settleLocked(ctx)
+	if err == nil && len(d.open) == 0 {
+		err = d.find(ctx)
+	}
 	for err == nil && len(d.open) > 0 {
 		f := d.open[0]
 		var ok bool
@@ -442,6 +448,22 @@ func (d *desk) wait(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// find stores the fault of an arm that is held though none is open: its stop could
+// not be stored when it came, or is about to be. d.file is held.
+func (d *desk) find(ctx context.Context) error {
+	d.mu.Lock()
+	arms := slices.Collect(maps.Keys(d.arms))
+	episode := d.episode()
+	d.mu.Unlock()
+	for _, a := range arms {
+		if f := a.guard.Fault(); f != nil {
+			_, err := d.add(ctx, store.Fault{Stamp: f.Stamp, At: d.now(), Episode: episode, Cause: f.Cause.String(), Detail: f.Detail, Report: tellFault(f)})
+			return err
+		}
+	}
+	return nil
 }
 
 // mayRecover says whether f may be acknowledged without a person: its cause is

@@ -357,3 +357,44 @@ func TestRecoveriesAreCapped(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A stop holds the arm though the disk takes nothing; the session then ends, for
+// nobody could acknowledge what is not stored.
+func TestStopHoldsWithoutADisk(t *testing.T) {
+	c := tiny(t)
+	s, err := Create(t.Context(), c, byTheClock())
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := s.liveArm(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.close()
+	detach, err := s.desk.attach(t.Context(), a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer detach()
+	if _, err := a.guard.Reset(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r, err := s.desk.Stop(t.Context(), bus.Stop{Who: "anna", Why: "smoke"})
+	if err != nil || !r.Held || !strings.Contains(r.Fault.Detail, "not stored") {
+		t.Errorf("got %+v, %v; want a held arm", r, err)
+	}
+	if err := s.desk.wait(t.Context()); err == nil {
+		t.Error("the session goes on with a fault that is not stored")
+	}
+	if a.guard.Fault() == nil {
+		t.Error("the arm is not held")
+	}
+	detach()
+	if _, err := s.desk.Stop(t.Context(), bus.Stop{Who: "anna"}); err == nil {
+		t.Error("a stop that holds nothing and is not stored was told as done")
+	}
+	_ = s.Close() // its store is closed already
+}
