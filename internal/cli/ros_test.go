@@ -162,6 +162,7 @@ func (l lab) checkNeeds() {
 		{"an earlier session", []string{"run", "--set", "robot.kind=ros"}, exitUsage, "session.from is empty"},
 		{"a folder that is one", []string{"run", "--set", "session.from=" + l.dir}, exitFailed, "session.from"},
 		{"the same encoder", []string{"run", "--set", "session.from=" + l.session(), "--set", "encoder.keypoints=5"}, exitFailed, "want --set 'encoder.keypoints=4'"},
+		{"the limits of its own arm", []string{"run", "--set", "robot.kind=ros", "--set", "session.from=" + l.session(), "--set", "robot.ros.arm_id=fr3"}, exitUsage, "guard.arm is panda, but robot.ros.arm_id is fr3"},
 		{"topics", []string{"run", "--set", "robot.kind=ros", "--set", "session.from=" + l.session(), "--set", "robot.ros.cameras=[]"}, exitUsage, "names no topic for it"},
 		{"how the arm is reached", []string{"sim"}, exitUsage, "want --ros"},
 	} {

@@ -100,6 +100,9 @@ func (c Config) Validate() error {
 	p.within("session.episodes", float64(c.Session.Episodes), 1, 1e7)
 	p.within("session.evaluate", float64(c.Session.Evaluate), 1, 1e5)
 	p.within("session.checkpoint", float64(c.Session.Checkpoint), 1, 1e6)
+	for _, kind := range []string{"panda", "fr3"} {
+		p.need(c.Robot.Kind != "ros" || !strings.Contains(c.Robot.ROS.ArmID, kind) || c.Guard.Arm == kind, "guard.arm", "is %s, but robot.ros.arm_id is %s: the limits would be another arm's; want %s", c.Guard.Arm, c.Robot.ROS.ArmID, kind)
+	}
 	p.need(c.Robot.Kind != "ros" || c.Session.From != "", "session.from", "is empty, but robot.kind is ros: nobody demonstrates there, so encoder, reward and cloned policy come from an earlier session; name its folder, as runs/group-001")
 	p.oneOf("session.orphan", c.Session.Orphan, "go", "hold")
 	c.Teleop.validate(&p)

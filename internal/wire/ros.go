@@ -59,9 +59,6 @@ func (b *tallied) Reset(ctx context.Context) (robot.Observation, error) {
 	return b.Backend.Reset(ctx)
 }
 
-// watches is how often in a lease's term the guard looks whether it is over.
-const watches = 10
-
 func openROS(ctx context.Context, n *ros.Node, c config.Config, log *slog.Logger) (*arm, error) {
 	b, err := rosarm.Open(ctx, n, rosConfig(c, log))
 	if err != nil {
@@ -77,19 +74,11 @@ func openROS(ctx context.Context, n *ros.Node, c config.Config, log *slog.Logger
 		return nil, errors.Join(err, b.Close())
 	}
 	// The commander may hang while the arm goes on.
-	wctx, stop := context.WithCancel(context.WithoutCancel(ctx))
-	tick := time.NewTicker(g.Lease.Term / watches)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		a.guard.Watch(wctx, tick.C)
-	}()
-	a.hang = func() error {
-		tick.Stop()
-		stop()
-		<-done
-		return n.Close()
-	}
+	a.watch = watchLease(a, c, func(d time.Duration) (<-chan time.Time, func()) {
+		t := time.NewTicker(d)
+		return t.C, t.Stop
+	})
+	a.hang = n.Close
 	return a, nil
 }
 
