@@ -14,6 +14,9 @@ import (
 	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/robot/record"
+	"github.com/rapport-rl/rapport/robot/ros"
+	"github.com/rapport-rl/rapport/robot/ros/msgs/std"
+	"github.com/rapport-rl/rapport/sim/rosarm"
 )
 
 // freeAddress is where no master is.
@@ -62,10 +65,10 @@ func TestASessionOnAnArmOverROS(t *testing.T) {
 	l.checkNeeds()
 	master := freeAddress(t)
 	l.simulate(master)
-	ros := []string{"--set", "robot.kind=ros", "--set", "robot.ros.master=" + master, "--set", "session.from=" + l.session(),
+	onROS := []string{"--set", "robot.kind=ros", "--set", "robot.ros.master=" + master, "--set", "session.from=" + l.session(),
 		"--set", "robot.ros.start.at=[0.42, 0, 0.12]", "--set", "robot.ros.start.lift=0", "--set", "robot.ros.again=/rapport/reset",
 		"--set", "robot.ros.gripper.open=false", "--set", "robot.ros.stale=1", "--set", "name=onros", "--set", "session.episodes=3"}
-	code, out := l.run(t.Context(), &console{}, append([]string{"run"}, ros...)...)
+	code, out := l.run(t.Context(), &console{}, append([]string{"run"}, onROS...)...)
 	m := regexp.MustCompile(`rapport guard check --policy (\S+),`).FindStringSubmatch(out)
 	if code != exitFailed || m == nil {
 		t.Fatalf("an arm and no dry run: %d\n%s", code, out)
@@ -81,7 +84,17 @@ func TestASessionOnAnArmOverROS(t *testing.T) {
 	} else {
 		t.Log(out)
 	}
+	// Meanwhile somebody presses the arm's own button: acknowledging the stop does
+	// not help then, and neither does acknowledging the arm's before it recovered.
+	press := l.button(master)
+	press(true)
 	l.must("fault", "ack", "1", "--by", "anna")
+	l.fault("2", "the arm stopped itself")
+	press(false)
+	l.must("fault", "ack", "2", "--by", "anna")
+	l.fault("3", "user stop")
+	l.must(append([]string{"recover"}, onROS...)...)
+	l.must("fault", "ack", "3", "--by", "anna")
 	if code := <-ended; code != exitDone {
 		t.Fatalf("the session ended with %d:\n%s", code, c)
 	}
@@ -137,15 +150,49 @@ func TestASessionOnAnArmOverROS(t *testing.T) {
 	if v, _, err := s.LatestCheckpoint(t.Context(), "learner"); err != nil || v != 3 {
 		t.Errorf("the learner has learned from %d episodes, %v", v, err)
 	}
-	out = l.must(append([]string{"doctor"}, ros...)...)
+	out = l.must(append([]string{"doctor"}, onROS...)...)
 	for _, want := range []string{"panda over ROS, tool at 0.4", "ROS master", "/franka_state_controller/franka_states, ", "ms old on arrival", "camera front", "mode move, 100.0 % of commands in time"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("rapport doctor does not say %q:\n%s", want, out)
 		}
 	}
-	if out := l.must(append([]string{"recover"}, ros...)...); !strings.Contains(out, "has recovered") {
+	if out := l.must(append([]string{"recover"}, onROS...)...); !strings.Contains(out, "has recovered") {
 		t.Errorf("rapport recover says\n%s", out)
 	}
+}
+
+// button is the user stop of the simulated arm.
+func (l lab) button(master string) (press func(bool)) {
+	l.t.Helper()
+	n, err := ros.Open(l.t.Context(), ros.Config{Master: master, Name: "button", Host: "127.0.0.1"})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(func() { _ = n.Close() })
+	return func(on bool) {
+		l.t.Helper()
+		if _, err := ros.Call[std.SetBoolReq, std.SetBoolRes](l.t.Context(), n, rosarm.StopService, &std.SetBoolReq{Data: on}); err != nil {
+			l.t.Fatal(err)
+		}
+	}
+}
+
+// fault waits until the session tells of a fault with that number and cause.
+func (l lab) fault(number, cause string) {
+	l.t.Helper()
+	var out string
+	for range 100 {
+		var code int
+		if code, out = l.run(l.t.Context(), &console{}, "fault"); code == exitDone {
+			for line := range strings.Lines(out) {
+				if strings.HasPrefix(strings.TrimSpace(line), number) && strings.Contains(line, cause) {
+					return
+				}
+			}
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	l.t.Fatalf("no fault %s of %q:\n%s", number, cause, out)
 }
 
 // checkNeeds tries what a session on ROS cannot begin with.

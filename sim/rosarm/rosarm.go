@@ -37,8 +37,9 @@ import (
 
 // Names of what a real arm does not have.
 const (
-	ResetService = "/rapport/reset" // std_srvs/Trigger: the next episode begins
-	SeedParam    = "/rapport/seed"  // int: of that episode; it is taken once
+	ResetService = "/rapport/reset"     // std_srvs/Trigger: the next episode begins
+	SeedParam    = "/rapport/seed"      // int: of that episode; it is taken once
+	StopService  = "/rapport/user_stop" // std_srvs/SetBool: presses or releases the user stop
 )
 
 // Config describes the arm. Take Default and change what differs.

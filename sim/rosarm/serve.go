@@ -34,6 +34,9 @@ func (s *Sim) serve() error {
 		}
 		return &std.TriggerRes{Success: true}, nil
 	}))
+	keep(ros.Serve(s.n, StopService, func(r *std.SetBoolReq) (*std.SetBoolRes, error) {
+		return &std.SetBoolRes{Success: true}, s.UserStop(r.Data)
+	}))
 	s.serveSettings(keep)
 	s.serveCompliance(keep)
 	s.serveActions(keep)
