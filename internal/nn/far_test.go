@@ -5,6 +5,7 @@ package nn
 import (
 	"math"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"testing"
 
@@ -181,6 +182,10 @@ func TestLargeNodesInBetweenAreNotShown(t *testing.T) {
 	if got, want := z.Value[0], float32(math.Tanh(1)/float64(len(x.Value))); math.Abs(float64(got-want)) > 1e-9 {
 		t.Errorf("mean is %v, want %v", got, want)
 	}
+	func() {
+		defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+		mustPanic(t, func() { t.Errorf("what nobody has asked for is %v", y.Value[0]) })
+	}()
 	g.ForwardTo(y) // asked for
 	if got := y.Value[0]; math.Abs(float64(got)-math.Tanh(1)) > 1e-6 {
 		t.Errorf("y is %v", got)

@@ -97,6 +97,7 @@ const mostAxes = 6
 
 // Permute implements device.Accelerator.
 func (d *Device) Permute(shape, step []int, y, x []float32) {
+	few(shape)
 	d.lock()
 	d.whole(len(y), 0).rw(y).r(x).at(nil)
 	d.axes(shape, step)
@@ -106,6 +107,7 @@ func (d *Device) Permute(shape, step []int, y, x []float32) {
 
 // PermuteGrad implements device.Accelerator.
 func (d *Device) PermuteGrad(shape, step []int, dx, dy []float32) {
+	few(shape)
 	d.lock()
 	d.whole(len(dy), 1).at(nil).r(dy).rw(dx)
 	d.axes(shape, step)
@@ -113,10 +115,14 @@ func (d *Device) PermuteGrad(shape, step []int, dx, dy []float32) {
 	d.end()
 }
 
-func (d *Device) axes(shape, step []int) {
+// few panics, before anything is locked, where the kernel has no room.
+func few(shape []int) {
 	if len(shape) > mostAxes {
 		panic("cuda: Permute: more than six axes")
 	}
+}
+
+func (d *Device) axes(shape, step []int) {
 	var n, s [mostAxes]int
 	for i := range n {
 		n[i] = 1

@@ -1,8 +1,8 @@
 // A card made of this processor, for tests: the functions of libcuda, NVRTC and
 // cuBLAS that driver.c takes, with the kernels of kernels.cu compiled as C++
 // (KERNELS names the file). A thread is a fiber; those of a block take turns at
-// the barriers. The card's memory is closed to everybody outside of a call, so
-// that a program that touches it faults, as it would with a card.
+// the barriers. The card's memory is closed while nothing is queued, so that a
+// program that looks at it faults, as it would with a card.
 //
 // What this cannot show: what NVRTC thinks of the text, and what really runs at
 // the same time.
@@ -161,13 +161,14 @@ static const size_t arena_size = (size_t)1 << 36;
 static std::map<uintptr_t, size_t> memory;
 static std::multimap<size_t, char *> freed;
 
-// Open lets the kernels at the card's memory while it lives.
+// Open lets the kernels at the card's memory, until somebody waits for them: then
+// it is closed again, for this is when the processor looks at results.
+static bool opened;
 struct Open {
 	std::lock_guard<std::recursive_mutex> guard;
-	Open() : guard(mutex) { all(PROT_READ | PROT_WRITE); }
-	~Open() { all(PROT_NONE); }
-	static void all(int prot) {
-		if (top > arena) mprotect(arena, top - arena, prot);
+	Open() : guard(mutex) {
+		if (!opened && top > arena) mprotect(arena, top - arena, PROT_READ | PROT_WRITE);
+		opened = true;
 	}
 };
 
@@ -205,7 +206,13 @@ int cuDevicePrimaryCtxRelease_v2(int) { return 0; }
 int cuCtxSetCurrent(void *) { return 0; }
 int cuStreamCreate(void **s, unsigned) { *s = (void *)2; return 0; }
 int cuStreamDestroy_v2(void *) { return 0; }
-int cuStreamSynchronize(void *) { return recording ? 900 : 0; }
+int cuStreamSynchronize(void *) {
+	std::lock_guard<std::recursive_mutex> guard(mutex);
+	if (recording) return 900;
+	if (opened && top > arena) mprotect(arena, top - arena, PROT_NONE);
+	opened = false;
+	return 0;
+}
 
 int cuMemAlloc_v2(uint64_t *p, size_t n) {
 	Open open;
@@ -224,6 +231,7 @@ int cuMemAlloc_v2(uint64_t *p, size_t n) {
 		}
 		if (top + size > arena + arena_size) return 2;
 		m = top;
+		mprotect(m, size, PROT_READ | PROT_WRITE);
 		top += size;
 	}
 	memory[(uintptr_t)m] = size;
@@ -234,6 +242,7 @@ int cuMemFree_v2(uint64_t p) {
 	Open open;
 	auto m = memory.find((uintptr_t)p);
 	if (m == memory.end()) return 1;
+	madvise((void *)m->first, m->second, MADV_DONTNEED);
 	freed.insert({m->second, (char *)m->first});
 	memory.erase(m);
 	return 0;
