@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/rapport-rl/rapport/internal/store"
+	"github.com/rapport-rl/rapport/internal/wire"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/robot/record"
 	"github.com/rapport-rl/rapport/robot/ros"
@@ -95,6 +96,9 @@ func TestASessionOnAnArmOverROS(t *testing.T) {
 	l.fault("3", "user stop")
 	l.must(append([]string{"recover"}, onROS...)...)
 	l.must("fault", "ack", "3", "--by", "anna")
+	l.stopByTopic(master, "smoke")
+	l.fault("4", "by /rapport/stop: smoke")
+	l.must("fault", "ack", "4", "--by", "anna")
 	if code := <-ended; code != exitDone {
 		t.Fatalf("the session ended with %d:\n%s", code, c)
 	}
@@ -175,6 +179,26 @@ func (l lab) button(master string) (press func(bool)) {
 			l.t.Fatal(err)
 		}
 	}
+}
+
+// stopByTopic stops as rostopic pub does.
+func (l lab) stopByTopic(master, why string) {
+	l.t.Helper()
+	n, err := ros.Open(l.t.Context(), ros.Config{Master: master, Name: "stopper", Host: "127.0.0.1"})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer n.Close()
+	p, err := ros.Advertise[std.String](n, wire.StopTopic, false)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	if err := p.WaitSubscriber(l.t.Context()); err != nil {
+		l.t.Fatal(err)
+	}
+	p.Publish(&std.String{Data: why})
+	// Whoever hangs up at once may take the message with him.
+	time.Sleep(time.Second)
 }
 
 // fault waits until the session tells of a fault with that number and cause.

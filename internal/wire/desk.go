@@ -137,8 +137,9 @@ func (d *desk) in(t time.Duration) <-chan time.Time {
 	return d.after(t)
 }
 
-// listen stops the arms when a reason comes, as from a signal, until ctx ends.
-func (d *desk) listen(ctx context.Context, stops <-chan string) {
+// listen stops the arms in the name of who when a reason comes, as from a signal,
+// until ctx ends.
+func (d *desk) listen(ctx context.Context, who string, stops <-chan string) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -147,7 +148,7 @@ func (d *desk) listen(ctx context.Context, stops <-chan string) {
 			if !ok {
 				return
 			}
-			if _, err := d.Stop(ctx, bus.Stop{Who: "this machine", Why: why}); err != nil {
+			if _, err := d.Stop(ctx, bus.Stop{Who: who, Why: why}); err != nil {
 				d.log.Error("wire: stop", "err", err)
 			}
 		}

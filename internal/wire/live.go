@@ -21,10 +21,14 @@ import (
 func (s *Session) liveArm(ctx context.Context) (*arm, error) {
 	if real(s.cfg) {
 		a, err := openArm(ctx, s.cfg, online, s.log)
-		if err == nil {
-			a.live = true
+		if err != nil {
+			return nil, err
 		}
-		return a, err
+		a.live = true
+		if err := s.hearStops(ctx, a); err != nil {
+			return nil, errors.Join(err, a.close())
+		}
+		return a, nil
 	}
 	var clock *paced.Clock
 	if s.cfg.Robot.Pace == "real" {

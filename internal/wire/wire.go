@@ -144,7 +144,7 @@ func (s *Session) sit(ctx context.Context, role string, at bus.Address, o Option
 	}
 	ctx, quit := context.WithCancel(context.WithoutCancel(ctx))
 	if o.Stops != nil {
-		d.wg.Go(func() { d.listen(ctx, o.Stops) })
+		d.wg.Go(func() { d.listen(ctx, "this machine", o.Stops) })
 	}
 	s.desk = d
 	tell := s.tell
