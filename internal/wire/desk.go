@@ -291,7 +291,11 @@ func (d *desk) Stop(ctx context.Context, s bus.Stop) (bus.Stopped, error) {
 	d.mu.Lock()
 	arms := slices.Collect(maps.Keys(d.arms))
 	episode := d.episode()
+	already := d.status.Fault != nil
 	d.mu.Unlock()
+	for _, a := range arms {
+		already = already || a.guard.Fault() != nil
+	}
 	var all sync.WaitGroup
 	errs := make([]error, len(arms))
 	held := make([]bool, len(arms))
@@ -314,7 +318,9 @@ func (d *desk) Stop(ctx context.Context, s bus.Stop) (bus.Stopped, error) {
 	defer d.file.Unlock()
 	// A fault that a guard latched a moment before counts as the first.
 	kept := d.settleLocked(ctx)
-	if r.Already = len(d.open) > 0; !r.Already {
+	r.Already = already
+	// The loop may have waited, and so stored it, before.
+	if len(d.open) == 0 {
 		f := store.Fault{At: began, Episode: episode, Cause: guard.Stopped.String(), Detail: detail}
 		for _, a := range arms {
 			if g := a.guard.Fault(); g != nil {
