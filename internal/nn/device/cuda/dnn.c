@@ -1,3 +1,5 @@
+//go:build cgo && !purego
+
 #include <stdio.h>
 #include <stdlib.h>
 
