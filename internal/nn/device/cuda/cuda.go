@@ -248,6 +248,13 @@ func (d *Device) unlock() {
 
 func address(x []float32) unsafe.Pointer { return unsafe.Pointer(unsafe.SliceData(x)) }
 
+// holds is here for whoever has not locked the device.
+func (d *Device) holds(x []float32) bool {
+	d.lock()
+	defer d.unlock()
+	return d.here(x)
+}
+
 // here says whether x is on the card.
 func (d *Device) here(x []float32) bool {
 	a := uintptr(address(x))

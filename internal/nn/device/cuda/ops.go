@@ -457,7 +457,7 @@ func (d *Device) Adams(data, grad, mean, square [][]float32) device.Adams {
 	for i, x := range data {
 		fits(len(x), grad[i], mean[i], square[i])
 		for _, y := range [][]float32{x, grad[i], mean[i], square[i]} {
-			if len(y) > 0 && !d.here(y) {
+			if len(y) > 0 && !d.holds(y) {
 				panic("cuda: Adams: array not on the card")
 			}
 		}
