@@ -119,9 +119,17 @@ func (c *Conn) replay(ctx context.Context, session string, from uint64, follow b
 	}
 	defer it.Stop()
 	for {
-		m, err := it.Next(jetstream.NextContext(ctx))
+		wait, done := context.WithTimeout(ctx, stall)
+		m, err := it.Next(jetstream.NextContext(wait))
+		done()
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
+		}
+		if errors.Is(err, context.DeadlineExceeded) {
+			if err := c.quiet(ctx, st, from); err != nil {
+				return err
+			}
+			continue
 		}
 		if err != nil {
 			return fmt.Errorf("bus: journal: %w", err)
@@ -137,8 +145,28 @@ func (c *Conn) replay(ctx context.Context, session string, from uint64, follow b
 		if err := fn(e); err != nil {
 			return err
 		}
+		from = e.Seq + 1
 		if !follow && e.Seq >= last {
 			return nil
 		}
 	}
+}
+
+// stall is how long a reader waits before it asks whether there is something
+// that it was not sent.
+const stall = 3 * time.Second
+
+// quiet is an error if the stream has entries from that sequence on: a consumer that
+// was made while the server came back may be forgotten on one side.
+func (c *Conn) quiet(ctx context.Context, st jetstream.Stream, from uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, ackLimit)
+	defer cancel()
+	info, err := st.Info(ctx)
+	if err != nil {
+		return fmt.Errorf("bus: journal: %w", err)
+	}
+	if last := info.State.LastSeq; last >= from {
+		return fmt.Errorf("%w: journal: entries %d to %d do not come", errDisconnected, from, last)
+	}
+	return nil
 }

@@ -193,8 +193,13 @@ func TestJournalIsFollowed(t *testing.T) {
 		if _, err := srv.Conn().Append(within(t), "s", "label", fmt.Sprint(i), nil); err != nil {
 			t.Fatal(err)
 		}
-		if e := <-got; e.ID != fmt.Sprint(i) || e.Seq != uint64(i+1) || e.Stamp.IsZero() {
-			t.Errorf("got %+v", e)
+		select {
+		case e := <-got:
+			if e.ID != fmt.Sprint(i) || e.Seq != uint64(i+1) || e.Stamp.IsZero() {
+				t.Errorf("got %+v", e)
+			}
+		case err := <-done:
+			t.Fatalf("entry %d did not come: %v", i, err)
 		}
 	}
 	cancel()
@@ -217,8 +222,13 @@ func TestFollowingOutlivesAServersDeath(t *testing.T) {
 		if _, err := label.Append(within(t), "s", "label", fmt.Sprint(i), nil); err != nil {
 			t.Fatal(err)
 		}
-		if e := <-got; e.Seq != uint64(i+1) {
-			t.Errorf("got %+v", e)
+		select {
+		case e := <-got:
+			if e.Seq != uint64(i+1) {
+				t.Errorf("got %+v", e)
+			}
+		case err := <-done:
+			t.Fatalf("entry %d did not come: %v", i, err)
 		}
 		if i == 0 {
 			s.kill()
