@@ -14,81 +14,77 @@ type Agreement struct {
 	Share float64 `json:"share"` // of agreement, 0..1
 }
 
-// agreement compares a person's standing labels of a kind with everybody else's.
+// agreement compares a person with everybody else who answered the same questions
+// of a kind.
 func agreement(who string, kind label.Kind, standing []label.Label) []Agreement {
-	mine := map[string]label.Label{}
+	var ls []label.Label
 	for _, l := range standing {
-		if l.Annotator == who && l.Query.Kind == kind {
+		if l.Query.Kind == kind {
+			ls = append(ls, l)
+		}
+	}
+	if kind == label.Segments {
+		return alongside(who, ls)
+	}
+	var out []Agreement
+	for _, b := range label.Agree(ls).Between {
+		switch who {
+		case b.A:
+			out = append(out, Agreement{b.B, b.Questions, b.Share})
+		case b.B:
+			out = append(out, Agreement{b.A, b.Questions, b.Share})
+		}
+	}
+	return out
+}
+
+// alongside is agreement about segments: the mean share of steps that both marked
+// alike, up to the last that one of them marked.
+func alongside(who string, ls []label.Label) []Agreement {
+	mine := map[string]label.Label{}
+	for _, l := range ls {
+		if l.Annotator == who {
 			mine[l.Query.ID] = l
 		}
 	}
-	sums := map[string]*Agreement{}
-	for _, l := range standing {
+	var out []Agreement
+	for _, l := range ls {
 		m, ok := mine[l.Query.ID]
 		if !ok || l.Annotator == who {
 			continue
 		}
-		share, ok := alike(m, l)
-		if !ok {
-			continue
+		i := slices.IndexFunc(out, func(a Agreement) bool { return a.With == l.Annotator })
+		if i < 0 {
+			i = len(out)
+			out = append(out, Agreement{With: l.Annotator})
 		}
-		a := sums[l.Annotator]
-		if a == nil {
-			a = &Agreement{With: l.Annotator}
-			sums[l.Annotator] = a
-		}
-		a.Both++
-		a.Share += share
+		out[i].Both++
+		out[i].Share += alike(m, l)
 	}
-	var out []Agreement
-	for _, a := range sums {
-		a.Share /= float64(a.Both)
-		out = append(out, *a)
+	for i := range out {
+		out[i].Share /= float64(out[i].Both)
 	}
 	slices.SortFunc(out, func(a, b Agreement) int { return strings.Compare(a.With, b.With) })
 	return out
 }
 
-// alike is the share of what two answers to one question say that is the same: of
-// choices all or nothing, of rankings the pairs in the same order, of segments the
-// steps marked alike. It is false where one of them was unsure.
-func alike(a, b label.Label) (share float64, ok bool) {
-	switch a.Query.Kind {
-	case label.Ranking:
-		n, same := 0, 0
-		for i := range a.Places {
-			for j := range i {
-				n++
-				if sign(a.Places[i]-a.Places[j]) == sign(b.Places[i]-b.Places[j]) {
-					same++
-				}
-			}
-		}
-		return float64(same) / float64(n), n > 0
-	case label.Segments:
-		clip := a.Query.Clips[0]
-		end := clip.To
-		for _, m := range slices.Concat(a.Marks, b.Marks) {
-			end = max(end, m.To)
-		}
-		if end <= clip.From {
-			return 1, true // neither marked anything
-		}
-		same := 0
-		for t := clip.From; t < end; t++ {
-			if marked(a.Marks, t) == marked(b.Marks, t) {
-				same++
-			}
-		}
-		return float64(same) / float64(end-clip.From), true
+// alike is the share of steps that two people marked alike.
+func alike(a, b label.Label) float64 {
+	clip := a.Query.Clips[0]
+	end := clip.To
+	for _, m := range slices.Concat(a.Marks, b.Marks) {
+		end = max(end, m.To)
 	}
-	if a.Choice == label.Unsure || b.Choice == label.Unsure {
-		return 0, false
+	if end <= clip.From {
+		return 1 // neither marked anything
 	}
-	if a.Choice == b.Choice {
-		return 1, true
+	same := 0
+	for t := clip.From; t < end; t++ {
+		if marked(a.Marks, t) == marked(b.Marks, t) {
+			same++
+		}
 	}
-	return 0, true
+	return float64(same) / float64(end-clip.From)
 }
 
 // marked is 1 in a good stretch, -1 in a bad one, else 0.
@@ -103,5 +99,3 @@ func marked(ms []label.Mark, t int) int {
 	}
 	return 0
 }
-
-func sign(x int) int { return max(-1, min(1, x)) }
