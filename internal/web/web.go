@@ -137,16 +137,22 @@ func (s *Server) tune() (err error) {
 // URL opens the page, with the token in the fragment, which browsers send to
 // nobody.
 func (s *Server) URL() string {
+	if s.o.Conn == nil {
+		return s.LabelURL()
+	}
+	return s.url("")
+}
+
+// LabelURL opens the labelling page.
+func (s *Server) LabelURL() string { return s.url("label") }
+
+func (s *Server) url(page string) string {
 	host, port, err := net.SplitHostPort(s.ln.Addr().String())
 	if err != nil {
 		return ""
 	}
 	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
 		host = "localhost" // every address of this machine; other machines put its name here
-	}
-	page := ""
-	if s.o.Conn == nil {
-		page = "label"
 	}
 	return "http://" + net.JoinHostPort(host, port) + "/" + page + "#" + s.o.Token
 }
