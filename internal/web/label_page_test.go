@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -30,9 +31,14 @@ func (b tab) key(k string) {
 	b.do(chromedp.KeyEvent(k))
 }
 
-func (b tab) tap(id string) {
+// tap touches elements with a finger, one after the other.
+func (b tab) tap(selectors ...string) {
 	b.t.Helper()
-	b.do(chromedp.Tap(chromedp.ID(id)))
+	b.do(call(emulation.SetTouchEmulationEnabled, emulation.SetTouchEmulationEnabledParams{Enabled: true}))
+	for _, s := range selectors {
+		b.do(chromedp.Tap(s))
+	}
+	b.do(call(emulation.SetTouchEmulationEnabled, emulation.SetTouchEmulationEnabledParams{}))
 }
 
 // still pauses the clips at a step.
@@ -77,8 +83,8 @@ func TestPairIsAnsweredByKeysAndByTouch(t *testing.T) {
 		{func() { b.key("2") }, label.Right},
 		{func() { b.key("t") }, label.Tie},
 		{func() { b.key("U") }, label.Unsure},
-		{func() { b.tap("right") }, label.Right},
-		{func() { b.tap("tie") }, label.Tie},
+		{func() { b.tap("#right") }, label.Right},
+		{func() { b.tap("#tie") }, label.Tie},
 		{func() { b.do(chromedp.Click(chromedp.ID("left"))) }, label.Left},
 	} {
 		tt.do()
@@ -243,7 +249,7 @@ func TestRankingByTappingAndDragging(t *testing.T) {
 	b := desktop(t, labelPage(t, m, questions.Options{Annotator: "ann", Kind: label.Ranking}).URL())
 	id := b.posed("")
 	b.shows("no order yet", `document.getElementById("ranked").disabled`)
-	b.do(chromedp.Tap(`.clip[data-clip="2"]`), chromedp.Tap(`.clip[data-clip="0"]`))
+	b.tap(`.clip[data-clip="2"]`, `.clip[data-clip="0"]`)
 	b.key("2")
 	b.key("4")
 	b.key("4") // taken out again
@@ -260,7 +266,7 @@ func TestRankingByTappingAndDragging(t *testing.T) {
 	from, to := b.box(`.chip[data-clip="3"]`), b.box(`.chip[data-clip="0"]`)
 	b.drag([2]float64{from[0] + 20, from[1] + 20}, [2]float64{to[0] + 5, to[1] + 20})
 	b.shows("an order", `document.getElementById("order").textContent === "D>A>B>C"`)
-	b.tap("ranked")
+	b.tap("#ranked")
 	b.posed(id)
 	if l := m.last(t, 2); !slices.Equal(l.Places, []int{2, 3, 4, 1}) {
 		t.Errorf("got %+v", l)
@@ -276,7 +282,7 @@ func TestSegmentsAreMarked(t *testing.T) {
 	b.key("g")
 	b.shows("that it is begun", `document.getElementById("good").getAttribute("aria-pressed") === "true"`)
 	b.still(6)
-	b.tap("bad") // ends the good stretch and begins a bad one
+	b.tap("#bad") // ends the good stretch and begins a bad one
 	b.still(9)
 	b.key("b")
 	b.shows("that it is ended", `document.getElementById("bad").getAttribute("aria-pressed") === "false"`)
@@ -290,7 +296,7 @@ func TestSegmentsAreMarked(t *testing.T) {
 	b.shows("four marks", "marks.list.length === 4")
 	b.drag(at(16), at(16)) // a tap removes
 	b.shows("three marks again", "marks.list.length === 3")
-	b.tap("marked")
+	b.tap("#marked")
 	id = b.posed(id)
 	want := []label.Mark{{From: 2, To: 6, Good: true}, {From: 6, To: 8}, {From: 8, To: 12, Good: true}}
 	if l := m.last(t, 1); !slices.Equal(l.Marks, want) {
@@ -378,7 +384,7 @@ func TestLabelPageOfASessionThatRunsStopsItsArm(t *testing.T) {
 	b.posed("")
 	b.shows("the dashboard's link", `document.getElementById("dashboard").href.endsWith("/#" + token)`)
 	b.key(" ") // plays; it stops nothing here
-	b.tap("halt")
+	b.tap("#halt")
 	b.says("alarms", "The arm is stopped")
 	if f := s.fault(0); !strings.Contains(f.Detail, "ann: STOP on the labelling page") {
 		t.Errorf("got %+v", f)
