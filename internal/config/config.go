@@ -312,8 +312,13 @@ func Decode(b []byte, v any) error { return decode(b, v) }
 func Encode(v any) ([]byte, error) { return yaml.Marshal(v) }
 
 func decode(b []byte, v any) error {
+	// The decoder would empty v for a file of comments alone, which changes nothing.
+	var content any
+	if err := yaml.Unmarshal(b, &content); err == nil && content == nil {
+		return nil
+	}
 	err := yaml.NewDecoder(bytes.NewReader(b), yaml.Strict()).Decode(v)
-	if errors.Is(err, io.EOF) { // an empty file changes nothing
+	if errors.Is(err, io.EOF) {
 		return nil
 	}
 	return err
