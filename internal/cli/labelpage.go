@@ -87,6 +87,7 @@ The dashboard of a running session has the same page (docs/labelling.md).`,
 	f.StringArrayVar(&bags, "bag", nil, "a recording beside the session's episodes (.bag, .mcap, rosbag2); may be repeated")
 	f.StringArrayVar(&topics, "map", nil, "a camera of the bags and its topic, as front=/camera/color/image_raw; may be repeated")
 	f.Uint64Var(&seed, "seed", 1, "what questions are drawn by")
+	cmd.AddCommand(a.labelFileCmds()...)
 	return cmd
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/rapport-rl/rapport/internal/bus"
 	"github.com/rapport-rl/rapport/internal/config"
@@ -164,18 +165,22 @@ func (s *Session) mirror(ctx context.Context) (settle func(), _ error) {
 	return func() {
 		quit()
 		wg.Wait()
-		if ctx.Err() != nil {
-			return // the next life reconciles
-		}
-		_, err := b.bus.Each(ctx, next, false, func(l label.Label) error {
-			_, err := b.store.Append(ctx, l)
+		// After an interrupt too, for who reads the folder next; without a server the
+		// next life does it.
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleLimit)
+		defer cancel()
+		_, err := b.bus.Each(last, next, false, func(l label.Label) error {
+			_, err := b.store.Append(last, l)
 			return err
 		})
 		if err != nil {
-			s.log.Error("wire: the last labels are in the journal alone until the session is gone on with", "err", err)
+			s.log.Warn("wire: the last labels are in the journal alone until the session is gone on with", "err", err)
 		}
 	}, nil
 }
+
+// settleLimit bounds the wait for a server that went away.
+const settleLimit = time.Second
 
 // sameWords says whether two labels say the same, whenever it was.
 func sameWords(a, b label.Label) bool {
