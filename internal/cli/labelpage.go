@@ -98,6 +98,7 @@ The dashboard of a running session has the same page (docs/labelling.md).`,
 	f.StringArrayVar(&topics, "map", nil, "a camera of the bags and its topic, as front=/camera/color/image_raw; may be repeated")
 	f.StringVar(&choice, "query", choice, "which question is next: a random one, or that whose answer is expected to teach most: random or information")
 	f.Uint64Var(&seed, "seed", 1, "what questions are drawn by")
+	cmd.AddCommand(a.labelFileCmds()...)
 	return cmd
 }
 

@@ -140,3 +140,12 @@ func (s *Session) oldLabels(ctx context.Context) ([]label.Label, error) {
 	}
 	return out, nil
 }
+
+// HasLabel says whether a label of an id is there.
+func (s *Session) HasLabel(ctx context.Context, id string) (bool, error) {
+	var n int
+	if err := s.db.QueryRowContext(ctx, "SELECT count(*) FROM preferences WHERE id = ?", id).Scan(&n); err != nil {
+		return false, s.fault("look for a label", err)
+	}
+	return n > 0, nil
+}
