@@ -22,7 +22,7 @@ import (
 // returns the ID that an answer to it has.
 func (b tab) posed(was string) string {
 	b.t.Helper()
-	b.shows("a question", fmt.Sprintf("document.body.dataset.ready && document.body.dataset.ready !== %q", was))
+	b.shows("a question", fmt.Sprintf("document.body && document.body.dataset.ready && document.body.dataset.ready !== %q", was))
 	return eval[string](b, "document.body.dataset.ready")
 }
 
@@ -352,7 +352,7 @@ func TestTwoPeopleAtOnceSeeHowTheyAgree(t *testing.T) {
 func TestLabelPageFitsTabletsAndPhones(t *testing.T) {
 	for _, size := range [][2]int64{{768, 1024}, {1024, 768}, {390, 844}} {
 		for _, kind := range questions.Kinds() {
-			w := labelPage(t, &memory{}, questions.Options{Annotator: "ann", Kind: kind, Tags: []string{"a reason that is rather long, yet allowed", "smooth"}})
+			w := labelPage(t, &memory{}, questions.Options{Annotator: "ann", Kind: kind, Tags: []string{"a reason that is long, and still allowed", "smooth"}})
 			b := open(t, w.URL(), size[0], size[1])
 			b.posed("")
 			if v := eval[[]int](b, `[document.documentElement.scrollWidth, innerWidth]`); v[0] > v[1] {
