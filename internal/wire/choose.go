@@ -12,9 +12,9 @@ import (
 	"github.com/rapport-rl/rapport/robot/record"
 )
 
-// spread is how far apart two clips of average difference are thought to be before
+// apart is how far from each other two clips of average difference are thought to be before
 // any answer, in units of people's noise (ours).
-const spread = 3
+const apart = 3
 
 // Informed chooses what to ask people by what they said and by the features that
 // were recorded with the episodes.
@@ -138,7 +138,7 @@ func (s *Informed) read(id string) [][]float64 {
 	return es
 }
 
-// scales are the factors (2D,) by which features differ by spread between two
+// scales are the factors (2D,) by which features differ by the constant apart between two
 // average clips, over all dimensions; nil where there are none. Episodes of other
 // dimensions than the first are none.
 func (s *Informed) scales(candidates []label.Query, ls []label.Label) []float64 {
@@ -171,7 +171,7 @@ func (s *Informed) scales(candidates []label.Query, ls []label.Label) []float64 
 	out := make([]float64, len(sum))
 	for k := range out {
 		if v := square[k]/n - sum[k]*sum[k]/(n*n); v > 1e-12 {
-			out[k] = spread / math.Sqrt(2*v*float64(len(out)))
+			out[k] = apart / math.Sqrt(2*v*float64(len(out)))
 		}
 	}
 	if n < 2 {
@@ -199,7 +199,7 @@ func (s *Informed) features(q label.Query, c label.Clip, scale []float64) []floa
 			continue
 		}
 		d := (x[k] - anchor[k]) * scale[k]
-		x[k] = -d * d * root / spread // of the size that it has in a pair
+		x[k] = -d * d * root / apart // of the size that it has in a pair
 	}
 	return x
 }
