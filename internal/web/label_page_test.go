@@ -386,6 +386,7 @@ func TestLabelPageOfASessionThatRunsStopsItsArm(t *testing.T) {
 	b.posed("")
 	b.shows("the dashboard's link", `document.getElementById("dashboard").href.endsWith("/#" + token)`)
 	b.key(" ") // plays; it stops nothing here
+	b.shows("STOP in sight at the end of the page", `(window.scrollTo(0, 1e6), document.getElementById("halt").getBoundingClientRect().top >= 0)`)
 	b.tap("#halt")
 	b.says("alarms", "The arm is stopped")
 	if f := s.fault(0); !strings.Contains(f.Detail, "ann: STOP on the labelling page") {

@@ -39,7 +39,25 @@ async function call(path, body, limit = 25000) {
   throw e;
 }
 
-const bytes = async (path) => (await call(path, null, 120000)).arrayBuffer(); // a network may be slow
+
+// Pictures that were shown are kept for a while: an episode is asked about more
+// than once, and undo shows a question again.
+const bufferBytes = 64e6;
+const buffers = new Map(); // path: ArrayBuffer, the newest use last
+async function bytes(path) {
+  const b = buffers.get(path) || await (await call(path, null, 120000)).arrayBuffer(); // a network may be slow
+  buffers.delete(path);
+  buffers.set(path, b);
+  let sum = 0;
+  for (const x of buffers.values()) sum += x.byteLength;
+  for (const [k, x] of buffers) {
+    if (sum <= bufferBytes) break;
+    sum -= x.byteLength;
+    buffers.delete(k);
+  }
+  return b;
+}
+
 const wait = (ms) => new Promise((go) => setTimeout(go, ms));
 
 // insist sends until it is answered. Refusals are thrown.
@@ -94,6 +112,7 @@ async function show(v) {
   if (kinds.options.length === 0) kinds.append(...v.kinds.map((k) => new Option(k, k)));
   kinds.value = v.kind;
   el("halt").hidden = el("dashboard").hidden = !v.live;
+  document.body.classList.toggle("running", v.live);
   el("dashboard").href = "./#" + token;
   el("who").hidden = v.annotator !== "";
   el("table").hidden = !v.question;
