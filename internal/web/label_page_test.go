@@ -371,23 +371,32 @@ func TestTwoPeopleAtOnceSeeHowTheyAgree(t *testing.T) {
 }
 
 func TestLabelPageFitsTabletsAndPhones(t *testing.T) {
-	for _, size := range [][2]int64{{768, 1024}, {1024, 768}, {390, 844}} {
-		for _, kind := range questions.Kinds() {
-			w := labelPage(t, &memory{}, questions.Options{Annotator: "ann", Kind: kind, Tags: []string{"a reason that is long, and still allowed", "smooth"}})
-			b := open(t, w.URL(), size[0], size[1])
-			b.posed("")
-			if v := eval[[]int](b, `[document.documentElement.scrollWidth, innerWidth]`); v[0] > v[1] {
+	w := labelPage(t, &memory{}, questions.Options{Annotator: "ann", Tags: []string{"a reason that is long, and still allowed", "smooth"}})
+	b := open(t, w.URL(), 768, 1024)
+	id := b.posed("")
+	for _, kind := range questions.Kinds() {
+		if kind != label.Pair {
+			eval[bool](b, fmt.Sprintf(`(() => { const s = document.getElementById("kind"); s.value = %q; s.dispatchEvent(new Event("change")); return true; })()`, kind))
+			id = b.posed(id)
+		}
+		for _, size := range [][2]int64{{768, 1024}, {1024, 768}, {390, 844}} {
+			b.do(chromedp.EmulateViewport(size[0], size[1]))
+			if v := eval[[]int](b, `[document.documentElement.scrollWidth, innerWidth]`); v[0] > v[1] || v[1] != int(size[0]) {
 				t.Errorf("%v %s: %d wide in a window of %d", size, kind, v[0], v[1])
 			}
-			// What is touched is large enough for a finger, and nothing lies over it.
+			// What is touched is large enough for a finger.
 			small := eval[[]string](b, `[...document.querySelectorAll("#choices button, #ranked, #marked, #good, #bad, #undo, #play, #back, #on, .tag, .chip")].filter((e) => e.offsetParent).filter((e) => e.offsetHeight < 44 || e.offsetWidth < 40).map((e) => e.id || e.className)`)
 			if len(small) > 0 {
 				t.Errorf("%v %s: too small: %v", size, kind, small)
 			}
-			if size[0] < 800 && kind == label.Pair {
-				v := eval[[]float64](b, `["left", "right"].map((n) => document.querySelector(".clip." + n).getBoundingClientRect().top)`)
+			if kind == label.Pair || kind == label.Triplet {
+				v := eval[[]float64](b, `[...["left", "right"].map((n) => document.querySelector(".clip." + n).getBoundingClientRect().top), document.getElementById("right").getBoundingClientRect().bottom - innerHeight]`)
 				if v[0] != v[1] {
-					t.Errorf("%v: the clips of a pair are not beside each other: %v", size, v)
+					t.Errorf("%v %s: the clips to compare are not beside each other: %v", size, kind, v)
+				}
+				// On a tablet nobody scrolls between looking and answering.
+				if size[0] >= 768 && v[2] > 0 {
+					t.Errorf("%v %s: the answers end %.0f below the window", size, kind, v[2])
 				}
 			}
 		}
