@@ -124,7 +124,7 @@ func needed(t *testing.T, w *world, seed uint64, informative bool) int {
 }
 
 // Over 10 seeds, asking what teaches most takes far fewer answers than asking at
-// random to tell 95 of 100 unseen pairs right, of a person who errs in 15 of 100: a third.
+// random to tell 95 of 100 unseen pairs right, of a person who errs: a third.
 func TestInformationSavesQuestions(t *testing.T) {
 	random, informed := 0, 0
 	var logs float64
