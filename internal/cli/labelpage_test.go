@@ -233,7 +233,7 @@ func TestLabelSaysWhatIsWrong(t *testing.T) {
 		"named twice":       {[]string{dir, "--session", dir}, exitUsage, "named twice"},
 		"no session":        {[]string{"nowhere"}, exitUsage, "neither a session's folder"},
 		"kind":              {[]string{dir, "--kind", "vote"}, exitUsage, "want pair, triplet, ranking or segments"},
-		"choice":            {[]string{dir, "--query", "wise"}, exitUsage, "want random or information"},
+		"choice":            {[]string{dir, "--query", "wise"}, exitUsage, "want one of random, information"},
 		"clips":             {[]string{dir, "--clips", "1"}, exitUsage, "want 2 to 8"},
 		"no bag":            {[]string{dir, "--bag", "nowhere.bag"}, exitFailed, "no such file"},
 		"a session for bag": {[]string{dir, "--bag", dir}, exitFailed, "label it by itself"},

@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -170,6 +171,32 @@ func TestAnswersWaitUntilTheyAreStored(t *testing.T) {
 		t.Errorf("got %+v", l)
 	}
 	b.shows("no alarm", `document.getElementById("alarms").textContent === ""`)
+}
+
+func TestTheNextQuestionIsFetchedAhead(t *testing.T) {
+	wise := func(_ context.Context, qs []label.Query, _ []label.Label) (int, string, float64, error) {
+		return len(qs) - 1, "wisely", 0.5, nil
+	}
+	b := desktop(t, labelPage(t, &memory{}, questions.Options{Annotator: "ann", Ways: map[string]questions.Choose{"wise": wise}}).URL())
+	id := b.posed("")
+	b.shows("the pictures of what is next", `state.ahead.every((c) => c.cameras.every((n) => buffers.has(address(c, n))))`)
+	next := eval[[]string](b, "state.ahead.map((c) => c.episode)")
+	b.key("1")
+	id = b.posed(id)
+	if got := eval[[]string](b, "state.question.clips.map((c) => c.episode)"); !slices.Equal(got, next) {
+		t.Errorf("%v was fetched, and %v is asked", next, got)
+	}
+	// Another way of choosing counts from the next question on.
+	eval[bool](b, `(() => { const s = document.getElementById("way"); s.value = "wise"; s.dispatchEvent(new Event("change")); return true; })()`)
+	b.shows("the way", `state.way === "wise" && !state.ahead`)
+	b.key("1")
+	id = b.posed(id)
+	// One that everybody is asked, or that was drawn before, comes first.
+	if eval[string](b, "state.question.why") != "wisely" {
+		b.key("1")
+		b.posed(id)
+	}
+	b.says("why", "chosen: wisely, 0.50 bits expected")
 }
 
 func TestAnAnswerOutlivesTheServer(t *testing.T) {
