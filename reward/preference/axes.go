@@ -7,7 +7,7 @@ import (
 )
 
 // Axes judges clips by several aspects at once, as VideoReward does motion quality
-// and text alignment (VideoAlign, Liu et al. 2025, arXiv:2501.13918, section 3.2).
+// and text alignment (VideoAlign, Liu et al. 2025, arXiv:2501.13918).
 // Each aspect has networks of its own, so that none leaks into another; there a
 // query token each keeps them apart. It implements Model by their weighted sum.
 type Axes struct {

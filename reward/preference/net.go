@@ -16,13 +16,13 @@ import (
 type Net struct {
 	cfg   Config
 	width int
-	// Of the frames fitted to: what features are standardised by, (D,) each.
-	mean, scale []float32
-	length      float64   // mean frames of a clip, T̄
-	zero, unit  []float64 // (E,) mean and standard deviation of each member's rewards
-	mlp         *nn.MLP
-	raw         *nn.Param // (E,) what the tie strengths are made of
-	pool        sync.Pool // of *bench
+	scale Scale
+	// Of the clips fitted to:
+	length     float64   // mean frames, T̄
+	zero, unit []float64 // (E,) mean and standard deviation of each member's rewards
+	mlp        *nn.MLP
+	raw        *nn.Param // (E,) what the tie strengths are made of
+	pool       sync.Pool // of *bench
 }
 
 // rows are frames that a bench takes at once.
@@ -35,7 +35,7 @@ type bench struct {
 }
 
 func newNet(cfg Config, width, members int, rng *rand.Rand) *Net {
-	n := &Net{cfg: cfg, width: width, mean: make([]float32, width), scale: make([]float32, width), length: 1}
+	n := &Net{cfg: cfg, width: width, scale: Scale{Mean: make([]float32, width), Factor: make([]float32, width)}, length: 1}
 	// Output weights of a tenth: the first answers are all near even.
 	n.mlp = nn.NewMLP("reward", nn.MLPConfig{In: width, Hidden: cfg.Hidden, Out: 1, Members: members, OutScale: 0.1}, rng)
 	n.raw = nn.NewParam("strength", members)
@@ -76,38 +76,14 @@ func (n *Net) strength(e int) (k, slope float64) {
 	return n.cfg.Ties.least() + softplus(s), sigmoid(s)
 }
 
-// look takes the statistics that frames are standardised by. A feature that never
-// changes is left at the scale it has.
+// look takes what frames are standardised by, and the mean length.
 func (n *Net) look(pairs []Pair) {
-	sum, square := make([]float64, n.width), make([]float64, n.width)
-	frames, clips := 0, 0
+	n.scale = NewScale(pairs)
+	frames := 0
 	for _, p := range pairs {
-		for _, c := range [2]*Clip{&p.A, &p.B} {
-			clips++
-			for t := range c.Len() {
-				frames++
-				for j, x := range c.Frame(t) {
-					sum[j] += float64(x)
-					square[j] += float64(x) * float64(x)
-				}
-			}
-		}
+		frames += p.A.Len() + p.B.Len()
 	}
-	for j := range sum {
-		m := sum[j] / float64(frames)
-		dev := math.Sqrt(max(square[j]/float64(frames)-m*m, 0))
-		n.mean[j], n.scale[j] = float32(m), 1
-		if dev > 1e-6*(1+math.Abs(m)) {
-			n.scale[j] = float32(1 / dev)
-		}
-	}
-	n.length = float64(frames) / float64(clips)
-}
-
-func (n *Net) standardise(dst, x []float32) {
-	for j, v := range x {
-		dst[j] = (v - n.mean[j]) * n.scale[j]
-	}
+	n.length = float64(frames) / float64(2*len(pairs))
 }
 
 // calibrate makes every member's rewards of the frames fitted to have mean 0 and
@@ -144,7 +120,7 @@ func (n *Net) each(T int, frame func(t int) []float32, got func(t, e int, r floa
 	for from := 0; from < T; from += rows {
 		m := min(rows, T-from)
 		for i := range m {
-			n.standardise(b.x.Value[i*n.width:(i+1)*n.width], frame(from+i))
+			n.scale.Apply(b.x.Value[i*n.width:(i+1)*n.width], frame(from+i))
 		}
 		b.g.ForwardTo(b.r)
 		for i := range m {
@@ -171,7 +147,7 @@ func (n *Net) Strength() float64 {
 // utilities writes what each member thinks c is worth, in units of a Bradley-Terry
 // model, to dst (E,).
 func (n *Net) utilities(dst []float64, c Clip) error {
-	if err := n.fits(c); err != nil {
+	if err := n.scale.Fits(c); err != nil {
 		return err
 	}
 	clear(dst)
@@ -181,16 +157,6 @@ func (n *Net) utilities(dst []float64, c Clip) error {
 		share = 1 / float64(T)
 	}
 	n.each(T, c.Frame, func(_, e int, r float64) { dst[e] += share * r })
-	return nil
-}
-
-func (n *Net) fits(c Clip) error {
-	if err := c.Validate(); err != nil {
-		return err
-	}
-	if c.D != n.width {
-		return fmt.Errorf("preference: clip %q has %d features, want %d: was it embedded by another encoder?", c.Name, c.D, n.width)
-	}
 	return nil
 }
 
@@ -254,7 +220,7 @@ func (n *Net) Disagreement(a, b Clip) (float64, error) {
 // Frames writes the reward of every frame to dst (T,), in the unit of Score but
 // without pessimism, and the members' disagreement to spread (T,) unless it is nil.
 func (n *Net) Frames(dst, spread []float64, c Clip) error {
-	if err := n.fits(c); err != nil {
+	if err := n.scale.Fits(c); err != nil {
 		return err
 	}
 	if len(dst) != c.Len() || spread != nil && len(spread) != c.Len() {

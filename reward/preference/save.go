@@ -27,8 +27,8 @@ type shape struct {
 // tensors are shared with n.
 func (n *Net) tensors() []nn.Tensor {
 	return append(nn.Tensors(append(slices.Clone(n.mlp.Params()), n.raw)),
-		nn.Tensor{Name: "mean", Shape: []int{n.width}, Data: n.mean},
-		nn.Tensor{Name: "scale", Shape: []int{n.width}, Data: n.scale})
+		nn.Tensor{Name: "mean", Shape: []int{n.width}, Data: n.scale.Mean},
+		nn.Tensor{Name: "scale", Shape: []int{n.width}, Data: n.scale.Factor})
 }
 
 // Save writes n as a safetensors file, which keeps every bit.

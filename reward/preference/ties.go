@@ -15,7 +15,7 @@ const (
 	BradleyTerry Ties = iota
 	// RaoKupper (1967): P(A) = σ(d − log k), P(B) = σ(−d − log k) and
 	// P(tie) = (k² − 1) P(A) P(B), k > 1; what VideoAlign calls Bradley-Terry with
-	// ties (arXiv:2501.13918, section 3.2, there θ).
+	// ties (arXiv:2501.13918, there θ).
 	RaoKupper
 	// Davidson (1970): P(A) : P(tie) : P(B) = e^{d/2} : ν : e^{−d/2}, ν > 0.
 	Davidson

@@ -41,8 +41,7 @@ type trainer struct {
 	times [][]float64 // (E, pairs) weight in training
 
 	g       *nn.Graph
-	x       *nn.Node // (2B·T, D) standardised
-	mask    *nn.Node // (2B, T) share of a frame in its clip's return
+	rows    *Rows
 	d       *nn.Node // (E, B) difference of utilities
 	loss    *nn.Node
 	batch   []int       // pairs, the rows in use
@@ -60,15 +59,12 @@ type trainer struct {
 func newTrainer(net *Net, pairs []Pair, said [][]Verdict, times [][]float64) *trainer {
 	t := &trainer{net: net, cfg: net.cfg, pairs: pairs, said: said, times: times}
 	E, B := len(said), min(t.cfg.Batch, len(pairs))
-	T := 1
-	for _, p := range pairs {
-		T = max(T, p.A.Len(), p.B.Len())
-	}
+	T := Longest(pairs)
 	t.g = nn.NewGraph()
 	g := t.g
-	t.x, t.mask = g.Input(2*B*T, net.width), g.Input(2*B, T)
-	r := g.Reshape(net.mlp.Forward(g, t.x), E, 2*B, T)
-	ret := g.SumLast(g.Mul(r, t.mask)) // (E, 2B)
+	t.rows = NewRows(g, B, T, net.scale)
+	r := g.Reshape(net.mlp.Forward(g, t.rows.X), E, 2*B, T)
+	ret := g.SumLast(g.Mul(r, t.rows.Share)) // (E, 2B)
 	t.d = g.Sub(g.Slice(ret, 0, B), g.Slice(ret, B, 2*B))
 	for range E {
 		t.verdict = append(t.verdict, make([]Verdict, B))
@@ -122,22 +118,12 @@ func newTrainer(net *Net, pairs []Pair, said [][]Verdict, times [][]float64) *tr
 // load writes pairs ids into the graph; weigh says that times count.
 func (t *trainer) load(ids []int, weigh bool) {
 	t.batch = append(t.batch[:0], ids...)
-	B, T, D := t.mask.Shape[0]/2, t.mask.Shape[1], t.net.width
-	clear(t.mask.Value)
+	share := 1 / t.net.length
+	if t.cfg.Return == Mean {
+		share = 0 // Rows: one over the number of frames
+	}
 	for b, id := range ids {
-		p := &t.pairs[id]
-		for side, c := range [2]*Clip{&p.A, &p.B} {
-			row := side*B + b
-			n := c.Len()
-			share := float32(1 / t.net.length)
-			if t.cfg.Return == Mean {
-				share = 1 / float32(n)
-			}
-			for i := range n {
-				t.net.standardise(t.x.Value[(row*T+i)*D:(row*T+i+1)*D], c.Frame(i))
-				t.mask.Value[row*T+i] = share
-			}
-		}
+		t.rows.Load(b, &t.pairs[id], share)
 		for e := range t.said {
 			t.verdict[e][b] = t.said[e][id]
 			t.weight[e][b] = 0
@@ -168,7 +154,7 @@ func (t *trainer) step(ids []int, lost, mass []float64) {
 // (E,) receives their means.
 func (t *trainer) judge(ids []int, losses []float64) Measure {
 	clear(t.tallies)
-	B := t.mask.Shape[0] / 2
+	B := t.rows.B
 	var all tally
 	for b := range slices.Chunk(ids, B) {
 		t.load(b, false)
@@ -235,7 +221,7 @@ func (t *trainer) fit(ctx context.Context, rng *rand.Rand) (Report, error) {
 		clear(lost)
 		clear(mass)
 		rng.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
-		for b := range slices.Chunk(order, t.mask.Shape[0]/2) {
+		for b := range slices.Chunk(order, t.rows.B) {
 			if err := ctx.Err(); err != nil {
 				return Report{}, err
 			}
