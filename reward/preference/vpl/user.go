@@ -220,20 +220,9 @@ func (u *User) odds(a, b preference.Clip) (mean preference.Odds, bits float64, e
 		mean.First += o.First / float64(S)
 		mean.Second += o.Second / float64(S)
 		mean.Tie += o.Tie / float64(S)
-		inside += entropy(o) / float64(S)
+		inside += o.Entropy() / float64(S)
 	}
-	return mean, max(entropy(mean)-inside, 0), nil
-}
-
-// entropy in bits.
-func entropy(o preference.Odds) float64 {
-	var h float64
-	for _, p := range [...]float64{o.First, o.Second, o.Tie} {
-		if p > 0 {
-			h -= p * math.Log2(p)
-		}
-	}
-	return h
+	return mean, max(mean.Entropy()-inside, 0), nil
 }
 
 // Gain is how many bits the answer to a pair is expected to tell of who the person
@@ -245,19 +234,7 @@ func (u *User) Gain(a, b preference.Clip) (float64, error) {
 
 // Ask chooses the pair whose answer tells most, the first of equals.
 func (u *User) Ask(candidates []preference.Pair) (index int, bits float64, err error) {
-	if len(candidates) == 0 {
-		return 0, 0, fmt.Errorf("vpl: no pairs to choose a question from")
-	}
-	for i, p := range candidates {
-		g, err := u.Gain(p.A, p.B)
-		if err != nil {
-			return 0, 0, fmt.Errorf("vpl: candidate %d: %w", i, err)
-		}
-		if i == 0 || g > bits {
-			index, bits = i, g
-		}
-	}
-	return index, bits, nil
+	return preference.Ask(candidates, u.Gain)
 }
 
 // calibrate finds the mean and deviation of every sample's rewards of usual frames:
