@@ -20,9 +20,12 @@ type Transitions struct {
 	Act      []float64 // (N,A) for any A, including none
 }
 
+// DefaultDiscount is the γ of the sessions' learner.
+const DefaultDiscount = 0.97
+
 // LogConfig are the parameters of a Log. The zero value is usable.
 type LogConfig struct {
-	Discount float64 // γ; 0 means 0.97
+	Discount float64 // γ; 0 means DefaultDiscount
 	// Basis is how many principal components of the features V is made of, with their
 	// squares and the products of the first four; 0 means 12, fewer where the data have
 	// fewer.
@@ -104,7 +107,7 @@ func NewLog(t Transitions, cfg LogConfig) (*Log, error) {
 
 func (c LogConfig) withDefaults() LogConfig {
 	if c.Discount == 0 {
-		c.Discount = 0.97
+		c.Discount = DefaultDiscount
 	}
 	if c.Basis == 0 {
 		c.Basis = 12
