@@ -41,6 +41,19 @@ func (f *Field) Peak() (col, row int, ok bool) {
 	return col, row, ok
 }
 
+// ring is a draw.RingGlyph that can be seen.
+type ring struct{}
+
+// DrawGlyph implements draw.GlyphDrawer.
+func (ring) DrawGlyph(c *draw.Canvas, s draw.GlyphStyle, at vg.Point) {
+	c.SetLineStyle(draw.LineStyle{Color: s.Color, Width: vg.Points(1.8)})
+	var p vg.Path
+	p.Move(vg.Point{X: at.X + s.Radius, Y: at.Y})
+	p.Arc(at, s.Radius, 0, 2*math.Pi)
+	p.Close()
+	c.Stroke(p)
+}
+
 type cells struct{ f *Field }
 
 func (g cells) Dims() (c, r int)   { return len(g.f.Xs), len(g.f.Ys) }
@@ -107,7 +120,7 @@ func (f *Field) plot() (*plot.Plot, error) {
 	if err != nil {
 		return nil, err
 	}
-	peak.Color, peak.Radius, peak.Shape = peakColour, vg.Points(6), draw.RingGlyph{}
+	peak.Color, peak.Radius, peak.Shape = peakColour, vg.Points(6), ring{}
 	p.Add(peak)
 	for _, m := range f.Marks {
 		if m.X < f.Xs[0] || m.X > f.Xs[len(f.Xs)-1] || m.Y < f.Ys[0] || m.Y > f.Ys[len(f.Ys)-1] {
