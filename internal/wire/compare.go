@@ -101,12 +101,8 @@ func Compare(ctx context.Context, cc CompareConfig, environ, sets []string, o Op
 	if err != nil {
 		return out, err
 	}
-	open := []*Session{s}
-	defer func() {
-		for _, s := range open {
-			err = errors.Join(err, s.store.Close())
-		}
-	}()
+	known := guests{open: []*Session{s}, what: "a comparison", o: o}
+	defer func() { err = errors.Join(err, known.close()) }()
 	out.Session, out.Discount, out.Every = dir, cc.Discount, cc.Every
 	if out.Discount == 0 {
 		out.Discount = starc.DefaultDiscount
@@ -115,8 +111,7 @@ func Compare(ctx context.Context, cc CompareConfig, environ, sets []string, o Op
 	if err != nil {
 		return out, err
 	}
-	b := &bench{parts: p, log: s.log, close: func(s *Session) { open = append(open, s) },
-		visit: func(dir string) (*Session, error) { return visit(dir, judged, "a comparison", nil, nil, o) }}
+	b := &bench{parts: p, log: s.log, visit: known.visit}
 	specs := cc.Rewards
 	if !cc.Bare {
 		specs = append(usualRivals(p), specs...)

@@ -131,11 +131,11 @@ func TestSaliencyFindsWhatTheRewardLooksAt(t *testing.T) {
 }
 
 func TestChoicesAreReadAndLeftoversTold(t *testing.T) {
-	o, err := parseChoices("gamma=2.5,cost=euclidean,x=1")
+	o, err := parseChoices("gamma=2.5,cost=l2,x=1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if g, c, d := o.number("gamma", 1), o.text("cost", "cosine"), o.number("none", 7); g != 2.5 || c != "euclidean" || d != 7 {
+	if g, c, d := o.number("gamma", 1), o.text("cost", "cosine"), o.number("none", 7); g != 2.5 || c != "l2" || d != 7 {
 		t.Errorf("got %v, %v, %v", g, c, d)
 	}
 	if err := o.end(); err == nil || err.Error() != "this kind has no x" {

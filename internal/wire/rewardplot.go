@@ -55,12 +55,8 @@ func PlotRewards(ctx context.Context, dir string, pc PlotConfig, environ, sets [
 	if err != nil {
 		return out, err
 	}
-	open := []*Session{s}
-	defer func() {
-		for _, s := range open {
-			err = errors.Join(err, s.store.Close())
-		}
-	}()
+	known := guests{open: []*Session{s}, what: "a plot", o: o}
+	defer func() { err = errors.Join(err, known.close()) }()
 	if real(s.cfg) {
 		return out, fmt.Errorf("wire: %s is of a real arm, whose scene cannot be drawn with things elsewhere; name a simulated session", dir)
 	}
@@ -68,8 +64,7 @@ func PlotRewards(ctx context.Context, dir string, pc PlotConfig, environ, sets [
 	if err != nil {
 		return out, err
 	}
-	b := &bench{parts: p, log: s.log, close: func(s *Session) { open = append(open, s) },
-		visit: func(dir string) (*Session, error) { return visit(dir, judged, "a plot", nil, nil, o) }}
+	b := &bench{parts: p, log: s.log, visit: known.visit}
 	specs := pc.Rewards
 	if len(specs) == 0 {
 		specs = []string{"rapl=rapl", "truth=truth"}

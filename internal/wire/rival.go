@@ -52,9 +52,36 @@ func scored(name, what string, s reward.Scorer) rival {
 type bench struct {
 	parts   parts
 	visit   func(dir string) (*Session, error) // another session
-	close   func(*Session)                     // once all is compared
 	log     *slog.Logger
 	earlier []rival // those that were named before
+}
+
+// guests are the sessions that are looked at, each of them once.
+type guests struct {
+	open []*Session
+	what string // is done with them
+	o    Options
+}
+
+func (g *guests) visit(dir string) (*Session, error) {
+	for _, s := range g.open {
+		if same(dir, s.Dir()) {
+			return s, nil
+		}
+	}
+	s, err := visit(dir, judged, g.what, nil, nil, g.o)
+	if err == nil {
+		g.open = append(g.open, s)
+	}
+	return s, err
+}
+
+func (g *guests) close() error {
+	var errs []error
+	for _, s := range g.open {
+		errs = append(errs, s.store.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // rivalKind is one way to make a reward to compare.
@@ -67,7 +94,7 @@ type rivalKind struct {
 func rivalKinds() []rivalKind {
 	return []rivalKind{
 		{"logged", "the rewards that the recording holds", loggedRival},
-		{"rapl", "the session's own reward; gamma, cost (cosine, euclidean) and form (mean, squared) may be other", raplRival},
+		{"rapl", "the session's own reward; gamma, cost (cosine, l2) and form (mean, squared) may be other", raplRival},
 		{"frozen", "the same preferred videos in the encoder's own embedding, without what people's answers aligned; gamma, cost, form", frozenRival},
 		{"session", "the encoder and the reward of the session in the folder dir", sessionRival},
 		{"krc", "signed geometric mean of the rewards of=A+B+..., each from lo to hi; potential is the discount of its shaping", krcRival},
@@ -92,7 +119,7 @@ func usualRivals(p parts) []string {
 	if p.taste.Head != nil {
 		specs = append(specs, "frozen=frozen")
 	}
-	return append(specs, "rapl-gamma1=rapl:gamma=1", "rapl-l2=rapl:cost=euclidean,gamma=1", "truth=truth")
+	return append(specs, "rapl-gamma1=rapl:gamma=1", "rapl-l2=rapl:cost=l2,gamma=1", "truth=truth")
 }
 
 // rivals makes the rewards of the specifications NAME=KIND[:KEY=VALUE,...] in order.
@@ -226,7 +253,6 @@ func sessionRival(ctx context.Context, b *bench, name string, o *choices) (rival
 	if err != nil {
 		return rival{}, err
 	}
-	b.close(s)
 	p, err := s.judges(ctx)
 	if err != nil {
 		return rival{}, err
