@@ -102,7 +102,7 @@ func testCompare(t *testing.T, l lab) {
 				t.Errorf("%v: want a correlation, of some episodes", r)
 			}
 		}
-		for name, atLeast := range map[string][2]int{"curves.png": {1000, 500}, "pairs.png": {1200, 400}, "saliency.png": {2 * 192, 6 * 192}} {
+		for name, atLeast := range map[string][2]int{"curves.png": {1000, 500}, "pairs.png": {1200, 400}, "saliency.png": {2 * 192, 7 * 192}} {
 			if w, h := sized(t, filepath.Join(out, name)); w < atLeast[0] || h < atLeast[1] {
 				t.Errorf("%s is %dx%d", name, w, h)
 			}
@@ -127,13 +127,16 @@ func testCompare(t *testing.T, l lab) {
 		l.must("data", "export", "--lerobot", l.session(), lerobot, "--images")
 		for _, path := range []string{loose, monday, lerobot} {
 			out := filepath.Join(t.TempDir(), "out")
-			args := []string{"reward", "compare", path, "--session", l.session(), "--out", out, "--saliency", "0"}
+			args := []string{"reward", "compare", path, "--session", l.session(), "--out", out, "--saliency", "1", "--patches", "2"}
 			if path == monday {
 				args = append(args, "--map", "front=/front/image_raw/compressed")
 			}
 			said := l.wants(exitDone, []string{"rated"}, args...)
 			if strings.Contains(said, "Spearman with the true") {
 				t.Errorf("%s: a truth, of a recording whose world is not known:\n%s", path, said)
+			}
+			if w, h := sized(t, filepath.Join(out, "saliency.png")); w != 192 || h != 5*192 {
+				t.Errorf("%s: saliency.png is %dx%d", path, w, h)
 			}
 			frames := readCSV(t, filepath.Join(out, "frames.csv"))
 			for i, x := range column(t, frames, "rapl") {

@@ -68,6 +68,9 @@ func Rivals(w io.Writer, names []string, panels []Panel) error {
 				return err
 			}
 			l.Color, l.Width = hues[k%len(hues)], vg.Points(1.5)
+			if k == 0 {
+				l.Width = vg.Points(3.5) // so that a reward that is the same can be seen on it
+			}
 			if k >= len(hues) {
 				l.Dashes = []vg.Length{vg.Points(4), vg.Points(2)}
 			}
@@ -146,7 +149,6 @@ func Matrices(w io.Writer, names []string, ms []Matrix) error {
 		h := plotter.NewHeatMap(square{m.Z}, colours.Palette(255))
 		h.Min, h.Max = m.Lo, m.Hi
 		h.NaN = color.RGBA{0xee, 0xee, 0xee, 0xff}
-		h.Rasterized = true
 		p.Add(h)
 		var at plotter.XYLabels
 		for r, row := range m.Z {

@@ -173,7 +173,6 @@ type comparer struct {
 	past    reliver
 	out     *Comparison
 	shown   *exhibit // whose saliency is to be drawn
-	file    string   // of shown
 }
 
 // reel rates a recording; one that cannot be is accounted for.
@@ -227,8 +226,10 @@ func (c *comparer) rate(ctx context.Context, film footage, out *Rated) error {
 		out.Rewards = append(out.Rewards, xs)
 	}
 	out.remember(e, film.Info().Terminal)
-	if framed := slices.ContainsFunc(e.ticks, func(t record.Tick) bool { return len(t.Frames) > 0 }); framed && (c.cc.Of == "" || c.cc.Of == out.ID) {
-		c.shown, c.file = e, out.File
+	_, stream := film.(*bagTape)
+	framed := stream || slices.ContainsFunc(e.ticks, func(t record.Tick) bool { return len(t.Frames) > 0 })
+	if framed && (c.cc.Of == "" || c.cc.Of == out.ID) {
+		c.shown = e
 	}
 	return nil
 }

@@ -122,7 +122,7 @@ func TestSaliencyFindsWhatTheRewardLooksAt(t *testing.T) {
 		x, y := (p.Min.X+p.Max.X)*magnified/2/side, (p.Min.Y+p.Max.Y)*magnified/2/side
 		return [3]byte(over.Pix[3*(y*over.W+x):])
 	}
-	if a, b := at(patch(f, 1, patches)), at(patch(f, 4, patches)); a[2] < 200 || b[0] <= b[2] {
+	if a, b := at(patch(f, 1, patches)), at(patch(f, 4, patches)); a[2] < 150 || a[0] > 100 || b[0] <= b[2] {
 		t.Errorf("the red patch is %v, the dark one %v (BGR); want a red and a blue tint", a, b)
 	}
 	if _, err := coverings(t.Context(), corner{}, []robot.Frame{f}, 64); err == nil {
