@@ -87,9 +87,9 @@ func (c *Comparison) Left() []error {
 	return errs
 }
 
-// Compare has several rewards rate recordings, and says how they agree with each other
+// CompareRewards has several rewards rate recordings, and says how they agree with each other
 // and with the truth. Nothing in the session's folder changes.
-func Compare(ctx context.Context, cc CompareConfig, environ, sets []string, o Options) (out Comparison, err error) {
+func CompareRewards(ctx context.Context, cc CompareConfig, environ, sets []string, o Options) (out Comparison, err error) {
 	if cc.Every < 1 {
 		return out, fmt.Errorf("wire: every %d-th frame cannot be held against the truth; want 1 or more", cc.Every)
 	}
