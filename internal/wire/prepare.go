@@ -17,6 +17,7 @@ import (
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/bc"
 	"github.com/rapport-rl/rapport/policy/view"
+	"github.com/rapport-rl/rapport/reward"
 	"github.com/rapport-rl/rapport/reward/ot"
 	"github.com/rapport-rl/rapport/reward/rapl"
 	"github.com/rapport-rl/rapport/robot"
@@ -39,31 +40,11 @@ type eyes interface {
 	Dim() int
 }
 
-// taste is what the person said, as the scorer needs it.
-type taste struct {
-	Experts []rapl.Video `json:"experts"`
-	Head    *rapl.Head   `json:"head"`
-	Gamma   float64      `json:"gamma"`
-	Cost    ot.Cost      `json:"cost"`
-}
-
-func (t taste) scorer() (*rapl.Scorer, error) {
-	return rapl.New(t.Experts, rapl.Config{Cost: t.Cost, Gamma: t.Gamma, Head: t.Head})
-}
-
-func decodeTaste(b []byte) (taste, error) {
-	var t taste
-	if err := json.Unmarshal(b, &t); err != nil {
-		return t, fmt.Errorf("wire: reward: %w", err)
-	}
-	return t, nil
-}
-
 // parts is what a session acts, scores and learns with.
 type parts struct {
 	eyes   eyes
 	taste  taste
-	scorer *rapl.Scorer
+	scorer reward.Scorer
 	view   view.Config
 	clone  policy.Params    // the cloned policy
 	demos  []policy.Episode // labelled
@@ -105,7 +86,9 @@ func (s *Session) prepare(ctx context.Context) (parts, error) {
 	for i := range demos {
 		e := &demos[i].episode
 		e.Rewards = make([]float64, e.Len())
-		if err := p.scorer.Score(ctx, e.Rewards, e.Trajectory()); err != nil {
+		if _, ok := p.scorer.(truth); ok {
+			e.Rewards = trueRewards(demos[i])
+		} else if err := p.scorer.Score(ctx, e.Rewards, e.Trajectory()); err != nil {
 			return p, fmt.Errorf("wire: score %s: %w", e.ID, err)
 		}
 		if err := s.keepDemo(ctx, demos[i]); err != nil {
@@ -253,7 +236,7 @@ func look(ctx context.Context, x eyes, demos []demo, tell Progress) error {
 // aligns the embedding with the answers.
 func (s *Session) ask(ctx context.Context, demos []demo) (taste, error) {
 	c := s.cfg.Reward
-	t := taste{Gamma: c.Gamma}
+	t := taste{Version: tasteVersion, Kind: c.Kind, Gamma: c.Gamma}
 	err := t.Cost.UnmarshalText([]byte(c.Cost))
 	if err != nil {
 		return t, fmt.Errorf("wire: reward.cost: %w", err)
@@ -274,10 +257,14 @@ func (s *Session) ask(ctx context.Context, demos []demo) (taste, error) {
 	if len(t.Experts) == 0 {
 		return t, errors.New("wire: the person likes none of the demonstrations, so there is nothing to reward; record better ones, or raise demos.good")
 	}
-	if c.Triplets > 0 {
+	if c.Triplets > 0 && comparing(c.Kind) {
 		if t.Head, err = s.align(ctx, who, truths, videos, t.Cost); err != nil {
 			return t, err
 		}
+	}
+	liked, rest := parted(who, truths, videos)
+	if err := t.learn(ctx, c, draw(s.cfg.Seed, networks, 3), liked, rest); err != nil {
+		return t, err
 	}
 	b, err := json.Marshal(t)
 	if err != nil {
