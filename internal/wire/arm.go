@@ -89,7 +89,7 @@ func newArmOn(c config.Config, of stream, pacing *paced.Clock, extra ...tabletop
 }
 
 func tabletopConfig(c config.Config) tabletop.Config {
-	tc := tabletop.Config{Task: tabletop.Task(c.Robot.Task), Seed: c.Seed, Timestep: c.Robot.Timestep, Render: tabletop.Render(c.Robot.Render)}
+	tc := tabletop.Config{Task: tabletop.Task(c.Robot.Task), Look: tabletop.Look(c.Robot.Look), Seed: c.Seed, Timestep: c.Robot.Timestep, Render: tabletop.Render(c.Robot.Render)}
 	for _, cam := range c.Robot.Cameras {
 		tc.Cameras = append(tc.Cameras, tabletop.Camera{Name: cam.Name, W: cam.Width, H: cam.Height})
 	}

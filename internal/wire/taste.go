@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 
 	"github.com/rapport-rl/rapport/internal/config"
@@ -78,6 +79,17 @@ func (t *taste) learn(_ context.Context, c config.Reward, _ uint64, liked, _ []r
 		return err
 	}
 	return nil
+}
+
+// compare learns from comparisons, and returns the share of the held-out ones that
+// is then told right.
+func (t *taste) compare(ctx context.Context, c config.Reward, run uint64, triplets []rapl.Triplet) (right float64, err error) {
+	head, rep, err := rapl.Align(ctx, triplets, rapl.AlignConfig{
+		Cost: t.Cost, Gamma: c.Gamma, Dim: c.Dim,
+		Seed: draw(run, networks, 2), Workers: runtime.GOMAXPROCS(0),
+	})
+	t.Head = &head
+	return rep.After.Accuracy, err
 }
 
 // parted are the videos that the person likes, the best first, and the others.
