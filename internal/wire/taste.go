@@ -14,6 +14,7 @@ import (
 	"github.com/rapport-rl/rapport/reward/goal"
 	"github.com/rapport-rl/rapport/reward/ot"
 	"github.com/rapport-rl/rapport/reward/rapl"
+	"github.com/rapport-rl/rapport/reward/tcc"
 	"github.com/rapport-rl/rapport/sim"
 	"github.com/rapport-rl/rapport/sim/person"
 )
@@ -71,12 +72,23 @@ func decodeTaste(b []byte) (taste, error) {
 
 // learn makes what a kind of reward needs of videos alone: those that the person
 // likes, and the rest.
-func (t *taste) learn(_ context.Context, c config.Reward, _ uint64, liked, _ []rapl.Video) error {
+func (t *taste) learn(ctx context.Context, c config.Reward, seed uint64, liked, _ []rapl.Video) error {
 	switch c.Kind {
 	case "goal":
 		g, err := goal.Of(t.Experts, nil)
 		t.Goal = &g
 		return err
+	case "tcc":
+		head, _, err := tcc.Train(ctx, liked, tcc.Config{Dim: c.Dim, Seed: seed})
+		if err != nil {
+			return err
+		}
+		t.Head = &head
+		if c.Form == "goal" {
+			g, err := goal.Of(t.Experts, &head)
+			t.Goal = &g
+			return err
+		}
 	}
 	return nil
 }
