@@ -11,6 +11,7 @@ import (
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/reward"
+	"github.com/rapport-rl/rapport/reward/gail"
 	"github.com/rapport-rl/rapport/reward/goal"
 	"github.com/rapport-rl/rapport/reward/ot"
 	"github.com/rapport-rl/rapport/reward/rapl"
@@ -31,6 +32,7 @@ type taste struct {
 	Gamma   float64      `json:"gamma"`
 	Cost    ot.Cost      `json:"cost"`
 	Goal    *goal.Goal   `json:"goal,omitempty"` // of goal, and of tcc in that form
+	GAIL    *gail.Model  `json:"gail,omitempty"`
 }
 
 // tasteVersion is the newest that this program reads.
@@ -53,6 +55,8 @@ func (t taste) scorer() (reward.Scorer, error) {
 		return goal.New(*t.Goal)
 	case k == "rapl" || k == "tcc" && t.Head != nil:
 		return rapl.New(t.Experts, rapl.Config{Cost: t.Cost, Gamma: t.Gamma, Head: t.Head})
+	case k == "gail" && t.GAIL != nil:
+		return gail.NewScorer(*t.GAIL)
 	case k == "features":
 		return rapl.New(t.Experts, rapl.Config{Cost: t.Cost, Gamma: t.Gamma})
 	}
@@ -72,7 +76,7 @@ func decodeTaste(b []byte) (taste, error) {
 
 // learn makes what a kind of reward needs of videos alone: those that the person
 // likes, and the rest.
-func (t *taste) learn(ctx context.Context, c config.Reward, seed uint64, liked, _ []rapl.Video) error {
+func (t *taste) learn(ctx context.Context, c config.Reward, seed uint64, liked, rest []rapl.Video) error {
 	switch c.Kind {
 	case "goal":
 		g, err := goal.Of(t.Experts, nil)
@@ -89,6 +93,16 @@ func (t *taste) learn(ctx context.Context, c config.Reward, seed uint64, liked, 
 			t.Goal = &g
 			return err
 		}
+	case "gail":
+		g, err := gail.New(liked[0].D, gail.Config{Seed: seed})
+		if err != nil {
+			return err
+		}
+		if _, err := g.Update(ctx, liked, rest, discriminations); err != nil {
+			return err
+		}
+		m := g.Model()
+		t.GAIL = &m
 	}
 	return nil
 }
@@ -117,6 +131,9 @@ func parted(who *person.Person, truths [][]sim.Truth, videos []rapl.Video) (like
 	}
 	return liked, rest
 }
+
+// discriminations are the gradient steps of gail's discriminator.
+const discriminations = 1000
 
 // comparing says whether a kind learns from comparisons.
 func comparing(kind string) bool { return kind == "rapl" || kind == "rlhf" }
