@@ -17,11 +17,11 @@ import (
 )
 
 // pointHead are the columns of a task's and seed's file.
-var pointHead = []string{"kind", "labels", "negative", "negatives", "all", "of", "accuracy"}
+var pointHead = []string{"kind", "labels", "negative", "negatives", "all", "of", "accuracy", "spread"}
 
 func pointRow(p wire.Point) []string {
 	g := func(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }
-	return []string{p.Kind, strconv.Itoa(p.Labels), g(p.Negative), strconv.Itoa(p.Negatives), g(p.All), strconv.Itoa(p.Of), g(p.Accuracy)}
+	return []string{p.Kind, strconv.Itoa(p.Labels), g(p.Negative), strconv.Itoa(p.Negatives), g(p.All), strconv.Itoa(p.Of), g(p.Accuracy), g(p.Spread)}
 }
 
 // readPoints reads a file of pointRows.
@@ -36,13 +36,14 @@ func readPoints(r io.Reader) ([]wire.Point, error) {
 	var ps []wire.Point
 	for _, row := range rows[1:] {
 		p := wire.Point{Kind: row[0]}
-		var errs [6]error
+		var errs [7]error
 		p.Labels, errs[0] = strconv.Atoi(row[1])
 		p.Negative, errs[1] = strconv.ParseFloat(row[2], 64)
 		p.Negatives, errs[2] = strconv.Atoi(row[3])
 		p.All, errs[3] = strconv.ParseFloat(row[4], 64)
 		p.Of, errs[4] = strconv.Atoi(row[5])
 		p.Accuracy, errs[5] = strconv.ParseFloat(row[6], 64)
+		p.Spread, errs[6] = strconv.ParseFloat(row[7], 64)
 		if err := errors.Join(errs[:]...); err != nil {
 			return nil, err
 		}

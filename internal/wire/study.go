@@ -36,6 +36,7 @@ type Point struct {
 	// that over all of them; of how many each.
 	Negative, All float64
 	Negatives, Of int
+	Spread        float64 // standard deviation of the rewards of all frames
 	Accuracy      float64 // share of the held-out pairs that the rewards' sums order as the person does
 }
 
@@ -207,6 +208,7 @@ func sightings(ds []demo) ([][]sim.Truth, []rapl.Video, error) {
 func judgeReward(ctx context.Context, r reward.Scorer, ds []demo) (Point, error) {
 	var p Point
 	sums := make([]float64, len(ds))
+	var every []float64
 	for i, d := range ds {
 		got := make([]float64, d.episode.Len())
 		if _, ok := r.(truth); ok {
@@ -214,6 +216,7 @@ func judgeReward(ctx context.Context, r reward.Scorer, ds []demo) (Point, error)
 		} else if err := r.Score(ctx, got, d.episode.Trajectory()); err != nil {
 			return p, err
 		}
+		every = append(every, got...)
 		var x, y []float64
 		for t, v := range got {
 			sums[i] += v
@@ -239,6 +242,7 @@ func judgeReward(ctx context.Context, r reward.Scorer, ds []demo) (Point, error)
 	if p.Negatives > 0 {
 		p.Negative /= float64(p.Negatives)
 	}
+	p.Spread = stat.StdDev(every, nil)
 	right, pairs := 0, 0
 	who := person.New(rand.NewPCG(1, 0), 0) // who never errs draws nothing
 	for i := range ds {

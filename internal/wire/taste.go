@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"github.com/rapport-rl/rapport/reward/gail"
 	"github.com/rapport-rl/rapport/reward/goal"
 	"github.com/rapport-rl/rapport/reward/ot"
+	"github.com/rapport-rl/rapport/reward/preference"
 	"github.com/rapport-rl/rapport/reward/rapl"
 	"github.com/rapport-rl/rapport/reward/tcc"
 	"github.com/rapport-rl/rapport/sim"
@@ -33,6 +35,7 @@ type taste struct {
 	Cost    ot.Cost      `json:"cost"`
 	Goal    *goal.Goal   `json:"goal,omitempty"` // of goal, and of tcc in that form
 	GAIL    *gail.Model  `json:"gail,omitempty"`
+	RLHF    []byte       `json:"rlhf,omitempty"` // as preference.Net saves itself
 }
 
 // tasteVersion is the newest that this program reads.
@@ -57,6 +60,8 @@ func (t taste) scorer() (reward.Scorer, error) {
 		return rapl.New(t.Experts, rapl.Config{Cost: t.Cost, Gamma: t.Gamma, Head: t.Head})
 	case k == "gail" && t.GAIL != nil:
 		return gail.NewScorer(*t.GAIL)
+	case k == "rlhf" && t.RLHF != nil:
+		return preference.Load(bytes.NewReader(t.RLHF))
 	case k == "features":
 		return rapl.New(t.Experts, rapl.Config{Cost: t.Cost, Gamma: t.Gamma})
 	}
@@ -110,12 +115,41 @@ func (t *taste) learn(ctx context.Context, c config.Reward, seed uint64, liked, 
 // compare learns from comparisons, and returns the share of the held-out ones that
 // is then told right.
 func (t *taste) compare(ctx context.Context, c config.Reward, run uint64, triplets []rapl.Triplet) (right float64, err error) {
+	if c.Kind == "rlhf" {
+		return t.prefer(ctx, run, triplets)
+	}
 	head, rep, err := rapl.Align(ctx, triplets, rapl.AlignConfig{
 		Cost: t.Cost, Gamma: c.Gamma, Dim: c.Dim,
 		Seed: draw(run, networks, 2), Workers: runtime.GOMAXPROCS(0),
 	})
 	t.Head = &head
 	return rep.After.Accuracy, err
+}
+
+// prefer learns a reward from which of two was better, whatever the anchor.
+func (t *taste) prefer(ctx context.Context, run uint64, triplets []rapl.Triplet) (right float64, err error) {
+	var pairs []preference.Pair
+	for _, p := range triplets {
+		pair := preference.Pair{A: clip(p.Better), B: clip(p.Worse), Verdict: preference.First}
+		if p.Tie {
+			pair.Verdict = preference.Tie
+		}
+		pairs = append(pairs, pair)
+	}
+	n, rep, err := preference.FitRLHF(ctx, pairs, preference.Config{Seed: draw(run, networks, 2)})
+	if err != nil {
+		return 0, err
+	}
+	var b bytes.Buffer
+	if err := n.Save(&b); err != nil {
+		return 0, err
+	}
+	t.RLHF = b.Bytes()
+	return rep.After.Accuracy, nil
+}
+
+func clip(v rapl.Video) preference.Clip {
+	return preference.Clip{Name: v.Name, D: v.D, Embed: v.Embed}
 }
 
 // parted are the videos that the person likes, the best first, and the others.
