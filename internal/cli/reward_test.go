@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -110,6 +111,21 @@ func testCompare(t *testing.T, l lab) {
 		l.wants(exitFailed, []string{"is not empty"}, "reward", "compare", l.session(), "--out", out)
 	})
 
+	t.Run("rewards made anew from what was said", func(t *testing.T) {
+		l, out := in(t), filepath.Join(t.TempDir(), "out")
+		l.wants(exitDone, []string{"8 of 8 rated", "made anew from 8 comparisons", "made anew from 5 comparisons", "made anew from the preferred videos"},
+			"reward", "compare", l.session(), "--bare", "--out", out, "--saliency", "0", "--reward", "rapl=own", "--reward", "again=rapl:labels=99", "--reward", "few=rapl:labels=5",
+			"--reward", "rlhf=rlhf", "--reward", "goal=goal", "--reward", "tcc=tcc:form=goal", "--reward", "gail=gail")
+		frames := readCSV(t, filepath.Join(out, "frames.csv"))
+		own := column(t, frames, "rapl")
+		for _, name := range frames[0][4:] {
+			// The same answers give the same reward again; all others differ.
+			if same := slices.Equal(own, column(t, frames, name)); same != (name == "again") {
+				t.Errorf("%s is the session's reward: %v", name, same)
+			}
+		}
+	})
+
 	t.Run("of a bag, an episode and a dataset", func(t *testing.T) {
 		l, dir := in(t), t.TempDir()
 		episode := filepath.Join(l.session(), "episodes", "demo-00000.mcap")
@@ -212,6 +228,9 @@ func testCompare(t *testing.T, l lab) {
 			"soft=rapl:gamma=-1":                  "gamma is -1",
 			"soft=rapl:colour=red":                "has no colour",
 			"soft=frozen:cost=manhattan":          "manhattan",
+			"soft=rlhf:labels=1":                  "holds 1",
+			"soft=goal:labels=9":                  "learns from no comparisons",
+			"soft=goal:gama=9":                    "has no gama",
 			"soft=session":                        "dir=",
 			"soft=session:dir=/nowhere":           "no session's folder",
 			"soft=krc:of=truth":                   "of names",

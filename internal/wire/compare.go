@@ -107,11 +107,11 @@ func CompareRewards(ctx context.Context, cc CompareConfig, environ, sets []strin
 	if out.Discount == 0 {
 		out.Discount = starc.DefaultDiscount
 	}
-	p, err := s.judges(ctx)
+	p, err := s.lenders(ctx)
 	if err != nil {
 		return out, err
 	}
-	b := &bench{parts: p, log: s.log, visit: known.visit}
+	b := &bench{s: s, parts: p, log: s.log, visit: known.visit}
 	specs := cc.Rewards
 	if !cc.Bare {
 		specs = append(usualRivals(p), specs...)
