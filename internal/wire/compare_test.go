@@ -5,6 +5,7 @@ import (
 	"errors"
 	"image"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -38,6 +39,38 @@ func TestJudgeIsTheAuthorsMeasure(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, o.Truth, cmpopts.EquateNaNs(), cmpopts.EquateApprox(0, 1e-12)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// comparesAgain fails unless a session's rewards come out again beside others, under the
+// name of their kind; those of truth by living through the episodes again.
+func comparesAgain(t *testing.T, dir, kind string) {
+	t.Helper()
+	c, err := CompareRewards(t.Context(), CompareConfig{ReplayConfig: ReplayConfig{Files: []string{dir}}, Every: 1}, nil, nil, quietly())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left := c.Left(); len(left) > 0 {
+		t.Errorf("left out: %v", left)
+	}
+	found := false
+	for _, p := range c.Pairs {
+		if c.Rewards[p.A] != "logged" || c.Rewards[p.B] != kind {
+			continue
+		}
+		found = true
+		for _, e := range c.Episodes {
+			if !slices.Equal(e.Rewards[p.A], e.Rewards[p.B]) {
+				t.Errorf("%s: %v were logged, %s gives %v", e.ID, e.Rewards[p.A], kind, e.Rewards[p.B])
+			}
+		}
+		// A reward that is the same in every frame has no order.
+		if p.STARC != 0 || p.PerFrame != 1 && !math.IsNaN(p.PerFrame) {
+			t.Errorf("the logged rewards and the same again: %+v", p)
+		}
+	}
+	if !found {
+		t.Errorf("kind %s: compared are %v", kind, c.Rewards)
 	}
 }
 

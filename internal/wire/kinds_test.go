@@ -97,6 +97,7 @@ func TestEveryKindOfRewardCarriesASession(t *testing.T) {
 					t.Errorf("replay of %d episodes: %v", verdict.Episodes, verdict.Err())
 				}
 			}
+			comparesAgain(t, dir, kind)
 			if kind != "truth" && kind != "gail" {
 				return
 			}

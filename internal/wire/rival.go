@@ -131,9 +131,6 @@ func usualRivals(p parts) []string {
 	} else if k != "features" {
 		specs = append(specs, "frozen=frozen")
 	}
-	if p.taste.kind() == "truth" {
-		return append(specs, "distance=distance")
-	}
 	return append(specs, "truth=truth")
 }
 
