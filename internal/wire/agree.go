@@ -168,8 +168,8 @@ func (o *Comparison) judge() {
 				continue
 			}
 			var r, near []float64
-			for t := o.Every - 1; t < e.Steps; t += o.Every {
-				r, near = append(r, e.Rewards[k][t]), append(near, -e.Distance[t])
+			for t := 0; t < e.Steps; t += o.Every {
+				r, near = append(r, e.Rewards[k][t]), append(near, -math.Round(e.Distance[t]/kept))
 			}
 			rho := rank.Spearman(r, near)
 			for i, in := range []bool{e.Negative, true} {

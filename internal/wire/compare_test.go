@@ -20,13 +20,13 @@ func TestJudgeIsTheAuthorsMeasure(t *testing.T) {
 	up := []float64{0, 1, 2, 3, 4, 5, 6, 7}
 	down := []float64{7, 6, 5, 4, 3, 2, 1, 0}
 	flat := make([]float64, 8)
-	// Right at every other step alone, which is what is looked at: steps 2, 4, 6, 8.
-	every := []float64{9, 1, 0, 2, 9, 3, 0, 4}
+	// Right at every other step alone, which is what is looked at: steps 1, 3, 5, 7.
+	every := []float64{1, 9, 2, 0, 3, 9, 4, 0}
 	o := Comparison{Every: 2, Rewards: []string{"up", "down", "flat", "every", "none"}, Episodes: []Rated{
 		{Steps: 8, Distance: down, Negative: true, Rewards: [][]float64{up, down, flat, every, nil}},
 		{Steps: 8, Distance: []float64{7, 6, 5, 4, 3, 2, 1, 0.5}, Rewards: [][]float64{down, down, flat, every, nil}},
-		{Steps: 8, Distance: flat, Negative: true, Rewards: [][]float64{up, down, flat, every, nil}}, // nothing moved
-		{Steps: 8, Rewards: [][]float64{up, up, up, up, up}},                                         // no truth
+		{Steps: 8, Distance: []float64{0, 0, 1e-5, 0, 2e-5, 0, 3e-5, 0}, Negative: true, Rewards: [][]float64{up, down, flat, every, nil}}, // nothing moved, it jitters
+		{Steps: 8, Rewards: [][]float64{up, up, up, up, up}},                                                                               // no truth
 		{Err: context.Canceled},
 	}}
 	o.judge()
