@@ -9,14 +9,16 @@ import (
 // Options say how labels are read as pairs.
 type Options struct {
 	// Anchored takes the anchors of triplets for preferred clips, so that the clip
-	// that is more like the anchor is the better one. Without it triplets, which
-	// compare likeness, say nothing of what is better and are left out.
+	// that is more like the anchor is the better one, and the anchor better than the
+	// other. Without it triplets, which compare likeness, say nothing of what is
+	// better and are left out.
 	Anchored bool
 }
 
 // FromLabels turns standing labels into pairs, in their order. clip embeds what was
-// shown; it is asked once for each clip. Pairs give one pair each, rankings one for every two clips,
-// segments one for each good and bad stretch. Unsure answers are left out.
+// shown; it is asked once for each clip. Pairs give one pair each, triplets as Options
+// say, rankings one for every two clips, segments one for each good and bad stretch.
+// Unsure answers are left out.
 func FromLabels(ls []label.Label, clip func(label.Clip) (Clip, error), o Options) ([]Pair, error) {
 	var out []Pair
 	type stretch struct {
@@ -59,6 +61,10 @@ func FromLabels(ls []label.Label, clip func(label.Clip) (Clip, error), o Options
 			if o.Anchored {
 				if v := verdict(l.Choice); v != Unknown {
 					err = add(l, cs[1], cs[2], v)
+					other := map[Verdict]int{First: 2, Second: 1}[v]
+					if err == nil && other > 0 {
+						err = add(l, cs[0], cs[other], First)
+					}
 				}
 			}
 		case label.Pair:

@@ -36,7 +36,7 @@ func TestLabelsBecomePairs(t *testing.T) {
 		want []string
 	}{
 		{preference.Options{Anchored: true}, []string{
-			"ann a0-0 b0-0 second", "bob b0-0 c0-0 first",
+			"ann a0-0 b0-0 second", "bob b0-0 c0-0 first", "bob a0-0 c0-0 first",
 			"bob a0-0 b0-0 second", "bob a0-0 c0-0 tie", "bob b0-0 c0-0 first",
 			"bob c0-2 c5-6 first", "ann b0-0 c0-0 tie"}},
 		{preference.Options{}, []string{

@@ -24,26 +24,42 @@ type Measure struct {
 
 // Evaluate measures m on answered pairs. Unknown verdicts are passed over.
 func Evaluate(m Model, pairs []Pair) (Measure, error) {
+	return EvaluateBy(pairs, func(Pair) (Model, error) { return m, nil })
+}
+
+// EvaluateBy is Evaluate with a model for each pair: of whoever answered it.
+func EvaluateBy(pairs []Pair, model func(Pair) (Model, error)) (Measure, error) {
 	var t tally
 	for i, p := range pairs {
 		if p.Verdict == Unknown {
 			continue
 		}
-		a, err := m.Utility(p.A)
-		if err == nil {
-			var b float64
-			var o Odds
-			if b, err = m.Utility(p.B); err == nil {
-				if o, err = m.Odds(p.A, p.B); err == nil {
-					t.add(p.Verdict, a-b, loss(o, p.Verdict), o)
-				}
-			}
-		}
-		if err != nil {
+		if err := t.judge(p, model); err != nil {
 			return Measure{}, fmt.Errorf("preference: pair %d: %w", i, err)
 		}
 	}
 	return t.measure(), nil
+}
+
+func (t *tally) judge(p Pair, model func(Pair) (Model, error)) error {
+	m, err := model(p)
+	if err != nil {
+		return err
+	}
+	a, err := m.Utility(p.A)
+	if err != nil {
+		return err
+	}
+	b, err := m.Utility(p.B)
+	if err != nil {
+		return err
+	}
+	o, err := m.Odds(p.A, p.B)
+	if err != nil {
+		return err
+	}
+	t.add(p.Verdict, a-b, loss(o, p.Verdict), o)
+	return nil
 }
 
 // loss of an answer under o; a tie under odds without ties is half of either.

@@ -176,47 +176,6 @@ func (n *Net) Worth(c Clip) (utility, spread float64, err error) {
 	return utility, spread, nil
 }
 
-// Odds implements Model: the mean of the members' odds.
-func (n *Net) Odds(a, b Clip) (Odds, error) {
-	u := make([]float64, 2*len(n.zero))
-	ua, ub := u[:len(n.zero)], u[len(n.zero):]
-	if err := n.utilities(ua, a); err != nil {
-		return Odds{}, err
-	}
-	if err := n.utilities(ub, b); err != nil {
-		return Odds{}, err
-	}
-	var o Odds
-	c := 1 / float64(len(n.zero))
-	for e := range n.zero {
-		k, _ := n.strength(e)
-		p := n.cfg.Ties.Odds(ua[e]-ub[e], k)
-		o.First += c * p.First
-		o.Second += c * p.Second
-		o.Tie += c * p.Tie
-	}
-	return o, nil
-}
-
-// Disagreement is the variance between members of the chance that a is better than
-// b, given that one is: Christiano et al. (section 2.2.4) ask about the pairs in
-// which it is largest.
-func (n *Net) Disagreement(a, b Clip) (float64, error) {
-	E := len(n.zero)
-	u := make([]float64, 2*E)
-	if err := n.utilities(u[:E], a); err != nil {
-		return 0, err
-	}
-	if err := n.utilities(u[E:], b); err != nil {
-		return 0, err
-	}
-	for e := range E {
-		u[e] = sigmoid(u[e] - u[E+e])
-	}
-	_, s := moments(u[:E])
-	return s * s, nil
-}
-
 // Frames writes the reward of every frame to dst (T,), in the unit of Score but
 // without pessimism, and the members' disagreement to spread (T,) unless it is nil.
 func (n *Net) Frames(dst, spread []float64, c Clip) error {

@@ -214,6 +214,30 @@ func TestDisagreementGrowsAwayFromTheLabels(t *testing.T) {
 	}
 }
 
+func TestQuestionsAreChosenWhereMembersDiffer(t *testing.T) {
+	rng := newRand(12)
+	train := asked(rng, 20, 1, taste, preference.BradleyTerry, 0)
+	net, _ := fit(t, train, preference.Config{Linear: true, Members: 5, Rate: 1e-2, Bootstrap: true, Seed: 1})
+	pool := asked(rng, 30, 1, taste, preference.BradleyTerry, 0)
+	pool[7].B = pool[7].A
+	i, bits, err := net.Ask(pool)
+	if err != nil || !(bits > 0 && bits < 1) {
+		t.Fatal(i, bits, err)
+	}
+	for j, p := range pool {
+		g, err := net.Gain(p.A, p.B)
+		if err != nil || g > bits || j == 7 && g != 0 {
+			t.Errorf("pair %d tells %v bits, the chosen one %v; %v", j, g, bits, err)
+		}
+	}
+	if _, _, err := net.Ask(nil); err == nil {
+		t.Error("a question was chosen from none")
+	}
+	if _, _, err := net.Ask([]preference.Pair{{A: draw(rng, 1, 2), B: draw(rng, 1, 2)}}); err == nil || !strings.Contains(err.Error(), "candidate 0") {
+		t.Errorf("another encoder: %v", err)
+	}
+}
+
 func TestSaveKeepsEveryBit(t *testing.T) {
 	rng := newRand(10)
 	net, _ := fit(t, asked(rng, 30, 4, taste, preference.RaoKupper, 3), preference.Config{Epochs: 3, Ties: preference.RaoKupper, LearnStrength: true, Seed: 1})

@@ -1,0 +1,5 @@
+//go:build !race
+
+package pal
+
+const raced = false

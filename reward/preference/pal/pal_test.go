@@ -1,0 +1,242 @@
+package pal_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/rapport-rl/rapport/perception"
+	"github.com/rapport-rl/rapport/reward"
+
+	"github.com/rapport-rl/rapport/reward/preference"
+	"github.com/rapport-rl/rapport/reward/preference/pal"
+)
+
+var (
+	_ preference.Model = (*pal.User)(nil)
+	_ reward.Scorer    = (*pal.User)(nil)
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// groups like different features of a frame, two each.
+var groups = [][]float64{{1, 1, 0, 0, 0, 0}, {0, 0, 1, 1, 0, 0}, {0, 0, 0, 0, 1, 1}}
+
+// sure is how many times the odds people answer by: right nine times in ten.
+const sure = 2.6
+
+func utility(c preference.Clip, w []float64) float64 {
+	var s float64
+	for t := range c.Len() {
+		for j, x := range c.Frame(t) {
+			s += w[j] * float64(x) / float64(c.Len())
+		}
+	}
+	return s
+}
+
+func clip(rng *rand.Rand) preference.Clip {
+	c := preference.Clip{D: 6}
+	for range 6 {
+		c.Embed = append(c.Embed, float32(rng.NormFloat64()))
+	}
+	return c
+}
+
+// answers are n noisy ones of one person.
+func answers(rng *rand.Rand, n, group int, who string) []preference.Pair {
+	var ps []preference.Pair
+	for range n {
+		p := preference.Pair{A: clip(rng), B: clip(rng), Annotator: who, Verdict: preference.Second}
+		o := preference.BradleyTerry.Odds(sure*(utility(p.A, groups[group])-utility(p.B, groups[group])), 0)
+		if rng.Float64() < o.First {
+			p.Verdict = preference.First
+		}
+		ps = append(ps, p)
+	}
+	return ps
+}
+
+// crowd is 60 people of three tastes, n answers each.
+func crowd(rng *rand.Rand, n int) []preference.Pair {
+	var ps []preference.Pair
+	for u := range 60 {
+		ps = append(ps, answers(rng, n, u%3, fmt.Sprintf("p%02d", u))...)
+	}
+	return ps
+}
+
+// Capability 30: 60 people of three tastes, 20 answers each; the ceiling is about 0.9.
+func TestModelTellsTastesApart(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	train, fresh := crowd(rng, 20), crowd(rng, 30)
+	one, _, err := preference.FitRLHF(t.Context(), train, preference.Config{Linear: true, Rate: 1e-2, Epochs: 30, Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	single, err := preference.Evaluate(one, fresh)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if single.Accuracy > 0.72 {
+		t.Errorf("one model for all: accuracy %v: people do not differ", single.Accuracy)
+	}
+	for _, like := range []pal.Likeness{pal.Cosine, pal.Distance} {
+		m, rep, err := pal.Fit(t.Context(), train, pal.Config{Prototypes: 3, Likeness: like, Linear: true, Rate: 5e-3, Restarts: 2, Seed: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := m.Measure(fresh)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Accuracy < 0.85 {
+			t.Errorf("likeness %d: accuracy %v, want 0.85", like, got.Accuracy)
+		}
+		new := 0.0
+		for i := range 15 {
+			u, err := m.Meet(answers(rng, 8, i%3, ""))
+			if err != nil {
+				t.Fatal(err)
+			}
+			own, err := preference.Evaluate(u, answers(rng, 60, i%3, ""))
+			if err != nil {
+				t.Fatal(err)
+			}
+			new += own.Accuracy / 15
+		}
+		if new < 0.8 {
+			t.Errorf("likeness %d: accuracy of new people %v, want 0.8", like, new)
+		}
+		t.Logf("likeness %d: %.3f, new people %.3f, one model for all %.3f, epoch %d", like, got.Accuracy, new, single.Accuracy, rep.Epoch)
+		// People of one taste share a prototype.
+		at := func(name string) int {
+			u, err := m.User(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			best := 0
+			for k, s := range u.Shares {
+				if s > u.Shares[best] {
+					best = k
+				}
+			}
+			return best
+		}
+		agree, other := 0, 0
+		names := m.People()
+		for i := range names {
+			for j := range i {
+				if at(names[i]) == at(names[j]) {
+					if i%3 == j%3 {
+						agree++
+					} else {
+						other++
+					}
+				}
+			}
+		}
+		if agree < 8*other {
+			t.Errorf("likeness %d: %d pairs of people of one taste share a prototype, %d of two", like, agree, other)
+		}
+	}
+}
+
+func TestFitIsDeterministicAndRewardsAreNormalised(t *testing.T) {
+	rng := rand.New(rand.NewPCG(2, 2))
+	train := crowd(rng, 4)
+	cfg := pal.Config{Epochs: 3, Restarts: 1, Seed: 5}
+	a, _, err := pal.Fit(t.Context(), train, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, _, err := pal.Fit(t.Context(), train, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ua, _ := a.User("p07")
+	ub, _ := b.User("p07")
+	var sum, square, n float64
+	for _, p := range train {
+		x, err := ua.Utility(p.A)
+		y, err2 := ub.Utility(p.A)
+		if err != nil || err2 != nil || x != y {
+			t.Fatalf("utility %v and %v; %v, %v", x, y, err, err2)
+		}
+		for _, c := range []preference.Clip{p.A, p.B} {
+			r := make([]float64, 1)
+			if err := ua.Score(t.Context(), r, []perception.Features{{}, {Embed: c.Embed}}); err != nil {
+				t.Fatal(err)
+			}
+			sum, square, n = sum+r[0], square+r[0]*r[0], n+1
+		}
+	}
+	if m, v := sum/n, square/n; math.Abs(m) > 1e-6 || math.Abs(v-1) > 1e-6 {
+		t.Errorf("rewards have mean %v and mean square %v", m, v)
+	}
+}
+
+func TestMistakesAreNamed(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 3))
+	good := answers(rng, 20, 0, "ann")
+	nobody := append(append([]preference.Pair{}, good...), answers(rng, 1, 0, "")...)
+	for _, tt := range []struct {
+		pairs []preference.Pair
+		cfg   pal.Config
+		want  string
+	}{
+		{nil, pal.Config{}, "label some first"},
+		{nobody, pal.Config{}, "pair 20: nobody is named"},
+		{good[:2], pal.Config{}, "too few"},
+		{good, pal.Config{Rate: -1}, "rates -1"},
+		{good, pal.Config{Prototypes: -1}, "-1 prototypes"},
+		{good, pal.Config{Held: 2}, "share 2"},
+		{good, pal.Config{Likeness: 9}, "Likeness(9)"},
+		{good, pal.Config{Ties: preference.RaoKupper, Strength: 1}, "tie strength 1"},
+	} {
+		if _, _, err := pal.Fit(t.Context(), tt.pairs, tt.cfg); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%v, want %q", err, tt.want)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, _, err := pal.Fit(ctx, good, pal.Config{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+	m, _, err := pal.Fit(t.Context(), good, pal.Config{Epochs: 1, Restarts: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.User("bob"); err == nil || !strings.Contains(err.Error(), "Meet") {
+		t.Errorf("a stranger: %v", err)
+	}
+	if _, err := m.Measure(answers(rng, 1, 0, "bob")); err == nil {
+		t.Error("answers of a stranger were judged")
+	}
+	if _, err := m.Meet(nil); err == nil {
+		t.Error("somebody was met without answers")
+	}
+	narrow := preference.Clip{D: 2, Embed: []float32{1, 2}}
+	if _, err := m.Meet([]preference.Pair{{A: narrow, B: narrow}}); err == nil || !strings.Contains(err.Error(), "want 6") {
+		t.Errorf("another encoder: %v", err)
+	}
+	u, err := m.User("ann")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := u.Odds(good[0].A, narrow); err == nil {
+		t.Error("a clip of another width was judged")
+	}
+	if err := u.Score(t.Context(), make([]float64, 1), nil); err == nil || !strings.Contains(err.Error(), "one more") {
+		t.Errorf("an empty trajectory: %v", err)
+	}
+	if err := u.Score(ctx, make([]float64, 1), []perception.Features{{}, {Embed: good[0].A.Embed}}); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+}

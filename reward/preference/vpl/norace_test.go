@@ -1,0 +1,5 @@
+//go:build !race
+
+package vpl
+
+const raced = false
