@@ -222,6 +222,10 @@ func find(ps []wire.Point, kind string, labels int) int {
 	return slices.IndexFunc(ps, func(p wire.Point) bool { return p.Kind == kind && (p.Labels == labels || p.Labels == 0) })
 }
 
+// spread is the standard deviation of each kind's rewards of a frame on Group, as
+// Point.Spread measured it. learner.scale is set so that all are as large as RAPL's.
+var spread = map[string]float64{"rapl": 0.40, "features": 0.29, "goal": 0.25, "tcc": 0.35, "rlhf": 0.96, "gail": 0.94, "truth": 0.40}
+
 // policies fine-tunes by each reward of --policies and prints success.
 func (a *app) policies(ctx context.Context, c config.Config, r raplRun) error {
 	if len(r.policies) == 0 {
@@ -238,6 +242,7 @@ func (a *app) policies(ctx context.Context, c config.Config, r raplRun) error {
 				d := c
 				d.Robot.Task, d.Seed, d.Reward.Kind = task, uint64(seed), kind
 				d.Name = fmt.Sprintf("reproduce-rapl-%s-%s-%d", task, strings.ReplaceAll(p, ":", "-"), seed)
+				d.Learner.Scale *= spread["rapl"] / spread[kind]
 				if labels > 0 {
 					d.Reward.Triplets = labels
 				}

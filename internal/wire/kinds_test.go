@@ -97,7 +97,7 @@ func TestEveryKindOfRewardCarriesASession(t *testing.T) {
 					t.Errorf("replay of %d episodes: %v", verdict.Episodes, verdict.Err())
 				}
 			}
-			if kind != "truth" && kind != "gail" {
+			if kind != "truth" && kind != "goal" {
 				return
 			}
 

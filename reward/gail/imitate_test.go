@@ -141,3 +141,26 @@ func TestImitatesOnlyWithThePenalty(t *testing.T) {
 		t.Errorf("without it the return is %.2f, want 0.4 at most", without)
 	}
 }
+
+func TestScoringAllocatesNothing(t *testing.T) {
+	if slow {
+		return // a pool forgets on purpose under the race detector
+	}
+	d, err := gail.New(2, gail.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := gail.NewScorer(d.Model())
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := policytest.Demos(1, 1, [2]float64{})[0]
+	fs, r := e.Trajectory(), make([]float64, e.Len())
+	if n := testing.AllocsPerRun(20, func() {
+		if err := s.Score(t.Context(), r, fs); err != nil {
+			t.Fatal(err)
+		}
+	}); n > 1 { // the pool may be emptied
+		t.Errorf("scoring allocates %v times", n)
+	}
+}
