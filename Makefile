@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 FUZZ ?= 3
 
-.PHONY: help run test build setup bench peers soak reproduce lint fuzz clean
+.PHONY: help run test build setup bench peers soak reproduce reproduce-rapl lint fuzz clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -50,6 +50,9 @@ reproduce: build ## five seeds of every claim of learning, with intervals (docs/
 	bin/rapport reproduce --seeds 5 --set policy.sees=pixels --set policy.clone.steps=1000 --set learner.batch=64
 	go test -run '^$$' -bench Ways -benchtime 1x ./policy/diffusion
 	go test -run '^$$' -bench Variants -benchtime 1x ./policy/rlpd
+
+reproduce-rapl: build ## kinds of rewards by their correlation with the truth, and the policies that they make
+	bin/rapport reproduce rapl --seeds 5 --labels 10,30,75,150,300 --policies rapl:150,truth,rlhf:150,rlhf:300
 
 clean: ## remove what was built; runs/ stays
 	rm -rf bin

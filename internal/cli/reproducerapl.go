@@ -1,10 +1,7 @@
 package cli
 
 import (
-	"bytes"
 	"context"
-	"encoding/csv"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -26,6 +23,7 @@ type raplRun struct {
 	kinds, tasks  []string
 	out           string
 	pile, held    int
+	gamma         float64
 	policies      []string // KIND or KIND:LABELS
 	policySeeds   int
 	table         int // labels of the table
@@ -72,7 +70,8 @@ rewards besides, in ordinary sessions below out.`,
 	f.StringSliceVar(&r.kinds, "kinds", config.RewardKinds(), "kinds of rewards")
 	f.StringSliceVar(&r.tasks, "tasks", []string{"group", "clutter", "cross"}, "tasks: group, clutter, reach, cross")
 	f.StringVar(&r.out, "to", "runs/reproduce-rapl", "folder of figures and tables")
-	f.IntVar(&r.pile, "rollouts", 120, "rollouts that may be asked about")
+	f.IntVar(&r.pile, "rollouts", 200, "rollouts that may be asked about")
+	f.Float64Var(&r.gamma, "gamma", 1, "reward.gamma of the rewards that are correlated: the authors', by which a frame is compared with nearly all of a video")
 	f.IntVar(&r.held, "held-out", 100, "rollouts that are judged on")
 	f.StringSliceVar(&r.policies, "policies", nil, "rewards to fine-tune by, as rapl:150,truth,rlhf:300")
 	f.IntVar(&r.policySeeds, "policy-seeds", 5, "seeds of --policies")
@@ -157,12 +156,9 @@ func (a *app) correlate(ctx context.Context, c config.Config, r raplRun) error {
 // compared is one task and seed, read from its file or made.
 func (a *app) compared(ctx context.Context, c config.Config, r raplRun, task string) ([]wire.Point, error) {
 	file := filepath.Join(r.out, fmt.Sprintf("%s-%d.csv", task, c.Seed))
-	var have []wire.Point
-	if f, err := os.Open(file); err == nil {
-		have, err = readPoints(f)
-		if err = errors.Join(err, f.Close()); err != nil {
-			return nil, fmt.Errorf("%s: %w; remove it, and it is made again", file, err)
-		}
+	have, err := readFile(file)
+	if err != nil {
+		return nil, err
 	}
 	missing := r
 	missing.kinds = nil
@@ -178,9 +174,17 @@ func (a *app) compared(ctx context.Context, c config.Config, r raplRun, task str
 		return have, nil
 	}
 	st := wire.Study{Kinds: missing.kinds, Labels: r.labels, Pile: r.pile, Held: r.held}
-	c.Robot.Task = task
-	if task == "cross" {
-		c.Robot.Task, c.Robot.Look, st.Look = "group", "panda", "orange"
+	c.Robot.Task, c.Robot.Look, c.Reward.Gamma = task, "panda", r.gamma
+	// Group and cross differ in the arm of the rollouts judged on alone.
+	files := map[string]string{"panda": file}
+	if task == "group" || task == "cross" {
+		c.Robot.Task, files = "group", map[string]string{}
+		for _, t := range []string{"group", "cross"} {
+			look := map[string]string{"group": "panda", "cross": "orange"}[t]
+			if t == task || slices.Contains(r.tasks, t) {
+				st.Looks, files[look] = append(st.Looks, look), filepath.Join(r.out, fmt.Sprintf("%s-%d.csv", t, c.Seed))
+			}
+		}
 	}
 	fmt.Fprintf(a.stderr, "%s, seed %d of %d: %s\n", task, c.Seed, r.seeds, strings.Join(missing.kinds, ", "))
 	bars := newProgress(a.stderr)
@@ -189,20 +193,27 @@ func (a *app) compared(ctx context.Context, c config.Config, r raplRun, task str
 	if err != nil {
 		return nil, err
 	}
-	have = slices.DeleteFunc(have, func(p wire.Point) bool { return slices.Contains(missing.kinds, p.Kind) })
-	have = append(have, ps...)
-	var b bytes.Buffer
-	w := csv.NewWriter(&b)
-	if err := w.Write(pointHead); err != nil {
-		return nil, err
-	}
-	for _, p := range have {
-		if err := w.Write(pointRow(p)); err != nil {
+	for look, name := range files {
+		was := have
+		if name != file {
+			if was, err = readFile(name); err != nil {
+				return nil, err
+			}
+		}
+		was = slices.DeleteFunc(was, func(p wire.Point) bool { return slices.Contains(missing.kinds, p.Kind) })
+		for _, p := range ps {
+			if p.Look == look {
+				was = append(was, p)
+			}
+		}
+		if err := writeFile(name, was); err != nil {
 			return nil, err
 		}
+		if name == file {
+			have = was
+		}
 	}
-	w.Flush()
-	return have, os.WriteFile(file, b.Bytes(), 0o644)
+	return have, nil
 }
 
 // find is the index of the point of a kind from so many labels, or -1. Kinds that
@@ -210,6 +221,10 @@ func (a *app) compared(ctx context.Context, c config.Config, r raplRun, task str
 func find(ps []wire.Point, kind string, labels int) int {
 	return slices.IndexFunc(ps, func(p wire.Point) bool { return p.Kind == kind && (p.Labels == labels || p.Labels == 0) })
 }
+
+// spread is the standard deviation of each kind's rewards of a frame on Group, as
+// Point.Spread measured it. learner.scale is set so that all are as large as RAPL's.
+var spread = map[string]float64{"rapl": 0.40, "features": 0.29, "goal": 0.25, "tcc": 0.35, "rlhf": 0.96, "gail": 0.94, "truth": 0.40}
 
 // policies fine-tunes by each reward of --policies and prints success.
 func (a *app) policies(ctx context.Context, c config.Config, r raplRun) error {
@@ -227,6 +242,7 @@ func (a *app) policies(ctx context.Context, c config.Config, r raplRun) error {
 				d := c
 				d.Robot.Task, d.Seed, d.Reward.Kind = task, uint64(seed), kind
 				d.Name = fmt.Sprintf("reproduce-rapl-%s-%s-%d", task, strings.ReplaceAll(p, ":", "-"), seed)
+				d.Learner.Scale *= spread["rapl"] / spread[kind]
 				if labels > 0 {
 					d.Reward.Triplets = labels
 				}

@@ -17,11 +17,11 @@ import (
 )
 
 // pointHead are the columns of a task's and seed's file.
-var pointHead = []string{"kind", "labels", "negative", "negatives", "all", "of", "accuracy", "spread"}
+var pointHead = []string{"kind", "look", "labels", "negative", "negatives", "all", "of", "accuracy", "spread"}
 
 func pointRow(p wire.Point) []string {
 	g := func(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }
-	return []string{p.Kind, strconv.Itoa(p.Labels), g(p.Negative), strconv.Itoa(p.Negatives), g(p.All), strconv.Itoa(p.Of), g(p.Accuracy), g(p.Spread)}
+	return []string{p.Kind, p.Look, strconv.Itoa(p.Labels), g(p.Negative), strconv.Itoa(p.Negatives), g(p.All), strconv.Itoa(p.Of), g(p.Accuracy), g(p.Spread)}
 }
 
 // readPoints reads a file of pointRows.
@@ -35,21 +35,50 @@ func readPoints(r io.Reader) ([]wire.Point, error) {
 	}
 	var ps []wire.Point
 	for _, row := range rows[1:] {
-		p := wire.Point{Kind: row[0]}
+		p := wire.Point{Kind: row[0], Look: row[1]}
 		var errs [7]error
-		p.Labels, errs[0] = strconv.Atoi(row[1])
-		p.Negative, errs[1] = strconv.ParseFloat(row[2], 64)
-		p.Negatives, errs[2] = strconv.Atoi(row[3])
-		p.All, errs[3] = strconv.ParseFloat(row[4], 64)
-		p.Of, errs[4] = strconv.Atoi(row[5])
-		p.Accuracy, errs[5] = strconv.ParseFloat(row[6], 64)
-		p.Spread, errs[6] = strconv.ParseFloat(row[7], 64)
+		p.Labels, errs[0] = strconv.Atoi(row[2])
+		p.Negative, errs[1] = strconv.ParseFloat(row[3], 64)
+		p.Negatives, errs[2] = strconv.Atoi(row[4])
+		p.All, errs[3] = strconv.ParseFloat(row[5], 64)
+		p.Of, errs[4] = strconv.Atoi(row[6])
+		p.Accuracy, errs[5] = strconv.ParseFloat(row[7], 64)
+		p.Spread, errs[6] = strconv.ParseFloat(row[8], 64)
 		if err := errors.Join(errs[:]...); err != nil {
 			return nil, err
 		}
 		ps = append(ps, p)
 	}
 	return ps, nil
+}
+
+// readFile reads the points of a task and seed; there are none before it is made.
+func readFile(name string) ([]wire.Point, error) {
+	f, err := os.Open(name)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	ps, err := readPoints(f)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return nil, fmt.Errorf("%s: %w; remove it, and it is made again", name, err)
+	}
+	return ps, nil
+}
+
+func writeFile(name string, ps []wire.Point) error {
+	var b bytes.Buffer
+	w := csv.NewWriter(&b)
+	rows := [][]string{pointHead}
+	for _, p := range ps {
+		rows = append(rows, pointRow(p))
+	}
+	if err := w.WriteAll(rows); err != nil {
+		return err
+	}
+	return os.WriteFile(name, b.Bytes(), 0o644)
 }
 
 // csv writes all points with their task and seed.

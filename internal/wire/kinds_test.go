@@ -98,7 +98,7 @@ func TestEveryKindOfRewardCarriesASession(t *testing.T) {
 				}
 			}
 			comparesAgain(t, dir, kind)
-			if kind != "truth" && kind != "gail" {
+			if kind != "truth" && kind != "goal" {
 				return
 			}
 

@@ -22,7 +22,7 @@ import (
 type Study struct {
 	Kinds  []string // values of reward.kind
 	Labels []int    // comparisons answered, for the kinds that learn from them
-	Look   string   // robot.look of the rollouts judged on; "": the configured one
+	Looks  []string // robot.look of the rollouts judged on, each a set of its own; nil: the configured one
 	Pile   int      // rollouts that are labelled; 0: 120
 	Held   int      // rollouts judged on; 0: 100
 }
@@ -30,7 +30,8 @@ type Study struct {
 // Point is what one kind of reward got.
 type Point struct {
 	Kind   string
-	Labels int // 0 for a kind that asks for none
+	Look   string // of the rollouts judged on
+	Labels int    // 0 for a kind that asks for none
 	// Negative is the mean over the held-out rollouts that the person dislikes of
 	// Spearman's correlation between reward and minus the true distance, and All
 	// that over all of them; of how many each.
@@ -67,14 +68,16 @@ func Compare(ctx context.Context, c config.Config, st Study, tell Progress) ([]P
 	if err != nil {
 		return nil, err
 	}
-	held := c
-	if st.Look != "" {
-		held.Robot.Look = st.Look
+	if len(st.Looks) == 0 {
+		st.Looks = []string{c.Robot.Look}
 	}
-	s.crew.cfg, s.crew.of = held, evaluation
-	judged, err := s.crew.collect(ctx, st.Held, func(n int) { tell("held-out rollouts", n, st.Held, "") })
-	if err != nil {
-		return nil, err
+	judged := make([][]demo, len(st.Looks))
+	for i, l := range st.Looks {
+		s.crew.cfg.Robot.Look, s.crew.of = l, evaluation
+		judged[i], err = s.crew.collect(ctx, st.Held, func(n int) { tell("held-out rollouts of "+l, n, st.Held, "") })
+		if err != nil {
+			return nil, err
+		}
 	}
 	return s.points(ctx, st, pile, judged)
 }
@@ -131,8 +134,8 @@ func (s *study) pile(ctx context.Context, st Study) ([]demo, error) {
 	return append(demos, more...), err
 }
 
-// points learns each kind of reward from the pile and judges it.
-func (s *study) points(ctx context.Context, st Study, pile, judged []demo) ([]Point, error) {
+// points learns each kind of reward from the pile and judges it on each set.
+func (s *study) points(ctx context.Context, st Study, pile []demo, judged [][]demo) ([]Point, error) {
 	truths, videos, err := sightings(pile)
 	if err != nil {
 		return nil, err
@@ -180,12 +183,14 @@ func (s *study) points(ctx context.Context, st Study, pile, judged []demo) ([]Po
 			if err != nil {
 				return nil, err
 			}
-			p, err := judgeReward(ctx, r, judged)
-			if err != nil {
-				return nil, fmt.Errorf("wire: %s from %d labels: %w", kind, n, err)
+			for i, ds := range judged {
+				p, err := judgeReward(ctx, r, ds)
+				if err != nil {
+					return nil, fmt.Errorf("wire: %s from %d labels: %w", kind, n, err)
+				}
+				p.Kind, p.Look, p.Labels = kind, st.Looks[i], n
+				out = append(out, p)
 			}
-			p.Kind, p.Labels = kind, n
-			out = append(out, p)
 		}
 	}
 	return out, nil

@@ -80,7 +80,7 @@ func TestStudyIsDeterministicAndSeesEveryKind(t *testing.T) {
 	c := tiny(t)
 	c.Robot.Task, c.Robot.Horizon = "group", 45
 	c.Robot.Cameras[0].Width, c.Robot.Cameras[0].Height = 32, 32
-	st := Study{Kinds: []string{"features", "goal", "rapl", "truth"}, Labels: []int{6, 8}, Look: "orange", Pile: 12, Held: 6}
+	st := Study{Kinds: []string{"features", "goal", "rapl", "truth"}, Labels: []int{6, 8}, Looks: []string{"orange", "panda"}, Pile: 12, Held: 6}
 	var was []Point
 	for i := range 2 {
 		ps, err := Compare(t.Context(), c, st, quietly().Tell)
@@ -92,10 +92,10 @@ func TestStudyIsDeterministicAndSeesEveryKind(t *testing.T) {
 		}
 		was = ps
 	}
-	if len(was) != 5 || was[2].Labels != 6 || was[3].Labels != 8 || was[0].Labels != 0 {
+	if len(was) != 10 || was[4].Labels != 6 || was[6].Labels != 8 || was[0].Labels != 0 || was[0].Look != "orange" || was[1].Look != "panda" {
 		t.Errorf("points %+v", was)
 	}
-	truth := was[4]
+	truth := was[8]
 	if truth.Of == 0 || truth.All < 0.5 {
 		t.Errorf("the simulator's reward goes with its distance by %+v", truth)
 	}

@@ -337,18 +337,6 @@ func TestStepAllocatesNothing(t *testing.T) {
 	if n := testing.AllocsPerRun(10, func() { tr.step(experts, others) }); n != 0 {
 		t.Errorf("a step allocates %v times, want 0", n)
 	}
-	s, err := NewScorer(tr.Model())
-	if err != nil {
-		t.Fatal(err)
-	}
-	fs, r := features(experts[0]), make([]float64, 11)
-	if n := testing.AllocsPerRun(10, func() {
-		if err := s.Score(context.Background(), r, fs); err != nil {
-			t.Fatal(err)
-		}
-	}); n > 1 { // the pool may be emptied
-		t.Errorf("scoring allocates %v times", n)
-	}
 }
 
 func TestGAILErrors(t *testing.T) {

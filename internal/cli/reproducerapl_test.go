@@ -1,0 +1,100 @@
+package cli
+
+import (
+	"bytes"
+	"image/png"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/rapport-rl/rapport/internal/wire"
+)
+
+func TestReproduceRAPLTellsWhatIsWrongWithItsFlags(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--kinds", "taste"}, `--kinds names "taste"`},
+		{[]string{"--tasks", "cook"}, `--tasks names "cook"`},
+		{[]string{"--labels", "3"}, "want numbers from 4 on"},
+		{[]string{"--seeds", "0"}, "--seeds is 0"},
+		{[]string{"--policies", "rapl:x"}, "want a number of labels"},
+		{[]string{"--policies", "taste"}, `--policies names "taste"`},
+		{[]string{"--policies", "rapl", "--policy-seeds", "0"}, "--policy-seeds is 0"},
+	} {
+		var out, errs bytes.Buffer
+		code := Main(append([]string{"reproduce", "rapl", "--to", t.TempDir()}, c.args...), nil, &out, &errs)
+		if code != exitUsage || !strings.Contains(errs.String(), c.want) {
+			t.Errorf("%v: code %d, %q; want %d and %q", c.args, code, errs.String(), exitUsage, c.want)
+		}
+	}
+}
+
+// What is in the folder is read, not made again.
+func TestReproduceRAPLWritesUpWhatIsThere(t *testing.T) {
+	dir := t.TempDir()
+	for seed := range 2 {
+		var ps []wire.Point
+		for i, n := range []int{30, 150} {
+			ps = append(ps, wire.Point{Kind: "rapl", Look: "panda", Labels: n, Negative: 0.2*float64(i+1) + 0.1*float64(seed), Negatives: 9, All: 0.5, Of: 12, Accuracy: 0.75, Spread: 0.1})
+		}
+		ps = append(ps, wire.Point{Kind: "features", Look: "panda", Negative: -0.25, Negatives: 9, All: 0.125, Of: 12, Accuracy: 0.5, Spread: 0.1})
+		if err := writeFile(filepath.Join(dir, []string{"group-1.csv", "group-2.csv"}[seed]), ps); err != nil {
+			t.Fatal(err)
+		}
+	}
+	args := []string{"reproduce", "rapl", "--seeds", "2", "--tasks", "group", "--kinds", "rapl,features", "--labels", "150,30", "--to", dir}
+	var out, errs bytes.Buffer
+	if code := Main(args, nil, &out, &errs); code != exitDone {
+		t.Fatalf("code %d: %s", code, errs.String())
+	}
+	// By Student's t with one degree of freedom, 12.706 × 0.0707/√2.
+	for _, want := range []string{
+		"| rapl | 0.45 ± 0.64 | 0.59, 0.61, 0.47 |", "| features | -0.25 ± 0.00 |", "| rapl | 75 ± 0 |",
+		"| task | reward | 30 | 150 |", "| group | rapl | 0.25 ± 0.64 | 0.45 ± 0.64 |",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is missing in\n%s", want, out.String())
+		}
+	}
+	if strings.Contains(out.String(), "| group | features |") {
+		t.Error("features depend on labels")
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "rewards.csv"))
+	if err != nil || strings.Count(string(b), "\n") != 7 {
+		t.Errorf("rewards.csv: %v\n%s", err, b)
+	}
+	f, err := os.Open(filepath.Join(dir, "rewards.png"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := png.Decode(f); err != nil {
+		t.Error(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "group-1.csv"), []byte("kind\nx\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if code := Main(args, nil, &out, &errs); code != exitFailed || !strings.Contains(errs.String(), "it is made again") {
+		t.Errorf("code %d: %s", code, errs.String())
+	}
+}
+
+func TestPointsComeBackFromTheirFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "p.csv")
+	want := []wire.Point{{Kind: "rlhf", Look: "orange", Labels: 75, Negative: 1.0 / 3, Negatives: 4, All: -0.1, Of: 5, Accuracy: 0.9, Spread: 2}}
+	if err := writeFile(file, want); err != nil {
+		t.Fatal(err)
+	}
+	got, err := readFile(file)
+	if d := cmp.Diff(want, got); err != nil || d != "" {
+		t.Error(err, d)
+	}
+	if got, err := readFile(file + ".none"); got != nil || err != nil {
+		t.Errorf("a file that is not there: %v, %v", got, err)
+	}
+}

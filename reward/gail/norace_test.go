@@ -1,0 +1,5 @@
+//go:build !race
+
+package gail_test
+
+const slow = false
