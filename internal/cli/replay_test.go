@@ -85,6 +85,7 @@ func TestRecordings(t *testing.T) {
 	t.Run("replay", func(t *testing.T) { testReplay(t, l) })
 	t.Run("export", func(t *testing.T) { testExport(t, l) })
 	t.Run("bags", func(t *testing.T) { testBags(t, l) })
+	t.Run("sessions over bags", func(t *testing.T) { testBagSessions(t, l) })
 }
 
 func testReplay(t *testing.T, l lab) {

@@ -113,8 +113,12 @@ func (s *Session) report(ctx context.Context, p parts, tuned policy.Params, befo
 	if r.Episodes, err = s.curve(ctx); err != nil {
 		return "", err
 	}
-	if real(c) {
-		if err := s.reportReal(ctx, p, &r); err != nil {
+	if !judgeable(c) {
+		tell := s.reportReal
+		if logged(c) {
+			tell = s.reportRecorded
+		}
+		if err := tell(ctx, p, &r); err != nil {
 			return "", err
 		}
 		return s.writeReport(r)

@@ -124,8 +124,13 @@ func (a *arm) pace() []policy.Metric {
 	}
 }
 
-// errSimulated says what only a simulation can do.
-var errSimulated = errors.New("wire: robot.kind is ros, where nobody tells success and no seed begins an episode; for a simulation, --set robot.kind=sim")
+// simulated says what only a simulation can do.
+func simulated(c config.Config) error {
+	if logged(c) {
+		return errors.New("wire: robot.kind is bag, and nothing moves in a recording: a policy can be run along one (rapport guard check), but not be tried in it; for a simulation, --set robot.kind=sim")
+	}
+	return errors.New("wire: robot.kind is ros, where nobody tells success and no seed begins an episode; for a simulation, --set robot.kind=sim")
+}
 
 // Recover has an arm on ROS leave a reflex or a released user stop, for an operator
 // who has looked at it.

@@ -88,6 +88,11 @@ func Create(ctx context.Context, cfg config.Config, o Options) (*Session, error)
 	if err := alike(cfg); err != nil {
 		return nil, err
 	}
+	if logged(cfg) {
+		if _, err := sources(cfg); err != nil {
+			return nil, err
+		}
+	}
 	name := cfg.Name
 	if name == "" {
 		var err error
