@@ -79,6 +79,7 @@ func readCSV(t *testing.T, path string) [][]string {
 // One session is replayed, harmed, exported and converted in every way; what harms it
 // works on copies.
 func TestRecordings(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.must("run", "--set", "session.episodes=2")
 	l.must("run", "--set", "seed=6", "--set", "session.lossless=true", "--set", "session.episodes=1", "--set", "name=lossless")

@@ -14,11 +14,8 @@ import (
 // A policy that sees frames is fine-tuned where its earlier session was not: over ROS,
 // and over recordings. It learns from the very frames that it was cloned from.
 func TestAPolicyFromPixelsBeginsFromAnEarlierSession(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
-	sees := []string{"--set", "policy.sees=pixels", "--set", "policy.trunk.strides=[2,2]", "--set", "policy.trunk.channels=4", "--set", "policy.clone.steps=5"}
-	l.must(append([]string{"run", "--set", "session.episodes=1"}, sees...)...)
-	from := append([]string{"run", "--set", "session.from=" + l.session()}, sees...)
+	l := ended(t, seesPixels...)
+	from := append([]string{"run", "--set", "session.from=" + l.session()}, seesPixels...)
 	past := func(name string) string { return filepath.Join(l.dir, "runs", name) }
 	whole := func(name string, episodes int) {
 		t.Helper()

@@ -136,26 +136,8 @@ func outcomeOf(t *testing.T, dir string) outcome {
 	return o
 }
 
-// undisturbed is how a session ends that nothing disturbed; it is run once.
-func undisturbed(t *testing.T) outcome {
-	t.Helper()
-	once.Do(func() {
-		l := newLab(t)
-		l.must("run")
-		quiet = l.outcome()
-	})
-	if quiet.Learner == nil {
-		t.Fatal("the undisturbed session failed")
-	}
-	return quiet
-}
-
-var (
-	once  sync.Once
-	quiet outcome
-)
-
 func TestSessionLeavesEverything(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	out := l.must("run")
 	for _, want := range []string{"success before", "success after", "report.html", "fine-tune        6/6"} {
@@ -200,6 +182,7 @@ func TestInterruptAtAnyStageGoesOnToTheSameBits(t *testing.T) {
 }
 
 func TestAnotherSeedIsAnotherSession(t *testing.T) {
+	t.Parallel()
 	want := undisturbed(t)
 	l := newLab(t)
 	l.must("run", "--set", "seed=6")
