@@ -63,6 +63,23 @@ func sources(c config.Config) ([]source, error) {
 	return out, err
 }
 
+// resolved names the recordings of c one by one, so that a session goes on with those
+// that it began with, and says what is wrong with them.
+func resolved(c config.Config) (config.Config, error) {
+	all, err := sources(c)
+	if err != nil {
+		return c, err
+	}
+	c.Robot.Bag.Files, c.Robot.Bag.Preferred = []string{}, []string{}
+	for _, s := range all {
+		c.Robot.Bag.Files = append(c.Robot.Bag.Files, s.path)
+		if s.preferred {
+			c.Robot.Bag.Preferred = append(c.Robot.Bag.Preferred, s.path)
+		}
+	}
+	return c, nil
+}
+
 // expand lists what files and patterns name, once each.
 func expand(key string, patterns []string) (files []string, err error) {
 	for _, p := range patterns {

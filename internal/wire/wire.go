@@ -89,7 +89,8 @@ func Create(ctx context.Context, cfg config.Config, o Options) (*Session, error)
 		return nil, err
 	}
 	if logged(cfg) {
-		if _, err := sources(cfg); err != nil {
+		var err error
+		if cfg, err = resolved(cfg); err != nil {
 			return nil, err
 		}
 	}
