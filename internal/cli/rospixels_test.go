@@ -17,7 +17,7 @@ func TestAPolicyFromPixelsBeginsFromAnEarlierSession(t *testing.T) {
 	l := ended(t, seesPixels...)
 	from := append([]string{"run", "--set", "session.from=" + l.session()}, seesPixels...)
 	past := func(name string) string { return filepath.Join(l.dir, "runs", name) }
-	whole := func(name string, episodes int) {
+	whole := func(name string, episodes, steps int) {
 		t.Helper()
 		s, err := store.Open(past(name))
 		if err != nil {
@@ -33,8 +33,8 @@ func TestAPolicyFromPixelsBeginsFromAnEarlierSession(t *testing.T) {
 			if err == nil {
 				err = s.Frames(&e)
 			}
-			if err != nil || e.Len() != 30 || len(e.Inputs[30].Frames) != 1 || e.Inputs[30].Frames[0].W != 64 {
-				t.Errorf("%s: %s holds %d steps, %v; want 30 with a frame each", name, r.ID, e.Len(), err)
+			if err != nil || e.Len() != steps || len(e.Inputs[steps].Frames) != 1 || e.Inputs[steps].Frames[0].W != 64 {
+				t.Errorf("%s: %s holds %d steps, %v; want %d with a frame each", name, r.ID, e.Len(), err, steps)
 			}
 		}
 		demo := filepath.Join("episodes", "demo-00003.mcap")
@@ -53,7 +53,7 @@ func TestAPolicyFromPixelsBeginsFromAnEarlierSession(t *testing.T) {
 	path := filepath.Join(l.dir, "x.bag")
 	bagged(t, filepath.Join(l.session(), "episodes", "online-00000.mcap"), path, nil)
 	l.must(append(from, "--set", "name=onbag", "--set", "robot.kind=bag", "--set", "robot.bag.files=["+path+"]", "--set", "session.episodes=1")...)
-	whole("onbag", 1)
+	whole("onbag", 1, 29)
 
 	master := freeAddress(t)
 	l.simulate(master)
@@ -61,5 +61,5 @@ func TestAPolicyFromPixelsBeginsFromAnEarlierSession(t *testing.T) {
 		"--set", "robot.ros.start.at=[0.42, 0, 0.12]", "--set", "robot.ros.start.lift=0", "--set", "robot.ros.again=/rapport/reset",
 		"--set", "robot.ros.gripper.open=false", "--set", "robot.ros.stale=1", "--set", "session.episodes=2")...)
 	l.must("run", "--resume", "--set", "name=onros", "--set", "robot.ros.master="+master)
-	whole("onros", 2)
+	whole("onros", 2, 30)
 }
