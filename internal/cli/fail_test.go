@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -54,7 +55,8 @@ func TestFullDiskLosesNothing(t *testing.T) {
 	// A file-size limit makes the kernel refuse writes as a full disk does. It is
 	// set on a child alone, since the test's own log is a file too.
 	full := func(p *os.Process) error {
-		return exec.Command("prlimit", "--pid", strconv.Itoa(p.Pid), "--fsize=8192:").Run()
+		// Stopped meanwhile, so that it is full in this stage and not in the next.
+		return errors.Join(p.Signal(syscall.SIGSTOP), exec.Command("prlimit", "--pid", strconv.Itoa(p.Pid), "--fsize=8192:").Run(), p.Signal(syscall.SIGCONT))
 	}
 	command := []string{"run"}
 	for _, stage := range []string{"demonstrations", "features", "clone", "evaluate before", "warm-up", "fine-tune        3/6", "report"} {

@@ -13,8 +13,10 @@ const (
 	// maxAhead is how many chunks are unpacked ahead at a time, on as many cores.
 	maxAhead = 4
 	// maxAheadSize bounds such a chunk, packed and unpacked together. Recorders make
-	// them of about 1 MB; larger ones are unpacked when they are reached.
-	maxAheadSize = 5 << 20
+	// them of about 1 MB packed; larger ones are unpacked when they are reached.
+	maxAheadSize = 16 << 20
+	// maxSpare is how much of buffers is kept for the chunks to come.
+	maxSpare = 12 << 20
 )
 
 // piece is where a chunk's data lie in the file and how they are packed.
@@ -140,12 +142,32 @@ func (a *ahead) drop(pos int64, every bool) {
 	}
 }
 
-// bytes is what is unpacked ahead.
+// idleBytes is what jobs keep that have nothing to do.
+func (a *ahead) idleBytes() int {
+	n := 0
+	for _, j := range a.jobs {
+		if !j.busy {
+			n += cap(j.out) + cap(j.packed)
+		}
+	}
+	return n
+}
+
+// shed gives up what idle jobs keep.
+func (a *ahead) shed() {
+	for _, j := range a.jobs {
+		if !j.busy {
+			j.out, j.packed = nil, nil
+		}
+	}
+}
+
+// bytes is what is unpacked ahead, with what it is unpacked from.
 func (a *ahead) bytes() int {
 	n := 0
 	for _, j := range a.jobs {
 		if j.busy {
-			n += max(j.raw, int(j.size))
+			n += j.raw + int(j.size)
 		}
 	}
 	return n
@@ -178,7 +200,7 @@ func (s *stream) prefetch() {
 			return
 		}
 		p, f, ok := s.u.piece(c)
-		if !ok || p.size <= 0 || p.raw < 0 || p.size+int64(p.raw) > maxAheadSize || s.bytes+s.beside.bytes()+max(p.raw, int(p.size)) > maxUnpacked {
+		if !ok || p.size <= 0 || p.raw < 0 || p.size+int64(p.raw) > maxAheadSize || s.bytes+s.beside.bytes()+p.raw+int(p.size) > maxUnpacked {
 			continue
 		}
 		j.start(c.pos, p, f)

@@ -243,9 +243,18 @@ func (s *stream) release(w *window) {
 	}
 	s.count -= len(w.es)
 	w.have = false
-	if len(s.free) < 4 && cap(w.data) <= 4<<20 {
+	if len(s.free) < 4 && s.spare()+cap(w.data) <= maxSpare {
 		s.free = append(s.free, w)
 	}
+}
+
+// spare is how much of buffers is kept for the chunks to come.
+func (s *stream) spare() int {
+	n := s.beside.idleBytes()
+	for _, w := range s.free {
+		n += cap(w.data)
+	}
+	return n
 }
 
 // unfold opens a chunk.
@@ -261,6 +270,9 @@ func (s *stream) unfold(i int) error {
 	s.prefetch()
 	data, err := s.u.unpack(c, w.data)
 	s.beside.drop(c.pos, false)
+	if s.spare() > maxSpare {
+		s.beside.shed()
+	}
 	if err != nil {
 		return err
 	}
