@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures against the peers in the same run and prints a table of ratios.
-# All count processor time, so that other processes on the machine matter
-# little.
+# They count processor time, so that other processes on the machine matter
+# little; reading bags, which takes several cores, is timed by the clock too.
 set -euo pipefail
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
@@ -45,7 +45,7 @@ function yes(ok) { return ok ? "met" : "NOT MET" }
 /^BenchmarkPeerOpenCV\// { split(name, p, "/"); fps[p[2]] = metric("frames/s"); py[p[2]] = metric("python/s"); faster[p[2]] = metric("python-ratio") }
 /^BenchmarkPeer(Torch|UNet|Backbones)\// { split(name, p, "/"); nn[p[2]] = metric("ours-ms"); torch[p[2]] = metric("torch-ms"); faster[p[2]] = metric("torch-ratio") }
 /^BenchmarkPeerTorch(-[0-9]+)?[ \t]/ && pkg ~ /rlpd$/ { nn["pixels"] = metric("ours-ms"); torch["pixels"] = metric("torch-ms"); faster["pixels"] = metric("torch-ratio") }
-/^BenchmarkPeerRosbag\// { split(name, p, "/"); bag[p[2]] = metric("ours-ms"); ros[p[2]] = metric("torch-ms"); ahead[p[2]] = metric("torch-ratio") }
+/^BenchmarkPeerRosbag\// { split(name, p, "/"); bag[p[2]] = metric("ours-ms"); ros[p[2]] = metric("torch-ms"); ahead[p[2]] = metric("torch-ratio"); bagw[p[2]] = metric("ours-wall-ms"); rosw[p[2]] = metric("torch-wall-ms"); quick[p[2]] = metric("wall-ratio") }
 /^BenchmarkActorBesideLearner/ { missed = metric("missed-ticks"); worst_late = metric("worst-ms"); next }
 /^Benchmark(Extract|Score|Act)/ && name !~ /Against/ {
 	split(name, p, "/"); trips[p[1], p[2]] = metric("trips/cpu-s")
@@ -77,8 +77,9 @@ END {
 	for (i = 1; i <= n; i++) {
 		f = file[i]
 		row("bag " f ", raw, CPU-ms", sprintf("%.1f", bag["raw-" f]), sprintf("rosbag %.1f", ros["raw-" f]), sprintf("%.2f", ahead["raw-" f]), ">= 1", yes(ahead["raw-" f] >= 1))
-		goal = f ~ /joints-(none|lz4)/ ? 5 : 0
-		row("the same, decoded", sprintf("%.1f", bag["decoded-" f]), sprintf("rosbag %.1f", ros["decoded-" f]), sprintf("%.2f", ahead["decoded-" f]), goal ? ">= 5" : "", goal ? yes(ahead["decoded-" f] >= goal) : "")
+		row("the same, by the clock", sprintf("%.1f", bagw["raw-" f]), sprintf("rosbag %.1f", rosw["raw-" f]), sprintf("%.2f", quick["raw-" f]), ">= 1", yes(quick["raw-" f] >= 1))
+		row("the same, decoded, CPU-ms", sprintf("%.1f", bag["decoded-" f]), sprintf("rosbag %.1f", ros["decoded-" f]), sprintf("%.2f", ahead["decoded-" f]), "", "")
+		row("the same, decoded, by the clock", sprintf("%.1f", bagw["decoded-" f]), sprintf("rosbag %.1f", rosw["decoded-" f]), sprintf("%.2f", quick["decoded-" f]), ">= 5", yes(quick["decoded-" f] >= 5))
 	}
 	n = split("BenchmarkExtract2x96x96 BenchmarkScore46x64 BenchmarkAct", call, " ")
 	for (i = 1; i <= n; i++) {

@@ -13,8 +13,8 @@ import (
 // A finished session's policy does again what it did at the session's end, and
 // an evaluation changes nothing.
 func TestEval(t *testing.T) {
-	l := newLab(t)
-	l.must("run", "--set", "session.episodes=2", "--set", "session.evaluate=4")
+	t.Parallel()
+	l := ended(t)
 	table := filepath.Join(l.dir, "trials.csv")
 	rows := func(args ...string) [][]string {
 		t.Helper()
@@ -30,7 +30,7 @@ func TestEval(t *testing.T) {
 		return got
 	}
 	out := l.must("eval", "--seeds", "4")
-	for _, want := range []string{l.session(), "fine-tuned for 2 episodes", " of 4 (", "95 % interval"} {
+	for _, want := range []string{l.session(), "fine-tuned for 6 episodes", " of 4 (", "95 % interval"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the evaluation does not say %q:\n%s", want, out)
 		}
@@ -58,6 +58,7 @@ func TestEval(t *testing.T) {
 }
 
 func TestEvalRefuses(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	if code, out := l.run(t.Context(), &console{}, "eval"); code != exitFailed || !strings.Contains(out, "rapport run") {
 		t.Errorf("without a session: exit code %d:\n%s", code, out)

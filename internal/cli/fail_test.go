@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -17,9 +18,9 @@ import (
 )
 
 func TestDamagedCheckpointNamesTheRemedyAndIsMended(t *testing.T) {
+	t.Parallel()
 	want := undisturbed(t)
-	l := newLab(t)
-	l.interrupted("fine-tune        5/6", "run")
+	l := went(t, halfway)
 	for _, kind := range []string{"learner", "policy", "reward", "encoder"} {
 		files, err := filepath.Glob(filepath.Join(l.session(), "checkpoints", kind+"-*"))
 		if err != nil || len(files) == 0 {
@@ -48,12 +49,14 @@ func TestDamagedCheckpointNamesTheRemedyAndIsMended(t *testing.T) {
 // The disk is full in one stage after the other; each time there is room again,
 // the session goes on.
 func TestFullDiskLosesNothing(t *testing.T) {
+	t.Parallel()
 	want := undisturbed(t)
 	l := newLab(t)
 	// A file-size limit makes the kernel refuse writes as a full disk does. It is
 	// set on a child alone, since the test's own log is a file too.
 	full := func(p *os.Process) error {
-		return exec.Command("prlimit", "--pid", strconv.Itoa(p.Pid), "--fsize=8192:").Run()
+		// Stopped meanwhile, so that it is full in this stage and not in the next.
+		return errors.Join(p.Signal(syscall.SIGSTOP), exec.Command("prlimit", "--pid", strconv.Itoa(p.Pid), "--fsize=8192:").Run(), p.Signal(syscall.SIGCONT))
 	}
 	command := []string{"run"}
 	for _, stage := range []string{"demonstrations", "features", "clone", "evaluate before", "warm-up", "fine-tune        3/6", "report"} {
@@ -133,8 +136,8 @@ func TestMissingGLNamesTheRemedy(t *testing.T) {
 
 // A session whose backend no longer gives a camera that its encoder looks at.
 func TestMissingCameraNamesIt(t *testing.T) {
-	l := newLab(t)
-	l.interrupted("fine-tune        2/6", "run")
+	t.Parallel()
+	l := went(t, halfway)
 	code, out := l.run(t.Context(), &console{}, "run", "--resume", "--set", "robot.cameras=[{name: wrist, width: 64, height: 64}]")
 	if code != exitFailed || !strings.Contains(out, "front") {
 		t.Errorf("exit code %d:\n%s", code, out)
@@ -151,8 +154,8 @@ func TestMissingCameraNamesIt(t *testing.T) {
 }
 
 func TestDamagedEpisodeAndDatabaseAreNamed(t *testing.T) {
-	l := newLab(t)
-	l.interrupted("fine-tune        3/6", "run")
+	t.Parallel()
+	l := went(t, halfway)
 	for _, name := range []string{"episodes/online-00000.mcap", "episodes/demo-00001.mcap", "session.db"} {
 		path := filepath.Join(l.session(), name)
 		good, err := os.ReadFile(path)

@@ -13,6 +13,7 @@ import (
 // A session that demands a dry run stops before the policy moves an arm, and
 // goes on once the policy has passed, to the same bits.
 func TestGateStandsBeforeThePolicy(t *testing.T) {
+	t.Parallel()
 	want := undisturbed(t)
 	l := newLab(t)
 	code, out := l.run(t.Context(), &console{}, "run", "--set", "guard.gate=require")

@@ -9,6 +9,7 @@ import (
 
 // A lab's own recordings are looked at and learned from.
 func TestForeignDatasets(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	out := l.must("data", "info", "../../policy/dataset/robomimic/testdata/robosuite.hdf5")
 	for _, want := range []string{"robomimic", "obs/robot0_eef_pos", "guessed: base", "scale: 0.05"} {

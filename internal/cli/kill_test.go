@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"syscall"
@@ -16,7 +17,12 @@ func TestMain(m *testing.M) {
 	if os.Getenv(beProgram) != "" {
 		os.Exit(Main(os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if err := tidy(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = max(code, 1)
+	}
+	os.Exit(code)
 }
 
 // child runs a command in a process of its own, to which do happens when it
@@ -40,6 +46,7 @@ func (l lab) child(on string, do func(*os.Process) error, args ...string) (*os.P
 // A process that is killed has no chance to tidy up: files are cut off, and the
 // database is left as it was written last.
 func TestKilledSessionGoesOnToTheSameBits(t *testing.T) {
+	t.Parallel()
 	want := undisturbed(t)
 	l := newLab(t)
 	command := []string{"run"}

@@ -7,40 +7,54 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+// seesPixels configures a policy that sees frames.
+var seesPixels = []string{"--set", "policy.sees=pixels", "--set", "policy.trunk.strides=[2,2]", "--set", "policy.trunk.channels=4", "--set", "policy.clone.steps=5"}
+
 // Every learner fine-tunes the policy, and a session that was stopped goes on to
-// the same bits as one that was not.
+// the same bits as one that was not. Learners that differ in fine-tuning alone begin
+// from what one session has prepared.
 func TestKindsOfLearners(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name string
 		sets []string
 		stop bool // and go on; what learners share is tried by the others
+		sees []string
+		own  bool // clones a policy of its own kind
 	}{
-		{"iql", []string{"learner.kind=iql"}, true},
-		{"calql", []string{"learner.kind=calql"}, false},
-		{"ppo", []string{"learner.kind=ppo", "learner.ppo.episodes=2", "learner.ppo.epochs=2"}, true},
-		{"diffusion", []string{"learner.kind=diffusion", "policy.diffusion.channels=[8,16]", "policy.diffusion.draws=2"}, true},
-		{"flow", []string{"learner.kind=diffusion", "policy.diffusion.shape=mlp", "policy.diffusion.process=flow", "policy.diffusion.draws=2"}, false},
-		{"drm", []string{"learner.drm=5", "learner.noise=0.3"}, true},
-		{"bc", []string{"learner.kind=bc"}, false},
-		{"priorities", []string{"learner.replay.priority=0.6"}, true},
-		{"replay in the session's folder", []string{"learner.replay.dir=session", "learner.replay.priority=0.6"}, true},
-		{"few kept in the session's folder", []string{"learner.kind=iql", "learner.replay.dir=session", "learner.replay.capacity=40"}, true},
-		{"pixels", []string{"policy.sees=pixels", "learner.replay.jpeg=90", "policy.trunk.strides=[2,2]", "policy.trunk.channels=4", "policy.clone.steps=5"}, true},
-		{"iql from pixels", []string{"learner.kind=iql", "policy.sees=pixels", "learner.replay.jpeg=90", "policy.trunk.strides=[2,2]", "policy.trunk.channels=4", "policy.clone.steps=5"}, false},
-		{"ppo from pixels", []string{"learner.kind=ppo", "learner.ppo.episodes=2", "learner.ppo.epochs=2", "policy.sees=pixels", "policy.trunk.strides=[2,2]", "policy.trunk.channels=4", "policy.clone.steps=5"}, true},
-		{"bc from pixels", []string{"learner.kind=bc", "policy.sees=pixels", "policy.trunk.strides=[2,2]", "policy.trunk.channels=4", "policy.clone.steps=5"}, false},
+		{"iql", []string{"learner.kind=iql"}, true, nil, false},
+		{"calql", []string{"learner.kind=calql"}, false, nil, false},
+		{"ppo", []string{"learner.kind=ppo", "learner.ppo.episodes=2", "learner.ppo.epochs=2"}, true, nil, false},
+		{"diffusion", []string{"learner.kind=diffusion", "policy.diffusion.channels=[8,16]", "policy.diffusion.draws=2"}, true, nil, true},
+		{"flow", []string{"learner.kind=diffusion", "policy.diffusion.shape=mlp", "policy.diffusion.process=flow", "policy.diffusion.draws=2"}, false, nil, true},
+		{"drm", []string{"learner.drm=5", "learner.noise=0.3"}, true, nil, false},
+		{"bc", []string{"learner.kind=bc"}, false, nil, false},
+		{"priorities", []string{"learner.replay.priority=0.6"}, true, nil, false},
+		{"replay in the session's folder", []string{"learner.replay.dir=session", "learner.replay.priority=0.6"}, true, nil, false},
+		{"few kept in the session's folder", []string{"learner.kind=iql", "learner.replay.dir=session", "learner.replay.capacity=40"}, true, nil, false},
+		{"pixels", []string{"learner.replay.jpeg=90"}, true, seesPixels, false},
+		{"iql from pixels", []string{"learner.kind=iql", "learner.replay.jpeg=90"}, false, seesPixels, false},
+		{"ppo from pixels", []string{"learner.kind=ppo", "learner.ppo.episodes=2", "learner.ppo.epochs=2"}, true, seesPixels, false},
+		{"bc from pixels", []string{"learner.kind=bc"}, false, seesPixels, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			var args []string
-			for _, s := range tt.sets {
-				args = append(args, "--set", s)
+			t.Parallel()
+			lab := func() (lab, []string) {
+				l, args := newLab(t), append([]string{"run"}, tt.sees...)
+				for _, s := range tt.sets {
+					args = append(args, "--set", s)
+				}
+				if !tt.own {
+					args = append(args, "--set", "session.from="+l.earlierIn(begin(t, "", tt.sees...)))
+				}
+				return l, args
 			}
-			l := newLab(t)
-			l.must(append([]string{"run"}, args...)...)
+			l, args := lab()
+			l.must(args...)
 			if tt.stop {
 				want := l.outcome()
-				l = newLab(t)
-				l.interrupted("fine-tune        3/6", append([]string{"run"}, args...)...)
+				l, args = lab()
+				l.interrupted("fine-tune        3/6", args...)
 				l.must("run", "--resume")
 				if diff := cmp.Diff(want, l.outcome()); diff != "" {
 					t.Errorf("the session that was stopped ends otherwise:\n%s", diff)

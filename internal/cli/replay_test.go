@@ -79,12 +79,14 @@ func readCSV(t *testing.T, path string) [][]string {
 // One session is replayed, harmed, exported and converted in every way; what harms it
 // works on copies.
 func TestRecordings(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.must("run", "--set", "session.episodes=2")
 	l.must("run", "--set", "seed=6", "--set", "session.lossless=true", "--set", "session.episodes=1", "--set", "name=lossless")
 	t.Run("replay", func(t *testing.T) { testReplay(t, l) })
 	t.Run("export", func(t *testing.T) { testExport(t, l) })
 	t.Run("bags", func(t *testing.T) { testBags(t, l) })
+	t.Run("sessions over bags", func(t *testing.T) { testBagSessions(t, l) })
 }
 
 func testReplay(t *testing.T, l lab) {

@@ -12,6 +12,7 @@ import (
 // A session whose replay is in its folder ends as one in memory, also where it was
 // stopped before its first checkpoint, and after the folder was damaged and removed.
 func TestReplayInTheFolderGoesOnToTheSameBits(t *testing.T) {
+	t.Parallel()
 	want := undisturbed(t)
 	l := newLab(t)
 	l.interrupted("fine-tune        1/6", "run", "--set", "learner.replay.dir=session")

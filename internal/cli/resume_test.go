@@ -48,6 +48,7 @@ func TestResumeRefusesAnotherConfiguration(t *testing.T) {
 // A session that goes on for more episodes ends as one that was begun with as
 // many, and what it ends with is evaluated: not what it once ended with.
 func TestLongerSessionIsJudgedAnew(t *testing.T) {
+	t.Parallel()
 	want := undisturbed(t)
 	l := newLab(t)
 	l.must("run", "--set", "session.episodes=3")
@@ -79,6 +80,7 @@ func (l lab) read(name string) []byte {
 
 // Reproduction goes on with sessions that are there, but not with other ones.
 func TestReproduceRefusesSessionsOfAnotherConfiguration(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	command := []string{"reproduce", "--seeds", "2", "--set", "session.episodes=1"}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -100,6 +102,7 @@ func TestReproduceRefusesSessionsOfAnotherConfiguration(t *testing.T) {
 
 // A report is passed on, and so is a folder.
 func TestPasswordIsNotKept(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.env = append(l.env, "RAPPORT_BUS_USER=arm", "RAPPORT_BUS_PASSWORD=open sesame")
 	l.must("run", "--set", "session.episodes=1")
@@ -113,6 +116,7 @@ func TestPasswordIsNotKept(t *testing.T) {
 // The command that an interrupt names needs nothing else: no session file, no
 // environment, and no luck with which session is the newest.
 func TestInterruptNamesTheCommandThatGoesOn(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.interrupted("features", "run", "--set", "name=older", "--set", "session.episodes=1")
 	l.interrupted("features", "run", "--set", "name=newer", "--set", "session.episodes=1")

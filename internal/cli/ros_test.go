@@ -61,8 +61,7 @@ func (l lab) simulate(master string, args ...string) {
 // A policy of a simulated session is fine-tuned on an arm that is reached over ROS
 // as a real one is.
 func TestASessionOnAnArmOverROS(t *testing.T) {
-	l := newLab(t)
-	l.must("run")
+	l := ended(t)
 	l.checkNeeds()
 	master := freeAddress(t)
 	l.simulate(master)

@@ -10,6 +10,7 @@ import (
 // A learner that is started again with another configuration is refused, and the
 // password of its server is not kept.
 func TestLearnerKeepsItsConfiguration(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "s.yaml"), []byte(small), 0o600); err != nil {
 		t.Fatal(err)

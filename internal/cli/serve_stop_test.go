@@ -11,6 +11,7 @@ import (
 // its own as on another machine, does not move either until the fault is
 // acknowledged; nor does the first folder's.
 func TestStopOutlivesTheActor(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "s.yaml"), []byte(small), 0o600); err != nil {
 		t.Fatal(err)

@@ -138,8 +138,10 @@ func (p *process) exit() int {
 }
 
 func TestKilledLearnerLosesNothingAndCountsOnce(t *testing.T) {
+	t.Parallel()
 	for _, orphan := range []string{"go", "hold"} {
 		t.Run(orphan, func(t *testing.T) {
+			t.Parallel()
 			dir := t.TempDir()
 			if err := os.WriteFile(filepath.Join(dir, "s.yaml"), []byte(small), 0o600); err != nil {
 				t.Fatal(err)
@@ -213,6 +215,7 @@ func checkAfterTheEnd(t *testing.T, dir, url string) {
 // Everything but the learner is killed and started again, one after the other;
 // the actor in another folder, as on another machine.
 func TestEveryProcessMayBeKilled(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "s.yaml"), []byte(small), 0o600); err != nil {
 		t.Fatal(err)

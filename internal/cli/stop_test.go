@@ -125,6 +125,7 @@ func TestSessionWithAnOpenFaultIsNotResumed(t *testing.T) {
 // A process whose bus does not answer is stopped by its signal; a killed one
 // leaves no way in, and says so.
 func TestStopWithoutABus(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	stopped := make(chan string, 1)
 	_, out := l.child("fine-tune        2/6", func(p *os.Process) error {

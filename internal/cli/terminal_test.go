@@ -12,8 +12,8 @@ import (
 // On a terminal there are bars, and all of them have to end: one that stopped
 // short of its total, as catching up does, once kept the program for ever.
 func TestResumedSessionEndsOnATerminal(t *testing.T) {
-	l := newLab(t)
-	l.interrupted("fine-tune        4/6", "run")
+	t.Parallel()
+	l := went(t, halfway)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	// script, of Debian's essential packages, runs a command on a terminal.

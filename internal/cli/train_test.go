@@ -10,8 +10,8 @@ import (
 
 // What was trained from a session's folder alone is evaluated by its command.
 func TestTrainPolicyOffline(t *testing.T) {
-	l := newLab(t)
-	l.must("run", "--set", "session.episodes=3")
+	t.Parallel()
+	l := ended(t)
 	dir := l.session()
 	file := func(name string) string { return filepath.Join(l.dir, name+".safetensors") }
 	read := func(name string) []byte {
@@ -29,7 +29,7 @@ func TestTrainPolicyOffline(t *testing.T) {
 		"pixels": {"--set", "policy.sees=pixels", "--set", "policy.trunk.strides=[2,2]", "--set", "policy.trunk.channels=4"},
 	} {
 		out := l.must(append([]string{"train", "policy", "--offline", dir, "--steps", "4", "-o", file(name)}, args...)...)
-		want := "9 episodes, 270 transitions"
+		want := "12 episodes, 360 transitions"
 		if name == "demos" {
 			want = "6 episodes, 180 transitions"
 		}
@@ -46,7 +46,7 @@ func TestTrainPolicyOffline(t *testing.T) {
 	}
 
 	onnx := filepath.Join(l.dir, "policy.onnx")
-	if out := l.must("policy", "export", dir, "--onnx", onnx, "--encoder", onnx+".eyes"); !strings.Contains(out, "fine-tuned for 3 episodes") {
+	if out := l.must("policy", "export", dir, "--onnx", onnx, "--encoder", onnx+".eyes"); !strings.Contains(out, "fine-tuned for 6 episodes") {
 		t.Errorf("the export does not say of what:\n%s", out)
 	}
 	if b, err := os.ReadFile(onnx); err != nil || !bytes.Contains(b, []byte("rapport.rate_hz")) || !bytes.Contains(b, []byte("place.origin")) {

@@ -49,6 +49,7 @@ type Robot struct {
 	Render   string   `yaml:"render"`
 	Cameras  []Camera `yaml:"cameras"`
 	ROS      ROS      `yaml:"ros"`
+	Bag      Bag      `yaml:"bag"`
 }
 
 // Camera is one camera of the backend.

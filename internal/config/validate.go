@@ -107,6 +107,7 @@ func (c Config) Validate() error {
 		p.need(c.Robot.Kind != "ros" || !strings.Contains(c.Robot.ROS.ArmID, kind) || c.Guard.Arm == kind, "guard.arm", "is %s, but robot.ros.arm_id is %s: the limits would be another arm's; want %s", c.Guard.Arm, c.Robot.ROS.ArmID, kind)
 	}
 	p.need(c.Robot.Kind != "ros" || c.Session.From != "", "session.from", "is empty, but robot.kind is ros: nobody demonstrates there, so encoder, reward and cloned policy come from an earlier session; name its folder, as runs/group-001")
+	c.recordings(&p)
 	p.oneOf("session.orphan", c.Session.Orphan, "go", "hold")
 	c.Teleop.validate(&p)
 	p.need(c.Teleop.Input == "none" || c.Robot.Kind != "sim" || c.Robot.Pace == "real", "teleop.input", "is %q, but robot.pace is %s: nobody can steer a simulation that runs quicker than the clock; want robot.pace real", c.Teleop.Input, c.Robot.Pace)
@@ -121,7 +122,7 @@ func (c Config) Validate() error {
 }
 
 func (r Robot) validate(p *problems) {
-	p.oneOf("robot.kind", r.Kind, "sim", "ros")
+	p.oneOf("robot.kind", r.Kind, "sim", "bag", "ros")
 	p.oneOf("robot.pace", r.Pace, "free", "real")
 	p.oneOf("robot.task", r.Task, "reach", "group", "clutter")
 	p.oneOf("robot.look", r.Look, "panda", "orange")
@@ -146,6 +147,9 @@ func (r Robot) validate(p *problems) {
 	}
 	if r.Kind == "ros" {
 		r.ROS.validate(p, r.Cameras)
+	}
+	if r.Kind == "bag" {
+		r.Bag.validate(p)
 	}
 }
 

@@ -5,7 +5,8 @@
 //	peer := pace.Start(b, "testdata/pace.py")
 //	pace.Compare(b, pace.Case{Ours: step, Theirs: func() float64 { return peer.Ask("step") }, Pairs: 21})
 //
-// Everything is processor time, of one thread each. It is for benchmarks alone.
+// Everything is processor time, of one thread each, if a Case does not say otherwise.
+// It is for benchmarks alone.
 package pace
 
 import (
@@ -89,6 +90,9 @@ type Case struct {
 	Theirs func() float64 // ns
 	Pairs  int
 	Wall   bool // both give wall time: for work that another processor does
+	// Clock also reports wall times, the peer's as seen from here: for work that one of
+	// the two does on several cores at once.
+	Clock bool
 }
 
 // Compare times both in pairs, and reports the medians and that of the ratios:
@@ -112,12 +116,23 @@ func Compare(b *testing.B, c Case) {
 		ours()
 	}
 	ratio, us, them := make([]float64, c.Pairs), make([]float64, c.Pairs), make([]float64, c.Pairs)
+	quicker, here, there := make([]float64, c.Pairs), make([]float64, c.Pairs), make([]float64, c.Pairs)
 	for i := range c.Pairs {
-		them[i], us[i] = c.Theirs(), ours()
-		ratio[i] = them[i] / us[i]
+		start := time.Now()
+		them[i] = c.Theirs()
+		there[i] = float64(time.Since(start))
+		start = time.Now()
+		us[i] = ours()
+		here[i] = float64(time.Since(start)) / float64(max(1, c.Times))
+		ratio[i], quicker[i] = them[i]/us[i], there[i]/here[i]
 	}
-	for _, x := range [][]float64{ratio, us, them} {
+	for _, x := range [][]float64{ratio, us, them, quicker, here, there} {
 		slices.Sort(x)
+	}
+	if c.Clock {
+		b.ReportMetric(here[c.Pairs/2]/1e6, "ours-wall-ms")
+		b.ReportMetric(there[c.Pairs/2]/1e6, "torch-wall-ms")
+		b.ReportMetric(quicker[c.Pairs/2], "wall-ratio")
 	}
 	b.ReportMetric(us[c.Pairs/2]/1e6, "ours-ms")
 	b.ReportMetric(them[c.Pairs/2]/1e6, "torch-ms")

@@ -169,7 +169,9 @@ func plotted[T any](alt string, v T, draw func(io.Writer, T) error) (*picture, e
 
 func embed(alt string, img image.Image) (picture, error) {
 	var b bytes.Buffer
-	if err := png.Encode(&b, img); err != nil {
+	// With the default compression this took as long as to play the films that it shows.
+	e := png.Encoder{CompressionLevel: png.BestSpeed}
+	if err := e.Encode(&b, img); err != nil {
 		return picture{}, fmt.Errorf("report: %s: %w", alt, err)
 	}
 	return dataURL(alt, b.Bytes()), nil

@@ -113,6 +113,26 @@ func (s *Session) AddEpisode(ctx context.Context, e policy.Episode) (added bool,
 	return rows > 0, err
 }
 
+// Copy stores an episode of another session for good, its file byte for byte, frames
+// included, and reports false for an id that is stored already.
+func (s *Session) Copy(ctx context.Context, from *Session, id string) (added bool, err error) {
+	e, err := from.Episode(id)
+	if err != nil {
+		return false, err
+	}
+	if stored, err := s.stored(ctx, id); err != nil || stored {
+		return false, err
+	}
+	b, err := os.ReadFile(from.path(id))
+	if err != nil {
+		return false, fmt.Errorf("store: copy episode %s: %w", id, err)
+	}
+	if err := writeFile(s.path(id), b); err != nil {
+		return false, err
+	}
+	return s.AddEpisode(ctx, e)
+}
+
 func (s *Session) stored(ctx context.Context, id string) (bool, error) {
 	var n int
 	if err := s.db.QueryRowContext(ctx, "SELECT count(*) FROM episodes WHERE id = ?", id).Scan(&n); err != nil {

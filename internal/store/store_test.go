@@ -442,3 +442,51 @@ func TestKilledProcessLosesNothingThatWasStored(t *testing.T) {
 		t.Errorf("going on: added %v, %v", added, err)
 	}
 }
+
+func TestCopyTakesAnEpisodeAsItIs(t *testing.T) {
+	from, dir := create(t)
+	e := episode(3)
+	e.Terminal = true
+	r, err := from.Record(e.ID, e.Seq, e.Seed, e.Origin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, in := range e.Inputs {
+		obs := robot.Observation{State: in.State, Frames: []robot.Frame{{Camera: "front", W: 2, H: 1, Pix: []byte{1, 2, 3, 40, 50, 60}}}}
+		if i > 0 {
+			obs.Applied, obs.By = e.Applied[i-1], e.By[i-1]
+		}
+		if err := r.Tick(obs, 9, in.Features); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.Finish(e.Rewards); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := from.AddEpisode(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	to, there := create(t)
+	for _, want := range []bool{true, false} { // once
+		if added, err := to.Copy(t.Context(), from, e.ID); err != nil || added != want {
+			t.Errorf("added %v, %v; want %v", added, err, want)
+		}
+	}
+	got, err := to.Episode(e.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(e, got); d != "" {
+		t.Error(d)
+	}
+	a, err := os.ReadFile(filepath.Join(dir, "episodes", e.ID+".mcap"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(filepath.Join(there, "episodes", e.ID+".mcap")); err != nil || !bytes.Equal(a, b) {
+		t.Errorf("the file is another one, %v", err)
+	}
+	if _, err := to.Copy(t.Context(), from, "none"); !errors.Is(err, store.ErrNone) {
+		t.Errorf("an episode that is not there: %v", err)
+	}
+}

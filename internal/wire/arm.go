@@ -60,8 +60,8 @@ func newArm(c config.Config, of stream, extra ...tabletop.Camera) (*arm, error) 
 
 // newArmOn is newArm on a clock, if pacing is not nil.
 func newArmOn(c config.Config, of stream, pacing *paced.Clock, extra ...tabletop.Camera) (*arm, error) {
-	if real(c) {
-		return nil, errSimulated
+	if !judgeable(c) {
+		return nil, simulated(c)
 	}
 	tc := tabletopConfig(c)
 	tc.Cameras = append(tc.Cameras, extra...)

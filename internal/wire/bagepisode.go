@@ -19,16 +19,31 @@ import (
 // the commands that its log holds. Where the state or a camera was silent for a second,
 // an episode ends, and another begins when it is back.
 func bagEpisodes(ctx context.Context, path string, topics map[string]string, add func(policy.Episode) error) (notes []string, err error) {
-	fail := func(err error) ([]string, error) {
+	m, notes, err := bagMapping(path, topics)
+	if err != nil {
 		return notes, fmt.Errorf("wire: convert %s: %w", path, err)
 	}
+	more, err := (&stretch{id: recordingID(path), add: add}).play(ctx, path, m)
+	if notes = append(notes, more...); err != nil {
+		return notes, fmt.Errorf("wire: convert %s: %w", path, err)
+	}
+	return notes, nil
+}
+
+// recordingID names a recording by its file.
+func recordingID(path string) string {
+	return strings.TrimSuffix(filepath.Base(filepath.Clean(path)), filepath.Ext(path))
+}
+
+// bagMapping guesses which topic of a recording is which; topics overrule it.
+func bagMapping(path string, topics map[string]string) (m bag.Mapping, notes []string, err error) {
 	b, err := bag.Open(path, bag.Options{})
 	if err != nil {
-		return fail(err)
+		return m, nil, err
 	}
 	m, reasons := bag.Guess(b.Info())
 	if err := b.Close(); err != nil {
-		return fail(err)
+		return m, nil, err
 	}
 	if len(topics) == 0 {
 		for _, r := range reasons {
@@ -43,43 +58,10 @@ func bagEpisodes(ctx context.Context, path string, topics map[string]string, add
 	}
 	for _, name := range slices.Sorted(maps.Keys(topics)) {
 		if err := m.Set(name + "=" + topics[name]); err != nil {
-			return fail(err)
+			return m, notes, err
 		}
 	}
-	k, err := bag.NewBackend(path, bag.BackendConfig{Map: m})
-	if err != nil {
-		return fail(err)
-	}
-	defer func() { err = errors.Join(err, k.Close()) }()
-	p := stretch{id: strings.TrimSuffix(filepath.Base(filepath.Clean(path)), filepath.Ext(path)), add: add}
-	obs, err := k.Reset(ctx)
-	for {
-		switch {
-		case err == nil:
-			p.take(obs)
-		case errors.Is(err, io.EOF):
-			if err := p.end(); err != nil {
-				return fail(err)
-			}
-			if d := k.Damage(); !d.None() {
-				notes = append(notes, path+": damage: "+d.String())
-			}
-			if p.n == 0 {
-				return fail(errors.New("there are never two observations that follow each other"))
-			}
-			if p.n > 1 {
-				notes = append(notes, fmt.Sprintf("%s: the arm or a camera was silent, so that it is %d episodes", path, p.n))
-			}
-			return notes, nil
-		case errors.Is(err, robot.ErrStale):
-			if err := p.end(); err != nil {
-				return fail(err)
-			}
-		default:
-			return fail(err)
-		}
-		obs, err = k.Step(ctx, robot.Command{})
-	}
+	return m, notes, nil
 }
 
 // stretch is a piece of a recording without silence.
@@ -88,14 +70,71 @@ type stretch struct {
 	n   int // episodes so far
 	e   policy.Episode
 	add func(policy.Episode) error
+	// fit, if set, makes frames what a session wants of them.
+	fit func([]robot.Frame) ([]robot.Frame, error)
+	// limit is the most steps that are taken of a stretch; 0: all are.
+	limit int
+	over  int // steps beyond limit
 }
 
-func (s *stretch) take(o robot.Observation) {
+// play hands over the episodes of the recording at path.
+func (s *stretch) play(ctx context.Context, path string, m bag.Mapping) (notes []string, err error) {
+	k, err := bag.NewBackend(path, bag.BackendConfig{Map: m})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, k.Close()) }()
+	obs, err := k.Reset(ctx)
+	for {
+		switch {
+		case err == nil:
+			if err := s.take(obs); err != nil {
+				return notes, err
+			}
+		case errors.Is(err, io.EOF):
+			if err := s.end(); err != nil {
+				return notes, err
+			}
+			if d := k.Damage(); !d.None() {
+				notes = append(notes, path+": damage: "+d.String())
+			}
+			if s.n == 0 {
+				return notes, errors.New("there are never two observations that follow each other")
+			}
+			if s.n > 1 {
+				notes = append(notes, fmt.Sprintf("%s: the arm or a camera was silent, so that it is %d episodes", path, s.n))
+			}
+			if s.over > 0 {
+				notes = append(notes, fmt.Sprintf("%s: %d steps lie beyond robot.horizon, %d steps, and are left out", path, s.over, s.limit))
+			}
+			return notes, nil
+		case errors.Is(err, robot.ErrStale):
+			if err := s.end(); err != nil {
+				return notes, err
+			}
+		default:
+			return notes, err
+		}
+		obs, err = k.Step(ctx, robot.Command{})
+	}
+}
+
+func (s *stretch) take(o robot.Observation) (err error) {
 	t := len(s.e.Inputs)
+	if s.limit > 0 && t > s.limit {
+		s.over++
+		return nil
+	}
+	if s.fit != nil {
+		if o.Frames, err = s.fit(o.Frames); err != nil {
+			return err
+		}
+	}
 	s.e.Inputs = append(s.e.Inputs, policy.Input{Step: t, State: o.State, Frames: o.Frames})
 	if t > 0 {
 		s.e.Applied, s.e.By, s.e.Version = append(s.e.Applied, o.Applied), append(s.e.By, o.By), append(s.e.Version, 0)
 	}
+	return nil
 }
 
 func (s *stretch) end() error {

@@ -19,6 +19,7 @@ type demo struct {
 	episode policy.Episode
 	frames  [][]robot.Frame // (T+1) ticks of all cameras
 	truth   []sim.Truth     // (T+1), for simulated people alone
+	liked   bool            // a recording that a person prefers
 }
 
 // collect has the scripted person demonstrate, in the good style first.

@@ -38,7 +38,11 @@ func Examine(ctx context.Context, c config.Config, o Options) []Finding {
 	if real(c) {
 		fs = append(fs, examineROS(ctx, c, o)...)
 	}
-	try("arm and cameras", func() (string, error) { return tryArm(ctx, c) })
+	if logged(c) {
+		try("recordings", func() (string, error) { return tryRecordings(ctx, c) })
+	} else {
+		try("arm and cameras", func() (string, error) { return tryArm(ctx, c) })
+	}
 	try("vision", func() (string, error) { return "OpenCV " + vision.Version(), nil })
 	if c.Encoder.Kind == "onnx" {
 		try("encoder", func() (string, error) {

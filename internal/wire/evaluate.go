@@ -18,12 +18,16 @@ import (
 	"github.com/rapport-rl/rapport/reward"
 )
 
+// perWorld is how many episodes are worth a world of their own: cameras take as long
+// to open as to draw a hundred pictures.
+const perWorld = 3
+
 // spread does job(arm, i) for i in [0,n), each worker with an arm of its own.
 // A job depends on i alone, so the result does not depend on who did it.
 func spread(ctx context.Context, c config.Config, of stream, n int, job func(ctx context.Context, a *arm, i int) error) error {
 	var next atomic.Int64
 	workers, ctx := errgroup.WithContext(ctx)
-	for range min(runtime.GOMAXPROCS(0), n) {
+	for range min(runtime.GOMAXPROCS(0), (n+perWorld-1)/perWorld) {
 		workers.Go(func() (err error) {
 			a, err := newArm(c, of)
 			if err != nil {

@@ -32,18 +32,30 @@ type take struct {
 	success bool
 }
 
-// film runs parameters on the i-th evaluation seed with the scene's camera on.
-func (s *Session) film(ctx context.Context, p parts, params policy.Params, i int) (t take, err error) {
+// films runs parameters on the i-th evaluation seed with the scene's camera on, one
+// after the other in one world, whose cameras take long to open.
+func (s *Session) films(ctx context.Context, p parts, i int, of ...policy.Params) (ts []take, err error) {
 	a, err := newArm(s.cfg, evaluation, scene)
 	if err != nil {
-		return t, err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, a.close()) }()
 	detach, err := deskOf(ctx).attach(ctx, a)
 	defer detach()
 	if err != nil {
-		return t, err
+		return nil, err
 	}
+	for _, params := range of {
+		t, err := s.film(ctx, a, p, params, i)
+		if err != nil {
+			return ts, err
+		}
+		ts = append(ts, t)
+	}
+	return ts, nil
+}
+
+func (s *Session) film(ctx context.Context, a *arm, p parts, params policy.Params, i int) (t take, err error) {
 	a.next = i
 	_, chunks, err := viewOf(params)
 	if err != nil {
@@ -113,21 +125,22 @@ func (s *Session) report(ctx context.Context, p parts, tuned policy.Params, befo
 	if r.Episodes, err = s.curve(ctx); err != nil {
 		return "", err
 	}
-	if real(c) {
-		if err := s.reportReal(ctx, p, &r); err != nil {
+	if !judgeable(c) {
+		tell := s.reportReal
+		if logged(c) {
+			tell = s.reportRecorded
+		}
+		if err := tell(ctx, p, &r); err != nil {
 			return "", err
 		}
 		return s.writeReport(r)
 	}
 	i := telling(before, after)
-	was, err := s.film(ctx, p, p.clone, i)
+	ts, err := s.films(ctx, p, i, p.clone, tuned)
 	if err != nil {
 		return "", err
 	}
-	is, err := s.film(ctx, p, tuned, i)
-	if err != nil {
-		return "", err
-	}
+	was, is := ts[0], ts[1]
 	r.Sheets = []report.Sheet{
 		was.sheet(fmt.Sprintf("Fresh seed %d, cloned policy:", i)),
 		is.sheet(fmt.Sprintf("Fresh seed %d, fine-tuned policy:", i)),

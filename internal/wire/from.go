@@ -10,7 +10,6 @@ import (
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/policy"
-	"github.com/rapport-rl/rapport/robot/record"
 	"github.com/rapport-rl/rapport/sim/tabletop"
 )
 
@@ -89,9 +88,6 @@ func alike(cfg config.Config) error {
 	if from == "" {
 		return nil
 	}
-	if pixels(cfg) {
-		return errors.New("wire: session.from is set, but policy.sees is pixels: only features are taken from an earlier session; want policy.sees features")
-	}
 	was, err := config.Load(filepath.Join(from, "config.yaml"), nil, nil)
 	if err != nil {
 		return fmt.Errorf("wire: session.from: %s is no session's folder (%w); name one, as runs/group-001", from, err)
@@ -105,26 +101,16 @@ func alike(cfg config.Config) error {
 	return errors.Join(errs...)
 }
 
-// adopt copies a demonstration, with its frames where there are some.
+// adopt copies a demonstration. Its frames are taken as they lie in the file, so that a
+// policy that sees pixels learns from those that it was cloned from.
 func (s *Session) adopt(ctx context.Context, st *store.Session, id string) error {
+	if s.cfg.Session.Record {
+		_, err := s.store.Copy(ctx, st, id)
+		return err
+	}
 	e, err := st.Episode(id)
 	if err != nil {
 		return err
-	}
-	_, err = s.store.Episode(id)
-	if err == nil || !errors.Is(err, store.ErrNone) {
-		return err
-	}
-	rec, err := record.Read(filepath.Join(st.Dir(), "episodes", id+".mcap"))
-	if err != nil {
-		return err
-	}
-	if s.cfg.Session.Record && len(rec.Ticks) == len(e.Inputs) && len(rec.Ticks[0].Frames) > 0 {
-		d := demo{episode: e}
-		for i := range rec.Ticks {
-			d.frames = append(d.frames, rec.Ticks[i].Frames)
-		}
-		return s.keepDemo(ctx, d)
 	}
 	_, err = s.store.AddEpisode(ctx, e)
 	return err

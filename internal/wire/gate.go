@@ -252,6 +252,9 @@ func (d *Dry) judge(dry *guard.Dry, file string, t int, st *robot.State, wish ro
 
 // gateMode is guard.gate, with auto resolved.
 func gateMode(c config.Config) string {
+	if logged(c) {
+		return "off" // nothing moves
+	}
 	if c.Guard.Gate != "auto" {
 		return c.Guard.Gate
 	}

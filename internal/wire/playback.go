@@ -106,9 +106,14 @@ func playBag(ctx context.Context, c config.Config, file string, see func(page) e
 	}
 }
 
-// bagTopics are the topics of the session's arm as they stand in a recording.
+// bagTopics are the topics of the session's arm, or of its recordings, as they stand in
+// a recording.
 // Without fingers' or target's the tool's own motion counts.
 func bagTopics(c config.Config, file string) (bag.Mapping, error) {
+	if logged(c) {
+		m, _, err := bagSource(c, file)
+		return m, err
+	}
 	m := bag.Mapping{States: rosarm.StateTopic}
 	b, err := bag.Open(file, bag.Options{})
 	if err != nil {

@@ -62,7 +62,11 @@ func (s *Session) prepare(ctx context.Context) (parts, error) {
 	if s.cfg.Session.From != "" {
 		return s.inherit(ctx)
 	}
-	demos, err := collect(ctx, s.cfg, s.tell)
+	gather, ask := s.demonstrated, s.ask
+	if logged(s.cfg) {
+		gather, ask = s.recordings, s.prefer
+	}
+	demos, err := gather(ctx)
 	if err != nil {
 		return parts{}, err
 	}
@@ -73,7 +77,7 @@ func (s *Session) prepare(ctx context.Context) (parts, error) {
 	if err := look(ctx, p.eyes, demos, s.tell); err != nil {
 		return p, err
 	}
-	if p.taste, err = s.ask(ctx, demos); err != nil {
+	if p.taste, err = ask(ctx, demos); err != nil {
 		return p, err
 	}
 	if p.scorer, err = p.taste.scorer(); err != nil {
@@ -105,6 +109,10 @@ func (s *Session) prepare(ctx context.Context) (parts, error) {
 		return p, err
 	}
 	return p, s.store.Mark(ctx, "prepared", "yes")
+}
+
+func (s *Session) demonstrated(ctx context.Context) ([]demo, error) {
+	return collect(ctx, s.cfg, s.tell)
 }
 
 // prepared reads what prepare stored.

@@ -30,7 +30,7 @@ func openArm(ctx context.Context, c config.Config, of stream, log *slog.Logger) 
 	if err != nil {
 		return nil, err
 	}
-	a, err := openROS(ctx, n, c, log)
+	a, err := openROS(ctx, n, c)
 	if err != nil {
 		return nil, errors.Join(err, n.Close())
 	}
@@ -41,7 +41,7 @@ func openArm(ctx context.Context, c config.Config, of stream, log *slog.Logger) 
 func openNode(ctx context.Context, c config.Config, name string, log *slog.Logger) (*ros.Node, error) {
 	wait, cancel := context.WithTimeout(ctx, time.Duration(c.Robot.ROS.Wait*float64(time.Second)))
 	defer cancel()
-	n, err := ros.Open(wait, ros.Config{Master: c.Robot.ROS.Master, Name: name, Log: log})
+	n, err := ros.Open(wait, ros.Config{Master: c.Robot.ROS.Master, Name: name, Log: log, Rosout: true})
 	if err != nil {
 		return nil, fmt.Errorf("%w, or name another master with --set robot.ros.master=http://HOST:11311", err)
 	}
@@ -59,7 +59,8 @@ func (b *tallied) Reset(ctx context.Context) (robot.Observation, error) {
 	return b.Backend.Reset(ctx)
 }
 
-func openROS(ctx context.Context, n *ros.Node, c config.Config, log *slog.Logger) (*arm, error) {
+func openROS(ctx context.Context, n *ros.Node, c config.Config) (*arm, error) {
+	log := n.Log() // so that /rosout has it too
 	b, err := rosarm.Open(ctx, n, rosConfig(c, log))
 	if err != nil {
 		return nil, err
@@ -124,8 +125,13 @@ func (a *arm) pace() []policy.Metric {
 	}
 }
 
-// errSimulated says what only a simulation can do.
-var errSimulated = errors.New("wire: robot.kind is ros, where nobody tells success and no seed begins an episode; for a simulation, --set robot.kind=sim")
+// simulated says what only a simulation can do.
+func simulated(c config.Config) error {
+	if logged(c) {
+		return errors.New("wire: robot.kind is bag, and nothing moves in a recording: a policy can be run along one (rapport guard check), but not be tried in it; for a simulation, --set robot.kind=sim")
+	}
+	return errors.New("wire: robot.kind is ros, where nobody tells success and no seed begins an episode; for a simulation, --set robot.kind=sim")
+}
 
 // Recover has an arm on ROS leave a reflex or a released user stop, for an operator
 // who has looked at it.

@@ -54,7 +54,11 @@ func (s *Session) Run(ctx context.Context) (Result, error) {
 		return res, err
 	}
 	s.show.share("before", share(before))
-	tuned, err := s.tune(ctx, p)
+	tune := s.tune
+	if logged(s.cfg) {
+		tune = s.study
+	}
+	tuned, err := tune(ctx, p)
 	if err != nil {
 		return res, err
 	}
@@ -87,7 +91,7 @@ type verdict struct {
 // judge evaluates parameters on the session's fresh seeds, once. A session that
 // goes on for more episodes ends with other parameters, which are judged anew.
 func (s *Session) judge(ctx context.Context, when string, p parts, params policy.Params) ([]bool, error) {
-	if real(s.cfg) {
+	if !judgeable(s.cfg) {
 		return nil, nil // nobody knows
 	}
 	mark := "success " + when

@@ -66,6 +66,9 @@ func join(ctx context.Context, c config.Config, what string, o Options) (*role, 
 	if c.Reward.Kind == "truth" {
 		return nil, errNoTruth
 	}
+	if logged(c) {
+		return nil, errors.New("wire: robot.kind is bag, which one process learns from; use rapport run")
+	}
 	if c.Bus.URL == "" {
 		return nil, errors.New("wire: no NATS server is named; start one with rapport broker and name it with --nats nats://HOST:PORT")
 	}

@@ -21,14 +21,14 @@ func Simulate(ctx context.Context, c config.Config, r Rates, o Options, ready fu
 		return err
 	}
 	defer func() { err = errors.Join(err, g.Close()) }()
-	n, err := ros.Open(ctx, ros.Config{Master: g.URI, Name: "franka_sim", Log: o.Log})
+	n, err := ros.Open(ctx, ros.Config{Master: g.URI, Name: "franka_sim", Log: o.Log, Rosout: true})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, n.Close()) }()
 	sc := rosarm.Default()
 	sc.World = tabletopConfig(c)
-	sc.ArmID, sc.States, sc.Jacobian, sc.FPS, sc.Log = c.Robot.ROS.ArmID, r.States, r.Jacobian, r.FPS, o.Log
+	sc.ArmID, sc.States, sc.Jacobian, sc.FPS, sc.Log = c.Robot.ROS.ArmID, r.States, r.Jacobian, r.FPS, n.Log()
 	s, err := rosarm.Start(ctx, n, sc)
 	if err != nil {
 		return drawn(err)

@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	// simulated is the annotator's name where there is one taste.
-	simulated = "simulated"
+	// nobody is the annotator's name where there is one taste.
+	nobody = "simulated"
 	// askPrefix begins the IDs of the questions that a session asks by itself.
 	askPrefix = "ask-"
 	// breather is the pause after people.sitting questions.
@@ -45,11 +45,11 @@ func (s *Session) crowd(truths [][]sim.Truth, videos []rapl.Video) (*person.Crow
 
 func tastes(c config.People) []person.Group {
 	if len(c.Groups) == 0 {
-		return []person.Group{{Name: simulated, Share: 1, Taste: person.Nearness()}}
+		return []person.Group{{Name: nobody, Share: 1, Taste: person.Nearness()}}
 	}
 	var out []person.Group
 	for _, g := range c.Groups {
-		out = append(out, person.Group{Name: simulated + "-" + g.Name, Share: g.Share,
+		out = append(out, person.Group{Name: nobody + "-" + g.Name, Share: g.Share,
 			Taste: person.Taste{Distance: g.Distance, Early: g.Early, Disliked: g.Disliked, Rough: g.Rough}})
 	}
 	return out
@@ -116,7 +116,7 @@ func (s *Session) answered(ctx context.Context) (map[string]label.Label, error) 
 	all, err := s.Book().Labels(ctx)
 	had := map[string]label.Label{}
 	for _, l := range label.Standing(all) {
-		if strings.HasPrefix(l.Query.ID, askPrefix) && strings.HasPrefix(l.Annotator, simulated) {
+		if strings.HasPrefix(l.Query.ID, askPrefix) && strings.HasPrefix(l.Annotator, nobody) {
 			had[l.Query.ID] = l
 		}
 	}

@@ -88,6 +88,12 @@ func Create(ctx context.Context, cfg config.Config, o Options) (*Session, error)
 	if err := alike(cfg); err != nil {
 		return nil, err
 	}
+	if logged(cfg) {
+		var err error
+		if cfg, err = resolved(cfg); err != nil {
+			return nil, err
+		}
+	}
 	name := cfg.Name
 	if name == "" {
 		var err error

@@ -5,8 +5,6 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 	"slices"
-
-	"github.com/klauspost/compress/zstd"
 )
 
 // mcapFile reads an MCAP file. Records are read here and not by its library, whose
@@ -28,7 +26,7 @@ type mcapFile struct {
 	ix     []entry
 	got    unpacked
 	sure   bool // the checksum of the last chunk fits
-	zstd   *zstd.Decoder
+	packing
 }
 
 func openMCAP(path string, f *file, opt Options) (*mcapFile, error) {
@@ -56,10 +54,8 @@ func (r *mcapFile) connection(id uint32) *Connection { return r.byID.get(id) }
 func (r *mcapFile) connections() []*Connection       { return slices.Clone(r.byID.list) }
 func (r *mcapFile) damage() Damage                   { return r.dmg.clone() }
 func (r *mcapFile) close() error {
-	if r.zstd != nil {
-		r.zstd.Close()
-		r.zstd = nil
-	}
+	r.beside.close()
+	r.packing.close()
 	return r.f.close()
 }
 

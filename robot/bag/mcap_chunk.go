@@ -55,20 +55,28 @@ func (r *mcapFile) unpack(c *chunk, buf []byte) ([]byte, error) {
 		r.got.err = fmt.Errorf("a chunk of %d bytes, unpacked %d; at most %d are read", r.got.size, h.raw, maxChunk)
 		return buf[:0], nil
 	}
-	var out []byte
-	if h.compression == "" {
+	name := h.pack()
+	out, bad, err, ok := r.beside.take(piece{r.got.data, r.got.size, name, int(h.raw)}, buf)
+	if ok && err != nil {
+		return nil, err
+	}
+	switch {
+	case name == "none" && !ok:
 		if out, err = r.f.read(r.got.data, grow(buf, int(r.got.size))); err != nil {
 			return nil, err
 		}
-	} else {
+	case name != "none":
 		r.got.packed = true
-		r.packed = grow(r.packed, int(r.got.size))
-		p, err := r.f.read(r.got.data, r.packed)
-		if err != nil {
-			return nil, err
+		if !ok {
+			r.packed = grow(r.packed, int(r.got.size))
+			p, err := r.f.read(r.got.data, r.packed)
+			if err != nil {
+				return nil, err
+			}
+			out, bad = r.packing.unpack(name, p, buf, int(h.raw))
 		}
-		if out, err = r.unpackMCAP(h.compression, p, buf, int(h.raw)); err != nil && !r.got.cut {
-			r.got.err = err
+		if bad != nil && !r.got.cut {
+			r.got.err = bad
 		}
 	}
 	if r.got.err == nil && uint64(len(out)) != h.raw {
@@ -85,10 +93,34 @@ func (r *mcapFile) unpack(c *chunk, buf []byte) ([]byte, error) {
 	return out, nil
 }
 
-func (r *mcapFile) unpackZSTD(p, buf []byte, raw int) ([]byte, error) {
-	if r.zstd == nil {
+// pack is the compression as the other kinds of files name it. MCAP has no bz2.
+func (h *chunkHead) pack() string {
+	switch h.compression {
+	case "":
+		return "none"
+	case "none", "bz2":
+		return "of the name " + h.compression
+	}
+	return h.compression
+}
+
+// piece implements unpacker.
+func (r *mcapFile) piece(c *chunk) (piece, *file, bool) {
+	if c.bare || c.body == 0 {
+		return piece{}, nil, false
+	}
+	head, err := r.f.peek(c.pos, maxChunkHead)
+	var h chunkHead
+	if err != nil || len(head) < mcapHead || head[0] != mcapChunk || !h.parse(head) || h.raw > maxChunk || h.data > c.body {
+		return piece{}, nil, false
+	}
+	return piece{c.pos + h.data, c.body - h.data, h.pack(), int(h.raw)}, r.f, true
+}
+
+func (k *packing) unpackZSTD(p, buf []byte, raw int) ([]byte, error) {
+	if k.zstd == nil {
 		var err error
-		r.zstd, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxChunk), zstd.WithDecodeAllCapLimit(true))
+		k.zstd, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxChunk), zstd.WithDecodeAllCapLimit(true))
 		if err != nil {
 			return buf[:0], fmt.Errorf("zstd: %w", err)
 		}
@@ -96,7 +128,7 @@ func (r *mcapFile) unpackZSTD(p, buf []byte, raw int) ([]byte, error) {
 	// What a chunk claims is not taken before it is there.
 	for room := min(raw, 32*len(p)+64<<10); ; room = min(raw, 4*room) {
 		buf = grow(buf, room)
-		out, err := r.zstd.DecodeAll(p, buf[:0:room])
+		out, err := k.zstd.DecodeAll(p, buf[:0:room])
 		if errors.Is(err, zstd.ErrDecoderSizeExceeded) && room < raw {
 			continue
 		}

@@ -2,7 +2,6 @@ package bag
 
 import (
 	"encoding/binary"
-	"fmt"
 )
 
 // The records of an MCAP file (mcap.dev/spec) by their first byte; 8 bytes of
@@ -171,16 +170,4 @@ func mcapEntry(data []byte, at int) (e entry, ok bool) {
 		time: int64(t), off: uint32(at + mcapHead + mcapMessageHead), size: uint32(len(data) - mcapMessageHead),
 		conn: uint32(binary.LittleEndian.Uint16(data)), at: uint32(at),
 	}, t <= 1<<63-1
-}
-
-// unpackMCAP decompresses a chunk, as unpackChunk.
-func (r *mcapFile) unpackMCAP(compression string, p, buf []byte, raw int) (out []byte, err error) {
-	defer calm(&out, buf, &err)
-	switch compression {
-	case "lz4":
-		return unpackLZ4(p, buf, raw)
-	case "zstd":
-		return r.unpackZSTD(p, buf, raw)
-	}
-	return buf[:0], fmt.Errorf("compression %.20q is not known", compression)
 }

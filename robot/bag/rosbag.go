@@ -6,8 +6,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
-
-	"github.com/rapport-rl/rapport/robot/bag/bunzip"
 )
 
 // rosbag reads a bag of version 2.0
@@ -25,9 +23,9 @@ type rosbag struct {
 	packs   map[string]int // chunks by compression
 
 	packed []byte // a chunk as it lies in the file
-	bz2    bunzip.Decoder
-	ix     []entry
-	got    unpacked
+	packing
+	ix  []entry
+	got unpacked
 }
 
 // unpacked is what the last unpack found out.
@@ -126,7 +124,11 @@ func openRosbag(path string, f *file, opt Options) (*rosbag, error) {
 func (r *rosbag) connection(id uint32) *Connection { return r.byID.get(id) }
 func (r *rosbag) connections() []*Connection       { return slices.Clone(r.byID.list) }
 func (r *rosbag) damage() Damage                   { return r.dmg.clone() }
-func (r *rosbag) close() error                     { return r.f.close() }
+func (r *rosbag) close() error {
+	r.beside.close()
+	r.packing.close()
+	return r.f.close()
+}
 
 // learn keeps a connection that a chunk tells of.
 func (r *rosbag) learn(c *Connection) {

@@ -85,7 +85,7 @@ func (r *rosbag) unpack(c *chunk, buf []byte) ([]byte, error) {
 		r.got.size = end - c.pos
 		return r.f.read(c.pos, grow(buf, int(min(r.got.size, maxChunk))))
 	}
-	compression, raw := string(f.compression), int64(f.size)
+	compression, raw := packName(f.compression), int64(f.size)
 	r.got.data = c.pos + f.head
 	if r.got.size, r.got.cut, err = r.extent(r.got.data, limit, &f, compression); err != nil {
 		return nil, err
@@ -97,16 +97,26 @@ func (r *rosbag) unpack(c *chunk, buf []byte) ([]byte, error) {
 		r.got.err = fmt.Errorf("a chunk of %d bytes, unpacked %d; at most %d are read", r.got.size, raw, maxChunk)
 		return buf[:0], nil
 	}
+	out, bad, err, ok := r.beside.take(piece{r.got.data, r.got.size, compression, int(raw)}, buf)
+	if ok && err != nil {
+		return nil, err
+	}
 	if compression == "none" {
+		if ok {
+			return out, nil
+		}
 		return r.f.read(r.got.data, grow(buf, int(r.got.size)))
 	}
 	r.got.packed = true
-	r.packed = grow(r.packed, int(r.got.size))
-	p, err := r.f.read(r.got.data, r.packed)
-	if err != nil {
-		return nil, err
+	if !ok {
+		r.packed = grow(r.packed, int(r.got.size))
+		p, err := r.f.read(r.got.data, r.packed)
+		if err != nil {
+			return nil, err
+		}
+		out, bad = r.packing.unpack(compression, p, buf, int(raw))
 	}
-	out, err := r.unpackChunk(compression, p, buf, int(raw))
+	err = bad
 	if err == nil && raw > 0 && len(out) != int(raw) {
 		err = fmt.Errorf("%s: %d bytes come out, want %d", compression, len(out), raw)
 	}
@@ -114,6 +124,18 @@ func (r *rosbag) unpack(c *chunk, buf []byte) ([]byte, error) {
 		r.got.err = err
 	}
 	return out, nil
+}
+
+// piece implements unpacker.
+func (r *rosbag) piece(c *chunk) (piece, *file, bool) {
+	if c.bare {
+		return piece{}, nil, false
+	}
+	f, _, ok, err := r.record(c.pos, false)
+	if !ok || err != nil || f.op != opChunk || c.size > 0 && f.head+f.body > c.size {
+		return piece{}, nil, false
+	}
+	return piece{c.pos + f.head, f.body, packName(f.compression), int(f.size)}, r.f, true
 }
 
 // list implements unpacker.

@@ -55,6 +55,8 @@ type unpacker interface {
 	unpack(c *chunk, buf []byte) ([]byte, error)
 	// list appends the messages in data, in the order of the file.
 	list(c *chunk, data []byte, es []entry) ([]entry, error)
+	// piece says where the data of a chunk lie by its header, which may be damaged.
+	piece(c *chunk) (piece, *file, bool)
 	connection(id uint32) *Connection
 }
 
@@ -75,6 +77,7 @@ type stream struct {
 	bytes  int // unpacked
 	count  int // entries of open
 	free   []*window
+	beside ahead
 	ready  bool
 	failed error
 }
@@ -142,6 +145,7 @@ func (s *stream) begin() {
 		s.release(w)
 	}
 	s.open = s.open[:0]
+	s.beside.drop(0, true)
 	s.ahead, s.last, s.failed = 0, math.MinInt64, nil
 }
 
@@ -187,6 +191,7 @@ func (s *stream) next(m *Message) error {
 		s.ahead++
 	}
 	if len(s.open) == 0 {
+		s.beside.rest()
 		return io.EOF
 	}
 	w := s.open[0]
@@ -238,9 +243,18 @@ func (s *stream) release(w *window) {
 	}
 	s.count -= len(w.es)
 	w.have = false
-	if len(s.free) < 4 && cap(w.data) <= 4<<20 {
+	if len(s.free) < 4 && s.spare()+cap(w.data) <= maxSpare {
 		s.free = append(s.free, w)
 	}
+}
+
+// spare is how much of buffers is kept for the chunks to come.
+func (s *stream) spare() int {
+	n := s.beside.idleBytes()
+	for _, w := range s.free {
+		n += cap(w.data)
+	}
+	return n
 }
 
 // unfold opens a chunk.
@@ -253,7 +267,12 @@ func (s *stream) unfold(i int) error {
 	}
 	c := &s.chunks[i]
 	*w = window{chunk: i, pos: c.pos, es: w.es[:0], data: w.data}
+	s.prefetch()
 	data, err := s.u.unpack(c, w.data)
+	s.beside.drop(c.pos, false)
+	if s.spare() > maxSpare {
+		s.beside.shed()
+	}
 	if err != nil {
 		return err
 	}
@@ -287,7 +306,7 @@ func (s *stream) unfold(i int) error {
 
 // evict gives up the unpacked chunks that are wanted latest, all but that of w.
 func (s *stream) evict(w *window) {
-	for s.bytes > maxUnpacked {
+	for s.bytes+s.beside.bytes() > maxUnpacked {
 		var victim *window
 		for _, o := range s.open {
 			if o != w && o.have && (victim == nil || o.es[o.next].time > victim.es[victim.next].time) {

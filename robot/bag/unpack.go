@@ -4,10 +4,20 @@ import (
 	"fmt"
 )
 
-// unpackChunk decompresses p into buf, which it may replace. raw is how much
-// should come out, 0 if that is not known. With an error it returns what can be
-// believed all the same.
-func (r *rosbag) unpackChunk(compression string, p, buf []byte, raw int) (out []byte, err error) {
+// packName is the name of a compression; of the known ones without a copy.
+func packName(b []byte) string {
+	for _, known := range []string{"none", "lz4", "bz2", "zstd"} {
+		if string(b) == known {
+			return known
+		}
+	}
+	return string(b)
+}
+
+// unpack decompresses p into buf, which it may replace. raw is how much should come
+// out, 0 if that is not known. With an error it returns what can be believed all the
+// same.
+func (k *packing) unpack(compression string, p, buf []byte, raw int) (out []byte, err error) {
 	defer calm(&out, buf, &err)
 	switch compression {
 	case "lz4":
@@ -16,7 +26,9 @@ func (r *rosbag) unpackChunk(compression string, p, buf []byte, raw int) (out []
 		if room := min(raw, 64*len(p)+64<<10); cap(buf) < room {
 			buf = make([]byte, 0, room)
 		}
-		return r.bz2.Append(buf[:0], p, most(raw))
+		return k.bz2.Append(buf[:0], p, most(raw))
+	case "zstd":
+		return k.unpackZSTD(p, buf, raw)
 	}
 	return buf[:0], fmt.Errorf("compression %.20q is not known", compression)
 }

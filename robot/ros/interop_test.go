@@ -255,6 +255,12 @@ func TestToolsSeeTheNode(t *testing.T) {
 		if out := output(t, uri, "rosbag", "info", bag); !strings.Contains(out, "1 msg") || !strings.Contains(out, "geometry_msgs/PoseStamped [d3812c3cbc69362b77dc0b19b345f8f5]") {
 			t.Errorf("rosbag info: %s", out)
 		}
+		// And back: rosbag plays what it has recorded to whoever watches.
+		again := must(ros.Watch[std.PoseStamped](n, "/again"))(t)
+		output(t, uri, "rosbag", "play", "-q", "-d", "1", bag, "/pose:=/again")
+		if m, _, _, err := again.Wait(long(t), 0); err != nil || m.Pose.Position.X != 0.5 {
+			t.Errorf("rosbag play: got %+v, %v", m, err)
+		}
 		output(t, uri, "rosnode", "kill", n.Name())
 		select {
 		case <-n.Done():
@@ -475,6 +481,38 @@ func TestRoscppHearsAnswersAndIsHeard(t *testing.T) {
 		res, err := ros.Call[getLoggersReq, getLoggersRes](long(t), n, "/rosout/get_loggers", &getLoggersReq{})
 		if err != nil || len(res.Loggers) == 0 || res.Loggers[0].Which == "" {
 			t.Errorf("got %+v, %v", res, err)
+		}
+	})
+}
+
+// What a node warns of reaches /rosout as rospy's nodes have it there: latched, with
+// the name of the node, its place in the program and its topics.
+func TestWarningsReachRosout(t *testing.T) {
+	underBoth(t, func(t *testing.T, uri string) {
+		var log tail
+		n, err := ros.Open(long(t), ros.Config{Master: uri, Name: "us", Rosout: true, Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelError}))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer n.Close()
+		must(ros.Watch[std.String](n, "/ear"))(t)
+		n.Log().Info("nobody is told")
+		n.Log().Warn("before anybody listens")
+		hears := peer(t, uri, "hear_log", "/us_")
+		if got := hears.expect("log"); got != "4 True True /ear before anybody listens" {
+			t.Errorf("rospy got %q", got)
+		}
+		n.Log().WithGroup("arm").With("joint", 3).Error("a&<b é", "why", errors.New("two words"))
+		if got := hears.expect("log"); got != `8 True True /ear a&<b é arm.joint=3 arm.why="two words"` {
+			t.Errorf("rospy got %q", got)
+		}
+		// What the node itself has to say of its peers goes the same way.
+		peer(t, uri, "publish", "/ear", "image", "30", "10")
+		if got := hears.expect("log"); !strings.HasPrefix(got, "8 ") || !strings.Contains(got, "ros: cannot subscribe topic=/ear") {
+			t.Errorf("rospy got %q, want that the types differ", got)
+		}
+		if s := log.String(); strings.Contains(s, "before anybody") || !strings.Contains(s, "a&<b") {
+			t.Errorf("the log has\n%s, want the errors alone", s)
 		}
 	})
 }

@@ -71,6 +71,11 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	if n.log == nil {
 		n.log = slog.New(slog.DiscardHandler)
 	}
+	var out *outlet
+	if cfg.Rosout {
+		h := newRosout(n, n.log.Handler())
+		n.log, out = slog.New(h), h.out
+	}
 	if cfg.Name == "" {
 		cfg.Name = "rapport"
 	}
@@ -111,6 +116,11 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	n.crew.Go(n.accept)
 	if err := n.lookAtClock(ctx); err != nil {
 		return nil, errors.Join(err, n.Close())
+	}
+	if out != nil {
+		if err := out.open(ctx); err != nil {
+			return nil, errors.Join(err, n.Close())
+		}
 	}
 	n.crew.Go(n.keep)
 	return n, nil

@@ -37,6 +37,9 @@ type Config struct {
 	Name   string       // without namespace; a random suffix keeps it unique
 	Host   string       // empty: ROS_HOSTNAME, ROS_IP, else the address that reaches the master
 	Log    *slog.Logger // nil: nothing is logged
+	// Rosout publishes the warnings and errors of the node's log on /rosout, as other
+	// nodes do.
+	Rosout bool
 }
 
 // MasterURI is the master that an empty Config.Master stands for.

@@ -118,6 +118,11 @@ func TestASurveyTellsWhatIsMissing(t *testing.T) {
 	if len(want) > 0 {
 		t.Errorf("nothing is said of %v", want)
 	}
+	// Which thresholds hold, no message tells, and so it does not seem as if they were
+	// looked at.
+	if last := ls[len(ls)-1]; last.What != "collision thresholds" || !strings.Contains(last.Detail, "cannot be read back") || !strings.Contains(last.Detail, "20 Nm and 20 N") {
+		t.Errorf("of the collision thresholds it says %+v", last)
+	}
 }
 
 func TestARefusedResetIsAnError(t *testing.T) {

@@ -112,7 +112,24 @@ func Survey(ctx context.Context, n *ros.Node, cfg Config, d time.Duration) (ls [
 	for _, h := range hs {
 		ls = append(ls, h.line(topics, d))
 	}
-	return append(ls, success(state)), nil
+	return append(ls, success(state), thresholds(state, cfg.Collision)), nil
+}
+
+// thresholds says what of the collision thresholds can be known: no message of
+// franka_ros tells which hold (FrankaState has no field for them, and the services
+// that set them answer whether the arm took them), so that nothing can be compared with
+// what is configured. What shows is a contact that is felt with those that hold.
+func thresholds(state *ros.Latest[frankamsg.FrankaState], c Collision) Line {
+	l := Line{What: "collision thresholds", Detail: fmt.Sprintf("cannot be read back: the arm tells nobody which hold; a session sets those of robot.ros.collision at its start (from %g Nm and %g N on it stops itself)",
+		slices.Min(c.Torque.Upper[:]), slices.Min(c.Force.Upper[:3]))}
+	m, _, _ := state.Get()
+	if m == nil {
+		return l
+	}
+	if slices.ContainsFunc(m.CartesianContact[:], on) || slices.ContainsFunc(m.JointContact[:], on) {
+		l.Err = errors.New("arm: the arm feels a contact; free it, or set the load of its hand (robot.ros.load), before a session begins")
+	}
+	return l
 }
 
 func (h *heard) line(topics []ros.Topic, d time.Duration) Line {

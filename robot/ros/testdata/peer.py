@@ -13,6 +13,7 @@ import time
 import actionlib
 import actionlib.msg
 import genpy.dynamic
+import rosgraph_msgs.msg
 import rospy
 import std_msgs.msg
 import std_srvs.srv
@@ -56,6 +57,19 @@ def subscribe(topic, kind):
         say("got", len(m.data), m.data[0], m.data == m.data[:1] * len(m.data), m.header.frame_id)
 
     rospy.Subscriber(topic, *{"text": (std_msgs.msg.String, text), "image": (Image, pixels)}[kind])
+    say("ready")
+
+
+def hear_log(who):
+    """Says what a node logs, by the beginning of its name."""
+
+    def log(m):
+        if m.name.startswith(who):
+            topics = ",".join(t for t in m.topics if t != "/rosout")
+            where = m.file.endswith(".go") and m.line > 0 and m.function != ""
+            say("log", m.level, m.header.stamp.secs > 0, where, topics, m.msg)
+
+    rospy.Subscriber("/rosout", rosgraph_msgs.msg.Log, log)
     say("ready")
 
 

@@ -1,0 +1,196 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/perception/vision"
+	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/robot/bag"
+)
+
+// logged says whether the episodes of c come from recordings, so that nothing
+// moves and what was applied is the log's.
+func logged(c config.Config) bool { return c.Robot.Kind == "bag" }
+
+// judgeable says whether anybody can tell success: the simulator's truth alone.
+func judgeable(c config.Config) bool { return c.Robot.Kind == "sim" }
+
+// source is one recording that a session learns from.
+type source struct {
+	path      string
+	ours      bool        // an episode of another session
+	topics    bag.Mapping // of a bag
+	preferred bool
+	notes     []string
+}
+
+// sources finds the recordings of c and which topic of them is which. All that is
+// wrong is told at once, before a session begins.
+func sources(c config.Config) ([]source, error) {
+	files, err := expand("robot.bag.files", c.Robot.Bag.Files)
+	if err != nil {
+		return nil, err
+	}
+	liked, err := expand("robot.bag.preferred", c.Robot.Bag.Preferred)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range liked {
+		if !slices.Contains(files, f) {
+			err = errors.Join(err, fmt.Errorf("wire: robot.bag.preferred names %s, which is not among robot.bag.files", f))
+		}
+	}
+	var out []source
+	for _, f := range files {
+		s := source{path: f, preferred: slices.Contains(liked, f)}
+		if s.ours = ours(f); !s.ours {
+			var e error
+			if s.topics, s.notes, e = bagSource(c, f); e != nil {
+				err = errors.Join(err, fmt.Errorf("wire: robot.bag.files: %s: %w", f, e))
+			}
+		}
+		out = append(out, s)
+	}
+	return out, err
+}
+
+// resolved names the recordings of c one by one, so that a session goes on with those
+// that it began with, and says what is wrong with them.
+func resolved(c config.Config) (config.Config, error) {
+	all, err := sources(c)
+	if err != nil {
+		return c, err
+	}
+	c.Robot.Bag.Files, c.Robot.Bag.Preferred = []string{}, []string{}
+	for _, s := range all {
+		c.Robot.Bag.Files = append(c.Robot.Bag.Files, s.path)
+		if s.preferred {
+			c.Robot.Bag.Preferred = append(c.Robot.Bag.Preferred, s.path)
+		}
+	}
+	return c, nil
+}
+
+// expand lists what files and patterns name, once each.
+func expand(key string, patterns []string) (files []string, err error) {
+	for _, p := range patterns {
+		found, e := filepath.Glob(p)
+		if _, missing := os.Stat(p); missing == nil {
+			found, e = []string{p}, nil // a name that looks like a pattern
+		}
+		if e == nil && len(found) == 0 {
+			e = errors.New("there is no such recording")
+		}
+		if e != nil {
+			err = errors.Join(err, fmt.Errorf("wire: %s: %s: %w", key, p, e))
+		}
+		for _, f := range found {
+			if f = filepath.Clean(f); !slices.Contains(files, f) {
+				files = append(files, f)
+			}
+		}
+	}
+	return files, err
+}
+
+// bagSource maps the topics of a bag to the cameras of c, in their order.
+func bagSource(c config.Config, path string) (m bag.Mapping, notes []string, err error) {
+	said := map[string]string{}
+	for _, w := range c.Robot.Bag.Topics {
+		name, topic, _ := strings.Cut(w, "=")
+		said[strings.TrimSpace(name)] = strings.TrimSpace(topic)
+	}
+	guessed, notes, err := bagMapping(path, said)
+	if err != nil {
+		return m, notes, err
+	}
+	m = guessed
+	m.Cameras = nil
+	for i, cam := range c.Robot.Cameras {
+		at := slices.IndexFunc(guessed.Cameras, func(g bag.Camera) bool { return g.Name == cam.Name })
+		if at < 0 {
+			b, e := bag.Open(path, bag.Options{})
+			if e != nil {
+				return m, notes, e
+			}
+			err = errors.Join(err, fmt.Errorf("robot.cameras[%d].name is %q, but no topic is taken for it; say which it is, as --set 'robot.bag.topics=[%s=/camera/color/image_raw]'; there are %s", i, cam.Name, cam.Name, topicNames(b.Info())), b.Close())
+			continue
+		}
+		m.Cameras = append(m.Cameras, guessed.Cameras[at])
+	}
+	if err != nil {
+		return m, notes, err
+	}
+	// Whatever is wrong with the topics is known once it is opened to be played.
+	k, err := bag.NewBackend(path, bag.BackendConfig{Map: m})
+	if err != nil {
+		return m, notes, err
+	}
+	return m, notes, k.Close()
+}
+
+// episodes hands over what a recording holds, with frames of the sizes of c.
+func (s *source) episodes(ctx context.Context, c config.Config, add func(policy.Episode) error) (notes []string, err error) {
+	fit := func(fs []robot.Frame) ([]robot.Frame, error) { return fitted(c, fs) }
+	p := stretch{id: recordingID(s.path), add: add, fit: fit, limit: c.Robot.Horizon}
+	if !s.ours {
+		notes, err = p.play(ctx, s.path, s.topics)
+	} else {
+		var e policy.Episode
+		if e, err = loose(s.path); err != nil {
+			return nil, err
+		}
+		for t, in := range e.Inputs {
+			o := robot.Observation{State: in.State, Frames: in.Frames, By: robot.ByLog}
+			if t > 0 {
+				o.Applied = e.Applied[t-1]
+			}
+			if err = p.take(o); err != nil {
+				break
+			}
+		}
+		if err == nil {
+			err = p.end()
+		}
+	}
+	if err != nil {
+		return notes, fmt.Errorf("wire: %s: %w", s.path, err)
+	}
+	return append(slices.Clone(s.notes), notes...), nil
+}
+
+// fitted are the configured cameras of fs in their order and size.
+func fitted(c config.Config, fs []robot.Frame) (out []robot.Frame, err error) {
+	for _, cam := range c.Robot.Cameras {
+		i := slices.IndexFunc(fs, func(f robot.Frame) bool { return f.Camera == cam.Name })
+		if i < 0 {
+			return nil, fmt.Errorf("there is no picture of camera %s", cam.Name)
+		}
+		f := fs[i]
+		if f.W != cam.Width || f.H != cam.Height {
+			if f, err = vision.Resize(f, cam.Width, cam.Height); err != nil {
+				return nil, fmt.Errorf("camera %s: %w", cam.Name, err)
+			}
+		}
+		out = append(out, f)
+	}
+	return out, nil
+}
+
+// unsafeInID is what a file's name may have and an episode's may not.
+var unsafeInID = regexp.MustCompile(`[^A-Za-z0-9._-]+`)
+
+// logID names the n-th recorded episode, and tells which recording it is of.
+func logID(n int, of string) string {
+	of = unsafeInID.ReplaceAllString(of, "_")
+	return fmt.Sprintf("log-%05d-%s", n, of[:min(len(of), 80)])
+}
