@@ -209,7 +209,7 @@ func (s *Session) openEyes(ctx context.Context, demos []demo) (eyes, error) {
 		names = append(names, c.Name)
 	}
 	ec := encoder.Default(names...)
-	ec.Shape.Keypoints, ec.Steps = s.cfg.Encoder.Keypoints, s.cfg.Encoder.Steps
+	ec.Shape.Keypoints, ec.Shape.Colours, ec.Steps = s.cfg.Encoder.Keypoints, s.cfg.Encoder.Colours, s.cfg.Encoder.Steps
 	ec.Seed = draw(s.cfg.Seed, networks, 0)
 	enc, rep, err := encoder.Train(ctx, data, ec, func(step, total int, loss float64) {
 		s.tell("encoder", step, total, fmt.Sprintf("loss %.3f", loss))
