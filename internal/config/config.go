@@ -119,6 +119,7 @@ type Encoder struct {
 	ONNX      string `yaml:"onnx"`
 	Size      int    `yaml:"size"` // pixels
 	Keypoints int    `yaml:"keypoints"`
+	Colours   int    `yaml:"colours"`
 	Steps     int    `yaml:"steps"`
 }
 

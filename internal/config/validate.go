@@ -55,6 +55,7 @@ func (c Config) Validate() error {
 	}
 	p.within("encoder.size", float64(c.Encoder.Size), 16, 1024)
 	p.within("encoder.keypoints", float64(c.Encoder.Keypoints), 1, 256)
+	p.within("encoder.colours", float64(c.Encoder.Colours), 0, 64)
 	p.within("encoder.steps", float64(c.Encoder.Steps), 1, 1e6)
 	c.Reward.validate(&p, c.Robot.Kind, c.Demos.Bad)
 	p.within("reward.experts", float64(c.Reward.Experts), 1, 100)

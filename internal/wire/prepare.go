@@ -212,7 +212,7 @@ func trainEyes(ctx context.Context, c config.Config, demos []demo, tell Progress
 		names = append(names, cam.Name)
 	}
 	ec := encoder.Default(names...)
-	ec.Shape.Keypoints, ec.Steps = c.Encoder.Keypoints, c.Encoder.Steps
+	ec.Shape.Keypoints, ec.Shape.Colours, ec.Steps = c.Encoder.Keypoints, c.Encoder.Colours, c.Encoder.Steps
 	ec.Seed = draw(c.Seed, networks, 0)
 	return encoder.Train(ctx, data, ec, func(step, total int, loss float64) {
 		tell("encoder", step, total, fmt.Sprintf("loss %.3f", loss))

@@ -3,6 +3,7 @@ package wire
 import (
 	"cmp"
 	"context"
+	"flag"
 	"fmt"
 	"log/slog"
 	"math"
@@ -19,6 +20,8 @@ import (
 	"github.com/rapport-rl/rapport/robot"
 )
 
+var colours = flag.Int("colours", 0, "encoder.colours of BenchmarkRewardOfReach")
+
 // BenchmarkRewardOfReach asks how far the reward of Reach follows the fingers'
 // distance from the ball, over 60 fresh episodes that end 0 to 24 cm beside it, as
 // Spearman's rank correlation: go test -run '^$' -bench RewardOfReach -benchtime 1x ./internal/wire
@@ -28,6 +31,7 @@ import (
 func BenchmarkRewardOfReach(b *testing.B) {
 	c := config.Default()
 	c.Robot.Task, c.Out, c.Name, c.Session.Record = "reach", b.TempDir(), "reach", false
+	c.Encoder.Colours = *colours
 	for b.Loop() {
 		if err := rewardOfReach(b, c); err != nil {
 			b.Fatal(err)

@@ -16,6 +16,9 @@ type Shape struct {
 	Side      int // images are scaled to Side by Side pixels, a multiple of 4
 	Channels  [2]int
 	Keypoints int // per camera; the embedding has two numbers for each
+	// Colours are places of colours, per camera, that the embedding has two numbers
+	// for each too, after the keypoints.
+	Colours int `json:",omitempty"`
 }
 
 // stride is how many input pixels lie between neighbouring cells of the
@@ -29,8 +32,14 @@ func (s Shape) validate() error {
 	if s.Keypoints < 1 || s.Keypoints > 256 || min(s.Channels[0], s.Channels[1]) < 1 || max(s.Channels[0], s.Channels[1]) > 512 {
 		return fmt.Errorf("encoder: %d keypoints and channels %v, want 1..256 and 1..512", s.Keypoints, s.Channels)
 	}
+	if s.Colours < 0 || s.Colours > maxColours {
+		return fmt.Errorf("encoder: %d colours, want 0..%d", s.Colours, maxColours)
+	}
 	return nil
 }
+
+// places are the places that a camera's part of the embedding tells.
+func (s Shape) places() int { return s.Keypoints + s.Colours }
 
 // Conv is a trained encoder. It is safe for several goroutines, and equal
 // frames give equal bits.
@@ -38,7 +47,9 @@ type Conv struct {
 	cameras []Camera
 	shape   Shape
 	nets    []*net
-	// mean and gain (2K per camera) bring the keypoints' coordinates to the
+	// palettes, one a camera, find the colours; none without colours.
+	palettes []*palette
+	// mean and gain (2(K+C) per camera) bring the places' coordinates to the
 	// embedding: gain*(x-mean), clipped to +-limit.
 	mean, gain []float32
 	runs       sync.Pool // of *run
@@ -105,8 +116,8 @@ func (c *Conv) run() *run {
 	return r
 }
 
-// Dim is the length of an embedding: 2K for every camera, x and y in turn.
-func (c *Conv) Dim() int { return 2 * c.shape.Keypoints * len(c.cameras) }
+// Dim is the length of an embedding: 2(K+C) for every camera, x and y in turn.
+func (c *Conv) Dim() int { return 2 * c.shape.places() * len(c.cameras) }
 
 // Extract embeds the frames of one tick; frames of other cameras are left out.
 func (c *Conv) Extract(ctx context.Context, fs []robot.Frame) (perception.Features, error) {
@@ -123,14 +134,24 @@ func (c *Conv) Extract(ctx context.Context, fs []robot.Frame) (perception.Featur
 			return perception.Features{}, err
 		}
 		out.Stamp = f.Stamp
-		nn.Pixels(r.in[i].Value, f.Pix, s, s, 3, 0, 0)
-		r.graphs[i].Forward()
-		out.Embed = append(out.Embed, r.keys[i].Value...)
+		out.Embed = c.look(out.Embed, r, i, f.Pix)
 	}
 	for i, v := range out.Embed {
 		out.Embed[i] = min(max(c.gain[i]*(v-c.mean[i]), -limit), limit)
 	}
 	return out, nil
+}
+
+// look appends the coordinates of all places in camera i's image (S,S,3).
+func (c *Conv) look(out []float32, r *run, i int, pix []byte) []float32 {
+	S := c.shape.Side
+	nn.Pixels(r.in[i].Value, pix, S, S, 3, 0, 0)
+	r.graphs[i].Forward()
+	out = append(out, r.keys[i].Value...)
+	if c.palettes != nil {
+		out = c.palettes[i].find(out, pix, S)
+	}
+	return out
 }
 
 // ExtractBatch embeds many ticks on up to workers goroutines, bit for bit as

@@ -3,6 +3,7 @@ package encoder
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -16,9 +17,9 @@ import (
 )
 
 // drawn is an encoder of random weights, and frames for it.
-func drawn(cameras ...Camera) (*Conv, []robot.Frame) {
+func drawn(colours int, cameras ...Camera) (*Conv, []robot.Frame) {
 	rng := rand.New(rand.NewPCG(5, 6))
-	c := &Conv{cameras: cameras, shape: Shape{Side: 16, Channels: [2]int{6, 5}, Keypoints: 4}}
+	c := &Conv{cameras: cameras, shape: Shape{Side: 16, Channels: [2]int{6, 5}, Keypoints: 4, Colours: colours}}
 	var fs []robot.Frame
 	for i, cam := range cameras {
 		n := newNet(cam.Name, c.shape, rng)
@@ -28,6 +29,20 @@ func drawn(cameras ...Camera) (*Conv, []robot.Frame) {
 			}
 		}
 		c.nets = append(c.nets, n)
+		if colours > 0 {
+			p := newPalette(colours, c.shape.Side)
+			for k := range p.centre {
+				p.centre[k] = 0.3 * float32(rng.NormFloat64())
+			}
+			for k := range p.width {
+				p.width[k] = 0.1 + 0.3*rng.Float32()
+			}
+			for k := range p.usual {
+				p.usual[k] = 0.3 * rng.Float32()
+			}
+			p.fill()
+			c.palettes = append(c.palettes, p)
+		}
 		f := robot.Frame{Camera: cam.Name, W: 16, H: 16, Pix: make([]byte, 16*16*3)}
 		for k := range f.Pix {
 			f.Pix[k] = byte(k*(7+i) + k*k%13)
@@ -61,7 +76,13 @@ func close32(t *testing.T, got, want []float32) {
 }
 
 func TestOpenCVRunsTheExportedEncoder(t *testing.T) {
-	c, fs := drawn(Camera{Name: "wrist"})
+	for _, colours := range []int{0, 3} {
+		t.Run(fmt.Sprint(colours, " colours"), func(t *testing.T) { runInOpenCV(t, colours) })
+	}
+}
+
+func runInOpenCV(t *testing.T, colours int) {
+	c, fs := drawn(colours, Camera{Name: "wrist"})
 	var file bytes.Buffer
 	if err := c.ExportONNX(&file, "test"); err != nil {
 		t.Fatal(err)
@@ -87,7 +108,13 @@ func TestOpenCVRunsTheExportedEncoder(t *testing.T) {
 }
 
 func TestExportedEncoderOfTwoCamerasComesBack(t *testing.T) {
-	c, fs := drawn(Camera{Name: "wrist"}, Camera{Name: "side", Crop: [4]int{0, 0, 16, 16}})
+	for _, colours := range []int{0, 3} {
+		t.Run(fmt.Sprint(colours, " colours"), func(t *testing.T) { comeBack(t, colours) })
+	}
+}
+
+func comeBack(t *testing.T, colours int) {
+	c, fs := drawn(colours, Camera{Name: "wrist"}, Camera{Name: "side", Crop: [4]int{0, 0, 16, 16}})
 	var file bytes.Buffer
 	if err := c.ExportONNX(&file, "test"); err != nil {
 		t.Fatal(err)
@@ -96,7 +123,11 @@ func TestExportedEncoderOfTwoCamerasComesBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := nn.Count(m.Params()); got != nn.Count(append(c.nets[0].params(), c.nets[1].params()...))+2*c.Dim() {
+	numbers := nn.Count(append(c.nets[0].params(), c.nets[1].params()...)) + 2*c.Dim()
+	if colours > 0 { // the tints, and how near they are
+		numbers += 2 * (3*3 + 3 + 2*(3*colours+colours))
+	}
+	if got := nn.Count(m.Params()); got != numbers {
 		t.Errorf("%d numbers to train: constants are among them", got)
 	}
 	g := nn.NewGraph()
@@ -133,7 +164,7 @@ type full struct{}
 func (full) Write([]byte) (int, error) { return 0, errFull }
 
 func TestExportPassesErrorsOn(t *testing.T) {
-	c, _ := drawn(Camera{Name: "wrist"})
+	c, _ := drawn(0, Camera{Name: "wrist"})
 	if err := c.ExportONNX(full{}, ""); !errors.Is(err, errFull) {
 		t.Errorf("got %v", err)
 	}

@@ -49,6 +49,9 @@ func (c *Conv) tensors() []nn.Tensor {
 	for _, n := range c.nets {
 		ts = append(ts, nn.Tensors(n.params())...)
 	}
+	for i, p := range c.palettes {
+		ts = append(ts, nn.Tensors(p.params(c.cameras[i].Name, c.shape.Side))...)
+	}
 	dim := []int{c.Dim()}
 	return append(ts, nn.Tensor{Name: "mean", Shape: dim, Data: c.mean}, nn.Tensor{Name: "gain", Shape: dim, Data: c.gain})
 }
@@ -78,6 +81,11 @@ func Decode(data []byte) (*Conv, error) {
 		n := newNet(cam.Name, h.Shape, nil)
 		c.nets = append(c.nets, n)
 		params = append(params, n.params()...)
+		if h.Shape.Colours > 0 {
+			p := newPalette(h.Shape.Colours, h.Shape.Side)
+			c.palettes = append(c.palettes, p)
+			params = append(params, p.params(cam.Name, h.Shape.Side)...)
+		}
 	}
 	mean, gain := nn.NewParam("mean", c.Dim()), nn.NewParam("gain", c.Dim())
 	params = append(params, mean, gain)
@@ -90,6 +98,14 @@ func Decode(data []byte) (*Conv, error) {
 				return nil, fmt.Errorf("%w: tensor %q is not finite", ErrFormat, p.Name)
 			}
 		}
+	}
+	for i, p := range c.palettes {
+		for _, w := range p.width {
+			if !(w > 0) {
+				return nil, fmt.Errorf("%w: a colour of camera %q has width %g", ErrFormat, h.Cameras[i].Name, w)
+			}
+		}
+		p.fill()
 	}
 	c.mean, c.gain = mean.Data, gain.Data
 	return c, nil
@@ -125,11 +141,11 @@ func Load(path string) (*Conv, error) {
 	return c, nil
 }
 
-// Keypoints finds the keypoints behind the embedding of the frames of one
-// tick, K for each camera in order, in pixels of the images as given: entries
-// 2i and 2i+1 of the embedding are keypoint i's x and y. Score is the share of
-// the heatmap's mass within one cell of the keypoint. It shows people what an
-// embedding, and so a reward, has looked at.
+// Keypoints finds the places behind the embedding of the frames of one tick, K
+// keypoints and then C colours for each camera in order, in pixels of the images as
+// given: entries 2i and 2i+1 of the embedding are place i's x and y. Score is the
+// share of the heatmap's mass within one cell of a keypoint, and how far a colour was
+// found at all. It shows people what an embedding, and so a reward, has looked at.
 func (c *Conv) Keypoints(ctx context.Context, fs []robot.Frame) ([]perception.Keypoint, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -152,6 +168,15 @@ func (c *Conv) Keypoints(ctx context.Context, fs []robot.Frame) ([]perception.Ke
 		nn.Pixels(x.Value, f.Pix, S, S, 3, 0, 0)
 		g.Forward()
 		K := c.shape.Keypoints
+		// x and y are in pixels of the scaled image.
+		add := func(name string, x, y, score float64) {
+			out = append(out, perception.Keypoint{
+				Name: cam.Name + "/" + name, Camera: cam.Name,
+				X:     float64(cam.Crop[0]) + (x+0.5)*float64(whole.W)/float64(S) - 0.5,
+				Y:     float64(cam.Crop[1]) + (y+0.5)*float64(whole.H)/float64(S) - 0.5,
+				Score: score,
+			})
+		}
 		one := make([]float32, cells*cells)
 		for k := range K {
 			for p := range one {
@@ -161,12 +186,15 @@ func (c *Conv) Keypoints(ctx context.Context, fs []robot.Frame) ([]perception.Ke
 			for a := range at {
 				at[a] = (float64(keys.Value[2*k+a]) + 1) / 2 * float64(cells-1) // cells
 			}
-			out = append(out, perception.Keypoint{
-				Name: fmt.Sprintf("%s/%d", cam.Name, k), Camera: cam.Name,
-				X:     float64(cam.Crop[0]) + (at[0]*stride+0.5)*float64(whole.W)/float64(S) - 0.5,
-				Y:     float64(cam.Crop[1]) + (at[1]*stride+0.5)*float64(whole.H)/float64(S) - 0.5,
-				Score: mass(one, cells, at),
-			})
+			add(fmt.Sprint(k), at[0]*stride, at[1]*stride, mass(one, cells, at))
+		}
+		if c.palettes == nil {
+			continue
+		}
+		half := float64(S-1) / 2
+		for k, m := range c.palettes[i].sum(nil, f.Pix, S) {
+			w := float64(m[0]) + scrap
+			add(fmt.Sprintf("colour%d", k), half+half*float64(m[1])/w, half+half*float64(m[2])/w, float64(m[0])/w)
 		}
 	}
 	return out, nil

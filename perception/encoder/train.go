@@ -135,6 +135,16 @@ func Train(ctx context.Context, data Data, cfg Config, progress func(step, total
 		}
 	}
 	c := &Conv{cameras: cfg.Cameras, shape: cfg.Shape, nets: t.nets}
+	if cfg.Shape.Colours > 0 {
+		rng := rand.New(rand.NewPCG(cfg.Seed, 0x636f6c6f7572)) // "colour"
+		for j := range cfg.Cameras {
+			p, err := learnPalette(s, j, cfg.Shape.Colours, cfg.Shape.Side, rng)
+			if err != nil {
+				return nil, rep, err
+			}
+			c.palettes = append(c.palettes, p)
+		}
+	}
 	c.calibrate(s)
 	return c, rep, nil
 }
@@ -281,7 +291,7 @@ func focus(w, x, mean []float32, spread float32, amount float64) float64 {
 	return base / float64(len(x))
 }
 
-// calibrate sets mean and gain from the keypoints of the training data.
+// calibrate sets mean and gain from the places in the training data.
 func (c *Conv) calibrate(s *set) {
 	dim := c.Dim()
 	xs := make([][]float32, s.ticks)
@@ -289,9 +299,7 @@ func (c *Conv) calibrate(s *set) {
 	defer c.runs.Put(r)
 	for i := range xs {
 		for j := range c.nets {
-			s.fill(r.in[j].Value, i, j, c.shape.Side, 0, 0)
-			r.graphs[j].Forward()
-			xs[i] = append(xs[i], r.keys[j].Value...)
+			xs[i] = c.look(xs[i], r, j, s.pix[j][i])
 		}
 	}
 	c.mean, c.gain = make([]float32, dim), make([]float32, dim)

@@ -37,6 +37,7 @@ func operations() map[string]operation {
 	} {
 		t[op] = func(r *runner, _ *step, in []value) (value, error) { return r.unary(in, f) }
 	}
+	t["Floor"] = func(r *runner, _ *step, in []value) (value, error) { return r.unary(in, floor) }
 	t["Sqrt"] = func(r *runner, _ *step, in []value) (value, error) {
 		if given(in, 0) && in[0].fixed != nil {
 			return eachFixed(in[0].fixed, math.Sqrt), nil
@@ -285,4 +286,13 @@ func (r *runner) clip(s *step, in []value) (value, error) {
 		return value{}, err
 	}
 	return r.unary(in, func(g *nn.Graph, x *nn.Node) *nn.Node { return g.Clamp(x, lo, hi) })
+}
+
+// floor has no slope.
+func floor(g *nn.Graph, x *nn.Node) *nn.Node {
+	return g.Custom([]*nn.Node{x}, x.Shape, func(out *nn.Node) {
+		for i, v := range x.Value {
+			out.Value[i] = float32(math.Floor(float64(v)))
+		}
+	}, nil)
 }
