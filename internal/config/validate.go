@@ -120,7 +120,7 @@ func (c Config) Validate() error {
 func (r Robot) validate(p *problems) {
 	p.oneOf("robot.kind", r.Kind, "sim", "ros")
 	p.oneOf("robot.pace", r.Pace, "free", "real")
-	p.oneOf("robot.task", r.Task, "reach", "group", "clutter")
+	r.validateWorld(p)
 	p.within("robot.horizon", float64(r.Horizon), 2, 10000)
 	p.within("robot.timestep", r.Timestep, 0.0005, 0.004)
 	// The 50 ms of a control tick must be whole steps of the physics.
@@ -132,7 +132,7 @@ func (r Robot) validate(p *problems) {
 	for i, cam := range r.Cameras {
 		key := fmt.Sprintf("robot.cameras[%d]", i)
 		if r.Kind == "sim" {
-			p.oneOf(key+".name", cam.Name, "front", "wrist")
+			p.oneOf(key+".name", cam.Name, r.cameras()...)
 		}
 		p.need(!slices.Contains(seen, cam.Name), key+".name", "is %q for the second time", cam.Name)
 		seen = append(seen, cam.Name)

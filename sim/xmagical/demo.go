@@ -76,7 +76,7 @@ func (d *Demonstrator) Act(obs robot.Observation) robot.Command {
 
 // Begin starts an episode, after w's reset.
 func (d *Demonstrator) Begin() {
-	d.pace = Speed * (0.90 + 0.10*d.rng.Float64())
+	d.pace = Speed * (0.94 + 0.06*d.rng.Float64())
 	d.aside = 0.008 * d.rng.NormFloat64()
 	d.spent = 0
 	d.plan = d.intend()
@@ -313,11 +313,12 @@ func (d *Demonstrator) retreat(from, to load) []deed {
 	if d.w.cfg.Embodiment == Medium {
 		return []deed{d.to(from.x(), to.below()+0.02, true)}
 	}
-	aside := math.Copysign(min(math.Abs(step), 0.16), step)
-	deep := to.below() - 0.10
+	// As far aside as the next square, which lies lower, leaves room.
+	room, deep := Side/2+d.half()+0.04, to.below()-0.10
 	if d.w.cfg.Embodiment == Gripper {
-		aside, deep = 0, to.below()
+		room, deep = Side/2+radius+0.06, to.below()
 	}
+	aside := math.Copysign(max(0, math.Abs(step)-room), step)
 	return []deed{
 		d.to(from.x()+aside, to.y-Side/2-0.02, true),
 		d.to(to.x(), max(deep, -Size+0.2), true),
@@ -327,13 +328,17 @@ func (d *Demonstrator) retreat(from, to load) []deed {
 // push drives up along x until the squares are in the strip, or till y if that
 // comes first.
 func (d *Demonstrator) push(x func() float64, which []int, till float64) deed {
+	over := 0.012
+	if d.w.cfg.Embodiment == Gripper {
+		over = 0.045 // its fingers drag the square along when it backs off
+	}
 	return func() (float64, float64, bool) {
 		p := placeOf(d.w.arena.body)
 		done := p.Y > till
 		in := true
 		for _, i := range which {
 			s := d.w.arena.squares[i]
-			in = in && s.shape.BB().B > d.w.scene.bottom+0.012
+			in = in && s.shape.BB().B > d.w.scene.bottom+over
 		}
 		off := wrap(limit(2*(p.X-x()-d.aside), 0.3) - p.A)
 		c := max(0, math.Cos(2*off))

@@ -33,7 +33,7 @@ func demonstrate(t *testing.T, w *xmagical.World, s xmagical.Style, seed uint64)
 }
 
 func TestDemonstratorsShowWhatPeopleLikeAndWhatNot(t *testing.T) {
-	const n = 12
+	const n = 6
 	for _, task := range xmagical.Tasks() {
 		for _, e := range xmagical.Embodiments() {
 			t.Run(fmt.Sprintf("%s %s", task, e), func(t *testing.T) {
