@@ -45,6 +45,7 @@ type Robot struct {
 	World    string   `yaml:"world"`
 	Body     string   `yaml:"embodiment"`
 	Layout   string   `yaml:"layout"`
+	Look     string   `yaml:"look"`
 	Horizon  int      `yaml:"horizon"`  // control ticks
 	Timestep float64  `yaml:"timestep"` // s
 	Render   string   `yaml:"render"`
@@ -122,8 +123,10 @@ type Encoder struct {
 	Steps     int    `yaml:"steps"`
 }
 
-// Reward configures RAPL.
+// Reward configures what is learned from.
 type Reward struct {
+	Kind     string  `yaml:"kind"`
+	Form     string  `yaml:"form"`
 	Experts  int     `yaml:"experts"`
 	Triplets int     `yaml:"triplets"`
 	Dim      int     `yaml:"dim"`

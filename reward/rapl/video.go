@@ -149,3 +149,6 @@ func (h *Head) apply(dst, x []float64) {
 		dst[o] = floats.Dot(h.W[o*h.In:(o+1)*h.In], x) + h.B[o]
 	}
 }
+
+// Apply writes W x + B to dst (Out,) for x (In,).
+func (h *Head) Apply(dst, x []float64) { h.apply(dst, x) }
