@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 FUZZ ?= 3
 
-.PHONY: help run test build setup bench peers soak reproduce lint fuzz clean
+.PHONY: help run test build setup bench peers soak reproduce reproduce-xmagical lint fuzz clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -50,6 +50,10 @@ reproduce: build ## five seeds of every claim of learning, with intervals (docs/
 	bin/rapport reproduce --seeds 5 --set policy.sees=pixels --set policy.clone.steps=1000 --set learner.batch=64
 	go test -run '^$$' -bench Ways -benchtime 1x ./policy/diffusion
 	go test -run '^$$' -bench Variants -benchtime 1x ./policy/rlpd
+
+reproduce-xmagical: build ## learning curves in two dimensions by kinds of rewards, and short to medium (docs/xmagical.md)
+	bin/rapport reproduce xmagical --seeds 5
+	bin/rapport reproduce xmagical --seeds 5 --from short --kinds rapl,rlhf,tcc --to runs/reproduce-xmagical-from-short
 
 clean: ## remove what was built; runs/ stays
 	rm -rf bin
