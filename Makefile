@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 FUZZ ?= 3
 
-.PHONY: help run test build setup bench peers soak reproduce reproduce-rapl lint fuzz clean
+.PHONY: help run test build setup bench peers soak reproduce reproduce-rapl reproduce-xmagical lint fuzz clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -53,6 +53,10 @@ reproduce: build ## five seeds of every claim of learning, with intervals (docs/
 
 reproduce-rapl: build ## kinds of rewards by their correlation with the truth, and the policies that they make
 	bin/rapport reproduce rapl --seeds 5 --labels 10,30,75,150,300 --policies rapl:150,truth,rlhf:150,rlhf:300
+
+reproduce-xmagical: build ## learning curves in two dimensions by kinds of rewards, and short to medium (docs/xmagical.md)
+	bin/rapport reproduce xmagical --seeds 5
+	bin/rapport reproduce xmagical --seeds 5 --from short --kinds rapl,rlhf,tcc --to runs/reproduce-xmagical-from-short
 
 clean: ## remove what was built; runs/ stays
 	rm -rf bin

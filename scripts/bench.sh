@@ -13,6 +13,7 @@ export OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 # the peers run on one thread
 
 run ./sim/tabletop '^BenchmarkAgainstC$' -benchtime 3x
 run ./sim/tabletop '^BenchmarkAgainstReplay$' -benchtime 41x
+run ./sim/xmagical '^BenchmarkPeerChipmunk$' -benchtime 3x
 run ./reward/ot '^BenchmarkPeerPOT$'
 run ./perception/vision '^BenchmarkPeerOpenCV$'
 run ./internal/nn '^BenchmarkPeerTorch$'
@@ -36,6 +37,7 @@ function yes(ok) { return ok ? "met" : "NOT MET" }
 /^Benchmark/ { name = $1; sub(/-[0-9]+$/, "", name) }
 /^BenchmarkAgainstC/ { go = metric("Go-steps/s"); c = metric("C-steps/s"); gc = metric("Go/C") }
 /^BenchmarkAgainstReplay\// { split(name, p, "/"); env[p[2]] = metric("cpu/s"); envc[p[2]] = metric("C-cpu/s"); envr[p[2]] = metric("Go/C") }
+/^BenchmarkPeerChipmunk\// { split(name, p, "/"); flat[p[2]] = metric("Go-steps/s"); flatc[p[2]] = metric("C-steps/s"); flatr[p[2]] = metric("Go/C") }
 /^BenchmarkPeerPOT/ {
 	r = metric("pot-ratio"); if (r < 0) next
 	size = name ~ /300x300/ ? 300 : 45
@@ -57,6 +59,8 @@ END {
 	# A policy step is 25 steps of the physics. Ours has the controller between
 	# them and an observation after them; C takes the same steps from a tape.
 	row("Group without pixels, policy steps per CPU-s", sprintf("%.0f", env["none"]), sprintf("C %.0f", envc["none"]), sprintf("%.2f", envr["none"]), "", "")
+	for (e in flat)
+		row("xmagical, " e ", policy steps per CPU-second", sprintf("%.0f", flat[e]), sprintf("C %.0f", flatc[e]), sprintf("%.2f", flatr[e]), "", "")
 	px = env["egl-2x96"]
 	row("Group with 2x96x96 pixels, the same", sprintf("%.0f", px), sprintf("C %.0f", envc["egl-2x96"]), sprintf("%.2f", envr["egl-2x96"]), ">= 250 /s", yes(px >= 250))
 	for (size = 45; size <= 300; size += 255)

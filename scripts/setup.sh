@@ -11,6 +11,7 @@ packages=(g++ pkg-config libopencv-dev libjpeg62-turbo-dev libmujoco-dev libegl-
 if [ "${1:-run}" = peers ]; then
 	packages+=(python3 python3-numpy python3-torch python3-pot python3-opencv python3-h5py python3-onnx)
 	packages+=(iproute2) # ip and tc, which slow a network down
+	packages+=(gcc libchipmunk-dev) # Chipmunk in C, the peer of sim/xmagical
 fi
 # The peers of the tests: the browser in which they open the dashboard, and ROS 1: a
 # master and its tools, rospy, and the messages of topics, services, actions and

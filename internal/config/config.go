@@ -43,6 +43,9 @@ type Robot struct {
 	Kind     string   `yaml:"kind"`
 	Pace     string   `yaml:"pace"`
 	Task     string   `yaml:"task"`
+	World    string   `yaml:"world"`
+	Body     string   `yaml:"embodiment"`
+	Layout   string   `yaml:"layout"`
 	Look     string   `yaml:"look"`
 	Horizon  int      `yaml:"horizon"`  // control ticks
 	Timestep float64  `yaml:"timestep"` // s
@@ -301,6 +304,7 @@ func Load(file string, environ, sets []string) (Config, error) {
 			errs = append(errs, fmt.Errorf("config: --set %s: %w", s, err))
 		}
 	}
+	c.fitWorld()
 	// A value that could not be read makes the rest of the problems doubtful,
 	// but the user mends them all at once if he sees them all.
 	errs = append(errs, c.Validate())

@@ -125,7 +125,7 @@ func (c Config) Validate() error {
 func (r Robot) validate(p *problems) {
 	p.oneOf("robot.kind", r.Kind, "sim", "bag", "ros")
 	p.oneOf("robot.pace", r.Pace, "free", "real")
-	p.oneOf("robot.task", r.Task, "reach", "group", "clutter")
+	r.validateWorld(p)
 	p.oneOf("robot.look", r.Look, "panda", "orange")
 	p.need(r.Look == "panda" || r.Kind == "sim", "robot.look", "is %s, but robot.kind is %s: only a simulated arm has another; want panda", r.Look, r.Kind)
 	p.within("robot.horizon", float64(r.Horizon), 2, 10000)
@@ -139,7 +139,7 @@ func (r Robot) validate(p *problems) {
 	for i, cam := range r.Cameras {
 		key := fmt.Sprintf("robot.cameras[%d]", i)
 		if r.Kind == "sim" {
-			p.oneOf(key+".name", cam.Name, "front", "wrist")
+			p.oneOf(key+".name", cam.Name, r.cameras()...)
 		}
 		p.need(!slices.Contains(seen, cam.Name), key+".name", "is %q for the second time", cam.Name)
 		seen = append(seen, cam.Name)

@@ -17,13 +17,14 @@ import (
 	rosarm "github.com/rapport-rl/rapport/robot/ros/arm"
 	"github.com/rapport-rl/rapport/sim/mujoco"
 	"github.com/rapport-rl/rapport/sim/tabletop"
+	"github.com/rapport-rl/rapport/sim/xmagical"
 )
 
 // arm is an arm behind its guard. Commands go to guard; world is for simulated
 // people and evaluation, which may ask for the truth.
 type arm struct {
 	guard *guard.Guard
-	world *tabletop.World      // nil for a real arm
+	world world                // nil for a real arm
 	ros   *rosarm.Backend      // nil for a simulated one
 	hang  func() error         // ends what a real arm needs besides; may be nil
 	desk  atomic.Pointer[desk] // that hears of the guard's faults, if it is under one
@@ -40,7 +41,7 @@ type arm struct {
 // seeded begins the episodes of a stream of seeds one after the other. It is the
 // backend behind the guard.
 type seeded struct {
-	*tabletop.World
+	world
 	arm  *arm
 	seed uint64
 	of   stream
@@ -63,22 +64,20 @@ func newArmOn(c config.Config, of stream, pacing *paced.Clock, extra ...tabletop
 	if !judgeable(c) {
 		return nil, simulated(c)
 	}
-	tc := tabletopConfig(c)
-	tc.Cameras = append(tc.Cameras, extra...)
-	w, err := tabletop.New(tc)
+	w, err := newWorld(c, extra...)
 	if err != nil {
-		return nil, drawn(err)
+		return nil, err
 	}
 	a := &arm{world: w}
 	gc := guardConfig(c)
 	gc.Latched = func(f *guard.Fault) { a.desk.Load().note(f) }
-	sd := &seeded{World: w, arm: a, seed: c.Seed, of: of}
+	sd := &seeded{world: w, arm: a, seed: c.Seed, of: of}
 	var b robot.Backend = sd
 	if c.Reward.Kind == "truth" {
 		a.teller, b = &teller{map[time.Time]float64{}}, truly{sd}
 	}
 	if pacing != nil {
-		b = paced.New(b, tabletop.Period, *pacing)
+		b = paced.New(b, period(c), *pacing)
 		gc.Now = pacing.Now
 	}
 	a.guard, err = guard.New(b, gc)
@@ -125,6 +124,9 @@ func guardConfig(c config.Config) guard.Config {
 	g.Box = guard.Box{Min: c.Guard.Workspace.Min, Max: c.Guard.Workspace.Max}
 	g.Speed, g.Turn = c.Guard.Speed, c.Guard.Turn
 	g.Lease.Term = time.Duration(c.Guard.Lease * float64(time.Second))
+	if flat(c) {
+		loosen(&g)
+	}
 	return g
 }
 
@@ -137,6 +139,7 @@ func viewConfig(c config.Config, d int) view.Config {
 		Embed: d, Place: []int{0, 1, 2}, Horizon: c.Robot.Horizon,
 		Action: view.Action{Scale: c.Policy.Scale},
 	}
+	v.Heading = flat(c)
 	if pixels(c) {
 		v.Embed = 0
 		for _, cam := range c.Robot.Cameras {
@@ -162,6 +165,9 @@ func viewConfig(c config.Config, d int) view.Config {
 			v.Action.Axes = append(v.Action.Axes, i)
 			if i >= 3 {
 				v.Action.Turn = c.Policy.Scale
+				if flat(c) {
+					v.Action.Turn = xmagical.TurnUnit
+				}
 			}
 		}
 	}

@@ -10,7 +10,6 @@ import (
 	"github.com/rapport-rl/rapport/policy/loop"
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/sim"
-	"github.com/rapport-rl/rapport/sim/tabletop"
 )
 
 // demo is a demonstration: what was recorded, and what a person who watched it
@@ -28,15 +27,11 @@ func collect(ctx context.Context, c config.Config, tell Progress) ([]demo, error
 	demos := make([]demo, n)
 	count := counter(tell, "demonstrations", n)
 	err := spread(ctx, c, demonstrations, n, func(ctx context.Context, a *arm, i int) error {
-		style := tabletop.Good
-		if i >= c.Demos.Good {
-			style = tabletop.Bad
-		}
 		d := &demos[i]
 		hand := &hand{}
 		begin := func() (err error) {
 			a.next, d.frames, d.truth = i, nil, nil
-			hand.who, err = tabletop.NewDemonstrator(a.world, style, draw(c.Seed, people, i))
+			hand.who, err = newDemonstrator(a.world, i < c.Demos.Good, draw(c.Seed, people, i))
 			return err
 		}
 		if err := begin(); err != nil {
@@ -66,7 +61,7 @@ func collect(ctx context.Context, c config.Config, tell Progress) ([]demo, error
 
 // hand lets a demonstrator act where a policy does. It acts on what Watch saw.
 type hand struct {
-	who *tabletop.Demonstrator
+	who demonstrator
 	obs robot.Observation
 }
 

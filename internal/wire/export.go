@@ -11,7 +11,6 @@ import (
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/bc"
 	"github.com/rapport-rl/rapport/policy/diffusion"
-	"github.com/rapport-rl/rapport/sim/tabletop"
 )
 
 // ExportEncoder gives the encoder of the session in dir as an ONNX file, whose
@@ -56,7 +55,7 @@ func ExportONNX(ctx context.Context, dir, which, program string, o Options) (onn
 	if err != nil {
 		return nil, "", err
 	}
-	const rate = float64(time.Second) / float64(tabletop.Period) // Hz
+	rate := float64(time.Second) / float64(period(s.cfg)) // Hz
 	var b bytes.Buffer
 	if _, chunks, err := viewOf(ps); err == nil && chunks {
 		n, err := diffusion.Decode(ps)

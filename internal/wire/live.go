@@ -14,6 +14,7 @@ import (
 	"github.com/rapport-rl/rapport/robot/paced"
 	"github.com/rapport-rl/rapport/robot/teleop"
 	"github.com/rapport-rl/rapport/sim/tabletop"
+	"github.com/rapport-rl/rapport/sim/xmagical"
 )
 
 // liveArm is the arm that the session learns on. On real time the guard's watch
@@ -147,6 +148,9 @@ func newPilot(c config.Config, hand teleop.Source) *teleop.Pilot {
 func period(c config.Config) time.Duration {
 	if real(c) {
 		return time.Duration(float64(time.Second) / c.Robot.ROS.Rate)
+	}
+	if flat(c) {
+		return xmagical.Period
 	}
 	return tabletop.Period
 }

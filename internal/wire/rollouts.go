@@ -13,29 +13,29 @@ import (
 	"github.com/rapport-rl/rapport/policy/view"
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/sim/tabletop"
+	"github.com/rapport-rl/rapport/sim/xmagical"
 )
 
 // rover makes rollouts of mixed quality: a demonstrator of either style who may
 // tremble, give up, or change his mind half-way.
 type rover struct {
-	hands  [2]*tabletop.Demonstrator // before and from the change on
-	change int                       // tick
-	stop   int                       // tick from which it keeps still
-	noise  float64                   // m a tick, of a disturbance that lasts some ticks
+	hands  [2]demonstrator // before and from the change on
+	change int             // tick
+	stop   int             // tick from which it keeps still
+	noise  [6]float64      // m and rad a tick, of a disturbance that lasts some ticks
 	rng    *rand.Rand
-	drift  [2]float64
+	drift  [6]float64
 	tick   int
 	obs    robot.Observation
 }
 
 // newRover draws what the rover does from seed.
-func newRover(w *tabletop.World, horizon int, seed uint64) (*rover, error) {
+func newRover(w world, horizon int, seed uint64) (*rover, error) {
 	r := &rover{rng: rand.New(rand.NewPCG(seed, 0x726f766572)), change: horizon, stop: horizon} // "rover"
-	styles := []tabletop.Style{tabletop.Good, tabletop.Bad}
 	first := r.rng.IntN(2)
 	var err error
 	for i := range r.hands {
-		if r.hands[i], err = tabletop.NewDemonstrator(w, styles[(first+i)%2], seed+uint64(i)); err != nil {
+		if r.hands[i], err = newDemonstrator(w, (first+i)%2 == 0, seed+uint64(i)); err != nil {
 			return nil, err
 		}
 	}
@@ -45,7 +45,11 @@ func newRover(w *tabletop.World, horizon int, seed uint64) (*rover, error) {
 	case 1:
 		r.change = horizon/4 + r.rng.IntN(horizon/2)
 	}
-	r.noise = []float64{0, 0.3, 0.6, 1.2}[r.rng.IntN(4)] * tabletop.Speed
+	shaky := []float64{0, 0.3, 0.6, 1.2}[r.rng.IntN(4)]
+	r.noise[0], r.noise[1] = shaky*tabletop.Speed, shaky*tabletop.Speed
+	if _, ok := w.(*xmagical.World); ok {
+		r.noise = [6]float64{0: shaky * xmagical.Speed * xmagical.Period.Seconds(), 5: shaky * xmagical.TurnUnit}
+	}
 	return r, nil
 }
 
@@ -63,8 +67,11 @@ func (r *rover) Act(context.Context, policy.Input) (robot.Command, error) {
 		out = c[1]
 	}
 	for i := range r.drift {
+		if r.noise[i] == 0 {
+			continue
+		}
 		r.drift[i] = 0.8*r.drift[i] + 0.6*r.rng.NormFloat64() // of variance 1, half of it gone in 3 ticks
-		out.Delta[i] += r.noise * r.drift[i]
+		out.Delta[i] += r.noise[i] * r.drift[i]
 	}
 	return out, nil
 }

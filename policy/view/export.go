@@ -11,6 +11,7 @@ import (
 //
 //	embedding (batch, Embed)       the encoder's features, as they are
 //	place     (batch, len(Place))  chosen coordinates of the TCP, m, base frame
+//	heading   (batch, 2)           cosine and sine of the TCP's turn about z
 //	fingers   (batch, 1)           distance between the fingers, m
 //	step      (batch, 1)           tick of the episode, from 0
 //
@@ -38,6 +39,9 @@ func (c Config) Export(b *onnx.Builder, times int, says func(input, doc string))
 		}
 		d := b.Sub(x, b.Const("place.origin", origin, k))
 		parts = append(parts, b.Op("Div", []string{d, b.Const("place.span", []float32{float32(c.Span)}, 1)}))
+	}
+	if c.Heading {
+		parts = append(parts, input("heading", "cosine and sine of the TCP's turn about z", 2))
 	}
 	if c.Fingers {
 		x := input("fingers", "distance between the fingers, m, 0 closed to 0.08 open", 1)

@@ -28,7 +28,7 @@ import (
 const opening = 0.08
 
 // Config says which numbers a policy sees, in this order: the embedding, the
-// chosen TCP coordinates, the fingers, the clock. The zero value sees nothing
+// chosen TCP coordinates, the heading, the fingers, the clock. The zero value sees nothing
 // and is not valid.
 type Config struct {
 	// Embed is the length D of Features.Embed; 0 leaves the features out.
@@ -38,6 +38,9 @@ type Config struct {
 	Place  []int
 	Origin [3]float64 // m
 	Span   float64    // m per unit; wanted when Place is not empty
+	// Heading adds the cosine and the sine of the TCP's turn about z, for what
+	// cannot go sideways.
+	Heading bool `json:",omitempty"`
 	// Fingers adds the opening of the gripper, 0 closed to 1 open.
 	Fingers bool
 	// Horizon is the number T of ticks of a whole episode. A positive Horizon
@@ -102,6 +105,9 @@ func (c Config) Validate() error {
 // Dim is the length of a row.
 func (c Config) Dim() int {
 	n := c.Embed + len(c.Place)
+	if c.Heading {
+		n += 2
+	}
 	if c.Fingers {
 		n++
 	}
@@ -158,6 +164,11 @@ func (c Config) Row(dst []float32, in policy.Input) error {
 		dst[n] = float32((in.State.EE.P[axis] - c.Origin[axis]) / c.Span)
 		n++
 	}
+	if c.Heading {
+		sin, cos := math.Sincos(yaw(in.State.EE.Q))
+		dst[n], dst[n+1] = float32(cos), float32(sin)
+		n += 2
+	}
 	if c.Fingers {
 		dst[n] = float32(in.State.Grip / opening)
 		n++
@@ -172,6 +183,11 @@ func (c Config) Row(dst []float32, in policy.Input) error {
 		}
 	}
 	return nil
+}
+
+// yaw is the turn about z of the unit quaternion q (w,x,y,z), rad.
+func yaw(q [4]float64) float64 {
+	return math.Atan2(2*(q[0]*q[3]+q[1]*q[2]), 1-2*(q[2]*q[2]+q[3]*q[3]))
 }
 
 // Diff names the fields in which c and o differ, with both values; it is nil
@@ -189,6 +205,7 @@ func (c Config) Diff(o Config) []string {
 		diff("Origin", c.Origin, o.Origin)
 		diff("Span", c.Span, o.Span)
 	}
+	diff("Heading", c.Heading, o.Heading)
 	diff("Fingers", c.Fingers, o.Fingers)
 	diff("Horizon", c.Horizon, o.Horizon)
 	diff("Cameras", c.Cameras, o.Cameras)
