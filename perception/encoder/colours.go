@@ -23,12 +23,12 @@ type palette struct {
 	table  []float32 // (levels^3,C) weight of each colour, by its levels of blue, green and red
 }
 
-// levels are the steps of a channel that are told apart. With 32 of them a
-// colour is looked up rather than computed, 2x96x96 pixels in a tenth of a millisecond.
+// levels are the steps of a channel that are told apart: so few that a colour is
+// looked up rather than computed.
 const levels = 32
 
-// blur is the smallest width of a cluster: half of what the sim's shading and a
-// camera's noise do to a plain colour.
+// blur is the smallest width of a cluster (ours): a tenth of the way between red and
+// green is still the same colour.
 const blur = 0.08
 
 // maxColours bounds Shape.Colours.
