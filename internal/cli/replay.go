@@ -54,10 +54,8 @@ exit code says whether they do (docs/replaying.md).`,
 			if rc.Film && rc.Out == "" {
 				return usageError{errors.New("--film wants a folder to write to: name it by --out")}
 			}
-			if rc.Out != "" {
-				if es, err := os.ReadDir(rc.Out); err == nil && len(es) > 0 {
-					return fmt.Errorf("%s is not empty; remove it, or write to another folder with --out", rc.Out)
-				}
+			if err := vacant(rc.Out); err != nil {
+				return err
 			}
 			bars := newProgress(a.stderr)
 			defer bars.close()
@@ -85,6 +83,18 @@ exit code says whether they do (docs/replaying.md).`,
 	cmd.Flags().BoolVar(&rc.Film, "film", false, "write films into the folder of --out")
 	cmd.Flags().BoolVar(&check, "check", false, "fail unless the logged rewards come out again")
 	return cmd
+}
+
+// vacant refuses a folder of --out, which may be unnamed or missing, that holds
+// something.
+func vacant(out string) error {
+	if out == "" {
+		return nil
+	}
+	if es, err := os.ReadDir(out); err == nil && len(es) > 0 {
+		return fmt.Errorf("%s is not empty; remove it, or write to another folder with --out", out)
+	}
+	return nil
 }
 
 // topicMap reads NAME=TOPIC pairs.

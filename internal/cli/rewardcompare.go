@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"path/filepath"
 	"strings"
 	"text/tabwriter"
@@ -67,10 +66,8 @@ saliency.png: frames on which red is what the reward would miss (docs/reward-com
 			case cc.Bare && len(cc.Rewards) == 0:
 				return usageError{errors.New("--bare leaves no reward; name some by --reward")}
 			}
-			if cc.Out != "" {
-				if es, err := os.ReadDir(cc.Out); err == nil && len(es) > 0 {
-					return fmt.Errorf("%s is not empty; remove it, or write to another folder with --out", cc.Out)
-				}
+			if err := vacant(cc.Out); err != nil {
+				return err
 			}
 			bars := newProgress(a.stderr)
 			defer bars.close()

@@ -22,11 +22,8 @@ type Panel struct {
 	Curves [][]float64 // of each reward (T,), nil for none
 }
 
-// rivalHues are colours that are told apart by most people (Okabe, Ito 2008).
-var rivalHues = []color.RGBA{
-	{0x00, 0x72, 0xb2, 0xff}, {0xd5, 0x5e, 0x00, 0xff}, {0x00, 0x9e, 0x73, 0xff}, {0xcc, 0x79, 0xa7, 0xff},
-	{0xe6, 0x9f, 0x00, 0xff}, {0x56, 0xb4, 0xe9, 0xff}, {0x60, 0x60, 0x60, 0xff}, {0xb8, 0xac, 0x14, 0xff},
-}
+// rivalHues are those of rewards, which may be more, and among which black is no line.
+var rivalHues = append(okabe[:len(okabe):len(okabe)], color.RGBA{0x60, 0x60, 0x60, 0xff}, color.RGBA{0xb8, 0xac, 0x14, 0xff})
 
 // Rivals draws the curves of several rewards in each of some episodes, as a PNG. Each
 // reward is scaled to 0..1 over all panels, since rewards that are compared seldom share

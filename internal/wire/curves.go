@@ -449,12 +449,3 @@ func (l *flatLab) judge(ctx context.Context, ps policy.Params) (CurvePoint, erro
 	}
 	return p, nil
 }
-
-// correlation is Spearman's, of rewards with minus the true distance.
-func correlation(rewards []float64, truths []sim.Truth) float64 {
-	var x, y []float64
-	for t := 0; t < len(rewards); t += Every {
-		x, y = append(x, rewards[t]), append(y, -math.Round(truths[t+1].Distance/kept))
-	}
-	return Spearman(x, y)
-}

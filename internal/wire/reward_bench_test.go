@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -17,6 +16,7 @@ import (
 	"github.com/rapport-rl/rapport/perception/encoder"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/loop"
+	"github.com/rapport-rl/rapport/reward/rank"
 	"github.com/rapport-rl/rapport/robot"
 )
 
@@ -109,7 +109,7 @@ func rewardOfReach(b *testing.B, c config.Config) error {
 			}
 			returns, near = append(returns, sum), append(near, -e.dist[len(e.dist)-1])
 		}
-		b.ReportMetric(spearman(returns, near), v.name)
+		b.ReportMetric(rank.Spearman(returns, near), v.name)
 	}
 	return nil
 }
@@ -216,27 +216,5 @@ func probe(demos []demo, fresh []watched) float64 {
 			told, truth = append(told, math.Hypot(to[0], to[1])), append(truth, e.dist[t])
 		}
 	}
-	return spearman(told, truth)
-}
-
-// spearman is the rank correlation of x and y.
-func spearman(x, y []float64) float64 {
-	ranks := func(x []float64) []float64 {
-		order := make([]int, len(x))
-		for i := range order {
-			order[i] = i
-		}
-		slices.SortFunc(order, func(a, b int) int { return cmp.Compare(x[a], x[b]) })
-		r := make([]float64, len(x))
-		for i, j := range order {
-			r[j] = float64(i) - float64(len(x)-1)/2
-		}
-		return r
-	}
-	a, b := ranks(x), ranks(y)
-	sum, square := 0.0, 0.0
-	for i := range a {
-		sum, square = sum+a[i]*b[i], square+a[i]*a[i]
-	}
-	return sum / square
+	return rank.Spearman(told, truth)
 }

@@ -90,13 +90,9 @@ func (s *Session) prefer(ctx context.Context, demos []demo) (taste, error) {
 			return t, fmt.Errorf("wire: %d recordings are preferred to %d others, too few to align the encoder by; name two and two at least, or set reward.triplets to 0", len(t.Experts), len(others))
 		}
 		s.tell("preferences", 0, 1, fmt.Sprintf("%d comparisons", len(triplets)))
-		head, _, err := rapl.Align(ctx, triplets, rapl.AlignConfig{
-			Cost: t.Cost, Gamma: c.Gamma, Dim: c.Dim, Seed: draw(s.cfg.Seed, networks, 2), Workers: runtime.GOMAXPROCS(0),
-		})
-		if err != nil {
+		if _, err := t.compare(ctx, c, s.cfg.Seed, triplets); err != nil {
 			return t, err
 		}
-		t.Head = &head
 	}
 	// The reward goes by the first of them; the comparisons went by all.
 	t.Experts = t.Experts[:min(len(t.Experts), c.Experts)]

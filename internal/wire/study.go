@@ -12,6 +12,7 @@ import (
 
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/reward"
+	"github.com/rapport-rl/rapport/reward/rank"
 	"github.com/rapport-rl/rapport/reward/rapl"
 	"github.com/rapport-rl/rapport/sim"
 	"github.com/rapport-rl/rapport/sim/person"
@@ -222,17 +223,12 @@ func judgeReward(ctx context.Context, r reward.Scorer, ds []demo) (Point, error)
 			return p, err
 		}
 		every = append(every, got...)
-		var x, y []float64
-		for t, v := range got {
+		for _, v := range got {
 			sums[i] += v
-			if t%Every == 0 {
-				x = append(x, v)
-				y = append(y, -math.Round(d.truth[t+1].Distance/kept))
-			}
 		}
-		rho := Spearman(x, y)
+		rho := correlation(got, d.truth)
 		if math.IsNaN(rho) {
-			continue // nothing moved, or nothing was told apart
+			continue
 		}
 		p.All += rho
 		p.Of++
@@ -266,35 +262,12 @@ func judgeReward(ctx context.Context, r reward.Scorer, ds []demo) (Point, error)
 	return p, nil
 }
 
-// Spearman is the rank correlation of x and y; equal values share their mean rank.
-// It is NaN where all of x or all of y are equal.
-func Spearman(x, y []float64) float64 { return stat.Correlation(ranks(x), ranks(y), nil) }
-
-// ranks counts from 0.
-func ranks(x []float64) []float64 {
-	at := make([]int, len(x))
-	for i := range at {
-		at[i] = i
+// correlation is Spearman's, of rewards with minus the true distance, at every
+// Every-th frame; NaN where nothing moved, or nothing was told apart.
+func correlation(rewards []float64, truths []sim.Truth) float64 {
+	var x, y []float64
+	for t := 0; t < len(rewards); t += Every {
+		x, y = append(x, rewards[t]), append(y, -math.Round(truths[t+1].Distance/kept))
 	}
-	slices.SortStableFunc(at, func(i, j int) int {
-		switch {
-		case x[i] < x[j]:
-			return -1
-		case x[i] > x[j]:
-			return 1
-		}
-		return 0
-	})
-	r := make([]float64, len(x))
-	for lo := 0; lo < len(at); {
-		hi := lo
-		for hi < len(at) && x[at[hi]] == x[at[lo]] {
-			hi++
-		}
-		for k := lo; k < hi; k++ {
-			r[at[k]] = float64(lo+hi-1) / 2
-		}
-		lo = hi
-	}
-	return r
+	return rank.Spearman(x, y)
 }

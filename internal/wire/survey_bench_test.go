@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/reward/rank"
 )
 
 // BenchmarkQueryOfReach asks how many answers the reward of Reach needs, where
@@ -98,5 +99,5 @@ func followed(ctx context.Context, t taste, fresh []watched) (float64, error) {
 		}
 		returns, near = append(returns, sum), append(near, -e.dist[len(e.dist)-1])
 	}
-	return spearman(returns, near), nil
+	return rank.Spearman(returns, near), nil
 }

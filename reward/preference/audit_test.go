@@ -6,9 +6,8 @@ import (
 	"slices"
 	"testing"
 
-	"gonum.org/v1/gonum/stat"
-
 	"github.com/rapport-rl/rapport/reward/preference"
+	"github.com/rapport-rl/rapport/reward/rank"
 )
 
 // pushed is a clip of something pushed towards a goal, how far differs, before colours
@@ -32,21 +31,6 @@ func pushed(rng *rand.Rand) (preference.Clip, float64) {
 		}
 	}
 	return c, r
-}
-
-// ranks is Spearman's correlation.
-func ranks(a, b []float64) float64 {
-	place := func(x []float64) []float64 {
-		sorted := slices.Clone(x)
-		slices.Sort(sorted)
-		r := make([]float64, len(x))
-		for i := range x {
-			p, _ := slices.BinarySearch(sorted, x[i])
-			r[i] = float64(p)
-		}
-		return r
-	}
-	return stat.Correlation(place(a), place(b), nil)
 }
 
 // The committed script of RAPL's authors confuses the slots of a triplet and so trains
@@ -95,8 +79,8 @@ func TestEveryPairOfATripletCounts(t *testing.T) {
 			}
 			want, got, less = append(want, r), append(got, u), append(less, v)
 		}
-		whole += ranks(got, want) / seeds
-		confused += ranks(less, want) / seeds
+		whole += rank.Spearman(got, want) / seeds
+		confused += rank.Spearman(less, want) / seeds
 	}
 	t.Logf("Spearman %.3f with every pair, %.3f with the slots confused", whole, confused)
 	if whole < 0.8 {

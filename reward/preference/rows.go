@@ -1,10 +1,12 @@
 package preference
 
 import (
+	"context"
 	"fmt"
 	"math"
 
 	"github.com/rapport-rl/rapport/internal/nn"
+	"github.com/rapport-rl/rapport/perception"
 )
 
 // Scale standardises features: (x − Mean) · Factor, elementwise.
@@ -55,6 +57,22 @@ func (s Scale) Fits(c Clip) error {
 		return fmt.Errorf("preference: clip %q has %d features, want %d: was it embedded by another encoder?", c.Name, c.D, len(s.Mean))
 	}
 	return nil
+}
+
+// Arrived returns the frames of traj (rewards+1,) that a reward of this scale rates, all
+// but the first; by names the package in what is said of a wrong length.
+func (s Scale) Arrived(ctx context.Context, by string, rewards int, traj []perception.Features) (Clip, error) {
+	if rewards < 1 || len(traj) != rewards+1 {
+		return Clip{}, fmt.Errorf("%s: %d features for %d rewards, want one more and at least two", by, len(traj), rewards)
+	}
+	c, err := ClipOf("trajectory", traj[1:])
+	if err != nil {
+		return Clip{}, err
+	}
+	if err := s.Fits(c); err != nil {
+		return Clip{}, err
+	}
+	return c, ctx.Err()
 }
 
 // Longest is the number of frames of the longest clip of pairs.

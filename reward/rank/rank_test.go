@@ -123,3 +123,23 @@ func sign(x float64) float64 {
 	}
 	return 0
 }
+
+func TestSpearmanByHand(t *testing.T) {
+	for _, c := range []struct {
+		x, y []float64
+		want float64
+	}{
+		{[]float64{1, 2, 3}, []float64{10, 20, 1000}, 1},
+		{[]float64{1, 2, 3}, []float64{3, 2, 1}, -1},
+		// Ranks 0 1 2 3 against 0.5 0.5 2 3: covariance 4.5, variances 5 and 4.5.
+		{[]float64{1, 2, 3, 4}, []float64{7, 7, 8, 9}, 4.5 / math.Sqrt(5*4.5)},
+		{[]float64{1, 2, 3, 4, 5}, []float64{2, 1, 4, 3, 5}, 0.8},
+	} {
+		if got := rank.Spearman(c.x, c.y); math.Abs(got-c.want) > 1e-12 {
+			t.Errorf("%v and %v: %v, want %v", c.x, c.y, got, c.want)
+		}
+	}
+	if !math.IsNaN(rank.Spearman([]float64{1, 2}, []float64{3, 3})) {
+		t.Error("what never changes has a rank")
+	}
+}

@@ -5,15 +5,14 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
-	"sort"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"gonum.org/v1/gonum/stat"
 
 	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/reward/ot"
+	"github.com/rapport-rl/rapport/reward/rank"
 	"github.com/rapport-rl/rapport/reward/rapl"
 )
 
@@ -112,19 +111,6 @@ func (w *world) triplets(t testing.TB, n, T int) []rapl.Triplet {
 	return ts
 }
 
-func ranks(x []float64) []float64 {
-	id := make([]int, len(x))
-	for i := range id {
-		id[i] = i
-	}
-	sort.Slice(id, func(i, j int) bool { return x[id[i]] < x[id[j]] })
-	r := make([]float64, len(x))
-	for k, i := range id {
-		r[i] = float64(k)
-	}
-	return r
-}
-
 // spearman of clips' mean rewards and true progress, over n fresh clips.
 func (w *world) spearman(t testing.TB, head *rapl.Head, n, T int) float64 {
 	var experts []rapl.Video
@@ -137,7 +123,7 @@ func (w *world) spearman(t testing.TB, head *rapl.Head, n, T int) float64 {
 		q[i] = w.rng.Float64()
 		r[i] = mean(score(t, s, w.clip(q[i], T)))
 	}
-	return stat.Correlation(ranks(q), ranks(r), nil)
+	return rank.Spearman(q, r)
 }
 
 func TestAlignmentFindsWhatMatters(t *testing.T) {

@@ -201,17 +201,8 @@ func (u *User) Odds(a, b preference.Clip) (preference.Odds, error) {
 // Score implements reward.Scorer: the worth of each frame arrived at, with mean 0
 // and deviation 1 over the frames fitted to.
 func (u *User) Score(ctx context.Context, dst []float64, traj []perception.Features) error {
-	if len(dst) < 1 || len(traj) != len(dst)+1 {
-		return fmt.Errorf("pal: %d features for %d rewards, want one more and at least two", len(traj), len(dst))
-	}
-	c, err := preference.ClipOf("trajectory", traj[1:])
+	c, err := u.m.scale.Arrived(ctx, "pal", len(dst), traj)
 	if err != nil {
-		return err
-	}
-	if err := u.m.scale.Fits(c); err != nil {
-		return err
-	}
-	if err := ctx.Err(); err != nil {
 		return err
 	}
 	for t, e := range u.m.frames(c.Len(), c.Frame) {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/rapport-rl/rapport/reward/preference"
 	"github.com/rapport-rl/rapport/reward/preference/tree"
+	"github.com/rapport-rl/rapport/reward/rank"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -88,28 +89,6 @@ func person(rng *rand.Rand) func(context.Context, preference.Pair) (preference.V
 
 var shape = tree.Config{Branch: 2, Depth: 3, Steps: 10, D: width}
 
-// ranks is Spearman's correlation.
-func ranks(a, b []float64) float64 {
-	rank := func(x []float64) []float64 {
-		order := make([]int, len(x))
-		for i := range order {
-			order[i] = i
-		}
-		slices.SortFunc(order, func(i, j int) int {
-			if x[i] < x[j] {
-				return -1
-			}
-			return 1
-		})
-		r := make([]float64, len(x))
-		for place, i := range order {
-			r[i] = float64(place)
-		}
-		return r
-	}
-	return stat.Correlation(rank(a), rank(b), nil)
-}
-
 // Capability 51: as many labels of trees and of chains, 20 seeds, paired t-test.
 func TestTreesTeachMoreThanChains(t *testing.T) {
 	const labels, each = 40, 5
@@ -167,7 +146,7 @@ func TestTreesTeachMoreThanChains(t *testing.T) {
 				}
 				got = append(got, u)
 			}
-			return ranks(got, want)
+			return rank.Spearman(got, want)
 		}
 		a, b := learned(grown), learned(chained)
 		gains = append(gains, a-b)

@@ -257,17 +257,8 @@ func (u *User) calibrate() {
 // Score implements reward.Scorer: the reward of each frame arrived at, with mean 0 and
 // deviation 1 over the frames fitted to for every z, and the mean over z.
 func (u *User) Score(ctx context.Context, dst []float64, traj []perception.Features) error {
-	if len(dst) < 1 || len(traj) != len(dst)+1 {
-		return fmt.Errorf("vpl: %d features for %d rewards, want one more and at least two", len(traj), len(dst))
-	}
-	c, err := preference.ClipOf("trajectory", traj[1:])
+	c, err := u.m.scale.Arrived(ctx, "vpl", len(dst), traj)
 	if err != nil {
-		return err
-	}
-	if err := u.m.scale.Fits(c); err != nil {
-		return err
-	}
-	if err := ctx.Err(); err != nil {
 		return err
 	}
 	u.once.Do(u.calibrate)
