@@ -56,9 +56,10 @@ type Backend struct {
 	topics []io.Closer
 
 	sched  schedule
-	told   robot.Pose // the target that the caller knows of
-	stamp  time.Time  // of the last observation's state
-	seen   time.Time  // what its latency counts from
+	told   robot.Pose    // the target that the caller knows of
+	stamp  time.Time     // of the last observation's state
+	seen   time.Time     // what its latency counts from
+	aged   time.Duration // how much of that was over when it was returned
 	ready  bool
 	shots  [][]shot
 	stamps [][]time.Time
@@ -68,7 +69,7 @@ type Backend struct {
 	seq    uint32
 	count  Stats
 	lag    meter // camera to command
-	age    meter
+	age    meter // of the same observations
 	closed bool
 }
 
@@ -194,6 +195,7 @@ func (b *Backend) Step(ctx context.Context, c robot.Command) (robot.Observation,
 	b.send(want)
 	b.mu.Unlock()
 	b.lag.add(b.n.Now().Sub(b.seen))
+	b.age.add(b.aged)
 	if err := b.tick(ctx); err != nil {
 		return robot.Observation{}, b.fail(err)
 	}

@@ -13,8 +13,8 @@ type Stats struct {
 	Missed uint64 // ticks that passed before the next command came
 	Lost   uint64 // times that a sensor was found stale
 	// Latency is from the oldest camera image of an observation, by its stamp,
-	// to the command that answers it; Age is what of that is over when Step
-	// returns. Without cameras both begin with the arm's state.
+	// to the command that answers it; Age is what of that was over when Step
+	// had returned the observation. Without cameras both begin with the arm's state.
 	Latency, Age Quantiles
 }
 

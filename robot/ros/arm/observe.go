@@ -107,7 +107,7 @@ func (b *Backend) observe(ctx context.Context) (robot.Observation, error) {
 		}
 	}
 	b.stamp = obs.State.Stamp
-	b.age.add(b.n.Now().Sub(b.seen))
+	b.aged = b.n.Now().Sub(b.seen)
 	return obs, nil
 }
 
