@@ -196,7 +196,9 @@ func TestAlignIsDeterministic(t *testing.T) {
 func TestTrainingLowersTheLoss(t *testing.T) {
 	for _, cfg := range []rapl.AlignConfig{
 		{},
-		{Envelope: true},
+		{Gradient: rapl.Envelope},
+		{Gradient: rapl.Unrolled, Sweeps: 20},
+		{Hidden: []int{12}},
 		{Cost: ot.Euclidean, Gamma: 5, Temperature: 2},
 		{Gamma: 1},
 	} {
