@@ -60,10 +60,10 @@ func (s State) Reward() float64 { return -s.Object.distance(s.Goal) }
 // Radii and the gripper's largest step, of the image's side.
 const (
 	gripperRadius = 0.06
-	objectRadius  = 0.07
+	objectRadius  = 0.08
 	goalRadius    = 0.09
-	distractRad   = 0.16
-	stride        = 0.035
+	distractRad   = 0.15
+	stride        = 0.06
 )
 
 // Push moves the gripper by (dx,dy), at most a stride, and what it touches with it.
@@ -126,10 +126,10 @@ func New(cfg Config, src rand.Source) *World {
 }
 
 // Start draws the beginning of a run: object on the left, goal on the right, each
-// within a twentieth of the image.
+// within 0.03 of its place.
 func (w *World) Start() State {
 	near := func(x, y float64) Point {
-		return Point{x + 0.05*(2*w.rng.Float64()-1), y + 0.05*(2*w.rng.Float64()-1)}
+		return Point{x + 0.03*(2*w.rng.Float64()-1), y + 0.03*(2*w.rng.Float64()-1)}
 	}
 	return State{
 		Gripper: near(0.12, 0.25), Object: near(0.3, 0.5), Goal: near(0.82, 0.5),
@@ -169,7 +169,7 @@ func (w *World) Clip(q float64) Clip {
 		}
 		d := want.minus(s.Gripper)
 		s = s.Push(d.X+0.004*w.rng.NormFloat64(), d.Y+0.004*w.rng.NormFloat64())
-		drift = drift.times(0.9).plus(Point{0.015 * w.rng.NormFloat64(), 0.015 * w.rng.NormFloat64()})
+		drift = drift.times(0.9).plus(Point{0.03 * w.rng.NormFloat64(), 0.03 * w.rng.NormFloat64()})
 		s.Distractor = s.Distractor.plus(drift)
 		for _, x := range [2]*float64{&s.Distractor.X, &s.Distractor.Y} {
 			*x = min(max(*x, 0), 1)
