@@ -30,11 +30,20 @@ func journalStream(session string) jetstream.StreamConfig {
 
 // Append returns the place of the entry once the server has stored it.
 func (c *Conn) Append(ctx context.Context, session, kind, id string, data []byte) (seq uint64, err error) {
-	if err := errors.Join(checkName("session", session), checkName("kind", kind), checkID("entry id", id)); err != nil {
+	ack, err := c.append(ctx, session, kind, id, data)
+	if err != nil {
 		return 0, err
 	}
+	return ack.Sequence, nil
+}
+
+// append stores an entry and returns what the server says of it.
+func (c *Conn) append(ctx context.Context, session, kind, id string, data []byte) (*jetstream.PubAck, error) {
+	if err := errors.Join(checkName("session", session), checkName("kind", kind), checkID("entry id", id)); err != nil {
+		return nil, err
+	}
 	if err := c.checkSize("journal entry "+id, len(data)+headRoom); err != nil {
-		return 0, err
+		return nil, err
 	}
 	ctx, cancel := c.within(ctx, ackLimit)
 	defer cancel()
@@ -47,9 +56,9 @@ func (c *Conn) Append(ctx context.Context, session, kind, id string, data []byte
 		}
 	}
 	if err != nil {
-		return 0, fmt.Errorf("bus: journal: %s %s is not stored: %w", kind, id, err)
+		return nil, fmt.Errorf("bus: journal: %s %s is not stored: %w", kind, id, err)
 	}
-	return ack.Sequence, nil
+	return ack, nil
 }
 
 // Replay calls fn for each entry from place from on (1 is the first), in order.

@@ -116,6 +116,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(a.serveCmds()...)
 	root.AddCommand(a.stopCmd(), a.faultCmd(), a.guardCmd())
 	root.AddCommand(a.dashboardCmd())
+	root.AddCommand(a.labelCmd())
 	root.AddCommand(a.bagCmd())
 	root.AddCommand(a.rosCmds()...)
 	return root

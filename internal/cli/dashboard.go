@@ -21,7 +21,7 @@ func (a *app) dashboardCmd() *cobra.Command {
 		Short: "Show a session in a browser, stop its arm and drive it",
 		Long: `Show a session in a browser: cameras, state, rewards, the learner's numbers, the
 guard. The page stops the arm (also with the space bar), acknowledges its faults
-and drives it with a gamepad. The printed URL holds a token, without which nobody
+and drives it with a gamepad; another asks people about its episodes (rapport label). The printed URL holds a token, without which nobody
 sees or stops anything.
 
 Without --nats it is the session that runs on this machine. The page ends with
@@ -34,10 +34,10 @@ Ctrl-C; the session goes on.`,
 				return err
 			}
 			at := bus.Address{Session: d.session, URL: d.url, User: c.Bus.User, Password: c.Bus.Password}
+			dir := ""
 			switch {
 			case d.url == "":
-				dir, err := d.folder(c)
-				if err != nil {
+				if dir, err = d.folder(c); err != nil {
 					return err
 				}
 				if at, err = driver(dir); err != nil {
@@ -51,7 +51,7 @@ Ctrl-C; the session goes on.`,
 				return err
 			}
 			defer conn.Close()
-			end, err := a.serve(conn, at.Session, listen)
+			end, err := a.serve(conn, at.Session, dir, listen)
 			if err != nil {
 				return err
 			}
@@ -65,9 +65,12 @@ Ctrl-C; the session goes on.`,
 	return cmd
 }
 
-// serve shows a session until end is called, and prints where.
-func (a *app) serve(conn *bus.Conn, session, listen string) (end func(), err error) {
-	w, err := web.Start(web.Options{Conn: conn, Session: session, Listen: listen, Log: a.log})
+// serve shows a session until end is called, and prints where. Without its folder
+// its episodes cannot be labelled.
+func (a *app) serve(conn *bus.Conn, session, dir, listen string) (end func(), err error) {
+	o := web.Options{Conn: conn, Session: session, Listen: listen, Log: a.log}
+	o.Labels, o.NoLabels = labels(conn, session, dir)
+	w, err := web.Start(o)
 	if err != nil {
 		return nil, err
 	}

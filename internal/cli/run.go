@@ -65,7 +65,7 @@ Ctrl-C ends it cleanly at any moment; --resume goes on.`,
 			}
 			if page != "" {
 				conn, name := s.Bus()
-				end, err := a.serve(conn, name, page)
+				end, err := a.serve(conn, name, s.Dir(), page)
 				if err != nil {
 					return err
 				}

@@ -29,6 +29,7 @@ type Config struct {
 	Demos   Demos   `yaml:"demos"`
 	Encoder Encoder `yaml:"encoder"`
 	Reward  Reward  `yaml:"reward"`
+	People  People  `yaml:"people"`
 	Policy  Policy  `yaml:"policy"`
 	Learner Learner `yaml:"learner"`
 	Session Session `yaml:"session"`
@@ -126,6 +127,28 @@ type Reward struct {
 	Dim      int     `yaml:"dim"`
 	Gamma    float64 `yaml:"gamma"`
 	Cost     string  `yaml:"cost"`
+	Query    string  `yaml:"query"`
+}
+
+// People are who answers in simulation.
+type People struct {
+	Noise   float64 `yaml:"noise"`
+	Ties    float64 `yaml:"ties"`
+	Unsure  float64 `yaml:"unsure"`
+	Fatigue float64 `yaml:"fatigue"`
+	Sitting int     `yaml:"sitting"` // questions
+	Bias    float64 `yaml:"bias"`
+	Groups  []Group `yaml:"groups"`
+}
+
+// Group is people of one taste.
+type Group struct {
+	Name     string  `yaml:"name"`
+	Share    float64 `yaml:"share"`
+	Distance float64 `yaml:"distance"`
+	Early    float64 `yaml:"early"`
+	Disliked float64 `yaml:"disliked"`
+	Rough    float64 `yaml:"rough"`
 }
 
 // Policy configures what acts.
@@ -289,8 +312,13 @@ func Decode(b []byte, v any) error { return decode(b, v) }
 func Encode(v any) ([]byte, error) { return yaml.Marshal(v) }
 
 func decode(b []byte, v any) error {
+	// The decoder would empty v for a file of comments alone, which changes nothing.
+	var content any
+	if err := yaml.Unmarshal(b, &content); err == nil && content == nil {
+		return nil
+	}
 	err := yaml.NewDecoder(bytes.NewReader(b), yaml.Strict()).Decode(v)
-	if errors.Is(err, io.EOF) { // an empty file changes nothing
+	if errors.Is(err, io.EOF) {
 		return nil
 	}
 	return err

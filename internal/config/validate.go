@@ -63,6 +63,8 @@ func (c Config) Validate() error {
 	p.within("reward.dim", float64(c.Reward.Dim), 1, 512)
 	p.within("reward.gamma", c.Reward.Gamma, 1e-3, 1e4)
 	p.oneOf("reward.cost", c.Reward.Cost, "cosine", "l2")
+	p.oneOf("reward.query", c.Reward.Query, "random", "information")
+	c.People.validate(&p)
 	c.Policy.validate(&p)
 	p.oneOf("learner.kind", c.Learner.Kind, "rlpd", "calql", "iql", "ppo", "bc", "diffusion")
 	p.oneOf("learner.device", c.Learner.Device, "auto", "cpu", "cuda")

@@ -36,9 +36,6 @@ CREATE TABLE episodes (
 	id TEXT PRIMARY KEY, seq INTEGER NOT NULL, origin INTEGER NOT NULL, seed TEXT NOT NULL,
 	steps INTEGER NOT NULL, return REAL, terminal INTEGER NOT NULL, file TEXT NOT NULL
 );
-CREATE TABLE labels (
-	n INTEGER PRIMARY KEY AUTOINCREMENT, stamp_ns INTEGER NOT NULL, annotator TEXT NOT NULL, kind TEXT NOT NULL, data TEXT NOT NULL
-);
 CREATE TABLE metrics (series TEXT NOT NULL, step INTEGER NOT NULL, name TEXT NOT NULL, value REAL, PRIMARY KEY (series, name, step)) WITHOUT ROWID;
 CREATE TABLE checkpoints (
 	kind TEXT NOT NULL, version INTEGER NOT NULL, file TEXT NOT NULL, size INTEGER NOT NULL, sha256 TEXT NOT NULL,
@@ -124,7 +121,7 @@ func Create(dir string, config []byte) (_ *Session, err error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = s.db.Exec(fmt.Sprintf("BEGIN; %s %s PRAGMA user_version = %d; COMMIT;", schema, later, version))
+	_, err = s.db.Exec(fmt.Sprintf("BEGIN; %s %s PRAGMA user_version = %d; COMMIT;", schema, later+preferences, version))
 	if err != nil {
 		return nil, errors.Join(s.fault("create session.db", err), s.Close())
 	}
@@ -154,8 +151,10 @@ func Open(dir string) (*Session, error) {
 	case v != version:
 		err = fmt.Errorf("store: %s: session.db is of version %d, this program reads %d", dir, v, version)
 	default:
-		if _, err = s.db.Exec(later); err != nil {
+		if _, err = s.db.Exec(later + preferences); err != nil {
 			err = s.fault("add tables to session.db", err)
+		} else {
+			err = s.convertLabels(context.Background())
 		}
 	}
 	if err != nil {

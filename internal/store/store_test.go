@@ -286,24 +286,6 @@ func TestLogs(t *testing.T) {
 	if err != nil || len(got) != 3 || !math.IsNaN(got[0].Value) || got[2] != (store.Point{Step: 2, Value: 0.5}) {
 		t.Errorf("got %v, %v", got, err)
 	}
-	if err := s.AddLabel(ctx, time.Unix(1, 2), "ann", "triplet", []string{"a", "b", "c"}); err != nil {
-		t.Fatal(err)
-	}
-	if n, err := s.Labels(ctx, "triplet"); err != nil || n != 1 {
-		t.Errorf("%d labels, %v", n, err)
-	}
-	var labels []store.Label
-	if err := s.EachLabel(ctx, "triplet", func(l store.Label) error { labels = append(labels, l); return nil }); err != nil {
-		t.Error(err)
-	}
-	want := []store.Label{{Stamp: time.Unix(1, 2).UTC(), Annotator: "ann", Kind: "triplet", Data: []byte(`["a","b","c"]`)}}
-	if d := cmp.Diff(want, labels); d != "" {
-		t.Error(d)
-	}
-	stop := errors.New("enough")
-	if err := s.EachLabel(ctx, "triplet", func(store.Label) error { return stop }); !errors.Is(err, stop) {
-		t.Errorf("the caller's error came back as %v", err)
-	}
 	if err := errors.Join(s.Mark(ctx, "stage", "clone"), s.Mark(ctx, "stage", "tune")); err != nil {
 		t.Fatal(err)
 	}

@@ -34,9 +34,14 @@ func (s *Server) handler() http.Handler {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /", http.FileServerFS(pages))
-	mux.Handle("GET /live", s.known(http.HandlerFunc(s.live)))
-	mux.Handle("POST /stop", s.known(http.HandlerFunc(s.stop)))
-	mux.Handle("POST /acknowledge", s.known(http.HandlerFunc(s.acknowledge)))
+	if s.o.Conn != nil {
+		mux.Handle("GET /live", s.known(http.HandlerFunc(s.live)))
+		mux.Handle("POST /stop", s.known(http.HandlerFunc(s.stop)))
+		mux.Handle("POST /acknowledge", s.known(http.HandlerFunc(s.acknowledge)))
+	} else { // nothing runs that could be shown
+		mux.Handle("GET /{$}", http.RedirectHandler("/label", http.StatusSeeOther))
+	}
+	s.labels(mux)
 	same := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()

@@ -26,13 +26,19 @@ import (
 	"time"
 
 	"github.com/rapport-rl/rapport/internal/bus"
+	"github.com/rapport-rl/rapport/internal/web/ask"
 )
 
 // Options say what to show and where.
 type Options struct {
-	// Conn is the connection to the session's bus; it outlives the server.
+	// Conn is the connection to the session's bus; it outlives the server. Without
+	// one only what is to be labelled is shown.
 	Conn    *bus.Conn
 	Session string
+	// Labels asks people about the session's episodes; nil for nothing to label,
+	// with NoLabels saying why.
+	Labels   *ask.Desk
+	NoLabels string
 	// Listen is host:port; port 0 picks a free one. "" means 127.0.0.1:0.
 	Listen string
 	// Token is what a browser must know; "" makes a random one.
@@ -74,7 +80,7 @@ func inUse(listen string, err error) error {
 
 // Start listens and serves until Close.
 func Start(o Options) (*Server, error) {
-	if o.Conn == nil || o.Session == "" {
+	if o.Conn == nil && o.Labels == nil || o.Session == "" {
 		return nil, errors.New("web: no session to show; name one and the bus that it is on")
 	}
 	if o.Listen == "" {
@@ -94,11 +100,7 @@ func Start(o Options) (*Server, error) {
 		o.Log.Warn("web: the page is served beyond this machine without encryption; whoever listens on that network can learn its token and then drive the arm", "address", a.String())
 	}
 	s := &Server{o: o, ln: ln}
-	if s.hub, err = newHub(o.Conn, o.Session, o.Log); err != nil {
-		return nil, errors.Join(err, ln.Close())
-	}
-	if err := s.pilot.open(o.Conn, o.Session); err != nil {
-		s.hub.close()
+	if err := s.tune(); err != nil {
 		return nil, errors.Join(err, ln.Close())
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -117,9 +119,34 @@ func Start(o Options) (*Server, error) {
 	return s, nil
 }
 
+// tune listens to the session, if one runs.
+func (s *Server) tune() (err error) {
+	if s.o.Conn == nil {
+		return nil
+	}
+	if s.hub, err = newHub(s.o.Conn, s.o.Session, s.o.Log); err != nil {
+		return err
+	}
+	if err := s.pilot.open(s.o.Conn, s.o.Session); err != nil {
+		s.hub.close()
+		return err
+	}
+	return nil
+}
+
 // URL opens the page, with the token in the fragment, which browsers send to
 // nobody.
 func (s *Server) URL() string {
+	if s.o.Conn == nil {
+		return s.LabelURL()
+	}
+	return s.url("")
+}
+
+// LabelURL opens the labelling page.
+func (s *Server) LabelURL() string { return s.url("label") }
+
+func (s *Server) url(page string) string {
 	host, port, err := net.SplitHostPort(s.ln.Addr().String())
 	if err != nil {
 		return ""
@@ -127,7 +154,7 @@ func (s *Server) URL() string {
 	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
 		host = "localhost" // every address of this machine; other machines put its name here
 	}
-	return "http://" + net.JoinHostPort(host, port) + "/#" + s.o.Token
+	return "http://" + net.JoinHostPort(host, port) + "/" + page + "#" + s.o.Token
 }
 
 // Close ends the sockets and requests, and returns when all is gone. The
@@ -142,7 +169,9 @@ func (s *Server) Close() {
 		}
 		s.socks.wait()
 		s.wg.Wait()
-		s.pilot.close()
-		s.hub.close()
+		if s.o.Conn != nil {
+			s.pilot.close()
+			s.hub.close()
+		}
 	})
 }

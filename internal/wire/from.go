@@ -60,6 +60,15 @@ func (s *Session) inherit(ctx context.Context) (p parts, err error) {
 		}
 		s.tell("demonstrations", i+1, len(rows), "of "+from)
 	}
+	said, err := st.Labels(ctx)
+	if err != nil {
+		return p, err
+	}
+	for _, l := range said {
+		if _, err := s.Book().Append(ctx, l); err != nil {
+			return p, err
+		}
+	}
 	if p, err = s.prepared(ctx); err != nil {
 		return p, err
 	}

@@ -45,6 +45,11 @@ func Learn(ctx context.Context, c config.Config, o Options) (res Result, err err
 		return res, err
 	}
 	defer quiet()
+	settle, err := s.mirror(r.ctx)
+	if err != nil {
+		return res, r.end(err)
+	}
+	defer settle()
 	p, err := s.prepare(r.ctx)
 	if err != nil {
 		return res, r.end(err)

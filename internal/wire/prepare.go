@@ -287,16 +287,11 @@ func (s *Session) ask(ctx context.Context, demos []demo) (taste, error) {
 }
 
 func (s *Session) align(ctx context.Context, who *person.Person, truths [][]sim.Truth, videos []rapl.Video, cost ot.Cost) (*rapl.Head, error) {
-	var triplets []rapl.Triplet
-	answers := who.Triplets(truths, s.cfg.Reward.Triplets)
-	for n, a := range answers {
-		triplets = append(triplets, rapl.Triplet{Anchor: videos[a.Anchor], Better: videos[a.Better], Worse: videos[a.Worse]})
-		seen := truths[a.Worse]
-		said := map[string]string{"anchor": videos[a.Anchor].Name, "better": videos[a.Better].Name, "worse": videos[a.Worse].Name}
-		if err := s.label(ctx, n, seen[len(seen)-1], said); err != nil {
-			return nil, err
-		}
+	answers, err := s.survey(ctx, who, truths, videos)
+	if err != nil {
+		return nil, err
 	}
+	triplets := decided(answers, videos)
 	if len(triplets) < 2 {
 		return nil, fmt.Errorf("wire: the person could tell apart only %d pairs of demonstrations; record more different ones, or set reward.triplets to 0", len(triplets))
 	}
@@ -310,24 +305,6 @@ func (s *Session) align(ctx context.Context, who *person.Person, truths [][]sim.
 	}
 	s.tell("preferences", 1, 1, fmt.Sprintf("%d answers, %.0f %% of the held-out ones told right", len(triplets), 100*rep.After.Accuracy))
 	return &head, nil
-}
-
-// label stores an answer in the database and in the bus's journal. A session
-// that died while asking is asked again, and the journal takes each id once.
-func (s *Session) label(ctx context.Context, n int, seen sim.Truth, said map[string]string) error {
-	b, err := json.Marshal(said)
-	if err != nil {
-		return err
-	}
-	have, err := s.store.Labels(ctx, "triplet")
-	if err != nil || have > n {
-		return err
-	}
-	if err := s.store.AddLabel(ctx, seen.Stamp, "simulated", "triplet", said); err != nil {
-		return err
-	}
-	_, err = s.conn.Append(ctx, s.name, "label", fmt.Sprintf("triplet-%06d", n), b)
-	return err
 }
 
 // keepDemo stores a labelled demonstration with its frames, unless an earlier

@@ -122,7 +122,7 @@ func besideTheBall(ctx context.Context, c config.Config, eyes eyes, n int) ([]wa
 	for i := range n {
 		a.next = i
 		off, turn := 0.24*float64(i%9)/8, 2*math.Pi*rng.Float64()
-		who := &beside{arm: a, off: [2]float64{off * math.Cos(turn), off * math.Sin(turn)}}
+		who := &besideBall{arm: a, off: [2]float64{off * math.Cos(turn), off * math.Sin(turn)}}
 		var e watched
 		var frames [][]robot.Frame
 		actor := &loop.Actor{Backend: a.guard, Extractor: blind{}, Policy: who, Horizon: c.Robot.Horizon,
@@ -141,13 +141,13 @@ func besideTheBall(ctx context.Context, c config.Config, eyes eyes, n int) ([]wa
 	return es, nil
 }
 
-// beside goes to a place off the ball at the arm's pace.
-type beside struct {
+// besideBall goes to a place off the ball at the arm's pace.
+type besideBall struct {
 	arm *arm
 	off [2]float64
 }
 
-func (h *beside) Act(_ context.Context, in policy.Input) (c robot.Command, _ error) {
+func (h *besideBall) Act(_ context.Context, in policy.Input) (c robot.Command, _ error) {
 	ball := h.arm.world.Truth().Bodies[0].Pose.P
 	var d [2]float64
 	for i := range d {
@@ -158,7 +158,7 @@ func (h *beside) Act(_ context.Context, in policy.Input) (c robot.Command, _ err
 	return c, nil
 }
 
-func (h *beside) Load(policy.Params) error { return nil }
+func (h *besideBall) Load(policy.Params) error { return nil }
 
 // probe fits the vector from fingers to ball to the embeddings of the demonstrations,
 // by ridge regression, and correlates its length with the truth of all ticks of fresh

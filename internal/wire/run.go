@@ -37,6 +37,11 @@ func (s *Session) Run(ctx context.Context) (Result, error) {
 	}
 	defer quiet()
 	ctx = withDesk(ctx, s.desk)
+	settle, err := s.mirror(ctx)
+	if err != nil {
+		return res, err
+	}
+	defer settle()
 	p, err := s.prepare(ctx)
 	if err != nil {
 		return res, err

@@ -137,6 +137,8 @@ func (l Label) Validate() error {
 		return errors.New("label: without an id")
 	case l.Annotator == "":
 		return fmt.Errorf("label: %s: without an annotator", l.ID)
+	case l.Took < 0:
+		return fmt.Errorf("label: %s: took %v", l.ID, l.Took)
 	case l.Retracts != "":
 		if l.Choice != "" || l.Places != nil || l.Marks != nil {
 			return fmt.Errorf("label: %s: takes back %s and answers too", l.ID, l.Retracts)

@@ -85,18 +85,27 @@ func New(src rand.Source, beta float64) *Person {
 	return &Person{rng: rand.New(src), beta: beta}
 }
 
-// tie is how near two ends must be for the person to see no difference, m.
-const tie = 0.005
+// Tie is how near two ends must be for RAPL's simulated human to see no
+// difference, m.
+const Tie = 0.005
+
+// alike says whether two episodes are a tie, which two that are both good enough (d
+// <= 0.08) or both bad (d > 0.15) are by less than tie of difference, m.
+func alike(a, b []sim.Truth, tie float64) bool {
+	da, db := end(a), end(b)
+	same := da == db || math.Abs(da-db) < tie
+	ga, gb := Rate(a), Rate(b)
+	return same && ga != Unsure && gb != Unsure && (ga == Negative) == (gb == Negative)
+}
 
 // Prefers compares two episodes: +1 says that a is better, -1 that b is, 0 that
 // the person cannot tell. As in RAPL's script, two that are both good enough
 // (d <= 0.08) or both bad (d > 0.15) by less than 5 mm of difference are a tie.
 func (p *Person) Prefers(a, b []sim.Truth) int {
-	da, db := end(a), end(b)
-	same := da == db || math.Abs(da-db) < tie
-	if ga, gb := Rate(a), Rate(b); same && ga != Unsure && gb != Unsure && (ga == Negative) == (gb == Negative) {
+	if alike(a, b, Tie) {
 		return 0
 	}
+	da, db := end(a), end(b)
 	better := da < db
 	if p.beta > 0 {
 		better = p.rng.Float64() < 1/(1+math.Exp(-p.beta*(db-da)))

@@ -376,6 +376,7 @@ try { el("name").value = el("pilot").value = localStorage.getItem("rapport.opera
 addEventListener("pagehide", () => { left = true; });
 addEventListener("pageshow", (e) => { if (e.persisted) { left = false; connect(); } });
 addEventListener("hashchange", () => location.reload());
+el("label").href = "label#" + token;
 connect();
 watch();
 setInterval(watch, 200);

@@ -1,0 +1,362 @@
+// Package ask puts questions about episodes to people: which two clips to compare
+// next, what was answered, how far somebody is, and how much people agree.
+//
+// Why: the page that shows the clips may be reloaded, be open twice, or lose its
+// network in the middle of an answer. So a question's ID follows from what it
+// shows and a label's from the question, the person and the attempt; whatever is
+// sent twice is stored once, and a page that begins anew goes on where it was.
+//
+//	d, err := ask.New(ask.Options{Book: book, Reels: reels, Source: rand.NewPCG(1, 2)})
+//	v, err := d.State(ctx, "ann", label.Pair)               // v.Question is what to show
+//	v, err = d.Answer(ctx, label.Label{ID: v.Label, Query: v.Question.Query, Choice: label.Left, Annotator: "ann"})
+package ask
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rapport-rl/rapport/reward/label"
+	"github.com/rapport-rl/rapport/robot/record"
+)
+
+var (
+	// ErrNonsense says that a request cannot be what a page sends.
+	ErrNonsense = errors.New("ask: refused")
+	// ErrFew says that there are too few episodes for a question.
+	ErrFew = errors.New("ask: too few episodes")
+	// ErrNone says that an episode or a label is not there.
+	ErrNone = errors.New("ask: not there")
+)
+
+// Reels are the episodes that can be shown.
+type Reels interface {
+	// Episodes lists them, the oldest first. The list may grow.
+	Episodes(ctx context.Context) ([]string, error)
+	// Frames returns the frames of each observation (T+1,) of an episode, by camera,
+	// compressed as they were recorded.
+	Frames(ctx context.Context, id string) ([][]record.Encoded, error)
+}
+
+// Choose picks one of the candidates (N,), N > 0, given all labels, and says why
+// and what it expects to learn, in bits.
+type Choose func(ctx context.Context, candidates []label.Query, ls []label.Label) (i int, why string, gain float64, err error)
+
+// Options say what is asked of whom.
+type Options struct {
+	Book  label.Book
+	Reels Reels
+	// Session names what is labelled.
+	Session string
+	// Kind is asked for unless the page asks for another; "" means pair.
+	Kind label.Kind
+	// Annotator is who answers unless the page says so; "" has the page ask.
+	Annotator string
+	// Ask is how many answers of a kind are asked for of each person; 0 means 150,
+	// with which RAPL's paper does its alignment.
+	Ask int
+	// Clips of a ranking; 0 means 4.
+	Clips int
+	// Steps of a clip, which is a stretch of an episode; 0 shows whole episodes.
+	Steps int
+	// Shared: each so-manieth question is put to everybody, so that there is
+	// agreement to measure; the others to one person. 0 means 4, 1 shares all.
+	Shared int
+	// Cameras to show, in this order; none means all.
+	Cameras []string
+	// Tags are offered as reasons; nil means Tags().
+	Tags []string
+	// Source draws the questions.
+	Source rand.Source
+	// Choose picks among Candidates drawn ones; nil takes the first.
+	Choose Choose
+	// Candidates drawn for Choose; 0 means 64.
+	Candidates int
+	// Now is the clock of the labels; nil means time.Now.
+	Now func() time.Time
+}
+
+// Tags are the reasons that are offered before anybody adds one.
+func Tags() []string {
+	return []string{"reaches the goal", "smooth", "direct", "hits something", "too fast", "hesitates", "drops it"}
+}
+
+// Kinds are those that can be asked, in the order in which they are offered.
+func Kinds() []label.Kind {
+	return []label.Kind{label.Pair, label.Triplet, label.Ranking, label.Segments}
+}
+
+// place is whom a question is shown to.
+type place struct {
+	who  string
+	kind label.Kind
+}
+
+// Desk asks. Its methods are safe for several goroutines.
+type Desk struct {
+	o Options
+
+	mu    sync.Mutex // guards what follows and o.Source
+	asked map[label.Kind][]label.Query
+	known map[string]label.Query
+	open  map[place]string // IDs of what is being shown
+	bad   map[string]error // episodes that cannot be shown
+
+	films films
+}
+
+// New makes a desk.
+func New(o Options) (*Desk, error) {
+	if o.Book == nil || o.Reels == nil || o.Source == nil {
+		return nil, errors.New("ask: want a book, reels and a source of chance")
+	}
+	set := func(v *int, def int) {
+		if *v == 0 {
+			*v = def
+		}
+	}
+	set(&o.Ask, 150)
+	set(&o.Clips, 4)
+	set(&o.Shared, 4)
+	set(&o.Candidates, 64)
+	if o.Kind == "" {
+		o.Kind = label.Pair
+	}
+	if o.Tags == nil {
+		o.Tags = Tags()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	o.Annotator = strings.TrimSpace(o.Annotator)
+	var errs []error
+	want := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf("ask: "+format, args...))
+		}
+	}
+	want(slices.Contains(Kinds(), o.Kind), "kind %q, want pair, triplet, ranking or segments", o.Kind)
+	want(o.Ask > 0, "%d answers, want 1 or more", o.Ask)
+	want(o.Clips >= 2 && o.Clips <= maxClips, "%d clips in a ranking, want 2 to %d", o.Clips, maxClips)
+	want(o.Steps >= 0, "clips of %d steps, want 1 or more, or 0 for whole episodes", o.Steps)
+	want(o.Shared > 0, "every %dth question is shared, want 1 or more", o.Shared)
+	if o.Annotator != "" {
+		errs = append(errs, checkName(o.Annotator))
+	}
+	errs = append(errs, checkTags(o.Tags, 100))
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return &Desk{o: o, asked: map[label.Kind][]label.Query{}, known: map[string]label.Query{}, open: map[place]string{}, bad: map[string]error{}}, nil
+}
+
+// Question is what the page shows.
+type Question struct {
+	label.Query
+	// Films say what there is of each clip.
+	Films []Film `json:"films"`
+}
+
+// State is what the page is told.
+type State struct {
+	Session   string       `json:"session"`
+	Kinds     []label.Kind `json:"kinds"`
+	Kind      label.Kind   `json:"kind"`
+	Annotator string       `json:"annotator"`
+	Tags      []string     `json:"tags"`
+	Answered  int          `json:"answered"` // by this person, of this kind
+	Asked     int          `json:"asked"`    // for
+	All       int          `json:"all"`      // standing, of this kind, by anybody
+	// Question is what to show; nil where Note says why there is none.
+	Question *Question `json:"question,omitempty"`
+	// Label is the ID that an answer to it has.
+	Label string `json:"label,omitempty"`
+	Note  string `json:"note,omitempty"`
+	// Last is this person's newest answer of this kind, which can be taken back.
+	Last *label.Label `json:"last,omitempty"`
+	// Others is what others said to Last's question.
+	Others []label.Label `json:"others,omitempty"`
+	Agree  []Agreement   `json:"agree,omitempty"`
+	// Added is false for an answer that was stored before.
+	Added bool `json:"added"`
+	// Warn says which episodes cannot be shown, and why.
+	Warn []string `json:"warn,omitempty"`
+	// Taken is the label that was just taken back.
+	Taken *label.Label `json:"taken,omitempty"`
+}
+
+// State tells somebody how things stand. Without a name there is no question.
+func (d *Desk) State(ctx context.Context, who string, kind label.Kind) (State, error) {
+	who, kind, err := d.person(who, kind)
+	if err != nil {
+		return State{}, err
+	}
+	ls, err := d.o.Book.Labels(ctx)
+	if err != nil {
+		return State{}, err
+	}
+	return d.state(ctx, who, kind, ls)
+}
+
+func (d *Desk) person(who string, kind label.Kind) (string, label.Kind, error) {
+	if who = strings.TrimSpace(who); who == "" {
+		who = d.o.Annotator
+	}
+	if kind == "" {
+		kind = d.o.Kind
+	}
+	if !slices.Contains(Kinds(), kind) {
+		return "", "", fmt.Errorf("%w: kind %.40q, want pair, triplet, ranking or segments", ErrNonsense, kind)
+	}
+	if who == "" {
+		return "", kind, nil
+	}
+	return who, kind, checkName(who)
+}
+
+func (d *Desk) state(ctx context.Context, who string, kind label.Kind, ls []label.Label) (State, error) {
+	v := State{Session: d.o.Session, Kinds: Kinds(), Kind: kind, Annotator: who, Asked: d.o.Ask, Tags: d.tags(ls)}
+	standing := label.Standing(ls)
+	answered := map[string]bool{}
+	for _, l := range standing {
+		if l.Query.Kind != kind {
+			continue
+		}
+		v.All++
+		if l.Annotator == who {
+			v.Answered++
+			v.Last = &l
+			answered[l.Query.ID] = true
+		}
+	}
+	if who == "" {
+		v.Note = "Who answers? Give your name; it is kept with each answer."
+		return v, nil
+	}
+	if v.Last != nil {
+		for _, l := range standing {
+			if l.Query.ID == v.Last.Query.ID && l.Annotator != who {
+				v.Others = append(v.Others, l)
+			}
+		}
+	}
+	v.Agree = agreement(who, kind, standing)
+	q, err := d.next(ctx, place{who, kind}, ls, answered)
+	v.Warn = d.warnings()
+	if errors.Is(err, ErrFew) {
+		v.Note = err.Error()
+		return v, nil
+	}
+	if err != nil {
+		return v, err
+	}
+	v.Question = &Question{Query: q}
+	for _, c := range q.Clips {
+		f, err := d.Film(ctx, c.Episode)
+		if err != nil {
+			return v, err
+		}
+		v.Question.Films = append(v.Question.Films, f)
+	}
+	v.Label = labelID(q.ID, who, attempts(ls, who, q.ID))
+	return v, nil
+}
+
+// Answer stores a label and tells what is next. The label's stamp is made here;
+// one whose ID is stored already changes nothing.
+func (d *Desk) Answer(ctx context.Context, l label.Label) (State, error) {
+	if l.Retracts != "" {
+		return State{}, fmt.Errorf("%w: an answer takes nothing back; undo does", ErrNonsense)
+	}
+	who, kind, err := d.person(l.Annotator, l.Query.Kind)
+	if err != nil {
+		return State{}, err
+	}
+	if who == "" {
+		return State{}, fmt.Errorf("%w: an answer without a name; say who answers", ErrNonsense)
+	}
+	l.Annotator = who
+	ls, err := d.o.Book.Labels(ctx)
+	if err != nil {
+		return State{}, err
+	}
+	if err := d.check(ctx, &l, ls); err != nil {
+		return State{}, err
+	}
+	l.Stamp = d.o.Now().UTC()
+	added, err := d.o.Book.Append(ctx, l)
+	if err != nil {
+		return State{}, err
+	}
+	d.mu.Lock()
+	if p := (place{who, kind}); d.open[p] == l.Query.ID {
+		delete(d.open, p)
+	}
+	d.mu.Unlock()
+	if ls, err = d.o.Book.Labels(ctx); err != nil {
+		return State{}, err
+	}
+	v, err := d.state(ctx, who, kind, ls)
+	v.Added = added
+	return v, err
+}
+
+// Undo takes a person's own label back, and shows its question again.
+func (d *Desk) Undo(ctx context.Context, who, id string) (State, error) {
+	who, _, err := d.person(who, "")
+	if err != nil {
+		return State{}, err
+	}
+	ls, err := d.o.Book.Labels(ctx)
+	if err != nil {
+		return State{}, err
+	}
+	i := slices.IndexFunc(ls, func(l label.Label) bool { return l.ID == id && l.Retracts == "" && l.Annotator == who })
+	if i < 0 || who == "" {
+		return State{}, fmt.Errorf("%w: %.40q is no answer of yours", ErrNone, id)
+	}
+	old := ls[i]
+	added, err := d.o.Book.Append(ctx, label.Label{ID: "undo-" + id, Retracts: id, Annotator: who, Query: old.Query, Stamp: d.o.Now().UTC()})
+	if err != nil {
+		return State{}, err
+	}
+	d.mu.Lock()
+	d.open[place{who, old.Query.Kind}] = old.Query.ID
+	d.known[old.Query.ID] = old.Query
+	d.mu.Unlock()
+	if ls, err = d.o.Book.Labels(ctx); err != nil {
+		return State{}, err
+	}
+	v, err := d.state(ctx, who, old.Query.Kind, ls)
+	v.Added, v.Taken = added, &old
+	return v, err
+}
+
+// tags are those offered and those that people added.
+func (d *Desk) tags(ls []label.Label) []string {
+	out := slices.Clone(d.o.Tags)
+	for _, l := range ls {
+		for _, t := range l.Tags {
+			if len(out) < maxOffered && !slices.Contains(out, t) {
+				out = append(out, t)
+			}
+		}
+	}
+	return out
+}
+
+func (d *Desk) warnings() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var out []string
+	for _, id := range slices.Sorted(maps.Keys(d.bad)) {
+		out = append(out, fmt.Sprintf("%s is not shown: %v", id, d.bad[id]))
+	}
+	return out
+}

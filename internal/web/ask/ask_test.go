@@ -1,0 +1,450 @@
+package ask_test
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rapport-rl/rapport/internal/web/ask"
+	"github.com/rapport-rl/rapport/reward/label"
+	"github.com/rapport-rl/rapport/robot/record"
+)
+
+// memory is a book.
+type memory struct {
+	mu   sync.Mutex
+	ls   []label.Label
+	fail error // of the next Append
+}
+
+func (m *memory) Append(_ context.Context, l label.Label) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.fail; err != nil {
+		m.fail = nil
+		return false, err
+	}
+	if err := l.Validate(); err != nil {
+		return false, err
+	}
+	if slices.ContainsFunc(m.ls, func(x label.Label) bool { return x.ID == l.ID }) {
+		return false, nil
+	}
+	m.ls = append(m.ls, l)
+	return true, nil
+}
+
+func (m *memory) Labels(context.Context) ([]label.Label, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.ls), nil
+}
+
+// reels are n episodes of 10 steps with two cameras, of which "side" sends every
+// second time only.
+type reels struct {
+	n   int
+	bad string
+}
+
+func (r *reels) Episodes(context.Context) (ids []string, err error) {
+	for i := range r.n {
+		ids = append(ids, fmt.Sprintf("e-%d", i))
+	}
+	return ids, nil
+}
+
+func (r *reels) Frames(_ context.Context, id string) ([][]record.Encoded, error) {
+	if id == r.bad {
+		return nil, errors.New("the file is damaged")
+	}
+	out := make([][]record.Encoded, 11)
+	for t := range out {
+		at := time.UnixMilli(int64(1000 + 50*t))
+		out[t] = append(out[t], record.Encoded{Camera: "front", Stamp: at, Format: "jpeg", Data: fmt.Appendf(nil, "f%s.%d", id, t)})
+		if t%2 == 0 {
+			out[t] = append(out[t], record.Encoded{Camera: "side", Stamp: at, Format: "jpeg", Data: fmt.Appendf(nil, "s%d", t)})
+		}
+	}
+	return out, nil
+}
+
+func desk(t *testing.T, o ask.Options) *ask.Desk {
+	t.Helper()
+	if o.Reels == nil {
+		o.Reels = &reels{n: 6}
+	}
+	if o.Book == nil {
+		o.Book = &memory{}
+	}
+	o.Source = rand.NewPCG(1, 2)
+	o.Now = func() time.Time { return time.Unix(100, 0) }
+	d, err := ask.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func must(t *testing.T) func(ask.State, error) ask.State {
+	return func(v ask.State, err error) ask.State {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+func choose(v ask.State, c label.Choice) label.Label {
+	return label.Label{ID: v.Label, Annotator: v.Annotator, Query: v.Question.Query, Choice: c}
+}
+
+func TestAnswersAreStoredOnceAndUndone(t *testing.T) {
+	ctx, m := t.Context(), &memory{}
+	d := desk(t, ask.Options{Book: m, Ask: 10})
+	v := must(t)(d.State(ctx, " ann ", ""))
+	if v.Annotator != "ann" || v.Kind != label.Pair || v.Answered != 0 || v.Asked != 10 || v.Question.Films[0].Steps != 10 || v.Question.Why != "random" {
+		t.Fatalf("got %+v", v)
+	}
+	if again := must(t)(d.State(ctx, "ann", "")); again.Question.ID != v.Question.ID || again.Label != v.Label {
+		t.Error("a page that is loaded again shows another question")
+	}
+	l := choose(v, label.Left)
+	l.Tags, l.Took = []string{"smooth"}, 3*time.Hour
+	m.fail = errors.New("disk full")
+	if _, err := d.Answer(ctx, l); err == nil || !strings.Contains(err.Error(), "disk full") {
+		t.Fatalf("an answer that is not stored: %v", err)
+	}
+	w := must(t)(d.Answer(ctx, l))
+	if !w.Added || w.Answered != 1 || w.Question.ID == v.Question.ID || w.Last.Choice != label.Left || w.Last.Took != time.Hour || !w.Last.Stamp.Equal(time.Unix(100, 0)) {
+		t.Errorf("got %+v", w)
+	}
+	// The reply was lost and the page sends again, or the page was open twice.
+	l.Choice = label.Right
+	if x := must(t)(d.Answer(ctx, l)); x.Added || x.Answered != 1 || x.Last.Choice != label.Left || x.Question.ID != w.Question.ID {
+		t.Errorf("a repeated answer: %+v", x)
+	}
+	u := must(t)(d.Undo(ctx, "ann", w.Last.ID))
+	if u.Answered != 0 || u.Question.ID != v.Question.ID || u.Label == v.Label || u.Taken.Choice != label.Left || !u.Added {
+		t.Errorf("undone: %+v", u)
+	}
+	if x := must(t)(d.Undo(ctx, "ann", w.Last.ID)); x.Added || x.Label != u.Label {
+		t.Errorf("undone twice: %+v", x)
+	}
+	// A late repetition of what was taken back does not bring it back.
+	if x := must(t)(d.Answer(ctx, l)); x.Added || x.Answered != 0 {
+		t.Errorf("a late repetition: %+v", x)
+	}
+	if x := must(t)(d.Answer(ctx, choose(u, label.Tie))); !x.Added || x.Answered != 1 || x.Last.Choice != label.Tie {
+		t.Errorf("answered again: %+v", x)
+	}
+	if len(m.ls) != 3 || m.ls[1].Retracts != m.ls[0].ID {
+		t.Errorf("the book has %+v", m.ls)
+	}
+}
+
+func TestAnotherProcessGoesOn(t *testing.T) {
+	ctx, m := t.Context(), &memory{}
+	v := must(t)(desk(t, ask.Options{Book: m}).State(ctx, "ann", label.Triplet))
+	// The page still shows what the process before asked; no process knows it.
+	d := desk(t, ask.Options{Book: m, Reels: &reels{n: 9}})
+	l := choose(v, label.Right)
+	l.Query.Why = "because I say so"
+	if x := must(t)(d.Answer(ctx, l)); !x.Added || x.Last.Query.Why != "" {
+		t.Errorf("got %+v", x)
+	}
+	// A third asks nobody the same again, and shares it with others.
+	d = desk(t, ask.Options{Book: m})
+	if x := must(t)(d.State(ctx, "ann", label.Triplet)); x.Question.ID == v.Question.ID || x.Answered != 1 {
+		t.Errorf("asked again: %+v", x)
+	}
+	if x := must(t)(d.State(ctx, "ben", label.Triplet)); x.Question.ID != v.Question.ID {
+		t.Errorf("ben is asked %+v, want ann's", x.Question)
+	}
+}
+
+func TestPeopleShareSomeQuestions(t *testing.T) {
+	ctx, m := t.Context(), &memory{}
+	d := desk(t, ask.Options{Book: m, Reels: &reels{n: 12}, Shared: 3})
+	said := map[string]map[string]bool{}
+	for _, who := range []string{"ann", "ben"} {
+		said[who] = map[string]bool{}
+		v := must(t)(d.State(ctx, who, ""))
+		for i := range 9 {
+			c := label.Left
+			if who == "ben" && i == 0 {
+				c = label.Right
+			}
+			said[who][v.Question.ID] = true
+			v = must(t)(d.Answer(ctx, choose(v, c)))
+			if i == 0 && who == "ben" && (len(v.Others) != 1 || v.Others[0].Choice != label.Left || v.Others[0].Annotator != "ann") {
+				t.Errorf("others said %+v", v.Others)
+			}
+		}
+		if len(said[who]) != 9 {
+			t.Errorf("%s was asked %d questions, 9 times", who, len(said[who]))
+		}
+	}
+	both := 0
+	for id := range said["ben"] {
+		if said["ann"][id] {
+			both++
+		}
+	}
+	if both != 3 {
+		t.Errorf("%d of 9 were shared, want 3", both)
+	}
+	v := must(t)(d.State(ctx, "ben", ""))
+	if len(v.Agree) != 1 || v.Agree[0].With != "ann" || v.Agree[0].Both != 3 || math.Abs(v.Agree[0].Share-2./3) > 1e-12 || v.All != 18 {
+		t.Errorf("got %+v", v.Agree)
+	}
+}
+
+func TestEveryPairIsAskedOnce(t *testing.T) {
+	ctx := t.Context()
+	d := desk(t, ask.Options{Reels: &reels{n: 4, bad: "e-2"}})
+	seen := map[string]bool{}
+	v := must(t)(d.State(ctx, "ann", ""))
+	for range 3 {
+		ids := []string{v.Question.Clips[0].Episode, v.Question.Clips[1].Episode}
+		slices.Sort(ids)
+		seen[strings.Join(ids, " ")] = true
+		v = must(t)(d.Answer(ctx, choose(v, label.Unsure)))
+	}
+	if len(seen) != 3 || seen["e-0 e-2"] || v.Question != nil || !strings.Contains(v.Note, "every pair was asked") || len(v.Warn) != 1 || !strings.Contains(v.Warn[0], "damaged") {
+		t.Errorf("asked %v, then %+v", seen, v)
+	}
+	if v := must(t)(desk(t, ask.Options{Reels: &reels{n: 2}}).State(ctx, "ann", label.Triplet)); v.Question != nil || !strings.Contains(v.Note, "a triplet needs 3, and there are 2") {
+		t.Errorf("got %+v", v)
+	}
+	if v := must(t)(desk(t, ask.Options{}).State(ctx, "", "")); v.Question != nil || !strings.Contains(v.Note, "Give your name") {
+		t.Errorf("nobody is asked %+v", v)
+	}
+}
+
+func TestStretchesAndRankings(t *testing.T) {
+	ctx := t.Context()
+	d := desk(t, ask.Options{Steps: 4, Cameras: []string{"side"}, Clips: 3, Annotator: "ann"})
+	v := must(t)(d.State(ctx, "", label.Ranking))
+	if len(v.Question.Clips) != 3 {
+		t.Fatalf("got %+v", v.Question)
+	}
+	for _, c := range v.Question.Clips {
+		if c.To-c.From != 4 || c.From < 0 || c.To > 10 || !slices.Equal(c.Cameras, []string{"side"}) {
+			t.Errorf("clip %+v", c)
+		}
+	}
+	l := choose(v, "")
+	l.Places = []int{2, 1, 2}
+	if v = must(t)(d.Answer(ctx, l)); !v.Added {
+		t.Error("not stored")
+	}
+	v = must(t)(d.State(ctx, "", label.Segments))
+	c := v.Question.Clips[0]
+	l = choose(v, "")
+	l.Marks = []label.Mark{{From: c.From, To: c.From + 2, Good: true}}
+	must(t)(d.Answer(ctx, l))
+	w := must(t)(d.State(ctx, "ben", label.Segments))
+	l = choose(w, "")
+	l.Marks = []label.Mark{{From: c.From + 1, To: c.From + 2, Good: true}, {From: c.From + 2, To: c.From + 3}}
+	if w = must(t)(d.Answer(ctx, l)); len(w.Agree) != 1 || w.Agree[0].Share != 0.5 {
+		t.Errorf("marks of 4 steps, of which 2 differ: %+v", w.Agree)
+	}
+}
+
+func TestChosenQuestions(t *testing.T) {
+	n := 0
+	d := desk(t, ask.Options{Candidates: 7, Choose: func(_ context.Context, qs []label.Query, ls []label.Label) (int, string, float64, error) {
+		if n++; n > 1 {
+			return 0, "", 0, errors.New("no idea")
+		}
+		return len(qs) - 1, fmt.Sprintf("last of %d", len(qs)), 0.25, nil
+	}})
+	v := must(t)(d.State(t.Context(), "ann", ""))
+	if v.Question.Why != "last of 7" || v.Question.Gain != 0.25 || len(v.Question.Clips[0].Cameras) != 2 {
+		t.Errorf("got %+v", v.Question)
+	}
+	if _, err := d.State(t.Context(), "ben", label.Triplet); err == nil || !strings.Contains(err.Error(), "no idea") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestNonsenseIsRefused(t *testing.T) {
+	ctx, m := t.Context(), &memory{}
+	d := desk(t, ask.Options{Book: m})
+	v := must(t)(d.State(ctx, "ann", ""))
+	for name, spoil := range map[string]func(*label.Label){
+		"another id":          func(l *label.Label) { l.ID = "x" },
+		"the id of another":   func(l *label.Label) { l.Annotator = "ben" },
+		"no choice":           func(l *label.Label) { l.Choice = "" },
+		"a question of none":  func(l *label.Label) { l.Query.ID = "q-1" },
+		"other clips":         func(l *label.Label) { l.Query.Clips = []label.Clip{{Episode: "e-0"}, {Episode: "e-0"}} },
+		"clips the other way": func(l *label.Label) { c := l.Query.Clips; l.Query.Clips = []label.Clip{c[1], c[0]} },
+		"another kind":        func(l *label.Label) { l.Query.Kind = "vote" },
+		"no camera":           func(l *label.Label) { l.Query.Clips = slices.Clone(l.Query.Clips); l.Query.Clips[1].Cameras = nil },
+		"a camera of nowhere": func(l *label.Label) {
+			l.Query.Clips = slices.Clone(l.Query.Clips)
+			l.Query.Clips[1].Cameras = []string{"up"}
+		},
+		"a camera twice": func(l *label.Label) {
+			l.Query.Clips = slices.Clone(l.Query.Clips)
+			l.Query.Clips[1].Cameras = []string{"side", "side"}
+		},
+		"a retraction":       func(l *label.Label) { l.Retracts, l.Choice = "x", "" },
+		"nobody":             func(l *label.Label) { l.Annotator = " " },
+		"a name too long":    func(l *label.Label) { l.Annotator = strings.Repeat("x", 81) },
+		"a name with a line": func(l *label.Label) { l.Annotator = "an\nn" },
+		"a reason twice":     func(l *label.Label) { l.Tags = []string{"a", "a"} },
+		"an empty reason":    func(l *label.Label) { l.Tags = []string{""} },
+		"a reason too long":  func(l *label.Label) { l.Tags = []string{strings.Repeat("x", 41)} },
+		"too many reasons": func(l *label.Label) {
+			for i := range 13 {
+				l.Tags = append(l.Tags, fmt.Sprint(i))
+			}
+		},
+		"a reason not UTF-8": func(l *label.Label) { l.Tags = []string{"\xff"} },
+		"a hundred clips":    func(l *label.Label) { l.Query.Clips = slices.Repeat(l.Query.Clips, 50) },
+		"an episode elsewhere": func(l *label.Label) {
+			l.Query.Clips = []label.Clip{{Episode: "../x"}, {Episode: "e-0"}}
+			l.Query.ID = ask.QueryID(l.Query)
+		},
+		"steps beyond the end": func(l *label.Label) {
+			l.Query.Clips = []label.Clip{{Episode: "e-1", To: 11, Cameras: []string{"side"}}, {Episode: "e-0", Cameras: []string{"side"}}}
+			l.Query.ID = ask.QueryID(l.Query)
+		},
+	} {
+		l := choose(v, label.Left)
+		spoil(&l)
+		if _, err := d.Answer(ctx, l); !errors.Is(err, ask.ErrNonsense) && !errors.Is(err, ask.ErrNone) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := d.State(ctx, "ann", "vote"); !errors.Is(err, ask.ErrNonsense) {
+		t.Errorf("a kind that is none: %v", err)
+	}
+	w := must(t)(d.State(ctx, "ann", label.Segments))
+	l := choose(w, "")
+	l.Marks = []label.Mark{{From: 8, To: 11}}
+	if _, err := d.Answer(ctx, l); !errors.Is(err, ask.ErrNonsense) {
+		t.Errorf("a mark beyond the end: %v", err)
+	}
+	l = choose(v, label.Left)
+	must(t)(d.Answer(ctx, l))
+	for name, who := range map[string]string{"somebody else's": "ben", "nobody's": ""} {
+		if _, err := d.Undo(ctx, who, l.ID); !errors.Is(err, ask.ErrNone) {
+			t.Errorf("undo %s: %v", name, err)
+		}
+	}
+	if len(m.ls) != 1 {
+		t.Errorf("the book has %d labels, want 1", len(m.ls))
+	}
+}
+
+func TestWrongOptionsAreNamed(t *testing.T) {
+	ok := ask.Options{Book: &memory{}, Reels: &reels{}, Source: rand.NewPCG(1, 2)}
+	for want, spoil := range map[string]func(*ask.Options){
+		"a book":          func(o *ask.Options) { o.Book = nil },
+		"kind":            func(o *ask.Options) { o.Kind = "vote" },
+		"-1 answers":      func(o *ask.Options) { o.Ask = -1 },
+		"9 clips":         func(o *ask.Options) { o.Clips = 9 },
+		"clips of -1":     func(o *ask.Options) { o.Steps = -1 },
+		"-1th question":   func(o *ask.Options) { o.Shared = -1 },
+		"annotator":       func(o *ask.Options) { o.Annotator = strings.Repeat("x", 81) },
+		"reason \"a\\n\"": func(o *ask.Options) { o.Tags = []string{"a\n"} },
+	} {
+		o := ok
+		spoil(&o)
+		if _, err := ask.New(o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+}
+
+func TestFramesOfAStretch(t *testing.T) {
+	d := desk(t, ask.Options{})
+	type head struct {
+		From   int
+		Sizes  []int
+		Stamps []int64
+		Type   string
+	}
+	for _, tt := range []struct {
+		camera   string
+		from, to int
+		sizes    []int
+		stamps   []int64
+		rest     string
+	}{
+		{"front", 8, 0, []int{6, 6, 7}, []int64{0, 50, 100}, "fe-1.8fe-1.9fe-1.10"},
+		// Observation 3 saw what came with observation 2.
+		{"side", 3, 6, []int{2, 2, 0, 2}, []int64{0, 100, 100, 200}, "s2s4s6"},
+	} {
+		b, err := d.Frames(t.Context(), "e-1", tt.camera, tt.from, tt.to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := binary.BigEndian.Uint32(b)
+		var h head
+		if err := json.Unmarshal(b[4:4+n], &h); err != nil {
+			t.Fatal(err)
+		}
+		if h.From != tt.from || !slices.Equal(h.Sizes, tt.sizes) || !slices.Equal(h.Stamps, tt.stamps) || h.Type != "image/jpeg" || string(b[4+n:]) != tt.rest {
+			t.Errorf("%s: got %+v %s", tt.camera, h, b[4+n:])
+		}
+	}
+	for _, tt := range []struct {
+		id, camera string
+		from, to   int
+		want       error
+	}{
+		{"e-9", "front", 0, 0, ask.ErrNone}, {"../../etc/passwd", "front", 0, 0, ask.ErrNone}, {"e-1", "up", 0, 0, ask.ErrNone},
+		{"e-1", "front", -1, 0, ask.ErrNonsense}, {"e-1", "front", 0, 11, ask.ErrNonsense}, {"e-1", "front", 5, 3, ask.ErrNonsense},
+		{"e-1", "front", 11, 0, ask.ErrNonsense},
+	} {
+		if _, err := d.Frames(t.Context(), tt.id, tt.camera, tt.from, tt.to); !errors.Is(err, tt.want) {
+			t.Errorf("%+v: %v", tt, err)
+		}
+	}
+}
+
+// Two people with two pages each answer all at once.
+func TestManyAtOnceLoseNothing(t *testing.T) {
+	ctx, m := t.Context(), &memory{}
+	d := desk(t, ask.Options{Book: m, Reels: &reels{n: 20}})
+	var wg sync.WaitGroup
+	for i := range 4 {
+		who := []string{"ann", "ben"}[i%2]
+		wg.Go(func() {
+			v, err := d.State(ctx, who, "")
+			for n := 0; n < 20 && err == nil; n++ {
+				v, err = d.Answer(ctx, choose(v, label.Left))
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	one := map[string]bool{}
+	for _, l := range m.ls {
+		if k := l.Annotator + l.Query.ID; one[k] {
+			t.Errorf("%s answered %s twice", l.Annotator, l.Query.ID)
+		} else {
+			one[k] = true
+		}
+	}
+	// Each of the two answered at least as often as one page has asked.
+	if len(one) < 40 {
+		t.Errorf("%d answers", len(one))
+	}
+}

@@ -1,0 +1,420 @@
+package web_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/input"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+
+	"github.com/rapport-rl/rapport/internal/bus"
+	"github.com/rapport-rl/rapport/internal/web"
+	questions "github.com/rapport-rl/rapport/internal/web/ask"
+	"github.com/rapport-rl/rapport/reward/label"
+)
+
+// posed waits until a question may be answered that is another than was, and
+// returns the ID that an answer to it has.
+func (b tab) posed(was string) string {
+	b.t.Helper()
+	b.shows("a question", fmt.Sprintf("document.body.dataset.ready && document.body.dataset.ready !== %q", was))
+	return eval[string](b, "document.body.dataset.ready")
+}
+
+func (b tab) key(k string) {
+	b.t.Helper()
+	b.do(chromedp.KeyEvent(k))
+}
+
+// tap touches elements with a finger, one after the other.
+func (b tab) tap(selectors ...string) {
+	b.t.Helper()
+	b.do(call(emulation.SetTouchEmulationEnabled, emulation.SetTouchEmulationEnabledParams{Enabled: true}))
+	for _, s := range selectors {
+		b.do(chromedp.Tap(s))
+	}
+	b.do(call(emulation.SetTouchEmulationEnabled, emulation.SetTouchEmulationEnabledParams{}))
+}
+
+// still pauses the clips at a step.
+func (b tab) still(step int) {
+	b.t.Helper()
+	eval[bool](b, fmt.Sprintf("player.playing = false; player.show(%d); true", step))
+	b.shows("the step", fmt.Sprintf("player.step === %d && !player.busy", step))
+}
+
+// drag moves a finger or mouse from one place to another, in CSS pixels.
+func (b tab) drag(from, to [2]float64) {
+	b.t.Helper()
+	at := func(kind input.DispatchMouseEventType, p [2]float64) {
+		b.do(call(input.DispatchMouseEvent, input.DispatchMouseEventParams{Type: kind, X: p[0], Y: p[1], Button: input.MouseButtonLeft, Buttons: 1, ClickCount: 1}))
+	}
+	at(input.DispatchMouseEventTypeMousePressed, from)
+	at(input.DispatchMouseEventTypeMouseMoved, [2]float64{(from[0] + to[0]) / 2, (from[1] + to[1]) / 2})
+	at(input.DispatchMouseEventTypeMouseMoved, to)
+	at(input.DispatchMouseEventTypeMouseReleased, to)
+}
+
+// box is left, top, width and height of an element in the window.
+func (b tab) box(selector string) [4]float64 {
+	b.t.Helper()
+	eval[bool](b, fmt.Sprintf(`document.querySelector(%q).scrollIntoView({block: "center"}); true`, selector))
+	v := eval[[]float64](b, fmt.Sprintf(`(() => { const r = document.querySelector(%q).getBoundingClientRect(); return [r.left, r.top, r.width, r.height]; })()`, selector))
+	return [4]float64(v)
+}
+
+func TestPairIsAnsweredByKeysAndByTouch(t *testing.T) {
+	m := &memory{}
+	b := desktop(t, labelPage(t, m, questions.Options{Annotator: "ann", Ask: 5}).URL())
+	id := b.posed("")
+	b.says("ask", "Which is better?")
+	b.says("count", "0 of 5")
+	n := 0
+	for _, tt := range []struct {
+		do   func()
+		want label.Choice
+	}{
+		{func() { b.key(kb.ArrowLeft) }, label.Left},
+		{func() { b.key("2") }, label.Right},
+		{func() { b.key("t") }, label.Tie},
+		{func() { b.key("U") }, label.Unsure},
+		{func() { b.tap("#right") }, label.Right},
+		{func() { b.tap("#tie") }, label.Tie},
+		{func() { b.do(chromedp.Click(chromedp.ID("left"))) }, label.Left},
+	} {
+		tt.do()
+		old := id
+		id = b.posed(old)
+		n++
+		l := m.last(t, n)
+		if l.Choice != tt.want || l.ID != old || l.Annotator != "ann" || !slices.Equal(l.Query.Clips[1].Cameras, []string{"front", "wrist"}) || l.Took <= 0 || l.Stamp.IsZero() {
+			t.Errorf("want %s of %s, got %+v", tt.want, old, l)
+		}
+	}
+	b.says("count", "7 of 5")
+	b.says("note", "That is all that was asked for: 7 answers")
+	// Space plays and answers nothing, even with the focus on a button.
+	b.do(chromedp.Focus(chromedp.ID("left")))
+	b.shows("that it plays", "player.playing")
+	b.key(" ")
+	b.shows("a pause", "!player.playing")
+	step := eval[int](b, "player.step")
+	b.key(".")
+	b.shows("one step on", fmt.Sprintf("player.step === Math.min(player.last, %d)", step+1))
+	m.last(t, n)
+}
+
+func TestUndoAndReloadKeepThePlace(t *testing.T) {
+	m := &memory{}
+	w := labelPage(t, m, questions.Options{})
+	b := desktop(t, w.URL())
+	// The page asks who answers.
+	b.shows("the form", `!document.getElementById("who").hidden && document.getElementById("table").hidden`)
+	b.do(chromedp.Focus(chromedp.ID("name")), call(input.InsertText, input.InsertTextParams{Text: "ann t"}), chromedp.KeyEvent("z"), chromedp.KeyEvent(kb.Enter))
+	id := b.posed("")
+	b.says("me", "You are ann tz.")
+	b.shows("nothing to undo", `document.getElementById("undo").disabled`)
+	first := eval[string](b, "state.question.id")
+	b.do(chromedp.Click(`#tags button:nth-child(2)`))
+	b.do(chromedp.Focus(chromedp.ID("tag")), call(input.InsertText, input.InsertTextParams{Text: "leans left "}), chromedp.KeyEvent(kb.Enter))
+	b.shows("two reasons", `document.querySelectorAll("#tags [aria-pressed=true]").length === 2`)
+	b.key("1")
+	id = b.posed(id)
+	if l := m.last(t, 1); l.Choice != label.Left || !slices.Equal(l.Tags, []string{"smooth", "leans left"}) || l.Annotator != "ann tz" {
+		t.Errorf("got %+v", l)
+	}
+	b.says("said", "Stored: left (smooth, leans left).")
+	b.shows("no reason chosen", `document.querySelectorAll("#tags [aria-pressed=true]").length === 0`)
+	second := eval[string](b, "state.question.id")
+	// Loaded again, it shows what it showed; somebody else's page does as well.
+	b.do(chromedp.Reload())
+	id = b.posed("")
+	if got := eval[string](b, "state.question.id"); got != second {
+		t.Errorf("loaded again it asks %s, want %s", got, second)
+	}
+	b.key("z")
+	id = b.posed(id)
+	if got := eval[string](b, "state.question.id"); got != first {
+		t.Errorf("undone, it asks %s, want %s", got, first)
+	}
+	b.says("said", "Taken back: left.")
+	b.shows("the reasons of before", `document.querySelectorAll("#tags [aria-pressed=true]").length === 2`)
+	b.do(chromedp.Reload())
+	b.posed("")
+	b.key("t")
+	b.shows("it stored", `state.answered === 1`)
+	if l := m.last(t, 3); l.Choice != label.Tie || l.Query.ID != first || len(label.Standing(m.ls)) != 1 {
+		t.Errorf("got %+v", l)
+	}
+}
+
+func TestAnswersWaitUntilTheyAreStored(t *testing.T) {
+	m := &memory{}
+	b := desktop(t, labelPage(t, m, questions.Options{Annotator: "ann"}).URL())
+	id := b.posed("")
+	m.broken(errors.New("the bus is down"))
+	b.key("1")
+	b.says("alarms", "YOUR ANSWER IS NOT STORED YET (the bus is down)")
+	b.key("2") // too late: one answer is on its way
+	if got := eval[string](b, "state.label"); got != id {
+		t.Error("another question is shown before the answer is stored")
+	}
+	m.broken(nil)
+	b.posed(id)
+	if l := m.last(t, 1); l.Choice != label.Left || l.ID != id {
+		t.Errorf("got %+v", l)
+	}
+	b.shows("no alarm", `document.getElementById("alarms").textContent === ""`)
+}
+
+// red is the mean red of each canvas, which is 10 times the step.
+const red = `[...document.querySelectorAll("#clips canvas")].map((c) => { const d = c.getContext("2d").getImageData(0, 0, c.width, 30).data; let s = 0; for (let i = 0; i < d.length; i += 4) s += d[i]; return 4 * s / d.length; })`
+
+func TestClipsShowTheSameStep(t *testing.T) {
+	b := desktop(t, labelPage(t, &memory{}, questions.Options{Annotator: "ann", Kind: label.Triplet}).URL())
+	b.posed("")
+	b.says("ask", "Which is more like the anchor?")
+	same := func(step int) {
+		t.Helper()
+		last := eval[[]int](b, "player.films.map((f) => f.last)")
+		got := eval[[]int](b, `[...document.querySelectorAll("#clips canvas")].map((c) => Number(c.dataset.step))`)
+		reds := eval[[]float64](b, red)
+		if len(got) != 6 {
+			t.Fatalf("%d canvases, want 6", len(got))
+		}
+		for i := range got {
+			if want := min(step, last[i]); got[i] != want || reds[i] < float64(10*want)-4 || reds[i] > float64(10*want)+4 {
+				t.Errorf("at step %d canvas %d shows %d, red %.1f", step, i, got[i], reds[i])
+			}
+		}
+	}
+	for _, step := range []int{0, 7, 19, 3, eval[int](b, "player.last")} {
+		b.still(step)
+		same(step)
+	}
+	if n := eval[int](b, `document.querySelectorAll("#clips .over").length`); n == 0 || n == 6 {
+		t.Errorf("%d clips say that they have ended; the shorter ones should", n)
+	}
+	// The scrub bar is common to all, and so are the keys.
+	eval[bool](b, `(() => { const s = document.getElementById("scrub"); s.value = 11; s.dispatchEvent(new Event("input")); return true; })()`)
+	b.shows("step 11", "player.step === 11 && !player.busy")
+	same(11)
+	b.key(",")
+	b.shows("step 10", "player.step === 10 && !player.busy")
+	same(10)
+	// While it plays, whatever is read of it is of one step.
+	b.key(" ")
+	for range 10 {
+		got := eval[[]int](b, `[...document.querySelectorAll("#clips figure:not(.over) canvas")].map((c) => Number(c.dataset.step))`)
+		if len(slices.Compact(got)) > 1 {
+			t.Errorf("playing, the clips show steps %v", got)
+		}
+	}
+	// Slow is slow: 50 ms a step at a quarter of the speed are 5 steps a second.
+	eval[bool](b, `(() => { const s = document.getElementById("speed"); s.value = "0.25"; s.dispatchEvent(new Event("change")); return true; })()`)
+	if v := eval[float64](b, "player.period / player.speed"); v != 200 {
+		t.Errorf("%v ms a step, want 200", v)
+	}
+	// One camera of two.
+	eval[bool](b, `(() => { const s = document.getElementById("camera"); s.value = "wrist"; s.dispatchEvent(new Event("change")); return true; })()`)
+	b.shows("one camera", `document.querySelectorAll("#clips canvas").length === 3 && player.films.length === 3 && document.querySelector("#clips canvas").dataset.step`)
+	b.key("2")
+}
+
+func TestOnlyWhatWasShownIsKept(t *testing.T) {
+	m := &memory{}
+	b := desktop(t, labelPage(t, m, questions.Options{Annotator: "ann"}).URL())
+	id := b.posed("")
+	eval[bool](b, `(() => { const s = document.getElementById("camera"); s.value = "wrist"; s.dispatchEvent(new Event("change")); return true; })()`)
+	b.shows("one camera", `player.films.length === 2`)
+	b.key("1")
+	id = b.posed(id)
+	if l := m.last(t, 1); !slices.Equal(l.Query.Clips[0].Cameras, []string{"front", "wrist"}) {
+		t.Errorf("both were shown, kept is %v", l.Query.Clips[0].Cameras)
+	}
+	b.key("1")
+	b.posed(id)
+	if l := m.last(t, 2); !slices.Equal(l.Query.Clips[0].Cameras, []string{"wrist"}) || !slices.Equal(l.Query.Clips[1].Cameras, []string{"wrist"}) {
+		t.Errorf("one was shown, kept is %v", l.Query.Clips)
+	}
+}
+
+func TestRankingByTappingAndDragging(t *testing.T) {
+	m := &memory{}
+	b := desktop(t, labelPage(t, m, questions.Options{Annotator: "ann", Kind: label.Ranking}).URL())
+	id := b.posed("")
+	b.shows("no order yet", `document.getElementById("ranked").disabled`)
+	b.tap(`.clip[data-clip="2"]`, `.clip[data-clip="0"]`)
+	b.key("2")
+	b.key("4")
+	b.key("4") // taken out again
+	b.shows("no whole order", `document.getElementById("ranked").disabled && document.querySelectorAll("#order .placed").length === 3`)
+	b.key("4")
+	b.do(chromedp.Click(`#order .sign:nth-of-type(1)`)) // the first two are alike
+	b.shows("a tie", `document.getElementById("order").textContent === "C=A>B>D"`)
+	b.key(kb.Enter)
+	id = b.posed(id)
+	if l := m.last(t, 1); !slices.Equal(l.Places, []int{1, 3, 1, 4}) || l.Query.Kind != label.Ranking {
+		t.Errorf("got %+v", l)
+	}
+	// D is dragged to the front, which places all.
+	from, to := b.box(`.chip[data-clip="3"]`), b.box(`.chip[data-clip="0"]`)
+	b.drag([2]float64{from[0] + 20, from[1] + 20}, [2]float64{to[0] + 5, to[1] + 20})
+	b.shows("an order", `document.getElementById("order").textContent === "D>A>B>C"`)
+	b.tap("#ranked")
+	b.posed(id)
+	if l := m.last(t, 2); !slices.Equal(l.Places, []int{2, 3, 4, 1}) {
+		t.Errorf("got %+v", l)
+	}
+	b.says("said", "Stored: D > A > B > C.")
+}
+
+func TestSegmentsAreMarked(t *testing.T) {
+	m := &memory{}
+	b := desktop(t, labelPage(t, m, questions.Options{Annotator: "ann", Kind: label.Segments}).URL())
+	id := b.posed("")
+	b.still(2)
+	b.key("g")
+	b.shows("that it is begun", `document.getElementById("good").getAttribute("aria-pressed") === "true"`)
+	b.still(6)
+	b.tap("#bad") // ends the good stretch and begins a bad one
+	b.still(9)
+	b.key("b")
+	b.shows("that it is ended", `document.getElementById("bad").getAttribute("aria-pressed") === "false"`)
+	// A good one by hand, over half of the bad one.
+	lane := b.box("#marks .lane.good")
+	steps := eval[float64](b, "marks.steps")
+	at := func(s float64) [2]float64 { return [2]float64{lane[0] + lane[2]*s/steps, lane[1] + lane[3]/2} }
+	b.drag(at(8), at(12))
+	b.shows("three marks", "marks.list.length === 3")
+	b.drag(at(15), at(18))
+	b.shows("four marks", "marks.list.length === 4")
+	b.drag(at(16), at(16)) // a tap removes
+	b.shows("three marks again", "marks.list.length === 3")
+	b.tap("#marked")
+	id = b.posed(id)
+	want := []label.Mark{{From: 2, To: 6, Good: true}, {From: 6, To: 8}, {From: 8, To: 12, Good: true}}
+	if l := m.last(t, 1); !slices.Equal(l.Marks, want) {
+		t.Errorf("got %v, want %v", l.Marks, want)
+	}
+	// Undone, the marks are there to be mended; and nothing marked is an answer.
+	b.key("z")
+	id = b.posed(id)
+	b.shows("the marks", "marks.list.length === 3")
+	b.key(kb.Enter)
+	id = b.posed(id)
+	b.key(kb.Enter)
+	b.posed(id)
+	if l := m.last(t, 4); l.Marks != nil && len(l.Marks) != 0 {
+		t.Errorf("got %v", l.Marks)
+	}
+}
+
+func TestTwoPeopleAtOnceSeeHowTheyAgree(t *testing.T) {
+	m := &memory{}
+	w := labelPage(t, m, questions.Options{Shared: 1, Reels: strips{6, []string{"front"}}})
+	var tabs []tab
+	for _, who := range []string{"ann", "ben"} {
+		b := desktop(t, w.URL())
+		b.shows("the page", `state !== null`)
+		eval[bool](b, fmt.Sprintf(`localStorage.clear(); remember = () => {}; recall = (k) => k === "annotator" ? %q : ""; state = null; refresh(); true`, who))
+		b.says("me", "You are "+who)
+		tabs = append(tabs, b)
+	}
+	ann, ben := tabs[0], tabs[1]
+	a, c := ann.posed(""), ben.posed("")
+	if q, r := eval[string](ann, "state.question.id"), eval[string](ben, "state.question.id"); q != r {
+		t.Errorf("every question is shared, but ann sees %s and ben %s", q, r)
+	}
+	if a == c {
+		t.Error("two people's answers have one id")
+	}
+	ann.key("1")
+	ben.key("1")
+	a, c = ann.posed(a), ben.posed(c)
+	ann.key("1")
+	ann.posed(a)
+	ben.key("2")
+	ben.posed(c)
+	ben.says("agree", "with ann: 50 % of 2")
+	ben.says("others", "Your last: right. ann: left.")
+	ben.says("count", "2 of 150, 4 by all")
+	m.last(t, 4)
+}
+
+func TestLabelPageFitsTabletsAndPhones(t *testing.T) {
+	for _, size := range [][2]int64{{768, 1024}, {1024, 768}, {390, 844}} {
+		for _, kind := range questions.Kinds() {
+			w := labelPage(t, &memory{}, questions.Options{Annotator: "ann", Kind: kind, Tags: []string{"a reason that is rather long, yet allowed", "smooth"}})
+			b := open(t, w.URL(), size[0], size[1])
+			b.posed("")
+			if v := eval[[]int](b, `[document.documentElement.scrollWidth, innerWidth]`); v[0] > v[1] {
+				t.Errorf("%v %s: %d wide in a window of %d", size, kind, v[0], v[1])
+			}
+			// What is touched is large enough for a finger, and nothing lies over it.
+			small := eval[[]string](b, `[...document.querySelectorAll("#choices button, #ranked, #marked, #good, #bad, #undo, #play, #back, #on, .tag, .chip")].filter((e) => e.offsetParent).filter((e) => e.offsetHeight < 44 || e.offsetWidth < 40).map((e) => e.id || e.className)`)
+			if len(small) > 0 {
+				t.Errorf("%v %s: too small: %v", size, kind, small)
+			}
+			if size[0] < 800 && kind == label.Pair {
+				v := eval[[]float64](b, `["left", "right"].map((n) => document.querySelector(".clip." + n).getBoundingClientRect().top)`)
+				if v[0] != v[1] {
+					t.Errorf("%v: the clips of a pair are not beside each other: %v", size, v)
+				}
+			}
+		}
+	}
+}
+
+func TestLabelPageOfASessionThatRunsStopsItsArm(t *testing.T) {
+	s := newSession(t, bus.Options{})
+	w, err := web.Start(web.Options{Conn: s.srv.Conn(), Session: s.name, Labels: labelDesk(t, &memory{}, questions.Options{Annotator: "ann"})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.Close)
+	b := open(t, w.URL(), 768, 1024)
+	b.live()
+	b.do(chromedp.Click(chromedp.ID("label")))
+	b.posed("")
+	b.shows("the dashboard's link", `document.getElementById("dashboard").href.endsWith("/#" + token)`)
+	b.key(" ") // plays; it stops nothing here
+	b.tap("#halt")
+	b.says("alarms", "The arm is stopped")
+	if f := s.fault(0); !strings.Contains(f.Detail, "ann: STOP on the labelling page") {
+		t.Errorf("got %+v", f)
+	}
+	if f := s.fault(1); f.ID != 0 {
+		t.Errorf("stopped twice: %+v", f)
+	}
+}
+
+func TestHostileNamesAreTextOnTheLabelPage(t *testing.T) {
+	evil := `<img src=x onerror="window.pwned = 1">`
+	m := &memory{}
+	w := labelPage(t, m, questions.Options{Annotator: evil, Tags: []string{"<b>bold</b>"}, Reels: strips{4, []string{"<i>front</i>", "wrist"}}})
+	b := desktop(t, w.URL())
+	id := b.posed("")
+	b.do(chromedp.Click(`#tags button`))
+	b.key("1")
+	b.posed(id)
+	b.says("me", evil)
+	b.says("said", "<b>bold</b>")
+	if eval[bool](b, `"pwned" in window || document.querySelectorAll("img, #said b, #clips i").length > 0`) {
+		t.Error("a name became part of the page")
+	}
+}
+
+func TestLabelPageWithoutTheTokenSaysSo(t *testing.T) {
+	url, _, _ := strings.Cut(labelPage(t, &memory{}, questions.Options{}).URL(), "#")
+	b := desktop(t, url)
+	b.says("alarms", "open the link that the program printed")
+	if got := b.text("session"); got != "Rapport" {
+		t.Errorf("a stranger is told of session %q", got)
+	}
+}

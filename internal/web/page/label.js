@@ -1,0 +1,406 @@
+"use strict";
+// The labelling page: shows a question, takes an answer, and shows the next one
+// once the answer is stored. What a person said is sent until it is stored; its ID
+// came with the question, so sending it twice stores it once.
+
+const token = location.hash.slice(1);
+const retryEvery = 1500; // ms
+const blindFor = 300; // ms for which a new question takes no answer: the last press may have been a double one
+
+let state = null;
+let seen = []; // of each clip, the cameras that were shown
+let began = 0; // when the question was shown
+let ready = false; // it may be answered
+let sending = false;
+let loading = null; // AbortController of what is being loaded
+const picked = new Set(); // reasons
+
+const remember = (k, v) => { try { localStorage.setItem("rapport." + k, v); } catch { /* not allowed here */ } };
+const recall = (k) => { try { return localStorage.getItem("rapport." + k) || ""; } catch { return ""; } };
+const person = () => (state && state.annotator) || recall("annotator") || recall("operator");
+
+// --- asking the server ---
+
+async function call(path, body) {
+  const r = await fetch(path, {
+    method: body ? "POST" : "GET", cache: "no-store", credentials: "omit",
+    headers: { Authorization: "Bearer " + token, ...(body ? { "Content-Type": "application/json" } : {}) },
+    body: body ? JSON.stringify(body) : undefined, signal: AbortSignal.timeout(25000),
+  });
+  if (r.ok) return r;
+  let why = r.statusText;
+  try { why = (await r.json()).error || why; } catch { /* no JSON */ }
+  const e = new Error(why);
+  e.final = r.status < 500; // the same request will fare no better
+  throw e;
+}
+
+const bytes = async (path) => (await call(path)).arrayBuffer();
+const wait = (ms) => new Promise((go) => setTimeout(go, ms));
+
+// insist sends until it is answered. Refusals are thrown.
+async function insist(path, body, what) {
+  for (;;) {
+    try {
+      const v = await (await call(path, body)).json();
+      alarm("");
+      return v;
+    } catch (e) {
+      if (e.final) throw e;
+      alarm(`${what} (${e.name === "TimeoutError" ? "no answer" : e.message}). Trying again; leave this page open.`);
+      await wait(retryEvery);
+    }
+  }
+}
+
+function alarm(words) {
+  const box = el("alarms");
+  if (!words) { box.replaceChildren(); return; }
+  if (box.textContent !== words) box.replaceChildren(make("p", "alarm", words));
+}
+
+// --- what is shown ---
+
+const asks = {
+  pair: "Which is better?",
+  triplet: "Which is more like the anchor?",
+  ranking: "Put the clips in order, the best first.",
+  segments: "Which stretches are good, which are bad?",
+};
+
+async function refresh(kind) {
+  if (!token) { alarm("This page has no token: open the link that the program printed."); return; }
+  const q = new URLSearchParams({ annotator: person(), kind: kind ?? recall("kind") });
+  try {
+    await show(await insist("label/state?" + q, null, "The question did not come"));
+  } catch (e) {
+    alarm(e.message);
+  }
+}
+
+async function show(v) {
+  const fresh = !state || !state.question || !v.question || state.question.id !== v.question.id || v.taken || state.label !== v.label;
+  state = v;
+  text(el("session"), v.session || "Rapport");
+  document.title = `Label ${v.session} – Rapport`;
+  text(el("count"), `${v.answered} of ${v.asked}${v.all > v.answered ? `, ${v.all} by all` : ""}`);
+  el("progress").max = v.asked;
+  el("progress").value = Math.min(v.answered, v.asked);
+  const kinds = el("kind");
+  if (kinds.options.length === 0) kinds.append(...v.kinds.map((k) => new Option(k, k)));
+  kinds.value = v.kind;
+  el("halt").hidden = el("dashboard").hidden = !v.live;
+  el("dashboard").href = "./#" + token;
+  el("who").hidden = v.annotator !== "";
+  el("table").hidden = !v.question;
+  el("note").hidden = !v.note && v.answered < v.asked;
+  text(el("note"), v.note || `That is all that was asked for: ${v.answered} answers. Thank you. You may go on.`);
+  text(el("me"), v.annotator ? `You are ${v.annotator}.` : "");
+  showAgreement(v);
+  el("warn").replaceChildren(...(v.warn || []).map((w) => make("li", "", w)));
+  el("undo").disabled = !v.last;
+  if (!v.annotator) el("name").value = recall("operator");
+  if (!v.question) { player.close(); document.body.dataset.ready = ""; return; }
+  showTags(v.taken ? v.taken.tags : []);
+  if (fresh) await pose(v);
+}
+
+const words = { left: "left", right: "right", tie: "alike", unsure: "cannot tell" };
+function spoken(l) {
+  if (l.choice) return words[l.choice];
+  if (l.places) return l.places.map((p, i) => [p, letter(i)]).sort((a, b) => a[0] - b[0]).map(([p, c], i, all) => (i ? (p === all[i - 1][0] ? " = " : " > ") : "") + c).join("");
+  const n = (l.marks || []).length;
+  return n === 0 ? "no marks" : n === 1 ? "1 mark" : n + " marks";
+}
+
+function showAgreement(v) {
+  const list = v.agree || [];
+  el("agree").replaceChildren(...(list.length ? list.map((a) => make("li", "", `with ${a.with}: ${Math.round(100 * a.share)} % of ${a.both}`)) : [make("li", "small", "Nobody else has answered what you have.")]));
+  const n = Math.round(list.reduce((s, a) => s + a.both, 0));
+  el("agree").dataset.both = n;
+  text(el("others"), v.last && v.others ? `Your last: ${spoken(v.last)}. ` + v.others.map((l) => `${l.annotator}: ${spoken(l)}`).join(", ") + "." : "");
+}
+
+// panel is a clip's place on the page.
+function panel(q, i) {
+  const clip = q.clips[i], f = q.films[i];
+  const names = q.kind === "pair" ? ["left", "right"] : q.kind === "triplet" ? ["anchor", "left", "right"] : q.kind === "ranking" ? q.clips.map((_, k) => letter(k)) : ["clip"];
+  const card = make("div", "clip " + names[i]), head = make("div", "name", names[i]), pictures = make("div", "pictures");
+  card.dataset.clip = i;
+  card.append(head, pictures);
+  const all = clip.cameras && clip.cameras.length ? clip.cameras : f.cameras;
+  const one = el("camera").value, cameras = all.includes(one) ? [one] : all;
+  pictures.dataset.n = cameras.length;
+  for (const c of cameras) if (!seen[i].includes(c)) seen[i].push(c);
+  return { card, films: cameras.map((c) => {
+    const fig = make("figure"), canvas = make("canvas");
+    canvas.setAttribute("role", "img");
+    canvas.setAttribute("aria-label", `${names[i]}, camera ${c}`);
+    fig.append(canvas, make("span", "ended", "ended"));
+    if (all.length > 1) fig.append(make("figcaption", "", c));
+    pictures.append(fig);
+    return new Film(clip, c, canvas);
+  }) };
+}
+
+// pose shows a question from its beginning.
+async function pose(v) {
+  const q = v.question;
+  ready = false;
+  document.body.dataset.ready = "";
+  seen = q.clips.map(() => []);
+  text(el("ask"), asks[q.kind]);
+  text(el("why"), q.why ? `This question was chosen: ${q.why}${q.gain ? `, ${q.gain.toFixed(2)} bits expected` : ""}.` : "");
+  const cameras = [...new Set(q.films.flatMap((f, i) => q.clips[i].cameras || f.cameras))], pick = el("camera"), was = pick.value || recall("camera");
+  pick.replaceChildren(new Option("all", ""), ...cameras.map((c) => new Option(c, c)));
+  pick.value = cameras.includes(was) ? was : "";
+  pick.parentElement.hidden = cameras.length < 2;
+  el("choices").hidden = q.kind !== "pair" && q.kind !== "triplet";
+  el("ranking").hidden = q.kind !== "ranking";
+  el("marking").hidden = el("marks").hidden = q.kind !== "segments";
+  el("clips").className = "clips " + q.kind;
+  order.begin(q.kind === "ranking" ? q.clips.length : 0);
+  const c = q.clips[0];
+  marks.begin(c.from || 0, Math.max(1, (c.to || q.films[0].steps) - (c.from || 0)));
+  if (v.taken) {
+    text(el("said"), `Taken back: ${spoken(v.taken)}.`);
+    if (v.taken.marks) { marks.list = v.taken.marks.map((m) => ({ from: m.from, to: m.to, good: m.good === true })); marks.draw(); }
+  }
+  began = now();
+  await film(true);
+}
+
+// film loads the pictures of the question that is shown, and plays them.
+async function film(anew) {
+  if (loading) loading.abort();
+  const mine = loading = new AbortController(), q = state.question, at = anew ? 0 : player.step;
+  const panels = q.clips.map((_, i) => panel(q, i));
+  el("clips").replaceChildren(...panels.map((p) => p.card));
+  order.onchange();
+  for (;;) {
+    try {
+      if (!await player.open(panels.flatMap((p) => p.films), bytes, mine.signal)) return;
+      break;
+    } catch (e) {
+      if (mine.signal.aborted) return;
+      alarm(`The pictures did not come (${e.message}).` + (e.final ? "" : " Trying again."));
+      if (e.final) return;
+      await wait(retryEvery);
+      if (mine.signal.aborted) return;
+    }
+  }
+  if (!sending) alarm("");
+  el("scrub").max = player.last;
+  await player.show(at);
+  player.toggle();
+  if (!anew) return;
+  began = now();
+  await wait(blindFor);
+  if (state.question === q) { ready = true; document.body.dataset.ready = state.label; }
+}
+
+player.onstep = (at) => {
+  const first = (state && state.question && state.question.clips[0].from) || 0;
+  el("scrub").value = at;
+  text(el("step"), `${at} of ${player.last}`);
+  text(el("play"), player.playing ? "❚❚" : "▶");
+  el("play").setAttribute("aria-label", player.playing ? "pause" : "play");
+  el("needle").style.left = 100 * at / Math.max(1, player.last) + "%";
+  const b = marks.begun;
+  el("good").setAttribute("aria-pressed", String(Boolean(b && b.good)));
+  el("bad").setAttribute("aria-pressed", String(Boolean(b && !b.good)));
+  marks.here = first + at;
+};
+marks.onchange = () => player.onstep(player.step);
+order.onchange = () => {
+  const places = order.places();
+  for (const c of document.querySelectorAll(".clips.ranking .clip")) {
+    const p = places[c.dataset.clip];
+    c.dataset.place = p || "";
+  }
+  el("ranked").disabled = !order.whole();
+};
+
+// --- reasons ---
+
+function showTags(chosen) {
+  picked.clear();
+  for (const t of chosen || []) picked.add(t);
+  drawTags();
+}
+
+function drawTags() {
+  let own = [];
+  try { own = JSON.parse(recall("tags") || "[]"); } catch { /* not ours */ }
+  const all = [...new Set([...(state ? state.tags : []), ...own, ...picked])];
+  el("tags").replaceChildren(...all.map((t) => {
+    const b = make("button", "tag", t);
+    b.type = "button";
+    b.setAttribute("aria-pressed", String(picked.has(t)));
+    b.addEventListener("click", () => { if (!picked.delete(t) && picked.size < 12) picked.add(t); drawTags(); });
+    return b;
+  }));
+}
+
+el("own").addEventListener("submit", (e) => {
+  e.preventDefault();
+  const t = el("tag").value.trim();
+  if (!t || picked.size >= 12) return;
+  picked.add(t);
+  el("tag").value = "";
+  el("tag").blur();
+  let own = [];
+  try { own = JSON.parse(recall("tags") || "[]"); } catch { /* not ours */ }
+  if (!own.includes(t)) remember("tags", JSON.stringify([...own, t].slice(-20)));
+  drawTags();
+});
+
+// --- answers ---
+
+async function answer(part) {
+  if (!ready || sending || !state.question) return;
+  const { id, kind, clips, why, gain } = state.question;
+  const body = {
+    id: state.label, annotator: state.annotator, tags: [...picked], took_ns: Math.round(now() - began) * 1e6,
+    query: { id, kind, why: why || "", gain: gain || 0, clips: clips.map((c, i) => ({ ...c, cameras: (c.cameras || state.question.films[i].cameras).filter((x) => seen[i].includes(x)) })) },
+    ...part,
+  };
+  await send(async () => {
+    const v = await insist("label/answer", body, "YOUR ANSWER IS NOT STORED YET");
+    text(el("said"), v.added ? `Stored: ${spoken(body)}${picked.size ? " (" + [...picked].join(", ") + ")" : ""}.` : "This was stored before; undo to change it.");
+    return v;
+  });
+}
+
+async function undo() {
+  if (sending || !state || !state.last) return;
+  const body = { annotator: state.annotator, id: state.last.id };
+  await send(() => insist("label/undo", body, "NOTHING IS TAKEN BACK YET"));
+}
+
+// send does one thing at a time, and shows what is next.
+async function send(act) {
+  sending = true;
+  document.body.classList.add("sending");
+  try {
+    const v = await act();
+    sending = false;
+    document.body.classList.remove("sending");
+    await show(v);
+  } catch (e) {
+    alarm("Not stored: " + e.message);
+  } finally {
+    sending = false;
+    document.body.classList.remove("sending");
+  }
+}
+
+const choose = (choice) => { if (!el("choices").hidden) answer({ choice }); };
+for (const c of ["left", "right", "tie", "unsure"]) el(c).addEventListener("click", () => choose(c));
+const store = () => {
+  if (!el("ranking").hidden && order.whole()) answer({ places: order.places() });
+  if (!el("marking").hidden) { marks.finish(marks.here); answer({ marks: marks.list.map(({ from, to, good }) => ({ from, to, good })) }); }
+};
+el("ranked").addEventListener("click", store);
+el("marked").addEventListener("click", store);
+el("good").addEventListener("click", () => marks.press(true, marks.here));
+el("bad").addEventListener("click", () => marks.press(false, marks.here));
+el("undo").addEventListener("click", undo);
+el("clips").addEventListener("click", (e) => {
+  const c = e.target.closest(".clip");
+  if (c && !el("ranking").hidden) order.tap(Number(c.dataset.clip));
+});
+
+// --- playing ---
+
+const still = () => { player.playing = false; };
+el("play").addEventListener("click", () => { player.toggle(); player.onstep(player.step); });
+el("back").addEventListener("click", () => { still(); player.show(player.step - 1); });
+el("on").addEventListener("click", () => { still(); player.show(player.step + 1); });
+el("scrub").addEventListener("input", () => { still(); player.show(Number(el("scrub").value)); });
+for (const kind of ["pointerup", "change"]) el("scrub").addEventListener(kind, (e) => { if (kind === "pointerup") e.target.blur(); });
+el("speed").addEventListener("change", (e) => { player.pace(Number(e.target.value)); e.target.blur(); });
+el("loop").addEventListener("change", (e) => e.target.blur());
+el("camera").addEventListener("change", (e) => { remember("camera", e.target.value); e.target.blur(); if (state.question) film(false); });
+el("kind").addEventListener("change", (e) => { remember("kind", e.target.value); e.target.blur(); if (!sending) refresh(e.target.value); });
+
+const keys = {
+  ArrowLeft: () => choose("left"), ArrowRight: () => choose("right"), t: () => choose("tie"), u: () => choose("unsure"),
+  z: undo, Enter: store, g: () => el("marking").hidden || el("good").click(), b: () => el("marking").hidden || el("bad").click(),
+};
+const steps = { ",": -1, ".": 1 };
+const writing = (e) => e.target instanceof HTMLSelectElement || (e.target instanceof HTMLInputElement && e.target.type !== "checkbox");
+
+addEventListener("keydown", (e) => {
+  if (writing(e) || e.ctrlKey || e.metaKey || e.altKey || !state || !state.question) return;
+  const k = e.key.length === 1 ? e.key.toLowerCase() : e.key;
+  if (k in steps) { e.preventDefault(); still(); player.show(player.step + steps[k]); return; }
+  if (e.repeat) return;
+  if (k >= "1" && k <= "9") {
+    const i = Number(k) - 1;
+    if (!el("ranking").hidden) { if (i < order.n) order.tap(i); } else if (i < 2) choose(["left", "right"][i]);
+  } else if (k in keys && !(k === "Enter" && e.target instanceof HTMLButtonElement)) {
+    e.preventDefault();
+    keys[k]();
+  }
+});
+// The space bar plays, even where a button has the focus.
+for (const kind of ["keydown", "keyup"]) {
+  addEventListener(kind, (e) => {
+    if (e.code !== "Space" || writing(e)) return;
+    e.preventDefault();
+    e.stopImmediatePropagation();
+    if (kind === "keydown" && !e.repeat && state && state.question) el("play").click();
+  }, true);
+}
+
+// --- who, and the arm of a session that runs ---
+
+el("who").addEventListener("submit", (e) => {
+  e.preventDefault();
+  const name = el("name").value.trim();
+  if (!name) return;
+  remember("annotator", name);
+  state = null;
+  refresh();
+});
+el("other").addEventListener("click", () => {
+  if (sending) return;
+  remember("annotator", "");
+  player.close();
+  el("table").hidden = true;
+  el("who").hidden = false;
+  el("name").value = "";
+  el("name").focus();
+});
+
+let halting = false;
+el("halt").addEventListener("pointerdown", (e) => { e.preventDefault(); halt(); });
+el("halt").addEventListener("click", halt);
+async function halt() {
+  if (halting) return;
+  halting = true;
+  const until = now() + 30000;
+  do {
+    try {
+      await call("stop", { who: person(), why: "STOP on the labelling page" });
+      alarm("The arm is stopped. It is acknowledged on the dashboard, by somebody who has seen it.");
+      break;
+    } catch (e) {
+      alarm(`STOP WAS NOT DELIVERED (${e.message}). USE THE STOP AT THE ARM.`);
+      await wait(500);
+    }
+  } while (now() < until);
+  halting = false;
+}
+
+function frame() {
+  player.tick(el("loop").checked);
+  requestAnimationFrame(frame);
+}
+addEventListener("hashchange", () => location.reload());
+// A tablet that was asleep shows what is asked now.
+document.addEventListener("visibilitychange", () => { if (!document.hidden && !sending && state && !state.question) refresh(); });
+setInterval(() => { if (!sending && state && state.note && state.annotator) refresh(); }, 5000); // episodes may have come
+refresh();
+requestAnimationFrame(frame);

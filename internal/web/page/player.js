@@ -1,0 +1,156 @@
+"use strict";
+// Clips side by side at one common step. A step is drawn on all canvases in one
+// go, once all its pictures are decoded; what is late makes all wait, so that the
+// same step is seen on each.
+
+const bitmapPixels = 24e6; // decoded pixels that are kept, about 100 MB
+
+// Film is what one camera saw in a clip.
+class Film {
+  constructor(clip, camera, canvas) {
+    Object.assign(this, { clip, camera, canvas, last: 0, cache: new Map(), room: 8, gone: false, buf: null });
+  }
+
+  async load(fetchBytes) {
+    const c = this.clip;
+    const q = new URLSearchParams({ episode: c.episode, camera: this.camera, from: c.from || 0, to: c.to || 0 });
+    const buf = await fetchBytes("label/frames?" + q);
+    const n = new DataView(buf).getUint32(0);
+    this.head = JSON.parse(new TextDecoder().decode(new Uint8Array(buf, 4, n)));
+    this.buf = buf;
+    this.last = this.head.sizes.length - 1;
+    // Where each step's picture lies; a step without one has that before it.
+    let at = 4 + n, here = -1;
+    this.at = [];
+    this.source = this.head.sizes.map((size, i) => {
+      if (size > 0) here = i;
+      this.at.push(at);
+      at += size;
+      return here;
+    });
+  }
+
+  // bitmap is the picture of step i, or of the last one there is; null for none.
+  async bitmap(i) {
+    if (this.gone || !this.buf) return null;
+    const k = this.source[Math.min(i, this.last)];
+    if (k < 0) return null;
+    let p = this.cache.get(k);
+    if (p) this.cache.delete(k);
+    else p = createImageBitmap(new Blob([new Uint8Array(this.buf, this.at[k], this.head.sizes[k])], { type: this.head.type })).catch(() => null);
+    this.cache.set(k, p); // the newest use last
+    while (this.cache.size > this.room) {
+      const [old, gone] = this.cache.entries().next().value;
+      this.cache.delete(old);
+      gone.then((b) => b && b.close());
+    }
+    return p;
+  }
+
+  draw(b, i) {
+    const c = this.canvas;
+    if (!b) return;
+    if (c.width !== b.width || c.height !== b.height) {
+      c.width = b.width; c.height = b.height;
+      c.style.aspectRatio = `${b.width} / ${b.height}`;
+    }
+    c.getContext("2d").drawImage(b, 0, 0);
+    c.dataset.step = (this.clip.from || 0) + Math.min(i, this.last);
+    this.canvas.parentElement.classList.toggle("over", i > this.last);
+  }
+
+  drop() {
+    this.gone = true;
+    for (const p of this.cache.values()) p.then((b) => b && b.close());
+    this.cache.clear();
+    this.buf = null;
+  }
+}
+
+// player shows the films of one question.
+const player = {
+  films: [],
+  step: 0,
+  last: 0, // of the longest clip
+  period: 100, // ms between steps
+  playing: false,
+  busy: false,
+  wanted: null,
+  onstep: () => {},
+
+  async open(films, fetchBytes, signal) {
+    this.close();
+    this.films = films;
+    await Promise.all(films.map((f) => f.load(fetchBytes)));
+    if (signal.aborted) return false;
+    this.last = Math.max(0, ...films.map((f) => f.last));
+    // As fast as it was: the median time between a camera's pictures.
+    const gaps = films.flatMap((f) => f.head.stamps.slice(1).map((t, i) => t - f.head.stamps[i])).filter((d) => d > 0).sort((a, b) => a - b);
+    this.period = gaps.length ? Math.min(1000, Math.max(10, gaps[gaps.length >> 1])) : 100;
+    const first = await Promise.all(films.map((f) => f.bitmap(0)));
+    if (signal.aborted) return false;
+    const area = Math.max(1, ...first.map((b) => (b ? b.width * b.height : 1)));
+    for (const f of films) f.room = Math.max(8, Math.floor(bitmapPixels / area / films.length));
+    await this.show(0);
+    return !signal.aborted;
+  },
+
+  close() {
+    this.playing = false;
+    for (const f of this.films) f.drop();
+    this.films = [];
+    this.step = this.last = 0;
+    this.wanted = null;
+  },
+
+  // show draws step i, or, if it is drawing, does so next; what was asked for in
+  // between is left out.
+  async show(i) {
+    this.wanted = Math.max(0, Math.min(this.last, Math.round(i)));
+    if (this.busy) return;
+    this.busy = true;
+    try {
+      while (this.wanted !== null) {
+        const at = this.wanted, films = this.films;
+        this.wanted = null;
+        const bs = await Promise.all(films.map((f) => f.bitmap(at)));
+        if (films !== this.films) continue;
+        this.step = at;
+        films.forEach((f, k) => f.draw(bs[k], at));
+        this.onstep(at);
+        // What comes next is decoded meanwhile.
+        for (let k = 1; k <= 3; k++) for (const f of films) if (at + k <= f.last) f.bitmap(at + k);
+      }
+    } finally {
+      this.busy = false;
+    }
+  },
+
+  toggle() {
+    if (!this.playing && this.step >= this.last) this.show(0);
+    this.playing = !this.playing;
+    this.since = now();
+    this.begin = this.step >= this.last ? 0 : this.step;
+  },
+
+  pace(speed) { // goes on from here at another speed
+    this.speed = speed;
+    this.since = now();
+    this.begin = this.step;
+  },
+
+  speed: 1,
+  tick(loop) {
+    if (!this.playing || this.films.length === 0) return;
+    // A pause at the end, so that one sees how it ended.
+    const rest = 5;
+    let at = this.begin + Math.floor((now() - this.since) * this.speed / this.period);
+    if (at > this.last + rest) {
+      if (!loop) { this.playing = false; this.onstep(this.step); return; }
+      this.since = now();
+      this.begin = at = 0;
+    }
+    at = Math.min(at, this.last);
+    if (at !== this.step && !this.busy) this.show(at);
+  },
+};

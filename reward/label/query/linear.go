@@ -1,0 +1,167 @@
+package query
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+
+	"gonum.org/v1/gonum/mat"
+
+	"github.com/rapport-rl/rapport/reward/label"
+)
+
+// Answer is one that was given.
+type Answer struct {
+	X    []float64 // features of the left clip minus those of the right, (D,)
+	Left float64   // 1 left, 0 right, ½ a tie
+}
+
+// Config configures Fit.
+type Config struct {
+	// Prior is the deviation of each weight before any answer, in units of the noise;
+	// 0: 1 (ours, for features of deviation 1).
+	Prior float64
+	// Members is the size of the ensemble; 0: 100 (ours).
+	Members int
+	// Source draws the members.
+	Source rand.Source
+}
+
+// Linear believes that a clip is worth w·x, x its features, and that people answer
+// as Bradley and Terry have it. Its members are draws of w from the posterior, by
+// Laplace's approximation: a normal about the most likely w, whose precision is the
+// Hessian there (MacKay 1992).
+type Linear struct {
+	best    []float64
+	members [][]float64 // (M,D)
+}
+
+// Fit learns from answers about features of dimension dim, of which there may be none.
+func Fit(answers []Answer, dim int, c Config) (*Linear, error) {
+	if dim < 1 || c.Source == nil {
+		return nil, errors.New("query: Fit wants features and a source")
+	}
+	for i, a := range answers {
+		if len(a.X) != dim || !(a.Left >= 0 && a.Left <= 1) {
+			return nil, fmt.Errorf("query: answer %d has %d features and says %v; want %d, and 0 to 1", i, len(a.X), a.Left, dim)
+		}
+	}
+	prior := cmp.Or(c.Prior, 1)
+	l := &Linear{best: make([]float64, dim)}
+	chol, err := climb(l.best, answers, 1/(prior*prior))
+	if err != nil {
+		return nil, err
+	}
+	// H = U ᵀU, so that U⁻¹z has the covariance H⁻¹.
+	var u mat.TriDense
+	chol.UTo(&u)
+	rng := rand.New(c.Source)
+	for range cmp.Or(c.Members, 100) {
+		z := mat.NewVecDense(dim, nil)
+		for k := range dim {
+			z.SetVec(k, rng.NormFloat64())
+		}
+		var w mat.VecDense
+		if err := w.SolveVec(&u, z); err != nil {
+			return nil, fmt.Errorf("query: %w", err)
+		}
+		member := make([]float64, dim)
+		for k := range dim {
+			member[k] = l.best[k] + w.AtVec(k)
+		}
+		l.members = append(l.members, member)
+	}
+	return l, nil
+}
+
+// steps bounds Newton's steps, of which strictly convex logistic regression takes
+// about ten.
+const steps = 50
+
+// climb brings w to the most likely weights and returns the Hessian's factor there.
+func climb(w []float64, answers []Answer, precision float64) (*mat.Cholesky, error) {
+	dim := len(w)
+	g, h := mat.NewVecDense(dim, nil), mat.NewSymDense(dim, nil)
+	var chol mat.Cholesky
+	var step mat.VecDense
+	loss := objective(w, answers, precision)
+	next := make([]float64, dim)
+	for range steps {
+		h.Zero()
+		for k := range dim {
+			g.SetVec(k, precision*w[k])
+			h.SetSym(k, k, precision)
+		}
+		for _, a := range answers {
+			p := sigmoid(dot(w, a.X))
+			x := mat.NewVecDense(dim, a.X)
+			g.AddScaledVec(g, p-a.Left, x)
+			h.SymRankOne(h, p*(1-p), x)
+		}
+		if !chol.Factorize(h) {
+			return nil, errors.New("query: the answers' features are not finite")
+		}
+		if err := chol.SolveVecTo(&step, g); err != nil {
+			return nil, fmt.Errorf("query: %w", err)
+		}
+		// Half steps until the loss falls: far out a whole one may go too far.
+		scale, found := 1.0, false
+		for range 40 {
+			for k := range dim {
+				next[k] = w[k] - scale*step.AtVec(k)
+			}
+			if l := objective(next, answers, precision); l < loss {
+				copy(w, next)
+				loss, found = l, true
+				break
+			}
+			scale /= 2
+		}
+		if !found || mat.Norm(&step, 2) < 1e-9 {
+			break
+		}
+	}
+	return &chol, nil
+}
+
+// objective is minus the logarithm of the posterior, but for a constant.
+func objective(w []float64, answers []Answer, precision float64) float64 {
+	l := precision / 2 * dot(w, w)
+	for _, a := range answers {
+		z := dot(w, a.X)
+		// −y log σ(z) − (1 − y) log σ(−z)
+		l += math.Log1p(math.Exp(-math.Abs(z))) + max(z, 0) - a.Left*z
+	}
+	return l
+}
+
+func dot(a, b []float64) float64 {
+	s := 0.0
+	for i := range a {
+		s += a[i] * b[i]
+	}
+	return s
+}
+
+// Weights are the most likely ones (D,).
+func (l *Linear) Weights() []float64 { return l.best }
+
+// Of is the belief about clips of features x (D,).
+func (l *Linear) Of(x func(label.Clip) ([]float64, error)) Belief {
+	return &Utilities{Of: func(c label.Clip) ([]float64, error) {
+		f, err := x(c)
+		if err != nil {
+			return nil, err
+		}
+		if len(f) != len(l.best) {
+			return nil, fmt.Errorf("query: episode %s has %d features, want %d", c.Episode, len(f), len(l.best))
+		}
+		u := make([]float64, len(l.members))
+		for m, w := range l.members {
+			u[m] = dot(w, f)
+		}
+		return u, nil
+	}}
+}
