@@ -119,6 +119,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(a.labelCmd())
 	root.AddCommand(a.bagCmd())
 	root.AddCommand(a.rosCmds()...)
+	root.AddCommand(a.rewardCmd())
 	return root
 }
 

@@ -38,6 +38,7 @@ type World struct {
 	tick     int  // control periods since the reset
 	ready    bool // reset, and no step has failed since
 	driven   bool // reset, and driven since
+	staged   bool // reset, and staged since
 	truth    sim.Truth
 	contacts []mujoco.Contact
 	places   [][3]float64
@@ -121,7 +122,7 @@ const settle = 100 * time.Millisecond
 // ResetSeed starts the episode that belongs to seed, bit for bit the same on
 // every call, world and process. The stamps begin at zero again.
 func (w *World) ResetSeed(ctx context.Context, seed uint64) (robot.Observation, error) {
-	w.ready, w.driven = false, false
+	w.ready, w.driven, w.staged = false, false, false
 	if w.data == nil {
 		return robot.Observation{}, ErrClosed
 	}

@@ -1,0 +1,165 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"image"
+	"math"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/rapport-rl/rapport/perception"
+	"github.com/rapport-rl/rapport/robot"
+)
+
+func TestJudgeIsTheAuthorsMeasure(t *testing.T) {
+	nan := math.NaN()
+	up := []float64{0, 1, 2, 3, 4, 5, 6, 7}
+	down := []float64{7, 6, 5, 4, 3, 2, 1, 0}
+	flat := make([]float64, 8)
+	// Right at every other step alone, which is what is looked at: steps 2, 4, 6, 8.
+	every := []float64{9, 1, 0, 2, 9, 3, 0, 4}
+	o := Comparison{Every: 2, Rewards: []string{"up", "down", "flat", "every", "none"}, Episodes: []Rated{
+		{Steps: 8, Distance: down, Negative: true, Rewards: [][]float64{up, down, flat, every, nil}},
+		{Steps: 8, Distance: []float64{7, 6, 5, 4, 3, 2, 1, 0.5}, Rewards: [][]float64{down, down, flat, every, nil}},
+		{Steps: 8, Distance: flat, Negative: true, Rewards: [][]float64{up, down, flat, every, nil}}, // nothing moved
+		{Steps: 8, Rewards: [][]float64{up, up, up, up, up}},                                         // no truth
+		{Err: context.Canceled},
+	}}
+	o.judge()
+	want := []Judged{
+		{Negative: 1, All: 0, OfNegative: 1, OfAll: 2, ReturnNegative: nan, Returns: nan},
+		{Negative: -1, All: -1, OfNegative: 1, OfAll: 2, ReturnNegative: nan, Returns: nan},
+		{Negative: 0, All: 0, OfNegative: 1, OfAll: 2, ReturnNegative: nan, Returns: nan},
+		{Negative: 1, All: 1, OfNegative: 1, OfAll: 2, ReturnNegative: nan, Returns: nan},
+		{Negative: nan, All: nan, ReturnNegative: nan, Returns: nan},
+	}
+	if diff := cmp.Diff(want, o.Truth, cmpopts.EquateNaNs(), cmpopts.EquateApprox(0, 1e-12)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// corner is an encoder that sees how red the pixels of a quarter of the image are.
+type corner struct{}
+
+func (corner) Extract(_ context.Context, fs []robot.Frame) (perception.Features, error) {
+	sum := float32(0)
+	f := fs[0]
+	for y := range f.H / 2 {
+		for x := range f.W / 2 {
+			sum += float32(f.Pix[3*(y*f.W+x)+2])
+		}
+	}
+	return perception.Features{Embed: []float32{sum}}, nil
+}
+
+// redness is a reward that likes what corner sees.
+type redness struct{}
+
+func (redness) Score(_ context.Context, dst []float64, traj []perception.Features) error {
+	for t := range dst {
+		dst[t] = float64(traj[t+1].Embed[0])
+	}
+	return nil
+}
+
+func TestSaliencyFindsWhatTheRewardLooksAt(t *testing.T) {
+	const side, patches = 32, 4
+	f := robot.Frame{Camera: "front", W: side, H: side, Pix: make([]byte, 3*side*side)}
+	for i := range f.Pix {
+		f.Pix[i] = 40
+	}
+	red := func(at image.Rectangle) {
+		for y := at.Min.Y; y < at.Max.Y; y++ {
+			for x := at.Min.X; x < at.Max.X; x++ {
+				f.Pix[3*(y*side+x)+2] = 250
+			}
+		}
+	}
+	red(patch(f, 1, patches))    // in the corner that counts: column 1, row 0
+	red(patch(f, 15, patches))   // where nobody looks
+	dark := patch(f, 4, patches) // darker than the mean: column 0, row 1
+	for y := dark.Min.Y; y < dark.Max.Y; y++ {
+		for x := dark.Min.X; x < dark.Max.X; x++ {
+			f.Pix[3*(y*side+x)+2] = 0
+		}
+	}
+	c, err := coverings(t.Context(), corner{}, []robot.Frame{f}, patches)
+	if err != nil {
+		t.Fatal(err)
+	}
+	traj := make([]perception.Features, 3)
+	for i := range traj {
+		traj[i].Embed = []float32{1}
+	}
+	maps, err := occluded(t.Context(), redness{}, traj, 2, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := maps[0]
+	for p, x := range m {
+		inside := p%patches < 2 && p/patches < 2
+		if !inside && x != 0 {
+			t.Errorf("covering patch %d, which the encoder does not see, changes the reward by %v", p, x)
+		}
+		if p != 1 && x >= m[1] {
+			t.Errorf("patch %d counts %v, the red one %v", p, x, m[1])
+		}
+	}
+	if !(m[1] > 0 && m[4] < 0) {
+		t.Errorf("covering the red patch lowers the reward by %v, covering the dark one by %v", m[1], m[4])
+	}
+	if traj[2].Embed[0] != 1 {
+		t.Error("the trajectory was altered")
+	}
+	over, err := overlay(f, m, patches, []perception.Keypoint{{Camera: "front", X: 20, Y: 20}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(p image.Rectangle) [3]byte {
+		x, y := (p.Min.X+p.Max.X)*magnified/2/side, (p.Min.Y+p.Max.Y)*magnified/2/side
+		return [3]byte(over.Pix[3*(y*over.W+x):])
+	}
+	if a, b := at(patch(f, 1, patches)), at(patch(f, 4, patches)); a[2] < 200 || b[0] <= b[2] {
+		t.Errorf("the red patch is %v, the dark one %v (BGR); want a red and a blue tint", a, b)
+	}
+	if _, err := coverings(t.Context(), corner{}, []robot.Frame{f}, 64); err == nil {
+		t.Error("32 pixels were cut into 64 patches")
+	}
+}
+
+func TestChoicesAreReadAndLeftoversTold(t *testing.T) {
+	o, err := parseChoices("gamma=2.5,cost=l2,x=1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if g, c, d := o.number("gamma", 1), o.text("cost", "cosine"), o.number("none", 7); g != 2.5 || c != "l2" || d != 7 {
+		t.Errorf("got %v, %v, %v", g, c, d)
+	}
+	if err := o.end(); err == nil || err.Error() != "this kind has no x" {
+		t.Errorf("left over: %v", err)
+	}
+	for _, bad := range []string{"a", "=1", "a=", "a=1,a=2", ",", "a=1,"} {
+		if _, err := parseChoices(bad); err == nil {
+			t.Errorf("%q was taken", bad)
+		}
+	}
+	if o, err := parseChoices(""); err != nil || o.end() != nil {
+		t.Errorf("none: %v", err)
+	}
+}
+
+func FuzzRewardSpecification(f *testing.F) {
+	for _, s := range []string{"a=logged", "a=logged:", "a=krc:of=b+c,lo=-1", "=,:==", "a=distance:x=1"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		b := &bench{visit: func(string) (*Session, error) { return nil, errors.New("none") }}
+		rs, err := b.rivals(t.Context(), []string{s})
+		if err == nil && (len(rs) != 1 || rs[0].name == "" || rs[0].rate == nil) {
+			t.Errorf("%q makes %v", s, rs)
+		}
+	})
+}

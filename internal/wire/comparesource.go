@@ -1,0 +1,94 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/policy/dataset"
+	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/robot/record"
+)
+
+// sources tells recordings from datasets of others, and finds the session that judges.
+func (cc *CompareConfig) sources() (session string, rs []reel, others []string, err error) {
+	m, err := columnsOf(cc.Columns)
+	if err != nil {
+		return "", nil, nil, err
+	}
+	films := cc.ReplayConfig
+	films.Files = nil
+	for _, path := range cc.Files {
+		if !SessionAt(path) {
+			if _, err := InspectDataset(path, dataset.Options{Map: m}); err == nil {
+				others = append(others, path)
+				continue
+			}
+		}
+		films.Files = append(films.Files, path)
+	}
+	if len(films.Files) > 0 || len(others) == 0 {
+		session, rs, err = films.reels()
+		return session, rs, others, err
+	}
+	if cc.Session == "" {
+		return "", nil, nil, fmt.Errorf("wire: %s belongs to no session; say whose encoder and rewards are to see it, as --session runs/group-001", others[0])
+	}
+	return cc.Session, nil, others, nil
+}
+
+// dataset rates the episodes of a LeRobot folder or a robomimic file.
+func (c *comparer) dataset(ctx context.Context, path string) (err error) {
+	m, err := columnsOf(c.cc.Columns)
+	if err != nil {
+		return err
+	}
+	r, err := OpenDataset(ctx, path, dataset.Options{Map: m, SkipBad: true, Progress: func(done, total int) { c.s.tell("rate", done, total, path) }})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	names := map[string]string{} // here, by what it is called there
+	for name, key := range c.cc.Map {
+		names[key] = name
+	}
+	first := len(c.out.Episodes)
+	err = r.Each(ctx, func(e policy.Episode) error {
+		rated := Rated{ID: e.ID, File: path}
+		if err := c.rate(ctx, spool(e, names), &rated); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			rated.Err = fmt.Errorf("wire: compare %s: episode %s: %w", path, e.ID, err)
+		}
+		c.out.Episodes = append(c.out.Episodes, rated)
+		return nil
+	})
+	for _, l := range r.Left() {
+		c.out.Episodes = append(c.out.Episodes, Rated{ID: fmt.Sprint(l.Episode), File: path, Err: fmt.Errorf("wire: compare %s: %v", path, l)})
+	}
+	if err == nil && len(c.out.Episodes) == first {
+		err = fmt.Errorf("wire: compare: %s holds no episodes", path)
+	}
+	return err
+}
+
+// spool makes an episode of a dataset a film. Its cameras are called as names say.
+func spool(e policy.Episode, names map[string]string) footage {
+	rec := record.Recording{Info: record.Info{ID: e.ID, Seq: e.Seq, Terminal: e.Terminal}, Rewards: e.Rewards}
+	for t, in := range e.Inputs {
+		tick := record.Tick{State: in.State}
+		for _, f := range in.Frames {
+			if n, ok := names[f.Camera]; ok {
+				f.Camera = n
+			}
+			tick.Frames = append(tick.Frames, f)
+		}
+		if t > 0 {
+			tick.Applied, tick.By = e.Applied[t-1], robot.ByPolicy
+		}
+		rec.Ticks = append(rec.Ticks, tick)
+	}
+	return &tape{rec}
+}

@@ -1,0 +1,349 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/rapport-rl/rapport/perception"
+	"github.com/rapport-rl/rapport/reward"
+	"github.com/rapport-rl/rapport/reward/combine"
+	"github.com/rapport-rl/rapport/reward/rapl"
+	"github.com/rapport-rl/rapport/robot/record"
+	"github.com/rapport-rl/rapport/sim"
+)
+
+// exhibit is an episode as rewards that are compared see it.
+type exhibit struct {
+	id     string
+	traj   []perception.Features // (T+1,) by the session's encoder
+	ticks  []record.Tick         // (T+1,) without frames where the recording is a stream
+	logged []float64             // (T,); nil for none
+	truth  []sim.Truth           // (T+1,); nil where it cannot be had
+	film   footage               // to be shown again to other encoders
+}
+
+// Len is T.
+func (e *exhibit) Len() int { return len(e.traj) - 1 }
+
+// rival is a reward that is compared with others.
+type rival struct {
+	name, what string
+	// rate gives a number a step, or nil where it has nothing to say of an episode.
+	rate func(ctx context.Context, e *exhibit) ([]float64, error)
+	// scorer rates by the features of the session's encoder alone; nil if it does not.
+	scorer reward.Scorer
+}
+
+// scored is a rival that looks at the features of the session's encoder.
+func scored(name, what string, s reward.Scorer) rival {
+	return rival{name: name, what: what, scorer: s, rate: func(ctx context.Context, e *exhibit) ([]float64, error) {
+		dst := make([]float64, e.Len())
+		return dst, s.Score(ctx, dst, e.traj)
+	}}
+}
+
+// bench is what rivals are made from.
+type bench struct {
+	parts   parts
+	visit   func(dir string) (*Session, error) // another session
+	log     *slog.Logger
+	earlier []rival // those that were named before
+}
+
+// guests are the sessions that are looked at, each of them once.
+type guests struct {
+	open []*Session
+	what string // is done with them
+	o    Options
+}
+
+func (g *guests) visit(dir string) (*Session, error) {
+	for _, s := range g.open {
+		if same(dir, s.Dir()) {
+			return s, nil
+		}
+	}
+	s, err := visit(dir, judged, g.what, nil, nil, g.o)
+	if err == nil {
+		g.open = append(g.open, s)
+	}
+	return s, err
+}
+
+func (g *guests) close() error {
+	var errs []error
+	for _, s := range g.open {
+		errs = append(errs, s.store.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// rivalKind is one way to make a reward to compare.
+type rivalKind struct {
+	kind, about string
+	make        func(ctx context.Context, b *bench, name string, o *choices) (rival, error)
+}
+
+// rivalKinds are what --reward NAME=KIND may name. A new reward is one more line.
+func rivalKinds() []rivalKind {
+	return []rivalKind{
+		{"logged", "the rewards that the recording holds", loggedRival},
+		{"rapl", "the session's own reward; gamma, cost (cosine, l2) and form (mean, squared) may be other", raplRival},
+		{"frozen", "the same preferred videos in the encoder's own embedding, without what people's answers aligned; gamma, cost, form", frozenRival},
+		{"session", "the encoder and the reward of the session in the folder dir", sessionRival},
+		{"krc", "signed geometric mean of the rewards of=A+B+..., each from lo to hi; potential is the discount of its shaping", krcRival},
+		{"harmonic", "λ-harmonic mean of the rewards of=A+B, each from lo to hi, A with the weight lambda", harmonicRival},
+		{"truth", "the simulator's true reward, where the episode can be lived through again", truthRival},
+		{"distance", "the simulator's true distance to the goal, negated", distanceRival},
+	}
+}
+
+// KindsOfRewards lists the kinds that --reward knows, with what they are.
+func KindsOfRewards() [][2]string {
+	var out [][2]string
+	for _, k := range rivalKinds() {
+		out = append(out, [2]string{k.kind, k.about})
+	}
+	return out
+}
+
+// usualRivals are compared where nobody says otherwise.
+func usualRivals(p parts) []string {
+	specs := []string{"logged=logged", "rapl=rapl"}
+	if p.taste.Head != nil {
+		specs = append(specs, "frozen=frozen")
+	}
+	return append(specs, "rapl-gamma1=rapl:gamma=1", "rapl-l2=rapl:cost=l2,gamma=1", "truth=truth")
+}
+
+// rivals makes the rewards of the specifications NAME=KIND[:KEY=VALUE,...] in order.
+func (b *bench) rivals(ctx context.Context, specs []string) ([]rival, error) {
+	for _, spec := range specs {
+		name, rest, ok := strings.Cut(spec, "=")
+		kind, args, _ := strings.Cut(rest, ":")
+		if !ok || name == "" || kind == "" {
+			return nil, fmt.Errorf("wire: the reward %q; want NAME=KIND or NAME=KIND:KEY=VALUE,..., as soft=rapl:gamma=1", spec)
+		}
+		if slices.ContainsFunc(b.earlier, func(r rival) bool { return r.name == name }) {
+			return nil, fmt.Errorf("wire: two rewards are called %q", name)
+		}
+		kinds := rivalKinds()
+		i := slices.IndexFunc(kinds, func(k rivalKind) bool { return k.kind == kind })
+		if i < 0 {
+			var known []string
+			for _, k := range kinds {
+				known = append(known, k.kind)
+			}
+			return nil, fmt.Errorf("wire: reward %s: there is no kind %q; there are %s", name, kind, strings.Join(known, ", "))
+		}
+		o, err := parseChoices(args)
+		if err != nil {
+			return nil, fmt.Errorf("wire: reward %s: %w", name, err)
+		}
+		r, err := kinds[i].make(ctx, b, name, o)
+		if err = errors.Join(err, o.end()); err != nil {
+			return nil, fmt.Errorf("wire: reward %s: %w", name, err)
+		}
+		b.earlier = append(b.earlier, r)
+	}
+	return b.earlier, nil
+}
+
+// choices are the KEY=VALUE of a reward. Each taker notes what is wrong, and end tells.
+type choices struct {
+	kv   map[string]string
+	errs []error
+}
+
+func parseChoices(s string) (*choices, error) {
+	o := &choices{kv: map[string]string{}}
+	for _, p := range strings.Split(s, ",") {
+		if p == "" && s == "" {
+			continue
+		}
+		k, v, ok := strings.Cut(p, "=")
+		if _, twice := o.kv[k]; !ok || k == "" || v == "" || twice {
+			return nil, fmt.Errorf("%q; want KEY=VALUE, each key once", p)
+		}
+		o.kv[k] = v
+	}
+	return o, nil
+}
+
+func (o *choices) text(key, otherwise string) string {
+	v, ok := o.kv[key]
+	if !ok {
+		return otherwise
+	}
+	delete(o.kv, key)
+	return v
+}
+
+func (o *choices) number(key string, otherwise float64) float64 {
+	v, ok := o.kv[key]
+	if !ok {
+		return otherwise
+	}
+	delete(o.kv, key)
+	x, err := strconv.ParseFloat(v, 64)
+	if err != nil || x-x != 0 {
+		o.errs = append(o.errs, fmt.Errorf("%s is %q, want a number", key, v))
+	}
+	return x
+}
+
+func (o *choices) end() error {
+	for k := range o.kv {
+		o.errs = append(o.errs, fmt.Errorf("this kind has no %s", k))
+	}
+	return errors.Join(o.errs...)
+}
+
+func loggedRival(_ context.Context, _ *bench, name string, _ *choices) (rival, error) {
+	return rival{name: name, what: "as logged", rate: func(_ context.Context, e *exhibit) ([]float64, error) {
+		if len(e.logged) != e.Len() {
+			return nil, nil
+		}
+		return e.logged, nil
+	}}, nil
+}
+
+func raplRival(_ context.Context, b *bench, name string, o *choices) (rival, error) {
+	if len(o.kv) == 0 {
+		return scored(name, "the session's reward", b.parts.scorer), nil
+	}
+	return otherRAPL(b, name, "the session's reward", b.parts.taste.Head, o)
+}
+
+func frozenRival(_ context.Context, b *bench, name string, o *choices) (rival, error) {
+	return otherRAPL(b, name, "the encoder's own embedding", nil, o)
+}
+
+// otherRAPL compares with the session's preferred videos in another way.
+func otherRAPL(b *bench, name, what string, head *rapl.Head, o *choices) (rival, error) {
+	t := b.parts.taste
+	c := rapl.Config{Cost: t.Cost, Gamma: o.number("gamma", t.Gamma), Head: head}
+	cost := o.text("cost", t.Cost.String())
+	form := o.text("form", c.Form.String())
+	if err := errors.Join(c.Cost.UnmarshalText([]byte(cost)), c.Form.UnmarshalText([]byte(form))); err != nil {
+		return rival{}, err
+	}
+	s, err := rapl.New(t.Experts, c)
+	if err != nil {
+		return rival{}, err
+	}
+	if c.Gamma == 0 {
+		c.Gamma = rapl.DefaultGamma
+	}
+	return scored(name, fmt.Sprintf("%s, %s cost, gamma %g, %s", what, cost, c.Gamma, form), s), nil
+}
+
+func sessionRival(ctx context.Context, b *bench, name string, o *choices) (rival, error) {
+	dir := o.text("dir", "")
+	if dir == "" {
+		return rival{}, errors.New("the folder of the session is not said; want dir=runs/group-002")
+	}
+	s, err := b.visit(dir)
+	if err != nil {
+		return rival{}, err
+	}
+	p, err := s.judges(ctx)
+	if err != nil {
+		return rival{}, err
+	}
+	return rival{name: name, what: "encoder and reward of " + dir, rate: func(ctx context.Context, e *exhibit) ([]float64, error) {
+		traj, err := embedded(ctx, s, p, e.film)
+		if err != nil || traj == nil {
+			return nil, err
+		}
+		dst := make([]float64, len(traj)-1)
+		return dst, p.scorer.Score(ctx, dst, traj)
+	}}, nil
+}
+
+// embedded shows a recording to a session's encoder; nil for one without frames.
+func embedded(ctx context.Context, s *Session, p parts, f footage) ([]perception.Features, error) {
+	var out Replayed
+	w := watcher{p: &projector{s: s, parts: p}, out: &out, gaps: gapCounter{}}
+	if err := w.see(ctx, f); err != nil {
+		return nil, err
+	}
+	return w.seen, nil
+}
+
+// parts finds the rewards of a combination among those named before.
+func (b *bench) of(o *choices) ([]combine.Part, error) {
+	lo, hi := o.number("lo", -1), o.number("hi", 0)
+	var ps []combine.Part
+	for _, n := range strings.Split(o.text("of", ""), "+") {
+		i := slices.IndexFunc(b.earlier, func(r rival) bool { return r.name == n })
+		if i < 0 || b.earlier[i].scorer == nil {
+			return nil, fmt.Errorf("of names %q; want rewards of features that were named before, as of=rapl+frozen", n)
+		}
+		ps = append(ps, combine.Part{Name: n, Scorer: b.earlier[i].scorer, Lo: lo, Hi: hi})
+	}
+	return ps, nil
+}
+
+func krcRival(_ context.Context, b *bench, name string, o *choices) (rival, error) {
+	ps, err := b.of(o)
+	if err != nil {
+		return rival{}, err
+	}
+	s, err := combine.NewKRC(ps, combine.KRCConfig{Potential: o.number("potential", 0), Log: b.log})
+	if err != nil {
+		return rival{}, err
+	}
+	return scored(name, fmt.Sprintf("signed geometric mean of %d rewards", len(ps)), s), nil
+}
+
+func harmonicRival(_ context.Context, b *bench, name string, o *choices) (rival, error) {
+	ps, err := b.of(o)
+	if err != nil {
+		return rival{}, err
+	}
+	if len(ps) != 2 {
+		return rival{}, fmt.Errorf("of names %d rewards, want two", len(ps))
+	}
+	lambda := o.number("lambda", 0.5)
+	s, err := combine.NewHarmonic(lambda, ps[0], ps[1], b.log)
+	if err != nil {
+		return rival{}, err
+	}
+	return scored(name, fmt.Sprintf("harmonic mean of %s and %s, λ = %g", ps[0].Name, ps[1].Name, lambda), s), nil
+}
+
+func truthRival(_ context.Context, _ *bench, name string, _ *choices) (rival, error) {
+	return rival{name: name, what: "the simulator's true reward", rate: func(_ context.Context, e *exhibit) ([]float64, error) {
+		return told(e, func(t sim.Truth) float64 { return t.Reward }), nil
+	}}, nil
+}
+
+func distanceRival(_ context.Context, _ *bench, name string, _ *choices) (rival, error) {
+	return rival{name: name, what: "minus the true distance to the goal, m", rate: func(_ context.Context, e *exhibit) ([]float64, error) {
+		return told(e, func(t sim.Truth) float64 { return -t.Distance }), nil
+	}}, nil
+}
+
+// told reads a number of each step's truth; nil where it is not known.
+func told(e *exhibit, f func(sim.Truth) float64) []float64 {
+	if len(e.truth) != len(e.traj) {
+		return nil
+	}
+	out := make([]float64, e.Len())
+	for i, t := range e.truth[1:] {
+		out[i] = f(t)
+	}
+	return out
+}
+
+// finite says that there is a number for every step.
+func finite(xs []float64) bool {
+	return !slices.ContainsFunc(xs, func(x float64) bool { return math.IsNaN(x) || math.IsInf(x, 0) })
+}
