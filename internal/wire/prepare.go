@@ -17,6 +17,7 @@ import (
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/bc"
 	"github.com/rapport-rl/rapport/policy/view"
+	"github.com/rapport-rl/rapport/reward/label"
 	"github.com/rapport-rl/rapport/reward/ot"
 	"github.com/rapport-rl/rapport/reward/rapl"
 	"github.com/rapport-rl/rapport/robot"
@@ -87,6 +88,9 @@ func (s *Session) prepare(ctx context.Context) (parts, error) {
 		return parts{}, err
 	}
 	var p parts
+	if err := s.untuneEyes(ctx); err != nil {
+		return p, err
+	}
 	if p.eyes, err = s.openEyes(ctx, demos); err != nil {
 		return p, err
 	}
@@ -95,6 +99,11 @@ func (s *Session) prepare(ctx context.Context) (parts, error) {
 	}
 	if p.taste, err = s.ask(ctx, demos); err != nil {
 		return p, err
+	}
+	if s.cfg.Reward.Train == "all" && p.taste.Head != nil {
+		if err := s.tuneEyes(ctx, &p, demos); err != nil {
+			return p, err
+		}
 	}
 	if p.scorer, err = p.taste.scorer(); err != nil {
 		return p, err
@@ -291,15 +300,16 @@ func (s *Session) align(ctx context.Context, who *person.Person, truths [][]sim.
 	if err != nil {
 		return nil, err
 	}
-	triplets := decided(answers, videos)
+	triplets := compared(label.Triplets(answers), videos, s.cfg.Reward.Ties)
 	if len(triplets) < 2 {
 		return nil, fmt.Errorf("wire: the person could tell apart only %d pairs of demonstrations; record more different ones, or set reward.triplets to 0", len(triplets))
 	}
 	s.tell("preferences", 0, 1, fmt.Sprintf("%d answers", len(triplets)))
-	head, rep, err := rapl.Align(ctx, triplets, rapl.AlignConfig{
-		Cost: cost, Gamma: s.cfg.Reward.Gamma, Dim: s.cfg.Reward.Dim,
-		Seed: draw(s.cfg.Seed, networks, 2), Workers: runtime.GOMAXPROCS(0),
-	})
+	how, err := aligning(s.cfg, cost)
+	if err != nil {
+		return nil, err
+	}
+	head, rep, err := rapl.Align(ctx, triplets, how)
 	if err != nil {
 		return nil, err
 	}
