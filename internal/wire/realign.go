@@ -37,11 +37,16 @@ type answers struct {
 
 func (a answers) len() int { return len(a.like) + len(a.order) }
 
-func (s *Session) answers(ctx context.Context) (a answers, err error) {
+func (s *Session) answers(ctx context.Context) (answers, error) {
 	said, err := s.store.Labels(ctx)
 	if err != nil {
-		return a, err
+		return answers{}, err
 	}
+	return s.useful(said), nil
+}
+
+// useful are the answers that decide, and ties where they are asked for.
+func (s *Session) useful(said []label.Label) (a answers) {
 	for _, x := range label.Triplets(said) {
 		if !x.Tie || s.cfg.Reward.Ties {
 			a.like = append(a.like, x)
@@ -52,7 +57,7 @@ func (s *Session) answers(ctx context.Context) (a answers, err error) {
 			a.order = append(a.order, x)
 		}
 	}
-	return a, nil
+	return a
 }
 
 // aligned is how many answers the reward has learned from: of a session that was
@@ -73,13 +78,13 @@ func (s *Session) aligned(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	n := 0
-	for _, x := range label.Triplets(said) {
-		if strings.HasPrefix(x.Label, askPrefix) && (!x.Tie || s.cfg.Reward.Ties) {
-			n++
+	own := said[:0]
+	for _, l := range label.Standing(said) {
+		if strings.HasPrefix(l.Query.ID, askPrefix) {
+			own = append(own, l)
 		}
 	}
-	return n, nil
+	return s.useful(own).len(), nil
 }
 
 // library reads the clips that people were shown, once each.
