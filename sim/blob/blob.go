@@ -169,7 +169,7 @@ func (w *World) Clip(q float64) Clip {
 		}
 		d := want.minus(s.Gripper)
 		s = s.Push(d.X+0.004*w.rng.NormFloat64(), d.Y+0.004*w.rng.NormFloat64())
-		drift = drift.times(0.9).plus(Point{0.03 * w.rng.NormFloat64(), 0.03 * w.rng.NormFloat64()})
+		drift = drift.times(0.9).plus(Point{0.02 * w.rng.NormFloat64(), 0.02 * w.rng.NormFloat64()})
 		s.Distractor = s.Distractor.plus(drift)
 		for _, x := range [2]*float64{&s.Distractor.X, &s.Distractor.Y} {
 			*x = min(max(*x, 0), 1)
