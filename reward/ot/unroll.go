@@ -1,6 +1,12 @@
 package ot
 
-import "math"
+import (
+	"math"
+
+	"gonum.org/v1/gonum/blas"
+	"gonum.org/v1/gonum/blas/blas64"
+	"gonum.org/v1/gonum/floats"
+)
 
 // Unroll takes a fixed number of Sinkhorn sweeps and differentiates them, one
 // after the other from the last: what automatic differentiation of the
@@ -25,7 +31,17 @@ type Unroll struct {
 	s, t        []float64 // (m,)
 	da          []float64 // (n,)
 	db          []float64 // (m,)
+
+	// Of a cost within safe of ε, for which kernel and scalings are enough and
+	// need no logarithms: kern (n,m) = exp((min of the row − C)/ε), and the
+	// scalings after each sweep in alpha and beta. The gradient is then a product
+	// of two long matrices, left (n,2·Sweeps+1) and right (2·Sweeps+1,m).
+	quick             bool
+	kern, left, right []float64
 }
+
+// safe bounds the cost's range over ε such that no product of scalings overflows.
+const safe = 300
 
 // DefaultSweeps of an Unroll: at γ = 50 and the cosine cost the plans of videos of
 // 45 frames are then within a tenth of their marginals, where sweeps converge
@@ -49,7 +65,8 @@ func (u *Unroll) Solve(p *Plan, c []float64, n, m int) error {
 	if err := (&Solver{Epsilon: u.Epsilon}).check(); err != nil {
 		return err
 	}
-	if _, _, err := span(c, m); err != nil {
+	lo, hi, err := span(c, m)
+	if err != nil {
 		return err
 	}
 	u.a, u.b = resize(u.a, n), resize(u.b, m)
@@ -62,7 +79,25 @@ func (u *Unroll) Solve(p *Plan, c []float64, n, m int) error {
 	fill(k.u, 1)
 	fill(k.v, 1)
 	fill(k.beta, 0)
+	u.quick = (hi-lo)/u.Epsilon <= safe
 	u.alpha, u.beta = resize(u.alpha, (K+1)*n), resize(u.beta, (K+1)*m)
+	if u.quick {
+		k.coldRows()
+		for i := range K + 1 {
+			if i > 0 {
+				k.columns()
+				k.rows()
+			}
+			copy(u.beta[i*m:], k.v)
+			copy(u.alpha[i*n:], k.u)
+		}
+		u.kern = resize(u.kern, n*m)
+		copy(u.kern, k.k)
+		k.plan(p)
+		k.k = nil
+		p.Iterations, p.Newton = K, 0
+		return nil
+	}
 	for i := range K + 1 {
 		if i > 0 {
 			k.logColumns()
@@ -122,6 +157,10 @@ func (u *Unroll) Pullback(dst []float64, p *Plan, g []float64) {
 		}
 		u.da[i] = sum
 	}
+	if u.quick {
+		u.back(dst, n, m)
+		return
+	}
 	for s := u.sweeps(); s >= 0; s-- {
 		// The rows, α from β: a coupling whose rows sum to a.
 		copy(k.alpha, u.alpha[s*n:(s+1)*n])
@@ -159,6 +198,56 @@ func (u *Unroll) Pullback(dst []float64, p *Plan, g []float64) {
 		}
 		fill(u.db, 0)
 	}
+}
+
+// back is the rest of Pullback with scalings: every half sweep adds to dst the
+// kernel times an outer product, all of which are taken at once.
+func (u *Unroll) back(dst []float64, n, m int) {
+	k, K := &u.k, u.sweeps()
+	w := 2*K + 1
+	u.left, u.right = resize(u.left, w*n), resize(u.right, w*m) // (w,n) and (w,m)
+	at := 0
+	add := func(l, r []float64) {
+		copy(u.left[at*n:], l)
+		copy(u.right[at*m:], r)
+		at++
+	}
+	x, y := resize(u.t, max(n, m)), resize(u.s, max(n, m))
+	u.t, u.s = x, y
+	for s := K; ; s-- {
+		a, b := u.alpha[s*n:(s+1)*n], u.beta[s*m:(s+1)*m]
+		for i, d := range u.da {
+			x[i] = d / u.a[i] * a[i]
+		}
+		add(x[:n], b)
+		if s == 0 {
+			break
+		}
+		fill(y[:m], 0)
+		for i := range n {
+			floats.AddScaled(y[:m], x[i], u.kern[i*m:(i+1)*m])
+		}
+		a = u.alpha[(s-1)*n : s*n]
+		for j, v := range b {
+			// db is what is left of it, over the marginal, times the scaling.
+			y[j] = (u.db[j] - v*y[j]) / u.b[j] * v
+			u.db[j] = 0
+		}
+		add(a, y[:m])
+		for i := range n {
+			u.da[i] = -a[i] * floats.Dot(u.kern[i*m:(i+1)*m], y[:m])
+		}
+	}
+	sum := resize(k.row, n*m)
+	k.row = sum
+	blas64.Gemm(blas.Trans, blas.NoTrans, 1,
+		blas64.General{Rows: at, Cols: n, Stride: n, Data: u.left[:at*n]},
+		blas64.General{Rows: at, Cols: m, Stride: m, Data: u.right[:at*m]},
+		0, blas64.General{Rows: n, Cols: m, Stride: m, Data: sum})
+	for i, v := range u.kern {
+		dst[i] += v * sum[i] * k.inv
+	}
+	k.row = k.row[:m]
 }
 
 // Distance is the largest marginal error of p for uniform weights, relative to

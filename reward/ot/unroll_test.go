@@ -21,6 +21,8 @@ func TestUnrolledGradientAgainstDifferences(t *testing.T) {
 		{"three sweeps", 6, 4, 0.05, 3, 3},
 		{"converged", 5, 5, 0.1, 200, 200},
 		{"sharp", 4, 5, 0.02, 20, 20},
+		{"in logarithms", 4, 5, 0.003, 4, 4},
+		{"wide, in logarithms", 3, 7, 0.003, 9, 9},
 		{"the default", 4, 5, 0.3, 0, ot.DefaultSweeps},
 		{"row", 1, 4, 0.1, 2, 2},
 		{"column", 4, 1, 0.1, 2, 2},
