@@ -27,6 +27,7 @@ func (a *app) labelCmd() *cobra.Command {
 	kind := string(label.Pair)
 	var bags, topics []string
 	var seed uint64
+	choice := "random"
 	cmd := &cobra.Command{
 		Use:   "label [SESSION]",
 		Short: "Ask people about a session's episodes, in a browser",
@@ -63,13 +64,22 @@ The dashboard of a running session has the same page (docs/labelling.md).`,
 				return err
 			}
 			o.Kind = label.Kind(kind)
-			o.Source = rand.NewPCG(seed, uint64(len(bags)))
+			o.Source = rand.NewPCG(seed, 0)
 			m, err := topicMap(topics)
 			if err != nil {
 				return usageError{err}
 			}
-			if o.Reels, err = wire.NewClips(dir, bags, m); err != nil {
+			clips, err := wire.NewClips(dir, bags, m)
+			if err != nil {
 				return err
+			}
+			o.Reels = clips
+			switch choice {
+			case "random":
+			case "information":
+				o.Choose = wire.NewInformed(clips, rand.NewPCG(seed, 1)).Choose
+			default:
+				return usageError{fmt.Errorf("--query is %q; want random or information", choice)}
 			}
 			return a.label(cmd.Context(), &d, c, dir, listen, o)
 		},
@@ -86,6 +96,7 @@ The dashboard of a running session has the same page (docs/labelling.md).`,
 	f.StringArrayVar(&o.Cameras, "camera", nil, "a camera to show; may be repeated; none: all")
 	f.StringArrayVar(&bags, "bag", nil, "a recording beside the session's episodes (.bag, .mcap, rosbag2); may be repeated")
 	f.StringArrayVar(&topics, "map", nil, "a camera of the bags and its topic, as front=/camera/color/image_raw; may be repeated")
+	f.StringVar(&choice, "query", choice, "which question is next: a random one, or that whose answer is expected to teach most: random or information")
 	f.Uint64Var(&seed, "seed", 1, "what questions are drawn by")
 	cmd.AddCommand(a.labelFileCmds()...)
 	return cmd

@@ -119,10 +119,12 @@ func (l lab) said() (out []label.Label) {
 func TestPeopleLabelAFinishedSession(t *testing.T) {
 	l := newLab(t)
 	l.must("run")
-	ann, end := l.label("ann", l.session(), "--kind", "triplet", "--camera", "front", "--bag", l.elsewhere())
+	monday := filepath.Join(l.dir, "monday.bag")
+	bagged(t, filepath.Join(l.session(), "episodes", "demo-00000.mcap"), monday, nil)
+	ann, end := l.label("ann", l.session(), "--kind", "triplet", "--camera", "front", "--bag", l.elsewhere(), "--bag", monday, "--query", "information")
 	ben, end2 := l.label("ben") // the newest session is the same
 	v := ann.state("")
-	if v.Kind != label.Triplet || v.Session != "reach-001" || len(v.Question.Films) != 3 || v.Question.Films[0].Steps < 2 {
+	if v.Kind != label.Triplet || v.Session != "reach-001" || len(v.Question.Films) != 3 || v.Question.Films[0].Steps < 2 || v.Question.Why != "information" || v.Question.Gain <= 0 {
 		t.Errorf("got %+v", v)
 	}
 	w := ann.answer(v, label.Right)
@@ -135,10 +137,12 @@ func TestPeopleLabelAFinishedSession(t *testing.T) {
 	if len(ls) != 2 || ls[0].ID != v.Label || ls[0].Choice != label.Right || ls[1].Annotator != "ben" {
 		t.Errorf("the folder has %+v", ls)
 	}
-	// The recording from elsewhere can be seen.
-	code, body := ann.ask("GET", "/label/frames?episode=elsewhere&camera=front&to=2", nil)
-	if code != 200 || !strings.Contains(body, "JFIF") && !strings.Contains(body, "\xff\xd8\xff") {
-		t.Errorf("a recording beside the session: %d %.200q", code, body)
+	// Recordings from elsewhere can be seen.
+	for _, id := range []string{"elsewhere", "monday"} {
+		code, body := ann.ask("GET", "/label/frames?episode="+id+"&camera=front&to=2", nil)
+		if code != 200 || !strings.Contains(body, "\xff\xd8\xff") || strings.Contains(body, `"sizes":[0`) {
+			t.Errorf("%s: %d %.200q", id, code, body)
+		}
 	}
 	end2()
 	if x := ann.answer(w, label.Left); x.Answered != 2 {
@@ -216,6 +220,7 @@ func TestLabelSaysWhatIsWrong(t *testing.T) {
 		"named twice":       {[]string{dir, "--session", dir}, exitUsage, "named twice"},
 		"no session":        {[]string{"nowhere"}, exitUsage, "neither a session's folder"},
 		"kind":              {[]string{dir, "--kind", "vote"}, exitUsage, "want pair, triplet, ranking or segments"},
+		"choice":            {[]string{dir, "--query", "wise"}, exitUsage, "want random or information"},
 		"clips":             {[]string{dir, "--clips", "1"}, exitUsage, "want 2 to 8"},
 		"no bag":            {[]string{dir, "--bag", "nowhere.bag"}, exitFailed, "no such file"},
 		"a session for bag": {[]string{dir, "--bag", dir}, exitFailed, "label it by itself"},

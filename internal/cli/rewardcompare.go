@@ -74,7 +74,7 @@ saliency.png: frames on which red is what the reward would miss (docs/reward-com
 			}
 			bars := newProgress(a.stderr)
 			defer bars.close()
-			c, err := wire.Compare(cmd.Context(), cc, a.environ, a.sets, a.options(bars))
+			c, err := wire.CompareRewards(cmd.Context(), cc, a.environ, a.sets, a.options(bars))
 			if err != nil {
 				return err
 			}

@@ -43,6 +43,7 @@ type Robot struct {
 	Kind     string   `yaml:"kind"`
 	Pace     string   `yaml:"pace"`
 	Task     string   `yaml:"task"`
+	Look     string   `yaml:"look"`
 	Horizon  int      `yaml:"horizon"`  // control ticks
 	Timestep float64  `yaml:"timestep"` // s
 	Render   string   `yaml:"render"`
@@ -120,8 +121,10 @@ type Encoder struct {
 	Steps     int    `yaml:"steps"`
 }
 
-// Reward configures RAPL.
+// Reward configures what is learned from.
 type Reward struct {
+	Kind     string  `yaml:"kind"`
+	Form     string  `yaml:"form"`
 	Experts  int     `yaml:"experts"`
 	Triplets int     `yaml:"triplets"`
 	Dim      int     `yaml:"dim"`

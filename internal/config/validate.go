@@ -56,6 +56,7 @@ func (c Config) Validate() error {
 	p.within("encoder.size", float64(c.Encoder.Size), 16, 1024)
 	p.within("encoder.keypoints", float64(c.Encoder.Keypoints), 1, 256)
 	p.within("encoder.steps", float64(c.Encoder.Steps), 1, 1e6)
+	c.Reward.validate(&p, c.Robot.Kind, c.Demos.Bad)
 	p.within("reward.experts", float64(c.Reward.Experts), 1, 100)
 	p.need(c.Reward.Experts <= c.Demos.Good, "reward.experts", "is %d, but demos.good is %d: the preferred videos are picked among the good ones", c.Reward.Experts, c.Demos.Good)
 	p.within("reward.triplets", float64(c.Reward.Triplets), 0, 10000)
@@ -111,6 +112,7 @@ func (c Config) Validate() error {
 	}
 	p.need(c.Robot.Kind != "ros" || c.Session.From != "", "session.from", "is empty, but robot.kind is ros: nobody demonstrates there, so encoder, reward and cloned policy come from an earlier session; name its folder, as runs/group-001")
 	p.within("session.realign", float64(c.Session.Realign), 0, 1e6)
+	p.need(c.Session.Realign == 0 || c.Reward.Kind == "rapl", "session.realign", "is %d, but reward.kind is %s, which is not aligned; want 0, or reward.kind rapl", c.Session.Realign, c.Reward.Kind)
 	p.need(c.Session.Realign == 0 || c.Session.Record && c.Policy.Sees == "features", "session.realign", "is %d, but policy.sees is %s and session.record %v; want features and true, for what is learned again", c.Session.Realign, c.Policy.Sees, c.Session.Record)
 	p.oneOf("session.orphan", c.Session.Orphan, "go", "hold")
 	c.Teleop.validate(&p)
@@ -129,6 +131,8 @@ func (r Robot) validate(p *problems) {
 	p.oneOf("robot.kind", r.Kind, "sim", "ros")
 	p.oneOf("robot.pace", r.Pace, "free", "real")
 	p.oneOf("robot.task", r.Task, "reach", "group", "clutter")
+	p.oneOf("robot.look", r.Look, "panda", "orange")
+	p.need(r.Look == "panda" || r.Kind == "sim", "robot.look", "is %s, but robot.kind is %s: only a simulated arm has another; want panda", r.Look, r.Kind)
 	p.within("robot.horizon", float64(r.Horizon), 2, 10000)
 	p.within("robot.timestep", r.Timestep, 0.0005, 0.004)
 	// The 50 ms of a control tick must be whole steps of the physics.

@@ -131,12 +131,12 @@ func (f *Field) plot() (*plot.Plot, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.Color, s.Radius, s.Shape = hues[2], vg.Points(4), draw.CrossGlyph{}
+		s.Color, s.Radius, s.Shape = rivalHues[2], vg.Points(4), draw.CrossGlyph{}
 		l, err := plotter.NewLabels(plotter.XYLabels{XYs: at, Labels: []string{m.Name}})
 		if err != nil {
 			return nil, err
 		}
-		l.TextStyle[0].Font.Variant, l.TextStyle[0].Font.Size, l.TextStyle[0].Color = "Sans", font.Length(8), hues[2]
+		l.TextStyle[0].Font.Variant, l.TextStyle[0].Font.Size, l.TextStyle[0].Color = "Sans", font.Length(8), rivalHues[2]
 		l.Offset = vg.Point{X: vg.Points(5), Y: vg.Points(3)}
 		p.Add(s, l)
 	}

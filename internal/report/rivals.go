@@ -22,8 +22,8 @@ type Panel struct {
 	Curves [][]float64 // of each reward (T,), nil for none
 }
 
-// hues are colours that are told apart by most people (Okabe, Ito 2008).
-var hues = []color.RGBA{
+// rivalHues are colours that are told apart by most people (Okabe, Ito 2008).
+var rivalHues = []color.RGBA{
 	{0x00, 0x72, 0xb2, 0xff}, {0xd5, 0x5e, 0x00, 0xff}, {0x00, 0x9e, 0x73, 0xff}, {0xcc, 0x79, 0xa7, 0xff},
 	{0xe6, 0x9f, 0x00, 0xff}, {0x56, 0xb4, 0xe9, 0xff}, {0x60, 0x60, 0x60, 0xff}, {0xb8, 0xac, 0x14, 0xff},
 }
@@ -67,8 +67,11 @@ func Rivals(w io.Writer, names []string, panels []Panel) error {
 			if err != nil {
 				return err
 			}
-			l.Color, l.Width = hues[k%len(hues)], vg.Points(1.5)
-			if k >= len(hues) {
+			l.Color, l.Width = rivalHues[k%len(rivalHues)], vg.Points(1.5)
+			if k == 0 {
+				l.Width = vg.Points(3.5) // so that a reward that is the same can be seen on it
+			}
+			if k >= len(rivalHues) {
 				l.Dashes = []vg.Length{vg.Points(4), vg.Points(2)}
 			}
 			plots[i].Add(l)
@@ -146,7 +149,6 @@ func Matrices(w io.Writer, names []string, ms []Matrix) error {
 		h := plotter.NewHeatMap(square{m.Z}, colours.Palette(255))
 		h.Min, h.Max = m.Lo, m.Hi
 		h.NaN = color.RGBA{0xee, 0xee, 0xee, 0xff}
-		h.Rasterized = true
 		p.Add(h)
 		var at plotter.XYLabels
 		for r, row := range m.Z {

@@ -22,7 +22,7 @@ import (
 // returns the ID that an answer to it has.
 func (b tab) posed(was string) string {
 	b.t.Helper()
-	b.shows("a question", fmt.Sprintf("document.body.dataset.ready && document.body.dataset.ready !== %q", was))
+	b.shows("a question", fmt.Sprintf("document.body && document.body.dataset.ready && document.body.dataset.ready !== %q", was))
 	return eval[string](b, "document.body.dataset.ready")
 }
 
@@ -321,8 +321,10 @@ func TestTwoPeopleAtOnceSeeHowTheyAgree(t *testing.T) {
 	var tabs []tab
 	for _, who := range []string{"ann", "ben"} {
 		b := desktop(t, w.URL())
-		b.shows("the page", `state !== null`)
-		eval[bool](b, fmt.Sprintf(`localStorage.clear(); remember = () => {}; recall = (k) => k === "annotator" ? %q : ""; state = null; refresh(); true`, who))
+		b.shows("the form", `!document.getElementById("who").hidden`)
+		b.do(chromedp.Focus(chromedp.ID("name")))
+		eval[bool](b, `document.getElementById("name").select(); true`)
+		b.do(call(input.InsertText, input.InsertTextParams{Text: who}), chromedp.KeyEvent(kb.Enter))
 		b.says("me", "You are "+who)
 		tabs = append(tabs, b)
 	}
@@ -350,7 +352,7 @@ func TestTwoPeopleAtOnceSeeHowTheyAgree(t *testing.T) {
 func TestLabelPageFitsTabletsAndPhones(t *testing.T) {
 	for _, size := range [][2]int64{{768, 1024}, {1024, 768}, {390, 844}} {
 		for _, kind := range questions.Kinds() {
-			w := labelPage(t, &memory{}, questions.Options{Annotator: "ann", Kind: kind, Tags: []string{"a reason that is rather long, yet allowed", "smooth"}})
+			w := labelPage(t, &memory{}, questions.Options{Annotator: "ann", Kind: kind, Tags: []string{"a reason that is long, and still allowed", "smooth"}})
 			b := open(t, w.URL(), size[0], size[1])
 			b.posed("")
 			if v := eval[[]int](b, `[document.documentElement.scrollWidth, innerWidth]`); v[0] > v[1] {
@@ -384,6 +386,7 @@ func TestLabelPageOfASessionThatRunsStopsItsArm(t *testing.T) {
 	b.posed("")
 	b.shows("the dashboard's link", `document.getElementById("dashboard").href.endsWith("/#" + token)`)
 	b.key(" ") // plays; it stops nothing here
+	b.shows("STOP in sight at the end of the page", `(window.scrollTo(0, 1e6), document.getElementById("halt").getBoundingClientRect().top >= 0)`)
 	b.tap("#halt")
 	b.says("alarms", "The arm is stopped")
 	if f := s.fault(0); !strings.Contains(f.Detail, "ann: STOP on the labelling page") {

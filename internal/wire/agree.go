@@ -15,7 +15,7 @@ const starcMost = 4000
 // agree fills in how the rewards agree.
 func (c *comparer) agree() error {
 	o := c.out
-	logs := map[string]*logged{} // by the episodes that are in
+	logs := map[string]*ledger{} // by the episodes that are in
 	for a := range o.Rewards {
 		for b := range a {
 			p := Pair{A: b, B: a}
@@ -37,7 +37,7 @@ func (c *comparer) agree() error {
 				l := logs[string(key)]
 				if l == nil {
 					var err error
-					if l, err = newLogged(o, key); err != nil {
+					if l, err = newLedger(o, key); err != nil {
 						return err
 					}
 					logs[string(key)] = l
@@ -62,15 +62,15 @@ func total(xs []float64) float64 {
 	return s
 }
 
-// logged are the transitions of some episodes, and the rewards that are canonical on
+// ledger are the transitions of some episodes, and the rewards that are canonical on
 // them already.
-type logged struct {
+type ledger struct {
 	log   *starc.Log
 	each  int // every so many transitions are in
 	canon map[int]starc.Canonical
 }
 
-func newLogged(o *Comparison, in []byte) (*logged, error) {
+func newLedger(o *Comparison, in []byte) (*ledger, error) {
 	n, width := 0, 0
 	for i, e := range o.Episodes {
 		if in[i] == 0 {
@@ -83,7 +83,7 @@ func newLogged(o *Comparison, in []byte) (*logged, error) {
 		}
 		width = w
 	}
-	l := &logged{each: (n + starcMost - 1) / starcMost, canon: map[int]starc.Canonical{}}
+	l := &ledger{each: (n + starcMost - 1) / starcMost, canon: map[int]starc.Canonical{}}
 	t := starc.Transitions{D: width}
 	at := 0
 	for i, e := range o.Episodes {
@@ -128,7 +128,7 @@ func unit(xs, ys []float64, width int) {
 }
 
 // distance is STARC's of rewards a and b, whose numbers on the episodes are x and y.
-func (l *logged) distance(a, b int, x, y []float64) (float64, error) {
+func (l *ledger) distance(a, b int, x, y []float64) (float64, error) {
 	var c [2]starc.Canonical
 	for i, r := range []struct {
 		of int
@@ -168,8 +168,8 @@ func (o *Comparison) judge() {
 				continue
 			}
 			var r, near []float64
-			for t := o.Every - 1; t < e.Steps; t += o.Every {
-				r, near = append(r, e.Rewards[k][t]), append(near, -e.Distance[t])
+			for t := 0; t < e.Steps; t += o.Every {
+				r, near = append(r, e.Rewards[k][t]), append(near, -math.Round(e.Distance[t]/kept))
 			}
 			rho := rank.Spearman(r, near)
 			for i, in := range []bool{e.Negative, true} {

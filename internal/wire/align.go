@@ -18,16 +18,16 @@ import (
 // deep are the widths of the hidden layers of reward.train mlp.
 var deep = []int{64}
 
-// aligning is how the session aligns its reward.
-func aligning(c config.Config, cost ot.Cost) (rapl.AlignConfig, error) {
+// aligning is how a reward is aligned in the run of a seed.
+func aligning(c config.Reward, run uint64, cost ot.Cost) (rapl.AlignConfig, error) {
 	a := rapl.AlignConfig{
-		Cost: cost, Gamma: c.Reward.Gamma, Dim: c.Reward.Dim, Temperature: c.Reward.Temperature,
-		Seed: draw(c.Seed, networks, 2), Workers: runtime.GOMAXPROCS(0),
+		Cost: cost, Gamma: c.Gamma, Dim: c.Dim, Temperature: c.Temperature,
+		Seed: draw(run, networks, 2), Workers: runtime.GOMAXPROCS(0),
 	}
-	if c.Reward.Train == "mlp" {
+	if c.Train == "mlp" {
 		a.Hidden = deep
 	}
-	if err := a.Gradient.UnmarshalText([]byte(c.Reward.Gradient)); err != nil {
+	if err := a.Gradient.UnmarshalText([]byte(c.Gradient)); err != nil {
 		return a, fmt.Errorf("wire: reward.gradient: %w", err)
 	}
 	return a, nil
@@ -89,7 +89,7 @@ func (s *Session) tuneEyes(ctx context.Context, p *parts, demos []demo) error {
 			cs = append(cs, rapl.Comparison{Anchor: a, Better: b, Worse: w, Tie: x.Tie})
 		}
 	}
-	how, err := aligning(s.cfg, p.taste.Cost)
+	how, err := aligning(s.cfg.Reward, s.cfg.Seed, p.taste.Cost)
 	if err != nil {
 		return err
 	}

@@ -30,6 +30,8 @@ type arm struct {
 	bad   uint64               // frames that were unfit, see perception.gate
 	live  bool                 // the session learns on it
 	watch func()               // ends the guard's watch; nil without one
+	// teller is nil but under reward.kind truth.
+	teller *teller
 	// next is the number of the episode that the next Reset begins, among the
 	// episodes of a stream.
 	next int
@@ -70,7 +72,11 @@ func newArmOn(c config.Config, of stream, pacing *paced.Clock, extra ...tabletop
 	a := &arm{world: w}
 	gc := guardConfig(c)
 	gc.Latched = func(f *guard.Fault) { a.desk.Load().note(f) }
-	var b robot.Backend = &seeded{World: w, arm: a, seed: c.Seed, of: of}
+	sd := &seeded{World: w, arm: a, seed: c.Seed, of: of}
+	var b robot.Backend = sd
+	if c.Reward.Kind == "truth" {
+		a.teller, b = &teller{map[time.Time]float64{}}, truly{sd}
+	}
 	if pacing != nil {
 		b = paced.New(b, tabletop.Period, *pacing)
 		gc.Now = pacing.Now
@@ -83,7 +89,7 @@ func newArmOn(c config.Config, of stream, pacing *paced.Clock, extra ...tabletop
 }
 
 func tabletopConfig(c config.Config) tabletop.Config {
-	tc := tabletop.Config{Task: tabletop.Task(c.Robot.Task), Seed: c.Seed, Timestep: c.Robot.Timestep, Render: tabletop.Render(c.Robot.Render)}
+	tc := tabletop.Config{Task: tabletop.Task(c.Robot.Task), Look: tabletop.Look(c.Robot.Look), Seed: c.Seed, Timestep: c.Robot.Timestep, Render: tabletop.Render(c.Robot.Render)}
 	for _, cam := range c.Robot.Cameras {
 		tc.Cameras = append(tc.Cameras, tabletop.Camera{Name: cam.Name, W: cam.Width, H: cam.Height})
 	}

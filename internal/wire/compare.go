@@ -87,9 +87,9 @@ func (c *Comparison) Left() []error {
 	return errs
 }
 
-// Compare has several rewards rate recordings, and says how they agree with each other
+// CompareRewards has several rewards rate recordings, and says how they agree with each other
 // and with the truth. Nothing in the session's folder changes.
-func Compare(ctx context.Context, cc CompareConfig, environ, sets []string, o Options) (out Comparison, err error) {
+func CompareRewards(ctx context.Context, cc CompareConfig, environ, sets []string, o Options) (out Comparison, err error) {
 	if cc.Every < 1 {
 		return out, fmt.Errorf("wire: every %d-th frame cannot be held against the truth; want 1 or more", cc.Every)
 	}
@@ -107,11 +107,11 @@ func Compare(ctx context.Context, cc CompareConfig, environ, sets []string, o Op
 	if out.Discount == 0 {
 		out.Discount = starc.DefaultDiscount
 	}
-	p, err := s.judges(ctx)
+	p, err := s.lenders(ctx)
 	if err != nil {
 		return out, err
 	}
-	b := &bench{parts: p, log: s.log, visit: known.visit}
+	b := &bench{s: s, parts: p, log: s.log, visit: known.visit}
 	specs := cc.Rewards
 	if !cc.Bare {
 		specs = append(usualRivals(p), specs...)
@@ -173,7 +173,6 @@ type comparer struct {
 	past    reliver
 	out     *Comparison
 	shown   *exhibit // whose saliency is to be drawn
-	file    string   // of shown
 }
 
 // reel rates a recording; one that cannot be is accounted for.
@@ -227,8 +226,10 @@ func (c *comparer) rate(ctx context.Context, film footage, out *Rated) error {
 		out.Rewards = append(out.Rewards, xs)
 	}
 	out.remember(e, film.Info().Terminal)
-	if framed := slices.ContainsFunc(e.ticks, func(t record.Tick) bool { return len(t.Frames) > 0 }); framed && (c.cc.Of == "" || c.cc.Of == out.ID) {
-		c.shown, c.file = e, out.File
+	_, stream := film.(*bagTape)
+	framed := stream || slices.ContainsFunc(e.ticks, func(t record.Tick) bool { return len(t.Frames) > 0 })
+	if framed && (c.cc.Of == "" || c.cc.Of == out.ID) {
+		c.shown = e
 	}
 	return nil
 }

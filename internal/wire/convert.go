@@ -226,8 +226,11 @@ func (p *projector) foxglove(ctx context.Context, r reel, out string) error {
 		if i > 0 && i <= len(t.Steps) {
 			st := t.Steps[i-1]
 			sum += st.Reward
-			note.Text = fmt.Sprintf("step %d\nreward %.4f\nreturn %.3f\n%s frame %d", st.T, st.Reward, sum, t.Expert, st.Matched)
-			note.Matched = st.Matched
+			note.Text = fmt.Sprintf("step %d\nreward %.4f\nreturn %.3f", st.T, st.Reward, sum)
+			if t.Expert != "" {
+				note.Text += fmt.Sprintf("\n%s frame %d", t.Expert, st.Matched)
+				note.Matched = st.Matched
+			}
 		}
 		if conv != nil && len(tick.Frames) > 0 {
 			ks, err := conv.Keypoints(ctx, tick.Frames)

@@ -192,11 +192,17 @@ func (s *Session) explain(ctx context.Context, p parts, t take) (report.Reward, 
 	for _, in := range t.episode.Inputs {
 		traj = append(traj, in.Features)
 	}
-	e, err := p.scorer.Explain(ctx, traj)
+	if _, ok := p.scorer.(truth); ok {
+		return report.Reward{}, nil // a film is run without
+	}
+	e, err := explain(ctx, p.scorer, traj)
 	if err != nil {
 		return report.Reward{}, err
 	}
-	r := report.Reward{Name: "RAPL, the fine-tuned episode above against " + e.Name, Rewards: e.Rewards, Expert: e.Expert, Matched: e.Match}
+	if e.Name == "" { // compared with no video
+		return report.Reward{Name: named(s.cfg.Reward) + ", the fine-tuned episode above", Rewards: e.Rewards}, nil
+	}
+	r := report.Reward{Name: named(s.cfg.Reward) + ", the fine-tuned episode above against " + e.Name, Rewards: e.Rewards, Expert: e.Expert, Matched: e.Match}
 	for i := range e.T {
 		r.Plan = append(r.Plan, e.Plan[i*e.Frames:(i+1)*e.Frames])
 	}

@@ -17,8 +17,8 @@ import (
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/bc"
 	"github.com/rapport-rl/rapport/policy/view"
+	"github.com/rapport-rl/rapport/reward"
 	"github.com/rapport-rl/rapport/reward/label"
-	"github.com/rapport-rl/rapport/reward/ot"
 	"github.com/rapport-rl/rapport/reward/rapl"
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/sim"
@@ -40,31 +40,11 @@ type eyes interface {
 	Dim() int
 }
 
-// taste is what the person said, as the scorer needs it.
-type taste struct {
-	Experts []rapl.Video `json:"experts"`
-	Head    *rapl.Head   `json:"head"`
-	Gamma   float64      `json:"gamma"`
-	Cost    ot.Cost      `json:"cost"`
-}
-
-func (t taste) scorer() (*rapl.Scorer, error) {
-	return rapl.New(t.Experts, rapl.Config{Cost: t.Cost, Gamma: t.Gamma, Head: t.Head})
-}
-
-func decodeTaste(b []byte) (taste, error) {
-	var t taste
-	if err := json.Unmarshal(b, &t); err != nil {
-		return t, fmt.Errorf("wire: reward: %w", err)
-	}
-	return t, nil
-}
-
 // parts is what a session acts, scores and learns with.
 type parts struct {
 	eyes   eyes
 	taste  taste
-	scorer *rapl.Scorer
+	scorer reward.Scorer
 	view   view.Config
 	clone  policy.Params    // the cloned policy
 	demos  []policy.Episode // labelled
@@ -100,7 +80,7 @@ func (s *Session) prepare(ctx context.Context) (parts, error) {
 	if p.taste, err = s.ask(ctx, demos); err != nil {
 		return p, err
 	}
-	if s.cfg.Reward.Train == "all" && p.taste.Head != nil {
+	if s.cfg.Reward.Train == "all" && s.cfg.Reward.Kind == "rapl" && p.taste.Head != nil {
 		if err := s.tuneEyes(ctx, &p, demos); err != nil {
 			return p, err
 		}
@@ -114,7 +94,9 @@ func (s *Session) prepare(ctx context.Context) (parts, error) {
 	for i := range demos {
 		e := &demos[i].episode
 		e.Rewards = make([]float64, e.Len())
-		if err := p.scorer.Score(ctx, e.Rewards, e.Trajectory()); err != nil {
+		if _, ok := p.scorer.(truth); ok {
+			e.Rewards = trueRewards(demos[i])
+		} else if err := p.scorer.Score(ctx, e.Rewards, e.Trajectory()); err != nil {
 			return p, fmt.Errorf("wire: score %s: %w", e.ID, err)
 		}
 		if err := s.keepDemo(ctx, demos[i]); err != nil {
@@ -205,6 +187,19 @@ func (s *Session) openEyes(ctx context.Context, demos []demo) (eyes, error) {
 	if !errors.Is(err, store.ErrNone) || demos == nil {
 		return nil, err
 	}
+	enc, rep, err := trainEyes(ctx, s.cfg, demos, s.tell)
+	if err != nil {
+		return nil, err
+	}
+	s.log.Info("encoder trained", "ticks", rep.Ticks, "loss", rep.Last, "explained", rep.Explained)
+	if b, err = enc.Encode(); err != nil {
+		return nil, err
+	}
+	return enc, s.store.SaveCheckpoint(ctx, kindEncoder, 1, b)
+}
+
+// trainEyes trains the encoder on demonstrations.
+func trainEyes(ctx context.Context, c config.Config, demos []demo, tell Progress) (*encoder.Conv, encoder.Report, error) {
 	var data encoder.Data
 	for _, d := range demos {
 		clip := encoder.Clip{Frames: d.frames, Applied: d.episode.Applied}
@@ -214,23 +209,15 @@ func (s *Session) openEyes(ctx context.Context, demos []demo) (eyes, error) {
 		data.Clips = append(data.Clips, clip)
 	}
 	var names []string
-	for _, c := range s.cfg.Robot.Cameras {
-		names = append(names, c.Name)
+	for _, cam := range c.Robot.Cameras {
+		names = append(names, cam.Name)
 	}
 	ec := encoder.Default(names...)
-	ec.Shape.Keypoints, ec.Steps = s.cfg.Encoder.Keypoints, s.cfg.Encoder.Steps
-	ec.Seed = draw(s.cfg.Seed, networks, 0)
-	enc, rep, err := encoder.Train(ctx, data, ec, func(step, total int, loss float64) {
-		s.tell("encoder", step, total, fmt.Sprintf("loss %.3f", loss))
+	ec.Shape.Keypoints, ec.Steps = c.Encoder.Keypoints, c.Encoder.Steps
+	ec.Seed = draw(c.Seed, networks, 0)
+	return encoder.Train(ctx, data, ec, func(step, total int, loss float64) {
+		tell("encoder", step, total, fmt.Sprintf("loss %.3f", loss))
 	})
-	if err != nil {
-		return nil, err
-	}
-	s.log.Info("encoder trained", "ticks", rep.Ticks, "loss", rep.Last, "explained", rep.Explained)
-	if b, err = enc.Encode(); err != nil {
-		return nil, err
-	}
-	return enc, s.store.SaveCheckpoint(ctx, kindEncoder, 1, b)
 }
 
 // openONNX loads a frozen backbone. Pixels enter as RAPL's do (facts of its
@@ -262,7 +249,7 @@ func look(ctx context.Context, x eyes, demos []demo, tell Progress) error {
 // aligns the embedding with the answers.
 func (s *Session) ask(ctx context.Context, demos []demo) (taste, error) {
 	c := s.cfg.Reward
-	t := taste{Gamma: c.Gamma}
+	t := taste{Version: tasteVersion, Kind: c.Kind, Gamma: c.Gamma}
 	err := t.Cost.UnmarshalText([]byte(c.Cost))
 	if err != nil {
 		return t, fmt.Errorf("wire: reward.cost: %w", err)
@@ -283,10 +270,21 @@ func (s *Session) ask(ctx context.Context, demos []demo) (taste, error) {
 	if len(t.Experts) == 0 {
 		return t, errors.New("wire: the person likes none of the demonstrations, so there is nothing to reward; record better ones, or raise demos.good")
 	}
-	if c.Triplets > 0 {
-		if t.Head, err = s.align(ctx, who, truths, videos, t.Cost); err != nil {
+	if c.Triplets > 0 && comparing(c.Kind) {
+		triplets, err := s.answers(ctx, who, truths, videos)
+		if err != nil {
 			return t, err
 		}
+		s.tell("preferences", 0, 1, fmt.Sprintf("%d answers", len(triplets)))
+		right, err := t.compare(ctx, c, s.cfg.Seed, triplets)
+		if err != nil {
+			return t, err
+		}
+		s.tell("preferences", 1, 1, fmt.Sprintf("%d answers, %.0f %% of the held-out ones told right", len(triplets), 100*right))
+	}
+	liked, rest := parted(who, truths, videos)
+	if err := t.learn(ctx, c, draw(s.cfg.Seed, networks, 3), liked, rest); err != nil {
+		return t, err
 	}
 	b, err := json.Marshal(t)
 	if err != nil {
@@ -295,7 +293,8 @@ func (s *Session) ask(ctx context.Context, demos []demo) (taste, error) {
 	return t, s.store.SaveCheckpoint(ctx, kindReward, 1, b)
 }
 
-func (s *Session) align(ctx context.Context, who *person.Person, truths [][]sim.Truth, videos []rapl.Video, cost ot.Cost) (*rapl.Head, error) {
+// answers are the person's, stored.
+func (s *Session) answers(ctx context.Context, who *person.Person, truths [][]sim.Truth, videos []rapl.Video) ([]rapl.Triplet, error) {
 	answers, err := s.survey(ctx, who, truths, videos)
 	if err != nil {
 		return nil, err
@@ -304,17 +303,7 @@ func (s *Session) align(ctx context.Context, who *person.Person, truths [][]sim.
 	if len(triplets) < 2 {
 		return nil, fmt.Errorf("wire: the person could tell apart only %d pairs of demonstrations; record more different ones, or set reward.triplets to 0", len(triplets))
 	}
-	s.tell("preferences", 0, 1, fmt.Sprintf("%d answers", len(triplets)))
-	how, err := aligning(s.cfg, cost)
-	if err != nil {
-		return nil, err
-	}
-	head, rep, err := rapl.Align(ctx, triplets, how)
-	if err != nil {
-		return nil, err
-	}
-	s.tell("preferences", 1, 1, fmt.Sprintf("%d answers, %.0f %% of the held-out ones told right", len(triplets), 100*rep.After.Accuracy))
-	return &head, nil
+	return triplets, nil
 }
 
 // keepDemo stores a labelled demonstration with its frames, unless an earlier

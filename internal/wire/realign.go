@@ -29,24 +29,24 @@ type relabeler interface {
 	Relabel(ctx context.Context, id string, rewards []float64) (bool, error)
 }
 
-// answers are what people said that an alignment can use.
-type answers struct {
+// opinions are what people said that an alignment can use.
+type opinions struct {
 	like  []label.Likeness
 	order []label.Order
 }
 
-func (a answers) len() int { return len(a.like) + len(a.order) }
+func (a opinions) len() int { return len(a.like) + len(a.order) }
 
-func (s *Session) answers(ctx context.Context) (answers, error) {
+func (s *Session) opinions(ctx context.Context) (opinions, error) {
 	said, err := s.store.Labels(ctx)
 	if err != nil {
-		return answers{}, err
+		return opinions{}, err
 	}
 	return s.useful(said), nil
 }
 
 // useful are the answers that decide, and ties where they are asked for.
-func (s *Session) useful(said []label.Label) (a answers) {
+func (s *Session) useful(said []label.Label) (a opinions) {
 	for _, x := range label.Triplets(said) {
 		if !x.Tie || s.cfg.Reward.Ties {
 			a.like = append(a.like, x)
@@ -137,7 +137,10 @@ type Realigned struct {
 // the preferred videos, in turn. The encoder stays: the policy goes by it too.
 func (s *Session) realign(ctx context.Context, t taste) (taste, Realigned, error) {
 	var re Realigned
-	said, err := s.answers(ctx)
+	if k := t.kind(); k != "rapl" {
+		return t, re, fmt.Errorf("wire: the reward of %s is of kind %s, which is not aligned; want a session with reward.kind rapl", s.Dir(), k)
+	}
+	said, err := s.opinions(ctx)
 	if err != nil {
 		return t, re, err
 	}
@@ -181,7 +184,7 @@ func (s *Session) realign(ctx context.Context, t taste) (taste, Realigned, error
 	if len(ts) < 2 {
 		return t, re, fmt.Errorf("wire: %s holds %d answers to align the reward with; want at least 2: label some episodes first", s.Dir(), len(ts))
 	}
-	how, err := aligning(s.cfg, t.Cost)
+	how, err := aligning(s.cfg.Reward, s.cfg.Seed, t.Cost)
 	if err != nil {
 		return t, re, err
 	}
@@ -298,7 +301,7 @@ func (s *Session) freshen(ctx context.Context, p *parts, l policy.Keeper, n int)
 	if every == 0 {
 		return false, nil
 	}
-	said, err := s.answers(ctx)
+	said, err := s.opinions(ctx)
 	if err != nil {
 		return false, err
 	}

@@ -11,7 +11,6 @@ import (
 	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/perception/encoder"
-	"github.com/rapport-rl/rapport/reward/rapl"
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/robot/record"
 )
@@ -155,6 +154,9 @@ func (s *Session) judges(ctx context.Context) (parts, error) {
 	if p.taste, err = decodeTaste(b); err != nil {
 		return p, err
 	}
+	if p.taste.kind() == "truth" {
+		return p, errNoTruth
+	}
 	p.scorer, err = p.taste.scorer()
 	return p, err
 }
@@ -224,7 +226,7 @@ type watcher struct {
 	seen   []perception.Features // from the frames
 	logged []perception.Features
 	stamps []time.Time
-	live   *rapl.Live
+	live   running
 	lives  []float64
 	buf    []float64
 	ticks  []record.Tick // not embedded yet
@@ -235,7 +237,7 @@ type watcher struct {
 func (w *watcher) see(ctx context.Context, f footage) error {
 	if w.p.rc.Live {
 		var err error
-		if w.live, err = w.p.parts.scorer.Live(); err != nil {
+		if w.live, err = runningOf(w.p.parts.scorer); err != nil {
 			return err
 		}
 	}
@@ -350,7 +352,7 @@ func (w *watcher) judge(ctx context.Context, logged []float64) error {
 	case traj == nil:
 		return errors.New("it holds neither frames nor features for each observation, so there is nothing to score")
 	}
-	e, err := w.p.parts.scorer.Explain(ctx, traj)
+	e, err := explain(ctx, w.p.parts.scorer, traj)
 	if err != nil {
 		return err
 	}

@@ -60,14 +60,17 @@ func PlotRewards(ctx context.Context, dir string, pc PlotConfig, environ, sets [
 	if real(s.cfg) {
 		return out, fmt.Errorf("wire: %s is of a real arm, whose scene cannot be drawn with things elsewhere; name a simulated session", dir)
 	}
-	p, err := s.judges(ctx)
+	p, err := s.lenders(ctx)
 	if err != nil {
 		return out, err
 	}
-	b := &bench{parts: p, log: s.log, visit: known.visit}
+	b := &bench{s: s, parts: p, log: s.log, visit: known.visit}
 	specs := pc.Rewards
 	if len(specs) == 0 {
-		specs = []string{"rapl=rapl", "truth=truth"}
+		specs = []string{"truth=truth"}
+		if p.scorer != nil {
+			specs = []string{p.taste.kind() + "=own", "truth=truth"}
+		}
 	}
 	rivals, err := b.rivals(ctx, specs)
 	if err != nil {

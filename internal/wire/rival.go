@@ -50,6 +50,7 @@ func scored(name, what string, s reward.Scorer) rival {
 
 // bench is what rivals are made from.
 type bench struct {
+	s       *Session
 	parts   parts
 	visit   func(dir string) (*Session, error) // another session
 	log     *slog.Logger
@@ -94,8 +95,13 @@ type rivalKind struct {
 func rivalKinds() []rivalKind {
 	return []rivalKind{
 		{"logged", "the rewards that the recording holds", loggedRival},
-		{"rapl", "the session's own reward; gamma, cost (cosine, l2) and form (mean, squared) may be other", raplRival},
+		{"own", "the session's reward, of whatever kind", ownRival},
+		{"rapl", "RAPL's; gamma, cost (cosine, l2) and form (mean, squared) may be other; labels=N aligns anew by the first N answers", raplRival},
 		{"frozen", "the same preferred videos in the encoder's own embedding, without what people's answers aligned; gamma, cost, form", frozenRival},
+		{"goal", "distance to how the preferred videos end, in the encoder's embedding", learnedRival("goal")},
+		{"tcc", "temporal cycle-consistency, with form (transport, goal)", learnedRival("tcc")},
+		{"rlhf", "learned from the answers without the preferred videos; the first labels=N of them", learnedRival("rlhf")},
+		{"gail", "a discriminator of the preferred videos and those that lost", learnedRival("gail")},
 		{"session", "the encoder and the reward of the session in the folder dir", sessionRival},
 		{"krc", "signed geometric mean of the rewards of=A+B+..., each from lo to hi; potential is the discount of its shaping", krcRival},
 		{"harmonic", "λ-harmonic mean of the rewards of=A+B, each from lo to hi, A with the weight lambda", harmonicRival},
@@ -113,13 +119,19 @@ func KindsOfRewards() [][2]string {
 	return out
 }
 
-// usualRivals are compared where nobody says otherwise.
+// usualRivals are compared where nobody says otherwise. A session's own reward bears the
+// name of its kind.
 func usualRivals(p parts) []string {
-	specs := []string{"logged=logged", "rapl=rapl"}
-	if p.taste.Head != nil {
+	specs := []string{"logged=logged"}
+	if p.scorer != nil {
+		specs = append(specs, p.taste.kind()+"=own")
+	}
+	if k := p.taste.kind(); k == "rapl" && p.taste.Head != nil {
+		specs = append(specs, "frozen=frozen", "rapl-gamma1=rapl:gamma=1", "rapl-l2=rapl:cost=l2,gamma=1")
+	} else if k != "features" {
 		specs = append(specs, "frozen=frozen")
 	}
-	return append(specs, "rapl-gamma1=rapl:gamma=1", "rapl-l2=rapl:cost=l2,gamma=1", "truth=truth")
+	return append(specs, "truth=truth")
 }
 
 // rivals makes the rewards of the specifications NAME=KIND[:KEY=VALUE,...] in order.
@@ -202,7 +214,10 @@ func (o *choices) end() error {
 	for k := range o.kv {
 		o.errs = append(o.errs, fmt.Errorf("this kind has no %s", k))
 	}
-	return errors.Join(o.errs...)
+	err := errors.Join(o.errs...)
+	clear(o.kv)
+	o.errs = nil // told once
+	return err
 }
 
 func loggedRival(_ context.Context, _ *bench, name string, _ *choices) (rival, error) {
@@ -214,9 +229,17 @@ func loggedRival(_ context.Context, _ *bench, name string, _ *choices) (rival, e
 	}}, nil
 }
 
-func raplRival(_ context.Context, b *bench, name string, o *choices) (rival, error) {
-	if len(o.kv) == 0 {
-		return scored(name, "the session's reward", b.parts.scorer), nil
+func ownRival(_ context.Context, b *bench, name string, _ *choices) (rival, error) {
+	if b.parts.scorer == nil {
+		return rival{}, errNoTruth
+	}
+	return scored(name, "the session's reward: "+named(b.s.cfg.Reward), b.parts.scorer), nil
+}
+
+func raplRival(ctx context.Context, b *bench, name string, o *choices) (rival, error) {
+	own := b.parts.taste.kind() == "rapl"
+	if _, anew := o.kv["labels"]; anew || !own {
+		return learnedRival("rapl")(ctx, b, name, o)
 	}
 	return otherRAPL(b, name, "the session's reward", b.parts.taste.Head, o)
 }
@@ -265,6 +288,16 @@ func sessionRival(ctx context.Context, b *bench, name string, o *choices) (rival
 		dst := make([]float64, len(traj)-1)
 		return dst, p.scorer.Score(ctx, dst, traj)
 	}}, nil
+}
+
+// lenders are the encoder and the reward of the session that judges. One whose reward
+// is the simulator's truth has none for recordings, and lends its encoder alone.
+func (s *Session) lenders(ctx context.Context) (parts, error) {
+	p, err := s.judges(ctx)
+	if errors.Is(err, errNoTruth) {
+		p.scorer, err = nil, nil
+	}
+	return p, err
 }
 
 // embedded shows a recording to a session's encoder; nil for one without frames.

@@ -17,7 +17,7 @@ import (
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/buffer"
 	"github.com/rapport-rl/rapport/policy/loop"
-	"github.com/rapport-rl/rapport/reward/rapl"
+	"github.com/rapport-rl/rapport/reward"
 	"github.com/rapport-rl/rapport/robot"
 )
 
@@ -286,7 +286,7 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 	defer t.close()
 	n, hits := s.cfg.Session.Episodes, 0
 	t.scorer = p.scorer
-	t.actor = &loop.Actor{Backend: a.guard, Extractor: p.eyes, Policy: pi, Scorer: p.scorer, Horizon: s.cfg.Robot.Horizon, Pixels: pixels(s.cfg), Watch: t.watch, Override: t.override}
+	t.actor = &loop.Actor{Backend: a.guard, Extractor: p.eyes, Policy: pi, Scorer: scorerOn(p.scorer, a), Horizon: s.cfg.Robot.Horizon, Pixels: pixels(s.cfg), Watch: t.watch, Override: t.override}
 	var learner policy.Learner = l
 	if pixels(s.cfg) {
 		learner = seer{l, s, t}
@@ -430,7 +430,7 @@ type tracks struct {
 	features *bus.Feed[perception.Features]
 	cameras  []*bus.Feed[robot.Frame]
 	learner  *bus.Feed[policy.Stats]
-	scorer   *rapl.Scorer // shows the reward while the episode runs; nil where it is elsewhere
+	scorer   reward.Scorer // shows the reward while the episode runs; nil where it is elsewhere
 	override override
 	hand     func() // ends the listening to a person's hand
 }

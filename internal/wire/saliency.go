@@ -15,6 +15,7 @@ import (
 	"github.com/rapport-rl/rapport/perception/vision"
 	"github.com/rapport-rl/rapport/reward"
 	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/robot/record"
 )
 
 // salience draws what the rewards look at: frames of an episode, every patch of which
@@ -26,7 +27,7 @@ func (c *comparer) salience(ctx context.Context) error {
 	}
 	if c.shown == nil {
 		if c.cc.Of != "" {
-			return fmt.Errorf("wire: saliency: no recording called %q with frames in memory; a bag has none, name an episode of a session or a dataset", c.cc.Of)
+			return fmt.Errorf("wire: saliency: no recording called %q that has frames", c.cc.Of)
 		}
 		return nil
 	}
@@ -41,11 +42,18 @@ func (c *comparer) salience(ctx context.Context) error {
 	}
 	e := c.shown
 	n := min(c.cc.Saliency, e.Len())
-	cols := 0
-	rows := make([][]robot.Frame, len(look)) // of each reward
+	var steps []int
 	for k := range n {
-		t := (k + 1) * e.Len() / n
-		frames := e.ticks[t].Frames
+		steps = append(steps, (k+1)*e.Len()/n)
+	}
+	seen, err := e.framesAt(ctx, steps)
+	if err != nil {
+		return fmt.Errorf("wire: saliency of %s: %w", e.id, err)
+	}
+	cols := 0
+	rows := make([][]robot.Frame, 1+len(look)) // the frames, and what each reward makes of them
+	for k, t := range steps {
+		frames := seen[t]
 		if len(frames) == 0 {
 			continue
 		}
@@ -53,23 +61,35 @@ func (c *comparer) salience(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("wire: saliency of %s: %w", e.id, err)
 		}
+		add := func(row int, f robot.Frame, m []float64, text string) error {
+			f, err := overlay(f, m, c.cc.Patches, cs.keys)
+			if err == nil && text != "" {
+				f, err = vision.Annotate(f, text)
+			}
+			rows[row] = append(rows[row], f)
+			return err
+		}
+		for _, f := range frames {
+			if err := add(0, f, nil, fmt.Sprintf("%s %d", f.Camera, t)); err != nil {
+				return fmt.Errorf("wire: saliency of %s: %w", e.id, err)
+			}
+		}
 		for i, r := range look {
 			maps, err := occluded(ctx, r.scorer, e.traj, t, cs)
 			if err != nil {
 				return fmt.Errorf("wire: saliency of %s: reward %s: %w", e.id, r.name, err)
 			}
 			for j, m := range maps {
-				f, err := overlay(frames[j], m, c.cc.Patches, cs.keys)
-				if err == nil && k == 0 && j == 0 {
-					f, err = vision.Annotate(f, r.name)
+				name := ""
+				if len(rows[1+i]) == 0 {
+					name = r.name
 				}
-				if err != nil {
+				if err := add(1+i, frames[j], m, name); err != nil {
 					return fmt.Errorf("wire: saliency of %s: %w", e.id, err)
 				}
-				rows[i] = append(rows[i], f)
 			}
-			cols = len(rows[i])
 		}
+		cols = len(rows[0])
 		c.s.tell("saliency", k+1, n, e.id)
 	}
 	if cols == 0 {
@@ -81,6 +101,20 @@ func (c *comparer) salience(ctx context.Context) error {
 	}
 	c.out.Salient = e.id
 	return putPNG(filepath.Join(c.cc.Out, "saliency.png"), sheet)
+}
+
+// framesAt are the frames of some observations; of a stream it is shown again for them.
+func (e *exhibit) framesAt(ctx context.Context, steps []int) (map[int][]robot.Frame, error) {
+	out := map[int][]robot.Frame{}
+	t := 0
+	err := e.film.Each(ctx, func(tick record.Tick) error {
+		if slices.Contains(steps, t) {
+			out[t] = tick.Frames
+		}
+		t++
+		return nil
+	})
+	return out, err
 }
 
 // magnified is the side of a picture in a saliency sheet, pixels.
@@ -181,8 +215,9 @@ func occluded(ctx context.Context, s reward.Scorer, traj []perception.Features, 
 }
 
 // overlay tints a frame red where covering it lowers the reward, and blue where it
-// raises it, as strongly as the largest change of this map allows, and rings the
-// keypoints of its camera.
+// raises it, as strongly as the largest change of this map allows, on grey, lest a red
+// box be taken for a tint; a nil map leaves the colours. Dots are the keypoints of its
+// camera.
 func overlay(f robot.Frame, m []float64, patches int, keys []perception.Keypoint) (robot.Frame, error) {
 	top := 0.0
 	for _, x := range m {
@@ -191,10 +226,10 @@ func overlay(f robot.Frame, m []float64, patches int, keys []perception.Keypoint
 	out := f
 	out.Pix = slices.Clone(f.Pix)
 	for p, x := range m {
-		if top == 0 {
-			break
+		a := 0.0
+		if top > 0 {
+			a = 0.7 * math.Abs(x) / top
 		}
-		a := 0.65 * math.Abs(x) / top
 		tint := [3]float64{0, 0, 255} // BGR
 		if x < 0 {
 			tint = [3]float64{255, 0, 0}
@@ -203,8 +238,10 @@ func overlay(f robot.Frame, m []float64, patches int, keys []perception.Keypoint
 		for y := r.Min.Y; y < r.Max.Y; y++ {
 			for x := r.Min.X; x < r.Max.X; x++ {
 				i := 3 * (y*f.W + x)
+				// Rec. 601's weights of blue, green and red.
+				grey := 0.114*float64(f.Pix[i]) + 0.587*float64(f.Pix[i+1]) + 0.299*float64(f.Pix[i+2])
 				for ch := range 3 {
-					out.Pix[i+ch] = byte((1-a)*float64(f.Pix[i+ch]) + a*tint[ch])
+					out.Pix[i+ch] = byte((1-a)*grey + a*tint[ch])
 				}
 			}
 		}

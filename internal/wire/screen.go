@@ -75,15 +75,20 @@ func (p *projector) film(ctx context.Context, f footage, out *Replayed) (err err
 			return nil
 		}
 		text, match := fmt.Sprintf("%s  reset", out.ID), robot.Frame{W: 2, H: 2, Pix: make([]byte, 12)}
-		caption := "nearest: " + out.Expert
+		caption := ""
+		if out.Expert != "" {
+			caption = "nearest: " + out.Expert
+		}
 		if t > 0 {
 			s := out.Steps[t-1]
 			sum += s.Reward
 			text = fmt.Sprintf("%s  step %d\nreward %.4f\nreturn %.3f", out.ID, t, s.Reward, sum)
-			if s.Matched < len(expert) {
+			if s.Matched >= 0 && s.Matched < len(expert) {
 				match = expert[s.Matched]
 			}
-			caption = fmt.Sprintf("nearest: %s\nframe %d", out.Expert, s.Matched)
+			if out.Expert != "" {
+				caption = fmt.Sprintf("nearest: %s\nframe %d", out.Expert, s.Matched)
+			}
 		}
 		seen := tick.Frames[len(tick.Frames)-1]
 		pic, err := compose(seen, match, text, caption, ys, t, lo, hi)
@@ -123,7 +128,7 @@ func compose(seen, match robot.Frame, text, caption string, ys []float64, n int,
 // expert are the frames of a preferred video, one a step; none where the session
 // recorded no frames.
 func (p *projector) expert(name string) ([]robot.Frame, error) {
-	if fs, ok := p.experts[name]; ok {
+	if fs, ok := p.experts[name]; ok || name == "" { // or nothing was compared with
 		return fs, nil
 	}
 	var fs []robot.Frame

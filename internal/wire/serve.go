@@ -63,6 +63,9 @@ func join(ctx context.Context, c config.Config, what string, o Options) (*role, 
 	if pixels(c) {
 		return nil, fmt.Errorf("wire: policy.sees is pixels, but frames do not reach a learner over the bus yet; use features, or one process: rapport run")
 	}
+	if c.Reward.Kind == "truth" {
+		return nil, errNoTruth
+	}
 	if c.Bus.URL == "" {
 		return nil, errors.New("wire: no NATS server is named; start one with rapport broker and name it with --nats nats://HOST:PORT")
 	}

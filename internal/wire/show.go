@@ -11,7 +11,7 @@ import (
 	"github.com/rapport-rl/rapport/internal/bus"
 	"github.com/rapport-rl/rapport/internal/report"
 	"github.com/rapport-rl/rapport/perception"
-	"github.com/rapport-rl/rapport/reward/rapl"
+	"github.com/rapport-rl/rapport/reward"
 )
 
 // showEvery is how often a process says what it does. A screen takes it for
@@ -35,7 +35,7 @@ type show struct {
 // second, so that a simulation that ends episodes more quickly pays nothing.
 type rollout struct {
 	n      int // counts episodes
-	scorer *rapl.Scorer
+	scorer reward.Scorer
 	traj   []perception.Features
 }
 
@@ -157,7 +157,7 @@ func (s *Session) earlier(ctx context.Context) error {
 
 // begin makes the reward of the episode that begins be shown while it runs, if
 // the scorer is at hand.
-func (w *show) begin(scorer *rapl.Scorer) {
+func (w *show) begin(scorer reward.Scorer) {
 	if w == nil {
 		return
 	}
@@ -181,7 +181,7 @@ func (w *show) tick(f perception.Features) {
 // living scores the running episode, for one goroutine.
 type living struct {
 	of   int // the rollout
-	live *rapl.Live
+	live running
 	got  int // frames of it
 }
 
@@ -200,7 +200,7 @@ func (l *living) score(w *show) {
 	if run.n != l.of {
 		l.of, l.live, l.got = run.n, nil, 0
 		if run.scorer != nil {
-			l.live, _ = run.scorer.Live()
+			l.live, _ = runningOf(run.scorer)
 		}
 	}
 	if run.scorer == nil || l.live == nil || len(run.traj) == l.got {

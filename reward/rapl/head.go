@@ -198,6 +198,17 @@ func (h *Head) apply(dst, row []float64) {
 	linear(dst, in, h.W, h.B)
 }
 
+// Apply writes what the head makes of x (In,) to dst (Out,).
+func (h *Head) Apply(dst, x []float64) {
+	if len(h.Hidden) == 0 {
+		linear(dst, x, h.W, h.B)
+		return
+	}
+	row := make([]float64, h.room(h.In))
+	copy(row, x)
+	h.apply(dst, row)
+}
+
 // linear writes W x + B.
 func linear(dst, x, w, b []float64) {
 	for o := range dst {

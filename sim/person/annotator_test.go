@@ -55,7 +55,7 @@ func share(t *testing.T, a *Annotator, c label.Choice, n int, l, r float64) floa
 }
 
 func TestHabitsShowInShares(t *testing.T) {
-	const n = 20000
+	const n = 4000
 	for _, tt := range []struct {
 		name   string
 		h      Habits
@@ -137,7 +137,7 @@ func TestRankingIsPlackettLuce(t *testing.T) {
 		t.Errorf("places %v, want 3 1 1", got)
 	}
 	// The first place goes to each with exp(u/noise) over the sum.
-	const n, noise = 20000, 0.5
+	const n, noise = 4000, 0.5
 	us := []float64{0, 0.5, 1}
 	a, count := someone(Habits{Noise: noise}), make([]float64, len(us))
 	for i := range n {

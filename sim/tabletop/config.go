@@ -83,9 +83,24 @@ const (
 	None   Render = "none"   // no frames at all
 )
 
+// Look is what the arm looks like. Its joints, masses, limits and commands are the
+// same under every look, so that what was learned by watching one can be tried on
+// another.
+type Look string
+
+// The looks.
+const (
+	Panda  Look = "panda"  // white links, two flat fingers
+	Orange Look = "orange" // thick orange links with black caps, three round fingers
+)
+
+// Looks lists the looks.
+func Looks() []Look { return []Look{Panda, Orange} }
+
 // Config describes a world. Its zero value is the task Group with two cameras.
 type Config struct {
 	Task Task   // default Group
+	Look Look   // default Panda
 	Seed uint64 // draws the seeds of the episodes
 
 	Cameras  []Camera       // default front and wrist, 96x96
@@ -97,6 +112,9 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	if c.Task == "" {
 		c.Task = Group
+	}
+	if c.Look == "" {
+		c.Look = Panda
 	}
 	if c.Cameras == nil {
 		c.Cameras = []Camera{{"front", 96, 96}, {"wrist", 96, 96}}
@@ -119,6 +137,9 @@ func (c Config) Validate() error {
 	}
 	if l := layoutOf(c.Task); l == nil {
 		bad("task is %q, want reach, group or clutter", c.Task)
+	}
+	if c.Look != Panda && c.Look != Orange {
+		bad("look is %q, want panda or orange", c.Look)
 	}
 	if c.Render != EGL && c.Render != Raster && c.Render != None {
 		bad("render is %q, want egl, raster or none", c.Render)

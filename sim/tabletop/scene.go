@@ -8,7 +8,7 @@ import (
 	"text/template"
 )
 
-//go:embed arm.xml scene.xml
+//go:embed arm.xml orange.xml scene.xml
 var models embed.FS
 
 // view is a fixed camera: where it is, what it looks at, and how wide.
@@ -36,6 +36,7 @@ func viewOf(name string) (view, bool) {
 // scene is what scene.xml is filled with.
 type scene struct {
 	Timestep      float64
+	Orange        bool // the look
 	Width, Height int
 	Planks        []plank
 	Cameras       []cameraXML
@@ -67,7 +68,7 @@ const stripDepth = 0.16
 
 // compose returns the MJCF of c's scene.
 func compose(c Config, l *layout, torque [7]float64) ([]byte, error) {
-	s := scene{Timestep: c.Timestep, Width: 1, Height: 1, Objects: l.objects}
+	s := scene{Timestep: c.Timestep, Orange: c.Look == Orange, Width: 1, Height: 1, Objects: l.objects}
 	for _, cam := range c.Cameras {
 		s.Width, s.Height = max(s.Width, cam.W), max(s.Height, cam.H)
 	}

@@ -44,8 +44,8 @@ type Reels interface {
 	Frames(ctx context.Context, id string) ([][]record.Encoded, error)
 }
 
-// Choose picks one of the candidates (N,), N > 0, given all labels, and says why
-// and what it expects to learn, in bits.
+// Choose picks one of the candidates (N,), N > 0, given the labels of people who saw
+// what they judged, and says why and what it expects to learn, in bits.
 type Choose func(ctx context.Context, candidates []label.Query, ls []label.Label) (i int, why string, gain float64, err error)
 
 // Options say what is asked of whom.
@@ -172,7 +172,7 @@ type State struct {
 	Tags      []string     `json:"tags"`
 	Answered  int          `json:"answered"` // by this person, of this kind
 	Asked     int          `json:"asked"`    // for
-	All       int          `json:"all"`      // standing, of this kind, by anybody
+	All       int          `json:"all"`      // standing, of this kind, by all people who saw what they judged
 	// Question is what to show; nil where Note says why there is none.
 	Question *Question `json:"question,omitempty"`
 	// Label is the ID that an answer to it has.
@@ -228,7 +228,9 @@ func (d *Desk) state(ctx context.Context, who string, kind label.Kind, ls []labe
 		if l.Query.Kind != kind {
 			continue
 		}
-		v.All++
+		if seen(l) {
+			v.All++
+		}
 		if l.Annotator == who {
 			v.Answered++
 			v.Last = &l

@@ -232,6 +232,31 @@ func TestEveryPairIsAskedOnce(t *testing.T) {
 	}
 }
 
+func TestSimulatedAnswersAreNobodys(t *testing.T) {
+	ctx, m := t.Context(), &memory{}
+	q := label.Query{ID: "ask-1", Kind: label.Pair, Clips: []label.Clip{{Episode: "e-0"}, {Episode: "e-1"}}}
+	m.ls = []label.Label{{ID: "1", Annotator: "simulated", Query: q, Choice: label.Left}}
+	given := -1
+	d := desk(t, ask.Options{Book: m, Choose: func(_ context.Context, _ []label.Query, ls []label.Label) (int, string, float64, error) {
+		given = len(ls)
+		return 0, "first", 0, nil
+	}})
+	v := must(t)(d.State(ctx, "ann", ""))
+	if v.All != 0 || v.Question.ID == "ask-1" || given != 0 {
+		t.Errorf("got %+v; %d labels to choose by", v, given)
+	}
+	// Whoever answers the same is compared with it all the same.
+	for v.Question != nil && (v.Question.Clips[0].Episode > "e-1" || v.Question.Clips[1].Episode > "e-1") {
+		v = must(t)(d.Answer(ctx, choose(v, label.Tie)))
+	}
+	if v.Question == nil {
+		t.Fatal("e-0 and e-1 were never asked")
+	}
+	if v = must(t)(d.Answer(ctx, choose(v, label.Tie))); len(v.Agree) != 1 || v.Agree[0].With != "simulated" || v.Agree[0].Share != 0 {
+		t.Errorf("got %+v", v.Agree)
+	}
+}
+
 func TestStretchesAndRankings(t *testing.T) {
 	ctx := t.Context()
 	d := desk(t, ask.Options{Steps: 4, Cameras: []string{"side"}, Clips: 3, Annotator: "ann"})

@@ -115,11 +115,14 @@ func (d *Desk) next(ctx context.Context, p place, ls []label.Label, answered map
 // nobody saw, as a simulated person does not, is no question to share.
 func (d *Desk) learn(ls []label.Label) {
 	for _, l := range ls {
-		if q := l.Query; l.Retracts == "" && len(q.Clips) > 0 && len(q.Clips[0].Cameras) > 0 {
-			d.note(q)
+		if l.Retracts == "" && seen(l) {
+			d.note(l.Query)
 		}
 	}
 }
+
+// seen says that pictures were shown: a simulated person sees none.
+func seen(l label.Label) bool { return len(l.Query.Clips) > 0 && len(l.Query.Clips[0].Cameras) > 0 }
 
 func (d *Desk) note(q label.Query) {
 	if _, ok := d.known[q.ID]; ok {
@@ -164,6 +167,7 @@ func (d *Desk) draw(ctx context.Context, kind label.Kind, ids []string, ls []lab
 	if d.o.Choose == nil {
 		return found[0], nil
 	}
+	ls = slices.DeleteFunc(slices.Clone(ls), func(l label.Label) bool { return l.Retracts == "" && !seen(l) })
 	i, why, gain, err := d.o.Choose(ctx, found, ls)
 	if err != nil {
 		return label.Query{}, fmt.Errorf("ask: choose the next question: %w", err)

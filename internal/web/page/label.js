@@ -17,15 +17,19 @@ const picked = new Set(); // reasons
 
 const remember = (k, v) => { try { localStorage.setItem("rapport." + k, v); } catch { /* not allowed here */ } };
 const recall = (k) => { try { return localStorage.getItem("rapport." + k) || ""; } catch { return ""; } };
-const person = () => (state && state.annotator) || recall("annotator") || recall("operator");
+// Who answers, and what is asked, are this tab's: another day, whoever started the
+// program says.
+const hold = (k, v) => { try { sessionStorage.setItem("rapport." + k, v); } catch { /* not allowed here */ } };
+const held = (k) => { try { return sessionStorage.getItem("rapport." + k) || ""; } catch { return ""; } };
+const person = () => (state && state.annotator) || held("annotator");
 
 // --- asking the server ---
 
-async function call(path, body) {
+async function call(path, body, limit = 25000) {
   const r = await fetch(path, {
     method: body ? "POST" : "GET", cache: "no-store", credentials: "omit",
     headers: { Authorization: "Bearer " + token, ...(body ? { "Content-Type": "application/json" } : {}) },
-    body: body ? JSON.stringify(body) : undefined, signal: AbortSignal.timeout(25000),
+    body: body ? JSON.stringify(body) : undefined, signal: AbortSignal.timeout(limit),
   });
   if (r.ok) return r;
   let why = r.statusText;
@@ -35,7 +39,25 @@ async function call(path, body) {
   throw e;
 }
 
-const bytes = async (path) => (await call(path)).arrayBuffer();
+
+// Pictures that were shown are kept for a while: an episode is asked about more
+// than once, and undo shows a question again.
+const bufferBytes = 64e6;
+const buffers = new Map(); // path: ArrayBuffer, the newest use last
+async function bytes(path) {
+  const b = buffers.get(path) || await (await call(path, null, 120000)).arrayBuffer(); // a network may be slow
+  buffers.delete(path);
+  buffers.set(path, b);
+  let sum = 0;
+  for (const x of buffers.values()) sum += x.byteLength;
+  for (const [k, x] of buffers) {
+    if (sum <= bufferBytes) break;
+    sum -= x.byteLength;
+    buffers.delete(k);
+  }
+  return b;
+}
+
 const wait = (ms) => new Promise((go) => setTimeout(go, ms));
 
 // insist sends until it is answered. Refusals are thrown.
@@ -70,7 +92,7 @@ const asks = {
 
 async function refresh(kind) {
   if (!token) { alarm("This page has no token: open the link that the program printed."); return; }
-  const q = new URLSearchParams({ annotator: person(), kind: kind ?? recall("kind") });
+  const q = new URLSearchParams({ annotator: person(), kind: kind ?? held("kind") });
   try {
     await show(await insist("label/state?" + q, null, "The question did not come"));
   } catch (e) {
@@ -90,6 +112,7 @@ async function show(v) {
   if (kinds.options.length === 0) kinds.append(...v.kinds.map((k) => new Option(k, k)));
   kinds.value = v.kind;
   el("halt").hidden = el("dashboard").hidden = !v.live;
+  document.body.classList.toggle("running", v.live);
   el("dashboard").href = "./#" + token;
   el("who").hidden = v.annotator !== "";
   el("table").hidden = !v.question;
@@ -99,7 +122,7 @@ async function show(v) {
   showAgreement(v);
   el("warn").replaceChildren(...(v.warn || []).map((w) => make("li", "", w)));
   el("undo").disabled = !v.last;
-  if (!v.annotator) el("name").value = recall("operator");
+  if (!v.annotator && !el("name").value) el("name").value = recall("operator");
   if (!v.question) { player.close(); document.body.dataset.ready = ""; return; }
   showTags(v.taken ? v.taken.tags : []);
   if (fresh) await pose(v);
@@ -173,7 +196,7 @@ async function pose(v) {
 // film loads the pictures of the question that is shown, and plays them.
 async function film(anew) {
   if (loading) loading.abort();
-  const mine = loading = new AbortController(), q = state.question, at = anew ? 0 : player.step;
+  const mine = loading = new AbortController(), q = state.question, at = anew ? 0 : player.step, plays = anew || player.playing;
   const panels = q.clips.map((_, i) => panel(q, i));
   el("clips").replaceChildren(...panels.map((p) => p.card));
   order.onchange();
@@ -192,7 +215,7 @@ async function film(anew) {
   if (!sending) alarm("");
   el("scrub").max = player.last;
   await player.show(at);
-  player.toggle();
+  if (plays) player.toggle();
   if (!anew) return;
   began = now();
   await wait(blindFor);
@@ -322,7 +345,7 @@ for (const kind of ["pointerup", "change"]) el("scrub").addEventListener(kind, (
 el("speed").addEventListener("change", (e) => { player.pace(Number(e.target.value)); e.target.blur(); });
 el("loop").addEventListener("change", (e) => e.target.blur());
 el("camera").addEventListener("change", (e) => { remember("camera", e.target.value); e.target.blur(); if (state.question) film(false); });
-el("kind").addEventListener("change", (e) => { remember("kind", e.target.value); e.target.blur(); if (!sending) refresh(e.target.value); });
+el("kind").addEventListener("change", (e) => { hold("kind", e.target.value); e.target.blur(); if (!sending) refresh(e.target.value); });
 
 const keys = {
   ArrowLeft: () => choose("left"), ArrowRight: () => choose("right"), t: () => choose("tie"), u: () => choose("unsure"),
@@ -344,6 +367,8 @@ addEventListener("keydown", (e) => {
     keys[k]();
   }
 });
+// A button that was tapped does not keep the keys.
+addEventListener("click", (e) => { const b = e.detail > 0 && e.target.closest && e.target.closest("button"); if (b) b.blur(); });
 // The space bar plays, even where a button has the focus.
 for (const kind of ["keydown", "keyup"]) {
   addEventListener(kind, (e) => {
@@ -360,13 +385,13 @@ el("who").addEventListener("submit", (e) => {
   e.preventDefault();
   const name = el("name").value.trim();
   if (!name) return;
-  remember("annotator", name);
+  hold("annotator", name);
+  remember("operator", name); // offered the next time
   state = null;
   refresh();
 });
 el("other").addEventListener("click", () => {
   if (sending) return;
-  remember("annotator", "");
   player.close();
   el("table").hidden = true;
   el("who").hidden = false;
@@ -374,9 +399,9 @@ el("other").addEventListener("click", () => {
   el("name").focus();
 });
 
-let halting = false;
-el("halt").addEventListener("pointerdown", (e) => { e.preventDefault(); halt(); });
-el("halt").addEventListener("click", halt);
+let halting = false, pressed = -Infinity;
+el("halt").addEventListener("pointerdown", (e) => { e.preventDefault(); pressed = now(); halt(); });
+el("halt").addEventListener("click", () => { if (now() - pressed > 1000) halt(); });
 async function halt() {
   if (halting) return;
   halting = true;

@@ -83,22 +83,26 @@ const steps = 50
 // climb brings w to the most likely weights and returns the Hessian's factor there.
 func climb(w []float64, answers []Answer, precision float64) (*mat.Cholesky, error) {
 	dim := len(w)
-	g, h := mat.NewVecDense(dim, nil), mat.NewSymDense(dim, nil)
+	grad, hess := make([]float64, dim), make([]float64, dim*dim) // of hess the upper half
+	g, h := mat.NewVecDense(dim, grad), mat.NewSymDense(dim, hess)
 	var chol mat.Cholesky
 	var step mat.VecDense
 	loss := objective(w, answers, precision)
 	next := make([]float64, dim)
 	for range steps {
-		h.Zero()
+		clear(hess)
 		for k := range dim {
-			g.SetVec(k, precision*w[k])
-			h.SetSym(k, k, precision)
+			grad[k], hess[k*dim+k] = precision*w[k], precision
 		}
 		for _, a := range answers {
 			p := sigmoid(dot(w, a.X))
-			x := mat.NewVecDense(dim, a.X)
-			g.AddScaledVec(g, p-a.Left, x)
-			h.SymRankOne(h, p*(1-p), x)
+			for k, x := range a.X {
+				grad[k] += (p - a.Left) * x
+				row, c := hess[k*dim+k:(k+1)*dim], p*(1-p)*x
+				for j, y := range a.X[k:] {
+					row[j] += c * y
+				}
+			}
 		}
 		if !chol.Factorize(h) {
 			return nil, errors.New("query: the answers' features are not finite")

@@ -1,0 +1,251 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/internal/report"
+	"github.com/rapport-rl/rapport/internal/wire"
+)
+
+// raplRun is what rapport reproduce rapl does.
+type raplRun struct {
+	seeds         int
+	labels        []int
+	kinds, tasks  []string
+	out           string
+	pile, held    int
+	policies      []string // KIND or KIND:LABELS
+	policySeeds   int
+	table         int // labels of the table
+	skipSpearmans bool
+}
+
+func (a *app) reproduceRAPLCmd() *cobra.Command {
+	r := raplRun{}
+	cmd := &cobra.Command{
+		Use:   "rapl",
+		Short: "Compare kinds of rewards by Spearman's correlation with the truth, and by the policies they make",
+		Long: `For every task and each of the seeds 1, 2, ...: make rollouts of mixed quality, ask
+the simulated person about one part of them, learn each kind of reward, and
+correlate its rewards with the true distance on the other part (every 4th frame;
+mean over the rollouts that the person dislikes, as table 1 of arXiv:2412.04835).
+The task cross is group with encoder and answers from one arm, and rollouts by
+another (robot.look orange).
+
+Tables in Markdown go to stdout; rewards.csv, rewards.png and a file of each task
+and seed to --to. What is in there already is read and not made again.
+
+--policies rapl:150,truth,rlhf:150,rlhf:300 fine-tunes a policy by each of these
+rewards besides, in ordinary sessions below out.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.load()
+			if err != nil {
+				return err
+			}
+			if err := r.check(); err != nil {
+				return usageError{err}
+			}
+			if !r.skipSpearmans {
+				if err := a.correlate(cmd.Context(), c, r); err != nil {
+					return err
+				}
+			}
+			return a.policies(cmd.Context(), c, r)
+		},
+	}
+	f := cmd.Flags()
+	f.IntVar(&r.seeds, "seeds", 5, "how many seeds")
+	f.IntSliceVar(&r.labels, "labels", []int{150}, "numbers of comparisons, as 10,30,75,150,300")
+	f.StringSliceVar(&r.kinds, "kinds", config.RewardKinds(), "kinds of rewards")
+	f.StringSliceVar(&r.tasks, "tasks", []string{"group", "clutter", "cross"}, "tasks: group, clutter, reach, cross")
+	f.StringVar(&r.out, "to", "runs/reproduce-rapl", "folder of figures and tables")
+	f.IntVar(&r.pile, "rollouts", 120, "rollouts that may be asked about")
+	f.IntVar(&r.held, "held-out", 100, "rollouts that are judged on")
+	f.StringSliceVar(&r.policies, "policies", nil, "rewards to fine-tune by, as rapl:150,truth,rlhf:300")
+	f.IntVar(&r.policySeeds, "policy-seeds", 5, "seeds of --policies")
+	f.BoolVar(&r.skipSpearmans, "policies-only", false, "leave the correlations out")
+	return cmd
+}
+
+func (r *raplRun) check() error {
+	for _, k := range r.kinds {
+		if !slices.Contains(config.RewardKinds(), k) {
+			return fmt.Errorf("--kinds names %q; want some of %s", k, strings.Join(config.RewardKinds(), ", "))
+		}
+	}
+	for _, t := range r.tasks {
+		if !slices.Contains([]string{"group", "clutter", "reach", "cross"}, t) {
+			return fmt.Errorf("--tasks names %q; want some of group, clutter, reach, cross", t)
+		}
+	}
+	slices.Sort(r.labels)
+	r.labels = slices.Compact(r.labels)
+	if len(r.labels) == 0 || r.labels[0] < 4 {
+		return fmt.Errorf("--labels is %v; want numbers from 4 on", r.labels)
+	}
+	r.table = r.labels[len(r.labels)-1]
+	if slices.Contains(r.labels, 150) {
+		r.table = 150
+	}
+	switch {
+	case r.seeds < 1:
+		return fmt.Errorf("--seeds is %d; want at least 1, and 2 for an interval", r.seeds)
+	case len(r.policies) > 0 && r.policySeeds < 1:
+		return fmt.Errorf("--policy-seeds is %d; want at least 1", r.policySeeds)
+	}
+	for _, p := range r.policies {
+		if _, _, err := policyOf(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// policyOf reads KIND or KIND:LABELS.
+func policyOf(s string) (kind string, labels int, err error) {
+	kind, n, ok := strings.Cut(s, ":")
+	if !slices.Contains(config.RewardKinds(), kind) {
+		return "", 0, fmt.Errorf("--policies names %q; want some of %s", s, strings.Join(config.RewardKinds(), ", "))
+	}
+	if ok {
+		if labels, err = strconv.Atoi(n); err != nil || labels < 4 {
+			return "", 0, fmt.Errorf("--policies names %q; want a number of labels from 4 on behind the colon", s)
+		}
+	}
+	return kind, labels, nil
+}
+
+// correlate makes what is missing of the comparison and writes it up.
+func (a *app) correlate(ctx context.Context, c config.Config, r raplRun) error {
+	if err := os.MkdirAll(r.out, 0o755); err != nil {
+		return err
+	}
+	points := map[string][][]wire.Point{} // by task: of each seed
+	for _, task := range r.tasks {
+		for seed := 1; seed <= r.seeds; seed++ {
+			c.Seed = uint64(seed)
+			ps, err := a.compared(ctx, c, r, task)
+			if err != nil {
+				return fmt.Errorf("%s, seed %d: %w", task, seed, err)
+			}
+			points[task] = append(points[task], ps)
+		}
+	}
+	if err := r.csv(points); err != nil {
+		return err
+	}
+	if err := r.plot(points); err != nil {
+		return err
+	}
+	_, err := a.stdout.Write(r.markdown(points))
+	return err
+}
+
+// compared is one task and seed, read from its file or made.
+func (a *app) compared(ctx context.Context, c config.Config, r raplRun, task string) ([]wire.Point, error) {
+	file := filepath.Join(r.out, fmt.Sprintf("%s-%d.csv", task, c.Seed))
+	var have []wire.Point
+	if f, err := os.Open(file); err == nil {
+		have, err = readPoints(f)
+		if err = errors.Join(err, f.Close()); err != nil {
+			return nil, fmt.Errorf("%s: %w; remove it, and it is made again", file, err)
+		}
+	}
+	missing := r
+	missing.kinds = nil
+	for _, k := range r.kinds {
+		for _, n := range r.labels {
+			if i := find(have, k, n); i < 0 {
+				missing.kinds = append(missing.kinds, k)
+				break
+			}
+		}
+	}
+	if len(missing.kinds) == 0 {
+		return have, nil
+	}
+	st := wire.Study{Kinds: missing.kinds, Labels: r.labels, Pile: r.pile, Held: r.held}
+	c.Robot.Task = task
+	if task == "cross" {
+		c.Robot.Task, c.Robot.Look, st.Look = "group", "panda", "orange"
+	}
+	fmt.Fprintf(a.stderr, "%s, seed %d of %d: %s\n", task, c.Seed, r.seeds, strings.Join(missing.kinds, ", "))
+	bars := newProgress(a.stderr)
+	ps, err := wire.Compare(ctx, c, st, a.options(bars).Tell)
+	bars.close()
+	if err != nil {
+		return nil, err
+	}
+	have = slices.DeleteFunc(have, func(p wire.Point) bool { return slices.Contains(missing.kinds, p.Kind) })
+	have = append(have, ps...)
+	var b bytes.Buffer
+	w := csv.NewWriter(&b)
+	if err := w.Write(pointHead); err != nil {
+		return nil, err
+	}
+	for _, p := range have {
+		if err := w.Write(pointRow(p)); err != nil {
+			return nil, err
+		}
+	}
+	w.Flush()
+	return have, os.WriteFile(file, b.Bytes(), 0o644)
+}
+
+// find is the index of the point of a kind from so many labels, or -1. Kinds that
+// ask for none have one point.
+func find(ps []wire.Point, kind string, labels int) int {
+	return slices.IndexFunc(ps, func(p wire.Point) bool { return p.Kind == kind && (p.Labels == labels || p.Labels == 0) })
+}
+
+// policies fine-tunes by each reward of --policies and prints success.
+func (a *app) policies(ctx context.Context, c config.Config, r raplRun) error {
+	if len(r.policies) == 0 {
+		return nil
+	}
+	var rows strings.Builder
+	before := map[string][]float64{}
+	after := map[string][]float64{}
+	tasks := slices.DeleteFunc(slices.Clone(r.tasks), func(t string) bool { return t == "cross" })
+	for _, task := range tasks {
+		for _, p := range r.policies {
+			kind, labels, _ := policyOf(p)
+			for seed := 1; seed <= r.policySeeds; seed++ {
+				d := c
+				d.Robot.Task, d.Seed, d.Reward.Kind = task, uint64(seed), kind
+				d.Name = fmt.Sprintf("reproduce-rapl-%s-%s-%d", task, strings.ReplaceAll(p, ":", "-"), seed)
+				if labels > 0 {
+					d.Reward.Triplets = labels
+				}
+				fmt.Fprintf(a.stderr, "%s by %s, seed %d of %d\n", task, p, seed, r.policySeeds)
+				if err := d.Validate(); err != nil {
+					return usageError{err}
+				}
+				res, err := a.once(ctx, d)
+				if err != nil {
+					return fmt.Errorf("%s by %s, seed %d: %w", task, p, seed, err)
+				}
+				key := task + " " + p
+				before[key], after[key] = append(before[key], 100*res.Before.Rate()), append(after[key], 100*res.After.Rate())
+			}
+			b, bh := report.Interval(before[task+" "+p])
+			f, fh := report.Interval(after[task+" "+p])
+			fmt.Fprintf(&rows, "| %s | %s | %s %% | %s %% |\n", task, p, interval(b, bh, 1), interval(f, fh, 1))
+		}
+	}
+	_, err := fmt.Fprintf(a.stdout, "\nSuccess on %d fresh seeds each, %d sessions a row, %d episodes.\n\n| task | reward | cloned | fine-tuned |\n|---|---|---|---|\n%s", c.Session.Evaluate, r.policySeeds, c.Session.Episodes, rows.String())
+	return err
+}

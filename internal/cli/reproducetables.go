@@ -1,0 +1,192 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/rapport-rl/rapport/internal/report"
+	"github.com/rapport-rl/rapport/internal/wire"
+)
+
+// pointHead are the columns of a task's and seed's file.
+var pointHead = []string{"kind", "labels", "negative", "negatives", "all", "of", "accuracy", "spread"}
+
+func pointRow(p wire.Point) []string {
+	g := func(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }
+	return []string{p.Kind, strconv.Itoa(p.Labels), g(p.Negative), strconv.Itoa(p.Negatives), g(p.All), strconv.Itoa(p.Of), g(p.Accuracy), g(p.Spread)}
+}
+
+// readPoints reads a file of pointRows.
+func readPoints(r io.Reader) ([]wire.Point, error) {
+	rows, err := csv.NewReader(r).ReadAll()
+	if err != nil {
+		return nil, err
+	}
+	if len(rows) == 0 || strings.Join(rows[0], ",") != strings.Join(pointHead, ",") {
+		return nil, errors.New("it has other columns")
+	}
+	var ps []wire.Point
+	for _, row := range rows[1:] {
+		p := wire.Point{Kind: row[0]}
+		var errs [7]error
+		p.Labels, errs[0] = strconv.Atoi(row[1])
+		p.Negative, errs[1] = strconv.ParseFloat(row[2], 64)
+		p.Negatives, errs[2] = strconv.Atoi(row[3])
+		p.All, errs[3] = strconv.ParseFloat(row[4], 64)
+		p.Of, errs[4] = strconv.Atoi(row[5])
+		p.Accuracy, errs[5] = strconv.ParseFloat(row[6], 64)
+		p.Spread, errs[6] = strconv.ParseFloat(row[7], 64)
+		if err := errors.Join(errs[:]...); err != nil {
+			return nil, err
+		}
+		ps = append(ps, p)
+	}
+	return ps, nil
+}
+
+// csv writes all points with their task and seed.
+func (r raplRun) csv(points map[string][][]wire.Point) error {
+	var b bytes.Buffer
+	w := csv.NewWriter(&b)
+	if err := w.Write(append([]string{"task", "seed"}, pointHead...)); err != nil {
+		return err
+	}
+	for _, task := range r.tasks {
+		for i, ps := range points[task] {
+			for _, p := range ps {
+				if err := w.Write(append([]string{task, strconv.Itoa(i + 1)}, pointRow(p)...)); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	w.Flush()
+	return os.WriteFile(filepath.Join(r.out, "rewards.csv"), b.Bytes(), 0o644)
+}
+
+// over is what a kind got from so many labels, a value a seed.
+func over(seeds [][]wire.Point, kind string, labels int, of func(wire.Point) float64) []float64 {
+	var xs []float64
+	for _, ps := range seeds {
+		if i := find(ps, kind, labels); i >= 0 {
+			xs = append(xs, of(ps[i]))
+		}
+	}
+	return xs
+}
+
+func negative(p wire.Point) float64 { return p.Negative }
+
+// interval is a mean with its half-width, if it has one.
+func interval(mean, half float64, digits int) string {
+	if math.IsInf(half, 0) || math.IsNaN(half) {
+		return fmt.Sprintf("%.*f", digits, mean)
+	}
+	return fmt.Sprintf("%.*f ± %.*f", digits, mean, digits, half)
+}
+
+// paper are the figures of table 1 of arXiv:2412.04835: of Franka Group, Franka
+// Clutter and Kuka Group with the encoder of the Franka.
+var paper = map[string][3]string{
+	"rapl": {"0.59", "0.61", "0.47"}, "rlhf": {"0.38", "0.26", "0.31"},
+	"features": {"-0.09 (ImageNet)", "-0.02", "0.12"},
+}
+
+// markdown is the tables: the paper's measure, and what else was measured.
+func (r raplRun) markdown(points map[string][][]wire.Point) []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "Spearman's correlation between reward and minus the true distance, mean over held-out rollouts that the person\ndislikes; mean and 95 %% interval over %d seeds; %d labels.\n\n| reward | %s | paper: group, clutter, cross |\n|---|%s---|\n",
+		r.seeds, r.table, strings.Join(r.tasks, " | "), strings.Repeat("---|", len(r.tasks)))
+	for _, k := range r.kinds {
+		fmt.Fprintf(&b, "| %s |", k)
+		for _, task := range r.tasks {
+			m, h := report.Interval(over(points[task], k, r.table, negative))
+			fmt.Fprintf(&b, " %s |", interval(m, h, 2))
+		}
+		fmt.Fprintf(&b, " %s |\n", strings.Trim(strings.Join([]string{paper[k][0], paper[k][1], paper[k][2]}, ", "), ", "))
+	}
+	for _, what := range []struct {
+		title string
+		of    func(wire.Point) float64
+		pct   float64
+	}{
+		{"The same over all held-out rollouts", func(p wire.Point) float64 { return p.All }, 1},
+		{"Pairs of held-out rollouts that the sums of the rewards order as the person does, %", func(p wire.Point) float64 { return p.Accuracy }, 100},
+	} {
+		fmt.Fprintf(&b, "\n%s.\n\n| reward | %s |\n|---|%s\n", what.title, strings.Join(r.tasks, " | "), strings.Repeat("---|", len(r.tasks)))
+		for _, k := range r.kinds {
+			fmt.Fprintf(&b, "| %s |", k)
+			for _, task := range r.tasks {
+				m, h := report.Interval(over(points[task], k, r.table, what.of))
+				digits := 2
+				if what.pct > 1 {
+					digits = 0
+				}
+				fmt.Fprintf(&b, " %s |", interval(what.pct*m, what.pct*h, digits))
+			}
+			fmt.Fprintln(&b)
+		}
+	}
+	if len(r.labels) < 2 {
+		return b.Bytes()
+	}
+	fmt.Fprintf(&b, "\nThe first table's measure by the number of labels.\n\n| task | reward |")
+	for _, n := range r.labels {
+		fmt.Fprintf(&b, " %d |", n)
+	}
+	fmt.Fprintf(&b, "\n|---|---|%s\n", strings.Repeat("---|", len(r.labels)))
+	for _, task := range r.tasks {
+		for _, k := range r.kinds {
+			if !r.learns(points[task], k) {
+				continue
+			}
+			fmt.Fprintf(&b, "| %s | %s |", task, k)
+			for _, n := range r.labels {
+				m, h := report.Interval(over(points[task], k, n, negative))
+				fmt.Fprintf(&b, " %s |", interval(m, h, 2))
+			}
+			fmt.Fprintln(&b)
+		}
+	}
+	return b.Bytes()
+}
+
+// learns says whether a kind learns from labels.
+func (r raplRun) learns(seeds [][]wire.Point, kind string) bool {
+	if len(seeds) == 0 {
+		return false
+	}
+	i := find(seeds[0], kind, r.labels[0])
+	return i >= 0 && seeds[0][i].Labels > 0
+}
+
+// plot draws the measure over the labels, a plot a task.
+func (r raplRun) plot(points map[string][][]wire.Point) (err error) {
+	var plots []report.LinesPlot
+	for _, task := range r.tasks {
+		p := report.LinesPlot{Title: task, X: "labels", Y: "Spearman, disliked rollouts"}
+		for _, k := range r.kinds {
+			l := report.Line{Name: k, Flat: !r.learns(points[task], k)}
+			for _, n := range r.labels {
+				m, h := report.Interval(over(points[task], k, n, negative))
+				l.X, l.Y, l.Half = append(l.X, float64(n)), append(l.Y, m), append(l.Half, h)
+			}
+			p.Lines = append(p.Lines, l)
+		}
+		plots = append(plots, p)
+	}
+	f, err := os.Create(filepath.Join(r.out, "rewards.png"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return report.Lines(f, plots...)
+}

@@ -1,0 +1,15 @@
+package config
+
+// RewardKinds lists the values of reward.kind.
+func RewardKinds() []string {
+	return []string{"rapl", "features", "goal", "tcc", "rlhf", "gail", "truth"}
+}
+
+func (r Reward) validate(p *problems, robot string, bad int) {
+	p.oneOf("reward.kind", r.Kind, RewardKinds()...)
+	p.oneOf("reward.form", r.Form, "transport", "goal")
+	p.need(r.Form == "transport" || r.Kind == "tcc", "reward.form", "is %s, but reward.kind is %s; want transport, or reward.kind tcc", r.Form, r.Kind)
+	p.need(r.Kind != "truth" || robot != "ros", "reward.kind", "is truth, but robot.kind is ros: nobody knows the truth of a real arm; want rapl")
+	p.need(r.Kind != "gail" || bad > 0, "reward.kind", "is gail, but demos.bad is 0: it learns to tell the preferred demonstrations from others; want demos.bad 25, say")
+	p.need(r.Kind != "rlhf" || r.Triplets > 0, "reward.triplets", "is 0, but reward.kind is rlhf, which learns from comparisons alone; want 100, say")
+}

@@ -1,0 +1,30 @@
+package config
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestKindsOfRewardsThatCannotBeAreRefused(t *testing.T) {
+	for _, c := range []struct {
+		sets []string
+		want string // "" is fine
+	}{
+		{[]string{"reward.kind=tcc", "reward.form=goal"}, ""},
+		{[]string{"reward.kind=truth"}, ""},
+		{[]string{"reward.kind=gail"}, ""},
+		{[]string{"robot.look=orange"}, ""},
+		{[]string{"reward.kind=taste"}, "want one of rapl, features, goal, tcc, rlhf, gail, truth"},
+		{[]string{"reward.form=goal"}, "want transport, or reward.kind tcc"},
+		{[]string{"reward.kind=rlhf", "reward.triplets=0"}, "learns from comparisons alone"},
+		{[]string{"reward.kind=gail", "demos.bad=0", "reward.triplets=0"}, "tell the preferred demonstrations from others"},
+		{[]string{"reward.kind=truth", "robot.kind=ros", "session.from=runs/a"}, "nobody knows the truth of a real arm"},
+		{[]string{"robot.look=orange", "robot.kind=ros", "session.from=runs/a"}, "only a simulated arm has another"},
+		{[]string{"robot.look=green"}, "want one of panda, orange"},
+	} {
+		_, err := Load("", nil, c.sets)
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%v: error %v, want %q", c.sets, err, c.want)
+		}
+	}
+}

@@ -1,0 +1,145 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/rapport-rl/rapport/internal/store"
+	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/reward/label"
+	"github.com/rapport-rl/rapport/reward/rapl"
+)
+
+// learnedRival makes a kind of reward anew from what the session holds: its preferred
+// videos, its demonstrations, and what people answered in it. labels says how many of
+// the answers are taken, the first ones.
+func learnedRival(kind string) func(ctx context.Context, b *bench, name string, o *choices) (rival, error) {
+	return func(ctx context.Context, b *bench, name string, o *choices) (rival, error) {
+		c := b.s.cfg.Reward
+		c.Kind = kind
+		if kind == "tcc" {
+			c.Form = o.text("form", "transport")
+		}
+		t := taste{Version: tasteVersion, Kind: kind, Experts: b.parts.taste.Experts, Gamma: o.number("gamma", b.parts.taste.Gamma), Cost: b.parts.taste.Cost}
+		what := "made anew from the preferred videos"
+		n := o.number("labels", math.Inf(1))
+		if err := o.end(); err != nil {
+			return rival{}, err
+		}
+		said, err := b.s.said(ctx)
+		if err != nil {
+			return rival{}, err
+		}
+		if comparing(kind) {
+			said = said[:int(min(max(0, n), float64(len(said))))]
+			if len(said) < 2 {
+				return rival{}, fmt.Errorf("kind %s learns from comparisons, of which %s holds %d; ask somebody by rapport label", kind, b.s.Dir(), len(said))
+			}
+			what = fmt.Sprintf("made anew from %d comparisons", len(said))
+			c.Gamma = t.Gamma
+			if _, err := t.compare(ctx, c, b.s.cfg.Seed, said); err != nil {
+				return rival{}, err
+			}
+		} else if !math.IsInf(n, 1) {
+			return rival{}, fmt.Errorf("kind %s learns from no comparisons, so labels mean nothing to it", kind)
+		}
+		liked, rest, err := b.s.sides(ctx, t.Experts, said)
+		if err != nil {
+			return rival{}, err
+		}
+		if kind == "gail" && len(rest) == 0 {
+			return rival{}, errors.New("kind gail learns to tell the preferred videos from others, and there are none")
+		}
+		if err := t.learn(ctx, c, draw(b.s.cfg.Seed, networks, 3), liked, rest); err != nil {
+			return rival{}, err
+		}
+		s, err := t.scorer()
+		if err != nil {
+			return rival{}, err
+		}
+		return scored(name, named(c)+", "+what, s), nil
+	}
+}
+
+// said are the comparisons that people have answered in the session, in that order, of
+// episodes whose features it has.
+func (s *Session) said(ctx context.Context) ([]rapl.Triplet, error) {
+	all, err := s.store.Labels(ctx)
+	if err != nil {
+		return nil, err
+	}
+	standing := label.Standing(all)
+	var videos []rapl.Video
+	have := map[string]bool{}
+	var known []label.Label
+	for _, l := range standing {
+		whole := l.Query.Kind == label.Triplet
+		for _, c := range l.Query.Clips {
+			if have[c.Episode] {
+				continue
+			}
+			v, err := s.video(c.Episode)
+			if errors.Is(err, store.ErrNone) {
+				whole = false // of another session, or a bag
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			have[c.Episode] = true
+			videos = append(videos, v)
+		}
+		if whole {
+			known = append(known, l)
+		}
+	}
+	return decided(known, videos), nil
+}
+
+// video is an episode of the session as rewards compare it.
+func (s *Session) video(id string) (rapl.Video, error) {
+	e, err := s.store.Episode(id)
+	if err != nil {
+		return rapl.Video{}, err
+	}
+	// The frame after the reset is no doing of anybody's: Score leaves it out too.
+	return rapl.VideoOf(id, e.Trajectory()[1:])
+}
+
+// sides are the videos that people like and those that they do not, as far as they
+// have said: the preferred ones and what always won, and what always lost or, without
+// any answers, all other demonstrations.
+func (s *Session) sides(ctx context.Context, experts []rapl.Video, said []rapl.Triplet) (liked, rest []rapl.Video, err error) {
+	liked = slices.Clone(experts)
+	in := map[string]bool{}
+	for _, v := range experts {
+		in[v.Name] = true
+	}
+	won, lost := map[string]bool{}, map[string]bool{}
+	for _, t := range said {
+		won[t.Better.Name], lost[t.Worse.Name] = true, true
+	}
+	rows, err := s.store.Episodes(ctx, policy.Demo)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, r := range rows {
+		if in[r.ID] {
+			continue
+		}
+		v, err := s.video(r.ID)
+		if err != nil {
+			return nil, nil, err
+		}
+		switch {
+		case won[r.ID] && !lost[r.ID]:
+			liked = append(liked, v)
+		case lost[r.ID] && !won[r.ID], len(said) == 0:
+			rest = append(rest, v)
+		}
+	}
+	return liked, rest, nil
+}

@@ -1,0 +1,111 @@
+package preference
+
+import (
+	"fmt"
+
+	"github.com/rapport-rl/rapport/reward/label"
+)
+
+// Options say how labels are read as pairs.
+type Options struct {
+	// Anchored takes the anchors of triplets for preferred clips, so that the clip
+	// that is more like the anchor is the better one. Without it triplets, which
+	// compare likeness, say nothing of what is better and are left out.
+	Anchored bool
+}
+
+// FromLabels turns standing labels into pairs, in their order. clip embeds what was
+// shown; it is asked once for each clip. Pairs give one pair each, rankings one for every two clips,
+// segments one for each good and bad stretch. Unsure answers are left out.
+func FromLabels(ls []label.Label, clip func(label.Clip) (Clip, error), o Options) ([]Pair, error) {
+	var out []Pair
+	type stretch struct {
+		episode  string
+		from, to int
+	}
+	seen := map[stretch]Clip{}
+	get := func(l label.Label, c label.Clip) (Clip, error) {
+		k := stretch{c.Episode, c.From, c.To}
+		if got, ok := seen[k]; ok {
+			return got, nil
+		}
+		got, err := clip(c)
+		if err != nil {
+			return Clip{}, fmt.Errorf("preference: label %s: %w", l.ID, err)
+		}
+		seen[k] = got
+		return got, nil
+	}
+	add := func(l label.Label, a, b label.Clip, v Verdict) error {
+		p := Pair{Verdict: v, Annotator: l.Annotator}
+		var err error
+		if p.A, err = get(l, a); err != nil {
+			return err
+		}
+		if p.B, err = get(l, b); err != nil {
+			return err
+		}
+		out = append(out, p)
+		return nil
+	}
+	for _, l := range label.Standing(ls) {
+		if err := l.Validate(); err != nil {
+			return nil, fmt.Errorf("preference: %w", err)
+		}
+		cs := l.Query.Clips
+		var err error
+		switch l.Query.Kind {
+		case label.Triplet:
+			if o.Anchored {
+				if v := verdict(l.Choice); v != Unknown {
+					err = add(l, cs[1], cs[2], v)
+				}
+			}
+		case label.Pair:
+			if v := verdict(l.Choice); v != Unknown {
+				err = add(l, cs[0], cs[1], v)
+			}
+		case label.Ranking:
+			for i := range cs {
+				for j := i + 1; j < len(cs) && err == nil; j++ {
+					v := Tie
+					if l.Places[i] < l.Places[j] {
+						v = First
+					} else if l.Places[i] > l.Places[j] {
+						v = Second
+					}
+					err = add(l, cs[i], cs[j], v)
+				}
+			}
+		case label.Segments:
+			part := func(m label.Mark) label.Clip {
+				c := cs[0]
+				c.From, c.To = m.From, m.To
+				return c
+			}
+			for _, good := range l.Marks {
+				for _, bad := range l.Marks {
+					if good.Good && !bad.Good && err == nil {
+						err = add(l, part(good), part(bad), First)
+					}
+				}
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func verdict(c label.Choice) Verdict {
+	switch c {
+	case label.Left:
+		return First
+	case label.Right:
+		return Second
+	case label.Tie:
+		return Tie
+	}
+	return Unknown
+}

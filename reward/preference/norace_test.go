@@ -1,0 +1,5 @@
+//go:build !race
+
+package preference
+
+const raced = false
