@@ -27,7 +27,6 @@ func (a *app) labelCmd() *cobra.Command {
 	kind := string(label.Pair)
 	var bags, topics []string
 	var seed uint64
-	choice := "random"
 	cmd := &cobra.Command{
 		Use:   "label [SESSION]",
 		Short: "Ask people about a session's episodes, in a browser",
@@ -74,13 +73,7 @@ The dashboard of a running session has the same page (docs/labelling.md).`,
 				return err
 			}
 			o.Reels = clips
-			switch choice {
-			case "random":
-			case "information":
-				o.Choose = wire.NewInformed(clips, rand.NewPCG(seed, 1)).Choose
-			default:
-				return usageError{fmt.Errorf("--query is %q; want random or information", choice)}
-			}
+			o.Ways = ways(clips, seed)
 			return a.label(cmd.Context(), &d, c, dir, listen, o)
 		},
 	}
@@ -96,7 +89,7 @@ The dashboard of a running session has the same page (docs/labelling.md).`,
 	f.StringArrayVar(&o.Cameras, "camera", nil, "a camera to show; may be repeated; none: all")
 	f.StringArrayVar(&bags, "bag", nil, "a recording beside the session's episodes (.bag, .mcap, rosbag2); may be repeated")
 	f.StringArrayVar(&topics, "map", nil, "a camera of the bags and its topic, as front=/camera/color/image_raw; may be repeated")
-	f.StringVar(&choice, "query", choice, "which question is next: a random one, or that whose answer is expected to teach most: random or information")
+	f.StringVar(&o.Way, "query", ask.Random, "which question is next: a random one, or that whose answer is expected to teach most: random or information")
 	f.Uint64Var(&seed, "seed", 1, "what questions are drawn by")
 	cmd.AddCommand(a.labelFileCmds()...)
 	return cmd
@@ -155,6 +148,11 @@ func (a *app) label(ctx context.Context, d *drivers, c config.Config, dir, liste
 	return nil
 }
 
+// ways are those of choosing questions beside chance.
+func ways(c *wire.Clips, seed uint64) map[string]ask.Choose {
+	return map[string]ask.Choose{"information": wire.NewInformed(c, rand.NewPCG(seed, 1)).Choose}
+}
+
 // labels is the desk of a session's dashboard, or why there is none.
 func labels(conn *bus.Conn, session, dir string) (*ask.Desk, string) {
 	if dir == "" {
@@ -163,7 +161,7 @@ func labels(conn *bus.Conn, session, dir string) (*ask.Desk, string) {
 	reels, err := wire.NewClips(dir, nil, nil)
 	if err == nil {
 		var d *ask.Desk
-		if d, err = ask.New(ask.Options{Session: session, Book: web.NewJournal(conn, session), Reels: reels, Source: rand.NewPCG(1, 0)}); err == nil {
+		if d, err = ask.New(ask.Options{Session: session, Book: web.NewJournal(conn, session), Reels: reels, Ways: ways(reels, 1), Source: rand.NewPCG(1, 0)}); err == nil {
 			return d, ""
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rapport-rl/rapport/internal/bus"
 	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/internal/web/ask"
 	"github.com/rapport-rl/rapport/reward/label"
@@ -149,6 +150,18 @@ func TestPeopleLabelAFinishedSession(t *testing.T) {
 		t.Errorf("got %+v", x)
 	}
 	end()
+	// With a copy of the folder here, answers go to a bus elsewhere.
+	srv, err := bus.Start(t.Context(), bus.Options{StoreDir: t.TempDir(), Listen: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer srv.Close()
+	eve, end := l.label("eve", l.session(), "--nats", srv.URL())
+	eve.answer(eve.state(label.Pair), label.Unsure)
+	end()
+	if ls, err := srv.Conn().Book("reach-001").Labels(t.Context()); err != nil || len(ls) != 1 || ls[0].Annotator != "eve" || len(l.said()) != 3 {
+		t.Errorf("the bus has %+v, %v", ls, err)
+	}
 }
 
 // elsewhere is an episode of another session.
@@ -220,7 +233,7 @@ func TestLabelSaysWhatIsWrong(t *testing.T) {
 		"named twice":       {[]string{dir, "--session", dir}, exitUsage, "named twice"},
 		"no session":        {[]string{"nowhere"}, exitUsage, "neither a session's folder"},
 		"kind":              {[]string{dir, "--kind", "vote"}, exitUsage, "want pair, triplet, ranking or segments"},
-		"choice":            {[]string{dir, "--query", "wise"}, exitUsage, "want random or information"},
+		"choice":            {[]string{dir, "--query", "wise"}, exitUsage, "want one of random, information"},
 		"clips":             {[]string{dir, "--clips", "1"}, exitUsage, "want 2 to 8"},
 		"no bag":            {[]string{dir, "--bag", "nowhere.bag"}, exitFailed, "no such file"},
 		"a session for bag": {[]string{dir, "--bag", dir}, exitFailed, "label it by itself"},

@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -124,21 +125,21 @@ func TestUndoAndReloadKeepThePlace(t *testing.T) {
 	b.do(chromedp.Focus(chromedp.ID("tag")), call(input.InsertText, input.InsertTextParams{Text: "leans left "}), chromedp.KeyEvent(kb.Enter))
 	b.shows("two reasons", `document.querySelectorAll("#tags [aria-pressed=true]").length === 2`)
 	b.key("1")
-	id = b.posed(id)
+	b.posed(id)
 	if l := m.last(t, 1); l.Choice != label.Left || !slices.Equal(l.Tags, []string{"smooth", "leans left"}) || l.Annotator != "ann tz" {
 		t.Errorf("got %+v", l)
 	}
 	b.says("said", "Stored: left (smooth, leans left).")
 	b.shows("no reason chosen", `document.querySelectorAll("#tags [aria-pressed=true]").length === 0`)
 	second := eval[string](b, "state.question.id")
-	// Loaded again, it shows what it showed; somebody else's page does as well.
+	// Loaded again, it shows what it showed.
 	b.do(chromedp.Reload())
 	id = b.posed("")
 	if got := eval[string](b, "state.question.id"); got != second {
 		t.Errorf("loaded again it asks %s, want %s", got, second)
 	}
 	b.key("z")
-	id = b.posed(id)
+	b.posed(id)
 	if got := eval[string](b, "state.question.id"); got != first {
 		t.Errorf("undone, it asks %s, want %s", got, first)
 	}
@@ -170,6 +171,53 @@ func TestAnswersWaitUntilTheyAreStored(t *testing.T) {
 		t.Errorf("got %+v", l)
 	}
 	b.shows("no alarm", `document.getElementById("alarms").textContent === ""`)
+}
+
+func TestTheNextQuestionIsFetchedAhead(t *testing.T) {
+	wise := func(_ context.Context, qs []label.Query, _ []label.Label) (int, string, float64, error) {
+		return len(qs) - 1, "wisely", 0.5, nil
+	}
+	b := desktop(t, labelPage(t, &memory{}, questions.Options{Annotator: "ann", Ways: map[string]questions.Choose{"wise": wise}}).URL())
+	id := b.posed("")
+	b.shows("the pictures of what is next", `state.ahead.every((c) => c.cameras.every((n) => buffers.has(address(c, n))))`)
+	next := eval[[]string](b, "state.ahead.map((c) => c.episode)")
+	b.key("1")
+	id = b.posed(id)
+	if got := eval[[]string](b, "state.question.clips.map((c) => c.episode)"); !slices.Equal(got, next) {
+		t.Errorf("%v was fetched, and %v is asked", next, got)
+	}
+	// Another way of choosing counts from the next question on.
+	eval[bool](b, `(() => { const s = document.getElementById("way"); s.value = "wise"; s.dispatchEvent(new Event("change")); return true; })()`)
+	b.shows("the way", `state.way === "wise" && !state.ahead`)
+	b.key("1")
+	id = b.posed(id)
+	// One that everybody is asked, or that was drawn before, comes first.
+	if eval[string](b, "state.question.why") != "wisely" {
+		b.key("1")
+		b.posed(id)
+	}
+	b.says("why", "chosen: wisely, 0.50 bits expected")
+}
+
+func TestAnAnswerOutlivesTheServer(t *testing.T) {
+	m := &memory{}
+	w := labelPage(t, m, questions.Options{Annotator: "ann"})
+	b := desktop(t, w.URL())
+	id := b.posed("")
+	w.Close()
+	b.key("2")
+	b.says("alarms", "YOUR ANSWER IS NOT STORED YET")
+	base, token, _ := strings.Cut(w.URL(), "/label#")
+	again, err := web.Start(web.Options{Session: "rail-001", Listen: strings.TrimPrefix(base, "http://"), Token: token, Labels: labelDesk(t, m, questions.Options{})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(again.Close)
+	b.posed(id)
+	if l := m.last(t, 1); l.Choice != label.Right || l.ID != id {
+		t.Errorf("got %+v", l)
+	}
+	b.says("said", "Stored: right.")
 }
 
 // red is the mean red of each canvas, which is 10 times the step.
@@ -310,7 +358,7 @@ func TestSegmentsAreMarked(t *testing.T) {
 	id = b.posed(id)
 	b.key(kb.Enter)
 	b.posed(id)
-	if l := m.last(t, 4); l.Marks != nil && len(l.Marks) != 0 {
+	if l := m.last(t, 4); len(l.Marks) != 0 {
 		t.Errorf("got %v", l.Marks)
 	}
 }
@@ -350,23 +398,32 @@ func TestTwoPeopleAtOnceSeeHowTheyAgree(t *testing.T) {
 }
 
 func TestLabelPageFitsTabletsAndPhones(t *testing.T) {
-	for _, size := range [][2]int64{{768, 1024}, {1024, 768}, {390, 844}} {
-		for _, kind := range questions.Kinds() {
-			w := labelPage(t, &memory{}, questions.Options{Annotator: "ann", Kind: kind, Tags: []string{"a reason that is long, and still allowed", "smooth"}})
-			b := open(t, w.URL(), size[0], size[1])
-			b.posed("")
-			if v := eval[[]int](b, `[document.documentElement.scrollWidth, innerWidth]`); v[0] > v[1] {
+	w := labelPage(t, &memory{}, questions.Options{Annotator: "ann", Tags: []string{"a reason that is long, and still allowed", "smooth"}})
+	b := open(t, w.URL(), 768, 1024)
+	id := b.posed("")
+	for _, kind := range questions.Kinds() {
+		if kind != label.Pair {
+			eval[bool](b, fmt.Sprintf(`(() => { const s = document.getElementById("kind"); s.value = %q; s.dispatchEvent(new Event("change")); return true; })()`, kind))
+			id = b.posed(id)
+		}
+		for _, size := range [][2]int64{{768, 1024}, {1024, 768}, {390, 844}} {
+			b.do(chromedp.EmulateViewport(size[0], size[1]))
+			if v := eval[[]int](b, `[document.documentElement.scrollWidth, innerWidth]`); v[0] > v[1] || v[1] != int(size[0]) {
 				t.Errorf("%v %s: %d wide in a window of %d", size, kind, v[0], v[1])
 			}
-			// What is touched is large enough for a finger, and nothing lies over it.
+			// What is touched is large enough for a finger.
 			small := eval[[]string](b, `[...document.querySelectorAll("#choices button, #ranked, #marked, #good, #bad, #undo, #play, #back, #on, .tag, .chip")].filter((e) => e.offsetParent).filter((e) => e.offsetHeight < 44 || e.offsetWidth < 40).map((e) => e.id || e.className)`)
 			if len(small) > 0 {
 				t.Errorf("%v %s: too small: %v", size, kind, small)
 			}
-			if size[0] < 800 && kind == label.Pair {
-				v := eval[[]float64](b, `["left", "right"].map((n) => document.querySelector(".clip." + n).getBoundingClientRect().top)`)
+			if kind == label.Pair || kind == label.Triplet {
+				v := eval[[]float64](b, `[...["left", "right"].map((n) => document.querySelector(".clip." + n).getBoundingClientRect().top), document.getElementById("right").getBoundingClientRect().bottom - innerHeight]`)
 				if v[0] != v[1] {
-					t.Errorf("%v: the clips of a pair are not beside each other: %v", size, v)
+					t.Errorf("%v %s: the clips to compare are not beside each other: %v", size, kind, v)
+				}
+				// On a tablet nobody scrolls between looking and answering.
+				if size[0] >= 768 && v[2] > 0 {
+					t.Errorf("%v %s: the answers end %.0f below the window", size, kind, v[2])
 				}
 			}
 		}

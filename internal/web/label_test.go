@@ -175,6 +175,7 @@ func TestLabelRequestsNeedTheTokenAndSense(t *testing.T) {
 		{"an answer from another site", "POST", "/label/answer", whole, append([]string{"Origin", "http://evil.example"}, pass...), 403, ""},
 		{"an undo without a token", "POST", "/label/undo", `{}`, nil, 401, "open the link"},
 		{"a kind of none", "GET", "/label/state?annotator=ann&kind=vote", "", pass, 400, "want pair, triplet"},
+		{"a way of none", "GET", "/label/state?annotator=ann&way=lucky", "", pass, 400, "want one of random"},
 		{"no JSON", "POST", "/label/answer", "left", pass, 400, "one JSON object"},
 		{"a field of none", "POST", "/label/answer", `{"winner":1}`, pass, 400, "winner"},
 		{"two objects", "POST", "/label/answer", whole + whole, pass, 400, "something follows"},

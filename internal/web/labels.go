@@ -36,6 +36,11 @@ func (s *Server) labels(mux *http.ServeMux) {
 		"GET /label/state": func(w http.ResponseWriter, r *http.Request) {
 			q := r.URL.Query()
 			s.desk(w, r, func(ctx context.Context) (ask.State, error) {
+				if way := q.Get("way"); way != "" {
+					if err := s.o.Labels.Prefer(q.Get("annotator"), way); err != nil {
+						return ask.State{}, err
+					}
+				}
 				return s.o.Labels.State(ctx, q.Get("annotator"), label.Kind(q.Get("kind")))
 			})
 		},

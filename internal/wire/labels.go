@@ -150,16 +150,27 @@ func (s *Session) mirror(ctx context.Context) (settle func(), _ error) {
 	follow, quit := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		var err error
-		next, err = b.bus.Each(follow, next, true, func(l label.Label) error {
-			added, err := b.store.Append(follow, l)
-			if added {
-				s.log.Info("wire: a label", "id", l.ID, "annotator", l.Annotator)
+		for {
+			var err error
+			next, err = b.bus.Each(follow, next, true, func(l label.Label) error {
+				added, err := b.store.Append(follow, l)
+				if added {
+					s.log.Info("wire: a label", "id", l.ID, "annotator", l.Annotator)
+				}
+				return err
+			})
+			if err == nil || follow.Err() != nil {
+				return
 			}
-			return err
-		})
-		if err != nil && follow.Err() == nil {
-			s.log.Error("wire: labels that others give come no more until the session is gone on with; the journal keeps them", "err", err)
+			s.log.Error("wire: a label stays in the journal alone for now", "place", next, "err", err)
+			if s.after == nil {
+				return
+			}
+			select {
+			case <-s.after(copyAgain):
+			case <-follow.Done():
+				return
+			}
 		}
 	})
 	return func() {
@@ -178,6 +189,9 @@ func (s *Session) mirror(ctx context.Context) (settle func(), _ error) {
 		}
 	}, nil
 }
+
+// copyAgain is the wait before a label that could not be stored is tried again.
+const copyAgain = 10 * time.Second
 
 // settleLimit bounds the wait for a server that went away.
 const settleLimit = time.Second

@@ -3,6 +3,7 @@ package wire
 import (
 	"bufio"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -343,4 +344,42 @@ func TestBookOfWhatIsNoSession(t *testing.T) {
 	if _, err := OpenBook(t.Context(), dir, byTheClock()); err == nil || !strings.Contains(err.Error(), "seed") {
 		t.Errorf("a bad configuration: %v", err)
 	}
+}
+
+// What the folder cannot take is tried again, as when another program holds it.
+func TestLabelsWaitForTheFolder(t *testing.T) {
+	c := tiny(t)
+	o := byTheClock()
+	o.After = func(time.Duration) <-chan time.Time { return time.After(time.Millisecond) }
+	s, err := Create(t.Context(), c, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	settle, err := s.mirror(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer settle()
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(s.Dir(), "session.db")+"?_pragma=busy_timeout(5000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec("ALTER TABLE preferences RENAME TO away"); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		if _, err := s.conn.Book(s.name).Append(t.Context(), opinion("far", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if ls, err := s.store.Labels(t.Context()); err == nil {
+		t.Errorf("%d labels were read from nowhere", len(ls))
+	}
+	if _, err := db.Exec("ALTER TABLE away RENAME TO preferences"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "they are copied", func() bool { ls, err := s.store.Labels(t.Context()); return err == nil && len(ls) == 3 })
+	agreed(t, s.store, s.conn.Book(s.name))
 }

@@ -71,6 +71,7 @@ func FuzzRead(f *testing.F) {
 	f.Add([]byte(`{"id":"2","query":{"id":"q","kind":"ranking","clips":[{"episode":"a"},{"episode":"b"}]},"places":[2,1],"annotator":"ann","stamp":"2026-01-02T03:04:05Z"}`))
 	f.Add([]byte(`{"id":"3","query":{"id":"q","kind":"segments","clips":[{"episode":"a"}]},"marks":[{"from":1,"to":2,"good":true}],"annotator":"ann","stamp":"2026-01-02T03:04:05Z"}`))
 	f.Add([]byte("{\"id\":\"4\",\"query\":{\"id\":\"\",\"kind\":\"\",\"clips\":null},\"retracts\":\"1\",\"annotator\":\"ann\",\"stamp\":\"0001-01-01T00:00:00Z\"}\n\n"))
+	f.Add([]byte(`{"anchor":"a","better":"b","worse":"c"}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		ls, _ := Read(bytes.NewReader(b))
 		var out bytes.Buffer
@@ -80,6 +81,11 @@ func FuzzRead(f *testing.F) {
 		again, err := Read(bytes.NewReader(out.Bytes()))
 		if err != nil || !cmp.Equal(ls, again) {
 			t.Fatalf("%v\n%s", err, cmp.Diff(ls, again))
+		}
+		for _, id := range []string{"1", "triplet-000001"} { // as a journal's entry
+			if l, err := DecodeEntry(id, time.Unix(0, 0), b); err == nil && l.Validate() != nil {
+				t.Fatalf("took %+v", l)
+			}
 		}
 		Pairs(ls)
 		Triplets(ls)

@@ -74,13 +74,18 @@ type Options struct {
 	Tags []string
 	// Source draws the questions.
 	Source rand.Source
-	// Choose picks among Candidates drawn ones; nil takes the first.
-	Choose Choose
-	// Candidates drawn for Choose; 0 means 64.
+	// Ways to choose among Candidates drawn questions, beside Random.
+	Ways map[string]Choose
+	// Way is the one to begin with; "" means Random. People may prefer another.
+	Way string
+	// Candidates drawn to choose among; 0 means 64.
 	Candidates int
 	// Now is the clock of the labels; nil means time.Now.
 	Now func() time.Time
 }
+
+// Random is the way of taking whichever question was drawn.
+const Random = "random"
 
 // Tags are the reasons that are offered before anybody adds one.
 func Tags() []string {
@@ -106,6 +111,8 @@ type Desk struct {
 	asked map[label.Kind][]label.Query
 	known map[string]label.Query
 	open  map[place]string // IDs of what is being shown
+	kept  map[place]string // IDs of what was drawn to be shown later
+	ways  map[string]string
 	bad   map[string]error // episodes that cannot be shown
 
 	films films
@@ -125,6 +132,9 @@ func New(o Options) (*Desk, error) {
 	set(&o.Clips, 4)
 	set(&o.Shared, 4)
 	set(&o.Candidates, 64)
+	if o.Way == "" {
+		o.Way = Random
+	}
 	if o.Kind == "" {
 		o.Kind = label.Pair
 	}
@@ -146,6 +156,7 @@ func New(o Options) (*Desk, error) {
 	want(o.Clips >= 2 && o.Clips <= maxClips, "%d clips in a ranking, want 2 to %d", o.Clips, maxClips)
 	want(o.Steps >= 0, "clips of %d steps, want 1 or more, or 0 for whole episodes", o.Steps)
 	want(o.Shared > 0, "every %dth question is shared, want 1 or more", o.Shared)
+	want(o.Way == Random || o.Ways[o.Way] != nil, "questions chosen by %q, want one of %s", o.Way, strings.Join(o.ways(), ", "))
 	if o.Annotator != "" {
 		errs = append(errs, checkName(o.Annotator))
 	}
@@ -153,8 +164,41 @@ func New(o Options) (*Desk, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	return &Desk{o: o, asked: map[label.Kind][]label.Query{}, known: map[string]label.Query{}, open: map[place]string{}, bad: map[string]error{}}, nil
+	return &Desk{o: o, asked: map[label.Kind][]label.Query{}, known: map[string]label.Query{}, open: map[place]string{}, kept: map[place]string{}, ways: map[string]string{}, bad: map[string]error{}}, nil
 }
+
+// ways are the names of those that there are.
+func (o *Options) ways() []string {
+	return append([]string{Random}, slices.Sorted(maps.Keys(o.Ways))...)
+}
+
+// Prefer has a person's questions be chosen in a way, from the next on.
+func (d *Desk) Prefer(who, way string) error {
+	who, _, err := d.person(who, "")
+	if err != nil {
+		return err
+	}
+	if way != Random && d.o.Ways[way] == nil {
+		return fmt.Errorf("%w: questions chosen by %.40q, want one of %s", ErrNonsense, way, strings.Join(d.o.ways(), ", "))
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.ways) < maxPeople {
+		d.ways[who] = way
+	}
+	return nil
+}
+
+// way is how a person's questions are chosen, with d.mu held.
+func (d *Desk) way(who string) string {
+	if w, ok := d.ways[who]; ok {
+		return w
+	}
+	return d.o.Way
+}
+
+// choice is the same as a function, nil for Random.
+func (d *Desk) choice(who string) Choose { return d.o.Ways[d.way(who)] }
 
 // Question is what the page shows.
 type Question struct {
@@ -173,8 +217,13 @@ type State struct {
 	Answered  int          `json:"answered"` // by this person, of this kind
 	Asked     int          `json:"asked"`    // for
 	All       int          `json:"all"`      // standing, of this kind, by all people who saw what they judged
+	// Ways are how questions may be chosen, Way is how this person's are.
+	Ways []string `json:"ways"`
+	Way  string   `json:"way"`
 	// Question is what to show; nil where Note says why there is none.
 	Question *Question `json:"question,omitempty"`
+	// Ahead is what will be shown next, if that is known: pictures may be fetched.
+	Ahead []label.Clip `json:"ahead,omitempty"`
 	// Label is the ID that an answer to it has.
 	Label string `json:"label,omitempty"`
 	Note  string `json:"note,omitempty"`
@@ -221,7 +270,10 @@ func (d *Desk) person(who string, kind label.Kind) (string, label.Kind, error) {
 }
 
 func (d *Desk) state(ctx context.Context, who string, kind label.Kind, ls []label.Label) (State, error) {
-	v := State{Session: d.o.Session, Kinds: Kinds(), Kind: kind, Annotator: who, Asked: d.o.Ask, Tags: d.tags(ls)}
+	v := State{Session: d.o.Session, Kinds: Kinds(), Kind: kind, Annotator: who, Asked: d.o.Ask, Tags: d.tags(ls), Ways: d.o.ways()}
+	d.mu.Lock()
+	v.Way = d.way(who)
+	d.mu.Unlock()
 	standing := label.Standing(ls)
 	answered := map[string]bool{}
 	for _, l := range standing {
@@ -249,7 +301,7 @@ func (d *Desk) state(ctx context.Context, who string, kind label.Kind, ls []labe
 		}
 	}
 	v.Agree = agreement(who, kind, standing)
-	q, err := d.next(ctx, place{who, kind}, ls, answered)
+	q, ahead, err := d.next(ctx, place{who, kind}, ls, answered)
 	v.Warn = d.warnings()
 	if errors.Is(err, ErrFew) {
 		v.Note = err.Error()
@@ -258,7 +310,7 @@ func (d *Desk) state(ctx context.Context, who string, kind label.Kind, ls []labe
 	if err != nil {
 		return v, err
 	}
-	v.Question = &Question{Query: q}
+	v.Question, v.Ahead = &Question{Query: q}, ahead
 	for _, c := range q.Clips {
 		f, err := d.Film(ctx, c.Episode)
 		if err != nil {

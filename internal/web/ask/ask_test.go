@@ -237,10 +237,10 @@ func TestSimulatedAnswersAreNobodys(t *testing.T) {
 	q := label.Query{ID: "ask-1", Kind: label.Pair, Clips: []label.Clip{{Episode: "e-0"}, {Episode: "e-1"}}}
 	m.ls = []label.Label{{ID: "1", Annotator: "simulated", Query: q, Choice: label.Left}}
 	given := -1
-	d := desk(t, ask.Options{Book: m, Choose: func(_ context.Context, _ []label.Query, ls []label.Label) (int, string, float64, error) {
+	d := desk(t, ask.Options{Book: m, Way: "first", Ways: map[string]ask.Choose{"first": func(_ context.Context, _ []label.Query, ls []label.Label) (int, string, float64, error) {
 		given = len(ls)
 		return 0, "first", 0, nil
-	}})
+	}}})
 	v := must(t)(d.State(ctx, "ann", ""))
 	if v.All != 0 || v.Question.ID == "ask-1" || given != 0 {
 		t.Errorf("got %+v; %d labels to choose by", v, given)
@@ -289,18 +289,46 @@ func TestStretchesAndRankings(t *testing.T) {
 
 func TestChosenQuestions(t *testing.T) {
 	n := 0
-	d := desk(t, ask.Options{Candidates: 7, Choose: func(_ context.Context, qs []label.Query, ls []label.Label) (int, string, float64, error) {
+	d := desk(t, ask.Options{Candidates: 7, Way: "wise", Ways: map[string]ask.Choose{"wise": func(_ context.Context, qs []label.Query, ls []label.Label) (int, string, float64, error) {
 		if n++; n > 1 {
 			return 0, "", 0, errors.New("no idea")
 		}
 		return len(qs) - 1, fmt.Sprintf("last of %d", len(qs)), 0.25, nil
-	}})
+	}}})
 	v := must(t)(d.State(t.Context(), "ann", ""))
 	if v.Question.Why != "last of 7" || v.Question.Gain != 0.25 || len(v.Question.Clips[0].Cameras) != 2 {
 		t.Errorf("got %+v", v.Question)
 	}
 	if _, err := d.State(t.Context(), "ben", label.Triplet); err == nil || !strings.Contains(err.Error(), "no idea") {
 		t.Errorf("got %v", err)
+	}
+	if v.Ahead != nil || v.Way != "wise" || !slices.Equal(v.Ways, []string{"random", "wise"}) {
+		t.Errorf("got %+v", v)
+	}
+	// Whoever likes chance better has it.
+	if err := d.Prefer("ben", "random"); err != nil {
+		t.Fatal(err)
+	}
+	if v := must(t)(d.State(t.Context(), "ben", label.Triplet)); v.Question.Why != "random" || v.Way != "random" {
+		t.Errorf("got %+v", v)
+	}
+	if err := d.Prefer("ben", "lucky"); !errors.Is(err, ask.ErrNonsense) || !strings.Contains(err.Error(), "random, wise") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestWhatIsAheadComesNext(t *testing.T) {
+	ctx := t.Context()
+	d := desk(t, ask.Options{Reels: &reels{n: 3}})
+	v := must(t)(d.State(ctx, "ann", ""))
+	for n := range 3 {
+		ahead := v.Ahead
+		if (n < 2) != (len(ahead) == 2) {
+			t.Fatalf("question %d of 3: %+v is ahead", n, ahead)
+		}
+		if v = must(t)(d.Answer(ctx, choose(v, label.Left))); n < 2 && !slices.EqualFunc(v.Question.Clips, ahead, func(a, b label.Clip) bool { return a.Episode == b.Episode }) {
+			t.Errorf("%+v was ahead, and %+v came", ahead, v.Question.Clips)
+		}
 	}
 }
 
@@ -384,6 +412,7 @@ func TestWrongOptionsAreNamed(t *testing.T) {
 		"9 clips":         func(o *ask.Options) { o.Clips = 9 },
 		"clips of -1":     func(o *ask.Options) { o.Steps = -1 },
 		"-1th question":   func(o *ask.Options) { o.Shared = -1 },
+		"chosen by":       func(o *ask.Options) { o.Way = "wise" },
 		"annotator":       func(o *ask.Options) { o.Annotator = strings.Repeat("x", 81) },
 		"reason \"a\\n\"": func(o *ask.Options) { o.Tags = []string{"a\n"} },
 	} {

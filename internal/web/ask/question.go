@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -23,6 +24,7 @@ const (
 	maxTags    = 12 // of one answer
 	maxOffered = 60
 	maxMarks   = 200
+	maxPeople  = 1000 // whose wishes are remembered
 	// tries is how many questions are drawn to find one that is new.
 	tries = 200
 	// longest answer: whoever left the page open overnight did not think that long.
@@ -64,12 +66,12 @@ func attempts(ls []label.Label, who, query string) int {
 	return n
 }
 
-// next is the question for a person: the one that is being shown, else one that
-// everybody is to answer, else a new one.
-func (d *Desk) next(ctx context.Context, p place, ls []label.Label, answered map[string]bool) (label.Query, error) {
+// next is the question for a person: the one that is being shown, else the one
+// that follows. ahead is that which will follow it, if that can be known.
+func (d *Desk) next(ctx context.Context, p place, ls []label.Label, answered map[string]bool) (q label.Query, ahead []label.Clip, err error) {
 	ids, err := d.o.Reels.Episodes(ctx)
 	if err != nil {
-		return label.Query{}, err
+		return q, nil, err
 	}
 	there := map[string]bool{}
 	for _, id := range ids {
@@ -77,36 +79,51 @@ func (d *Desk) next(ctx context.Context, p place, ls []label.Label, answered map
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	gone := func(q label.Query) bool {
-		return slices.ContainsFunc(q.Clips, func(c label.Clip) bool { return !there[c.Episode] || d.bad[c.Episode] != nil })
+	fits := func(q label.Query) bool {
+		return q.ID != "" && !answered[q.ID] && !slices.ContainsFunc(q.Clips, func(c label.Clip) bool { return !there[c.Episode] || d.bad[c.Episode] != nil })
 	}
 	d.learn(ls)
-	if id, ok := d.open[p]; ok {
-		if q := d.known[id]; !answered[id] && !gone(q) {
-			return q, nil
+	if q = d.known[d.open[p]]; !fits(q) {
+		if q, err = d.following(ctx, p, ids, ls, fits); err != nil {
+			return q, nil, err
 		}
-		delete(d.open, p)
+		d.open[p] = q.ID
 	}
+	if d.choice(p.who) != nil {
+		return q, nil, nil // which follows depends on the answer
+	}
+	soon, err := d.following(ctx, p, ids, ls, func(x label.Query) bool { return x.ID != q.ID && fits(x) })
+	if errors.Is(err, ErrFew) {
+		err = nil // it may be the last
+	}
+	return q, soon.Clips, err
+}
+
+// following is a question that everybody is to answer, else the one that is kept
+// for this person, else a new one.
+func (d *Desk) following(ctx context.Context, p place, ids []string, ls []label.Label, fits func(label.Query) bool) (label.Query, error) {
 	for i, q := range d.asked[p.kind] {
-		if i%d.o.Shared == 0 && !answered[q.ID] && !gone(q) {
-			d.open[p] = q.ID
+		if i%d.o.Shared == 0 && fits(q) {
 			return q, nil
 		}
+	}
+	if q := d.known[d.kept[p]]; fits(q) {
+		return q, nil
 	}
 	for {
-		ids = slices.DeleteFunc(ids, func(id string) bool { return d.bad[id] != nil })
-		q, err := d.draw(ctx, p.kind, ids, ls)
+		ids = slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return d.bad[id] != nil })
+		q, err := d.draw(ctx, p, ids, ls)
 		if err != nil {
-			return q, err
+			return label.Query{}, err
 		}
 		if !d.show(ctx, &q) {
 			if err := ctx.Err(); err != nil {
-				return q, err
+				return label.Query{}, err
 			}
 			continue // there is one episode less to draw
 		}
 		d.note(q)
-		d.open[p] = q.ID
+		d.kept[p] = q.ID
 		return q, nil
 	}
 }
@@ -133,7 +150,8 @@ func (d *Desk) note(q label.Query) {
 }
 
 // draw makes a question that was not asked, in whatever order of its clips.
-func (d *Desk) draw(ctx context.Context, kind label.Kind, ids []string, ls []label.Label) (label.Query, error) {
+func (d *Desk) draw(ctx context.Context, p place, ids []string, ls []label.Label) (label.Query, error) {
+	kind, choose := p.kind, d.choice(p.who)
 	n := map[label.Kind]int{label.Pair: 2, label.Triplet: 3, label.Ranking: min(d.o.Clips, max(len(ids), 2)), label.Segments: 1}[kind]
 	if len(ids) < n {
 		return label.Query{}, fmt.Errorf("%w: a %s needs %d, and there are %d; wait for more, or add recordings with --bag", ErrFew, kind, n, len(ids))
@@ -143,7 +161,7 @@ func (d *Desk) draw(ctx context.Context, kind label.Kind, ids []string, ls []lab
 		old[sameness(q)] = true
 	}
 	want := 1
-	if d.o.Choose != nil {
+	if choose != nil {
 		want = d.o.Candidates
 	}
 	rnd := rand.New(d.o.Source)
@@ -164,11 +182,11 @@ func (d *Desk) draw(ctx context.Context, kind label.Kind, ids []string, ls []lab
 	if len(found) == 0 {
 		return label.Query{}, fmt.Errorf("%w: of %d episodes every %s was asked; wait for more, or add recordings with --bag", ErrFew, len(ids), kind)
 	}
-	if d.o.Choose == nil {
+	if choose == nil {
 		return found[0], nil
 	}
 	ls = slices.DeleteFunc(slices.Clone(ls), func(l label.Label) bool { return l.Retracts == "" && !seen(l) })
-	i, why, gain, err := d.o.Choose(ctx, found, ls)
+	i, why, gain, err := choose(ctx, found, ls)
 	if err != nil {
 		return label.Query{}, fmt.Errorf("ask: choose the next question: %w", err)
 	}

@@ -44,8 +44,18 @@ async function call(path, body, limit = 25000) {
 // than once, and undo shows a question again.
 const bufferBytes = 64e6;
 const buffers = new Map(); // path: ArrayBuffer, the newest use last
+const coming = new Map(); // path: promise of one
 async function bytes(path) {
-  const b = buffers.get(path) || await (await call(path, null, 120000)).arrayBuffer(); // a network may be slow
+  let b = buffers.get(path);
+  if (!b) {
+    let p = coming.get(path);
+    if (!p) {
+      p = call(path, null, 120000).then((r) => r.arrayBuffer()); // a network may be slow
+      coming.set(path, p);
+      p.finally(() => coming.delete(path)).catch(() => {});
+    }
+    b = await p;
+  }
   buffers.delete(path);
   buffers.set(path, b);
   let sum = 0;
@@ -90,9 +100,9 @@ const asks = {
   segments: "Which stretches are good, which are bad?",
 };
 
-async function refresh(kind) {
+async function refresh(kind, way = "") {
   if (!token) { alarm("This page has no token: open the link that the program printed."); return; }
-  const q = new URLSearchParams({ annotator: person(), kind: kind ?? held("kind") });
+  const q = new URLSearchParams({ annotator: person(), kind: kind ?? held("kind"), way });
   try {
     await show(await insist("label/state?" + q, null, "The question did not come"));
   } catch (e) {
@@ -111,6 +121,10 @@ async function show(v) {
   const kinds = el("kind");
   if (kinds.options.length === 0) kinds.append(...v.kinds.map((k) => new Option(k, k)));
   kinds.value = v.kind;
+  const ways = el("way");
+  if (ways.options.length === 0) ways.append(...v.ways.map((k) => new Option(k, k)));
+  ways.value = v.way;
+  ways.parentElement.hidden = v.ways.length < 2;
   el("halt").hidden = el("dashboard").hidden = !v.live;
   document.body.classList.toggle("running", v.live);
   el("dashboard").href = "./#" + token;
@@ -219,7 +233,17 @@ async function film(anew) {
   if (!anew) return;
   began = now();
   await wait(blindFor);
-  if (state.question === q) { ready = true; document.body.dataset.ready = state.label; }
+  if (state.question !== q) return;
+  ready = true;
+  document.body.dataset.ready = state.label;
+  // What comes next is fetched meanwhile, where that is known.
+  const one = el("camera").value;
+  for (const c of state.ahead || []) {
+    for (const name of c.cameras.includes(one) ? [one] : c.cameras) {
+      if (mine.signal.aborted || state.question !== q) return;
+      try { await bytes(address(c, name)); } catch { return; } // it is asked for again when it is shown
+    }
+  }
 }
 
 player.onstep = (at) => {
@@ -346,6 +370,8 @@ el("speed").addEventListener("change", (e) => { player.pace(Number(e.target.valu
 el("loop").addEventListener("change", (e) => e.target.blur());
 el("camera").addEventListener("change", (e) => { remember("camera", e.target.value); e.target.blur(); if (state.question) film(false); });
 el("kind").addEventListener("change", (e) => { hold("kind", e.target.value); e.target.blur(); if (!sending) refresh(e.target.value); });
+
+el("way").addEventListener("change", (e) => { e.target.blur(); if (!sending && person()) refresh(undefined, e.target.value); });
 
 const keys = {
   ArrowLeft: () => choose("left"), ArrowRight: () => choose("right"), t: () => choose("tie"), u: () => choose("unsure"),

@@ -5,6 +5,9 @@
 
 const bitmapPixels = 24e6; // decoded pixels that are kept, about 100 MB
 
+// address is where a clip's pictures are.
+const address = (clip, camera) => "label/frames?" + new URLSearchParams({ episode: clip.episode, camera, from: clip.from || 0, to: clip.to || 0 });
+
 // Film is what one camera saw in a clip.
 class Film {
   constructor(clip, camera, canvas) {
@@ -12,9 +15,7 @@ class Film {
   }
 
   async load(fetchBytes) {
-    const c = this.clip;
-    const q = new URLSearchParams({ episode: c.episode, camera: this.camera, from: c.from || 0, to: c.to || 0 });
-    const buf = await fetchBytes("label/frames?" + q);
+    const buf = await fetchBytes(address(this.clip, this.camera));
     const n = new DataView(buf).getUint32(0);
     this.head = JSON.parse(new TextDecoder().decode(new Uint8Array(buf, 4, n)));
     this.buf = buf;
