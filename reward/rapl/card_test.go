@@ -124,7 +124,7 @@ func TestAlignedRewardFollowsTheTruthInTheBlobWorld(t *testing.T) {
 	for i, c := range s.answers(60, good, other) {
 		ts = append(ts, rapl.Triplet{Anchor: seen[i], Better: seen[c.Better], Worse: seen[c.Worse]})
 	}
-	head, rep, err := rapl.Align(t.Context(), ts, rapl.AlignConfig{Dim: 16, Rate: 0.02, Temperature: 5, Train: 0.8, Epochs: 100, Patience: 30, Seed: 1, Workers: 2})
+	head, rep, err := rapl.Align(t.Context(), ts, rapl.AlignConfig{Dim: 16, Rate: 0.02, Temperature: 5, Train: 0.8, Epochs: 60, Patience: 15, Seed: 1, Workers: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
