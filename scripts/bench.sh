@@ -15,6 +15,8 @@ run ./sim/tabletop '^BenchmarkAgainstC$' -benchtime 3x
 run ./sim/tabletop '^BenchmarkAgainstReplay$' -benchtime 41x
 run ./sim/xmagical '^BenchmarkPeerChipmunk$' -benchtime 3x
 run ./reward/ot '^BenchmarkPeerPOT$'
+run ./reward/ot '^BenchmarkPeerTorchGradient$'
+run ./reward/rapl '^BenchmarkAlign$' -benchtime 1x
 run ./perception/vision '^BenchmarkPeerOpenCV$'
 run ./internal/nn '^BenchmarkPeerTorch$'
 run ./policy/rlpd '^BenchmarkPeerTorch$'
@@ -44,6 +46,13 @@ function yes(ok) { return ok ? "met" : "NOT MET" }
 	d = metric("plans-ppb") / 1e9; if (d > apart) apart = d
 	if (!(size in worst) || r < worst[size]) { worst[size] = r; o[size] = metric("ours-µs"); t[size] = metric("pot-µs") }
 }
+/^BenchmarkPeerTorchGradient\// {
+	size = name ~ /300x300/ ? 300 : 45
+	r = metric("torch-ratio"); ru = metric("unrolled-ratio")
+	if (!(size in gr) || r < gr[size]) { gr[size] = r; go_[size] = metric("ours-µs"); gt[size] = metric("torch-µs") }
+	if (!(size in gu) || ru < gu[size]) gu[size] = ru
+}
+/^BenchmarkAlign/ { seconds = metric("ns/op") / 1e9 }
 /^BenchmarkPeerOpenCV\// { split(name, p, "/"); fps[p[2]] = metric("frames/s"); py[p[2]] = metric("python/s"); faster[p[2]] = metric("python-ratio") }
 /^BenchmarkPeer(Torch|UNet|Backbones)\// { split(name, p, "/"); nn[p[2]] = metric("ours-ms"); torch[p[2]] = metric("torch-ms"); faster[p[2]] = metric("torch-ratio") }
 /^BenchmarkPeerTorch(-[0-9]+)?[ \t]/ && pkg ~ /rlpd$/ { nn["pixels"] = metric("ours-ms"); torch["pixels"] = metric("torch-ms"); faster["pixels"] = metric("torch-ratio") }
@@ -66,6 +75,11 @@ END {
 	for (size = 45; size <= 300; size += 255)
 		row(sprintf("Sinkhorn %dx%d, batch of 6, slowest ratio, CPU-us", size, size), sprintf("%.0f", o[size]), sprintf("POT %.0f", t[size]), sprintf("%.1f", worst[size]), ">= 10", yes(worst[size] >= 10))
 	row("the same, largest difference of the plans", sprintf("%.1e", apart), "", "", "<= 1e-6", yes(apart <= 1e-6))
+	for (size = 45; size <= 300; size += 255) {
+		row(sprintf("Sinkhorn and its gradient %dx%d, batch of 6, slowest ratio", size, size), sprintf("%.0f", go_[size]), sprintf("PyTorch %.0f", gt[size]), sprintf("%.1f", gr[size]), ">= 5", yes(gr[size] >= 5))
+		row("the same, through as many sweeps", "", "", sprintf("%.1f", gu[size]), ">= 5", yes(gu[size] >= 5))
+	}
+	row("aligning with 150 triplets of 45 frames, seconds", sprintf("%.1f", seconds), "", "", "<= 120", yes(seconds > 0 && seconds <= 120))
 	row("640x480 JPEG to judged 96x96, frames per CPU-s", sprintf("%.0f", fps["encoded"]), sprintf("Python %.0f", py["encoded"]), sprintf("%.2f", faster["encoded"]), "", "")
 	row("640x480 BGR to 96x96, frames per CPU-s", sprintf("%.0f", fps["frame"]), sprintf("Python %.0f", py["frame"]), sprintf("%.2f", faster["frame"]), "", "")
 	row("ten critics, batch 256, training step, CPU-ms", sprintf("%.1f", nn["critics"]), sprintf("PyTorch %.1f", torch["critics"]), sprintf("%.2f", faster["critics"]), ">= 1", yes(faster["critics"] >= 1))

@@ -6,10 +6,11 @@ import "github.com/spf13/cobra"
 func (a *app) rewardCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "reward",
-		Short: "Compare rewards, and draw them",
+		Short: "Compare rewards, draw, explain and align them",
 		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(a.rewardCompareCmd(), a.rewardPlotCmd())
+	cmd.AddCommand(a.rewardExplainCmd(), a.rewardAlignCmd())
 	return cmd
 }

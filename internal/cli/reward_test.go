@@ -19,6 +19,8 @@ func TestReward(t *testing.T) {
 	l.must("run", "--set", "session.episodes=2", "--set", "session.lossless=true")
 	t.Run("compare", func(t *testing.T) { testCompare(t, l) })
 	t.Run("plot", func(t *testing.T) { testPlot(t, l) })
+	t.Run("explain", func(t *testing.T) { testExplain(t, lab{t, l.dir, l.file, l.env}) })
+	t.Run("align", func(t *testing.T) { testAlign(t, lab{t, l.dir, l.file, l.env}) }) // the last: it changes the reward
 }
 
 // column is one of a table, by its head.

@@ -136,6 +136,11 @@ type Reward struct {
 	Gamma    float64 `yaml:"gamma"`
 	Cost     string  `yaml:"cost"`
 	Query    string  `yaml:"query"`
+
+	Train       string  `yaml:"train"`
+	Gradient    string  `yaml:"gradient"`
+	Temperature float64 `yaml:"temperature"`
+	Ties        bool    `yaml:"ties"`
 }
 
 // People are who answers in simulation.
@@ -254,6 +259,7 @@ type Session struct {
 	Record     bool   `yaml:"record"`
 	Lossless   bool   `yaml:"lossless"` // frames as PNG, so that a replay sees what was scored
 	Orphan     string `yaml:"orphan"`
+	Realign    int    `yaml:"realign"` // labels
 }
 
 // Bus says where messages go.

@@ -24,6 +24,7 @@ type Report struct {
 	Before, After Share
 	Episodes      []Episode
 	Reward        Reward
+	More          []Reward // of other episodes
 	Sheets        []Sheet
 	Facts         []Fact // where everything lies, times, counts
 	Config        string // YAML as resolved
@@ -115,6 +116,7 @@ func Write(w io.Writer, r Report) error {
 			Pictures []picture
 		}
 		Pairs []picture
+		Other []story
 	}{Report: r}
 	if len(r.Episodes) > 0 {
 		if data.Curve, err = plotted("learning curve", r.Episodes, curve); err != nil {
@@ -152,10 +154,42 @@ func Write(w io.Writer, r Report) error {
 		}
 		data.Pairs = append(data.Pairs, p)
 	}
+	for _, m := range r.More {
+		s, err := tell(m)
+		if err != nil {
+			return err
+		}
+		data.Other = append(data.Other, s)
+	}
 	if err := t.Execute(w, data); err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
 	return nil
+}
+
+// story is a further episode's reward on the page.
+type story struct {
+	Name        string
+	Heat, Steps *picture
+	Pairs       []picture
+}
+
+func tell(r Reward) (s story, err error) {
+	s.Name = r.Name
+	if s.Heat, err = plotted("transport plan", r, heat); err != nil {
+		return s, err
+	}
+	if s.Steps, err = plotted("reward per step", r, steps); err != nil {
+		return s, err
+	}
+	for i, f := range r.Pairs {
+		p, err := embed(fmt.Sprintf("matched pair %d", i), f)
+		if err != nil {
+			return s, err
+		}
+		s.Pairs = append(s.Pairs, p)
+	}
+	return s, nil
 }
 
 func plotted[T any](alt string, v T, draw func(io.Writer, T) error) (*picture, error) {

@@ -148,6 +148,9 @@ func (s *Session) report(ctx context.Context, p parts, tuned policy.Params, befo
 	if r.Reward, err = s.explain(ctx, p, is); err != nil {
 		return "", err
 	}
+	if r.More, err = s.explainChosen(ctx, p); err != nil {
+		return "", err
+	}
 	return s.writeReport(r)
 }
 

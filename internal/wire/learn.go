@@ -25,6 +25,9 @@ import (
 // from; one that comes again is known by its id. Parameters that are published
 // as version n+1 have learned from n episodes.
 func Learn(ctx context.Context, c config.Config, o Options) (res Result, err error) {
+	if c.Session.Realign > 0 {
+		return res, fmt.Errorf("wire: session.realign is %d, but the reward is another process's here; want 0, or the session in one process: rapport run", c.Session.Realign)
+	}
 	r, err := join(ctx, c, "learner", o)
 	if err != nil {
 		return res, err

@@ -18,6 +18,7 @@ import (
 	"github.com/rapport-rl/rapport/policy/bc"
 	"github.com/rapport-rl/rapport/policy/view"
 	"github.com/rapport-rl/rapport/reward"
+	"github.com/rapport-rl/rapport/reward/label"
 	"github.com/rapport-rl/rapport/reward/rapl"
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/sim"
@@ -71,6 +72,9 @@ func (s *Session) prepare(ctx context.Context) (parts, error) {
 		return parts{}, err
 	}
 	var p parts
+	if err := s.untuneEyes(ctx); err != nil {
+		return p, err
+	}
 	if p.eyes, err = s.openEyes(ctx, demos); err != nil {
 		return p, err
 	}
@@ -79,6 +83,11 @@ func (s *Session) prepare(ctx context.Context) (parts, error) {
 	}
 	if p.taste, err = ask(ctx, demos); err != nil {
 		return p, err
+	}
+	if s.cfg.Reward.Train == "all" && s.cfg.Reward.Kind == "rapl" && p.taste.Head != nil {
+		if err := s.tuneEyes(ctx, &p, demos); err != nil {
+			return p, err
+		}
 	}
 	if p.scorer, err = p.taste.scorer(); err != nil {
 		return p, err
@@ -298,7 +307,7 @@ func (s *Session) answers(ctx context.Context, who *person.Person, truths [][]si
 	if err != nil {
 		return nil, err
 	}
-	triplets := decided(answers, videos)
+	triplets := compared(label.Triplets(answers), videos, s.cfg.Reward.Ties)
 	if len(triplets) < 2 {
 		return nil, fmt.Errorf("wire: the person could tell apart only %d pairs of demonstrations; record more different ones, or set reward.triplets to 0", len(triplets))
 	}

@@ -85,7 +85,7 @@ func (s *Session) prefer(ctx context.Context, demos []demo) (taste, error) {
 		}
 	}
 	if c.Triplets > 0 {
-		triplets := compared(t.Experts, others, c.Triplets, rand.New(rand.NewPCG(draw(s.cfg.Seed, people, -1), 0)))
+		triplets := paired(t.Experts, others, c.Triplets, rand.New(rand.NewPCG(draw(s.cfg.Seed, people, -1), 0)))
 		if len(triplets) < 2 {
 			return t, fmt.Errorf("wire: %d recordings are preferred to %d others, too few to align the encoder by; name two and two at least, or set reward.triplets to 0", len(t.Experts), len(others))
 		}
@@ -103,9 +103,9 @@ func (s *Session) prefer(ctx context.Context, demos []demo) (taste, error) {
 	return t, s.store.SaveCheckpoint(ctx, kindReward, 1, b)
 }
 
-// compared draws at most n triplets: of two preferred videos each is nearer to the
+// paired draws at most n triplets: of two preferred videos each is nearer to the
 // other than a third that is not.
-func compared(liked, others []rapl.Video, n int, rng *rand.Rand) []rapl.Triplet {
+func paired(liked, others []rapl.Video, n int, rng *rand.Rand) []rapl.Triplet {
 	var all []rapl.Triplet
 	for i, a := range liked {
 		for j, b := range liked {

@@ -62,6 +62,9 @@ func (s *Session) Run(ctx context.Context) (Result, error) {
 	if err != nil {
 		return res, err
 	}
+	if err := s.judgeAnew(ctx, &p); err != nil {
+		return res, err
+	}
 	after, err := s.judge(ctx, "after", p, tuned)
 	if err != nil {
 		return res, err
@@ -155,6 +158,9 @@ func (s *Session) learner(ctx context.Context, p parts) (_ policy.Keeper, _ int,
 	if err := s.clearReplay(fresh); err != nil {
 		return nil, 0, err
 	}
+	if err := s.rescore(ctx, p.scorer, p.demos); err != nil {
+		return nil, 0, err
+	}
 	l, err := s.newLearner(ctx, p)
 	if err != nil {
 		return nil, 0, err
@@ -166,6 +172,9 @@ func (s *Session) learner(ctx context.Context, p parts) (_ policy.Keeper, _ int,
 	}()
 	episodes, err := s.stored(ctx, policy.Online)
 	if err != nil {
+		return nil, 0, err
+	}
+	if err := s.rescore(ctx, p.scorer, episodes); err != nil {
 		return nil, 0, err
 	}
 	if n := s.cfg.Session.Episodes; len(episodes) > n {
@@ -188,6 +197,9 @@ func (s *Session) learner(ctx context.Context, p parts) (_ policy.Keeper, _ int,
 		if err := l.Restore(bytes.NewReader(b)); err != nil {
 			return nil, 0, fmt.Errorf("wire: %s: checkpoint %d: %w", s.Dir(), v, err)
 		}
+	}
+	if err := s.relabelFolder(ctx, l, p.demos, episodes[:v]); err != nil {
+		return nil, 0, err
 	}
 	for i, e := range episodes[v:] {
 		s.tell("catch up", i, len(episodes)-int(v), "")
@@ -283,6 +295,13 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 	if pixels(s.cfg) {
 		learner = seer{l, s, t}
 	}
+	fresh := func(ctx context.Context, i int) error {
+		ok, err := s.freshen(ctx, &p, l, i)
+		if ok {
+			t.scorer, t.actor.Scorer = p.scorer, p.scorer
+		}
+		return err
+	}
 	session := loop.Session{
 		Actor: t.actor, Learner: learner, First: next, Episodes: n,
 		Stopped: func(ctx context.Context, i int, _ error) error {
@@ -296,7 +315,10 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 		Done: func(ctx context.Context, i int, ep policy.Episode, st policy.Stats) error {
 			if real(s.cfg) {
 				s.tell("fine-tune", i+1, n, tellPace(a.ros.Stats()))
-				return s.keepOnline(ctx, t, i, ep, st, l, a.pace())
+				if err := s.keepOnline(ctx, t, i, ep, st, l, a.pace()); err != nil {
+					return err
+				}
+				return fresh(ctx, i)
 			}
 			success := s.succeeded(a)
 			if success {
@@ -304,7 +326,10 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 			}
 			s.show.share("while exploring", report.Share{Hits: hits, Of: i + 1 - next})
 			s.tell("fine-tune", i+1, n, fmt.Sprintf("success %d/%d while exploring", hits, i+1-next))
-			return s.keepOnline(ctx, t, i, ep, st, l, []policy.Metric{{Name: "success", Value: bit(success)}})
+			if err := s.keepOnline(ctx, t, i, ep, st, l, []policy.Metric{{Name: "success", Value: bit(success)}}); err != nil {
+				return err
+			}
+			return fresh(ctx, i)
 		},
 	}
 	if err := s.earlier(ctx); err != nil {

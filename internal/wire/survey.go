@@ -125,17 +125,7 @@ func (s *Session) answered(ctx context.Context) (map[string]label.Label, error) 
 
 // decided are the triplets of the answers that decide.
 func decided(said []label.Label, videos []rapl.Video) []rapl.Triplet {
-	find := map[string]rapl.Video{}
-	for _, v := range videos {
-		find[v.Name] = v
-	}
-	var out []rapl.Triplet
-	for _, x := range label.Triplets(said) {
-		if !x.Tie {
-			out = append(out, rapl.Triplet{Anchor: find[x.Anchor.Episode], Better: find[x.Better.Episode], Worse: find[x.Worse.Episode]})
-		}
-	}
-	return out
+	return compared(label.Triplets(said), videos, false)
 }
 
 // asker chooses questions.

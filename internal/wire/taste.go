@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 
 	"github.com/rapport-rl/rapport/internal/config"
@@ -118,10 +117,11 @@ func (t *taste) compare(ctx context.Context, c config.Reward, run uint64, triple
 	if c.Kind == "rlhf" {
 		return t.prefer(ctx, run, triplets)
 	}
-	head, rep, err := rapl.Align(ctx, triplets, rapl.AlignConfig{
-		Cost: t.Cost, Gamma: c.Gamma, Dim: c.Dim,
-		Seed: draw(run, networks, 2), Workers: runtime.GOMAXPROCS(0),
-	})
+	how, err := aligning(c, run, t.Cost)
+	if err != nil {
+		return 0, err
+	}
+	head, rep, err := rapl.Align(ctx, triplets, how)
 	t.Head = &head
 	return rep.After.Accuracy, err
 }

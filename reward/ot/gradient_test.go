@@ -89,6 +89,34 @@ func TestGradientsAgainstDifferences(t *testing.T) {
 	}
 }
 
+// Many columns are solved for by conjugate gradients.
+func TestLargeGradientAgainstDifferences(t *testing.T) {
+	const n, m, d = 60, 120, 8
+	cost := make([]float64, n*m)
+	for _, eps := range []float64{1, 0.1, 0.02} {
+		ot.Matrix(ot.Cosine, cost, walk(1, n, d), walk(2, m, d), d)
+		s := ot.Solver{Epsilon: eps, Tolerance: 1e-12, MaxIter: 100000}
+		var p ot.Plan
+		solve := func() float64 {
+			if err := s.Solve(&p, cost, n, m); err != nil {
+				t.Fatal(err)
+			}
+			return p.Cost
+		}
+		solve()
+		got := make([]float64, n*m)
+		s.Gradient(got, &p, cost)
+		top := floats.Norm(got, math.Inf(1))
+		r := rng(5)
+		for range 20 {
+			i := r.IntN(n * m)
+			if want := central(cost, i, 1e-5, solve); math.Abs(got[i]-want) > 1e-4*top {
+				t.Errorf("epsilon %g: gradient %d is %g, want %g", eps, i, got[i], want)
+			}
+		}
+	}
+}
+
 func TestEnvelopeNearsTheExactGradientForSmallEpsilon(t *testing.T) {
 	cost := randCost(rng(2), 6, 6, 1)
 	for _, eps := range []float64{0.005, 0.002} {

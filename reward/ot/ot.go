@@ -197,12 +197,27 @@ func (s *Solver) limit() int {
 	return s.MaxIter
 }
 
-// anneal runs the stages of ε scaling, or the only one.
+// anneal runs the stages of ε scaling, or the only one. Where Newton steps from
+// far off lead nowhere, which happens where frames fall into groups that hardly
+// touch, it begins again with scaling, whatever was asked for.
 func (s *Solver) anneal(p *Plan, width float64) error {
+	err := s.stages(p, width, s.Scaling)
+	if err == nil || s.Scaling != 0 || p.Newton < newtonAtMost {
+		return err
+	}
+	p.Newton = 0
+	s.newton.ready, s.newton.hard = false, false
+	return s.stages(p, width, rescue)
+}
+
+// rescue is the scaling of a second try.
+const rescue = 0.5
+
+func (s *Solver) stages(p *Plan, width, scaling float64) error {
 	tol, limit := s.tolerance(), s.limit()
 	eps := s.Epsilon
-	if s.Scaling > 0 && s.Scaling < 1 {
-		for e := width; e > s.Epsilon; e *= s.Scaling {
+	if scaling > 0 && scaling < 1 {
+		for e := width; e > s.Epsilon; e *= scaling {
 			eps = max(eps, e)
 		}
 	}
@@ -210,7 +225,7 @@ func (s *Solver) anneal(p *Plan, width float64) error {
 	for eps > s.Epsilon {
 		// A stage only has to point the next one the right way.
 		_ = s.iterate(p, max(tol, 1e-2), limit)
-		eps = max(eps*s.Scaling, s.Epsilon)
+		eps = max(eps*scaling, s.Epsilon)
 		s.k.warm(eps)
 		s.newton.ready, s.newton.hard = false, false
 	}

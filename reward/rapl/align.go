@@ -35,11 +35,22 @@ type AlignConfig struct {
 	Batch       int     // triplets a step; 0: 10
 	Epochs      int     // 0: 50
 	Train       float64 // share of the triplets to train on; 0: 0.7
-	// Envelope holds the plan fixed under the gradient, which is cheaper; the
-	// authors differentiate through it, which is the default.
-	Envelope bool
-	Init     *Head  // to start from; nil: NewHead
-	Seed     uint64 // of the split, the order and the first head
+	// Gradient says how the loss is differentiated; the authors' is the first.
+	Gradient Gradient
+	Sweeps   int // of an Unrolled plan; 0: ot.DefaultSweeps
+	// Hidden are the widths of the head's hidden layers; none: a linear head.
+	Hidden []int
+	// Patience ends the training after so many epochs without a lower held-out
+	// loss; 0: never.
+	Patience int
+	// Warmup epochs come before the full rate: in the k-th of them, from 0, it is
+	// k/Warmup of it. The authors' code does not learn in its first two.
+	Warmup int
+	// ByClip splits such that no clip, by its name, lies on both sides. Triplets
+	// that straddle are left out of both.
+	ByClip bool
+	Init   *Head  // to start from; nil: NewHead or NewDeepHead
+	Seed   uint64 // of the split, the order and the first head
 	// Workers compute gradients at once; 0: one. The result is the same to the
 	// bit for any number.
 	Workers int
@@ -76,16 +87,30 @@ func (c AlignConfig) validate() error {
 		return fmt.Errorf("rapl: align: training share %v, want between 0 and 1", c.Train)
 	case c.Cost > ot.Euclidean:
 		return fmt.Errorf("rapl: align: no such cost: %v", c.Cost)
+	case c.Gradient > Envelope:
+		return fmt.Errorf("rapl: align: no such gradient: %v", c.Gradient)
+	case c.Sweeps < 0 || c.Patience < 0 || c.Warmup < 0:
+		return fmt.Errorf("rapl: align: %d sweeps, patience %d, warm-up %d, want none or positive", c.Sweeps, c.Patience, c.Warmup)
+	}
+	for _, n := range c.Hidden {
+		if n < 1 {
+			return fmt.Errorf("rapl: align: hidden layer of %d numbers, want positive", n)
+		}
 	}
 	return nil
 }
 
-// Measure is how well a head explains triplets.
+// Measure is how well a head explains triplets. All but Loss are of the decided
+// ones, and 0 where there are none.
 type Measure struct {
 	Loss float64 `json:"loss"` // mean
-	// Accuracy is the share of the decided triplets in which the better clip
-	// is nearer to the anchor; NaN-free: 0 if none is decided.
+	// Accuracy is the share in which the better clip is nearer to the anchor.
 	Accuracy float64 `json:"accuracy"`
+	// Brier is the mean of (1 − p)², p of what was answered (Brier 1950): 0.25 is
+	// what always saying ½ gets.
+	Brier float64 `json:"brier"`
+	// ECE is the expected calibration error, in Bins.
+	ECE float64 `json:"ece"`
 }
 
 // Epoch is a line of a Report.
@@ -97,24 +122,26 @@ type Epoch struct {
 // Report tells how an alignment went.
 type Report struct {
 	Train, Held int     // triplets
+	Dropped     int     // that a split by clip left out
 	Before      Measure // the first head, on the held-out triplets
 	// After is the returned head's, on the held-out triplets. They chose the
 	// checkpoint, so it flatters: judge on clips never seen, with Evaluate.
 	After  Measure
-	Best   int // epoch that the returned head is of, from 1; 0 is the first head
+	Bins   []Bin // of the returned head, on the held-out triplets
+	Best   int   // epoch that the returned head is of, from 1; 0 is the first head
 	Epochs []Epoch
 }
 
-// Align learns a linear head from triplets by gradient descent with Adam on
+// Align learns a head from triplets by gradient descent with Adam on
 //
 //	L = −log σ(τ(R(anchor,better) − R(anchor,worse))),   R(a,b) = −⟨P,C⟩
 //
 // P the entropic plan between a and b (arXiv 2310.07932, the Bradley-Terry
 // model of section 4; the authors' code has 1 − p in place of −log p), and on
 // (p − ½)² for ties, as in their later trainer. The head after the epoch with
-// the lowest held-out loss is returned. Triplets are split at random: two that
-// share a clip may come to lie on both sides. The result is determined by the
-// arguments. ctx is looked at between steps.
+// the lowest held-out loss is returned. Triplets are split at random: unless
+// ByClip is set, two that share a clip may come to lie on both sides. The result
+// is determined by the arguments. ctx is looked at between steps.
 func Align(ctx context.Context, triplets []Triplet, cfg AlignConfig) (Head, Report, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
@@ -125,64 +152,105 @@ func Align(ctx context.Context, triplets []Triplet, cfg AlignConfig) (Head, Repo
 		return Head{}, Report{}, err
 	}
 	rng := rand.New(rand.NewPCG(cfg.Seed, 0x7261706c)) // any stream of its own
-	h := NewHead(d, cfg.Dim, rng)
-	if cfg.Init != nil {
-		if err := cfg.Init.Validate(); err != nil {
-			return Head{}, Report{}, err
-		}
-		if cfg.Init.In != d {
-			return Head{}, Report{}, fmt.Errorf("rapl: align: first head takes embeddings of %d numbers, want %d", cfg.Init.In, d)
-		}
-		h = cfg.Init.clone()
-	}
-	cut := int(math.Round(cfg.Train * float64(len(triplets))))
-	if cut < 1 || cut >= len(triplets) {
-		return Head{}, Report{}, fmt.Errorf("rapl: align: %d triplets are too few to train on %.0f%% and judge on the rest", len(triplets), 100*cfg.Train)
-	}
-	a := newAligner(triplets, &h, cfg)
-	order := rng.Perm(len(triplets))
-	train, held := order[:cut], order[cut:]
-	rep := Report{Train: len(train), Held: len(held)}
-	if rep.Before, err = a.measure(ctx, held); err != nil {
+	h, err := firstHead(d, cfg, rng)
+	if err != nil {
 		return Head{}, Report{}, err
 	}
+	train, held, err := split(rng, len(triplets), cfg, func(i int) [3]string {
+		t := &triplets[i]
+		return [3]string{t.Anchor.Name, t.Better.Name, t.Worse.Name}
+	})
+	if err != nil {
+		return Head{}, Report{}, err
+	}
+	a := newAligner(triplets, &h, cfg)
 	best := h.clone()
+	rep, err := descend(ctx, a, len(triplets), train, held, cfg, rng, func() { best = h.clone() })
+	if err != nil {
+		return Head{}, Report{}, err
+	}
+	return best, rep, nil
+}
+
+// firstHead is the one to start from.
+func firstHead(d int, cfg AlignConfig, rng *rand.Rand) (Head, error) {
+	if cfg.Init == nil {
+		return NewDeepHead(d, cfg.Hidden, cfg.Dim, rng), nil
+	}
+	if err := cfg.Init.Validate(); err != nil {
+		return Head{}, err
+	}
+	if cfg.Init.In != d {
+		return Head{}, fmt.Errorf("rapl: align: first head takes embeddings of %d numbers, want %d", cfg.Init.In, d)
+	}
+	return cfg.Init.clone(), nil
+}
+
+// learner is what descend drives: it learns an epoch from the triplets ids at a
+// share of the rate, or measures them.
+type learner interface {
+	epoch(ctx context.Context, ids []int, share float64) (Measure, error)
+	measure(ctx context.Context, ids []int) (Measure, []Bin, error)
+}
+
+// descend trains for the epochs of cfg and tells keep of each that is the best
+// so far.
+func descend(ctx context.Context, l learner, n int, train, held []int, cfg AlignConfig, rng *rand.Rand, keep func()) (Report, error) {
+	rep := Report{Train: len(train), Held: len(held), Dropped: n - len(train) - len(held)}
+	var err error
+	if rep.Before, rep.Bins, err = l.measure(ctx, held); err != nil {
+		return rep, err
+	}
 	rep.After = rep.Before
-	for range cfg.Epochs {
+	for k := range cfg.Epochs {
 		rng.Shuffle(len(train), func(i, j int) { train[i], train[j] = train[j], train[i] })
 		var e Epoch
-		if e.Train, err = a.epoch(ctx, train); err != nil {
-			return Head{}, Report{}, err
+		share := 1.0
+		if k < cfg.Warmup {
+			share = float64(k) / float64(cfg.Warmup)
 		}
-		if e.Held, err = a.measure(ctx, held); err != nil {
-			return Head{}, Report{}, err
+		if e.Train, err = l.epoch(ctx, train, share); err != nil {
+			return rep, err
+		}
+		var bins []Bin
+		if e.Held, bins, err = l.measure(ctx, held); err != nil {
+			return rep, err
 		}
 		rep.Epochs = append(rep.Epochs, e)
 		if e.Held.Loss < rep.After.Loss {
-			rep.Best, rep.After = len(rep.Epochs), e.Held
-			best = h.clone()
+			rep.Best, rep.After, rep.Bins = len(rep.Epochs), e.Held, bins
+			keep()
+		}
+		if cfg.Patience > 0 && k+1-max(rep.Best, cfg.Warmup) >= cfg.Patience {
+			break
 		}
 	}
-	return best, rep, nil
+	return rep, nil
 }
 
 // Evaluate measures a head, or the raw embeddings if it is nil, on triplets
 // with the cost, gamma and temperature of cfg.
 func Evaluate(ctx context.Context, h *Head, triplets []Triplet, cfg AlignConfig) (Measure, error) {
+	m, _, err := Reliability(ctx, h, triplets, cfg)
+	return m, err
+}
+
+// Reliability is Evaluate with the bins behind the calibration error.
+func Reliability(ctx context.Context, h *Head, triplets []Triplet, cfg AlignConfig) (Measure, []Bin, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
-		return Measure{}, err
+		return Measure{}, nil, err
 	}
 	d, err := widths(triplets)
 	if err != nil {
-		return Measure{}, err
+		return Measure{}, nil, err
 	}
 	if h != nil {
 		if err := h.Validate(); err != nil {
-			return Measure{}, err
+			return Measure{}, nil, err
 		}
 		if h.In != d {
-			return Measure{}, fmt.Errorf("rapl: evaluate: head takes embeddings of %d numbers, want %d", h.In, d)
+			return Measure{}, nil, fmt.Errorf("rapl: evaluate: head takes embeddings of %d numbers, want %d", h.In, d)
 		}
 	}
 	a := newAligner(triplets, h, cfg)
@@ -228,7 +296,7 @@ type aligner struct {
 type slot struct {
 	loss   float64
 	margin float64
-	grad   []float64 // (Out*In + Out,), W then B
+	grad   []float64 // as Head.parts
 	err    error
 }
 
@@ -236,10 +304,10 @@ func newAligner(ts []Triplet, h *Head, cfg AlignConfig) *aligner {
 	a := &aligner{ts: ts, h: h, cfg: cfg}
 	n := 0
 	if h != nil {
-		n = len(h.W) + len(h.B)
+		n = h.size()
 	}
 	for range cfg.Workers {
-		a.tuns = append(a.tuns, &tuner{solver: ot.Solver{Epsilon: 1 / cfg.Gamma, Tolerance: cfg.Tolerance, MaxIter: cfg.MaxIter}})
+		a.tuns = append(a.tuns, newTuner(cfg))
 	}
 	a.slots = make([]slot, cfg.Batch)
 	for i := range a.slots {
@@ -273,46 +341,21 @@ func (a *aligner) batch(ctx context.Context, ids []int, grad bool) error {
 	return nil
 }
 
-// tally sums the losses and right answers of triplets.
-type tally struct {
-	loss           float64
-	right, decided int
-	n              int
-}
-
-func (t *tally) add(s *slot, tie bool) {
-	t.loss += s.loss
-	t.n++
-	if !tie {
-		t.decided++
-		if s.margin > 0 {
-			t.right++
-		}
-	}
-}
-
-func (t *tally) measure() Measure {
-	m := Measure{Loss: t.loss / float64(t.n)}
-	if t.decided > 0 {
-		m.Accuracy = float64(t.right) / float64(t.decided)
-	}
-	return m
-}
-
-func (a *aligner) measure(ctx context.Context, ids []int) (Measure, error) {
+func (a *aligner) measure(ctx context.Context, ids []int) (Measure, []Bin, error) {
 	var t tally
 	for b := range slices.Chunk(ids, a.cfg.Batch) {
 		if err := a.batch(ctx, b, false); err != nil {
-			return Measure{}, err
+			return Measure{}, nil, err
 		}
 		for i, id := range b {
 			t.add(&a.slots[i], a.ts[id].Tie)
 		}
 	}
-	return t.measure(), nil
+	m := t.measure()
+	return m, t.bins[:], nil
 }
 
-func (a *aligner) epoch(ctx context.Context, ids []int) (Measure, error) {
+func (a *aligner) epoch(ctx context.Context, ids []int, share float64) (Measure, error) {
 	var t tally
 	for b := range slices.Chunk(ids, a.cfg.Batch) {
 		if err := a.batch(ctx, b, true); err != nil {
@@ -323,7 +366,7 @@ func (a *aligner) epoch(ctx context.Context, ids []int) (Measure, error) {
 			t.add(&a.slots[i], a.ts[id].Tie)
 			floats.AddScaled(a.sum, 1/float64(len(b)), a.slots[i].grad)
 		}
-		a.opt.step(a.sum, a.h.W, a.h.B)
+		a.opt.step(share, a.sum, a.h.parts()...)
 	}
 	return t.measure(), nil
 }
@@ -339,8 +382,9 @@ func newAdam(n int, rate float64) adam {
 	return adam{rate: rate, m1: make([]float64, n), m2: make([]float64, n)}
 }
 
-// step moves the parts of a parameter vector against its gradient g.
-func (o *adam) step(g []float64, parts ...[]float64) {
+// step moves the parts of a parameter vector against its gradient g, at a share of
+// the rate.
+func (o *adam) step(share float64, g []float64, parts ...[]float64) {
 	const b1, b2, eps = 0.9, 0.999, 1e-8
 	o.t++
 	c1, c2 := 1-math.Pow(b1, float64(o.t)), 1-math.Pow(b2, float64(o.t))
@@ -349,7 +393,7 @@ func (o *adam) step(g []float64, parts ...[]float64) {
 		for j := range p {
 			o.m1[i] = b1*o.m1[i] + (1-b1)*g[i]
 			o.m2[i] = b2*o.m2[i] + (1-b2)*g[i]*g[i]
-			p[j] -= o.rate * (o.m1[i] / c1) / (math.Sqrt(o.m2[i]/c2) + eps)
+			p[j] -= share * o.rate * (o.m1[i] / c1) / (math.Sqrt(o.m2[i]/c2) + eps)
 			i++
 		}
 	}

@@ -26,7 +26,7 @@ func (s *Scorer) Live() (*Live, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Live{s: s, first: true, z: make([]float64, s.width()), row: make([]float64, s.dim), cost: make([]float64, len(s.experts)), paid: make([][]float64, len(s.experts))}
+	l := &Live{s: s, first: true, z: make([]float64, s.width()), row: make([]float64, s.cfg.Head.room(s.dim)), cost: make([]float64, len(s.experts)), paid: make([][]float64, len(s.experts))}
 	for _, e := range s.experts {
 		p, err := ot.NewPrefix(solver, e.t)
 		if err != nil {

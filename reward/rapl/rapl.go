@@ -16,7 +16,8 @@
 //	s, err := rapl.New(preferred, rapl.Config{})
 //	err = s.Score(ctx, rewards, trajectory) // rewards (T,), trajectory (T+1,)
 //
-// and Align learns a linear head on top of a frozen encoder from triplets:
+// and Align learns a head on top of a frozen encoder from triplets, Tune the
+// encoder itself with it:
 //
 //	head, report, err := rapl.Align(ctx, triplets, rapl.AlignConfig{Seed: 1})
 //	s, err := rapl.New(preferred, rapl.Config{Head: &head})
@@ -174,7 +175,7 @@ func New(experts []Video, cfg Config) (*Scorer, error) {
 			return nil, fmt.Errorf("rapl: expert %d (%s) has embeddings of %d numbers, want %d: was it embedded by another encoder?", i, e.Name, e.D, s.dim)
 		}
 		z := make([]float64, e.Len()*s.width())
-		embed(z, e.Embed, s.cfg.Head, make([]float64, s.dim))
+		embed(z, e.Embed, s.cfg.Head, make([]float64, s.cfg.Head.room(s.dim)))
 		s.experts = append(s.experts, clip{name: e.Name, t: e.Len(), z: z})
 	}
 	s.pool.New = func() any {
@@ -215,7 +216,7 @@ func (s *Scorer) nearest(ctx context.Context, b *bench, T int, traj []perception
 		return 0, fmt.Errorf("rapl: %d features for %d rewards, want one more and at least two", len(traj), max(T, 0))
 	}
 	d := s.width()
-	b.z, b.row = resize(b.z, T*d), resize(b.row, s.dim)
+	b.z, b.row = resize(b.z, T*d), resize(b.row, s.cfg.Head.room(s.dim))
 	for t := range T {
 		if err := s.frame(b.z[t*d:(t+1)*d], b.row, traj[t+1]); err != nil {
 			return 0, fmt.Errorf("rapl: frame %d: %w", t+1, err)
@@ -240,7 +241,7 @@ func (s *Scorer) nearest(ctx context.Context, b *bench, T int, traj []perception
 	return best, nil
 }
 
-// frame writes the embedding of f as compared. row (dim,) is scratch.
+// frame writes the embedding of f as compared. row is embed's scratch.
 func (s *Scorer) frame(dst, row []float64, f perception.Features) error {
 	if len(f.Embed) != s.dim {
 		return fmt.Errorf("embedding of %d numbers, want %d", len(f.Embed), s.dim)

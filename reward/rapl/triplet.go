@@ -3,8 +3,6 @@ package rapl
 import (
 	"math"
 
-	"gonum.org/v1/gonum/blas"
-	"gonum.org/v1/gonum/blas/blas64"
 	"gonum.org/v1/gonum/floats"
 
 	"github.com/rapport-rl/rapport/reward/ot"
@@ -13,28 +11,42 @@ import (
 // tuner computes the loss of one triplet and its gradient by the head.
 type tuner struct {
 	solver ot.Solver
+	unroll ot.Unroll
 	plan   ot.Plan
 	c      []float64
-	side   [3]side // anchor, better, worse
+	side   [3]pass // anchor, better, worse
 	dc     [2][]float64
 }
 
-// side is one clip of the triplet: x (T,In) as given, z (T,Out) as compared,
-// and the gradient of the loss by z.
-type side struct {
-	t        int
-	x, z, dz []float64
+func newTuner(cfg AlignConfig) *tuner {
+	return &tuner{
+		solver: ot.Solver{Epsilon: 1 / cfg.Gamma, Tolerance: cfg.Tolerance, MaxIter: cfg.MaxIter},
+		unroll: ot.Unroll{Epsilon: 1 / cfg.Gamma, Sweeps: cfg.Sweeps},
+	}
 }
 
 // triplet fills out, the gradient only on request.
 func (t *tuner) triplet(out *slot, h *Head, tr *Triplet, cfg AlignConfig, grad bool) {
 	for i, v := range [3]*Video{&tr.Anchor, &tr.Better, &tr.Worse} {
-		t.side[i].load(v, h)
+		t.side[i].load(v.Embed, v.Len(), v.D, h)
 	}
 	d := tr.Anchor.D
 	if h != nil {
 		d = h.Out
 	}
+	t.compare(out, d, tr.Tie, cfg, grad)
+	if !grad || out.err != nil {
+		return
+	}
+	clear(out.grad)
+	for i := range t.side {
+		t.side[i].backward(out.grad, h, false)
+	}
+}
+
+// compare fills the loss and the margin of the three sides' embeddings of d
+// numbers, and on request leaves the gradients by them in their dz.
+func (t *tuner) compare(out *slot, d int, tie bool, cfg AlignConfig, grad bool) {
 	// R of either pair, and its derivative by the cost matrix up to the sign.
 	var r [2]float64
 	for i := range r {
@@ -42,22 +54,31 @@ func (t *tuner) triplet(out *slot, h *Head, tr *Triplet, cfg AlignConfig, grad b
 		size := a.t * b.t
 		t.c = resize(t.c, size)
 		ot.Matrix(cfg.Cost, t.c, a.z, b.z, d)
-		if out.err = t.solver.Solve(&t.plan, t.c, a.t, b.t); out.err != nil {
+		if cfg.Gradient == Unrolled {
+			out.err = t.unroll.Solve(&t.plan, t.c, a.t, b.t)
+		} else {
+			out.err = t.solver.Solve(&t.plan, t.c, a.t, b.t)
+		}
+		if out.err != nil {
 			return
 		}
 		r[i] = -t.plan.Cost
-		if grad {
-			t.dc[i] = resize(t.dc[i], size)
-			if cfg.Envelope {
-				copy(t.dc[i], t.plan.P)
-			} else {
-				t.solver.Gradient(t.dc[i], &t.plan, t.c)
-			}
+		if !grad {
+			continue
+		}
+		t.dc[i] = resize(t.dc[i], size)
+		switch cfg.Gradient {
+		case Envelope:
+			copy(t.dc[i], t.plan.P)
+		case Unrolled:
+			t.unroll.Gradient(t.dc[i], &t.plan, t.c)
+		default:
+			t.solver.Gradient(t.dc[i], &t.plan, t.c)
 		}
 	}
 	out.margin = cfg.Temperature * (r[0] - r[1])
 	var slope float64 // of the loss by the margin
-	out.loss, slope = loss(out.margin, tr.Tie)
+	out.loss, slope = loss(out.margin, tie)
 	if !grad {
 		return
 	}
@@ -69,11 +90,6 @@ func (t *tuner) triplet(out *slot, h *Head, tr *Triplet, cfg AlignConfig, grad b
 		a, b := &t.side[0], &t.side[i+1]
 		floats.Scale(sign*slope*cfg.Temperature, t.dc[i])
 		ot.MatrixGrad(cfg.Cost, a.dz, b.dz, t.dc[i], a.z, b.z, d)
-	}
-	clear(out.grad)
-	w, b := out.grad[:len(h.W)], out.grad[len(h.W):]
-	for i := range t.side {
-		t.side[i].backward(w, b, h)
 	}
 }
 
@@ -87,32 +103,4 @@ func loss(margin float64, tie bool) (l, slope float64) {
 	}
 	// log(1 + e^-m), where e^-m could overflow.
 	return max(-margin, 0) + math.Log1p(math.Exp(-math.Abs(margin))), -q
-}
-
-// load embeds v.
-func (s *side) load(v *Video, h *Head) {
-	s.t = v.Len()
-	s.x = resize(s.x, len(v.Embed))
-	for i, x := range v.Embed {
-		s.x[i] = float64(x)
-	}
-	if h == nil {
-		s.z = append(s.z[:0], s.x...)
-		return
-	}
-	s.z, s.dz = resize(s.z, s.t*h.Out), resize(s.dz, s.t*h.Out)
-	for t := range s.t {
-		h.apply(s.z[t*h.Out:(t+1)*h.Out], s.x[t*h.In:(t+1)*h.In])
-	}
-}
-
-// backward adds the head's gradient, dW = dzᵀ x and dB = Σ_t dz.
-func (s *side) backward(dw, db []float64, h *Head) {
-	blas64.Gemm(blas.Trans, blas.NoTrans, 1,
-		blas64.General{Rows: s.t, Cols: h.Out, Stride: h.Out, Data: s.dz},
-		blas64.General{Rows: s.t, Cols: h.In, Stride: h.In, Data: s.x},
-		1, blas64.General{Rows: h.Out, Cols: h.In, Stride: h.In, Data: dw})
-	for t := range s.t {
-		floats.Add(db, s.dz[t*h.Out:(t+1)*h.Out])
-	}
 }

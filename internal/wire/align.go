@@ -1,0 +1,150 @@
+package wire
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime"
+
+	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/internal/store"
+	"github.com/rapport-rl/rapport/perception/encoder"
+	"github.com/rapport-rl/rapport/reward/label"
+	"github.com/rapport-rl/rapport/reward/ot"
+	"github.com/rapport-rl/rapport/reward/rapl"
+)
+
+// deep are the widths of the hidden layers of reward.train mlp.
+var deep = []int{64}
+
+// aligning is how a reward is aligned in the run of a seed.
+func aligning(c config.Reward, run uint64, cost ot.Cost) (rapl.AlignConfig, error) {
+	a := rapl.AlignConfig{
+		Cost: cost, Gamma: c.Gamma, Dim: c.Dim, Temperature: c.Temperature,
+		Seed: draw(run, networks, 2), Workers: runtime.GOMAXPROCS(0),
+	}
+	if c.Train == "mlp" {
+		a.Hidden = deep
+	}
+	if err := a.Gradient.UnmarshalText([]byte(c.Gradient)); err != nil {
+		return a, fmt.Errorf("wire: reward.gradient: %w", err)
+	}
+	return a, nil
+}
+
+// compared are the triplets that people said of videos, by their names. Those of
+// other clips are left out, and ties unless they are asked for.
+func compared(said []label.Likeness, videos []rapl.Video, ties bool) []rapl.Triplet {
+	find := map[string]rapl.Video{}
+	for _, v := range videos {
+		find[v.Name] = v
+	}
+	var out []rapl.Triplet
+	for _, x := range said {
+		t := rapl.Triplet{Anchor: find[x.Anchor.Episode], Better: find[x.Better.Episode], Worse: find[x.Worse.Episode], Tie: x.Tie}
+		if t.Tie && !ties || t.Anchor.Len() == 0 || t.Better.Len() == 0 || t.Worse.Len() == 0 {
+			continue
+		}
+		out = append(out, t)
+	}
+	return out
+}
+
+// The passes over the triplets in which the encoder learns, once the head has, and
+// after how many without gain they end.
+const (
+	wholeEpochs   = 12
+	wholePatience = 4
+)
+
+// tuneEyes has the encoder learn from the comparisons, end to end with the head
+// that was aligned before. What the session goes on with is the new encoder: its
+// features of the demonstrations, the preferred videos in them, and the head.
+func (s *Session) tuneEyes(ctx context.Context, p *parts, demos []demo) error {
+	enc, ok := p.eyes.(*encoder.Conv)
+	if !ok {
+		return fmt.Errorf("wire: reward.train is all, but the encoder is a frozen backbone; want head or mlp")
+	}
+	said, err := s.store.Labels(ctx)
+	if err != nil {
+		return err
+	}
+	scenes := make([]rapl.Scene, len(demos))
+	at := map[string]int{}
+	for i, d := range demos {
+		film, err := enc.Film(d.frames[1:]) // the frame after the reset is no doing of anybody's
+		if err != nil {
+			return err
+		}
+		scenes[i] = rapl.Scene{Name: d.episode.ID, Film: film}
+		at[d.episode.ID] = i
+	}
+	var cs []rapl.Comparison
+	for _, x := range label.Triplets(said) {
+		a, okA := at[x.Anchor.Episode]
+		b, okB := at[x.Better.Episode]
+		w, okW := at[x.Worse.Episode]
+		if okA && okB && okW && (s.cfg.Reward.Ties || !x.Tie) {
+			cs = append(cs, rapl.Comparison{Anchor: a, Better: b, Worse: w, Tie: x.Tie})
+		}
+	}
+	how, err := aligning(s.cfg.Reward, s.cfg.Seed, p.taste.Cost)
+	if err != nil {
+		return err
+	}
+	how.Init, how.Epochs, how.Patience = p.taste.Head, wholeEpochs, wholePatience
+	tuned, head, rep, err := rapl.Tune(ctx, enc, scenes, cs, rapl.TuneConfig{AlignConfig: how, Told: func(e, of int, m rapl.Measure) {
+		s.tell("encoder by preferences", e, of, fmt.Sprintf("loss %.3f", m.Loss))
+	}})
+	if err != nil {
+		return err
+	}
+	s.log.Info("encoder tuned by preferences", "held_out_before", rep.Before.Loss, "held_out", rep.After.Loss, "epoch", rep.Best)
+	if rep.Best == 0 { // nothing was gained, and nothing changes
+		return nil
+	}
+	p.eyes, p.taste.Head = tuned, &head
+	if err := look(ctx, tuned, demos, s.tell); err != nil {
+		return err
+	}
+	for i, e := range p.taste.Experts {
+		k, ok := at[e.Name]
+		if !ok {
+			return fmt.Errorf("wire: the preferred video %s is no demonstration", e.Name)
+		}
+		if p.taste.Experts[i], err = rapl.VideoOf(e.Name, demos[k].episode.Trajectory()[1:]); err != nil {
+			return err
+		}
+	}
+	eyes, err := tuned.Encode()
+	if err != nil {
+		return err
+	}
+	b, err := json.Marshal(p.taste)
+	if err != nil {
+		return fmt.Errorf("wire: reward: %w", err)
+	}
+	return errors.Join(s.store.SaveCheckpoint(ctx, kindEncoder, tunedVersion, eyes), s.store.SaveCheckpoint(ctx, kindReward, tunedVersion, b))
+}
+
+// tunedVersion is of the checkpoints that tuneEyes makes of those of version 1.
+const tunedVersion = 2
+
+// untuneEyes forgets an encoder that was tuned by a run that died before it was
+// prepared, so that this one begins as that did.
+func (s *Session) untuneEyes(ctx context.Context) error {
+	for _, kind := range []string{kindEncoder, kindReward} {
+		v, _, err := s.store.LatestCheckpoint(ctx, kind)
+		if errors.Is(err, store.ErrNone) || err == nil && v < tunedVersion {
+			continue
+		}
+		if err == nil {
+			err = s.store.DropCheckpoint(ctx, kind)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,361 @@
+package wire
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/rapport-rl/rapport/internal/store"
+	"github.com/rapport-rl/rapport/perception"
+	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/reward"
+	"github.com/rapport-rl/rapport/reward/label"
+	"github.com/rapport-rl/rapport/reward/rapl"
+)
+
+// The marks of a session whose reward was aligned anew: how many answers that
+// took into account, and that episodes are stored with the rewards of an older
+// one.
+const (
+	markAnswers   = "aligned answers"
+	markRealigned = "realigned"
+)
+
+// relabeler is a learner that takes the rewards of a reward that has learnt since.
+type relabeler interface {
+	Relabel(ctx context.Context, id string, rewards []float64) (bool, error)
+}
+
+// opinions are what people said that an alignment can use.
+type opinions struct {
+	like  []label.Likeness
+	order []label.Order
+}
+
+func (a opinions) len() int { return len(a.like) + len(a.order) }
+
+func (s *Session) opinions(ctx context.Context) (opinions, error) {
+	said, err := s.store.Labels(ctx)
+	if err != nil {
+		return opinions{}, err
+	}
+	return s.useful(said), nil
+}
+
+// useful are the answers that decide, and ties where they are asked for.
+func (s *Session) useful(said []label.Label) (a opinions) {
+	for _, x := range label.Triplets(said) {
+		if !x.Tie || s.cfg.Reward.Ties {
+			a.like = append(a.like, x)
+		}
+	}
+	for _, x := range label.Pairs(said) {
+		if !x.Tie || s.cfg.Reward.Ties {
+			a.order = append(a.order, x)
+		}
+	}
+	return a
+}
+
+// aligned is how many answers the reward has learned from: of a session that was
+// not aligned anew, those to its own questions.
+func (s *Session) aligned(ctx context.Context) (int, error) {
+	mark, err := s.store.Marked(ctx, markAnswers)
+	if err != nil {
+		return 0, err
+	}
+	if mark != "" {
+		n, err := strconv.Atoi(mark)
+		if err != nil {
+			return 0, fmt.Errorf("wire: %s: mark %q: %w", s.Dir(), markAnswers, err)
+		}
+		return n, nil
+	}
+	said, err := s.store.Labels(ctx)
+	if err != nil {
+		return 0, err
+	}
+	own := said[:0]
+	for _, l := range label.Standing(said) {
+		if strings.HasPrefix(l.Query.ID, askPrefix) {
+			own = append(own, l)
+		}
+	}
+	return s.useful(own).len(), nil
+}
+
+// library reads the clips that people were shown, once each.
+type library struct {
+	s      *Session
+	videos map[string]rapl.Video // by name
+	trajs  map[string][]perception.Features
+}
+
+func (l library) video(x label.Clip) (rapl.Video, error) {
+	name := x.Episode
+	if x.From != 0 || x.To != 0 {
+		name = fmt.Sprintf("%s[%d:%d]", x.Episode, x.From, x.To)
+	}
+	if v, ok := l.videos[name]; ok {
+		return v, nil
+	}
+	traj, ok := l.trajs[x.Episode]
+	if !ok {
+		e, err := l.s.store.Episode(x.Episode)
+		if err != nil {
+			return rapl.Video{}, err
+		}
+		traj = e.Trajectory()[1:] // the frame after the reset is no doing of anybody's
+		l.trajs[x.Episode] = traj
+	}
+	to := x.To
+	if to == 0 {
+		to = len(traj)
+	}
+	if x.From >= to || to > len(traj) {
+		return rapl.Video{}, fmt.Errorf("wire: a label is of steps %d to %d of %s, which has %d", x.From, x.To, x.Episode, len(traj))
+	}
+	v, err := rapl.VideoOf(name, traj[x.From:to])
+	if err == nil {
+		l.videos[name] = v
+	}
+	return v, err
+}
+
+// Realigned is how an alignment anew went.
+type Realigned struct {
+	Version uint64 // of the reward
+	Answers int
+	rapl.Report
+}
+
+// realign aligns the reward with all that was said so far, from the head that it
+// has, and stores it as the next version. What pairs say is taken as likeness to
+// the preferred videos, in turn. The encoder stays: the policy goes by it too.
+func (s *Session) realign(ctx context.Context, t taste) (taste, Realigned, error) {
+	var re Realigned
+	if k := t.kind(); k != "rapl" {
+		return t, re, fmt.Errorf("wire: the reward of %s is of kind %s, which is not aligned; want a session with reward.kind rapl", s.Dir(), k)
+	}
+	said, err := s.opinions(ctx)
+	if err != nil {
+		return t, re, err
+	}
+	lib := library{s, map[string]rapl.Video{}, map[string][]perception.Features{}}
+	var ts []rapl.Triplet
+	skipped := 0
+	add := func(anchor rapl.Video, x label.Order) error {
+		var two [2]rapl.Video
+		for i, c := range []label.Clip{x.Better, x.Worse} {
+			if two[i], err = lib.video(c); errors.Is(err, store.ErrNone) {
+				skipped++ // a recording of elsewhere
+				return nil
+			} else if err != nil {
+				return err
+			}
+		}
+		ts = append(ts, rapl.Triplet{Anchor: anchor, Better: two[0], Worse: two[1], Tie: x.Tie})
+		return nil
+	}
+	for _, x := range said.like {
+		anchor, err := lib.video(x.Anchor)
+		if errors.Is(err, store.ErrNone) {
+			skipped++
+			continue
+		}
+		if err == nil {
+			err = add(anchor, x.Order)
+		}
+		if err != nil {
+			return t, re, err
+		}
+	}
+	for i, x := range said.order {
+		if err := add(t.Experts[i%len(t.Experts)], x); err != nil {
+			return t, re, err
+		}
+	}
+	if skipped > 0 {
+		s.log.Warn("wire: answers about clips that are no episodes of the session are left out", "answers", skipped)
+	}
+	if len(ts) < 2 {
+		return t, re, fmt.Errorf("wire: %s holds %d answers to align the reward with; want at least 2: label some episodes first", s.Dir(), len(ts))
+	}
+	how, err := aligning(s.cfg.Reward, s.cfg.Seed, t.Cost)
+	if err != nil {
+		return t, re, err
+	}
+	how.Init = t.Head
+	head, rep, err := rapl.Align(ctx, ts, how)
+	if err != nil {
+		return t, re, err
+	}
+	v, _, err := s.store.LatestCheckpoint(ctx, kindReward)
+	if err != nil {
+		return t, re, err
+	}
+	t.Head = &head
+	re = Realigned{Version: v + 1, Answers: said.len(), Report: rep}
+	b, err := json.Marshal(t)
+	if err != nil {
+		return t, re, fmt.Errorf("wire: reward: %w", err)
+	}
+	// The mark first: should the process die before the checkpoint, episodes are
+	// scored again by the reward that they had.
+	err = s.store.Mark(ctx, markRealigned, "yes")
+	if err == nil {
+		err = s.store.SaveCheckpoint(ctx, kindReward, re.Version, b)
+	}
+	if err == nil {
+		err = s.store.Mark(ctx, markAnswers, strconv.Itoa(re.Answers))
+	}
+	if err != nil {
+		return t, re, err
+	}
+	s.log.Info("reward aligned anew", "version", re.Version, "answers", re.Answers, "held_out_before", rep.Before.Accuracy, "held_out", rep.After.Accuracy)
+	return t, re, nil
+}
+
+// Align aligns the reward of the session in dir with all its labels, as a new
+// checkpoint: the session goes on with it, and so do those that begin from it.
+func Align(ctx context.Context, dir string, environ, sets []string, o Options) (re Realigned, err error) {
+	s, err := visit(dir, append([]string{"reward.gradient", "reward.temperature", "reward.ties"}, judged...), "an alignment", environ, sets, o)
+	if err != nil {
+		return re, err
+	}
+	defer func() { err = errors.Join(err, s.store.Close()) }()
+	done, err := s.store.Marked(ctx, "prepared")
+	if err != nil {
+		return re, err
+	}
+	if done == "" {
+		return re, fmt.Errorf("wire: %s is not prepared yet; go on with it first: rapport run --resume --set name=%s", dir, s.name)
+	}
+	p, err := s.judges(ctx)
+	if err != nil {
+		return re, err
+	}
+	_, re, err = s.realign(ctx, p.taste)
+	return re, err
+}
+
+// rescore gives episodes the rewards of the reward as it is now, where they were
+// stored with those of an older one.
+func (s *Session) rescore(ctx context.Context, by reward.Scorer, es []policy.Episode) error {
+	done, err := s.store.Marked(ctx, markRealigned)
+	if err != nil || done == "" {
+		return err
+	}
+	for i := range es {
+		r := make([]float64, es[i].Len())
+		if err := by.Score(ctx, r, es[i].Trajectory()); err != nil {
+			return fmt.Errorf("wire: score %s: %w", es[i].ID, err)
+		}
+		es[i].Rewards = r
+	}
+	return nil
+}
+
+// relabel tells a learner the rewards of all that it has learned from. One that
+// keeps no rewards has nothing to change.
+func (s *Session) relabel(ctx context.Context, l policy.Learner, es []policy.Episode) (n int, err error) {
+	r, ok := l.(relabeler)
+	if !ok {
+		return 0, nil
+	}
+	for _, e := range es {
+		known, err := r.Relabel(ctx, e.ID, e.Rewards)
+		if err != nil {
+			return n, fmt.Errorf("wire: relabel %s: %w", e.ID, err)
+		}
+		if known {
+			n++
+		}
+	}
+	return n, nil
+}
+
+// relabelFolder is relabel for a replay in a folder, which holds the rewards that
+// its episodes were added with.
+func (s *Session) relabelFolder(ctx context.Context, l policy.Learner, es ...[]policy.Episode) error {
+	done, err := s.store.Marked(ctx, markRealigned)
+	if err != nil || done == "" || s.replayDir() == "" {
+		return err
+	}
+	for _, some := range es {
+		if _, err := s.relabel(ctx, l, some); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// freshen aligns the reward anew after the n-th online episode, once enough was
+// said since the last time: the next episodes are scored by it, and what was
+// learned from is rewarded again. It says whether it did.
+func (s *Session) freshen(ctx context.Context, p *parts, l policy.Keeper, n int) (bool, error) {
+	every := s.cfg.Session.Realign
+	if every == 0 {
+		return false, nil
+	}
+	said, err := s.opinions(ctx)
+	if err != nil {
+		return false, err
+	}
+	had, err := s.aligned(ctx)
+	if err != nil || said.len()-had < every {
+		return false, err
+	}
+	s.tell("preferences", 0, 1, fmt.Sprintf("%d new answers", said.len()-had))
+	t, re, err := s.realign(ctx, p.taste)
+	if err != nil {
+		return false, err
+	}
+	p.taste = t
+	if p.scorer, err = t.scorer(); err != nil {
+		return false, err
+	}
+	if err := s.keepMakers(ctx); err != nil {
+		return false, err
+	}
+	told := 0
+	for _, origin := range []policy.Origin{policy.Demo, policy.Online} {
+		es, err := s.stored(ctx, origin)
+		if err == nil {
+			err = s.rescore(ctx, p.scorer, es)
+		}
+		if err != nil {
+			return false, err
+		}
+		k, err := s.relabel(ctx, l, es)
+		if told += k; err != nil {
+			return false, err
+		}
+	}
+	s.tell("preferences", 1, 1, fmt.Sprintf("reward %d: %.0f %% of the held-out answers told right, %d episodes rewarded again", re.Version, 100*re.After.Accuracy, told))
+	err = s.store.AddMetrics(ctx, "reward", uint64(n), []policy.Metric{
+		{Name: "version", Value: float64(re.Version)}, {Name: "answers", Value: float64(re.Answers)},
+		{Name: "held_out_accuracy", Value: re.After.Accuracy}, {Name: "held_out_ece", Value: re.After.ECE}, {Name: "relabelled", Value: float64(told)},
+	})
+	if err != nil {
+		return false, err
+	}
+	// No round straddles two rewards: the session is gone on with from here.
+	return true, s.saveLearner(ctx, l, n+1)
+}
+
+// judgeAnew takes the reward that the session ended with.
+func (s *Session) judgeAnew(ctx context.Context, p *parts) error {
+	done, err := s.store.Marked(ctx, markRealigned)
+	if err != nil || done == "" {
+		return err
+	}
+	q, err := s.judges(ctx)
+	if err == nil {
+		p.taste, p.scorer = q.taste, q.scorer
+	}
+	return err
+}

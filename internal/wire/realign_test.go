@@ -1,0 +1,287 @@
+package wire
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/reward/label"
+	"github.com/rapport-rl/rapport/reward/rapl"
+)
+
+// prefer says that one episode is better than another.
+func prefer(i int, better, worse string) label.Label {
+	return label.Label{
+		ID: fmt.Sprint("late-", i), Annotator: "ann", Stamp: time.Unix(int64(i), 0).UTC(), Choice: label.Left,
+		Query: label.Query{ID: fmt.Sprint("late-q-", i), Kind: label.Pair, Clips: []label.Clip{{Episode: better}, {Episode: worse}}},
+	}
+}
+
+// talkative runs a session, or goes on with it, in which a person says three things
+// once two episodes are done. The process ends when episode dies is done, unless
+// that is 0.
+func talkative(t *testing.T, c config.Config, dies int) (*Session, error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	o := byTheClock()
+	var s *Session
+	o.Tell = func(stage string, done, _ int, note string) {
+		if stage != "fine-tune" || note == "" {
+			return
+		}
+		if done == 2 {
+			for i, l := range []label.Label{prefer(0, "demo-00000", "demo-00004"), prefer(1, "online-00001", "demo-00005"), prefer(2, "demo-00001", "online-00000")} {
+				if _, err := s.store.Append(context.Background(), l); err != nil {
+					t.Errorf("label %d: %v", i, err)
+				}
+			}
+		}
+		if done == dies {
+			cancel()
+		}
+	}
+	var err error
+	if _, missing := os.Stat(filepath.Join(c.Out, c.Name, database)); missing != nil {
+		s, err = Create(ctx, c, o)
+	} else {
+		s, err = Reopen(ctx, c, o)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Run(ctx)
+	return s, err
+}
+
+func TestLabelsThatArriveAlignTheRewardAnewAndRelabelTheReplay(t *testing.T) {
+	c := tiny(t)
+	set(t, &c, "name=live", "session.realign=3", "session.episodes=5")
+	s, err := talkative(t, c, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	ctx := t.Context()
+	v, b, err := s.store.LatestCheckpoint(ctx, kindReward)
+	if err != nil || v != 2 {
+		t.Fatalf("reward %d, %v; want 2", v, err)
+	}
+	taste, err := decodeTaste(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now, err := taste.scorer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range []struct {
+		name string
+		want float64
+	}{{"version", 2}, {"relabelled", 6 + 2}, {"answers", 8 + 3}} {
+		ps, err := s.store.Metric(ctx, "reward", m.name)
+		if err != nil || len(ps) != 1 || ps[0].Step != 1 || ps[0].Value != m.want {
+			t.Errorf("%s is %v, %v; want %g after episode 1", m.name, ps, err, m.want)
+		}
+	}
+	// Files hold what was said at the time.
+	for n := range 5 {
+		e, err := s.store.Episode(episodeID(n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := make([]float64, e.Len())
+		if err := now.Score(ctx, r, e.Trajectory()); err != nil {
+			t.Fatal(err)
+		}
+		var apart float64
+		for i := range r {
+			apart = max(apart, math.Abs(r[i]-e.Rewards[i]))
+		}
+		if newer := n >= 2; newer != (apart < 1e-9) {
+			t.Errorf("episode %d differs by %g from the new reward", n, apart)
+		}
+	}
+	// One that was interrupted after the alignment, and goes on, learns the same.
+	_, want, err := s.store.LatestCheckpoint(ctx, kindTuned)
+	if err != nil {
+		t.Fatal(err)
+	}
+	twin := tiny(t)
+	set(t, &twin, "name=live", "session.realign=3", "session.episodes=5")
+	cut, err := talkative(t, twin, 4)
+	if err == nil {
+		t.Fatal("the session was not interrupted")
+	}
+	if err := cut.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if cut, err = talkative(t, twin, 0); err != nil {
+		t.Fatal(err)
+	}
+	defer cut.Close()
+	if _, got, err := cut.store.LatestCheckpoint(ctx, kindTuned); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("a session that was interrupted after its reward was aligned anew learned something else: %v", err)
+	}
+	// The report and the explanations are of the reward at the end.
+	id, err := s.chosen(ctx, Best)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(s.Dir(), "explained-"+id+".json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var e Explained
+	if err := json.Unmarshal(text, &e); err != nil {
+		t.Fatal(err)
+	}
+	if sum, err := s.store.CheckpointSum(ctx, kindReward); err != nil || e.Judge != sum || e.Episode != id || len(e.Plan) != e.T*e.Frames || len(e.Match) != 30 {
+		t.Errorf("explained %s by %s, %v; want %s by %s", e.Episode, e.Judge, err, id, sum)
+	}
+}
+
+func TestOfflineAlignmentIsWhatTheSessionGoesOnWith(t *testing.T) {
+	c := tiny(t)
+	set(t, &c, "name=off", "session.episodes=3")
+	s, err := Create(t.Context(), c, byTheClock())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := s.Dir()
+	if _, err = s.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, was, err := s.store.LatestCheckpoint(t.Context(), kindTuned)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, l := range []label.Label{prefer(0, "demo-00000", "online-00000"), prefer(1, "demo-00001", "demo-00005")} {
+		if _, err := s.store.Append(t.Context(), l); err != nil {
+			t.Fatalf("label %d: %v", i, err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	re, err := Align(t.Context(), dir, nil, []string{"reward.gradient=envelope"}, byTheClock())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if re.Version != 2 || re.Answers != 10 || re.Train+re.Held != 10 {
+		t.Errorf("got %+v", re)
+	}
+	e, err := Explain(t.Context(), dir, "online-00002", nil, nil, byTheClock())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var png bytes.Buffer
+	if err := e.Draw(&png); err != nil || !bytes.HasPrefix(png.Bytes(), []byte("\x89PNG")) {
+		t.Errorf("drew %d bytes, %v", png.Len(), err)
+	}
+	if len(e.pairs.Pairs) != shots {
+		t.Errorf("%d pairs of frames, want %d", len(e.pairs.Pairs), shots)
+	}
+	for _, bad := range []string{"online-00009", "../config"} {
+		if _, err := Explain(t.Context(), dir, bad, nil, nil, byTheClock()); err == nil || !strings.Contains(err.Error(), "best, worst or last") {
+			t.Errorf("explained %s: %v", bad, err)
+		}
+	}
+	set(t, &c, "session.episodes=4")
+	if s, err = Reopen(t.Context(), c, byTheClock()); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := s.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p, err := s.judges(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ep, err := s.store.Episode("online-00003")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := make([]float64, ep.Len())
+	if err := p.scorer.Score(t.Context(), r, ep.Trajectory()); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(r, ep.Rewards); d != "" {
+		t.Errorf("the episode was not scored by the new reward: %s", d)
+	}
+	if _, is, err := s.store.LatestCheckpoint(t.Context(), kindTuned); err != nil || bytes.Equal(is, was) {
+		t.Errorf("nothing was learned: %v", err)
+	}
+}
+
+// All of it: the encoder that the session goes on with is another one, and what it
+// saw of the demonstrations is seen anew.
+func TestTheEncoderLearnsFromPreferences(t *testing.T) {
+	c := tiny(t)
+	set(t, &c, "name=all", "session.episodes=1", "reward.train=all", "reward.ties=true", "encoder.steps=30", "reward.temperature=5")
+	s, err := Create(t.Context(), c, byTheClock())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	ctx := withDesk(t.Context(), s.desk)
+	p, err := s.prepare(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, _, err := s.store.LatestCheckpoint(ctx, kindEncoder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, _, err := s.store.LatestCheckpoint(ctx, kindReward); err != nil || r != v || v != tunedVersion {
+		t.Fatalf("encoder %d and reward %d, %v; want %d", v, r, err, tunedVersion)
+	}
+	for _, e := range p.taste.Experts {
+		for _, d := range p.demos {
+			if d.ID != e.Name {
+				continue
+			}
+			want, err := rapl.VideoOf(e.Name, d.Trajectory()[1:])
+			if err != nil || cmp.Diff(want, e) != "" {
+				t.Errorf("the preferred video %s is not as the new encoder sees it: %v", e.Name, err)
+			}
+		}
+	}
+	// Another life, which died before it was prepared, makes the same.
+	sum, err := s.store.CheckpointSum(ctx, kindEncoder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.store.Mark(ctx, "prepared", ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.prepare(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := s.store.CheckpointSum(ctx, kindEncoder); err != nil || again != sum {
+		t.Errorf("prepared again, the encoder is another: %v", err)
+	}
+	if es, err := s.store.Episodes(ctx, policy.Demo); err != nil || len(es) != 6 {
+		t.Errorf("%d demonstrations, %v", len(es), err)
+	}
+}
+
+func TestRealignmentNeedsOneProcess(t *testing.T) {
+	c := tiny(t)
+	set(t, &c, "session.realign=5")
+	if _, err := Learn(t.Context(), c, byTheClock()); err == nil || !strings.Contains(err.Error(), "session.realign") {
+		t.Errorf("got %v", err)
+	}
+}

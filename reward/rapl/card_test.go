@@ -1,0 +1,213 @@
+package rapl_test
+
+import (
+	"math"
+	"math/rand/v2"
+	"runtime"
+	"testing"
+
+	"github.com/rapport-rl/rapport/perception"
+	"github.com/rapport-rl/rapport/perception/encoder"
+	"github.com/rapport-rl/rapport/reward/ot"
+	"github.com/rapport-rl/rapport/reward/rank"
+	"github.com/rapport-rl/rapport/reward/rapl"
+	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/sim/blob"
+)
+
+// stage is the blob world as an encoder and a simulated person see it.
+type stage struct {
+	w   *blob.World
+	rng *rand.Rand
+}
+
+// frames of a clip: enough to show a push, short for the race detector's sake.
+const frames = 24
+
+func newStage(cfg blob.Config, seed uint64) *stage {
+	cfg.Frames = frames
+	return &stage{blob.New(cfg, rand.NewPCG(seed, 1)), rand.New(rand.NewPCG(seed, 2))}
+}
+
+func (s *stage) clips(n int, lo, hi float64) []blob.Clip {
+	cs := make([]blob.Clip, n)
+	for i := range cs {
+		cs[i] = s.w.Clip(lo + (hi-lo)*s.rng.Float64())
+	}
+	return cs
+}
+
+func ticks(c blob.Clip) [][]robot.Frame {
+	fs := make([][]robot.Frame, len(c.Frames))
+	for i := range fs {
+		fs[i] = []robot.Frame{c.Frames[i]}
+	}
+	return fs
+}
+
+// watch trains an encoder on clips, without any label and without an arm's senses.
+func watch(t testing.TB, clips []blob.Clip, steps int, seed uint64) *encoder.Conv {
+	t.Helper()
+	cfg := encoder.Default(blob.Camera)
+	cfg.Shape = encoder.Shape{Side: 64, Channels: [2]int{8, 24}, Keypoints: 12}
+	cfg.Steps, cfg.Batch, cfg.LR = steps, 16, 4e-3
+	cfg.Tool, cfg.Dynamics, cfg.Clone, cfg.Seed = 0, 0, 0, seed
+	var d encoder.Data
+	for _, c := range clips {
+		n := len(c.Frames)
+		d.Clips = append(d.Clips, encoder.Clip{Frames: ticks(c), States: make([]robot.State, n), Applied: make([]robot.Command, n-1)})
+	}
+	enc, _, err := encoder.Train(t.Context(), d, cfg, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return enc
+}
+
+func features(t testing.TB, enc *encoder.Conv, c blob.Clip) []perception.Features {
+	t.Helper()
+	fs, err := enc.ExtractBatch(t.Context(), ticks(c), runtime.GOMAXPROCS(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fs
+}
+
+func videos(t testing.TB, enc *encoder.Conv, clips []blob.Clip) []rapl.Video {
+	vs := make([]rapl.Video, len(clips))
+	for i, c := range clips {
+		vs[i] = video(t, "", features(t, enc, c))
+	}
+	return vs
+}
+
+// answers compare pairs of clips with a good one, by what is truly better.
+func (s *stage) answers(n int, good, any []blob.Clip) []rapl.Comparison {
+	cs := make([]rapl.Comparison, 0, n)
+	for len(cs) < n {
+		a, b := s.rng.IntN(len(any)), s.rng.IntN(len(any))
+		if any[a].Return() < any[b].Return() {
+			a, b = b, a
+		}
+		if any[a].Return()-any[b].Return() < 0.01 { // nobody could tell
+			continue
+		}
+		cs = append(cs, rapl.Comparison{Anchor: s.rng.IntN(len(good)), Better: len(good) + a, Worse: len(good) + b})
+	}
+	return cs
+}
+
+// ranking is Spearman's of the true return and the optimal-transport reward.
+func ranking(t testing.TB, enc *encoder.Conv, head *rapl.Head, experts []rapl.Video, clips []blob.Clip) float64 {
+	s := scorer(t, rapl.Config{Head: head}, experts...)
+	truth, got := make([]float64, len(clips)), make([]float64, len(clips))
+	for i, c := range clips {
+		truth[i] = c.Return()
+		got[i] = mean(score(t, s, features(t, enc, c)))
+	}
+	return rank.Spearman(truth, got)
+}
+
+// The acceptance test of RAPL: in the blob world with a distractor, 60 triplets
+// align an encoder that saw clips of two grippers, without labels. Judged on 100
+// clips never seen, and, with preferred videos and labels of the first gripper
+// alone, on 100 of the other.
+func TestAlignedRewardFollowsTheTruthInTheBlobWorld(t *testing.T) {
+	s := newStage(blob.Config{Distractor: true}, 1)
+	fork := newStage(blob.Config{Distractor: true, Gripper: blob.Fork}, 100)
+	good, other := s.clips(60, 0.95, 1), s.clips(174, 0, 1)
+	enc := watch(t, append(append([]blob.Clip(nil), other[:50]...), fork.clips(50, 0, 1)...), 300, 0)
+	all := append(append([]blob.Clip(nil), good...), other...)
+	seen := videos(t, enc, all)
+	var ts []rapl.Triplet
+	for i, c := range s.answers(60, good, other) {
+		ts = append(ts, rapl.Triplet{Anchor: seen[i], Better: seen[c.Better], Worse: seen[c.Worse]})
+	}
+	head, rep, err := rapl.Align(t.Context(), ts, rapl.AlignConfig{Dim: 16, Rate: 0.02, Temperature: 5, Train: 0.8, Epochs: 60, Patience: 15, Seed: 1, Workers: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	experts := seen[:6]
+	held := s.clips(100, 0, 1)
+	frozen, aligned := ranking(t, enc, nil, experts, held), ranking(t, enc, &head, experts, held)
+	cross := ranking(t, enc, &head, experts, fork.clips(100, 0, 1))
+	t.Logf("Spearman %.2f frozen, %.2f aligned, %.2f with another gripper; held-out accuracy %.2f, ECE %.2f", frozen, aligned, cross, rep.After.Accuracy, rep.After.ECE)
+	if aligned < 0.8 || aligned < frozen+0.3 {
+		t.Errorf("Spearman %.2f aligned and %.2f frozen, want 0.8 and 0.3 more", aligned, frozen)
+	}
+	if cross < 0.6 {
+		t.Errorf("Spearman %.2f with another gripper, want 0.6", cross)
+	}
+	// The plans behind it meet their marginals.
+	sc := scorer(t, rapl.Config{Head: &head}, experts...)
+	for _, c := range held[:10] {
+		e, err := sc.Explain(t.Context(), features(t, enc, c))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := ot.Plan{N: e.T, M: e.Frames, P: e.Plan}
+		if d := p.Distance(); d > 1e-3 || math.IsNaN(d) {
+			t.Errorf("marginals are off by %.2g, want 1e-3", d)
+		}
+	}
+}
+
+// All of it: the convolutions learn what matters by the same loss.
+func TestTuningTheWholeEncoderLowersTheHeldOutLoss(t *testing.T) {
+	s := newStage(blob.Config{Distractor: true}, 3)
+	good, other := s.clips(4, 0.95, 1), s.clips(20, 0, 1)
+	all := append(append([]blob.Clip(nil), good...), other...)
+	enc := watch(t, all, 60, 1)
+	scenes := make([]rapl.Scene, len(all))
+	for i, c := range all {
+		f, err := enc.Film(ticks(c))
+		if err != nil {
+			t.Fatal(err)
+		}
+		scenes[i] = rapl.Scene{Film: f}
+	}
+	cs := s.answers(40, good, other)
+	vs := videos(t, enc, all)
+	var ts []rapl.Triplet
+	for _, c := range cs {
+		ts = append(ts, rapl.Triplet{Anchor: vs[c.Anchor], Better: vs[c.Better], Worse: vs[c.Worse]})
+	}
+	cfg := rapl.AlignConfig{Dim: 8, Seed: 1, Epochs: 40}
+	head, frozen, err := rapl.Align(t.Context(), ts, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Init, cfg.Epochs = &head, 6
+	told := 0
+	tuned, top, rep, err := rapl.Tune(t.Context(), enc, scenes, cs, rapl.TuneConfig{AlignConfig: cfg, Encoder: 1e-3, Told: func(int, int, rapl.Measure) { told++ }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("held out %.3f with a head on the frozen encoder, %.3f before, %.3f after epoch %d", frozen.After.Loss, rep.Before.Loss, rep.After.Loss, rep.Best)
+	if math.Abs(rep.Before.Loss-frozen.After.Loss) > 1e-3 {
+		t.Errorf("tuning begins at %.4f, and the alignment of the head ended at %.4f: another split?", rep.Before.Loss, frozen.After.Loss)
+	}
+	if rep.After.Loss > 0.9*rep.Before.Loss {
+		t.Errorf("held-out loss %.3f to %.3f", rep.Before.Loss, rep.After.Loss)
+	}
+	if told != len(rep.Epochs) {
+		t.Errorf("told of %d epochs, of %d", told, len(rep.Epochs))
+	}
+	// The returned encoder and head are those of the best epoch.
+	vs = videos(t, tuned, all)
+	ts = ts[:0]
+	for _, c := range cs {
+		ts = append(ts, rapl.Triplet{Anchor: vs[c.Anchor], Better: vs[c.Better], Worse: vs[c.Worse]})
+	}
+	after, err := rapl.Evaluate(t.Context(), &top, ts, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := rapl.Evaluate(t.Context(), &head, ts, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after.Loss > before.Loss {
+		t.Errorf("over all answers the tuned head has loss %.3f, the old head on the tuned encoder %.3f", after.Loss, before.Loss)
+	}
+}
