@@ -127,7 +127,7 @@ func (w *world) spearman(t testing.TB, head *rapl.Head, n, T int) float64 {
 }
 
 func TestAlignmentFindsWhatMatters(t *testing.T) {
-	const T, n = 16, 150 // short, for the race detector; BenchmarkAlign has real shapes
+	const T, n = 16, 150          // short, for the race detector; BenchmarkAlign has real shapes
 	for seed := range uint64(3) { // few, since the race detector takes a quarter of a minute for each
 		w := newWorld(seed, 64)
 		head, rep, err := rapl.Align(context.Background(), w.triplets(t, n, T), rapl.AlignConfig{Seed: seed, Workers: 2})
