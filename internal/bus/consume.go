@@ -36,6 +36,11 @@ type Consumer struct {
 	Conn    *Conn
 	Session string
 	Durable string // "learner", if empty
+	// Sole says that no other process consumes under this name, as that which holds
+	// the session's folder. Episodes then come strictly in order, and what a
+	// predecessor held when it died comes first and at once: otherwise it comes after
+	// AckWait, behind those that followed it.
+	Sole bool
 	// AckWait is after how long a dead consumer's episode is given to another;
 	// 0 means 15 s. A handler may take longer, as long as its process lives.
 	AckWait time.Duration
@@ -59,11 +64,6 @@ type Counts struct {
 // Counts tells what became of the deliveries so far.
 func (q *Consumer) Counts() Counts {
 	return Counts{q.handled.Load(), q.repeated.Load(), q.failed.Load(), q.dead.Load()}
-}
-
-// ConsumeEpisodes runs a Consumer with default waits.
-func ConsumeEpisodes(ctx context.Context, c *Conn, session, durable string, fn func(context.Context, policy.Episode) error) error {
-	return (&Consumer{Conn: c, Session: session, Durable: durable}).Run(ctx, fn)
 }
 
 // Run calls fn for each episode, one at a time, until ctx ends, which returns
@@ -161,8 +161,17 @@ func (q *Consumer) open(ctx context.Context) (queue, error) {
 	if err != nil {
 		return queue{}, err
 	}
-	next, err := c.js.CreateOrUpdateConsumer(ctx, streamName(q.Session, "EPISODES"), jetstream.ConsumerConfig{
-		Durable: q.Durable, AckPolicy: jetstream.AckExplicitPolicy, AckWait: q.AckWait, MaxDeliver: -1, MaxAckPending: inFlight,
+	stream, most := streamName(q.Session, "EPISODES"), inFlight
+	if q.Sole {
+		// A work queue keeps what was not acknowledged. Its next consumer begins with
+		// the oldest, whoever held that; nothing is in this process's hands here.
+		if err := c.js.DeleteConsumer(ctx, stream, q.Durable); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+			return queue{}, fmt.Errorf("bus: consumer %s: %w", q.Durable, err)
+		}
+		most = 1
+	}
+	next, err := c.js.CreateOrUpdateConsumer(ctx, stream, jetstream.ConsumerConfig{
+		Durable: q.Durable, AckPolicy: jetstream.AckExplicitPolicy, AckWait: q.AckWait, MaxDeliver: -1, MaxAckPending: most,
 	})
 	var api *jetstream.APIError
 	if errors.As(err, &api) && (api.ErrorCode == errQueueUnique || api.ErrorCode == errQueueFilter) {

@@ -186,7 +186,7 @@ func TestSecondQueueNameIsRefused(t *testing.T) {
 	consume(t, &bus.Consumer{Conn: srv.Conn(), Session: "s"}, got.add)
 	publish(t, p, es...)
 	eventually(t, "handled", func() bool { return len(got.ids()) == 1 })
-	err := bus.ConsumeEpisodes(within(t), srv.Conn(), "s", "other", got.add)
+	err := (&bus.Consumer{Conn: srv.Conn(), Session: "s", Durable: "other"}).Run(within(t), got.add)
 	if !errors.Is(err, bus.ErrTaken) {
 		t.Errorf("got %v, want ErrTaken", err)
 	}

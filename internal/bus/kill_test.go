@@ -66,6 +66,30 @@ func TestKilledLearnerLosesNothing(t *testing.T) {
 	}
 }
 
+// A sole consumer goes on where a dead one stopped: it does not take later
+// episodes while the one that the dead held waits to be given up.
+func TestSoleConsumerTakesUpWhatADeadOneHeld(t *testing.T) {
+	const n, finished = 9, 4
+	srv := start(t, bus.Options{Listen: "127.0.0.1:0"})
+	p := publisher(t, srv.Conn(), t.TempDir())
+	es, ids := episodes(8, n)
+	publish(t, p, es...)
+	l := spawn(t, "learner", srv.URL(), fmt.Sprint(finished))
+	for range finished + 1 { // the last is seen and never acknowledged
+		l.line()
+	}
+	l.kill()
+
+	var after seen
+	q := &bus.Consumer{Conn: srv.Conn(), Session: "s", Sole: true, AckWait: time.Hour}
+	stop := consume(t, q, after.add)
+	eventually(t, "the rest handled", func() bool { return len(after.ids()) >= n-finished })
+	stop()
+	if got, want := after.ids(), ids[finished:]; !slices.Equal(got, want) {
+		t.Errorf("handled %v, want %v", got, want)
+	}
+}
+
 func TestKilledServerKeepsItsQueue(t *testing.T) {
 	const n = 30
 	addr, store := freeAddr(t), t.TempDir()

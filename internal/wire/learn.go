@@ -212,7 +212,9 @@ func (s *Session) consume(ctx context.Context, p parts) (_ policy.Params, err er
 		queue, end := context.WithCancel(ctx)
 		defer end()
 		var fatal atomic.Pointer[error]
-		err := bus.ConsumeEpisodes(queue, s.conn, s.name, "learner", func(ctx context.Context, e policy.Episode) error {
+		// The folder is this process's alone, and so is the queue.
+		consumer := bus.Consumer{Conn: s.conn, Session: s.name, Durable: "learner", Sole: true}
+		err := consumer.Run(queue, func(ctx context.Context, e policy.Episode) error {
 			if n >= total {
 				end()
 				return errDone
