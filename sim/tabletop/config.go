@@ -32,26 +32,6 @@ import (
 	"github.com/rapport-rl/rapport/sim/mujoco"
 )
 
-// Task names what has to be done.
-type Task string
-
-// The tasks.
-const (
-	// Reach: bring the fingers to the red ball that hovers over the table, not
-	// to the blue one.
-	Reach Task = "reach"
-	// Group: push two boxes together across the line.
-	Group Task = "group"
-	// Clutter: Group, without taking along any of four other boxes.
-	Clutter Task = "clutter"
-)
-
-// Tasks lists the tasks.
-func Tasks() []Task { return []Task{Reach, Group, Clutter} }
-
-// Horizon is the task's usual length in control periods; 45 as in RAPL.
-func (t Task) Horizon() int { return 45 }
-
 // Geometry of the table, m, base frame.
 const (
 	Line      = 0.65 // x of the goal line; the painted strip lies beyond it
@@ -135,8 +115,8 @@ func (c Config) Validate() error {
 	bad := func(format string, args ...any) {
 		errs = append(errs, fmt.Errorf("tabletop: "+format, args...))
 	}
-	if l := layoutOf(c.Task); l == nil {
-		bad("task is %q, want reach, group or clutter", c.Task)
+	if jobOf(c.Task) == nil {
+		bad("task is %q, want %s", c.Task, wanted())
 	}
 	if c.Look != Panda && c.Look != Orange {
 		bad("look is %q, want panda or orange", c.Look)

@@ -43,6 +43,9 @@ type scene struct {
 	Goal          *goalXML
 	Objects       []object
 	Motors        []motor
+	Size          buffers
+	Fixed         string
+	Equality      string
 }
 
 type plank struct {
@@ -68,7 +71,10 @@ const stripDepth = 0.16
 
 // compose returns the MJCF of c's scene.
 func compose(c Config, l *layout, torque [7]float64) ([]byte, error) {
-	s := scene{Timestep: c.Timestep, Orange: c.Look == Orange, Width: 1, Height: 1, Objects: l.objects}
+	s := scene{Timestep: c.Timestep, Orange: c.Look == Orange, Width: 1, Height: 1, Objects: l.objects, Size: l.size, Fixed: l.fixed, Equality: l.equality}
+	if s.Size == (buffers{}) {
+		s.Size = buffers{120, 500, 200000} // three times the peak of Clutter, and load in milliseconds
+	}
 	for _, cam := range c.Cameras {
 		s.Width, s.Height = max(s.Width, cam.W), max(s.Height, cam.H)
 	}

@@ -1,0 +1,74 @@
+package tabletop
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/sim"
+)
+
+// Task names what has to be done.
+type Task string
+
+// The tasks. A task's own file says what it is.
+const (
+	// Reach: bring the fingers to the red ball that hovers over the table, not
+	// to the blue one.
+	Reach Task = "reach"
+	// Group: push two boxes together across the line.
+	Group Task = "group"
+	// Clutter: Group, without taking along any of four other boxes.
+	Clutter Task = "clutter"
+)
+
+// Tasks lists the tasks.
+func Tasks() []Task {
+	return []Task{
+		Reach, Group, Clutter,
+	}
+}
+
+// job is a task's row in the table: all that the world has to know of it.
+type job struct {
+	horizon int // control periods
+	layout  func() *layout
+	// judge fills in the truth of the present instant. Stamp, bodies and the
+	// effort's share of the reward are there already.
+	judge func(w *World, t *sim.Truth)
+	// act is a demonstrator's next command; his stage is 0 and his habits are
+	// drawn at the start of an episode.
+	act func(d *Demonstrator) robot.Command
+}
+
+// jobOf is the table of tasks, nil for what is none.
+func jobOf(t Task) *job {
+	switch t {
+	case Reach:
+		return &job{horizon: 45, layout: layoutReach, judge: judgeReach, act: actReach}
+	case Group:
+		return &job{horizon: 45, layout: layoutGroup, judge: judgeBoxes, act: actGroup}
+	case Clutter:
+		return &job{horizon: 45, layout: layoutClutter, judge: judgeBoxes, act: actClutter}
+	}
+	return nil
+}
+
+// Horizon is the task's usual length in control periods; 45 as in RAPL for its
+// tasks, 0 for what is no task.
+func (t Task) Horizon() int {
+	if j := jobOf(t); j != nil {
+		return j.horizon
+	}
+	return 0
+}
+
+// wanted lists the tasks for an error's remedy.
+func wanted() string {
+	var names []string
+	for _, t := range Tasks() {
+		names = append(names, string(t))
+	}
+	n := len(names) - 1
+	return fmt.Sprintf("%s or %s", strings.Join(names[:n], ", "), names[n])
+}
