@@ -311,6 +311,7 @@ func Load(file string, environ, sets []string) (Config, error) {
 		}
 	}
 	c.fitWorld()
+	c.fitTask()
 	// A value that could not be read makes the rest of the problems doubtful,
 	// but the user mends them all at once if he sees them all.
 	errs = append(errs, c.Validate())

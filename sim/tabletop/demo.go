@@ -37,6 +37,9 @@ type Demonstrator struct {
 	pace  float64 // of this episode, m per period
 	aside float64 // habit of this episode: how far off the middle it pushes, m
 	stage int
+
+	legs   []leg // of this episode's tour
+	waited int   // periods at the end of the present leg
 }
 
 // handNoise is the standard deviation of a commanded displacement, m: a tenth
@@ -58,6 +61,7 @@ func (d *Demonstrator) Act(obs robot.Observation) robot.Command {
 		d.stage = 0
 		d.pace = Speed * (0.86 + 0.12*d.rng.Float64())
 		d.aside = 0.002 * d.rng.NormFloat64()
+		d.legs, d.waited = nil, 0
 	}
 	return d.w.job.act(d)
 }

@@ -55,7 +55,7 @@ func lookup(m *mujoco.Model, l *layout) (ids, error) {
 	mocaps := 0
 	for _, o := range l.objects {
 		p := place{body: get(m.Body, o.Name), mocap: -1}
-		if o.Ball { // mocap bodies are counted in the order of the model
+		if o.Ball || o.Still { // mocap bodies are counted in the order of the model
 			p.mocap = mocaps
 			mocaps++
 		} else {

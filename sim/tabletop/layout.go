@@ -21,8 +21,12 @@ type object struct {
 	Disliked bool
 	Ball     bool
 	Size     float64 // radius of a ball, m
+	Still    bool    // it stays where it is put, whatever pushes
 	// Geoms is MJCF that makes up the free body; empty: a box of edge Side.
 	Geoms string
+	// Damping of the free body, Ns/m and Nms: stops small round things from
+	// rolling away, at less cost than a rolling friction.
+	Damping float64
 }
 
 // layout is what a task looks like at the start of an episode.
@@ -34,6 +38,8 @@ type layout struct {
 	// fixed is MJCF of the world's body: what is painted, or never moves as one
 	// free body; in Geoms and fixed the scene's classes and materials are known.
 	fixed string
+	// tool is MJCF of the hand's body, of what is screwed to it.
+	tool string
 	// equality is MJCF of the constraints that the task adds.
 	equality string
 	// size are MuJoCo's buffers; those of Clutter do if zero.
@@ -126,4 +132,10 @@ func placeBalls(r *rand.Rand, p []robot.Pose) {
 func dist(a, b [3]float64) float64 {
 	x, y, z := a[0]-b[0], a[1]-b[1], a[2]-b[2]
 	return math.Sqrt(x*x + y*y + z*z)
+}
+
+// turned is a turn about the vertical by a, rad.
+func turned(a float64) [4]float64 {
+	s, c := math.Sincos(a / 2)
+	return [4]float64{c, 0, 0, s}
 }

@@ -46,6 +46,7 @@ type scene struct {
 	Size          buffers
 	Fixed         string
 	Equality      string
+	Tool          string
 }
 
 type plank struct {
@@ -71,7 +72,7 @@ const stripDepth = 0.16
 
 // compose returns the MJCF of c's scene.
 func compose(c Config, l *layout, torque [7]float64) ([]byte, error) {
-	s := scene{Timestep: c.Timestep, Orange: c.Look == Orange, Width: 1, Height: 1, Objects: l.objects, Size: l.size, Fixed: l.fixed, Equality: l.equality}
+	s := scene{Timestep: c.Timestep, Orange: c.Look == Orange, Width: 1, Height: 1, Objects: l.objects, Size: l.size, Fixed: l.fixed, Equality: l.equality, Tool: l.tool}
 	if s.Size == (buffers{}) {
 		s.Size = buffers{120, 500, 200000} // three times the peak of Clutter, and load in milliseconds
 	}

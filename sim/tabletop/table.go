@@ -20,12 +20,19 @@ const (
 	Group Task = "group"
 	// Clutter: Group, without taking along any of four other boxes.
 	Clutter Task = "clutter"
+	// Stack: put the red cube on the blue one and let go of it.
+	Stack Task = "stack"
+	// Almonds: sweep ten almonds into the painted zone.
+	Almonds Task = "almonds"
+	// Spatula: take the spatula by its handle and lay its blade on the plate.
+	Spatula Task = "spatula"
 )
 
 // Tasks lists the tasks.
 func Tasks() []Task {
 	return []Task{
 		Reach, Group, Clutter,
+		Stack, Almonds, Spatula,
 	}
 }
 
@@ -39,6 +46,8 @@ type job struct {
 	// act is a demonstrator's next command; his stage is 0 and his habits are
 	// drawn at the start of an episode.
 	act func(d *Demonstrator) robot.Command
+	// back says whether the task has a way back, see Backward.
+	back bool
 }
 
 // jobOf is the table of tasks, nil for what is none.
@@ -50,6 +59,12 @@ func jobOf(t Task) *job {
 		return &job{horizon: 45, layout: layoutGroup, judge: judgeBoxes, act: actGroup}
 	case Clutter:
 		return &job{horizon: 45, layout: layoutClutter, judge: judgeBoxes, act: actClutter}
+	case Stack:
+		return &job{horizon: 90, layout: layoutStack, judge: judgeStack, act: actStack, back: true}
+	case Almonds:
+		return &job{horizon: 60, layout: layoutAlmonds, judge: judgeAlmonds, act: actAlmonds, back: true}
+	case Spatula:
+		return &job{horizon: 90, layout: layoutSpatula, judge: judgeSpatula, act: actSpatula, back: true}
 	}
 	return nil
 }

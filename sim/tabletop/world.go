@@ -41,6 +41,8 @@ type World struct {
 	driven   bool // reset, and driven since
 	staged   bool // reset, and staged since
 	truth    sim.Truth
+	way      Direction // of the present episode
+
 	contacts []mujoco.Contact
 	places   []robot.Pose
 }
@@ -138,7 +140,7 @@ func (w *World) ResetSeed(ctx context.Context, seed uint64) (robot.Observation, 
 	if err := w.data.Forward(); err != nil {
 		return robot.Observation{}, fmt.Errorf("tabletop: reset: %w", err)
 	}
-	w.tick = 0
+	w.tick, w.way = 0, Forward
 	w.target = w.layout.start
 	w.sense()
 	w.arm.Reset(w.target, w.home, w.in.Bias)

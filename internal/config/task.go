@@ -1,0 +1,54 @@
+package config
+
+import "slices"
+
+// TabletopTasks lists the values of robot.task at the table.
+func TabletopTasks() []string {
+	return []string{
+		"reach", "group", "clutter",
+		"stack", "almonds", "spatula",
+	}
+}
+
+// wants are a task's own values of keys whose defaults are those of Group.
+type wants struct {
+	axes    []string
+	scale   float64 // m (or rad) a tick
+	horizon int     // control ticks
+	good    int     // demonstrations
+}
+
+// wantsOf is the table of what tasks want; the defaults for what is not in it.
+func wantsOf(task string) (wants, bool) {
+	switch task {
+	case "stack":
+		return wants{[]string{"x", "y", "z", "grip"}, 0.0125, 90, 30}, true
+	case "almonds":
+		return wants{[]string{"x", "y", "z"}, 0.0125, 60, 30}, true
+	case "spatula":
+		return wants{[]string{"x", "y", "z", "grip"}, 0.0125, 90, 30}, true
+	}
+	return wants{}, false
+}
+
+// fitTask gives the task's values to what is at the defaults, which are those of
+// pushing boxes.
+func (c *Config) fitTask() {
+	w, ok := wantsOf(c.Robot.Task)
+	if !ok || c.Robot.World == XMagical {
+		return
+	}
+	d := Default()
+	if slices.Equal(c.Policy.Axes, d.Policy.Axes) {
+		c.Policy.Axes = w.axes
+	}
+	if c.Policy.Scale == d.Policy.Scale {
+		c.Policy.Scale = w.scale
+	}
+	if c.Robot.Horizon == d.Robot.Horizon {
+		c.Robot.Horizon = w.horizon
+	}
+	if c.Demos.Good == d.Demos.Good {
+		c.Demos.Good = w.good
+	}
+}
