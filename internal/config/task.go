@@ -6,7 +6,7 @@ import "slices"
 func TabletopTasks() []string {
 	return []string{
 		"reach", "group", "clutter",
-		"stack", "almonds", "spatula",
+		"stack", "almonds", "spatula", "cover",
 	}
 }
 
@@ -24,8 +24,8 @@ func wantsOf(task string) (wants, bool) {
 	case "stack":
 		return wants{[]string{"x", "y", "z", "grip"}, 0.0125, 90, 30}, true
 	case "almonds":
-		return wants{[]string{"x", "y", "z"}, 0.0125, 60, 30}, true
-	case "spatula":
+		return wants{[]string{"x", "y", "z"}, 0.0125, 75, 30}, true
+	case "spatula", "cover":
 		return wants{[]string{"x", "y", "z", "grip"}, 0.0125, 90, 30}, true
 	}
 	return wants{}, false

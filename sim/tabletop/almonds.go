@@ -21,19 +21,19 @@ const (
 	zoneHalfY = 0.12
 	homeX     = 0.44 // middle of where they lie at first
 	homeHalfX = 0.07
-	// rake is how high the tool centre point is for the rake to be 2 mm over the
-	// table, and over for it to be over the almonds.
-	rake = 0.035
+	// rake is how high the tool centre point is for the rake to lean on the
+	// table (moving hands hang back by some mm), and over for it to pass over almonds.
+	rake = 0.029
 	over = 0.075
 )
 
 // The rake's lower edge is 33 mm below the tool centre point. Its wings are 35 mm
-// either way, 11 cm apart.
-const rakeXML = `<geom class="touch" type="box" size="0.003 0.055 0.024" pos="0 0 0.1124" rgba="0.20 0.45 0.62 1"/>
-                  <geom class="touch" type="box" size="0.019 0.003 0.012" pos="0.019 0.055 0.1244" rgba="0.20 0.45 0.62 1"/>
-                  <geom class="touch" type="box" size="0.019 0.003 0.012" pos="0.019 -0.055 0.1244" rgba="0.20 0.45 0.62 1"/>
-                  <geom class="touch" type="box" size="0.019 0.003 0.012" pos="-0.019 0.055 0.1244" rgba="0.20 0.45 0.62 1"/>
-                  <geom class="touch" type="box" size="0.019 0.003 0.012" pos="-0.019 -0.055 0.1244" rgba="0.20 0.45 0.62 1"/>`
+// either way, 12 cm apart.
+const rakeXML = `<geom class="touch" type="box" size="0.005 0.06 0.024" pos="0 0 0.1124" rgba="0.20 0.45 0.62 1"/>
+                  <geom class="touch" type="box" size="0.019 0.003 0.012" pos="0.019 0.06 0.1244" rgba="0.20 0.45 0.62 1"/>
+                  <geom class="touch" type="box" size="0.019 0.003 0.012" pos="0.019 -0.06 0.1244" rgba="0.20 0.45 0.62 1"/>
+                  <geom class="touch" type="box" size="0.019 0.003 0.012" pos="-0.019 0.06 0.1244" rgba="0.20 0.45 0.62 1"/>
+                  <geom class="touch" type="box" size="0.019 0.003 0.012" pos="-0.019 -0.06 0.1244" rgba="0.20 0.45 0.62 1"/>`
 
 func layoutAlmonds() *layout {
 	l := &layout{
@@ -51,7 +51,7 @@ func layoutAlmonds() *layout {
 	return l
 }
 
-// placeAlmonds strews them over an ellipse of 10 by 6 cm about a middle of the
+// placeAlmonds strews them over an ellipse of 10 by 5 cm about a middle of the
 // episode's, 16 mm apart at least. Where no more fit it begins again.
 func placeAlmonds(r *rand.Rand, p []robot.Pose) {
 	x, y := homeX+uniform(r, 0.015), uniform(r, 0.05)
@@ -63,7 +63,7 @@ func placeAlmonds(r *rand.Rand, p []robot.Pose) {
 		if u*u+v*v > 1 {
 			continue
 		}
-		at := [3]float64{x + 0.05*u, y + 0.03*v, 0.0065}
+		at := [3]float64{x + 0.05*u, y + 0.026*v, 0.0065}
 		if slices.ContainsFunc(p[:i], func(q robot.Pose) bool { return dist(q.P, at) < 0.016 }) {
 			continue
 		}
@@ -119,9 +119,9 @@ func actAlmonds(d *Demonstrator) robot.Command {
 		near, far, y := d.heap()
 		off := d.aside
 		if d.style == Bad {
-			off += 0.055
+			off += 0.06
 			if d.rng.IntN(2) == 0 {
-				off -= 0.11
+				off -= 0.12
 			}
 		}
 		behind, end := near-clearOf, zoneX+0.012
@@ -130,7 +130,7 @@ func actAlmonds(d *Demonstrator) robot.Command {
 		}
 		to := -0.3 * y // towards the middle, for what strays has room on both sides then
 		return []leg{
-			{at: fixed([3]float64{behind, y + off, over})},
+			{at: fixed([3]float64{behind, y + off, over}), wait: 2},
 			{at: fixed([3]float64{behind, y + off, rake}), wait: 1},
 			{at: fixed([3]float64{end, y + off + to, rake}), wait: 1},
 			{at: fixed([3]float64{end, y + off + to, over})},

@@ -34,6 +34,8 @@ func TestErrandsSucceedByStyleAndBackward(t *testing.T) {
 		{Almonds, Bad, 8, 0, 0, 0},
 		{Spatula, Good, 20, 19, 20, 18},
 		{Spatula, Bad, 8, 0, 0, 0},
+		{Cover, Good, 20, 19, 20, 18},
+		{Cover, Bad, 8, 0, 0, 0},
 	} {
 		t.Run(fmt.Sprintf("%s/%s", tt.task, tt.style), func(t *testing.T) {
 			t.Parallel()

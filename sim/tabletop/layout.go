@@ -18,6 +18,8 @@ const (
 type object struct {
 	Name     string
 	RGBA     string
+	At       string // reference place in the model, of what constraints tie; m
+	Root     string // name of its body, if it is not Name: composites want another
 	Disliked bool
 	Ball     bool
 	Size     float64 // radius of a ball, m
@@ -32,6 +34,7 @@ type object struct {
 // layout is what a task looks like at the start of an episode.
 type layout struct {
 	objects []object
+	beads   []string   // bodies that a cloth is made of
 	start   robot.Pose // of the tool centre point
 	grip    float64    // of the hand at the start, 0 (closed) to 1
 	goal    bool       // whether there is a line

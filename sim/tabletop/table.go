@@ -26,13 +26,15 @@ const (
 	Almonds Task = "almonds"
 	// Spatula: take the spatula by its handle and lay its blade on the plate.
 	Spatula Task = "spatula"
+	// Cover: pull the cloth over the box.
+	Cover Task = "cover"
 )
 
 // Tasks lists the tasks.
 func Tasks() []Task {
 	return []Task{
 		Reach, Group, Clutter,
-		Stack, Almonds, Spatula,
+		Stack, Almonds, Spatula, Cover,
 	}
 }
 
@@ -62,9 +64,11 @@ func jobOf(t Task) *job {
 	case Stack:
 		return &job{horizon: 90, layout: layoutStack, judge: judgeStack, act: actStack, back: true}
 	case Almonds:
-		return &job{horizon: 60, layout: layoutAlmonds, judge: judgeAlmonds, act: actAlmonds, back: true}
+		return &job{horizon: 75, layout: layoutAlmonds, judge: judgeAlmonds, act: actAlmonds, back: true}
 	case Spatula:
 		return &job{horizon: 90, layout: layoutSpatula, judge: judgeSpatula, act: actSpatula, back: true}
+	case Cover:
+		return &job{horizon: 90, layout: layoutCover, judge: judgeCover, act: actCover, back: true}
 	}
 	return nil
 }
