@@ -49,6 +49,7 @@ type Robot struct {
 	Look     string   `yaml:"look"`
 	Horizon  int      `yaml:"horizon"`  // control ticks
 	Timestep float64  `yaml:"timestep"` // s
+	Disturb  Disturb  `yaml:"disturb"`
 	Render   string   `yaml:"render"`
 	Cameras  []Camera `yaml:"cameras"`
 	ROS      ROS      `yaml:"ros"`

@@ -116,7 +116,7 @@ func (w *World) fromZone(p [3]float64) float64 {
 // half of them.
 func actAlmonds(d *Demonstrator) robot.Command {
 	return d.tour(func() []leg {
-		near, far, y := d.heap()
+		near, far, y := d.w.heap()
 		off := d.aside
 		if d.style == Bad {
 			off += 0.06
@@ -143,9 +143,9 @@ func actAlmonds(d *Demonstrator) robot.Command {
 const clearOf = 0.038 + 0.012 + 0.006
 
 // heap is where the almonds begin and end in x, and their middle in y.
-func (d *Demonstrator) heap() (near, far, y float64) {
+func (w *World) heap() (near, far, y float64) {
 	lo, hi := [2]float64{1, 1}, [2]float64{-1, -1}
-	for _, b := range d.w.truth.Bodies[:almonds] {
+	for _, b := range w.truth.Bodies[:almonds] {
 		p := b.Pose.P
 		if p[2] < 0 || gap([2]float64{p[0], p[1]}, [2]float64{0.52, 0}) > 0.22 {
 			continue // lost

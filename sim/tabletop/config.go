@@ -87,6 +87,8 @@ type Config struct {
 	Timestep float64        // s, of the physics; default 0.002; a divisor of Period
 	Render   Render         // default EGL
 	Quality  mujoco.Quality // default Lean; Video has shadows and smooth edges
+
+	Disturb Disturb // what was not there when the policy learned
 }
 
 func (c Config) withDefaults() Config {
@@ -128,6 +130,7 @@ func (c Config) Validate() error {
 	if !(c.Timestep > 0) || c.Timestep > 0.004 || math.Abs(n-math.Round(n)) > 1e-9 {
 		bad("timestep is %g s, want a divisor of %g s up to 0.004 s", c.Timestep, Period.Seconds())
 	}
+	c.Disturb.validate(bad)
 	seen := map[string]bool{}
 	for _, cam := range c.Cameras {
 		if _, ok := viewOf(cam.Name); !ok {

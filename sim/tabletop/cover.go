@@ -98,13 +98,14 @@ func (w *World) covered(lid [3]float64) (share, far float64) {
 		beads[i] = w.bead(i)
 	}
 	const n = 7
+	on := 0
 	for k := range n * n {
 		at := [2]float64{
 			lid[0] + lidHalf*(2*float64(k/n)/(n-1)-1),
 			lid[1] + lidHalf*(2*float64(k%n)/(n-1)-1),
 		}
 		if under(at, lidHeight, &beads) {
-			share += 1.0 / (n * n)
+			on++
 			continue
 		}
 		near := math.Inf(1)
@@ -113,7 +114,7 @@ func (w *World) covered(lid [3]float64) (share, far float64) {
 		}
 		far += near / (n * n)
 	}
-	return share, far
+	return float64(on) / (n * n), far
 }
 
 // under says whether some of the cloth's triangles is above a point, all of it at z
@@ -173,20 +174,26 @@ func judgeCover(w *World, t *sim.Truth) {
 	}
 }
 
+// pulled is where the tab goes: past the box's middle by half a cloth, and some for
+// what lags and slides back, or to where it lay.
+func (w *World) pulled() [3]float64 {
+	if home := w.places[1].P; w.way == Backward {
+		return [3]float64{home[0] - clothHalf - battenOff - tab, home[1], 0.03}
+	}
+	lid := w.truth.Bodies[0].Pose.P
+	return [3]float64{lid[0] + clothHalf + battenOff + tab + 0.01, lid[1], 0.03}
+}
+
 // actCover takes the hem and pulls, in the bad style hardly half the way.
 func actCover(d *Demonstrator) robot.Command {
 	return d.tour(func() []leg {
 		w := d.w
 		forth := w.way == Forward
 		at := w.tabAt(w.way)
-		lid := w.truth.Bodies[0].Pose.P
-		// Past the middle by half a cloth, and some for what lags and slides back.
-		to := [3]float64{lid[0] + clothHalf + battenOff + tab + 0.01, lid[1], 0.03}
+		to := w.pulled()
 		grip := [3]float64{at[0], at[1] + d.aside, at[2] + 0.006}
 		lift := 0.085
 		if !forth {
-			home := w.places[1].P
-			to = [3]float64{home[0] - clothHalf - battenOff - tab, home[1], 0.03}
 			lift = 0.05
 		}
 		if d.style == Bad {

@@ -48,6 +48,8 @@ type job struct {
 	// act is a demonstrator's next command; his stage is 0 and his habits are
 	// drawn at the start of an episode.
 	act func(d *Demonstrator) robot.Command
+	// guide is a plan of waypoints; nil: there is none.
+	guide func(w *World) Guide
 	// back says whether the task has a way back, see Backward.
 	back bool
 }
@@ -62,13 +64,13 @@ func jobOf(t Task) *job {
 	case Clutter:
 		return &job{horizon: 45, layout: layoutClutter, judge: judgeBoxes, act: actClutter}
 	case Stack:
-		return &job{horizon: 90, layout: layoutStack, judge: judgeStack, act: actStack, back: true}
+		return &job{horizon: 90, layout: layoutStack, judge: judgeStack, act: actStack, guide: guideStack, back: true}
 	case Almonds:
-		return &job{horizon: 75, layout: layoutAlmonds, judge: judgeAlmonds, act: actAlmonds, back: true}
+		return &job{horizon: 75, layout: layoutAlmonds, judge: judgeAlmonds, act: actAlmonds, guide: guideAlmonds, back: true}
 	case Spatula:
-		return &job{horizon: 90, layout: layoutSpatula, judge: judgeSpatula, act: actSpatula, back: true}
+		return &job{horizon: 90, layout: layoutSpatula, judge: judgeSpatula, act: actSpatula, guide: guideSpatula, back: true}
 	case Cover:
-		return &job{horizon: 90, layout: layoutCover, judge: judgeCover, act: actCover, back: true}
+		return &job{horizon: 90, layout: layoutCover, judge: judgeCover, act: actCover, guide: guideCover, back: true}
 	}
 	return nil
 }

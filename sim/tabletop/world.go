@@ -64,6 +64,7 @@ func New(cfg Config) (*World, error) {
 		substeps: int(math.Round(Period.Seconds() / cfg.Timestep)),
 	}
 	w.layout = w.job.layout()
+	cfg.Disturb.strew(w.layout)
 	home, err := solve(w.layout.start)
 	if err != nil {
 		return nil, err
