@@ -7,6 +7,7 @@ func TabletopTasks() []string {
 	return []string{
 		"reach", "group", "clutter",
 		"stack", "almonds", "spatula", "cover",
+		"cup", "chips", "fork",
 	}
 }
 
@@ -41,6 +42,8 @@ func wantsOf(task string) (wants, bool) {
 		return wants{[]string{"x", "y", "z"}, 0.0125, 75, 30}, true
 	case "spatula", "cover":
 		return wants{[]string{"x", "y", "z", "grip"}, 0.0125, 90, 30}, true
+	case "cup", "chips", "fork":
+		return wants{[]string{"x", "y", "z", "grip"}, 0.0125, 75, 15}, true
 	}
 	return wants{}, false
 }

@@ -35,6 +35,8 @@ type object struct {
 type layout struct {
 	objects []object
 	beads   []string   // bodies that a cloth is made of
+	springs []string   // joints of the first object that give way when it is squeezed
+	parts   []part     // of the first object, of tasks with styles
 	start   robot.Pose // of the tool centre point
 	grip    float64    // of the hand at the start, 0 (closed) to 1
 	goal    bool       // whether there is a line

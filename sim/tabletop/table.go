@@ -28,6 +28,12 @@ const (
 	Spatula Task = "spatula"
 	// Cover: pull the cloth over the box.
 	Cover Task = "cover"
+	// Cup: lift the cup by its handle, not with a finger in it, onto the coaster.
+	Cup Task = "cup"
+	// Chips: bring the bag of chips into the zone by its edge, not squeezed.
+	Chips Task = "chips"
+	// Fork: drop the fork into the bowl, held by its handle, not by its tines.
+	Fork Task = "fork"
 )
 
 // Tasks lists the tasks.
@@ -35,6 +41,7 @@ func Tasks() []Task {
 	return []Task{
 		Reach, Group, Clutter,
 		Stack, Almonds, Spatula, Cover,
+		Cup, Chips, Fork,
 	}
 }
 
@@ -50,6 +57,9 @@ type job struct {
 	act func(d *Demonstrator) robot.Command
 	// guide is a plan of waypoints; nil: there is none.
 	guide func(w *World) Guide
+	// style watches how the task is done, and not only what comes of it; nil: that
+	// does not matter.
+	style func(w *World, t *sim.Truth)
 	// back says whether the task has a way back, see Backward.
 	back bool
 }
@@ -71,6 +81,12 @@ func jobOf(t Task) *job {
 		return &job{horizon: 90, layout: layoutSpatula, judge: judgeSpatula, act: actSpatula, guide: guideSpatula, back: true}
 	case Cover:
 		return &job{horizon: 90, layout: layoutCover, judge: judgeCover, act: actCover, guide: guideCover, back: true}
+	case Cup:
+		return &job{horizon: 75, layout: layoutCup, judge: judgeStyled, act: actCup, style: styleCup}
+	case Chips:
+		return &job{horizon: 75, layout: layoutChips, judge: judgeStyled, act: actChips, style: styleChips}
+	case Fork:
+		return &job{horizon: 75, layout: layoutFork, judge: judgeStyled, act: actFork, style: styleFork}
 	}
 	return nil
 }

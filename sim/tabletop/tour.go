@@ -104,7 +104,7 @@ func (d *Demonstrator) pickPlace(grasp, to func() [3]float64, height float64) []
 		{at: stay, grip: 1, wait: unhand},
 		{at: func() [3]float64 { return [3]float64{goal[0], goal[1], height} }, grip: 1},
 	}
-	if d.style == Bad {
+	if d.style == Bad && !d.w.cfg.Task.Styled() {
 		// Half-way it has had enough, and drops what it has.
 		half := d.rng.Float64()*0.3 + 0.3
 		legs[4].at = func() [3]float64 {

@@ -42,6 +42,7 @@ type World struct {
 	staged   bool // reset, and staged since
 	truth    sim.Truth
 	way      Direction // of the present episode
+	past     past      // of the present episode, in tasks with styles
 
 	contacts []mujoco.Contact
 	places   []robot.Pose
@@ -141,7 +142,7 @@ func (w *World) ResetSeed(ctx context.Context, seed uint64) (robot.Observation, 
 	if err := w.data.Forward(); err != nil {
 		return robot.Observation{}, fmt.Errorf("tabletop: reset: %w", err)
 	}
-	w.tick, w.way = 0, Forward
+	w.tick, w.way, w.past = 0, Forward, past{}
 	w.target = w.layout.start
 	w.sense()
 	w.arm.Reset(w.target, w.home, w.in.Bias)
