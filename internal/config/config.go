@@ -188,6 +188,7 @@ type Trunk struct {
 type Diffusion struct {
 	Shape    string `yaml:"shape"`
 	Process  string `yaml:"process"`
+	Predict  string `yaml:"predict"`
 	History  int    `yaml:"history"` // inputs
 	Horizon  int    `yaml:"horizon"` // actions of a chunk
 	Exec     int    `yaml:"exec"`    // of them carried out

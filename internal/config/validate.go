@@ -208,6 +208,7 @@ func (l Policy) validate(p *problems) {
 	d := l.Diffusion
 	p.oneOf("policy.diffusion.shape", d.Shape, "unet", "mlp", "transformer")
 	p.oneOf("policy.diffusion.process", d.Process, "diffusion", "flow")
+	p.oneOf("policy.diffusion.predict", d.Predict, "noise", "action", "velocity")
 	p.within("policy.diffusion.history", float64(d.History), 1, 64)
 	p.within("policy.diffusion.horizon", float64(d.Horizon), float64(d.History), 1024)
 	p.within("policy.diffusion.exec", float64(d.Exec), 1, float64(d.Horizon-d.History+1))
