@@ -7,7 +7,7 @@ type Keypoint struct {
 }
 
 // Guide is a task's plan as KAGI's vision-language model would write it (Lee et al.
-// 2024, §IV): keypoints, and ways through the room as waypoints, computed from where
+// 2024): keypoints, and ways through the room as waypoints, computed from where
 // things truly are. It is what a model's plan is measured against, and a stand-in for
 // it where there is none.
 type Guide struct {

@@ -18,7 +18,7 @@ const (
 	Forward Direction = iota
 	// Backward undoes it, as a task of its own with a truth and demonstrators of
 	// its own. A robot that does one after the other practises without a person
-	// who puts things back (Sharma et al. 2023, RoboFuME).
+	// who puts things back (RoboFuME, Yang et al. 2023, arXiv:2310.15145).
 	Backward
 )
 
