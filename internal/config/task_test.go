@@ -16,6 +16,7 @@ func TestTasksBringTheirOwnValues(t *testing.T) {
 		{[]string{"robot.task=group"}, "x y", 45, 15},
 		{[]string{"robot.task=stack"}, "x y z grip", 90, 30},
 		{[]string{"robot.task=almonds"}, "x y z", 75, 30},
+		{[]string{"robot.task=cup"}, "x y z grip", 75, 15},
 		{[]string{"robot.task=spatula", "robot.horizon=60"}, "x y z grip", 60, 30},
 		{[]string{"robot.task=cover", "policy.axes=[x, z, grip]", "demos.good=20"}, "x z grip", 90, 20},
 	} {

@@ -12,7 +12,7 @@ import (
 //
 // Bodies are the task's objects in a fixed order: box1, box2 (then box3 to box6,
 // disliked), ball and decoy, cube1 and cube2, almond1 to almond10, spatula and plate,
-// or thing, cloth and two battens; then distractors, if there are some. What follows
+// thing, cloth and two battens, or cup and coaster, bag and zone, fork and bowl; then distractors, if there are some. What follows
 // is of Reach, Group and Clutter; the other tasks' files say it of theirs.
 //
 // Distance, m, is what the simulated person of RAPL judges by (author code: the
