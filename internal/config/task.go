@@ -68,4 +68,26 @@ func (c *Config) fitTask() {
 	if c.Demos.Good == d.Demos.Good {
 		c.Demos.Good = w.good
 	}
+	c.fitCare(d)
+}
+
+// fitCare gives the values that keep what a hand holds from being let go of: few
+// demonstrators who drop it, little exploration, and a policy that stays near what
+// was demonstrated (docs/tasks.md has the figures).
+func (c *Config) fitCare(d Config) {
+	switch c.Robot.Task {
+	case "stack", "spatula", "cover":
+		if c.Demos.Bad == d.Demos.Bad {
+			c.Demos.Bad = 10
+		}
+	case "almonds":
+	default:
+		return
+	}
+	if c.Learner.Clone == d.Learner.Clone {
+		c.Learner.Clone = 100
+	}
+	if c.Learner.Alpha == d.Learner.Alpha {
+		c.Learner.Alpha = 0.01
+	}
 }

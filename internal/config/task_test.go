@@ -12,21 +12,22 @@ func TestTasksBringTheirOwnValues(t *testing.T) {
 		axes    string
 		horizon int
 		good    int
+		clone   float64
 	}{
-		{[]string{"robot.task=group"}, "x y", 45, 15},
-		{[]string{"robot.task=stack"}, "x y z grip", 90, 30},
-		{[]string{"robot.task=almonds"}, "x y z", 75, 30},
-		{[]string{"robot.task=cup"}, "x y z grip", 75, 15},
-		{[]string{"robot.task=spatula", "robot.horizon=60"}, "x y z grip", 60, 30},
-		{[]string{"robot.task=cover", "policy.axes=[x, z, grip]", "demos.good=20"}, "x z grip", 90, 20},
+		{[]string{"robot.task=group"}, "x y", 45, 15, 0},
+		{[]string{"robot.task=stack"}, "x y z grip", 90, 30, 100},
+		{[]string{"robot.task=almonds"}, "x y z", 75, 30, 100},
+		{[]string{"robot.task=cup"}, "x y z grip", 75, 15, 0},
+		{[]string{"robot.task=spatula", "robot.horizon=60"}, "x y z grip", 60, 30, 100},
+		{[]string{"robot.task=cover", "policy.axes=[x, z, grip]", "demos.good=20", "learner.clone=3"}, "x z grip", 90, 20, 3},
 	} {
 		c, err := Load("", nil, tt.sets)
 		if err != nil {
 			t.Errorf("%v: %v", tt.sets, err)
 			continue
 		}
-		if got := strings.Join(c.Policy.Axes, " "); got != tt.axes || c.Robot.Horizon != tt.horizon || c.Demos.Good != tt.good {
-			t.Errorf("%v: axes %s, horizon %d, %d good; want %s, %d, %d", tt.sets, got, c.Robot.Horizon, c.Demos.Good, tt.axes, tt.horizon, tt.good)
+		if got := strings.Join(c.Policy.Axes, " "); got != tt.axes || c.Robot.Horizon != tt.horizon || c.Demos.Good != tt.good || c.Learner.Clone != tt.clone {
+			t.Errorf("%v: axes %s, horizon %d, %d good, clone %g; want %s, %d, %d, %g", tt.sets, got, c.Robot.Horizon, c.Demos.Good, c.Learner.Clone, tt.axes, tt.horizon, tt.good, tt.clone)
 		}
 	}
 }
