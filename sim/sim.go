@@ -30,4 +30,12 @@ type Truth struct {
 	Reward float64
 	// Success says whether the task would count as done if the episode ended now.
 	Success bool
+	// Preferred and Undesired tell how it was done, in tasks where people care:
+	// Preferred says that it is done (Success) as they like it, Undesired that
+	// since the episode's beginning something happened that they do not want,
+	// whether it is done or not. Never both; both false where the task has no styles.
+	Preferred, Undesired bool
+	// Grasp names the part of the object by which the hand lifted it last, empty if
+	// it never did or the task has no styles.
+	Grasp string
 }

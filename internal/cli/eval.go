@@ -45,7 +45,7 @@ the return by the session's visual reward with its own (Student's t).
 			}
 			bars.close()
 			if table != "" {
-				if err := writeTrials(table, ev.Trials); err != nil {
+				if err := writeTrials(table, ev); err != nil {
 					return err
 				}
 			}
@@ -83,16 +83,23 @@ func printEvaluation(w io.Writer, ev wire.Evaluation) error {
 		returns = append(returns, t.Return)
 	}
 	mean, half := report.Interval(returns)
-	_, err := fmt.Fprintf(w, "\nsession  %s\npolicy   %s\nsuccess  %v\nreturn   %.3f, 95 %% interval %.3f to %.3f\n", ev.Dir, ev.Policy, won, mean, mean-half, mean+half)
+	_, err := fmt.Fprintf(w, "\nsession  %s\npolicy   %s\nsuccess  %v\n%sreturn   %.3f, 95 %% interval %.3f to %.3f\n", ev.Dir, ev.Policy, won, printStyles(ev), mean, mean-half, mean+half)
 	return err
 }
 
-func writeTrials(path string, trials []wire.Trial) error {
+func writeTrials(path string, ev wire.Evaluation) error {
 	var b bytes.Buffer
 	w := csv.NewWriter(&b)
 	rows := [][]string{{"start", "seed", "success", "return"}}
-	for _, t := range trials {
-		rows = append(rows, []string{strconv.Itoa(t.N), strconv.FormatUint(t.Seed, 10), strconv.FormatBool(t.Success), strconv.FormatFloat(t.Return, 'g', -1, 64)})
+	if ev.Styled {
+		rows[0] = append(rows[0], "preferred", "undesired")
+	}
+	for _, t := range ev.Trials {
+		row := []string{strconv.Itoa(t.N), strconv.FormatUint(t.Seed, 10), strconv.FormatBool(t.Success), strconv.FormatFloat(t.Return, 'g', -1, 64)}
+		if ev.Styled {
+			row = append(row, strconv.FormatBool(t.Preferred), strconv.FormatBool(t.Undesired))
+		}
+		rows = append(rows, row)
 	}
 	if err := w.WriteAll(rows); err != nil {
 		return err

@@ -136,6 +136,7 @@ func (r Robot) validate(p *problems) {
 	p.oneOf("robot.look", r.Look, "panda", "orange")
 	p.need(r.Look == "panda" || r.Kind == "sim", "robot.look", "is %s, but robot.kind is %s: only a simulated arm has another; want panda", r.Look, r.Kind)
 	p.within("robot.horizon", float64(r.Horizon), 2, 10000)
+	r.Disturb.validate(p, r.World)
 	p.within("robot.timestep", r.Timestep, 0.0005, 0.004)
 	// The 50 ms of a control tick must be whole steps of the physics.
 	n := 0.05 / r.Timestep
@@ -207,6 +208,7 @@ func (l Policy) validate(p *problems) {
 	d := l.Diffusion
 	p.oneOf("policy.diffusion.shape", d.Shape, "unet", "mlp", "transformer")
 	p.oneOf("policy.diffusion.process", d.Process, "diffusion", "flow")
+	p.oneOf("policy.diffusion.predict", d.Predict, "noise", "action", "velocity")
 	p.within("policy.diffusion.history", float64(d.History), 1, 64)
 	p.within("policy.diffusion.horizon", float64(d.Horizon), float64(d.History), 1024)
 	p.within("policy.diffusion.exec", float64(d.Exec), 1, float64(d.Horizon-d.History+1))

@@ -61,6 +61,8 @@ func spread(ctx context.Context, c config.Config, of stream, n int, job func(ctx
 type outcome struct {
 	success bool    // by the truth
 	ret     float64 // sum of the visual reward; 0 without a scorer
+
+	preferred, undesired bool // by the truth, where the task has styles
 }
 
 // evaluate runs the parameters without exploration on the first n seeds of
@@ -93,7 +95,8 @@ func evaluate(ctx context.Context, c config.Config, x perception.Extractor, r re
 		if err != nil {
 			return err
 		}
-		ends[i] = outcome{success: a.world.Truth().Success, ret: ep.Return()}
+		end := a.world.Truth()
+		ends[i] = outcome{success: end.Success, ret: ep.Return(), preferred: end.Preferred, undesired: end.Undesired}
 		mu.Lock()
 		defer mu.Unlock()
 		done++

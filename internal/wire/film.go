@@ -117,6 +117,11 @@ func (s *Session) report(ctx context.Context, p parts, tuned policy.Params, befo
 			{Name: "this run took", Value: took.Round(time.Second).String()},
 		},
 	}
+	styles, err := s.styles(ctx)
+	if err != nil {
+		return "", err
+	}
+	r.Facts = append(styles, r.Facts...)
 	resolved, err := s.store.Config()
 	if err != nil {
 		return "", err

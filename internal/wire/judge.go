@@ -27,6 +27,9 @@ type Trial struct {
 	Seed    uint64  // of its start
 	Success bool    // by the simulator's truth
 	Return  float64 // sum of the session's visual reward
+	// Preferred and Undesired tell how it was done, by the truth, in tasks where
+	// people care (Evaluation.Styled).
+	Preferred, Undesired bool
 }
 
 // Evaluation is how a policy did.
@@ -34,6 +37,7 @@ type Evaluation struct {
 	Dir    string // the session's folder
 	Policy string // what was evaluated, in words
 	Trials []Trial
+	Styled bool // the task has preferred and undesired ways
 }
 
 // judged are the keys, and those that end in a dot their groups, that may be
@@ -55,7 +59,7 @@ func Evaluate(ctx context.Context, dir, which string, seeds int, environ, sets [
 	if err != nil {
 		return ev, fmt.Errorf("%w; a session is evaluated once its demonstrations are cloned: go on with it by rapport run --resume --set name=%s", err, filepath.Base(dir))
 	}
-	ev.Dir = dir
+	ev.Dir, ev.Styled = dir, styled(s.cfg)
 	params, what, err := s.params(ctx, p, which)
 	if err != nil {
 		return ev, err
@@ -72,7 +76,7 @@ func Evaluate(ctx context.Context, dir, which string, seeds int, environ, sets [
 		return ev, err
 	}
 	for i, e := range ends {
-		ev.Trials = append(ev.Trials, Trial{N: i, Seed: draw(s.cfg.Seed, evaluation, i), Success: e.success, Return: e.ret})
+		ev.Trials = append(ev.Trials, Trial{N: i, Seed: draw(s.cfg.Seed, evaluation, i), Success: e.success, Return: e.ret, Preferred: e.preferred, Undesired: e.undesired})
 	}
 	return ev, nil
 }

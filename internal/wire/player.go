@@ -60,6 +60,12 @@ func diffusionConfig(c config.Config, v view.Config) diffusion.Config {
 	case "transformer":
 		a.Shape = diffusion.Transformer
 	}
+	switch d.Predict {
+	case "action":
+		a.Process.Predict = diffusion.Sample
+	case "velocity":
+		a.Process.Predict = diffusion.Velocity
+	}
 	if d.Process == "flow" {
 		a.Process.Kind = diffusion.Flow
 	}

@@ -121,6 +121,9 @@ func (s *Session) judge(ctx context.Context, when string, p parts, params policy
 	for i, e := range ends {
 		won[i] = e.success
 	}
+	if err := s.keepStyles(ctx, when, ends); err != nil {
+		return nil, err
+	}
 	b, err := json.Marshal(verdict{sum, won})
 	if err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package tabletop
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -15,7 +16,11 @@ type ids struct {
 	pad         [2]int // geoms
 	palm        int    // geom of the hand above the fingers
 	hand        []bool // per geom: on the hand or a finger
+	body        []int  // per geom: its body
 	objects     []place
+	beads       []int // bodies
+	part        []int // per geom: index of its part in the layout, or -1
+	springs     []int // in QPos, of what of an object gives way
 }
 
 // place is where an object is.
@@ -50,18 +55,29 @@ func lookup(m *mujoco.Model, l *layout) (ids, error) {
 	d.grip, d.palm = get(m.Actuator, "grip"), get(m.Geom, "palm")
 	d.hand = make([]bool, m.Sizes().Geom)
 	for g := range d.hand {
-		d.hand[g] = on[m.GeomBody(g)]
+		d.body = append(d.body, m.GeomBody(g))
+		d.hand[g] = on[d.body[g]]
 	}
 	mocaps := 0
 	for _, o := range l.objects {
-		p := place{body: get(m.Body, o.Name), mocap: -1}
-		if o.Ball { // mocap bodies are counted in the order of the model
+		p := place{body: get(m.Body, cmp.Or(o.Root, o.Name)), mocap: -1}
+		if o.Ball || o.Still { // mocap bodies are counted in the order of the model
 			p.mocap = mocaps
 			mocaps++
 		} else {
 			p.q = m.JointQPos(get(m.Joint, o.Name))
 		}
 		d.objects = append(d.objects, p)
+	}
+	for _, n := range l.beads {
+		d.beads = append(d.beads, get(m.Body, n))
+	}
+	d.part = make([]int, len(d.hand))
+	for g := range d.part {
+		d.part[g] = partOf(l.parts, m.GeomName(g))
+	}
+	for _, n := range l.springs {
+		d.springs = append(d.springs, m.JointQPos(get(m.Joint, n)))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return d, fmt.Errorf("tabletop: look up: %w", err)

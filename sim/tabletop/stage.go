@@ -37,6 +37,7 @@ func (w *World) Stage(name string, at [3]float64) error {
 		return fmt.Errorf("tabletop: stage: %w", err)
 	}
 	w.sense()
+	w.past = past{} // a staged scene has none
 	w.look(robot.Command{})
 	w.staged = true
 	return nil

@@ -1,0 +1,59 @@
+package wire
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/internal/report"
+	"github.com/rapport-rl/rapport/sim/tabletop"
+)
+
+// styled says whether c's task has ways that people prefer and ways that they do not.
+func styled(c config.Config) bool { return !flat(c) && tabletop.Task(c.Robot.Task).Styled() }
+
+// manner counts how evaluated episodes were done.
+type manner struct{ Preferred, Undesired, Of int }
+
+// keepStyles keeps how the episodes of an evaluation were done, for the report.
+func (s *Session) keepStyles(ctx context.Context, when string, ends []outcome) error {
+	if !styled(s.cfg) {
+		return nil
+	}
+	m := manner{Of: len(ends)}
+	for _, e := range ends {
+		if e.preferred {
+			m.Preferred++
+		}
+		if e.undesired {
+			m.Undesired++
+		}
+	}
+	b, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	return s.store.Mark(ctx, "styles "+when, string(b))
+}
+
+// styles are the report's facts on how the task was done before and after.
+func (s *Session) styles(ctx context.Context) (facts []report.Fact, err error) {
+	for _, when := range []string{"before", "after"} {
+		mark, err := s.store.Marked(ctx, "styles "+when)
+		if err != nil {
+			return nil, err
+		}
+		if mark == "" {
+			continue
+		}
+		var m manner
+		if err := json.Unmarshal([]byte(mark), &m); err != nil {
+			return nil, fmt.Errorf("wire: %s: mark %q: %w", s.Dir(), "styles "+when, err)
+		}
+		facts = append(facts,
+			report.Fact{Name: "preferred " + when, Value: report.Share{Hits: m.Preferred, Of: m.Of}.String()},
+			report.Fact{Name: "undesired " + when, Value: report.Share{Hits: m.Undesired, Of: m.Of}.String()})
+	}
+	return facts, nil
+}
