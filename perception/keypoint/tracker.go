@@ -47,10 +47,10 @@ func (c Config) withDefaults() Config {
 		c.Back = 1.5
 	}
 	if c.Keep == 0 {
-		c.Keep = 0.6
+		c.Keep = 0.4
 	}
 	if c.Find == 0 {
-		c.Find = max(c.Keep, 0.8)
+		c.Find = max(c.Keep, 0.7)
 	}
 	return c
 }
@@ -78,22 +78,27 @@ type sight struct {
 	camera string
 	flow   *vision.Flow
 	side   int     // of patches, pixels
+	core   int     // of their middles, pixels
 	stray  float64 // pixels a frame
 	mine   []int   // indices of its points
 	// scratch of Track
 	live     []int
 	from, to [][2]float32
 	back     []float32
+	good     []int
 }
 
 // point is what a Tracker knows of one.
 type point struct {
 	at, speed     [2]float32 // pixels, pixels a frame
+	start         [2]float32 // pixels, at Begin
 	first, lately []byte     // looks (side,side,3)
+	core          []byte     // the middle of first (core,core,3), with little of what is behind
 	tint          [3]float64 // share of blue, green, red in the middle of first
 	lost          int        // frames since it was seen
 	guess         [2]float32 // where to look for it while lost
 	group         int        // of points that move together
+	skin          int        // colours of its group, to the camera's flow
 }
 
 // NewTracker returns a Tracker without points.
@@ -127,19 +132,47 @@ func (t *Tracker) Begin(frames []robot.Frame, points []perception.Keypoint) erro
 			groups[key] = len(groups)
 		}
 		n := 3 * eye.side * eye.side
-		q := point{at: [2]float32{float32(p.X), float32(p.Y)}, first: make([]byte, n), lately: make([]byte, n), group: groups[key]}
-		if err := eye.flow.Cut(q.at, eye.side, q.first); err != nil {
-			return errors.Join(err, t.Close())
-		}
-		copy(q.lately, q.first)
-		q.tint = tint(q.first, eye.side)
+		q := point{at: [2]float32{float32(p.X), float32(p.Y)}, first: make([]byte, n), lately: make([]byte, n), core: make([]byte, 3*eye.core*eye.core), group: groups[key]}
+		q.start = q.at
 		t.points = append(t.points, q)
 		p.Score = 1
 		t.keys = append(t.keys, p)
 	}
 	for _, e := range t.eyes {
+		if err := t.study(e); err != nil {
+			return errors.Join(err, t.Close())
+		}
 		n := len(e.mine)
+		e.good = make([]int, 0, n)
 		e.live, e.from, e.to, e.back = make([]int, 0, n), make([][2]float32, n), make([][2]float32, n), make([]float32, n)
+	}
+	return nil
+}
+
+// study learns how the points of e look.
+func (t *Tracker) study(e *sight) error {
+	skins := map[int]int{} // by group
+	for _, i := range e.mine {
+		p := &t.points[i]
+		if _, ok := skins[p.group]; !ok {
+			var at [][2]float32
+			for _, j := range e.mine {
+				if q := &t.points[j]; q.group == p.group {
+					at = append(at, q.at)
+				}
+			}
+			skin, err := e.flow.Skin(at, float32(e.core)/3)
+			if err != nil {
+				return err
+			}
+			skins[p.group] = skin
+		}
+		p.skin = skins[p.group]
+		if err := errors.Join(e.flow.Cut(p.skin, p.at, e.side, p.first), e.flow.Cut(p.skin, p.at, e.core, p.core)); err != nil {
+			return err
+		}
+		copy(p.lately, p.first)
+		p.tint = tint(p.first, e.side)
 	}
 	return nil
 }
@@ -176,6 +209,7 @@ func (t *Tracker) eye(frames []robot.Frame, camera string) (*sight, error) {
 	if e.side == 0 {
 		e.side = max(9, f.H/10|1)
 	}
+	e.core = max(5, e.side/2|1)
 	if e.stray == 0 {
 		e.stray = max(2, float64(f.H)/50)
 	}
@@ -255,7 +289,9 @@ func (t *Tracker) follow(e *sight) error {
 			return err
 		}
 	}
-	t.agree(e)
+	if err := t.agree(e); err != nil {
+		return err
+	}
 	for _, i := range e.mine {
 		if p := &t.points[i]; p.lost > 0 {
 			if err := t.seek(e, i); err != nil {
@@ -266,6 +302,28 @@ func (t *Tracker) follow(e *sight) error {
 	return nil
 }
 
+// looks is how much the place at looks like p: as at first, with its ground or without,
+// or as of late. near is where it looks most as at first, within two pixels.
+func (p *point) looks(e *sight, at [2]float32) (score float64, near vision.Found, err error) {
+	first, err := e.flow.Match(p.skin, p.first, e.side, at, 2)
+	if err != nil {
+		return 0, near, err
+	}
+	core, err := e.flow.Match(p.skin, p.core, e.core, at, 2)
+	if err != nil {
+		return 0, near, err
+	}
+	lately, err := e.flow.Match(p.skin, p.lately, e.side, at, 1)
+	if err != nil {
+		return 0, near, err
+	}
+	near = first
+	if core.Score > first.Score {
+		near = core
+	}
+	return max(float64(first.Score), 0.97*float64(core.Score), 0.95*float64(lately.Score)), near, nil
+}
+
 // judge decides whether point i went from from to to.
 func (t *Tracker) judge(e *sight, i int, from, to [2]float32, back float64) error {
 	p := &t.points[i]
@@ -273,32 +331,32 @@ func (t *Tracker) judge(e *sight, i int, from, to [2]float32, back float64) erro
 		p.lose()
 		return nil
 	}
-	first, err := e.flow.Match(p.first, e.side, to, 2)
+	score, near, err := p.looks(e, to)
 	if err != nil {
 		return err
 	}
-	lately, err := e.flow.Match(p.lately, e.side, to, 1)
-	if err != nil {
-		return err
-	}
-	looks := max(float64(first.Score), 0.95*float64(lately.Score))
-	if looks < t.cfg.Keep || float64(first.Score) < t.cfg.Keep/2 {
+	if score < t.cfg.Keep || float64(near.Score) < t.cfg.Keep/2 {
 		p.lose()
 		return nil
 	}
-	if float64(first.Score) >= t.cfg.Find {
-		// Drawn a third of the way to where it looks most as at first.
-		to[0] += (first.At[0] - to[0]) / 3
-		to[1] += (first.At[1] - to[1]) / 3
-	}
 	p.speed = [2]float32{to[0] - from[0], to[1] - from[1]}
-	p.at = to
-	if looks >= t.cfg.Find {
-		if err := e.flow.Cut(to, e.side, p.lately); err != nil {
+	return t.settle(e, i, to, score*(1-0.5*back/t.cfg.Back), near)
+}
+
+// settle puts point i at at, or a little nearer to where it looks most as at first.
+func (t *Tracker) settle(e *sight, i int, at [2]float32, score float64, near vision.Found) error {
+	p := &t.points[i]
+	if float64(near.Score) >= t.cfg.Find {
+		at[0] += (near.At[0] - at[0]) / 3
+		at[1] += (near.At[1] - at[1]) / 3
+	}
+	p.at, p.lost = at, 0
+	if score >= t.cfg.Find {
+		if err := e.flow.Cut(p.skin, at, e.side, p.lately); err != nil {
 			return err
 		}
 	}
-	t.tell(i, looks*(1-0.5*back/t.cfg.Back))
+	t.tell(i, score)
 	return nil
 }
 
@@ -317,9 +375,6 @@ func (e *sight) inside(at [2]float32) bool {
 	return at[0] >= -0.5 && at[1] >= -0.5 && at[0] < float32(w)-0.5 && at[1] < float32(h)-0.5
 }
 
-// agree is filled in by the points' groups.
-func (t *Tracker) agree(*sight) {}
-
 // seek looks for the lost point i.
 func (t *Tracker) seek(e *sight, i int) error {
 	p := &t.points[i]
@@ -327,15 +382,23 @@ func (t *Tracker) seek(e *sight, i int) error {
 	w, h := e.flow.Size()
 	reach := min(float64(e.side)/2+e.stray*float64(p.lost), float64(max(w, h)))
 	p.lost++
-	f, err := e.flow.Match(p.first, e.side, p.guess, int(reach))
+	f, err := e.flow.Match(p.skin, p.first, e.side, p.guess, int(reach))
 	if err != nil {
 		return err
 	}
 	// Two places that look the same are none.
-	if float64(f.Score) < t.cfg.Find || f.Score-f.Rival < 0.05 || !e.inside(f.At) {
+	if float64(f.Score) < t.cfg.Find || f.Score-f.Rival < 0.05 {
+		if f, err = e.flow.Match(p.skin, p.core, e.core, p.guess, int(reach)); err != nil {
+			return err
+		}
+		if float64(f.Score) < (1+t.cfg.Find)/2 || f.Score-f.Rival < 0.05 {
+			return nil
+		}
+	}
+	if !e.inside(f.At) {
 		return nil
 	}
-	if err := e.flow.Cut(f.At, e.side, p.lately); err != nil {
+	if err := e.flow.Cut(p.skin, f.At, e.side, p.lately); err != nil {
 		return err
 	}
 	if !alike(tint(p.lately, e.side), p.tint) {

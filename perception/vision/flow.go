@@ -104,9 +104,29 @@ func (f *Flow) Follow(from, to [][2]float32, back []float32) error {
 	return f.err("follow", C.vision_flow_follow(f.f, (*C.float)(&from[0][0]), (*C.float)(&to[0][0]), (*C.float)(&back[0]), C.int(len(from)), &f.msg[0], C.size_t(len(f.msg))))
 }
 
+// Skin learns the colours of a thing from the newest image: those of the pixels within the
+// hull of points, or within radius pixels of one where the points span no area, against
+// those of all the rest. To Cut and Match with the number that it returns, what has
+// other colours is black, so that a thing looks alike on any ground. It is -1, which is
+// to see everything, where colours do not tell the thing from the rest.
+func (f *Flow) Skin(points [][2]float32, radius float32) (int, error) {
+	if f.f == nil {
+		return -1, ErrClosed
+	}
+	if f.seen == 0 {
+		return -1, errors.New("vision: flow: skin before an image")
+	}
+	if len(points) == 0 {
+		return -1, nil
+	}
+	skin := new(C.int)
+	rc := C.vision_flow_skin(f.f, (*C.float)(&points[0][0]), C.int(len(points)), C.float(radius), skin, &f.msg[0], C.size_t(len(f.msg)))
+	return int(*skin), f.err("skin", rc)
+}
+
 // Cut copies the square of the newest image around at into patch (side,side,3); side is
 // odd.
-func (f *Flow) Cut(at [2]float32, side int, patch []byte) error {
+func (f *Flow) Cut(skin int, at [2]float32, side int, patch []byte) error {
 	if f.f == nil {
 		return ErrClosed
 	}
@@ -116,7 +136,7 @@ func (f *Flow) Cut(at [2]float32, side int, patch []byte) error {
 	if f.seen == 0 {
 		return errors.New("vision: flow: cut before an image")
 	}
-	return f.err("cut", C.vision_flow_cut(f.f, C.float(at[0]), C.float(at[1]), C.int(side), (*C.uchar)(&patch[0]), &f.msg[0], C.size_t(len(f.msg))))
+	return f.err("cut", C.vision_flow_cut(f.f, C.int(skin), C.float(at[0]), C.float(at[1]), C.int(side), (*C.uchar)(&patch[0]), &f.msg[0], C.size_t(len(f.msg))))
 }
 
 // Found is what Match found.
@@ -128,7 +148,7 @@ type Found struct {
 
 // Match finds patch (side,side,3) in the newest image with its centre within reach pixels
 // of about.
-func (f *Flow) Match(patch []byte, side int, about [2]float32, reach int) (Found, error) {
+func (f *Flow) Match(skin int, patch []byte, side int, about [2]float32, reach int) (Found, error) {
 	if f.f == nil {
 		return Found{}, ErrClosed
 	}
@@ -139,7 +159,7 @@ func (f *Flow) Match(patch []byte, side int, about [2]float32, reach int) (Found
 		return Found{}, errors.New("vision: flow: match before an image")
 	}
 	o := f.out
-	rc := C.vision_flow_match(f.f, (*C.uchar)(&patch[0]), C.int(side), C.float(about[0]), C.float(about[1]), C.int(max(0, reach)),
+	rc := C.vision_flow_match(f.f, C.int(skin), (*C.uchar)(&patch[0]), C.int(side), C.float(about[0]), C.float(about[1]), C.int(max(0, reach)),
 		&o[0], &o[1], &o[2], &o[3], &f.msg[0], C.size_t(len(f.msg)))
 	return Found{At: [2]float32{float32(o[0]), float32(o[1])}, Score: float32(o[2]), Rival: float32(o[3])}, f.err("match", rc)
 }
