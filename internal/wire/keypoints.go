@@ -142,9 +142,6 @@ func (r *KeypointResult) sequence(ctx context.Context, st KeypointStudy, task ta
 		if keys, err = tr.Track(frames); err != nil {
 			return err
 		}
-		if HOOK != nil {
-			HOOK(frames, keys, which, now)
-		}
 		r.count(keys, which, now, cams, spoil, t == ticks)
 	}
 	return nil
@@ -175,7 +172,6 @@ func (r *KeypointResult) count(keys []perception.Keypoint, which [][2]int, now [
 	for n, k := range keys {
 		mark, cam := which[n][0], which[n][1]
 		p := now[mark][cam]
-		DBG(k, p)
 		off := math.Hypot(k.X-p.px[0], k.Y-p.px[1])
 		if !p.seen {
 			r.Hidden++

@@ -75,12 +75,13 @@ type Tracker struct {
 
 // sight is one camera's side of a Tracker.
 type sight struct {
-	camera string
-	flow   *vision.Flow
-	side   int     // of patches, pixels
-	core   int     // of their middles, pixels
-	stray  float64 // pixels a frame
-	mine   []int   // indices of its points
+	camera  string
+	flow    *vision.Flow
+	side    int // of patches, pixels
+	core    int // of their middles, pixels
+	scratch []byte
+	stray   float64 // pixels a frame
+	mine    []int   // indices of its points
 	// scratch of Track
 	live     []int
 	from, to [][2]float32
@@ -210,6 +211,7 @@ func (t *Tracker) eye(frames []robot.Frame, camera string) (*sight, error) {
 		e.side = max(9, f.H/10|1)
 	}
 	e.core = max(5, e.side/2|1)
+	e.scratch = make([]byte, 3*e.side*e.side)
 	if e.stray == 0 {
 		e.stray = max(2, float64(f.H)/50)
 	}
@@ -321,6 +323,17 @@ func (p *point) looks(e *sight, at [2]float32) (score float64, near vision.Found
 	if core.Score > first.Score {
 		near = core
 	}
+	if p.skin >= 0 {
+		// The rest of the image is black to it: what is left of its colours must be
+		// enough, and like the first looks, since a dark patch looks like any other.
+		if err := e.flow.Cut(p.skin, near.At, e.side, e.scratch); err != nil {
+			return 0, near, err
+		}
+		if sum(e.scratch) < 0.3*sum(p.first) {
+			return 0, near, nil
+		}
+		return max(float64(first.Score), 0.97*float64(core.Score)), near, nil
+	}
 	return max(float64(first.Score), 0.97*float64(core.Score), 0.95*float64(lately.Score)), near, nil
 }
 
@@ -413,20 +426,29 @@ func (t *Tracker) seek(e *sight, i int) error {
 func tint(patch []byte, side int) (c [3]float64) {
 	m := side / 2
 	r := max(1, side/6)
-	sum := 0.0
+	all := 0.0
 	for y := m - r; y <= m+r; y++ {
 		for x := m - r; x <= m+r; x++ {
 			for k := range c {
 				v := float64(patch[3*(y*side+x)+k]) + 1
 				c[k] += v
-				sum += v
+				all += v
 			}
 		}
 	}
 	for k := range c {
-		c[k] /= sum
+		c[k] /= all
 	}
 	return c
+}
+
+// sum is that of all bytes.
+func sum(b []byte) float64 {
+	n := 0
+	for _, v := range b {
+		n += int(v)
+	}
+	return float64(n)
 }
 
 // alike says whether two tints are of one colour.
