@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"gonum.org/v1/gonum/mat"
 
@@ -81,12 +82,17 @@ func FromBoard(views []View, board vision.Board, onHand bool, known *Camera) (Ca
 		boards = append(boards, then(then(s.link[i], s.x), sight))
 	}
 	s.b = meanPose(boards)
-	if err := s.refine(); err != nil {
-		return Calibration{}, err
+	for range 2 {
+		if err := s.refine(); err != nil {
+			return Calibration{}, err
+		}
+		if err := s.prune(); err != nil {
+			return Calibration{}, err
+		}
 	}
 	c := Calibration{Camera: s.cam, Views: len(seen)}
 	var sum sums
-	for i, ms := range seen {
+	for i, ms := range s.seen {
 		cam := s.cam
 		cam.Pose = then(s.link[i], s.x)
 		for _, m := range ms {
@@ -212,6 +218,36 @@ func (s *solver) refine() error {
 		if !better {
 			return nil
 		}
+	}
+	return nil
+}
+
+// prune leaves out corners that were found wrongly: those more than four times the median
+// and a pixel off, if they are few. If they are many, something else is wrong.
+func (s *solver) prune() error {
+	r, err := s.residuals(nil, s.x, s.b)
+	if err != nil {
+		return err
+	}
+	off := make([]float64, len(r)/2)
+	for i := range off {
+		off[i] = math.Hypot(r[2*i], r[2*i+1])
+	}
+	sorted := slices.Sorted(slices.Values(off))
+	limit := max(1, 4*sorted[len(sorted)/2])
+	if sorted[len(sorted)*4/5] > limit {
+		return nil
+	}
+	at := 0
+	for i, ms := range s.seen {
+		var keep []vision.Match
+		for _, m := range ms {
+			if off[at] <= limit {
+				keep = append(keep, m)
+			}
+			at++
+		}
+		s.seen[i] = keep
 	}
 	return nil
 }

@@ -71,6 +71,17 @@ int vision_board_find(const unsigned char *bgr, int w, int h, const vision_board
 		std::vector<cv::Point2f> at;
 		std::vector<int> which;
 		cv::aruco::interpolateCornersCharuco(found, names, img, board(b), at, which);
+		if (which.empty()) return 0;
+		// OpenCV 4.6 leaves its corners half a pixel off; the saddle points between
+		// four squares are found to hundredths, in windows well inside the squares.
+		float side = 1e9;
+		for (const std::vector<cv::Point2f> &m : found)
+			for (int k = 0; k < 4; k++) side = std::min<float>(side, cv::norm(m[k] - m[(k + 1) % 4]));
+		const int win = std::max(2, std::min(5, static_cast<int>(side * (b->square / b->marker) / 4)));
+		cv::Mat grey;
+		cv::cvtColor(img, grey, cv::COLOR_BGR2GRAY);
+		cv::cornerSubPix(grey, at, cv::Size(win, win), cv::Size(-1, -1),
+		                 cv::TermCriteria(cv::TermCriteria::COUNT + cv::TermCriteria::EPS, 50, 0.001));
 		*n = std::min<int>(max, which.size());
 		for (int i = 0; i < *n; i++) ids[i] = which[i], corners[2 * i] = at[i].x, corners[2 * i + 1] = at[i].y;
 		return 0;
@@ -88,7 +99,8 @@ int vision_board_draw(const vision_board *b, int w, int h, unsigned char *grey, 
 
 int vision_board_corners(const vision_board *b, float *xyz, char *msg, size_t len) {
 	return guarded(msg, len, [&] {
-		for (const cv::Point3f &p : board(b)->chessboardCorners) *xyz++ = p.x, *xyz++ = p.y, *xyz++ = p.z;
+		const cv::Ptr<cv::aruco::CharucoBoard> made = board(b);
+		for (const cv::Point3f &p : made->chessboardCorners) *xyz++ = p.x, *xyz++ = p.y, *xyz++ = p.z;
 		return 0;
 	});
 }
