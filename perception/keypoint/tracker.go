@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/perception/vision"
@@ -82,6 +83,7 @@ type sight struct {
 	scratch []byte
 	stray   float64 // pixels a frame
 	mine    []int   // indices of its points
+	skins   []int   // of its groups, each once
 	// scratch of Track
 	live     []int
 	from, to [][2]float32
@@ -167,6 +169,9 @@ func (t *Tracker) study(e *sight) error {
 				return err
 			}
 			skins[p.group] = skin
+			if !slices.Contains(e.skins, skin) {
+				e.skins = append(e.skins, skin)
+			}
 		}
 		p.skin = skins[p.group]
 		if err := errors.Join(e.flow.Cut(p.skin, p.at, e.side, p.first), e.flow.Cut(p.skin, p.at, e.core, p.core)); err != nil {
@@ -271,24 +276,26 @@ func (t *Tracker) Close() error {
 
 // follow moves the points of e into its newest image.
 func (t *Tracker) follow(e *sight) error {
-	e.live = e.live[:0]
-	for _, i := range e.mine {
-		p := &t.points[i]
-		if p.lost > 0 {
-			continue
+	for _, skin := range e.skins {
+		e.live = e.live[:0]
+		for _, i := range e.mine {
+			p := &t.points[i]
+			if p.lost > 0 || p.skin != skin {
+				continue
+			}
+			k := len(e.live)
+			e.from[k] = p.at
+			e.to[k] = [2]float32{p.at[0] + p.speed[0], p.at[1] + p.speed[1]}
+			e.live = append(e.live, i)
 		}
-		k := len(e.live)
-		e.from[k] = p.at
-		e.to[k] = [2]float32{p.at[0] + p.speed[0], p.at[1] + p.speed[1]}
-		e.live = append(e.live, i)
-	}
-	n := len(e.live)
-	if err := e.flow.Follow(e.from[:n], e.to[:n], e.back[:n]); err != nil {
-		return err
-	}
-	for k, i := range e.live {
-		if err := t.judge(e, i, e.from[k], e.to[k], float64(e.back[k])); err != nil {
+		n := len(e.live)
+		if err := e.flow.Follow(skin, e.from[:n], e.to[:n], e.back[:n]); err != nil {
 			return err
+		}
+		for k, i := range e.live {
+			if err := t.judge(e, i, e.from[k], e.to[k], float64(e.back[k])); err != nil {
+				return err
+			}
 		}
 	}
 	if err := t.agree(e); err != nil {
@@ -359,7 +366,8 @@ func (t *Tracker) judge(e *sight, i int, from, to [2]float32, back float64) erro
 // settle puts point i at at, or a little nearer to where it looks most as at first.
 func (t *Tracker) settle(e *sight, i int, at [2]float32, score float64, near vision.Found) error {
 	p := &t.points[i]
-	if float64(near.Score) >= t.cfg.Find {
+	// Where a thing looks the same all along an edge, it is not drawn along.
+	if float64(near.Score) >= t.cfg.Find && near.Score-near.Here > 0.02 {
 		at[0] += (near.At[0] - at[0]) / 3
 		at[1] += (near.At[1] - at[1]) / 3
 	}

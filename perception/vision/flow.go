@@ -38,7 +38,7 @@ type Flow struct {
 	w, h int
 	seen int // images
 	msg  [512]C.char
-	out  *[4]C.float // of Match: memory that C may write
+	out  *[5]C.float // of Match: memory that C may write
 }
 
 // ErrSize says that a camera's images have changed their size.
@@ -59,7 +59,7 @@ func NewFlow(c FlowConfig) (*Flow, error) {
 	if f == nil {
 		return nil, errors.New("vision: flow: out of memory")
 	}
-	return &Flow{f: f, out: new([4]C.float)}, nil
+	return &Flow{f: f, out: new([5]C.float)}, nil
 }
 
 func (f *Flow) err(what string, rc C.int) error {
@@ -88,7 +88,7 @@ func (f *Flow) Next(img robot.Frame) error {
 // Follow finds the points from (pixels x, y) of the image before in the newest. to comes
 // as a guess of where they are and goes as where they are; back says how many pixels each
 // ends from where it began when it is followed back again, or -1 where it was not found.
-func (f *Flow) Follow(from, to [][2]float32, back []float32) error {
+func (f *Flow) Follow(skin int, from, to [][2]float32, back []float32) error {
 	if f.f == nil {
 		return ErrClosed
 	}
@@ -101,12 +101,12 @@ func (f *Flow) Follow(from, to [][2]float32, back []float32) error {
 	if len(from) == 0 {
 		return nil
 	}
-	return f.err("follow", C.vision_flow_follow(f.f, (*C.float)(&from[0][0]), (*C.float)(&to[0][0]), (*C.float)(&back[0]), C.int(len(from)), &f.msg[0], C.size_t(len(f.msg))))
+	return f.err("follow", C.vision_flow_follow(f.f, C.int(skin), (*C.float)(&from[0][0]), (*C.float)(&to[0][0]), (*C.float)(&back[0]), C.int(len(from)), &f.msg[0], C.size_t(len(f.msg))))
 }
 
 // Skin learns the colours of a thing from the newest image: those of the pixels within the
 // hull of points, or within radius pixels of one where the points span no area, against
-// those of all the rest. To Cut and Match with the number that it returns, what has
+// those of all the rest. To Follow, Cut and Match with the number that it returns, what has
 // other colours is black, so that a thing looks alike on any ground. It is -1, which is
 // to see everything, where colours do not tell the thing from the rest.
 func (f *Flow) Skin(points [][2]float32, radius float32) (int, error) {
@@ -144,6 +144,7 @@ type Found struct {
 	At    [2]float32
 	Score float32 // normalised correlation, -1..1
 	Rival float32 // the best one that is farther than half a patch from there, or -1
+	Here  float32 // that at the place about which it was looked for
 }
 
 // Match finds patch (side,side,3) in the newest image with its centre within reach pixels
@@ -160,8 +161,8 @@ func (f *Flow) Match(skin int, patch []byte, side int, about [2]float32, reach i
 	}
 	o := f.out
 	rc := C.vision_flow_match(f.f, C.int(skin), (*C.uchar)(&patch[0]), C.int(side), C.float(about[0]), C.float(about[1]), C.int(max(0, reach)),
-		&o[0], &o[1], &o[2], &o[3], &f.msg[0], C.size_t(len(f.msg)))
-	return Found{At: [2]float32{float32(o[0]), float32(o[1])}, Score: float32(o[2]), Rival: float32(o[3])}, f.err("match", rc)
+		&o[0], &o[1], &o[2], &o[3], &o[4], &f.msg[0], C.size_t(len(f.msg)))
+	return Found{At: [2]float32{float32(o[0]), float32(o[1])}, Score: float32(o[2]), Rival: float32(o[3]), Here: float32(o[4])}, f.err("match", rc)
 }
 
 // Close frees the images.

@@ -15,9 +15,12 @@ struct vision_flow {
 	cv::Mat bgr, grey;
 	std::vector<cv::Mat> before, now;
 	cv::Mat back, status, err, response;
-	std::vector<std::vector<float>> skins; // how likely each bin is the thing's, 0..1
-	std::vector<cv::Mat> masked;           // the newest image, as each skin sees it
-	std::vector<bool> fresh;
+	struct skin {
+		std::vector<float> likely; // how likely each bin is the thing's, 0..1
+		cv::Mat bgr, grey;         // the newest image, as it sees it
+		std::vector<cv::Mat> before, now;
+	};
+	std::vector<skin> skins;
 };
 
 // Colours are told by the shares of blue and red, which dimmer light leaves, in
@@ -31,22 +34,28 @@ static int bin(const unsigned char *p) {
 }
 
 // seen is the newest image as skin has it.
-static const cv::Mat &seen(vision_flow *f, int skin) {
-	if (skin < 0) return f->bgr;
-	cv::Mat &m = f->masked.at(skin);
-	if (f->fresh[skin]) return m;
-	const std::vector<float> &likely = f->skins[skin];
-	m.create(f->bgr.size(), CV_8UC3);
-	for (int y = 0; y < m.rows; y++) {
+static const cv::Mat &seen(vision_flow *f, int skin) { return skin < 0 ? f->bgr : f->skins.at(skin).bgr; }
+
+// look brings a skin up to the newest image.
+static void look(vision_flow *f, vision_flow::skin &s) {
+	s.bgr.create(f->bgr.size(), CV_8UC3);
+	for (int y = 0; y < s.bgr.rows; y++) {
 		const unsigned char *from = f->bgr.ptr(y);
-		unsigned char *to = m.ptr(y);
-		for (int x = 0; x < m.cols; x++, from += 3, to += 3) {
-			const float l = likely[bin(from)];
+		unsigned char *to = s.bgr.ptr(y);
+		for (int x = 0; x < s.bgr.cols; x++, from += 3, to += 3) {
+			const float l = s.likely[bin(from)];
 			for (int k = 0; k < 3; k++) to[k] = static_cast<unsigned char>(l * from[k]);
 		}
 	}
-	f->fresh[skin] = true;
-	return m;
+	// The brightest channel: a blue thing is nearly black in grey.
+	s.grey.create(s.bgr.size(), CV_8U);
+	for (int y = 0; y < s.bgr.rows; y++)
+		for (int x = 0; x < s.bgr.cols; x++) {
+			const unsigned char *p = s.bgr.ptr(y) + 3 * x;
+			s.grey.at<unsigned char>(y, x) = std::max(p[0], std::max(p[1], p[2]));
+		}
+	std::swap(s.before, s.now);
+	cv::buildOpticalFlowPyramid(s.grey, s.now, f->window, f->levels);
 }
 
 int vision_flow_skin(vision_flow *f, const float *points, int n, float radius, int *skin, char *msg, size_t len) {
@@ -90,9 +99,9 @@ int vision_flow_skin(vision_flow *f, const float *points, int n, float radius, i
 		}
 		if (own < 0.5f || other > 0.15f) return 0;
 		*skin = f->skins.size();
-		f->skins.push_back(likely);
-		f->masked.push_back(cv::Mat());
-		f->fresh.push_back(false);
+		f->skins.emplace_back();
+		f->skins.back().likely = likely;
+		look(f, f->skins.back());
 		return 0;
 	});
 }
@@ -110,24 +119,25 @@ int vision_flow_next(vision_flow *f, const unsigned char *bgr, int w, int h, cha
 		// The image is copied: Go's memory is the caller's again after this.
 		cv::Mat(h, w, CV_8UC3, const_cast<unsigned char *>(bgr)).copyTo(f->bgr);
 		cv::cvtColor(f->bgr, f->grey, cv::COLOR_BGR2GRAY);
-		f->fresh.assign(f->fresh.size(), false);
 		std::swap(f->before, f->now);
 		cv::buildOpticalFlowPyramid(f->grey, f->now, f->window, f->levels);
+		for (vision_flow::skin &s : f->skins) look(f, s);
 		return 0;
 	});
 }
 
-int vision_flow_follow(vision_flow *f, const float *from, float *to, float *back, int n, char *msg, size_t len) {
+int vision_flow_follow(vision_flow *f, int skin, const float *from, float *to, float *back, int n, char *msg, size_t len) {
 	return guarded(msg, len, [&] {
-		if (f->before.empty() || f->now.empty()) return fail(msg, len, "follow before two images");
-		if (f->before[0].size() != f->now[0].size()) return fail(msg, len, "the image has changed its size");
+		const std::vector<cv::Mat> &before = skin < 0 ? f->before : f->skins.at(skin).before;
+		const std::vector<cv::Mat> &now = skin < 0 ? f->now : f->skins.at(skin).now;
+		if (before.empty() || now.empty()) return fail(msg, len, "follow before two images");
 		const cv::TermCriteria stop(cv::TermCriteria::COUNT + cv::TermCriteria::EPS, 20, 0.01);
 		cv::Mat a(n, 1, CV_32FC2, const_cast<float *>(from)), b(n, 1, CV_32FC2, to);
-		cv::calcOpticalFlowPyrLK(f->before, f->now, a, b, f->status, f->err, f->window, f->levels, stop,
+		cv::calcOpticalFlowPyrLK(before, now, a, b, f->status, f->err, f->window, f->levels, stop,
 		                         cv::OPTFLOW_USE_INITIAL_FLOW, 1e-4);
 		std::vector<unsigned char> found(f->status.begin<unsigned char>(), f->status.end<unsigned char>());
 		a.copyTo(f->back);
-		cv::calcOpticalFlowPyrLK(f->now, f->before, b, f->back, f->status, f->err, f->window, f->levels, stop,
+		cv::calcOpticalFlowPyrLK(now, before, b, f->back, f->status, f->err, f->window, f->levels, stop,
 		                         cv::OPTFLOW_USE_INITIAL_FLOW, 1e-4);
 		for (int i = 0; i < n; i++) {
 			const cv::Point2f d = f->back.at<cv::Point2f>(i) - a.at<cv::Point2f>(i);
@@ -152,9 +162,9 @@ static float crest(float a, float b, float c) {
 }
 
 int vision_flow_match(vision_flow *f, int skin, const unsigned char *patch, int side, float x, float y, int reach,
-                      float *atx, float *aty, float *score, float *rival, char *msg, size_t len) {
+                      float *atx, float *aty, float *score, float *rival, float *here, char *msg, size_t len) {
 	return guarded(msg, len, [&] {
-		*score = *rival = -1;
+		*score = *rival = *here = -1;
 		// One pixel more all round, so that the best has neighbours.
 		const int half = side / 2, r = reach + 1;
 		const int cx = cvRound(x), cy = cvRound(y);
@@ -177,6 +187,8 @@ int vision_flow_match(vision_flow *f, int skin, const unsigned char *patch, int 
 		if (at.x > 0 && at.x < m.cols - 1) dx = crest(m.at<float>(at.y, at.x - 1), m.at<float>(at), m.at<float>(at.y, at.x + 1));
 		if (at.y > 0 && at.y < m.rows - 1) dy = crest(m.at<float>(at.y - 1, at.x), m.at<float>(at), m.at<float>(at.y + 1, at.x));
 		*atx = x0 + at.x + half + dx, *aty = y0 + at.y + half + dy, *score = best;
+		const int hx = cx - half - x0, hy = cy - half - y0;
+		if (hx >= 0 && hy >= 0 && hx < m.cols && hy < m.rows) *here = m.at<float>(hy, hx);
 		const int away = std::max(2, half);
 		for (int i = 0; i < m.rows; i++)
 			for (int j = 0; j < m.cols; j++)

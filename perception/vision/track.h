@@ -24,12 +24,12 @@ int vision_flow_next(vision_flow *f, const unsigned char *bgr, int w, int h, cha
 // Follows n points (x,y pairs, pixels) from the image before into the newest.
 // to comes as a guess. back is how far each lands from where it came from when
 // followed back, or -1 where it was not found.
-int vision_flow_follow(vision_flow *f, const float *from, float *to, float *back, int n, char *msg, size_t len);
+int vision_flow_follow(vision_flow *f, int skin, const float *from, float *to, float *back, int n, char *msg, size_t len);
 
 // Learns the colours of a thing in the newest image: of the pixels in the hull
 // of n points (x,y pairs), or within radius of one where they span no area,
-// against those of the rest of the image. *skin is the number by which cut and
-// match then see all else as black, or -1 where the colours tell nothing.
+// against those of the rest of the image. *skin is the number by which
+// follow, cut and match then see all else as black, or -1 where the colours tell nothing.
 int vision_flow_skin(vision_flow *f, const float *points, int n, float radius, int *skin, char *msg, size_t len);
 
 // Cuts a square of side pixels around (x,y) of the newest image, between
@@ -38,9 +38,10 @@ int vision_flow_cut(vision_flow *f, int skin, float x, float y, int side, unsign
 
 // Finds the patch (side,side,3) in the newest image around (x,y), its centre
 // within reach pixels of there: where, and the normalised correlation (-1..1).
-// rival is the best correlation farther than half a side from there, or -1.
+// rival is the best correlation farther than half a side from there, or -1, and
+// here that at (x,y).
 int vision_flow_match(vision_flow *f, int skin, const unsigned char *patch, int side, float x, float y, int reach,
-                      float *atx, float *aty, float *score, float *rival, char *msg, size_t len);
+                      float *atx, float *aty, float *score, float *rival, float *here, char *msg, size_t len);
 
 #ifdef __cplusplus
 }
