@@ -76,14 +76,13 @@ type Tracker struct {
 
 // sight is one camera's side of a Tracker.
 type sight struct {
-	camera  string
-	flow    *vision.Flow
-	side    int // of patches, pixels
-	core    int // of their middles, pixels
-	scratch []byte
-	stray   float64 // pixels a frame
-	mine    []int   // indices of its points
-	skins   []int   // of its groups, each once
+	camera string
+	flow   *vision.Flow
+	side   int     // of patches, pixels
+	core   int     // of their middles, pixels
+	stray  float64 // pixels a frame
+	mine   []int   // indices of its points
+	skins  []int   // of its groups, each once
 	// scratch of Track
 	live     []int
 	from, to [][2]float32
@@ -95,7 +94,9 @@ type sight struct {
 type point struct {
 	at, speed     [2]float32 // pixels, pixels a frame
 	start         [2]float32 // pixels, at Begin
+	side          int        // of its patches, pixels
 	first, lately []byte     // looks (side,side,3)
+	scratch       []byte     // likewise
 	core          []byte     // the middle of first (core,core,3), with little of what is behind
 	tint          [3]float64 // share of blue, green, red in the middle of first
 	lost          int        // frames since it was seen
@@ -134,8 +135,7 @@ func (t *Tracker) Begin(frames []robot.Frame, points []perception.Keypoint) erro
 		if _, ok := groups[key]; !ok {
 			groups[key] = len(groups)
 		}
-		n := 3 * eye.side * eye.side
-		q := point{at: [2]float32{float32(p.X), float32(p.Y)}, first: make([]byte, n), lately: make([]byte, n), core: make([]byte, 3*eye.core*eye.core), group: groups[key]}
+		q := point{at: [2]float32{float32(p.X), float32(p.Y)}, core: make([]byte, 3*eye.core*eye.core), group: groups[key]}
 		q.start = q.at
 		t.points = append(t.points, q)
 		p.Score = 1
@@ -174,11 +174,22 @@ func (t *Tracker) study(e *sight) error {
 			}
 		}
 		p.skin = skins[p.group]
-		if err := errors.Join(e.flow.Cut(p.skin, p.at, e.side, p.first), e.flow.Cut(p.skin, p.at, e.core, p.core)); err != nil {
+		// A patch inside an even thing shows nothing: it grows until the edge is in it.
+		for p.side = e.side; ; p.side += 4 {
+			n := 3 * p.side * p.side
+			p.first = make([]byte, n)
+			if err := e.flow.Cut(p.skin, p.at, p.side, p.first); err != nil {
+				return err
+			}
+			if w, h := e.flow.Size(); p.skin < 0 || bounded(p.first) || p.side+4 > min(w, h)/3 {
+				break
+			}
+		}
+		p.lately, p.scratch = slices.Clone(p.first), make([]byte, len(p.first))
+		if err := e.flow.Cut(p.skin, p.at, e.core, p.core); err != nil {
 			return err
 		}
-		copy(p.lately, p.first)
-		p.tint = tint(p.first, e.side)
+		p.tint = tint(p.first, p.side)
 	}
 	return nil
 }
@@ -216,7 +227,6 @@ func (t *Tracker) eye(frames []robot.Frame, camera string) (*sight, error) {
 		e.side = max(9, f.H/10|1)
 	}
 	e.core = max(5, e.side/2|1)
-	e.scratch = make([]byte, 3*e.side*e.side)
 	if e.stray == 0 {
 		e.stray = max(2, float64(f.H)/50)
 	}
@@ -314,7 +324,7 @@ func (t *Tracker) follow(e *sight) error {
 // looks is how much the place at looks like p: as at first, with its ground or without,
 // or as of late. near is where it looks most as at first, within two pixels.
 func (p *point) looks(e *sight, at [2]float32) (score float64, near vision.Found, err error) {
-	first, err := e.flow.Match(p.skin, p.first, e.side, at, 2)
+	first, err := e.flow.Match(p.skin, p.first, p.side, at, 2)
 	if err != nil {
 		return 0, near, err
 	}
@@ -322,7 +332,7 @@ func (p *point) looks(e *sight, at [2]float32) (score float64, near vision.Found
 	if err != nil {
 		return 0, near, err
 	}
-	lately, err := e.flow.Match(p.skin, p.lately, e.side, at, 1)
+	lately, err := e.flow.Match(p.skin, p.lately, p.side, at, 1)
 	if err != nil {
 		return 0, near, err
 	}
@@ -333,10 +343,10 @@ func (p *point) looks(e *sight, at [2]float32) (score float64, near vision.Found
 	if p.skin >= 0 {
 		// The rest of the image is black to it: what is left of its colours must be
 		// enough, and like the first looks, since a dark patch looks like any other.
-		if err := e.flow.Cut(p.skin, near.At, e.side, e.scratch); err != nil {
+		if err := e.flow.Cut(p.skin, near.At, p.side, p.scratch); err != nil {
 			return 0, near, err
 		}
-		if sum(e.scratch) < 0.3*sum(p.first) {
+		if sum(p.scratch) < 0.3*sum(p.first) {
 			return 0, near, nil
 		}
 		return max(float64(first.Score), 0.97*float64(core.Score)), near, nil
@@ -373,7 +383,7 @@ func (t *Tracker) settle(e *sight, i int, at [2]float32, score float64, near vis
 	}
 	p.at, p.lost = at, 0
 	if score >= t.cfg.Find {
-		if err := e.flow.Cut(p.skin, at, e.side, p.lately); err != nil {
+		if err := e.flow.Cut(p.skin, at, p.side, p.lately); err != nil {
 			return err
 		}
 	}
@@ -401,9 +411,9 @@ func (t *Tracker) seek(e *sight, i int) error {
 	p := &t.points[i]
 	t.keys[i].Score = 0
 	w, h := e.flow.Size()
-	reach := min(float64(e.side)/2+e.stray*float64(p.lost), float64(max(w, h)))
+	reach := min(float64(p.side)/2+e.stray*float64(p.lost), float64(max(w, h)))
 	p.lost++
-	f, err := e.flow.Match(p.skin, p.first, e.side, p.guess, int(reach))
+	f, err := e.flow.Match(p.skin, p.first, p.side, p.guess, int(reach))
 	if err != nil {
 		return err
 	}
@@ -419,10 +429,10 @@ func (t *Tracker) seek(e *sight, i int) error {
 	if !e.inside(f.At) {
 		return nil
 	}
-	if err := e.flow.Cut(p.skin, f.At, e.side, p.lately); err != nil {
+	if err := e.flow.Cut(p.skin, f.At, p.side, p.lately); err != nil {
 		return err
 	}
-	if !alike(tint(p.lately, e.side), p.tint) {
+	if !alike(tint(p.lately, p.side), p.tint) {
 		return nil
 	}
 	p.at, p.lost, p.speed = f.At, 0, [2]float32{}
@@ -448,6 +458,17 @@ func tint(patch []byte, side int) (c [3]float64) {
 		c[k] /= all
 	}
 	return c
+}
+
+// bounded says whether at least an eighth of a patch is not the thing's.
+func bounded(patch []byte) bool {
+	n := 0
+	for i := 0; i < len(patch); i += 3 {
+		if max(patch[i], patch[i+1], patch[i+2]) < 24 {
+			n++
+		}
+	}
+	return 24*n >= len(patch)
 }
 
 // sum is that of all bytes.
