@@ -10,11 +10,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rapport-rl/rapport/perception/keypoint"
 	"github.com/rapport-rl/rapport/perception/vision"
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/robot/franka"
+	"github.com/rapport-rl/rapport/robot/record"
 )
 
 // fromAbove writes what a camera 1 m above (0.5, 0), with a focal length of 600 pixels,
@@ -104,6 +106,32 @@ markers:
 	}
 	if cams, err := keypoint.Load(in("cameras.json")); err != nil || len(cams) != 1 {
 		t.Errorf("calibrated twice there are %d cameras (%v)", len(cams), err)
+	}
+	// A recording has images, too.
+	b, err := os.ReadFile(in("a.png"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := vision.Decode(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Camera = "front"
+	rec, err := record.Create(in("ep.mcap"), record.Info{ID: "ep"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		f.Seq, f.Stamp = uint64(i), time.Unix(int64(i), 0)
+		if err := rec.Tick(record.Tick{State: robot.State{Stamp: f.Stamp}, Frames: []robot.Frame{f}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := rec.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if code, text := do(setup, "--recording", in("ep.mcap"), "--intrinsics", in("lens.json"), "-o", in("cameras.json")); code != exitDone || !strings.Contains(text, "36 points in 3 images") {
+		t.Errorf("a recording: exit %d:\n%s", code, text)
 	}
 	for _, tt := range []struct {
 		name, from, to string

@@ -120,3 +120,33 @@ func redder(f robot.Frame, red bool) (px [2]float64, ok bool) {
 	}
 	return [2]float64{float64(lo[0]+hi[0]) / 2, float64(lo[1]+hi[1]) / 2}, true
 }
+
+func TestViewsAreTakenWhereTheHandStands(t *testing.T) {
+	var vs []keypoint.View
+	add := func(x float64, times int) {
+		for range times {
+			vs = append(vs, keypoint.View{Tool: robot.Pose{P: [3]float64{x}, Q: [4]float64{1}}})
+		}
+	}
+	for i := range 5 { // five stops, and the ways between
+		add(float64(i)/10, 12)
+		for k := 1; k < 10; k++ {
+			add(float64(i)/10+float64(k)/100, 1)
+		}
+	}
+	got := still(vs, 20)
+	if len(got) != 5 {
+		t.Fatalf("%d views, want the five stops", len(got))
+	}
+	for i, v := range got {
+		if math.Abs(v.Tool.P[0]-float64(i)/10) > 1e-12 {
+			t.Errorf("view %d is at %g m", i, v.Tool.P[0])
+		}
+	}
+	if got := spaced(got, 2); len(got) != 2 || got[1].Tool.P[0] != 0.4 {
+		t.Errorf("two of five are %+v", got)
+	}
+	if got := still(vs[:10], 20); len(got) != 10 {
+		t.Errorf("of ten photographs %d are left", len(got))
+	}
+}
