@@ -21,7 +21,7 @@ type Config struct {
 	// back, pixels (Kalal et al. 2010); zero is 1.5.
 	Back float64
 	// Keep is the correlation with its looks below which a point is lost, and Find that
-	// from which a lost one is found; zeros are 0.6 and 0.8.
+	// from which a lost one is found; zeros are 0.4 and 0.7.
 	Keep, Find float64
 	// Stray is how far the search for a lost point grows with each frame, pixels; zero is
 	// a fiftieth of the image's height, and at least 2.
