@@ -18,6 +18,7 @@ run ./reward/ot '^BenchmarkPeerPOT$'
 run ./reward/ot '^BenchmarkPeerTorchGradient$'
 run ./reward/rapl '^BenchmarkAlign$' -benchtime 1x
 run ./perception/vision '^BenchmarkPeerOpenCV$'
+run ./perception/keypoint '^BenchmarkTrack$' -benchtime 500x
 run ./internal/nn '^BenchmarkPeerTorch$'
 run ./policy/rlpd '^BenchmarkPeerTorch$'
 run ./policy/rlpd '^BenchmarkActorBesideLearner$' -benchtime 3x
@@ -54,6 +55,7 @@ function yes(ok) { return ok ? "met" : "NOT MET" }
 }
 /^BenchmarkAlign/ { seconds = metric("ns/op") / 1e9 }
 /^BenchmarkPeerOpenCV\// { split(name, p, "/"); fps[p[2]] = metric("frames/s"); py[p[2]] = metric("python/s"); faster[p[2]] = metric("python-ratio") }
+/^BenchmarkTrack/ { track = metric("ours-ms"); lk = metric("flow-ms"); trackr = metric("ours/flow") }
 /^BenchmarkPeer(Torch|UNet|Backbones)\// { split(name, p, "/"); nn[p[2]] = metric("ours-ms"); torch[p[2]] = metric("torch-ms"); faster[p[2]] = metric("torch-ratio") }
 /^BenchmarkPeerTorch(-[0-9]+)?[ \t]/ && pkg ~ /rlpd$/ { nn["pixels"] = metric("ours-ms"); torch["pixels"] = metric("torch-ms"); faster["pixels"] = metric("torch-ratio") }
 /^BenchmarkPeerRosbag\// { split(name, p, "/"); bag[p[2]] = metric("ours-ms"); ros[p[2]] = metric("torch-ms"); ahead[p[2]] = metric("torch-ratio"); bagw[p[2]] = metric("ours-wall-ms"); rosw[p[2]] = metric("torch-wall-ms"); quick[p[2]] = metric("wall-ratio") }
@@ -82,6 +84,8 @@ END {
 	row("aligning with 150 triplets of 45 frames, seconds", sprintf("%.1f", seconds), "", "", "<= 120", yes(seconds > 0 && seconds <= 120))
 	row("640x480 JPEG to judged 96x96, frames per CPU-s", sprintf("%.0f", fps["encoded"]), sprintf("Python %.0f", py["encoded"]), sprintf("%.2f", faster["encoded"]), "", "")
 	row("640x480 BGR to 96x96, frames per CPU-s", sprintf("%.0f", fps["frame"]), sprintf("Python %.0f", py["frame"]), sprintf("%.2f", faster["frame"]), "", "")
+	# Looks, colours and search beside the flow alone.
+	row("tracking 6 points in 160x120, ms of CPU a frame", sprintf("%.2f", track), sprintf("LK %.2f", lk), sprintf("%.1f", trackr), "", "")
 	row("ten critics, batch 256, training step, CPU-ms", sprintf("%.1f", nn["critics"]), sprintf("PyTorch %.1f", torch["critics"]), sprintf("%.2f", faster["critics"]), ">= 1", yes(faster["critics"] >= 1))
 	row("soft actor-critic from pixels, batch 64, step, CPU-ms", sprintf("%.0f", nn["pixels"]), sprintf("PyTorch %.0f", torch["pixels"]), sprintf("%.2f", faster["pixels"]), ">= 1", yes(faster["pixels"] >= 1))
 	row("pixel encoder, batch 64, training step, CPU-ms", sprintf("%.0f", nn["encoder"]), sprintf("PyTorch %.0f", torch["encoder"]), sprintf("%.2f", faster["encoder"]), "", "")

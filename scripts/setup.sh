@@ -3,9 +3,9 @@
 # are missing. Usage: scripts/setup.sh [run|test|peers|soak]   (default: run)
 set -euo pipefail
 
-# libopencv-dev, libjpeg62-turbo-dev: perception/vision; libmujoco-dev: sim/mujoco; libegl1, libgl1
+# libopencv-dev, libjpeg62-turbo-dev: perception/vision, with libopencv-contrib-dev for ArUco markers; libmujoco-dev: sim/mujoco; libegl1, libgl1
 # and libgl1-mesa-dri: rendering without a display; libdnnl-dev: oneDNN, for learning.
-packages=(g++ pkg-config libopencv-dev libjpeg62-turbo-dev libmujoco-dev libegl-dev libegl1 libgl1 libgl1-mesa-dri libdnnl-dev)
+packages=(g++ pkg-config libopencv-dev libopencv-contrib-dev libjpeg62-turbo-dev libmujoco-dev libegl-dev libegl1 libgl1 libgl1-mesa-dri libdnnl-dev)
 # The peers that `make peers` and `make bench` compare with; python3-onnx has the
 # checker of exported networks.
 if [ "${1:-run}" = peers ]; then

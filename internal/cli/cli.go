@@ -120,6 +120,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(a.bagCmd())
 	root.AddCommand(a.rosCmds()...)
 	root.AddCommand(a.rewardCmd())
+	root.AddCommand(a.calibrateCmd())
 	return root
 }
 

@@ -1,0 +1,165 @@
+package cli
+
+import (
+	"bytes"
+	"image"
+	"image/color"
+	"image/png"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rapport-rl/rapport/perception/keypoint"
+	"github.com/rapport-rl/rapport/perception/vision"
+	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/robot/franka"
+	"github.com/rapport-rl/rapport/robot/record"
+)
+
+// fromAbove writes what a camera 1 m above (0.5, 0), with a focal length of 600 pixels,
+// sees of markers of 10 cm at the given places: a marker is 60 pixels wide.
+func fromAbove(t *testing.T, path string, places map[int][2]float64) {
+	t.Helper()
+	img := image.NewGray(image.Rect(0, 0, 640, 480))
+	for i := range img.Pix {
+		img.Pix[i] = 140
+	}
+	for id, xy := range places {
+		m, err := vision.DrawMarker("4x4_50", id, 60)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Right in the image is -y of the base, down is -x; pixel edges are halves.
+		x0, y0 := int(math.Round(320-600*xy[1]))-30, int(math.Round(240-600*(xy[0]-0.5)))-30
+		for y := -12; y < 72; y++ {
+			for x := -12; x < 72; x++ {
+				v := byte(255)
+				if x >= 0 && y >= 0 && x < 60 && y < 60 {
+					v = m.Pix[3*(y*60+x)]
+				}
+				img.SetGray(x0+x, y0+y, color.Gray{Y: v})
+			}
+		}
+	}
+	var b bytes.Buffer
+	if err := png.Encode(&b, img); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestCalibrate(t *testing.T) {
+	dir := t.TempDir()
+	in := func(name string) string { return filepath.Join(dir, name) }
+	fromAbove(t, in("a.png"), map[int][2]float64{3: {0.6, 0.2}, 4: {0.6, -0.2}, 5: {0.4, 0.1}, 6: {0.4, -0.3}})
+	truth := keypoint.Pinhole("front", 640, 480, 600./480, robot.Pose{P: [3]float64{0.5, 0, 1}, Q: franka.Matrix(&[16]float64{0, -1, 0, 0, -1, 0, 0, 0, 0, 0, -1, 0, 0, 0, 0, 1}).Q})
+	lens := truth
+	lens.Pose = robot.Pose{Q: [4]float64{1}}
+	if err := keypoint.Save(in("lens.json"), []keypoint.Camera{lens}); err != nil {
+		t.Fatal(err)
+	}
+	write := func(name, text string) string {
+		if err := os.WriteFile(in(name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return in(name)
+	}
+	good := `camera: front
+images: [a.png]
+markers:
+  - {id: 3, centre: [0.6, 0.2, 0], size: 0.1}
+  - {id: 4, centre: [0.6, -0.2, 0], size: 0.1}
+  - {id: 5, corners: [[0.45, 0.15, 0], [0.45, 0.05, 0], [0.35, 0.05, 0], [0.35, 0.15, 0]]}
+`
+	setup := write("setup.yaml", good)
+	do := func(args ...string) (int, string) {
+		var out, errs bytes.Buffer
+		code := Main(append([]string{"calibrate"}, args...), nil, &out, &errs)
+		return code, out.String() + errs.String()
+	}
+	code, text := do(setup, "--intrinsics", in("lens.json"), "-o", in("cameras.json"))
+	if code != exitDone || !strings.Contains(text, "12 points in 1 images") {
+		t.Fatalf("exit %d:\n%s", code, text)
+	}
+	cams, err := keypoint.Load(in("cameras.json"))
+	if err != nil || len(cams) != 1 {
+		t.Fatalf("%d cameras (%v)", len(cams), err)
+	}
+	d := franka.Diff(cams[0].Pose, truth.Pose)
+	for i, v := range d {
+		if math.Abs(v) > 0.005 { // half a pixel at 1 m is 0.8 mm
+			t.Errorf("the pose is off by %v, axis %d", d, i)
+		}
+	}
+	px, _ := truth.Project([3]float64{0.55, 0.1, 0})
+	if at, err := cams[0].Lift(px, 0); err != nil || math.Hypot(at[0]-0.55, at[1]-0.1) > 0.002 {
+		t.Errorf("a place of the table is lifted to %v (%v)", at, err)
+	}
+	// Again takes the place of what was there, and a folder serves as well.
+	if code, text := do(setup, "--images", dir, "--intrinsics", in("lens.json"), "-o", in("cameras.json")); code != exitDone {
+		t.Errorf("a folder of images: exit %d:\n%s", code, text)
+	}
+	if cams, err := keypoint.Load(in("cameras.json")); err != nil || len(cams) != 1 {
+		t.Errorf("calibrated twice there are %d cameras (%v)", len(cams), err)
+	}
+	// A recording has images, too.
+	b, err := os.ReadFile(in("a.png"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := vision.Decode(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Camera = "front"
+	rec, err := record.Create(in("ep.mcap"), record.Info{ID: "ep"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		f.Seq, f.Stamp = uint64(i), time.Unix(int64(i), 0)
+		if err := rec.Tick(record.Tick{State: robot.State{Stamp: f.Stamp}, Frames: []robot.Frame{f}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := rec.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if code, text := do(setup, "--recording", in("ep.mcap"), "--intrinsics", in("lens.json"), "-o", in("cameras.json")); code != exitDone || !strings.Contains(text, "36 points in 3 images") {
+		t.Errorf("a recording: exit %d:\n%s", code, text)
+	}
+	for _, tt := range []struct {
+		name, from, to string
+		args           []string
+		want           string
+	}{
+		{"a marker elsewhere", "[0.6, 0.2, 0]", "[0.66, 0.2, 0]", nil, "measure the markers' places"},
+		{"no such image", "a.png", "b.png", nil, "b.png"},
+		{"no camera", "camera: front", "camera: ''", nil, "camera is missing"},
+		{"a marker twice", "id: 4", "id: 3", nil, "id 3 is there twice"},
+		{"unknown key", "images:", "image:", nil, "image"},
+		{"no place", "centre: [0.6, 0.2, 0], ", "", nil, "markers[0]"},
+		{"board as well", "markers:", "board: {columns: 6, rows: 5, square: 0.03, marker: 0.02}\nmarkers:", nil, "not both"},
+		{"other dictionary", "camera:", "dictionary: 7x7_50\ncamera:", nil, "sees 0 of the 3 markers"},
+		{"strict", "camera", "camera", []string{"--max-px", "0.0001"}, "--max-px"},
+		{"no recording", "camera", "camera", []string{"--recording", "none.mcap"}, "none.mcap"},
+		{"both sources", "camera", "camera", []string{"--recording", "x", "--images", "y"}, "exclude each other"},
+	} {
+		bad := write("bad.yaml", strings.Replace(good, tt.from, tt.to, 1))
+		code, text := do(append([]string{bad, "--intrinsics", in("lens.json"), "-o", in("bad.json")}, tt.args...)...)
+		if code == exitDone || !strings.Contains(text, tt.want) {
+			t.Errorf("%s: exit %d, want an error with %q:\n%s", tt.name, code, tt.want, text)
+		}
+		if _, err := os.Stat(in("bad.json")); err == nil {
+			t.Fatalf("%s: cameras were written", tt.name)
+		}
+	}
+	if code, _ := do(); code != exitUsage {
+		t.Errorf("without a file: exit %d, want %d", code, exitUsage)
+	}
+}
