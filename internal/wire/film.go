@@ -66,7 +66,7 @@ func (s *Session) film(ctx context.Context, a *arm, p parts, params policy.Param
 		return t, err
 	}
 	pi.Begin(uint64(i))
-	actor := &loop.Actor{Backend: a.guard, Extractor: p.eyes, Policy: pi, Horizon: s.cfg.Robot.Horizon, Pixels: pixels(s.cfg),
+	actor := &loop.Actor{Backend: a.guard, Extractor: p.eyes, Track: a.track, Policy: pi, Horizon: s.cfg.Robot.Horizon, Pixels: pixels(s.cfg),
 		Watch: func(_ context.Context, _ int, obs robot.Observation, _ policy.Input) error {
 			t.frames = append(t.frames, obs.Frames)
 			return nil

@@ -8,13 +8,6 @@ import (
 	"github.com/rapport-rl/rapport/perception"
 )
 
-// A place in the base frame is kept among an episode's keypoints as two drawings see
-// it, in metres: from above (X is x, Y is y) and from the side (X is x, Y is z).
-const (
-	Above = "base.xy"
-	Side  = "base.xz"
-)
-
 // Success is the key whose Score, from ½ on, says that the task is done, where
 // somebody can tell.
 const Success = "success"
@@ -24,32 +17,22 @@ const way = "way/"
 
 // Put adds the place p of a point to keys. A score of 0 says that it is lost.
 func Put(keys []perception.Keypoint, name string, p [3]float64, score float64) []perception.Keypoint {
-	return append(keys,
-		perception.Keypoint{Name: name, Camera: Above, X: p[0], Y: p[1], Score: score},
-		perception.Keypoint{Name: name, Camera: Side, X: p[0], Y: p[2], Score: score})
+	return perception.AddPlace(keys, name, p, score)
 }
 
 // Place is where a point is, m; false if the keys have it not or as lost. With a
 // camera it is (x, y, 0) in that one's pixels.
 func Place(keys []perception.Keypoint, name, camera string) (p [3]float64, ok bool) {
-	need, got := 2, 0
-	if camera != "" {
-		need = 1
+	if camera == "" {
+		p, score, ok := perception.Place(keys, name)
+		return p, ok && score > 0
 	}
 	for _, k := range keys {
-		if k.Name != name || k.Score <= 0 {
-			continue
-		}
-		switch {
-		case camera != "" && k.Camera == camera, camera == "" && k.Camera == Above:
-			p[0], p[1] = k.X, k.Y
-			got++
-		case camera == "" && k.Camera == Side:
-			p[2] = k.Y
-			got++
+		if k.Name == name && k.Camera == camera && k.Score > 0 {
+			return [3]float64{k.X, k.Y}, true
 		}
 	}
-	return p, got >= need
+	return p, false
 }
 
 // Tell adds the waypoints of an episode to the keys of its first features, so that
@@ -67,7 +50,7 @@ func Tell(keys []perception.Keypoint, legs []Leg) []perception.Keypoint {
 func Told(keys []perception.Keypoint) ([]Leg, error) {
 	var legs []Leg
 	for _, k := range keys {
-		if k.Camera != Above || !strings.HasPrefix(k.Name, way) {
+		if k.Camera != perception.Above || !strings.HasPrefix(k.Name, way) {
 			continue
 		}
 		part := strings.SplitN(k.Name[len(way):], "/", 3)
