@@ -81,10 +81,8 @@ func trackSim(c config.Config, w world) (tracking, error) {
 	if !ok {
 		return nil, errors.New("wire: reward.kind is kagi, whose cameras see in three dimensions; want another reward.kind, or a task of the table")
 	}
-	cams, err := SimCameras(tw)
-	if err != nil {
-		return nil, err
-	}
+	// Where the cameras are is known from the first reset on.
+	cams := func() ([]keypoint.Camera, error) { return SimCameras(tw) }
 	var success func() bool
 	if c.Reward.KAGI.Sparse == "truth" {
 		success = func() bool { return w.Truth().Success }
@@ -96,14 +94,15 @@ func trackSim(c config.Config, w world) (tracking, error) {
 type pointer struct {
 	cfg     config.Config
 	plan    kagi.Plan
-	cams    []keypoint.Camera
+	open    func() ([]keypoint.Camera, error)
+	cams    []keypoint.Camera // as of the episode's reset
 	success func() bool // nil: nobody tells
 	tracker *keypoint.Tracker
 	pixels  bool                  // whether any point is tracked
 	last    map[string][3]float64 // places
 }
 
-func newPointer(c config.Config, cams []keypoint.Camera, success func() bool) (tracking, error) {
+func newPointer(c config.Config, cams func() ([]keypoint.Camera, error), success func() bool) (tracking, error) {
 	plan, err := planOf(c)
 	if err != nil {
 		return nil, err
@@ -111,9 +110,9 @@ func newPointer(c config.Config, cams []keypoint.Camera, success func() bool) (t
 	if plan.Camera != "" {
 		return nil, fmt.Errorf("wire: the plan is in pixels of camera %s, but the session knows where its cameras are; want places in the base frame", plan.Camera)
 	}
-	p := &pointer{cfg: c, plan: plan, cams: cams, success: success}
+	p := &pointer{cfg: c, plan: plan, open: cams, success: success}
 	for _, k := range plan.Points {
-		if !k.Hand && !slices.ContainsFunc(cams, func(c keypoint.Camera) bool { return c.Name == k.Camera }) {
+		if !k.Hand && !slices.ContainsFunc(c.Robot.Cameras, func(c config.Camera) bool { return c.Name == k.Camera }) {
 			return nil, fmt.Errorf("wire: the plan's point %s is seen by camera %q, which robot.cameras does not have", k.Name, k.Camera)
 		}
 		p.pixels = p.pixels || k.Pixel != nil
@@ -126,6 +125,12 @@ func newPointer(c config.Config, cams []keypoint.Camera, success func() bool) (t
 
 // track returns the keys of a tick; those of the first carry the episode's waypoints.
 func (p *pointer) track(ctx context.Context, step int, obs robot.Observation) ([]perception.Keypoint, error) {
+	if step == 0 {
+		var err error
+		if p.cams, err = p.open(); err != nil {
+			return nil, err
+		}
+	}
 	seen, err := p.look(step, obs)
 	if err != nil {
 		return nil, err

@@ -236,4 +236,3 @@ func TestNearingTheBallIsPaidMore(t *testing.T) {
 		}
 	}
 }
-
