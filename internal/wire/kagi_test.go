@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -69,16 +70,13 @@ func TestPointsAreWhereTheThingsAre(t *testing.T) {
 }
 
 // asked is a session of one episode whose waypoints a stub is asked for.
-func asked(t *testing.T, s *vlmtest.Server, change func(*config.Config)) (out string, err error) {
+func asked(t *testing.T, s *vlmtest.Server) (out string, err error) {
 	t.Helper()
 	defer s.Close()
 	c := waypointed(t, "reach")
 	c.Name, c.Reward.KAGI.Source = "one", "vlm"
 	c.Session.Episodes, c.Session.Evaluate = 2, 1
 	c.Robot.Horizon, c.Demos.Good, c.Demos.Bad, c.Reward.Experts = 20, 2, 2, 1
-	if change != nil {
-		change(&c)
-	}
 	var b strings.Builder
 	o := quietly()
 	o.Log = slog.New(slog.NewTextHandler(&b, nil))
@@ -99,7 +97,7 @@ const wayToC3 = `{"steps":[{"what":"reach","mark":"hand","waypoints":[{"tile":"c
 // Card 4: one call an episode, none a step.
 func TestModelIsAskedOnceAReset(t *testing.T) {
 	s := vlmtest.Script(vlmtest.Reply{Text: wayToC3})
-	out, err := asked(t, s, nil)
+	out, err := asked(t, s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,6 +116,19 @@ func TestModelIsAskedOnceAReset(t *testing.T) {
 
 // Whatever the endpoint does, the session goes on with the task's plan and says so.
 func TestFailingModelIsStoodInForByTheTasksPlan(t *testing.T) {
+	a, err := newArm(waypointed(t, "reach"), online)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.close()
+	obs, err := a.guard.Reset(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := a.track(t.Context(), 0, obs)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, r := range map[string]vlmtest.Reply{
 		"malformed":     {Text: "I would reach for it."},
 		"another shape": {Text: `{"way":[]}`},
@@ -128,12 +139,19 @@ func TestFailingModelIsStoodInForByTheTasksPlan(t *testing.T) {
 		"401":           {Status: 401},
 	} {
 		t.Run(name, func(t *testing.T) {
-			out, err := asked(t, vlmtest.Script(r), func(c *config.Config) { c.Session.Episodes, c.Demos.Good, c.Demos.Bad, c.Reward.Triplets = 1, 1, 0, 0 })
+			s := vlmtest.Script(r)
+			defer s.Close()
+			m, err := vlm.New(vlm.Config{URL: s.URL, Model: "stub", Tries: 2, Deadline: 100 * time.Millisecond, Sleep: func(context.Context, time.Duration) error { return nil }})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !strings.Contains(out, "task's plan is taken") {
-				t.Errorf("the log does not tell: %s", out)
+			var told error
+			keys, err := a.track(withPlanner(t.Context(), &planner{model: m, fell: func(err error) { told = err }, told: func(int, int) {}}), 0, obs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if told == nil || !slices.Equal(keys, want) {
+				t.Errorf("told %v; keys %v, want the plan's %v", told, keys, want)
 			}
 		})
 	}
@@ -170,7 +188,7 @@ func TestSessionsWithoutPlanOrEndpointAreRefused(t *testing.T) {
 		"RAPPORT_VLM_URL":  func(c *config.Config) { c.Reward.KAGI.Source = "vlm" },
 		"nowhere.json":     func(c *config.Config) { c.Reward.KAGI.Plan = "nowhere.json" },
 		"name the file":    func(c *config.Config) { c.Reward.KAGI.Source = "clicks" },
-		`camera "front"`:   func(c *config.Config) { c.Robot.Cameras = c.Robot.Cameras[1:] },
+		`camera "front"`:   func(c *config.Config) { c.Robot.Cameras[0].Name = "wrist" },
 		"recordings have":  func(c *config.Config) { c.Robot.Kind = "bag" },
 		"reward.kagi.form": func(c *config.Config) { c.Reward.KAGI.Form = "fast" },
 	} {
