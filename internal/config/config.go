@@ -142,6 +142,21 @@ type Reward struct {
 	Gradient    string  `yaml:"gradient"`
 	Temperature float64 `yaml:"temperature"`
 	Ties        bool    `yaml:"ties"`
+
+	KAGI KAGI `yaml:"kagi"`
+}
+
+// KAGI configures the reward by keypoints and waypoints.
+type KAGI struct {
+	Source    string  `yaml:"source"`
+	Plan      string  `yaml:"plan"`    // file
+	Cameras   string  `yaml:"cameras"` // file
+	Form      string  `yaml:"form"`
+	Tolerance float64 `yaml:"tolerance"` // m
+	Top       float64 `yaml:"top"`
+	Sparse    string  `yaml:"sparse"`
+	Potential bool    `yaml:"potential"`
+	Cache     string  `yaml:"cache"` // folder
 }
 
 // People are who answers in simulation.
@@ -168,6 +183,7 @@ type Group struct {
 // Policy configures what acts.
 type Policy struct {
 	Sees      string    `yaml:"sees"`
+	Keys      bool      `yaml:"keys"`
 	Trunk     Trunk     `yaml:"trunk"`
 	Diffusion Diffusion `yaml:"diffusion"`
 	Axes      []string  `yaml:"axes"`

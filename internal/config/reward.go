@@ -2,7 +2,7 @@ package config
 
 // RewardKinds lists the values of reward.kind.
 func RewardKinds() []string {
-	return []string{"rapl", "features", "goal", "tcc", "rlhf", "gail", "truth"}
+	return []string{"rapl", "features", "goal", "tcc", "rlhf", "gail", "kagi", "truth"}
 }
 
 func (r Reward) validate(p *problems, robot string, bad int) {
@@ -11,5 +11,6 @@ func (r Reward) validate(p *problems, robot string, bad int) {
 	p.need(r.Form == "transport" || r.Kind == "tcc", "reward.form", "is %s, but reward.kind is %s; want transport, or reward.kind tcc", r.Form, r.Kind)
 	p.need(r.Kind != "truth" || robot != "ros", "reward.kind", "is truth, but robot.kind is ros: nobody knows the truth of a real arm; want rapl")
 	p.need(r.Kind != "gail" || bad > 0, "reward.kind", "is gail, but demos.bad is 0: it learns to tell the preferred demonstrations from others; want demos.bad 25, say")
+	r.KAGI.validate(p, r.Kind == "kagi", robot)
 	p.need(r.Kind != "rlhf" || r.Triplets > 0, "reward.triplets", "is 0, but reward.kind is rlhf, which learns from comparisons alone; want 100, say")
 }

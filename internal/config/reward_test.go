@@ -14,7 +14,7 @@ func TestKindsOfRewardsThatCannotBeAreRefused(t *testing.T) {
 		{[]string{"reward.kind=truth"}, ""},
 		{[]string{"reward.kind=gail"}, ""},
 		{[]string{"robot.look=orange"}, ""},
-		{[]string{"reward.kind=taste"}, "want one of rapl, features, goal, tcc, rlhf, gail, truth"},
+		{[]string{"reward.kind=taste"}, "want one of rapl, features, goal, tcc, rlhf, gail, kagi, truth"},
 		{[]string{"reward.form=goal"}, "want transport, or reward.kind tcc"},
 		{[]string{"reward.kind=rlhf", "reward.triplets=0"}, "learns from comparisons alone"},
 		{[]string{"reward.kind=gail", "demos.bad=0", "reward.triplets=0"}, "tell the preferred demonstrations from others"},

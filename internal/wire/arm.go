@@ -33,6 +33,8 @@ type arm struct {
 	watch func()               // ends the guard's watch; nil without one
 	// teller is nil but under reward.kind truth.
 	teller *teller
+	// track follows the points of a plan, see kagi.go; nil without one.
+	track tracking
 	// next is the number of the episode that the next Reset begins, among the
 	// episodes of a stream.
 	next int
@@ -72,6 +74,9 @@ func newArmOn(c config.Config, of stream, pacing *paced.Clock, extra ...tabletop
 		return nil, err
 	}
 	a := &arm{world: w}
+	if a.track, err = trackSim(c, w); err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
 	gc := guardConfig(c)
 	gc.Latched = func(f *guard.Fault) { a.desk.Load().note(f) }
 	sd := &seeded{world: w, arm: a, seed: c.Seed, of: of}
@@ -143,6 +148,7 @@ func viewConfig(c config.Config, d int) view.Config {
 		Action: view.Action{Scale: c.Policy.Scale},
 	}
 	v.Heading = flat(c)
+	v.Keys = seenKeys(c)
 	if pixels(c) {
 		v.Embed = 0
 		for _, cam := range c.Robot.Cameras {

@@ -254,7 +254,7 @@ func (c *comparer) exhibit(ctx context.Context, film footage) (*exhibit, error) 
 				e.traj, e.ticks = nil, nil // cut short, or of before features were kept
 				break
 			}
-			e.traj = append(e.traj, perception.Features{Stamp: t.Seen, Embed: t.Embed})
+			e.traj = append(e.traj, perception.Features{Stamp: t.Seen, Embed: t.Embed, Keys: keysOf(t.Keys)})
 		}
 	}
 	if e.traj == nil {

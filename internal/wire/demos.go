@@ -37,7 +37,7 @@ func collect(ctx context.Context, c config.Config, tell Progress) ([]demo, error
 		if err := begin(); err != nil {
 			return err
 		}
-		actor := &loop.Actor{Backend: a.guard, Extractor: blind{}, Policy: hand, Horizon: c.Robot.Horizon,
+		actor := &loop.Actor{Backend: a.guard, Extractor: blind{}, Track: a.track, Policy: hand, Horizon: c.Robot.Horizon,
 			Watch: func(_ context.Context, _ int, obs robot.Observation, _ policy.Input) error {
 				hand.obs = obs
 				d.frames = append(d.frames, obs.Frames)

@@ -68,6 +68,7 @@ type outcome struct {
 // evaluate runs the parameters without exploration on the first n seeds of
 // evaluation. r may be nil.
 func evaluate(ctx context.Context, c config.Config, x perception.Extractor, r reward.Scorer, v view.Config, p policy.Params, n int, tell func(done int, note string)) ([]outcome, error) {
+	ctx = withPlanner(ctx, nil) // an evaluation is not worth a model's asking
 	ends := make([]outcome, n)
 	var mu sync.Mutex
 	done, hits := 0, 0
@@ -81,7 +82,7 @@ func evaluate(ctx context.Context, c config.Config, x perception.Extractor, r re
 			return err
 		}
 		pi.Begin(uint64(i))
-		actor := &loop.Actor{Backend: a.guard, Extractor: x, Policy: pi, Scorer: scorerOn(r, a), Horizon: c.Robot.Horizon, Pixels: len(v.Cameras) > 0}
+		actor := &loop.Actor{Backend: a.guard, Extractor: x, Track: a.track, Policy: pi, Scorer: scorerOn(r, a), Horizon: c.Robot.Horizon, Pixels: len(v.Cameras) > 0}
 		if err := actor.Load(p); err != nil {
 			return err
 		}

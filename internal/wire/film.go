@@ -40,6 +40,7 @@ func (s *Session) films(ctx context.Context, p parts, i int, of ...policy.Params
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, a.close()) }()
+	ctx = withPlanner(ctx, nil) // as an evaluation
 	detach, err := deskOf(ctx).attach(ctx, a)
 	defer detach()
 	if err != nil {
@@ -66,7 +67,7 @@ func (s *Session) film(ctx context.Context, a *arm, p parts, params policy.Param
 		return t, err
 	}
 	pi.Begin(uint64(i))
-	actor := &loop.Actor{Backend: a.guard, Extractor: p.eyes, Policy: pi, Horizon: s.cfg.Robot.Horizon, Pixels: pixels(s.cfg),
+	actor := &loop.Actor{Backend: a.guard, Extractor: p.eyes, Track: a.track, Policy: pi, Horizon: s.cfg.Robot.Horizon, Pixels: pixels(s.cfg),
 		Watch: func(_ context.Context, _ int, obs robot.Observation, _ policy.Input) error {
 			t.frames = append(t.frames, obs.Frames)
 			return nil

@@ -28,6 +28,9 @@ func Learn(ctx context.Context, c config.Config, o Options) (res Result, err err
 	if c.Session.Realign > 0 {
 		return res, fmt.Errorf("wire: session.realign is %d, but the reward is another process's here; want 0, or the session in one process: rapport run", c.Session.Realign)
 	}
+	if keyed(c) {
+		return res, fmt.Errorf("wire: reward.kind is kagi, whose points are tracked beside the arm; want the session in one process: rapport run")
+	}
 	r, err := join(ctx, c, "learner", o)
 	if err != nil {
 		return res, err

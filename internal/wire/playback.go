@@ -31,7 +31,11 @@ type page struct {
 func (p *page) features(ctx context.Context, eyes perception.Extractor) (perception.Features, error) {
 	switch {
 	case eyes != nil && len(p.frames) > 0:
-		return eyes.Extract(ctx, p.frames)
+		f, err := eyes.Extract(ctx, p.frames)
+		if p.seen != nil {
+			f.Keys = p.seen.Keys
+		}
+		return f, err
 	case p.seen != nil:
 		return *p.seen, nil
 	case eyes == nil && len(p.frames) > 0:

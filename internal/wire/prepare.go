@@ -246,7 +246,8 @@ func look(ctx context.Context, x eyes, demos []demo, tell Progress) error {
 			return err
 		}
 		for t := range fs {
-			demos[i].episode.Inputs[t].Features = fs[t]
+			f := &demos[i].episode.Inputs[t].Features
+			f.Stamp, f.Embed = fs[t].Stamp, fs[t].Embed // keypoints stay
 		}
 		tell("features", i+1, len(demos), "")
 	}
@@ -293,6 +294,11 @@ func (s *Session) ask(ctx context.Context, demos []demo) (taste, error) {
 	liked, rest := parted(who, truths, videos)
 	if err := t.learn(ctx, c, draw(s.cfg.Seed, networks, 3), liked, rest); err != nil {
 		return t, err
+	}
+	if c.Kind == "kagi" {
+		if t.KAGI, err = s.kagi(); err != nil {
+			return t, err
+		}
 	}
 	b, err := json.Marshal(t)
 	if err != nil {

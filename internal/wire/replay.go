@@ -295,7 +295,7 @@ func (w *watcher) embed(ctx context.Context) error {
 		w.out.Frames += len(t.Frames)
 		w.stamps = append(w.stamps, t.State.Stamp)
 		if t.Embed != nil {
-			w.logged = append(w.logged, perception.Features{Stamp: t.Seen, Embed: t.Embed})
+			w.logged = append(w.logged, perception.Features{Stamp: t.Seen, Embed: t.Embed, Keys: keysOf(t.Keys)})
 		}
 	}
 	w.framed = w.framed || none < len(frames)
@@ -310,6 +310,9 @@ func (w *watcher) embed(ctx context.Context) error {
 		}
 		if err != nil {
 			return err
+		}
+		for i := range fs {
+			fs[i].Keys = keysOf(w.ticks[i].Keys)
 		}
 		w.seen = append(w.seen, fs...)
 	}

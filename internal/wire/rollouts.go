@@ -118,7 +118,7 @@ func (k crew) collect(ctx context.Context, n int, tell func(done int)) ([]demo, 
 		if k.eyes != nil {
 			x = k.eyes
 		}
-		actor := &loop.Actor{Backend: a.guard, Extractor: x, Policy: pi, Horizon: k.cfg.Robot.Horizon,
+		actor := &loop.Actor{Backend: a.guard, Extractor: x, Track: a.track, Policy: pi, Horizon: k.cfg.Robot.Horizon,
 			Watch: func(_ context.Context, _ int, obs robot.Observation, _ policy.Input) error {
 				if r != nil {
 					r.obs = obs

@@ -37,6 +37,9 @@ func (s *Session) Run(ctx context.Context) (Result, error) {
 	}
 	defer quiet()
 	ctx = withDesk(ctx, s.desk)
+	if ctx, err = s.plan(ctx); err != nil {
+		return res, err
+	}
 	settle, err := s.mirror(ctx)
 	if err != nil {
 		return res, err
@@ -293,7 +296,7 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 	defer t.close()
 	n, hits := s.cfg.Session.Episodes, 0
 	t.scorer = p.scorer
-	t.actor = &loop.Actor{Backend: a.guard, Extractor: p.eyes, Policy: pi, Scorer: scorerOn(p.scorer, a), Horizon: s.cfg.Robot.Horizon, Pixels: pixels(s.cfg), Watch: t.watch, Override: t.override}
+	t.actor = &loop.Actor{Backend: a.guard, Extractor: p.eyes, Track: a.track, Policy: pi, Scorer: scorerOn(p.scorer, a), Horizon: s.cfg.Robot.Horizon, Pixels: pixels(s.cfg), Watch: t.watch, Override: t.override}
 	var learner policy.Learner = l
 	if pixels(s.cfg) {
 		learner = seer{l, s, t}

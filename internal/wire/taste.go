@@ -13,6 +13,7 @@ import (
 	"github.com/rapport-rl/rapport/reward"
 	"github.com/rapport-rl/rapport/reward/gail"
 	"github.com/rapport-rl/rapport/reward/goal"
+	"github.com/rapport-rl/rapport/reward/kagi"
 	"github.com/rapport-rl/rapport/reward/ot"
 	"github.com/rapport-rl/rapport/reward/preference"
 	"github.com/rapport-rl/rapport/reward/rapl"
@@ -35,6 +36,7 @@ type taste struct {
 	Goal    *goal.Goal   `json:"goal,omitempty"` // of goal, and of tcc in that form
 	GAIL    *gail.Model  `json:"gail,omitempty"`
 	RLHF    []byte       `json:"rlhf,omitempty"` // as preference.Net saves itself
+	KAGI    *kagi.Config `json:"kagi,omitempty"`
 }
 
 // tasteVersion is the newest that this program reads.
@@ -61,6 +63,8 @@ func (t taste) scorer() (reward.Scorer, error) {
 		return gail.NewScorer(*t.GAIL)
 	case k == "rlhf" && t.RLHF != nil:
 		return preference.Load(bytes.NewReader(t.RLHF))
+	case k == "kagi" && t.KAGI != nil:
+		return kagi.New(*t.KAGI)
 	case k == "features":
 		return rapl.New(t.Experts, rapl.Config{Cost: t.Cost, Gamma: t.Gamma})
 	}
@@ -209,6 +213,8 @@ func runningOf(s reward.Scorer) (running, error) {
 	switch s := s.(type) {
 	case *rapl.Scorer:
 		return s.Live()
+	case *kagi.Scorer:
+		return s.Live(), nil
 	case truth:
 		return nil, errNoTruth
 	}
@@ -255,6 +261,8 @@ func named(c config.Reward) string {
 		return "a reward learned from comparisons (RLHF)"
 	case "gail":
 		return "a discriminator (GAIL)"
+	case "kagi":
+		return "progress along waypoints (KAGI)"
 	case "truth":
 		return "THE SIMULATOR'S TRUTH, which no real arm has"
 	}

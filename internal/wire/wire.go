@@ -26,6 +26,7 @@ import (
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/internal/report"
 	"github.com/rapport-rl/rapport/internal/store"
+	"github.com/rapport-rl/rapport/reward/kagi"
 )
 
 // Progress is told that done of total parts of a stage are done. It may be
@@ -46,6 +47,8 @@ type Options struct {
 	// Stops brings reasons to stop the arm from beside the bus, as from a signal;
 	// nil brings none.
 	Stops <-chan string
+	// VLM is the vision-language model that writes waypoints, see reward.kagi; nil: none.
+	VLM func(cache string) (kagi.Model, error)
 	// PID is the process's number, which the session's folder tells to whoever
 	// wants to stop it.
 	PID int
@@ -57,9 +60,10 @@ type Session struct {
 	name  string
 	store *store.Session
 	conn  *bus.Conn
-	hang  func()       // closes the bus
-	desk  *desk        // where people stop the arm; nil for who drives none
-	rise  func() error // closes the desk
+	vlm   func(cache string) (kagi.Model, error) // nil: none
+	hang  func()                                 // closes the bus
+	desk  *desk                                  // where people stop the arm; nil for who drives none
+	rise  func() error                           // closes the desk
 	tell  Progress
 	log   *slog.Logger
 	now   func() time.Time
@@ -119,7 +123,7 @@ func Create(ctx context.Context, cfg config.Config, o Options) (*Session, error)
 }
 
 func begin(ctx context.Context, cfg config.Config, name string, st *store.Session, o Options) (*Session, error) {
-	s := &Session{cfg: cfg, name: name, store: st, tell: o.Tell, log: o.Log, now: o.Now, after: o.After, ticks: o.Tick}
+	s := &Session{cfg: cfg, name: name, store: st, tell: o.Tell, log: o.Log, now: o.Now, after: o.After, ticks: o.Tick, vlm: o.VLM}
 	st.Lossless(cfg.Session.Lossless)
 	var err error
 	var at bus.Address

@@ -21,6 +21,9 @@ type Actor struct {
 	Scorer    reward.Scorer // nil leaves episodes unlabelled
 	Horizon   int           // control ticks of an episode
 	Pixels    bool          // inputs carry the frames, for policies that see pixels
+	// Track, if set, is told every tick in order and returns the keypoints of its
+	// features: what needs to know the arm and the episode, as an Extractor does not.
+	Track func(ctx context.Context, step int, obs robot.Observation) ([]perception.Keypoint, error)
 	// Watch, if set, is told every tick, the one after the reset included, before
 	// the next command is chosen. Its error ends the episode.
 	Watch func(ctx context.Context, step int, obs robot.Observation, in policy.Input) error
@@ -103,6 +106,11 @@ func (a *Actor) sense(ctx context.Context, t int, obs robot.Observation) (policy
 	f, err := a.Extractor.Extract(ctx, obs.Frames)
 	if err != nil {
 		return policy.Input{}, fmt.Errorf("loop: step %d: extract: %w", t, err)
+	}
+	if a.Track != nil {
+		if f.Keys, err = a.Track(ctx, t, obs); err != nil {
+			return policy.Input{}, fmt.Errorf("loop: step %d: track: %w", t, err)
+		}
 	}
 	in := policy.Input{Step: t, Features: f, State: obs.State}
 	if a.Pixels {

@@ -11,6 +11,7 @@ import (
 //
 //	embedding (batch, Embed)       the encoder's features, as they are
 //	place     (batch, len(Place))  chosen coordinates of the TCP, m, base frame
+//	key.NAME  (batch, 3)           place of a tracked point, m, base frame
 //	heading   (batch, 2)           cosine and sine of the TCP's turn about z
 //	fingers   (batch, 1)           distance between the fingers, m
 //	step      (batch, 1)           tick of the episode, from 0
@@ -39,6 +40,12 @@ func (c Config) Export(b *onnx.Builder, times int, says func(input, doc string))
 		}
 		d := b.Sub(x, b.Const("place.origin", origin, k))
 		parts = append(parts, b.Op("Div", []string{d, b.Const("place.span", []float32{float32(c.Span)}, 1)}))
+	}
+	for _, name := range c.Keys {
+		x := input("key."+name, fmt.Sprintf("place of the point %s, m, base frame, axes xyz", name), 3)
+		origin := c.Origin
+		d := b.Sub(x, b.Const("key."+name+".origin", []float32{float32(origin[0]), float32(origin[1]), float32(origin[2])}, 3))
+		parts = append(parts, b.Op("Div", []string{d, b.Const("key."+name+".span", []float32{float32(c.Span)}, 1)}))
 	}
 	if c.Heading {
 		parts = append(parts, input("heading", "cosine and sine of the TCP's turn about z", 2))

@@ -19,6 +19,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/robot"
 )
@@ -28,7 +29,7 @@ import (
 const opening = 0.08
 
 // Config says which numbers a policy sees, in this order: the embedding, the
-// chosen TCP coordinates, the heading, the fingers, the clock. The zero value sees nothing
+// chosen TCP coordinates, the places of tracked points, the heading, the fingers, the clock. The zero value sees nothing
 // and is not valid.
 type Config struct {
 	// Embed is the length D of Features.Embed; 0 leaves the features out.
@@ -37,7 +38,10 @@ type Config struct {
 	// in the base frame, as (p - Origin) / Span.
 	Place  []int
 	Origin [3]float64 // m
-	Span   float64    // m per unit; wanted when Place is not empty
+	Span   float64    // m per unit; wanted when Place or Keys is not empty
+	// Keys names tracked points whose places are seen, (p - Origin) / Span for x, y
+	// and z each; a lost one stays where it was last.
+	Keys []string `json:",omitempty"`
 	// Heading adds the cosine and the sine of the TCP's turn about z, for what
 	// cannot go sideways.
 	Heading bool `json:",omitempty"`
@@ -77,7 +81,7 @@ func (c Config) Validate() error {
 	if err := axes("Place", c.Place, 3); err != nil {
 		errs = append(errs, err)
 	}
-	if len(c.Place) > 0 && !(c.Span > 0 && !math.IsInf(c.Span, 0)) {
+	if len(c.Place)+len(c.Keys) > 0 && !(c.Span > 0 && !math.IsInf(c.Span, 0)) {
 		errs = append(errs, fmt.Errorf("view: Span is %v m, want a positive length", c.Span))
 	}
 	for i, v := range c.Origin {
@@ -104,7 +108,7 @@ func (c Config) Validate() error {
 
 // Dim is the length of a row.
 func (c Config) Dim() int {
-	n := c.Embed + len(c.Place)
+	n := c.Embed + len(c.Place) + 3*len(c.Keys)
 	if c.Heading {
 		n += 2
 	}
@@ -164,6 +168,16 @@ func (c Config) Row(dst []float32, in policy.Input) error {
 		dst[n] = float32((in.State.EE.P[axis] - c.Origin[axis]) / c.Span)
 		n++
 	}
+	for _, name := range c.Keys {
+		p, _, ok := perception.Place(in.Features.Keys, name)
+		if !ok {
+			return fmt.Errorf("view: step %d has no place of the point %q, which the policy sees", in.Step, name)
+		}
+		for axis, v := range p {
+			dst[n+axis] = float32((v - c.Origin[axis]) / c.Span)
+		}
+		n += 3
+	}
 	if c.Heading {
 		sin, cos := math.Sincos(yaw(in.State.EE.Q))
 		dst[n], dst[n+1] = float32(cos), float32(sin)
@@ -201,6 +215,7 @@ func (c Config) Diff(o Config) []string {
 	}
 	diff("Embed", c.Embed, o.Embed)
 	diff("Place", c.Place, o.Place)
+	diff("Keys", c.Keys, o.Keys)
 	if len(c.Place) > 0 || len(o.Place) > 0 {
 		diff("Origin", c.Origin, o.Origin)
 		diff("Span", c.Span, o.Span)

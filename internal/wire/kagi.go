@@ -1,0 +1,344 @@
+package wire
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/perception"
+	"github.com/rapport-rl/rapport/perception/keypoint"
+	"github.com/rapport-rl/rapport/reward/kagi"
+	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/robot/record"
+	"github.com/rapport-rl/rapport/sim/tabletop"
+)
+
+// plans are those of the simulated tasks, found by colour.
+//
+//go:embed plans/*.json
+var plans embed.FS
+
+// keyed says whether episodes carry tracked points.
+func keyed(c config.Config) bool { return c.Reward.Kind == "kagi" }
+
+// planOf is the configured plan, or the task's.
+func planOf(c config.Config) (kagi.Plan, error) {
+	if f := c.Reward.KAGI.Plan; f != "" {
+		return kagi.Load(f)
+	}
+	b, err := plans.ReadFile("plans/" + c.Robot.Task + ".json")
+	if err != nil {
+		return kagi.Plan{}, fmt.Errorf("wire: reward.kagi.plan is empty and no plan comes with task %s; write one (docs/kagi.md) and name it", c.Robot.Task)
+	}
+	return kagi.Decode(b)
+}
+
+// seenKeys are the points whose places the policy sees, in the plan's order. The
+// hand is not among them: Place has it.
+func seenKeys(c config.Config) []string {
+	if !c.Policy.Keys || !keyed(c) {
+		return nil
+	}
+	p, err := planOf(c)
+	if err != nil {
+		return nil // told by Session.kagi
+	}
+	var names []string
+	for _, k := range p.Points {
+		if !k.Hand {
+			names = append(names, k.Name)
+		}
+	}
+	return names
+}
+
+// kagi is the reward's configuration. An episode carries its waypoints itself; the
+// plan is for those that do not.
+func (s *Session) kagi() (*kagi.Config, error) {
+	p, err := planOf(s.cfg)
+	if err != nil {
+		return nil, err
+	}
+	k := s.cfg.Reward.KAGI
+	c := &kagi.Config{Plan: &p, Form: kagi.Form(k.Form), Tolerance: k.Tolerance, Top: k.Top, Potential: k.Potential, Gamma: s.cfg.Learner.Gamma}
+	return c, c.Validate()
+}
+
+// tracking is loop.Actor's Track.
+type tracking func(ctx context.Context, step int, obs robot.Observation) ([]perception.Keypoint, error)
+
+// trackSim follows the points of a simulated world's plan; nil under other rewards.
+func trackSim(c config.Config, w world) (tracking, error) {
+	if !keyed(c) {
+		return nil, nil
+	}
+	tw, ok := w.(*tabletop.World)
+	if !ok {
+		return nil, errors.New("wire: reward.kind is kagi, whose cameras see in three dimensions; want another reward.kind, or a task of the table")
+	}
+	// Where the cameras are is known from the first reset on.
+	cams := func() ([]keypoint.Camera, error) { return SimCameras(tw) }
+	var success func() bool
+	if c.Reward.KAGI.Sparse == "truth" {
+		success = func() bool { return w.Truth().Success }
+	}
+	return newPointer(c, cams, success)
+}
+
+// pointer follows the points of a plan through one arm's episodes.
+type pointer struct {
+	cfg     config.Config
+	plan    kagi.Plan
+	open    func() ([]keypoint.Camera, error)
+	cams    []keypoint.Camera // as of the episode's reset
+	success func() bool // nil: nobody tells
+	tracker *keypoint.Tracker
+	pixels  bool                  // whether any point is tracked
+	last    map[string][3]float64 // places
+}
+
+func newPointer(c config.Config, cams func() ([]keypoint.Camera, error), success func() bool) (tracking, error) {
+	plan, err := planOf(c)
+	if err != nil {
+		return nil, err
+	}
+	if plan.Camera != "" {
+		return nil, fmt.Errorf("wire: the plan is in pixels of camera %s, but the session knows where its cameras are; want places in the base frame", plan.Camera)
+	}
+	p := &pointer{cfg: c, plan: plan, open: cams, success: success}
+	for _, k := range plan.Points {
+		if !k.Hand && !slices.ContainsFunc(c.Robot.Cameras, func(c config.Camera) bool { return c.Name == k.Camera }) {
+			return nil, fmt.Errorf("wire: the plan's point %s is seen by camera %q, which robot.cameras does not have", k.Name, k.Camera)
+		}
+		p.pixels = p.pixels || k.Pixel != nil
+	}
+	if p.tracker, err = keypoint.NewTracker(keypoint.Config{}); err != nil {
+		return nil, err
+	}
+	return p.track, nil
+}
+
+// track returns the keys of a tick; those of the first carry the episode's waypoints.
+func (p *pointer) track(ctx context.Context, step int, obs robot.Observation) ([]perception.Keypoint, error) {
+	if step == 0 {
+		var err error
+		if p.cams, err = p.open(); err != nil {
+			return nil, err
+		}
+	}
+	seen, err := p.look(step, obs)
+	if err != nil {
+		return nil, err
+	}
+	if step == 0 {
+		p.last = map[string][3]float64{}
+	}
+	var keys []perception.Keypoint
+	for _, k := range p.plan.Points {
+		at, score := obs.State.EE.P, 1.0
+		if !k.Hand {
+			if at, score, err = p.place(k, seen[k.Name], obs.State.EE); err != nil {
+				return nil, err
+			}
+		}
+		if score > 0 {
+			p.last[k.Name] = at
+		}
+		keys = perception.AddPlace(keys, k.Name, p.last[k.Name], score)
+	}
+	if step == 0 {
+		legs, err := p.legs(ctx, obs)
+		if err != nil {
+			return nil, err
+		}
+		keys = kagi.Tell(keys, legs)
+	}
+	if p.success != nil {
+		k := perception.Keypoint{Name: kagi.Success}
+		if p.success() {
+			k.Score = 1
+		}
+		keys = append(keys, k)
+	}
+	return keys, nil
+}
+
+// look finds the plan's points in the frames: coloured ones anew each time, others by
+// following them.
+func (p *pointer) look(step int, obs robot.Observation) (map[string]perception.Keypoint, error) {
+	seen := map[string]perception.Keypoint{}
+	var begin []perception.Keypoint
+	for _, k := range p.plan.Points {
+		switch {
+		case k.Colour != nil:
+			f, err := frameOf(obs.Frames, k.Camera)
+			if err != nil {
+				return nil, err
+			}
+			px, ok, err := kagi.Find(f, *k.Colour)
+			if err != nil {
+				return nil, err
+			}
+			if ok {
+				seen[k.Name] = perception.Keypoint{Name: k.Name, Camera: k.Camera, X: px[0], Y: px[1], Score: 1}
+			}
+		case k.Pixel != nil:
+			begin = append(begin, perception.Keypoint{Name: k.Name, Camera: k.Camera, X: k.Pixel[0], Y: k.Pixel[1], Score: 1})
+		}
+	}
+	if !p.pixels {
+		return seen, nil
+	}
+	followed := begin
+	if step == 0 {
+		if err := p.tracker.Begin(obs.Frames, begin); err != nil {
+			return nil, err
+		}
+	} else {
+		var err error
+		if followed, err = p.tracker.Track(obs.Frames); err != nil {
+			return nil, err
+		}
+	}
+	for _, k := range followed {
+		seen[k.Name] = k
+	}
+	return seen, nil
+}
+
+// place lifts a pixel to the point's height.
+func (p *pointer) place(k kagi.Point, seen perception.Keypoint, tool robot.Pose) (at [3]float64, score float64, err error) {
+	if seen.Score <= 0 {
+		return at, 0, nil
+	}
+	i := slices.IndexFunc(p.cams, func(c keypoint.Camera) bool { return c.Name == k.Camera })
+	cam := p.cams[i].At(tool)
+	at, err = cam.Lift([2]float64{seen.X, seen.Y}, k.Height)
+	if errors.Is(err, keypoint.ErrBeside) {
+		return at, 0, nil
+	}
+	return at, seen.Score, err
+}
+
+func frameOf(fs []robot.Frame, camera string) (robot.Frame, error) {
+	for _, f := range fs {
+		if f.Camera == camera {
+			return f, nil
+		}
+	}
+	return robot.Frame{}, fmt.Errorf("wire: there is no frame of camera %s, in which the plan's points are", camera)
+}
+
+// legs are the waypoints of an episode: the planner's, where there is one and it can,
+// else the plan's.
+func (p *pointer) legs(ctx context.Context, obs robot.Observation) ([]kagi.Leg, error) {
+	if pl := plannerOf(ctx); pl != nil {
+		legs, err := pl.ask(ctx, p, obs)
+		if err == nil {
+			return legs, nil
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		pl.fell(err)
+	}
+	return p.plan.Fix(p.last)
+}
+
+// planner is the model that writes waypoints.
+type planner struct {
+	model kagi.Model
+	fell  func(error) // is told why the task's own plan is taken instead
+	told  func(calls, hits int)
+
+	mu          sync.Mutex
+	calls, hits int
+}
+
+type plannerKey struct{}
+
+func withPlanner(ctx context.Context, p *planner) context.Context {
+	return context.WithValue(ctx, plannerKey{}, p)
+}
+
+// plannerOf is nil where no model is to be asked.
+func plannerOf(ctx context.Context) *planner {
+	p, _ := ctx.Value(plannerKey{}).(*planner)
+	return p
+}
+
+func (pl *planner) ask(ctx context.Context, p *pointer, obs robot.Observation) ([]kagi.Leg, error) {
+	b, err := p.board(obs)
+	if err != nil {
+		return nil, err
+	}
+	legs, use, err := kagi.Ask(ctx, pl.model, p.plan.Task, b)
+	pl.mu.Lock()
+	defer pl.mu.Unlock()
+	if use.Hit {
+		pl.hits++
+	} else {
+		pl.calls++
+	}
+	pl.told(pl.calls, pl.hits)
+	return legs, err
+}
+
+// plan settles who writes the waypoints, says so, and returns the context under which
+// it is asked.
+func (s *Session) plan(ctx context.Context) (context.Context, error) {
+	if !keyed(s.cfg) {
+		return ctx, nil
+	}
+	source := s.cfg.Reward.KAGI.Source
+	if source == "vlm" && s.vlm == nil || source == "auto" && s.vlm == nil {
+		if source == "vlm" {
+			return ctx, errors.New("wire: reward.kagi.source is vlm, but there is no endpoint; set RAPPORT_VLM_URL or RAPPORT_VLM_KEY, or take reward.kagi.source task")
+		}
+		source = "task"
+	}
+	sparse := "success told by the simulator's truth"
+	if s.cfg.Reward.KAGI.Sparse == "none" {
+		sparse = "no success told"
+	}
+	if source == "task" || source == "clicks" {
+		from := "that comes with task " + s.cfg.Robot.Task
+		if f := s.cfg.Reward.KAGI.Plan; f != "" {
+			from = f
+		}
+		s.log.Info("waypoints", "source", source, "plan", from, "sparse", s.cfg.Reward.KAGI.Sparse)
+		s.tell("waypoints", 1, 1, fmt.Sprintf("source %s: the plan %s, no model is asked; %s", source, from, sparse))
+		return ctx, nil
+	}
+	cache := s.cfg.Reward.KAGI.Cache
+	if cache == "" {
+		cache = filepath.Join(s.Dir(), "vlm")
+	}
+	m, err := s.vlm(cache)
+	if err != nil {
+		return ctx, err
+	}
+	s.log.Info("waypoints", "source", "vlm", "cache", cache, "sparse", s.cfg.Reward.KAGI.Sparse)
+	s.tell("waypoints", 1, 1, fmt.Sprintf("source vlm: a model is asked once a reset, the task's plan stands in for it; %s", sparse))
+	return withPlanner(ctx, &planner{model: m,
+		fell: func(err error) { s.log.Warn("waypoints: the model gave none, the task's plan is taken", "err", err) },
+		told: func(calls, hits int) { s.log.Debug("waypoints: asked", "calls", calls, "kept", hits) },
+	}), nil
+}
+
+// keysOf are recorded keypoints.
+func keysOf(ks []record.Keypoint) []perception.Keypoint {
+	if ks == nil {
+		return nil
+	}
+	out := make([]perception.Keypoint, len(ks))
+	for i, k := range ks {
+		out[i] = perception.Keypoint(k)
+	}
+	return out
+}

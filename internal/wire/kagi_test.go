@@ -1,0 +1,256 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/perception"
+	"github.com/rapport-rl/rapport/reward/kagi"
+	"github.com/rapport-rl/rapport/reward/vlm"
+	"github.com/rapport-rl/rapport/reward/vlm/vlmtest"
+	"github.com/rapport-rl/rapport/robot"
+)
+
+// waypointed is a configuration of a task under the reward kagi.
+func waypointed(t *testing.T, task string) config.Config {
+	t.Helper()
+	c := tiny(t)
+	c.Robot.Task, c.Reward.Kind, c.Policy.Keys = task, "kagi", true
+	return c
+}
+
+func TestPointsAreWhereTheThingsAre(t *testing.T) {
+	for task, body := range map[string]map[string]string{
+		"reach": {"ball": "ball"},
+		"group": {"red": "box1", "blue": "box2"},
+	} {
+		a, err := newArm(waypointed(t, task), online)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for seed := range 8 {
+			a.next = seed
+			obs, err := a.guard.Reset(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			keys, err := a.track(t.Context(), 0, obs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name, thing := range body {
+				p, score, ok := perception.Place(keys, name)
+				if !ok || score == 0 {
+					t.Errorf("%s, seed %d: %s is not seen", task, seed, name)
+					continue
+				}
+				for _, b := range a.world.Truth().Bodies {
+					// A cube's spot is its top and a side: a centimetre and a half.
+					if d := math.Hypot(p[0]-b.Pose.P[0], p[1]-b.Pose.P[1]); b.Name == thing && d > 0.015 {
+						t.Errorf("%s, seed %d: %s is seen %.4f m beside its place", task, seed, name, d)
+					}
+				}
+			}
+			if legs, err := kagi.Told(keys); err != nil || len(legs) == 0 {
+				t.Errorf("%s, seed %d: the episode carries %d stages, %v", task, seed, len(legs), err)
+			}
+		}
+		if err := a.close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// asked is a session of one episode whose waypoints a stub is asked for.
+func asked(t *testing.T, s *vlmtest.Server) (out string, err error) {
+	t.Helper()
+	defer s.Close()
+	c := waypointed(t, "reach")
+	c.Name, c.Reward.KAGI.Source = "one", "vlm"
+	c.Session.Episodes, c.Session.Evaluate = 2, 1
+	c.Robot.Horizon, c.Demos.Good, c.Demos.Bad, c.Reward.Experts = 20, 2, 2, 1
+	var b strings.Builder
+	o := quietly()
+	o.Log = slog.New(slog.NewTextHandler(&b, nil))
+	o.VLM = func(cache string) (kagi.Model, error) {
+		return vlm.New(vlm.Config{URL: s.URL, Model: "stub", Tries: 2, Deadline: 200 * time.Millisecond, Cache: cache, Log: o.Log,
+			Sleep: func(context.Context, time.Duration) error { return nil }})
+	}
+	ses, err := Create(t.Context(), c, o)
+	if err != nil {
+		return b.String(), err
+	}
+	_, err = ses.Run(t.Context())
+	return b.String(), errors.Join(err, ses.Close())
+}
+
+const wayToC3 = `{"steps":[{"what":"reach","mark":"hand","waypoints":[{"tile":"c3","line":"3","fingers":"keep"}]}]}`
+
+// Card 4: one call an episode, none a step.
+func TestModelIsAskedOnceAReset(t *testing.T) {
+	s := vlmtest.Script(vlmtest.Reply{Text: wayToC3})
+	out, err := asked(t, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// 4 demonstrations and 2 episodes; none for evaluation and film.
+	if n := len(s.Asked()); n != 6 {
+		t.Errorf("the model was asked %d times, want 6: once an episode of 20 steps", n)
+	}
+	q := s.Asked()[0]
+	if len(q.Images) != 1 || !strings.Contains(q.Text, "red ball") || !strings.Contains(q.Text, "hand, ball") {
+		t.Errorf("it was asked %q with %d images", q.Text, len(q.Images))
+	}
+	if !strings.Contains(out, "source=vlm") || strings.Contains(out, "task's plan is taken") {
+		t.Errorf("the log is %s", out)
+	}
+}
+
+// Whatever the endpoint does, the session goes on with the task's plan and says so.
+func TestFailingModelIsStoodInForByTheTasksPlan(t *testing.T) {
+	a, err := newArm(waypointed(t, "reach"), online)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.close()
+	obs, err := a.guard.Reset(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := a.track(t.Context(), 0, obs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, r := range map[string]vlmtest.Reply{
+		"malformed":     {Text: "I would reach for it."},
+		"another shape": {Text: `{"way":[]}`},
+		"outside":       {Text: strings.Replace(wayToC3, "c3", "z9", 1)},
+		"429":           {Status: 429, RetryAfter: "1"},
+		"hang":          {Hang: true},
+		"half":          {Half: true, Text: wayToC3},
+		"401":           {Status: 401},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := vlmtest.Script(r)
+			defer s.Close()
+			m, err := vlm.New(vlm.Config{URL: s.URL, Model: "stub", Tries: 2, Deadline: 100 * time.Millisecond, Sleep: func(context.Context, time.Duration) error { return nil }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var told error
+			keys, err := a.track(withPlanner(t.Context(), &planner{model: m, fell: func(err error) { told = err }, told: func(int, int) {}}), 0, obs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if told == nil || !slices.Equal(keys, want) {
+				t.Errorf("told %v; keys %v, want the plan's %v", told, keys, want)
+			}
+		})
+	}
+}
+
+func TestStoppedModelStopsTheSession(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	s := vlmtest.Start(func(int, vlmtest.Request) vlmtest.Reply {
+		cancel()
+		return vlmtest.Reply{Hang: true}
+	})
+	defer s.Close()
+	m, err := vlm.New(vlm.Config{URL: s.URL, Model: "stub"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := newArm(waypointed(t, "reach"), online)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.close()
+	obs, err := a.guard.Reset(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx = withPlanner(ctx, &planner{model: m, fell: func(err error) { t.Errorf("fell back: %v", err) }, told: func(int, int) {}})
+	if _, err := a.track(ctx, 0, obs); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want %v", err, context.Canceled)
+	}
+}
+
+func TestSessionsWithoutPlanOrEndpointAreRefused(t *testing.T) {
+	for says, change := range map[string]func(*config.Config){
+		"RAPPORT_VLM_URL":  func(c *config.Config) { c.Reward.KAGI.Source = "vlm" },
+		"nowhere.json":     func(c *config.Config) { c.Reward.KAGI.Plan = "nowhere.json" },
+		"name the file":    func(c *config.Config) { c.Reward.KAGI.Source = "clicks" },
+		`camera "front"`:   func(c *config.Config) { c.Robot.Cameras[0].Name = "wrist" },
+		"recordings have":  func(c *config.Config) { c.Robot.Kind = "bag" },
+		"reward.kagi.form": func(c *config.Config) { c.Reward.KAGI.Form = "fast" },
+	} {
+		t.Run(says, func(t *testing.T) {
+			c := waypointed(t, "reach")
+			c.Name = "one"
+			change(&c)
+			s, err := Create(t.Context(), c, quietly())
+			if err == nil {
+				_, err = s.Run(t.Context())
+				err = errors.Join(err, s.Close())
+			}
+			if err == nil {
+				err = c.Validate()
+			}
+			if err == nil || !strings.Contains(err.Error()+fmt.Sprint(c.Validate()), says) {
+				t.Errorf("got %v, want %q said", err, says)
+			}
+		})
+	}
+}
+
+// The learner's gradient goes where the way goes: a hand that nears the ball is paid
+// more each step, and one that turns away less.
+func TestNearingTheBallIsPaidMore(t *testing.T) {
+	c := waypointed(t, "reach")
+	c.Reward.KAGI.Sparse = "none"
+	a, err := newArm(c, online)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.close()
+	obs, err := a.guard.Reset(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := kagi.New(kagi.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := s.Live()
+	for step := range 12 {
+		keys, err := a.track(t.Context(), step, obs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Add(perception.Features{Keys: keys}); err != nil {
+			t.Fatal(err)
+		}
+		ball := a.world.Truth().Bodies[0].Pose.P
+		cmd := robot.Command{Grip: 1}
+		for i := range 2 {
+			cmd.Delta[i] = min(0.01, max(-0.01, ball[i]-obs.State.EE.P[i]))
+		}
+		if obs, err = a.guard.Step(t.Context(), cmd); err != nil {
+			t.Fatal(err)
+		}
+	}
+	steps := l.Steps()
+	for i := 2; i < len(steps); i++ {
+		if !(steps[i].Reward > steps[i-1].Reward) && steps[i].Waypoint == 0 {
+			t.Errorf("step %d: %.4f after %.4f, though the hand is nearer", i, steps[i].Reward, steps[i-1].Reward)
+		}
+	}
+}

@@ -1,0 +1,102 @@
+package wire
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/rapport-rl/rapport/perception"
+	"github.com/rapport-rl/rapport/perception/keypoint"
+	"github.com/rapport-rl/rapport/reward/kagi"
+	"github.com/rapport-rl/rapport/reward/vlm"
+	"github.com/rapport-rl/rapport/robot"
+)
+
+// tiles are those of a side of the grid. MOKA's code has 5; finer labels are not to
+// be read in images of 96 pixels.
+const tiles = 5
+
+// boardScale makes small frames large enough for labels.
+const boardScale = 6
+
+// levels are the heights of the lines, as shares of the workspace's.
+var levels = []float64{0.02, 0.1, 0.18, 0.3, 0.5}
+
+// board draws what a model is shown: the plan's first camera under a grid, and
+// another that stands still, if there is one, under lines of height. Without that
+// the lines are told in words.
+func (p *pointer) board(obs robot.Observation) (kagi.Board, error) {
+	box := kagi.Box{Min: p.cfg.Guard.Workspace.Min, Max: p.cfg.Guard.Workspace.Max}
+	b := kagi.Board{Start: p.last, Box: box}
+	above, side := -1, -1
+	for i, c := range p.cams {
+		switch {
+		case c.OnHand:
+		case above < 0:
+			above = i
+		case side < 0:
+			side = i
+		}
+	}
+	if above < 0 {
+		return b, fmt.Errorf("wire: no camera stands still, over which a grid could be drawn")
+	}
+	top := p.cams[above]
+	var marks []perception.Keypoint
+	for _, k := range p.plan.Points {
+		b.Marks = append(b.Marks, k.Name)
+		at, ok := p.last[k.Name]
+		if !ok {
+			continue
+		}
+		for _, c := range p.cams {
+			if px, ok := c.Project(at); ok && !c.OnHand && c.Inside(px) {
+				marks = append(marks, perception.Keypoint{Name: k.Name, Camera: c.Name, X: px[0], Y: px[1], Score: 1})
+			}
+		}
+	}
+	grid := keypoint.Grid{N: tiles, W: top.W, H: top.H}
+	f, err := frameOf(obs.Frames, top.Name)
+	if err != nil {
+		return b, err
+	}
+	seen, err := grid.Draw(f, marks, boardScale)
+	if err != nil {
+		return b, err
+	}
+	middle := [2]float64{(box.Min[0] + box.Max[0]) / 2, (box.Min[1] + box.Max[1]) / 2}
+	lines := keypoint.Heights{X: middle[0], Y: middle[1]}
+	var words []string
+	for i, l := range levels {
+		z := box.Min[2] + l*(box.Max[2]-box.Min[2])
+		lines.Z = append(lines.Z, z)
+		words = append(words, fmt.Sprintf("line %d is %.2f m", i+1, z))
+	}
+	b.Images = []vlm.Image{{Name: "From above, with the grid and the marks", Frame: seen}}
+	says := "The lines of height above the table: " + strings.Join(words, ", ")
+	if side >= 0 {
+		lines.Camera = p.cams[side]
+		f, err := frameOf(obs.Frames, lines.Camera.Name)
+		if err != nil {
+			return b, err
+		}
+		seen, err := lines.Draw(f, marks, boardScale)
+		if err != nil {
+			return b, err
+		}
+		b.Images = append(b.Images, vlm.Image{Name: says + ". From the side", Frame: seen})
+	} else {
+		b.Images[0].Name = says + ". " + b.Images[0].Name
+	}
+	b.Spot = func(tile, line string) (at [3]float64, err error) {
+		px, err := grid.Centre(tile)
+		if err != nil {
+			return at, err
+		}
+		z, err := lines.Height(line)
+		if err != nil {
+			return at, err
+		}
+		return top.Lift(px, z)
+	}
+	return b, nil
+}

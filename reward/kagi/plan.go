@@ -1,0 +1,243 @@
+// Package kagi rewards by keypoints and waypoints, after KAGI (Lee et al. 2024,
+// "Affordance-Guided Reinforcement Learning via Visual Prompting", arXiv:2407.10341).
+//
+// A Plan says which points are followed and through which places they are to go: the
+// first stage brings the hand to a thing, say, and the next takes the thing along. A
+// vision-language model writes it once an episode (Ask), a task file has it, or an
+// operator clicks it; without any of them nothing is rewarded. Scorer then rates every
+// step by the progress along the plan, and nobody is asked again:
+//
+//	plan, err := kagi.Load("reach.json")
+//	s, err := kagi.New(kagi.Config{Plan: plan})
+//	err = s.Score(ctx, rewards, episode.Trajectory())
+//
+// The paper's dense reward is not public; docs/kagi.md says what is ours.
+package kagi
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+)
+
+// Plan is what is to go where. Places are in the base frame, m; in a plan in pixels
+// they are (x, y, 0) in the images of Camera.
+type Plan struct {
+	Task   string  `json:"task"`             // in words, for a model
+	Camera string  `json:"camera,omitempty"` // of a plan in pixels; empty: base frame
+	Points []Point `json:"points"`
+	Stages []Stage `json:"stages"`
+}
+
+// Point is a keypoint: the hand's, or that of a thing and how it is found in an
+// episode's first frame.
+type Point struct {
+	Name string `json:"name"`
+	Hand bool   `json:"hand,omitempty"` // the tool centre point, known from the joints
+	// Camera sees it; there it is at Pixel, or in the middle of the largest spot of
+	// Colour (red, green, blue, 0 to 255).
+	Camera string      `json:"camera,omitempty"`
+	Pixel  *[2]float64 `json:"pixel,omitempty"`
+	Colour *[3]float64 `json:"colour,omitempty"`
+	// Height of it in the base frame, m, which a single camera does not tell.
+	Height float64 `json:"height,omitempty"`
+}
+
+// Stage takes one point along waypoints.
+type Stage struct {
+	Point     string     `json:"point"`
+	Waypoints []Waypoint `json:"waypoints"`
+}
+
+// Waypoint is a place, absolute or relative to where a point was at the reset.
+type Waypoint struct {
+	At [3]float64 `json:"at"`
+	// From names the point that At is relative to; empty: the base frame.
+	From string `json:"from,omitempty"`
+	// Axes has those along which From counts, as "xy"; empty: all. Along the others
+	// At is absolute.
+	Axes string `json:"axes,omitempty"`
+	Grip string `json:"grip,omitempty"` // what the fingers do there: close | open; empty: nothing
+}
+
+// Box is a workspace, m.
+type Box struct{ Min, Max [3]float64 }
+
+// Bounds of a plan, against files that ask for the machine's memory.
+const (
+	maxPoints    = 32
+	maxStages    = 16
+	maxWaypoints = 64
+)
+
+// Validate reports everything that is wrong with p.
+func (p Plan) Validate() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("kagi: "+format, args...)) }
+	if len(p.Points) == 0 || len(p.Points) > maxPoints {
+		bad("points: %d of them, want 1 to %d", len(p.Points), maxPoints)
+	}
+	known := map[string]bool{}
+	for i, k := range p.Points {
+		if k.Name == "" || known[k.Name] || k.Name == Success {
+			bad("points[%d].name is %q, want a name of its own, other than %q", i, k.Name, Success)
+		}
+		known[k.Name] = true
+		switch {
+		case k.Hand && (k.Pixel != nil || k.Colour != nil):
+			bad("points[%d]: is the hand's, which needs neither pixel nor colour", i)
+		case !k.Hand && (k.Pixel == nil) == (k.Colour == nil):
+			bad("points[%d]: want either a pixel or a colour by which it is found", i)
+		case !k.Hand && k.Camera == "":
+			bad("points[%d].camera is empty; name the one that sees it", i)
+		}
+		if k.Pixel != nil && !finite(k.Pixel[:]...) || k.Colour != nil && !finite(k.Colour[:]...) || !finite(k.Height) {
+			bad("points[%d] has a number that is not finite", i)
+		}
+	}
+	if len(p.Stages) == 0 || len(p.Stages) > maxStages {
+		bad("stages: %d of them, want 1 to %d", len(p.Stages), maxStages)
+	}
+	for i, s := range p.Stages {
+		if !known[s.Point] {
+			bad("stages[%d].point is %q, want one of points", i, s.Point)
+		}
+		if len(s.Waypoints) == 0 || len(s.Waypoints) > maxWaypoints {
+			bad("stages[%d].waypoints: %d of them, want 1 to %d", i, len(s.Waypoints), maxWaypoints)
+		}
+		for j, w := range s.Waypoints {
+			if !finite(w.At[:]...) {
+				bad("stages[%d].waypoints[%d].at is %v, want finite numbers", i, j, w.At)
+			}
+			if w.From != "" && !known[w.From] {
+				bad("stages[%d].waypoints[%d].from is %q, want one of points", i, j, w.From)
+			}
+			if w.Axes != "" && (w.From == "" || !axes(w.Axes)) {
+				bad("stages[%d].waypoints[%d].axes is %q, want letters of xyz, once each, and a from", i, j, w.Axes)
+			}
+			if w.Grip != "" && w.Grip != "close" && w.Grip != "open" {
+				bad("stages[%d].waypoints[%d].grip is %q, want close, open or nothing", i, j, w.Grip)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func axes(s string) bool {
+	seen := [3]bool{}
+	for _, r := range s {
+		if r < 'x' || r > 'z' || seen[r-'x'] {
+			return false
+		}
+		seen[r-'x'] = true
+	}
+	return s != ""
+}
+
+func finite(vs ...float64) bool {
+	for _, v := range vs {
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return false
+		}
+	}
+	return true
+}
+
+// Decode reads a task file's plan.
+func Decode(b []byte) (Plan, error) {
+	var p Plan
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&p); err != nil {
+		return p, fmt.Errorf("kagi: plan: %w", err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return p, errors.New("kagi: plan: something follows it; want one JSON object a file")
+	}
+	return p, p.Validate()
+}
+
+// Load reads a task file.
+func Load(path string) (Plan, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return Plan{}, fmt.Errorf("kagi: plan: %w", err)
+	}
+	p, err := Decode(b)
+	if err != nil {
+		return p, fmt.Errorf("kagi: %s: %w", path, err)
+	}
+	return p, nil
+}
+
+// Leg is a stage in numbers: all its places are absolute.
+type Leg struct {
+	Point string
+	To    [][3]float64
+	Grip  []string // (len(To),)
+}
+
+// Fix makes p's waypoints absolute, given where its points are at the reset; a point
+// that is not there is an error where a waypoint needs it.
+func (p Plan) Fix(at map[string][3]float64) ([]Leg, error) {
+	legs := make([]Leg, len(p.Stages))
+	for i, s := range p.Stages {
+		legs[i].Point = s.Point
+		for j, w := range s.Waypoints {
+			to := w.At
+			if w.From != "" {
+				from, ok := at[w.From]
+				if !ok {
+					return nil, fmt.Errorf("kagi: stages[%d].waypoints[%d] is relative to %q, which is not seen at the reset", i, j, w.From)
+				}
+				for a := range to {
+					if w.Axes == "" || bytes.IndexByte([]byte(w.Axes), "xyz"[a]) >= 0 {
+						to[a] += from[a]
+					}
+				}
+			}
+			legs[i].To = append(legs[i].To, to)
+			legs[i].Grip = append(legs[i].Grip, w.Grip)
+		}
+	}
+	return legs, nil
+}
+
+// Within says which waypoint lies outside the workspace, if any.
+func Within(legs []Leg, box Box) error {
+	for i, l := range legs {
+		for j, p := range l.To {
+			for a, v := range p {
+				if !(v >= box.Min[a] && v <= box.Max[a]) {
+					return fmt.Errorf("kagi: stage %d, waypoint %d: %c is %.3f m, outside the workspace of %.3f to %.3f m", i+1, j+1, "xyz"[a], v, box.Min[a], box.Max[a])
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// Monotone says which waypoint leads away from its stage's last one, seen from above,
+// by more than slack, m. Lifting something is no way back.
+func Monotone(legs []Leg, start map[string][3]float64, slack float64) error {
+	for i, l := range legs {
+		end := l.To[len(l.To)-1]
+		from := func(p [3]float64) float64 { return math.Hypot(p[0]-end[0], p[1]-end[1]) }
+		last := math.Inf(1)
+		if p, ok := start[l.Point]; ok {
+			last = from(p)
+		}
+		for j, p := range l.To {
+			d := from(p)
+			if d > last+slack {
+				return fmt.Errorf("kagi: stage %d, waypoint %d leads away from the stage's end: %.3f m after %.3f m", i+1, j+1, d, last)
+			}
+			last = d
+		}
+	}
+	return nil
+}
