@@ -163,6 +163,14 @@ func deal(shots []Shot, c Config) (fold map[string]int, folds int) {
 	return fold, folds
 }
 
+func groups(shots []Shot) int {
+	seen := map[string]bool{}
+	for _, s := range shots {
+		seen[s.Group] = true
+	}
+	return len(seen)
+}
+
 // platt fits P(success) = σ(a y + b) by Newton's method on Platt's smoothed targets
 // (Platt 1999, section 2.2; the iteration of Lin, Lin and Weng 2007). Equal odds of
 // both sides are not assumed.
@@ -223,13 +231,19 @@ func platt(said []answer) (a, b float64) {
 	return max(a, 1e-6), b
 }
 
-// choose is the threshold of the greatest recall among those of the precision asked
-// for; where none has it, the one of the greatest precision. It lies half-way (in log
-// odds) to the next lower answer.
-func choose(said []answer, a, b, precision float64) float64 {
+// choose is the threshold of the greatest F1 among those whose precision is aim or
+// more; where none has it, the one of the greatest precision. It lies half-way (in
+// log odds) to the next lower answer.
+func choose(said []answer, a, b, aim float64) float64 {
 	s := slices.Clone(said)
 	slices.SortFunc(s, func(p, q answer) int { return cmp.Compare(q.y, p.y) })
-	best, bestP, reached := 0, -1.0, false
+	all := 0
+	for _, x := range s {
+		if x.success {
+			all++
+		}
+	}
+	best, bestP, bestF, reached := 0, -1.0, -1.0, false
 	tp := 0
 	for i := range s {
 		if s[i].success {
@@ -238,10 +252,10 @@ func choose(said []answer, a, b, precision float64) float64 {
 		if i+1 < len(s) && s[i+1].y == s[i].y {
 			continue // nothing lies between
 		}
-		p := float64(tp) / float64(i+1)
+		p, f := float64(tp)/float64(i+1), 2*float64(tp)/float64(i+1+all)
 		switch {
-		case p >= precision:
-			best, reached = i, true // lower thresholds recall more
+		case p >= aim && f > bestF:
+			best, bestF, reached = i, f, true
 		case !reached && p > bestP:
 			best, bestP = i, p
 		}
@@ -253,6 +267,11 @@ func choose(said []answer, a, b, precision float64) float64 {
 	const edge = 1e-9
 	return min(max(sigmoid(z), edge), 1-edge)
 }
+
+// aim is the precision that thresholds are chosen for, half-way from the one asked
+// for to 1: one that just reaches it where it was chosen misses it elsewhere as often
+// as not.
+func (c Config) aim() float64 { return (1 + c.Precision) / 2 }
 
 // report measures each fold at the calibration and threshold of the others.
 func report(said []answer, c Config) Report {
@@ -271,7 +290,7 @@ func report(said []answer, c Config) Report {
 			}
 		}
 		a, b := platt(rest)
-		cut := choose(rest, a, b, c.Precision)
+		cut := choose(rest, a, b, c.aim())
 		for _, s := range said {
 			if s.fold == k {
 				p := sigmoid(a*s.y + b)

@@ -111,12 +111,13 @@ func Train(ctx context.Context, shots []Shot, c Config) (Model, Report, error) {
 		return Model{}, Report{}, err
 	}
 	rep := report(said, c)
+	rep.Groups = groups(shots)
 	m, err := fit(ctx, shots, c, rand.New(rand.NewPCG(c.Seed, 0x636c6173))) // "clas"
 	if err != nil {
 		return Model{}, rep, err
 	}
 	m.Slope, m.Offset = platt(said)
-	m.Threshold = choose(said, m.Slope, m.Offset, c.Precision)
+	m.Threshold = choose(said, m.Slope, m.Offset, c.aim())
 	m.Measured = rep.Measured
 	rep.Threshold = m.Threshold
 	if got := rep.Measured.Precision(); !(got >= c.Precision) {
