@@ -172,6 +172,3 @@ func (s *Scorer) Score(ctx context.Context, dst []float64, traj []perception.Fea
 	}
 	return nil
 }
-
-// Causal tells that a prefix's rewards are those of the whole.
-func (s *Scorer) Causal() bool { return true }
