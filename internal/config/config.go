@@ -141,6 +141,10 @@ type Reward struct {
 	Gradient    string  `yaml:"gradient"`
 	Temperature float64 `yaml:"temperature"`
 	Ties        bool    `yaml:"ties"`
+
+	Success    string `yaml:"success"`
+	Classifier string `yaml:"classifier"`
+	Visual     Visual `yaml:"visual"`
 }
 
 // People are who answers in simulation.

@@ -17,6 +17,7 @@ import (
 	"github.com/rapport-rl/rapport/reward/preference"
 	"github.com/rapport-rl/rapport/reward/rapl"
 	"github.com/rapport-rl/rapport/reward/tcc"
+	"github.com/rapport-rl/rapport/reward/uvd"
 	"github.com/rapport-rl/rapport/sim"
 	"github.com/rapport-rl/rapport/sim/person"
 )
@@ -35,6 +36,7 @@ type taste struct {
 	Goal    *goal.Goal   `json:"goal,omitempty"` // of goal, and of tcc in that form
 	GAIL    *gail.Model  `json:"gail,omitempty"`
 	RLHF    []byte       `json:"rlhf,omitempty"` // as preference.Net saves itself
+	visual
 }
 
 // tasteVersion is the newest that this program reads.
@@ -61,6 +63,8 @@ func (t taste) scorer() (reward.Scorer, error) {
 		return gail.NewScorer(*t.GAIL)
 	case k == "rlhf" && t.RLHF != nil:
 		return preference.Load(bytes.NewReader(t.RLHF))
+	case t.visual.of(k):
+		return t.visual.scorer()
 	case k == "features":
 		return rapl.New(t.Experts, rapl.Config{Cost: t.Cost, Gamma: t.Gamma})
 	}
@@ -107,6 +111,8 @@ func (t *taste) learn(ctx context.Context, c config.Reward, seed uint64, liked, 
 		}
 		m := g.Model()
 		t.GAIL = &m
+	case "uvd", "perceptual", "vlm-rm":
+		return t.visual.learn(c, liked)
 	}
 	return nil
 }
@@ -211,6 +217,8 @@ func runningOf(s reward.Scorer) (running, error) {
 		return s.Live()
 	case truth:
 		return nil, errNoTruth
+	case *uvd.Scorer:
+		return &walking{s: s}, nil
 	}
 	return &piecewise{s: s}, nil
 }
@@ -255,6 +263,12 @@ func named(c config.Reward) string {
 		return "a reward learned from comparisons (RLHF)"
 	case "gail":
 		return "a discriminator (GAIL)"
+	case "uvd":
+		return "sub-goals of a preferred video (UVD)"
+	case "perceptual":
+		return "perceptual steps of the preferred videos"
+	case "vlm-rm":
+		return "likeness to a sentence (VLM-RM)"
 	case "truth":
 		return "THE SIMULATOR'S TRUTH, which no real arm has"
 	}

@@ -95,6 +95,9 @@ func New(p Plan) (*Scorer, error) {
 	return &Scorer{p}, nil
 }
 
+// Dim is the width of the embeddings it is for.
+func (s *Scorer) Dim() int { return len(s.p.Goals[0]) }
+
 // Walk follows an episode from sub-goal to sub-goal.
 type Walk struct {
 	p    *Plan
