@@ -1,35 +1,14 @@
 #include "dnn.h"
 
-#include <cstdio>
-#include <exception>
-
 #include <opencv2/core.hpp>
 #include <opencv2/dnn.hpp>
+
+#include "guard.hpp"
 
 struct vision_net {
 	cv::dnn::Net net;
 	cv::Mat out;
 };
-
-static int fail(char *msg, size_t len, const char *what) {
-	std::snprintf(msg, len, "%s", what);
-	for (char *p = msg; *p; p++)
-		if (*p == '\n') *p = ' ';
-	return -1;
-}
-
-// guarded calls f and turns whatever it throws into a message.
-template <class F> static int guarded(char *msg, size_t len, F f) {
-	try {
-		return f();
-	} catch (const cv::Exception &e) {
-		return fail(msg, len, e.err.empty() ? e.what() : e.err.c_str());
-	} catch (const std::exception &e) {
-		return fail(msg, len, e.what());
-	} catch (...) {
-		return fail(msg, len, "unknown C++ exception");
-	}
-}
 
 int vision_net_read(vision_net **net, const void *onnx, size_t size, char *msg, size_t len) {
 	return guarded(msg, len, [&] {

@@ -1,0 +1,220 @@
+package vlm
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/openai/openai-go/v3"
+	"github.com/openai/openai-go/v3/shared"
+)
+
+// Ask returns the answer's JSON, which fits the schema and passes the check. What
+// was answered before comes from the cache. ctx's end is returned as it is; other
+// errors are one of ErrMalformed, ErrRefused and ErrBusy.
+func (c *Client) Ask(ctx context.Context, p Prompt) ([]byte, Usage, error) {
+	rules, err := compile(p.Schema)
+	if err != nil {
+		return nil, Usage{}, err
+	}
+	q, err := c.render(p)
+	if err != nil {
+		return nil, Usage{}, err
+	}
+	judge := func(b []byte) error {
+		if err := rules.check(b); err != nil {
+			return err
+		}
+		if p.Check != nil {
+			return p.Check(b)
+		}
+		return nil
+	}
+	if b, ok := c.recall(q.key); ok && judge(b) == nil {
+		c.mu.Lock()
+		c.n.Hits++
+		c.mu.Unlock()
+		return b, Usage{Hit: true}, nil
+	}
+	b, use, err := c.call(ctx, q, judge)
+	c.mu.Lock()
+	c.n.Calls++
+	c.n.Tries += use.Tries
+	c.n.In += use.In
+	c.n.Out += use.Out
+	c.n.Cost += use.Cost
+	c.n.Latency += use.Latency
+	if err != nil {
+		c.n.Failures++
+	}
+	c.mu.Unlock()
+	if err != nil {
+		return nil, use, err
+	}
+	if err := c.keep(q.key, b); err != nil { // the answer is good all the same
+		c.cfg.Log.Warn("vlm: the answer is not kept", "err", err)
+	}
+	return b, use, nil
+}
+
+// call tries until there is an answer that passes the judge.
+func (c *Client) call(ctx context.Context, q question, judge func([]byte) error) (b []byte, use Usage, err error) {
+	if c.cfg.Now != nil {
+		began := c.cfg.Now()
+		defer func() { use.Latency = c.cfg.Now().Sub(began) }()
+	}
+	defer func() { use.Cost = (float64(use.In)*c.cfg.Price.In + float64(use.Out)*c.cfg.Price.Out) / 1e6 }()
+	var fault fault
+	var wrong string // with the last answer
+	for wait := c.cfg.Backoff; ; wait = min(2*wait, c.cfg.MaxWait) {
+		use.Tries++
+		if b, fault = c.try(ctx, q, wrong, &use); fault.err == nil {
+			if err := judge(b); err != nil {
+				fault.err = fmt.Errorf("%w: %w", ErrMalformed, err)
+			} else {
+				return b, use, nil
+			}
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, use, err
+		}
+		if errors.Is(fault.err, ErrMalformed) {
+			wrong = fault.err.Error()
+		}
+		c.cfg.Log.Warn("vlm: a try failed", "model", c.cfg.Model, "try", use.Tries, "of", c.cfg.Tries, "err", fault.err)
+		if fault.final || use.Tries >= c.cfg.Tries {
+			return nil, use, fmt.Errorf("vlm: %s, try %d of %d: %w", c.cfg.Model, use.Tries, c.cfg.Tries, fault.err)
+		}
+		if fault.now {
+			continue
+		}
+		if err := c.cfg.Sleep(ctx, max(min(fault.after, c.cfg.MaxWait), min(wait, c.cfg.MaxWait))); err != nil {
+			return nil, use, err
+		}
+	}
+}
+
+// fault is what was wrong with a try. Its error has no key in it.
+type fault struct {
+	err   error
+	after time.Duration // that the endpoint asks to wait
+	final bool          // no other try helps
+	now   bool          // the next try need not wait
+}
+
+// try asks once. The answer is some JSON value.
+func (c *Client) try(ctx context.Context, q question, wrong string, use *Usage) ([]byte, fault) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Deadline)
+	defer cancel()
+	r, err := c.chat.New(ctx, c.params(q, wrong))
+	if err != nil {
+		return nil, c.fault(err)
+	}
+	use.In += int(r.Usage.PromptTokens)
+	use.Out += int(r.Usage.CompletionTokens)
+	if len(r.Choices) == 0 {
+		return nil, fault{err: fmt.Errorf("%w: the reply has no choices", ErrMalformed)}
+	}
+	choice := r.Choices[0]
+	switch {
+	case choice.Message.Refusal != "":
+		return nil, fault{err: fmt.Errorf("%w: the model declines: %s", ErrMalformed, c.clean(choice.Message.Refusal))}
+	case choice.FinishReason == "length":
+		return nil, fault{err: fmt.Errorf("%w: it was cut off after %d tokens; raise Tokens", ErrMalformed, c.cfg.Tokens)}
+	}
+	b, err := JSON(choice.Message.Content)
+	if err != nil {
+		return nil, fault{err: fmt.Errorf("%w: %w", ErrMalformed, err)}
+	}
+	return b, fault{}
+}
+
+// params is the request. wrong says what was with the answer before.
+func (c *Client) params(q question, wrong string) openai.ChatCompletionNewParams {
+	parts := make([]openai.ChatCompletionContentPartUnionParam, 0, 2*len(q.images)+3)
+	parts = append(parts, openai.TextContentPart(q.text))
+	for _, m := range q.images {
+		if m.name != "" {
+			parts = append(parts, openai.TextContentPart(m.name+":"))
+		}
+		parts = append(parts, openai.ImageContentPart(openai.ChatCompletionContentPartImageImageURLParam{URL: m.url}))
+	}
+	if wrong != "" {
+		parts = append(parts, openai.TextContentPart("Your last answer was not accepted. "+wrong+". Answer again, with JSON alone."))
+	}
+	r := openai.ChatCompletionNewParams{
+		Model: c.cfg.Model, Temperature: openai.Float(0), MaxCompletionTokens: openai.Int(int64(c.cfg.Tokens)),
+		Messages: []openai.ChatCompletionMessageParamUnion{openai.UserMessage(parts)},
+	}
+	if q.system != "" {
+		r.Messages = append([]openai.ChatCompletionMessageParamUnion{openai.SystemMessage(q.system)}, r.Messages...)
+	}
+	c.mu.Lock()
+	loose := c.loose
+	c.mu.Unlock()
+	if len(q.schema) > 0 && !loose {
+		r.ResponseFormat.OfJSONSchema = &shared.ResponseFormatJSONSchemaParam{JSONSchema: shared.ResponseFormatJSONSchemaJSONSchemaParam{
+			Name: "answer", Strict: openai.Bool(true), Schema: json.RawMessage(q.schema),
+		}}
+	}
+	return r
+}
+
+// fault sorts what the endpoint or the way to it did.
+func (c *Client) fault(err error) fault {
+	var e *openai.Error
+	if !errors.As(err, &e) {
+		// No reply, half a reply, or one that is no JSON.
+		return fault{err: fmt.Errorf("%w: %s", ErrBusy, c.clean(err.Error()))}
+	}
+	says := c.clean(e.Message)
+	if says == "" {
+		says = http.StatusText(e.StatusCode)
+	}
+	switch s := e.StatusCode; {
+	case s == http.StatusTooManyRequests || s == http.StatusRequestTimeout || s == http.StatusConflict || s >= 500:
+		f := fault{err: fmt.Errorf("%w: status %d: %s", ErrBusy, s, says)}
+		if e.Response != nil {
+			f.after = after(e.Response.Header.Get("Retry-After"))
+		}
+		return f
+	case s == http.StatusBadRequest && strings.Contains(strings.ToLower(e.Message+e.Param), "response_format"):
+		c.mu.Lock()
+		c.loose = true
+		c.mu.Unlock()
+		return fault{err: fmt.Errorf("%w: it knows no response_format; asking without", ErrMalformed), now: true}
+	case s == http.StatusUnauthorized || s == http.StatusForbidden:
+		return fault{err: fmt.Errorf("%w: status %d: %s; look at RAPPORT_VLM_KEY", ErrRefused, s, says), final: true}
+	case s == http.StatusNotFound:
+		return fault{err: fmt.Errorf("%w: status %d: %s; look at RAPPORT_VLM_URL and RAPPORT_VLM_MODEL", ErrRefused, s, says), final: true}
+	default:
+		return fault{err: fmt.Errorf("%w: status %d: %s", ErrRefused, s, says), final: true}
+	}
+}
+
+// after reads Retry-After in seconds. A date counts as none: it would need a clock
+// that both sides share.
+func after(s string) time.Duration {
+	n, err := strconv.ParseFloat(s, 64)
+	if err != nil || !(n > 0) {
+		return 0
+	}
+	return time.Duration(min(n, 3600) * float64(time.Second))
+}
+
+// clean takes the key out of what others say, who may repeat it, and bounds its length.
+func (c *Client) clean(s string) string {
+	if c.cfg.Key != "" {
+		s = strings.ReplaceAll(s, c.cfg.Key, "(key)")
+	}
+	const most = 300
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + "..."
+	}
+	return s
+}

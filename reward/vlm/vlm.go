@@ -1,0 +1,251 @@
+// Package vlm asks vision-language models behind any OpenAI-compatible endpoint, and
+// expects trouble: servers that ignore the schema, answer with 429, in halves or not
+// at all, and models whose JSON is none. A call has a deadline, is tried a bounded
+// number of times, and what was answered once is kept on disk and never paid again.
+// It is the only importer of the client library.
+//
+//	c, err := vlm.New(vlm.FromEnv(os.Getenv))
+//	b, use, err := c.Ask(ctx, vlm.Prompt{Text: "Where is the cup?", Images: images, Schema: schema})
+//
+// Keys are sent, and neither kept nor told: no error, log line or file has one.
+package vlm
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/openai/openai-go/v3"
+	"github.com/openai/openai-go/v3/option"
+
+	"github.com/rapport-rl/rapport/robot"
+)
+
+// What keeps a client from an answer.
+var (
+	// ErrNoEndpoint: nobody is configured to be asked.
+	ErrNoEndpoint = errors.New("vlm: no endpoint; set RAPPORT_VLM_URL (a local server, as http://localhost:8000/v1) or RAPPORT_VLM_KEY")
+	// ErrMalformed: the model answered, each time with what cannot be used.
+	ErrMalformed = errors.New("vlm: the answer cannot be used")
+	// ErrRefused: the endpoint will not answer, and asking again will not help.
+	ErrRefused = errors.New("vlm: the endpoint refuses")
+	// ErrBusy: each try failed, as by 429, 5xx, a broken connection or the deadline.
+	ErrBusy = errors.New("vlm: the endpoint does not answer")
+)
+
+// Price is what an endpoint takes, in any currency. The zero value is free.
+type Price struct {
+	In, Out float64 // per million tokens
+}
+
+// Config is a client's. URL and Model are wanted.
+type Config struct {
+	URL   string // base, as https://api.openai.com/v1
+	Key   string // empty: none is sent, as local servers want
+	Model string
+
+	Deadline time.Duration // of a try; 0: 60 s
+	Tries    int           // of a call; 0: 4
+	Backoff  time.Duration // before the second try, doubled for each later one; 0: 1 s
+	MaxWait  time.Duration // longest wait between tries, Retry-After included; 0: 30 s
+	Tokens   int           // longest answer; 0: 2000
+	Price    Price
+	Cache    string // folder; empty: nothing is kept
+
+	// Sleep waits between tries; nil: a timer. Now is the clock for latencies; nil:
+	// they are not counted.
+	Sleep func(ctx context.Context, d time.Duration) error
+	Now   func() time.Time
+	Log   *slog.Logger // nil: silent
+}
+
+// FromEnv reads RAPPORT_VLM_URL, RAPPORT_VLM_KEY and RAPPORT_VLM_MODEL; without the
+// former two, OPENAI_BASE_URL and OPENAI_API_KEY. A key of OpenAI's is never sent to
+// an endpoint that RAPPORT_VLM_URL names.
+func FromEnv(get func(string) string) Config {
+	c := Config{URL: get("RAPPORT_VLM_URL"), Key: get("RAPPORT_VLM_KEY"), Model: get("RAPPORT_VLM_MODEL")}
+	if c.URL == "" {
+		c.URL = get("OPENAI_BASE_URL")
+		if c.Key == "" {
+			c.Key = get("OPENAI_API_KEY")
+		}
+	}
+	if c.URL == "" && c.Key != "" {
+		c.URL = "https://api.openai.com/v1"
+	}
+	if c.Model == "" && strings.HasPrefix(c.URL, "https://api.openai.com/") {
+		c.Model = "gpt-4o" // KAGI's
+	}
+	return c
+}
+
+func (c Config) withDefaults() Config {
+	if c.Deadline == 0 {
+		c.Deadline = time.Minute
+	}
+	if c.Tries == 0 {
+		c.Tries = 4
+	}
+	if c.Backoff == 0 {
+		c.Backoff = time.Second
+	}
+	if c.MaxWait == 0 {
+		c.MaxWait = 30 * time.Second
+	}
+	if c.Tokens == 0 {
+		c.Tokens = 2000
+	}
+	if c.Sleep == nil {
+		c.Sleep = sleep
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// Validate reports everything that is wrong with c.
+func (c Config) Validate() error {
+	if c.URL == "" {
+		return ErrNoEndpoint
+	}
+	var errs []error
+	u, err := url.Parse(c.URL)
+	switch {
+	case err != nil: // its text would show the URL, and that may hold a key
+		errs = append(errs, errors.New("vlm: URL cannot be read; want one as http://localhost:8000/v1"))
+	case (u.Scheme != "http" && u.Scheme != "https") || u.Host == "":
+		errs = append(errs, errors.New("vlm: URL has no http(s) host; want one as http://localhost:8000/v1"))
+	case u.User != nil || u.RawQuery != "":
+		errs = append(errs, errors.New("vlm: URL carries a user or a query, which logs would show; give the key in RAPPORT_VLM_KEY"))
+	}
+	if c.Model == "" {
+		errs = append(errs, errors.New("vlm: Model is empty; name the endpoint's in RAPPORT_VLM_MODEL"))
+	}
+	if c.Deadline < 0 || c.Backoff < 0 || c.MaxWait < 0 {
+		errs = append(errs, errors.New("vlm: Deadline, Backoff or MaxWait is negative"))
+	}
+	if c.Tries < 0 || c.Tries > 20 {
+		errs = append(errs, fmt.Errorf("vlm: Tries is %d, want 1 to 20", c.Tries))
+	}
+	if c.Tokens < 0 {
+		errs = append(errs, fmt.Errorf("vlm: Tokens is %d, want a positive number", c.Tokens))
+	}
+	if c.Price.In < 0 || c.Price.Out < 0 {
+		errs = append(errs, fmt.Errorf("vlm: Price is %v, want no negative one", c.Price))
+	}
+	return errors.Join(errs...)
+}
+
+// Image is a picture of a prompt.
+type Image struct {
+	Name  string // said before it; empty: none
+	Frame robot.Frame
+}
+
+// Prompt is what a model is asked.
+type Prompt struct {
+	System string
+	Text   string
+	Images []Image
+	// Schema is the JSON schema of the answer; nil for any JSON.
+	Schema json.RawMessage
+	// Turn tells askings of the same apart, from 0; each is kept for itself.
+	Turn int
+	// Check, if any, says what is wrong with an answer that the schema allows. The
+	// model is asked again with those words.
+	Check func(answer []byte) error
+}
+
+// Usage is what an answer took.
+type Usage struct {
+	Hit     bool // it was kept: nobody was asked
+	Tries   int
+	In, Out int           // tokens, as the endpoint counts them
+	Cost    float64       // by Config.Price
+	Latency time.Duration // of all tries and the waits between
+}
+
+// Counts are a client's, since New.
+type Counts struct {
+	Calls    int // that went to the endpoint, each with one try or more
+	Hits     int // that were kept
+	Tries    int
+	Failures int // calls without an answer
+	In, Out  int
+	Cost     float64
+	Latency  time.Duration
+}
+
+// Client asks one model. It is safe for use by several goroutines.
+type Client struct {
+	cfg  Config
+	chat openai.ChatCompletionService
+	mu   sync.Mutex
+	n    Counts
+	// loose: the endpoint knows no response_format.
+	loose bool
+}
+
+// New returns a client of c.
+func New(c Config) (*Client, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	c = c.withDefaults()
+	opts := []option.RequestOption{
+		option.WithBaseURL(c.URL), option.WithMaxRetries(0),
+		option.WithHTTPClient(&http.Client{Transport: bounded{http.DefaultTransport}}),
+	}
+	if c.Key != "" {
+		opts = append(opts, option.WithAPIKey(c.Key))
+	}
+	// The service rather than the client: that one would read the environment for itself.
+	return &Client{cfg: c, chat: openai.NewChatCompletionService(opts...)}, nil
+}
+
+// Model is the name of who is asked.
+func (c *Client) Model() string { return c.cfg.Model }
+
+// Counts are those so far.
+func (c *Client) Counts() Counts {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.n
+}
+
+// largest reply that is read, bytes: no answer of ours has a hundredth of it.
+const largest = 4 << 20
+
+// bounded cuts replies off.
+type bounded struct{ http.RoundTripper }
+
+func (b bounded) RoundTrip(q *http.Request) (*http.Response, error) {
+	r, err := b.RoundTripper.RoundTrip(q)
+	if err == nil {
+		r.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.LimitReader(r.Body, largest), r.Body}
+	}
+	return r, err
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
