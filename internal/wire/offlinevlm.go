@@ -22,6 +22,7 @@ import (
 // by it, and a policy is learned from them.
 type OfflineVLM struct {
 	Model judge.Model
+	Name  string // of the model, under which its answers are kept
 	Goal  string
 	// Answers is the file that keeps what the model said; empty: vlm-answers.jsonl in
 	// the session's folder.
@@ -58,7 +59,7 @@ func TrainByVLM(ctx context.Context, dir string, v OfflineVLM, environ, sets []s
 	if v.Answers == "" {
 		v.Answers = filepath.Join(dir, answersFile)
 	}
-	m, err := judge.Remember(v.Model, v.Answers)
+	m, err := judge.Remember(v.Model, v.Name, v.Answers)
 	if err != nil {
 		return t, j, err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/rapport-rl/rapport/policy/bc"
 	"github.com/rapport-rl/rapport/policy/view"
 	"github.com/rapport-rl/rapport/reward/judge"
+	"github.com/rapport-rl/rapport/reward/preference"
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/sim/blob"
 )
@@ -60,12 +61,12 @@ type onlooker struct {
 
 func (o *onlooker) Ask(_ context.Context, p judge.Prompt) ([]byte, error) {
 	o.calls++
-	if p.Schema == nil {
-		return []byte("two pictures of discs"), nil
+	if strings.Contains(string(p.Schema), "difference") {
+		return []byte(`{"first":"discs","second":"discs","difference":"one is nearer"}`), nil
 	}
 	far := func(f robot.Frame) float64 {
 		x := places(f)
-		return math.Hypot(float64(x[2]-x[4]), float64(x[3]-x[5]))
+		return math.Hypot(float64(x[0]-x[4]), float64(x[1]-x[5]))
 	}
 	first := far(p.Images[0]) < far(p.Images[1])
 	if o.rng.Float64() < 0.1 {
@@ -77,7 +78,7 @@ func (o *onlooker) Ask(_ context.Context, p judge.Prompt) ([]byte, error) {
 	return []byte(`{"better":1}`), nil
 }
 
-const blobHorizon = 30
+const blobHorizon = 20
 
 func blobInput(s blob.State, t int) policy.Input {
 	f := robot.Frame{Camera: blob.Camera, W: 64, H: 64, Pix: make([]byte, 3*64*64), Stamp: time.Unix(0, int64(t)*5e7)}
@@ -87,8 +88,8 @@ func blobInput(s blob.State, t int) policy.Input {
 	return in
 }
 
-// suboptimal are recorded pushes of which a fifth go to the goal; the others go to a
-// place above it.
+// suboptimal are recorded ways of the gripper, of which a fifth end in the green ring;
+// the others end at places above it.
 func suboptimal(n int) []policy.Episode {
 	w := blob.New(blob.Config{}, rand.NewPCG(11, 12))
 	rng := rand.New(rand.NewPCG(13, 14))
@@ -99,14 +100,13 @@ func suboptimal(n int) []policy.Episode {
 		if k%5 != 0 {
 			to.X, to.Y = to.X-0.1-0.1*rng.Float64(), to.Y-0.2-0.15*rng.Float64()
 		}
-		e := policy.Episode{ID: fmt.Sprintf("push-%03d", k), Seq: uint64(k)}
+		e := policy.Episode{ID: fmt.Sprintf("way-%03d", k), Seq: uint64(k)}
 		for t := range blobHorizon + 1 {
 			e.Inputs = append(e.Inputs, blobInput(s, t))
 			if t == blobHorizon {
 				break
 			}
-			dx, dy := pushing(s, to)
-			dx, dy = dx+0.005*rng.NormFloat64(), dy+0.005*rng.NormFloat64()
+			dx, dy := to.X-s.Gripper.X+0.01*rng.NormFloat64(), to.Y-s.Gripper.Y+0.01*rng.NormFloat64()
 			if l := math.Hypot(dx, dy); l > 0.06 {
 				dx, dy = dx*0.06/l, dy*0.06/l
 			}
@@ -119,26 +119,8 @@ func suboptimal(n int) []policy.Episode {
 	return out
 }
 
-// pushing goes behind the object, as seen from the place to push it to, and then
-// pushes, less and less hard.
-func pushing(s blob.State, to blob.Point) (dx, dy float64) {
-	ux, uy := to.X-s.Object.X, to.Y-s.Object.Y
-	far := math.Hypot(ux, uy)
-	if far < 0.02 {
-		return 0, 0
-	}
-	ux, uy = ux/far, uy/far
-	gx, gy := s.Gripper.X-s.Object.X, s.Gripper.Y-s.Object.Y
-	along, off := gx*ux+gy*uy, gy*ux-gx*uy
-	if along > -0.1 || math.Abs(off) > 0.05 {
-		return -0.16*ux - gx, -0.16*uy - gy
-	}
-	hard := min(0.05, far)
-	return hard*ux + off*uy, hard*uy - off*ux
-}
-
-// pushes counts the episodes of a policy that end with the object on the goal.
-func pushes(t *testing.T, v view.Config, p policy.Params, n int) int {
+// arrivals counts the episodes of a policy that end with the gripper in the ring.
+func arrivals(t *testing.T, v view.Config, p policy.Params, n int) int {
 	t.Helper()
 	pi, err := bc.NewPolicy(bc.PolicyConfig{View: v})
 	if err != nil {
@@ -158,7 +140,7 @@ func pushes(t *testing.T, v view.Config, p policy.Params, n int) int {
 			}
 			s = s.Push(c.Delta[0], c.Delta[1])
 		}
-		if math.Hypot(s.Object.X-s.Goal.X, s.Object.Y-s.Goal.Y) < 0.09 {
+		if math.Hypot(s.Gripper.X-s.Goal.X, s.Gripper.Y-s.Goal.Y) < 0.09 {
 			hits++
 		}
 	}
@@ -180,12 +162,12 @@ func TestPolicyFromAModelsAnswersBeatsImitation(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "answers.jsonl")
 	var first Answered
 	for round := range 2 {
-		m, err := judge.Remember(see, path)
+		m, err := judge.Remember(see, "onlooker", path)
 		if err != nil {
 			t.Fatal(err)
 		}
 		before := see.calls
-		v := OfflineVLM{Model: m, Goal: "to push the red disc into the green ring", Pairs: 500}
+		v := OfflineVLM{Model: m, Goal: "to bring the dark disc into the green ring", Pairs: 800}
 		pairs, j, err := v.ask(ctx, es, 5, held, quietly().Tell)
 		if err != nil {
 			t.Fatal(err)
@@ -206,8 +188,26 @@ func TestPolicyFromAModelsAnswersBeatsImitation(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if first = j; j.Accuracy < 0.9 {
-			t.Errorf("the reward tells %.2f of the held-out answers, want 0.9", j.Accuracy)
+		first = j
+		// Held out are all pairs that were not asked about, of which these are some; and
+		// nobody errs. The answers held out (j.Accuracy) err themselves.
+		right, rng := 0, rand.New(rand.NewPCG(21, 22))
+		for range 1000 {
+			var far, worth [2]float64
+			for k := range 2 {
+				x := es[rng.IntN(len(es))].Inputs[1+rng.IntN(blobHorizon)].Features.Embed
+				far[k] = math.Hypot(float64(x[0]-x[4]), float64(x[1]-x[5]))
+				if worth[k], err = net.Utility(preference.Clip{D: len(x), Embed: x}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if (far[0] < far[1]) == (worth[0] > worth[1]) {
+				right++
+			}
+		}
+		t.Logf("%d of 1000 pairs told right", right)
+		if right < 900 {
+			t.Errorf("the reward tells %d of 1000 pairs right, want 900", right)
 		}
 		if err := relabel(ctx, net, es); err != nil {
 			t.Fatal(err)
@@ -218,20 +218,27 @@ func TestPolicyFromAModelsAnswersBeatsImitation(t *testing.T) {
 	c := tiny(t)
 	c.Policy.Hidden, c.Learner.Hidden, c.Learner.Batch = []int{64, 64}, []int{64, 64}, 128
 	c.Learner.Rate, c.Policy.Clone.Rate, c.Learner.Updates, c.Policy.Clone.Batch = 1e-3, 1e-3, 100, 128
-	c.Learner.IQL.Expectile, c.Learner.IQL.Beta, c.Learner.Gamma, c.Learner.Steps, c.Learner.Scale = 0.9, 10, 0.95, 1, 1
-	data := corpus{view: view.Config{Embed: 6, Horizon: blobHorizon, Action: view.Action{Axes: []int{0, 1}, Scale: 0.06}}, episodes: es}
-	hits := map[string]int{}
-	for _, kind := range []string{"bc", "iql"} {
-		c.Learner.Kind = kind
-		got, err := train(ctx, c, data, 3000, quietly().Tell)
-		if err != nil {
-			t.Fatal(err)
+	c.Learner.IQL.Expectile, c.Learner.IQL.Beta, c.Learner.Gamma, c.Learner.Steps, c.Learner.Scale = 0.7, 3, 0.9, 1, 10
+	data := corpus{view: view.Config{Embed: 6, Action: view.Action{Axes: []int{0, 1}, Scale: 0.06}}, episodes: es}
+	hits := map[string][]int{}
+	total := map[string]int{}
+	const seeds, of = 3, 50
+	for seed := range uint64(seeds) {
+		c.Seed = seed
+		for _, kind := range []string{"bc", "iql"} {
+			c.Learner.Kind = kind
+			got, err := train(ctx, c, data, 1500, quietly().Tell)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n := arrivals(t, data.view, got.Params, of)
+			hits[kind] = append(hits[kind], n)
+			total[kind] += n
 		}
-		hits[kind] = pushes(t, data.view, got.Params, 50)
 	}
-	t.Logf("successes of 50: %v", hits)
-	if hits["iql"]-hits["bc"] < 15 {
-		t.Errorf("successes of 50: %v, want 15 (30 points) more by iql", hits)
+	t.Logf("successes of %d: %v", of, hits)
+	if total["iql"]-total["bc"] < seeds*of*3/10 {
+		t.Errorf("successes of %d by seed: %v, want 30 points more by iql", of, hits)
 	}
 }
 

@@ -5,7 +5,7 @@
 // on marked frames is measured before it may pay anybody. Whatever is not a clear
 // answer is "don't know", never a success.
 //
-//	m, err := judge.Remember(model, "answers.jsonl")
+//	m, err := judge.Remember(judge.Over(client), client.Model(), "answers.jsonl")
 //	j := judge.Judge{Model: m, Task: "the cup stands on the plate"}
 //	rep, err := j.Measure(ctx, marked, 0.9) // refuses an imprecise judge
 //	p, err := j.Look(ctx, frames)           // ½ and more: done; reward.ErrUnknown
@@ -28,7 +28,7 @@ type Prompt struct {
 	System string
 	Text   string
 	Images []robot.Frame
-	// Schema is the JSON schema of the answer; nil for free text.
+	// Schema is the JSON schema of the answer.
 	Schema json.RawMessage
 	// Turn tells askings of the same apart, from 0.
 	Turn int
@@ -55,8 +55,8 @@ var yesNo = json.RawMessage(`{"type":"object","properties":{"seen":{"type":"stri
 // Votes counts answers.
 type Votes struct{ Yes, No, Unknown int }
 
-// Ask asks Times times. Answers that cannot be read, and errors of the model other
-// than the end of ctx, count as unknown.
+// Ask asks Times times. Answers that cannot be read, and a model that is busy, count
+// as unknown; one that refuses, or the end of ctx, is an error.
 func (j *Judge) Ask(ctx context.Context, frames []robot.Frame) (Votes, error) {
 	var v Votes
 	if j.Model == nil || strings.TrimSpace(j.Task) == "" {
@@ -79,6 +79,9 @@ func (j *Judge) Ask(ctx context.Context, frames []robot.Frame) (Votes, error) {
 		})
 		if ctx.Err() != nil {
 			return v, ctx.Err()
+		}
+		if fatal(err) {
+			return v, err
 		}
 		var said struct {
 			Done string `json:"done"`

@@ -47,8 +47,8 @@ func (v *viewer) Ask(ctx context.Context, p Prompt) ([]byte, error) {
 	}
 	flip := v.rng != nil && v.rng.Float64() < v.wrong
 	switch {
-	case p.Schema == nil:
-		return []byte("a pixel, and another"), nil
+	case strings.Contains(string(p.Schema), "difference"):
+		return []byte(`{"first":"a pixel","second":"another","difference":"light"}`), nil
 	case strings.Contains(string(p.Schema), "done"):
 		if (p.Images[0].Pix[0] >= 128) != flip {
 			return []byte(`{"seen":"light","done":"yes"}`), nil
@@ -182,7 +182,7 @@ func TestWhatWasAskedIsNotAskedAgain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "answers.jsonl")
 	v := &viewer{rng: rand.New(rand.NewPCG(1, 2)), wrong: 0.3}
 	ask := func() string {
-		m, err := Remember(v, path)
+		m, err := Remember(v, "viewer", path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -222,15 +222,15 @@ func TestWhatWasAskedIsNotAskedAgain(t *testing.T) {
 	if err := os.WriteFile(path, []byte("hello\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Remember(v, path); err == nil || !strings.Contains(err.Error(), "line 1") {
+	if _, err := Remember(v, "viewer", path); err == nil || !strings.Contains(err.Error(), "line 1") {
 		t.Errorf("error %v", err)
 	}
-	if _, err := Remember(v, t.TempDir()); err == nil {
+	if _, err := Remember(v, "viewer", t.TempDir()); err == nil {
 		t.Error("a folder remembers")
 	}
 	// Another pixel, camera, turn or word is another question.
 	p := Prompt{System: "s", Text: "t", Images: shot(1)}
-	keys := map[string]bool{keyOf(p): true}
+	keys := map[string]bool{keyOf("m", p): true}
 	for _, change := range []func(p *Prompt){
 		func(p *Prompt) { p.Images = shot(2) }, func(p *Prompt) { p.Turn = 1 }, func(p *Prompt) { p.Text = "u" },
 		func(p *Prompt) { p.System = "" }, func(p *Prompt) { p.Schema = json.RawMessage("{}") },
@@ -238,7 +238,7 @@ func TestWhatWasAskedIsNotAskedAgain(t *testing.T) {
 	} {
 		q := p
 		change(&q)
-		keys[keyOf(q)] = true
+		keys[keyOf("m", q)] = true
 	}
 	if len(keys) != 8 {
 		t.Errorf("%d keys of 8 prompts", len(keys))

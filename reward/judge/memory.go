@@ -15,10 +15,11 @@ import (
 )
 
 // Memory is a Model that asks another only what it has not asked before. Answers are
-// kept in a file, a JSON object a line, under the hash of prompt, schema, turn and
+// kept in a file, a JSON object a line, under the hash of the model's name, prompt, schema, turn and
 // pixels. It is safe for use by several goroutines, which take turns.
 type Memory struct {
 	m    Model
+	name string
 	mu   sync.Mutex
 	file *os.File
 	kept map[string]string
@@ -31,15 +32,18 @@ type entry struct {
 	Answer string `json:"answer"`
 }
 
-// Remember opens the file at path, which need not be there yet. Answers of another
-// model must be kept in another file. A last line that was cut off by the death of a
+// errKeep says that an answer could not be written down.
+var errKeep = errors.New("judge: an answer cannot be kept")
+
+// Remember opens the file at path, which need not be there yet. name is the model's:
+// what another one answered is not taken for its. A last line that was cut off by the death of a
 // process is dropped.
-func Remember(m Model, path string) (*Memory, error) {
+func Remember(m Model, name, path string) (*Memory, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("judge: %w", err)
 	}
-	y := &Memory{m: m, file: f, kept: map[string]string{}}
+	y := &Memory{m: m, name: name, file: f, kept: map[string]string{}}
 	good, err := y.read()
 	if err == nil {
 		err = f.Truncate(good)
@@ -72,7 +76,7 @@ func (y *Memory) read() (good int64, err error) {
 
 // Ask implements Model. Errors are not remembered.
 func (y *Memory) Ask(ctx context.Context, p Prompt) ([]byte, error) {
-	key := keyOf(p)
+	key := keyOf(y.name, p)
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	if a, ok := y.kept[key]; ok {
@@ -89,7 +93,7 @@ func (y *Memory) Ask(ctx context.Context, p Prompt) ([]byte, error) {
 		return nil, fmt.Errorf("judge: %w", err)
 	}
 	if _, err := y.file.Write(line.Bytes()); err != nil {
-		return nil, fmt.Errorf("judge: keep an answer: %w", err)
+		return nil, fmt.Errorf("%w: %w", errKeep, err)
 	}
 	y.kept[key] = string(b)
 	return b, nil
@@ -105,7 +109,7 @@ func (y *Memory) Count() (calls, hits int) {
 // Close closes the file.
 func (y *Memory) Close() error { return y.file.Close() }
 
-func keyOf(p Prompt) string {
+func keyOf(model string, p Prompt) string {
 	h := sha256.New()
 	put := func(b []byte) {
 		var n [8]byte
@@ -113,6 +117,7 @@ func keyOf(p Prompt) string {
 		h.Write(n[:])
 		h.Write(b)
 	}
+	put([]byte(model))
 	put([]byte(p.System))
 	put([]byte(p.Text))
 	put(p.Schema)

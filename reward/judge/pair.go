@@ -24,6 +24,8 @@ type Pairs struct {
 	None    int // of them without a difference or a readable answer
 }
 
+var described = json.RawMessage(`{"type":"object","properties":{"first":{"type":"string"},"second":{"type":"string"},"difference":{"type":"string"}},"required":["first","second","difference"],"additionalProperties":false}`)
+
 var which = json.RawMessage(`{"type":"object","properties":{"better":{"type":"integer","enum":[0,1,-1]}},"required":["better"],"additionalProperties":false}`)
 
 // Compare asks in both orders. Only what both agree on is an answer; otherwise it is
@@ -60,12 +62,15 @@ func (p *Pairs) Compare(ctx context.Context, a, b []robot.Frame) (preference.Ver
 func (p *Pairs) ask(ctx context.Context, a, b []robot.Frame) (preference.Verdict, error) {
 	images := append(append([]robot.Frame{}, a...), b...)
 	told, err := p.Model.Ask(ctx, Prompt{
-		System: system, Images: images,
+		System: system, Images: images, Schema: described,
 		Text: "The first half of the images shows one moment, the second half another, by the same cameras in the same order. Describe what each shows. The goal is " +
 			p.Goal + ". How do the two differ with regard to the goal?",
 	})
 	if ctx.Err() != nil {
 		return preference.Unknown, ctx.Err()
+	}
+	if fatal(err) {
+		return preference.Unknown, err
 	}
 	if err != nil {
 		return preference.Unknown, nil
@@ -77,6 +82,9 @@ func (p *Pairs) ask(ctx context.Context, a, b []robot.Frame) (preference.Verdict
 	})
 	if ctx.Err() != nil {
 		return preference.Unknown, ctx.Err()
+	}
+	if fatal(err) {
+		return preference.Unknown, err
 	}
 	var said struct {
 		Better *int `json:"better"`
