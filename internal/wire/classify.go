@@ -159,10 +159,10 @@ func TrainClassifier(ctx context.Context, dir string, c Classifying, environ, se
 	return rep, s.store.SaveCheckpoint(ctx, kindSuccess, v+1, b)
 }
 
-// shots are the marked frames, each once, by the last mark that names it.
-func (s *Session) shots(ctx context.Context, marks []Marked, copies int) ([]classifier.Shot, error) {
-	said := map[string]map[int]bool{}
-	var ids []string
+// markings are the frames of each episode that were marked, as the last mark has it, and
+// the episodes in order.
+func markings(marks []Marked) (said map[string]map[int]bool, ids []string) {
+	said = map[string]map[int]bool{}
 	for _, m := range marks {
 		if said[m.Episode] == nil {
 			said[m.Episode] = map[int]bool{}
@@ -173,6 +173,12 @@ func (s *Session) shots(ctx context.Context, marks []Marked, copies int) ([]clas
 		}
 	}
 	slices.Sort(ids)
+	return said, ids
+}
+
+// shots are the marked frames, each once, by the last mark that names it.
+func (s *Session) shots(ctx context.Context, marks []Marked, copies int) ([]classifier.Shot, error) {
+	said, ids := markings(marks)
 	var eye eyes
 	if copies > 0 {
 		var err error
