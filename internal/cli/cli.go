@@ -118,6 +118,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(a.dashboardCmd())
 	root.AddCommand(a.labelCmd())
 	root.AddCommand(a.bagCmd())
+	root.AddCommand(a.pipelineCmd())
 	root.AddCommand(a.rosCmds()...)
 	root.AddCommand(a.rewardCmd())
 	root.AddCommand(a.calibrateCmd())

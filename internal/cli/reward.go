@@ -12,5 +12,6 @@ func (a *app) rewardCmd() *cobra.Command {
 	}
 	cmd.AddCommand(a.rewardCompareCmd(), a.rewardPlotCmd())
 	cmd.AddCommand(a.rewardExplainCmd(), a.rewardAlignCmd())
+	cmd.AddCommand(a.rewardClassifierCmd(), a.rewardJudgeCmd())
 	return cmd
 }

@@ -20,6 +20,9 @@ func TestReward(t *testing.T) {
 	t.Run("compare", func(t *testing.T) { testCompare(t, l) })
 	t.Run("plot", func(t *testing.T) { testPlot(t, l) })
 	t.Run("explain", func(t *testing.T) { testExplain(t, lab{t, l.dir, l.file, l.env}) })
+	t.Run("classifier", func(t *testing.T) { testClassifier(t, lab{t, l.dir, l.file, l.env}) })
+	t.Run("judge", func(t *testing.T) { testJudge(t, lab{t, l.dir, l.file, l.env}) }) // after classifier, which marks frames
+	t.Run("offline-vlm", func(t *testing.T) { testOfflineVLM(t, lab{t, l.dir, l.file, l.env}) })
 	t.Run("align", func(t *testing.T) { testAlign(t, lab{t, l.dir, l.file, l.env}) }) // the last: it changes the reward
 }
 

@@ -144,6 +144,10 @@ type Reward struct {
 	Ties        bool    `yaml:"ties"`
 
 	KAGI KAGI `yaml:"kagi"`
+
+	Success    string `yaml:"success"`
+	Classifier string `yaml:"classifier"`
+	Visual     Visual `yaml:"visual"`
 }
 
 // KAGI configures the reward by keypoints and waypoints.

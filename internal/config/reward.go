@@ -2,7 +2,7 @@ package config
 
 // RewardKinds lists the values of reward.kind.
 func RewardKinds() []string {
-	return []string{"rapl", "features", "goal", "tcc", "rlhf", "gail", "kagi", "truth"}
+	return []string{"rapl", "features", "goal", "tcc", "rlhf", "gail", "kagi", "uvd", "perceptual", "vlm-rm", "truth"}
 }
 
 func (r Reward) validate(p *problems, robot string, bad int) {

@@ -58,6 +58,7 @@ func (c Config) Validate() error {
 	p.within("encoder.colours", float64(c.Encoder.Colours), 0, 64)
 	p.within("encoder.steps", float64(c.Encoder.Steps), 1, 1e6)
 	c.Reward.validate(&p, c.Robot.Kind, c.Demos.Bad)
+	c.Reward.visual(&p, c.Robot.Kind, c.Encoder.Kind)
 	p.within("reward.experts", float64(c.Reward.Experts), 1, 100)
 	p.need(c.Reward.Experts <= c.Demos.Good, "reward.experts", "is %d, but demos.good is %d: the preferred videos are picked among the good ones", c.Reward.Experts, c.Demos.Good)
 	p.within("reward.triplets", float64(c.Reward.Triplets), 0, 10000)

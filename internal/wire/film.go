@@ -128,6 +128,9 @@ func (s *Session) report(ctx context.Context, p parts, tuned policy.Params, befo
 		return "", err
 	}
 	r.Config = string(resolved)
+	if err := s.suspicions(ctx, &r); err != nil {
+		return "", err
+	}
 	if r.Episodes, err = s.curve(ctx); err != nil {
 		return "", err
 	}

@@ -32,6 +32,9 @@ func TestEveryKindOfRewardCarriesASession(t *testing.T) {
 			c.Name, c.Reward.Kind = "one", kind
 			c.Session.Episodes, c.Session.Evaluate = 1, 1
 			c.Robot.Horizon, c.Demos.Good, c.Demos.Bad = 20, 2, 2
+			if kind == "vlm-rm" {
+				prompted(t, &c)
+			}
 			s, err := Create(ctx, c, quietly())
 			if err != nil {
 				t.Fatal(err)

@@ -401,7 +401,10 @@ func (s *Session) tally(ctx context.Context, i int, ep policy.Episode, st policy
 	if err := s.store.AddMetrics(ctx, "episode", uint64(i), ms); err != nil {
 		return err
 	}
-	return s.store.AddMetrics(ctx, "learner", uint64(i), st.Metrics)
+	if err := s.store.AddMetrics(ctx, "learner", uint64(i), st.Metrics); err != nil {
+		return err
+	}
+	return s.suspect(ctx, i, ep)
 }
 
 // saveLearner checkpoints a learner that has taken n online episodes.

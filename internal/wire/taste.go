@@ -18,6 +18,7 @@ import (
 	"github.com/rapport-rl/rapport/reward/preference"
 	"github.com/rapport-rl/rapport/reward/rapl"
 	"github.com/rapport-rl/rapport/reward/tcc"
+	"github.com/rapport-rl/rapport/reward/uvd"
 	"github.com/rapport-rl/rapport/sim"
 	"github.com/rapport-rl/rapport/sim/person"
 )
@@ -37,6 +38,7 @@ type taste struct {
 	GAIL    *gail.Model  `json:"gail,omitempty"`
 	RLHF    []byte       `json:"rlhf,omitempty"` // as preference.Net saves itself
 	KAGI    *kagi.Config `json:"kagi,omitempty"`
+	visual
 }
 
 // tasteVersion is the newest that this program reads.
@@ -65,6 +67,8 @@ func (t taste) scorer() (reward.Scorer, error) {
 		return preference.Load(bytes.NewReader(t.RLHF))
 	case k == "kagi" && t.KAGI != nil:
 		return kagi.New(*t.KAGI)
+	case t.visual.of(k):
+		return t.visual.scorer()
 	case k == "features":
 		return rapl.New(t.Experts, rapl.Config{Cost: t.Cost, Gamma: t.Gamma})
 	}
@@ -111,6 +115,8 @@ func (t *taste) learn(ctx context.Context, c config.Reward, seed uint64, liked, 
 		}
 		m := g.Model()
 		t.GAIL = &m
+	case "uvd", "perceptual", "vlm-rm":
+		return t.visual.learn(c, liked)
 	}
 	return nil
 }
@@ -217,6 +223,8 @@ func runningOf(s reward.Scorer) (running, error) {
 		return s.Live(), nil
 	case truth:
 		return nil, errNoTruth
+	case *uvd.Scorer:
+		return &walking{s: s}, nil
 	}
 	return &piecewise{s: s}, nil
 }
@@ -263,6 +271,12 @@ func named(c config.Reward) string {
 		return "a discriminator (GAIL)"
 	case "kagi":
 		return "progress along waypoints (KAGI)"
+	case "uvd":
+		return "sub-goals of a preferred video (UVD)"
+	case "perceptual":
+		return "perceptual steps of the preferred videos"
+	case "vlm-rm":
+		return "likeness to a sentence (VLM-RM)"
 	case "truth":
 		return "THE SIMULATOR'S TRUTH, which no real arm has"
 	}

@@ -72,7 +72,8 @@ type Session struct {
 	// truth tells how an online episode truly ended, for the report alone; nil
 	// asks the world. Tests scramble it, to show that nothing learns from it.
 	truth func(a *arm) bool
-	show  *show // nil without a screen's feed
+	show  *show   // nil without a screen's feed
+	watch *sentry // over the reward; nil until the first episode
 }
 
 // Result is what a session ends with.

@@ -1,0 +1,202 @@
+package wire
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+
+	"github.com/rapport-rl/rapport/internal/report"
+	"github.com/rapport-rl/rapport/internal/store"
+	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/reward/classifier"
+	"github.com/rapport-rl/rapport/reward/watch"
+)
+
+// kindSuccess is the checkpoint of a success classifier.
+const kindSuccess = "success"
+
+// seriesWatch are the metrics of the watch over the reward, a step an episode.
+const seriesWatch = "watch"
+
+// trained is a classifier with the encoder that its frames were embedded by.
+type trained struct {
+	Encoder string           `json:"encoder"` // SHA-256
+	Model   classifier.Model `json:"model"`
+}
+
+func decodeTrained(b []byte) (trained, error) {
+	var t trained
+	if err := json.Unmarshal(b, &t); err != nil {
+		return t, fmt.Errorf("wire: success classifier: %w", err)
+	}
+	if err := t.Model.Validate(); err != nil {
+		return t, fmt.Errorf("wire: success classifier: %w", err)
+	}
+	return t, nil
+}
+
+// classifier is that of reward.classifier, or the session's own. It wraps store.ErrNone
+// if there is none.
+func (s *Session) classifier(ctx context.Context) (classifier.Model, error) {
+	var b []byte
+	var err error
+	if path := s.cfg.Reward.Classifier; path != "" {
+		b, err = os.ReadFile(path)
+	} else {
+		_, b, err = s.store.LatestCheckpoint(ctx, kindSuccess)
+	}
+	if err != nil {
+		return classifier.Model{}, fmt.Errorf("wire: success classifier: %w", err)
+	}
+	t, err := decodeTrained(b)
+	if err != nil {
+		return t.Model, err
+	}
+	enc, _, err := s.makers(ctx)
+	if err != nil {
+		return t.Model, err
+	}
+	if t.Encoder != enc {
+		return t.Model, fmt.Errorf("wire: the success classifier was trained on another encoder's embeddings; train it anew with rapport reward classifier train %s, or set reward.success to none", s.Dir())
+	}
+	return t.Model, nil
+}
+
+// sentry looks out for a reward that rises while success falls.
+type sentry struct {
+	model *classifier.Model // nil: by the truth
+	w     *watch.Watch      // nil: there is nothing to check by yet
+	names []string
+	on    bool
+}
+
+// newSentry goes on from the first n episodes.
+func (s *Session) newSentry(ctx context.Context, n int) (*sentry, error) {
+	y := &sentry{names: []string{"success"}}
+	if s.cfg.Reward.Success == "classifier" {
+		m, err := s.classifier(ctx)
+		if errors.Is(err, store.ErrNone) {
+			s.log.Warn("nobody tells success yet: the reward is not watched; mark frames and train a classifier", "remedy", "rapport reward classifier collect, then train, then rapport run --resume")
+			return y, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		y.model, y.names = &m, []string{"success", "margin"}
+	}
+	var err error
+	if y.w, err = watch.New(watch.Config{Checks: y.names}); err != nil {
+		return nil, err
+	}
+	past := make([][]float64, n)
+	for k, name := range append([]string{"reward"}, y.names...) {
+		ps, err := s.store.Metric(ctx, seriesWatch, name)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range ps {
+			if p.Step >= uint64(n) {
+				continue
+			}
+			if past[p.Step] == nil {
+				past[p.Step] = make([]float64, 1+len(y.names))
+				for i := range past[p.Step] {
+					past[p.Step][i] = math.NaN()
+				}
+			}
+			past[p.Step][k] = p.Value
+		}
+	}
+	for _, p := range past {
+		if p == nil {
+			continue
+		}
+		a, err := y.w.Add(p[0], p[1:])
+		if err != nil {
+			return nil, err
+		}
+		y.on = a.On
+	}
+	return y, nil
+}
+
+// suspect watches the reward over the i-th episode.
+func (s *Session) suspect(ctx context.Context, i int, ep policy.Episode) error {
+	if s.cfg.Reward.Success == "none" || ep.Len() == 0 {
+		return nil
+	}
+	if s.watch == nil {
+		y, err := s.newSentry(ctx, i)
+		if err != nil {
+			return err
+		}
+		s.watch = y
+	}
+	y := s.watch
+	if y.w == nil {
+		return nil
+	}
+	said, err := y.ask(ctx, s, i, ep)
+	if err != nil {
+		return err
+	}
+	a, err := y.w.Add(ep.Return()/float64(ep.Len()), said)
+	if err != nil {
+		return fmt.Errorf("wire: episode %s: %w", ep.ID, err)
+	}
+	ms := []policy.Metric{{Name: "reward", Value: ep.Return() / float64(ep.Len())}, {Name: "alarm", Value: bit(a.On)}}
+	for k, name := range y.names {
+		ms = append(ms, policy.Metric{Name: name, Value: said[k]})
+	}
+	if a.On && !y.on {
+		s.log.Warn(a.String(), "episode", ep.ID, "check", a.Check)
+		s.tell("watch", i+1, s.cfg.Session.Episodes, a.String())
+	}
+	y.on = a.On
+	return s.store.AddMetrics(ctx, seriesWatch, uint64(i), ms)
+}
+
+// ask is what the checks say of an episode, in their order.
+func (y *sentry) ask(ctx context.Context, s *Session, i int, ep policy.Episode) ([]float64, error) {
+	if y.model != nil {
+		x := ep.Inputs[len(ep.Inputs)-1].Features.Embed
+		margin, err := y.model.Margin(x)
+		return []float64{bit(margin >= 0), margin}, err
+	}
+	ps, err := s.store.Metric(ctx, "episode", "success")
+	if err != nil {
+		return nil, err
+	}
+	said := math.NaN() // as in a process that is not the arm's
+	for _, p := range ps {
+		if p.Step == uint64(i) {
+			said = p.Value
+		}
+	}
+	return []float64{said}, nil
+}
+
+// suspicions tells the report what the watch saw.
+func (s *Session) suspicions(ctx context.Context, r *report.Report) error {
+	ps, err := s.store.Metric(ctx, seriesWatch, "alarm")
+	if err != nil || len(ps) == 0 {
+		return err
+	}
+	n, first := 0, -1
+	for _, p := range ps {
+		if p.Value > 0 {
+			if n++; first < 0 {
+				first = int(p.Step)
+			}
+		}
+	}
+	f := report.Fact{Name: "reward hacking", Value: fmt.Sprintf("no sign in %d episodes, by %s", len(ps), s.cfg.Reward.Success)}
+	if n > 0 {
+		f.Value = fmt.Sprintf("ALARM in %d of %d episodes, first at %s: the reward rose while success (%s) fell", n, len(ps), episodeID(first), s.cfg.Reward.Success)
+	}
+	r.Facts = append(r.Facts, f)
+	return nil
+}

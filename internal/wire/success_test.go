@@ -1,0 +1,188 @@
+package wire
+
+import (
+	"encoding/json"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/reward/classifier"
+	"github.com/rapport-rl/rapport/robot"
+)
+
+// A session is watched by the truth, then goes on and is watched by a classifier that
+// was trained on its frames; the report says so.
+func TestSessionIsWatched(t *testing.T) {
+	ctx := t.Context()
+	c := tiny(t)
+	c.Name, c.Reward.Kind, c.Reward.Success = "one", "goal", "truth"
+	s, err := Create(ctx, c, quietly())
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := s.Run(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"reward", "success", "alarm"} {
+		ps, err := s.store.Metric(ctx, seriesWatch, name)
+		if err != nil || len(ps) != 4 {
+			t.Errorf("%d values of %s, error %v, want 4", len(ps), name, err)
+		}
+		for _, p := range ps {
+			if math.IsNaN(p.Value) {
+				t.Errorf("episode %d: %s is unknown", p.Step, name)
+			}
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(res.Report); err != nil || !strings.Contains(string(b), "no sign in 4 episodes, by truth") {
+		t.Errorf("the report does not tell of the watch (error %v)", err)
+	}
+
+	dir := filepath.Join(c.Out, c.Name)
+	// Without a classifier the session goes on, and is not watched.
+	c.Reward.Success, c.Session.Episodes = "classifier", 5
+	again := func() *Session {
+		s, err := Reopen(ctx, c, quietly())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	if err := again().Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	// Marks that cannot be.
+	for _, m := range []struct {
+		mark Marked
+		want string
+	}{
+		{Marked{Episode: "online-00099"}, "no episode"},
+		{Marked{Episode: "demo-00001", From: 3, To: 99}, "has frames 0 to"},
+		{Marked{Episode: "demo-00001", From: 3, To: 2}, "not 3 to 2"},
+	} {
+		if _, err := MarkSuccess(ctx, dir, []Marked{m.mark}, 0, nil, nil, quietly()); err == nil || !strings.Contains(err.Error(), m.want) {
+			t.Errorf("error %v, want %q", err, m.want)
+		}
+	}
+	if _, err := TrainClassifier(ctx, dir, Classifying{}, nil, nil, quietly()); err == nil || !strings.Contains(err.Error(), "collect") {
+		t.Errorf("no marks: error %v, want a remedy", err)
+	}
+	// Frame by frame in turn: nobody can tell those apart.
+	var marks []Marked
+	demos := []string{"demo-00000", "demo-00001", "demo-00002", "demo-00003", "demo-00004", "demo-00005"}
+	for _, id := range demos {
+		for f := range 20 {
+			marks = append(marks, Marked{Episode: id, From: f, To: f, Success: f%2 == 0})
+		}
+	}
+	if _, err := MarkSuccess(ctx, dir, marks, 0, nil, nil, quietly()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := TrainClassifier(ctx, dir, Classifying{}, nil, nil, quietly()); !errors.Is(err, classifier.ErrPrecision) {
+		t.Errorf("error %v, want ErrPrecision", err)
+	}
+	// The beginning and the end can be told, with copies; later marks overrule.
+	marks = nil
+	for _, id := range demos {
+		marks = append(marks, Marked{Episode: id, From: 0, To: 9}, Marked{Episode: id, From: 10, To: 19, Success: true})
+	}
+	if n, err := MarkSuccess(ctx, dir, marks, 2, nil, nil, quietly()); err != nil || n != 120+12+5 {
+		t.Fatalf("%d marks, error %v, want 137", n, err)
+	}
+	out := filepath.Join(t.TempDir(), "success.json")
+	rep, err := TrainClassifier(ctx, dir, Classifying{Config: classifier.Config{Precision: 0.3}, Copies: 1, Out: out}, nil, nil, quietly())
+	if err != nil {
+		t.Fatalf("%v\n%s", err, rep)
+	}
+	if rep.Shots != 120+10 || rep.Groups != 11 {
+		t.Errorf("%d frames of %d episodes, want 130 of 11", rep.Shots, rep.Groups)
+	}
+
+	c.Session.Episodes = 7
+	s = again()
+	ps, err := s.store.Metric(ctx, seriesWatch, "margin")
+	if err != nil || len(ps) != 2 || ps[0].Step != 5 {
+		t.Errorf("margins %v, error %v, want those of episodes 5 and 6", ps, err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	// A classifier of another encoder's embeddings is refused.
+	b, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := decodeTrained(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.Encoder = "another"
+	if b, err = json.Marshal(v); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(out, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.Reward.Classifier, c.Session.Episodes = out, 8
+	if s, err = Reopen(ctx, c, quietly()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Run(ctx); err == nil || !strings.Contains(err.Error(), "another encoder") {
+		t.Errorf("error %v, want that the encoder is another", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, bad := range []string{"{", "{}"} {
+		if _, err := decodeTrained([]byte(bad)); err == nil {
+			t.Errorf("%s is a classifier", bad)
+		}
+	}
+}
+
+// The alarm is raised, kept and told in a session's own terms, and a process that goes
+// on raises it from what was kept.
+func TestAlarmOfARisingRewardAndFailingEpisodes(t *testing.T) {
+	ctx := t.Context()
+	c := tiny(t)
+	c.Name, c.Reward.Success = "one", "truth"
+	s, err := Create(ctx, c, quietly())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var told []string
+	s.tell = func(stage string, _, _ int, note string) { told = append(told, stage+": "+note) }
+	for i := range 40 {
+		if i == 25 {
+			s.watch = nil // as in another process
+		}
+		ep := policy.Episode{ID: episodeID(i), Rewards: []float64{float64(i)}, Applied: make([]robot.Command, 1), Inputs: make([]policy.Input, 2)}
+		if err := s.store.AddMetrics(ctx, "episode", uint64(i), []policy.Metric{{Name: "success", Value: bit(i < 12)}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.suspect(ctx, i, ep); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(told) != 1 || !strings.HasPrefix(told[0], "watch: reward hacking? the dense reward rises") {
+		t.Errorf("told %q, want one alarm", told)
+	}
+	ps, err := s.store.Metric(ctx, seriesWatch, "alarm")
+	if err != nil || len(ps) != 40 || ps[39].Value != 1 || ps[10].Value != 0 {
+		t.Errorf("alarms %v, error %v", ps, err)
+	}
+}
