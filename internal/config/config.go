@@ -49,6 +49,7 @@ type Robot struct {
 	Look     string   `yaml:"look"`
 	Horizon  int      `yaml:"horizon"`  // control ticks
 	Timestep float64  `yaml:"timestep"` // s
+	Disturb  Disturb  `yaml:"disturb"`
 	Render   string   `yaml:"render"`
 	Cameras  []Camera `yaml:"cameras"`
 	ROS      ROS      `yaml:"ros"`
@@ -311,6 +312,7 @@ func Load(file string, environ, sets []string) (Config, error) {
 		}
 	}
 	c.fitWorld()
+	c.fitTask()
 	// A value that could not be read makes the rest of the problems doubtful,
 	// but the user mends them all at once if he sees them all.
 	errs = append(errs, c.Validate())

@@ -136,6 +136,7 @@ func (r Robot) validate(p *problems) {
 	p.oneOf("robot.look", r.Look, "panda", "orange")
 	p.need(r.Look == "panda" || r.Kind == "sim", "robot.look", "is %s, but robot.kind is %s: only a simulated arm has another; want panda", r.Look, r.Kind)
 	p.within("robot.horizon", float64(r.Horizon), 2, 10000)
+	r.Disturb.validate(p, r.World)
 	p.within("robot.timestep", r.Timestep, 0.0005, 0.004)
 	// The 50 ms of a control tick must be whole steps of the physics.
 	n := 0.05 / r.Timestep

@@ -55,5 +55,5 @@ func (r Robot) validateWorld(p *problems) {
 		p.need(r.Kind == "sim", "robot.world", "is xmagical, but robot.kind is %s; that world is a simulation: want robot.kind sim", r.Kind)
 		return
 	}
-	p.oneOf("robot.task", r.Task, "reach", "group", "clutter")
+	p.oneOf("robot.task", r.Task, TabletopTasks()...)
 }

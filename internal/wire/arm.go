@@ -64,6 +64,9 @@ func newArmOn(c config.Config, of stream, pacing *paced.Clock, extra ...tabletop
 	if !judgeable(c) {
 		return nil, simulated(c)
 	}
+	if of != evaluation {
+		c.Robot.Disturb = config.Disturb{}
+	}
 	w, err := newWorld(c, extra...)
 	if err != nil {
 		return nil, err

@@ -25,6 +25,7 @@ type rover struct {
 	noise  [6]float64      // m and rad a tick, of a disturbance that lasts some ticks
 	rng    *rand.Rand
 	drift  [6]float64
+	grip   float64 // that it wished last
 	tick   int
 	obs    robot.Observation
 }
@@ -60,12 +61,13 @@ func (r *rover) Act(context.Context, policy.Input) (robot.Command, error) {
 	// Both see the episode's beginning, by which they know a new one.
 	c := [2]robot.Command{r.hands[0].Act(r.obs), r.hands[1].Act(r.obs)}
 	if t >= r.stop {
-		return robot.Command{}, nil
+		return robot.Command{Grip: r.grip}, nil // and drops nothing
 	}
 	out := c[0]
 	if t >= r.change {
 		out = c[1]
 	}
+	r.grip = out.Grip
 	for i := range r.drift {
 		if r.noise[i] == 0 {
 			continue

@@ -43,6 +43,7 @@ func newWorld(c config.Config, extra ...tabletop.Camera) (world, error) {
 	}
 	tc := tabletopConfig(c)
 	tc.Cameras = append(tc.Cameras, extra...)
+	tc.Disturb = tabletop.Disturb(c.Robot.Disturb)
 	w, err := tabletop.New(tc)
 	if err != nil {
 		return nil, drawn(err)

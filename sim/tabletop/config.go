@@ -32,26 +32,6 @@ import (
 	"github.com/rapport-rl/rapport/sim/mujoco"
 )
 
-// Task names what has to be done.
-type Task string
-
-// The tasks.
-const (
-	// Reach: bring the fingers to the red ball that hovers over the table, not
-	// to the blue one.
-	Reach Task = "reach"
-	// Group: push two boxes together across the line.
-	Group Task = "group"
-	// Clutter: Group, without taking along any of four other boxes.
-	Clutter Task = "clutter"
-)
-
-// Tasks lists the tasks.
-func Tasks() []Task { return []Task{Reach, Group, Clutter} }
-
-// Horizon is the task's usual length in control periods; 45 as in RAPL.
-func (t Task) Horizon() int { return 45 }
-
 // Geometry of the table, m, base frame.
 const (
 	Line      = 0.65 // x of the goal line; the painted strip lies beyond it
@@ -107,6 +87,8 @@ type Config struct {
 	Timestep float64        // s, of the physics; default 0.002; a divisor of Period
 	Render   Render         // default EGL
 	Quality  mujoco.Quality // default Lean; Video has shadows and smooth edges
+
+	Disturb Disturb // what was not there when the policy learned
 }
 
 func (c Config) withDefaults() Config {
@@ -135,8 +117,8 @@ func (c Config) Validate() error {
 	bad := func(format string, args ...any) {
 		errs = append(errs, fmt.Errorf("tabletop: "+format, args...))
 	}
-	if l := layoutOf(c.Task); l == nil {
-		bad("task is %q, want reach, group or clutter", c.Task)
+	if jobOf(c.Task) == nil {
+		bad("task is %q, want %s", c.Task, wanted())
 	}
 	if c.Look != Panda && c.Look != Orange {
 		bad("look is %q, want panda or orange", c.Look)
@@ -148,6 +130,7 @@ func (c Config) Validate() error {
 	if !(c.Timestep > 0) || c.Timestep > 0.004 || math.Abs(n-math.Round(n)) > 1e-9 {
 		bad("timestep is %g s, want a divisor of %g s up to 0.004 s", c.Timestep, Period.Seconds())
 	}
+	c.Disturb.validate(bad)
 	seen := map[string]bool{}
 	for _, cam := range c.Cameras {
 		if _, ok := viewOf(cam.Name); !ok {

@@ -37,6 +37,9 @@ type Demonstrator struct {
 	pace  float64 // of this episode, m per period
 	aside float64 // habit of this episode: how far off the middle it pushes, m
 	stage int
+
+	legs   []leg // of this episode's tour
+	waited int   // periods at the end of the present leg
 }
 
 // handNoise is the standard deviation of a commanded displacement, m: a tenth
@@ -58,11 +61,18 @@ func (d *Demonstrator) Act(obs robot.Observation) robot.Command {
 		d.stage = 0
 		d.pace = Speed * (0.86 + 0.12*d.rng.Float64())
 		d.aside = 0.002 * d.rng.NormFloat64()
+		d.legs, d.waited = nil, 0
 	}
+	return d.w.job.act(d)
+}
+
+// stroll is a command in x and y towards where aim says that the target should
+// go next, if anywhere, at the episode's pace and with an unsteady hand.
+func (d *Demonstrator) stroll(aim func(at [2]float64) (to [2]float64, moving bool)) robot.Command {
 	// It steers its own target, not the measured hand that lags behind.
 	at := [2]float64{d.w.target.P[0], d.w.target.P[1]}
 	noise := [2]float64{handNoise * d.rng.NormFloat64(), handNoise * d.rng.NormFloat64()}
-	to, moving := d.aim(at)
+	to, moving := aim(at)
 	if !moving {
 		return robot.Command{}
 	}
@@ -71,23 +81,38 @@ func (d *Demonstrator) Act(obs robot.Observation) robot.Command {
 	return robot.Command{Delta: [6]float64{0: v[0], 1: v[1]}}
 }
 
-// aim says where the target should go next, and whether anywhere.
-func (d *Demonstrator) aim(at [2]float64) (to [2]float64, moving bool) {
-	body := func(i int) [2]float64 {
-		p := d.w.truth.Bodies[i].Pose.P
-		return [2]float64{p[0], p[1]}
+// body is where the i-th object is, seen from above.
+func (d *Demonstrator) body(i int) [2]float64 {
+	p := d.w.truth.Bodies[i].Pose.P
+	return [2]float64{p[0], p[1]}
+}
+
+func actReach(d *Demonstrator) robot.Command {
+	ball := 0
+	if d.style == Bad {
+		ball = 1
 	}
-	switch {
-	case d.w.cfg.Task == Reach && d.style == Good:
-		return body(0), gap(at, body(0)) > 0.003
-	case d.w.cfg.Task == Reach:
-		return body(1), gap(at, body(1)) > 0.003
-	case d.style == Good:
-		return d.push(at, body(0), body(0), body(1))
-	case d.w.cfg.Task == Clutter:
-		return d.push(at, body(2), body(2), body(3))
-	}
-	return d.around(at, body(0), body(1))
+	return d.stroll(func(at [2]float64) ([2]float64, bool) {
+		return d.body(ball), gap(at, d.body(ball)) > 0.003
+	})
+}
+
+func actGroup(d *Demonstrator) robot.Command {
+	return d.stroll(func(at [2]float64) ([2]float64, bool) {
+		if d.style == Bad {
+			return d.around(at, d.body(0), d.body(1))
+		}
+		return d.push(at, d.body(0), d.body(0), d.body(1))
+	})
+}
+
+func actClutter(d *Demonstrator) robot.Command {
+	return d.stroll(func(at [2]float64) ([2]float64, bool) {
+		if d.style == Bad {
+			return d.push(at, d.body(2), d.body(2), d.body(3))
+		}
+		return d.push(at, d.body(0), d.body(0), d.body(1))
+	})
 }
 
 const (

@@ -79,7 +79,7 @@ func (w *World) Judged() error {
 }
 
 // Start is where the tool centre point is at the start of an episode of t.
-func (t Task) Start() robot.Pose { return layoutOf(t).start }
+func (t Task) Start() robot.Pose { return jobOf(t).layout().start }
 
 // Lens describes a camera: where it is (x right, y down, z forward), whether
 // that is in the hand's frame instead of the base frame, and its focal length in

@@ -1,6 +1,7 @@
 package tabletop
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -16,6 +17,7 @@ type ids struct {
 	palm        int    // geom of the hand above the fingers
 	hand        []bool // per geom: on the hand or a finger
 	objects     []place
+	beads       []int // bodies
 }
 
 // place is where an object is.
@@ -54,14 +56,17 @@ func lookup(m *mujoco.Model, l *layout) (ids, error) {
 	}
 	mocaps := 0
 	for _, o := range l.objects {
-		p := place{body: get(m.Body, o.Name), mocap: -1}
-		if o.Ball { // mocap bodies are counted in the order of the model
+		p := place{body: get(m.Body, cmp.Or(o.Root, o.Name)), mocap: -1}
+		if o.Ball || o.Still { // mocap bodies are counted in the order of the model
 			p.mocap = mocaps
 			mocaps++
 		} else {
 			p.q = m.JointQPos(get(m.Joint, o.Name))
 		}
 		d.objects = append(d.objects, p)
+	}
+	for _, n := range l.beads {
+		d.beads = append(d.beads, get(m.Body, n))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return d, fmt.Errorf("tabletop: look up: %w", err)

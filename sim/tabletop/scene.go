@@ -43,6 +43,11 @@ type scene struct {
 	Goal          *goalXML
 	Objects       []object
 	Motors        []motor
+	Size          buffers
+	Key, Fill     string // diffuse colours of the lights
+	Fixed         string
+	Equality      string
+	Tool          string
 }
 
 type plank struct {
@@ -68,7 +73,11 @@ const stripDepth = 0.16
 
 // compose returns the MJCF of c's scene.
 func compose(c Config, l *layout, torque [7]float64) ([]byte, error) {
-	s := scene{Timestep: c.Timestep, Orange: c.Look == Orange, Width: 1, Height: 1, Objects: l.objects}
+	s := scene{Timestep: c.Timestep, Orange: c.Look == Orange, Width: 1, Height: 1, Objects: l.objects, Size: l.size, Fixed: l.fixed, Equality: l.equality, Tool: l.tool}
+	s.Key, s.Fill = c.Disturb.light([3]float64{0.62, 0.60, 0.56}), c.Disturb.light([3]float64{0.16, 0.17, 0.20})
+	if s.Size == (buffers{}) {
+		s.Size = buffers{120, 500, 200000} // three times the peak of Clutter, and load in milliseconds
+	}
 	for _, cam := range c.Cameras {
 		s.Width, s.Height = max(s.Width, cam.W), max(s.Height, cam.H)
 	}
@@ -81,6 +90,7 @@ func compose(c Config, l *layout, torque [7]float64) ([]byte, error) {
 	}
 	for _, name := range []string{"front", "scene"} {
 		v, _ := viewOf(name)
+		c.Disturb.shift(&v, c.Seed)
 		s.Cameras = append(s.Cameras, cameraXML{name, triple(v.pos), axes(v.pos, v.at), v.fovy})
 	}
 	if l.goal {

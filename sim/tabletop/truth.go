@@ -11,7 +11,9 @@ import (
 // and tests may ask.
 //
 // Bodies are the task's objects in a fixed order: box1, box2 (then box3 to box6,
-// disliked) or ball, decoy.
+// disliked), ball and decoy, cube1 and cube2, almond1 to almond10, spatula and plate,
+// or thing, cloth and two battens; then distractors, if there are some. What follows
+// is of Reach, Group and Clutter; the other tasks' files say it of theirs.
 //
 // Distance, m, is what the simulated person of RAPL judges by (author code: the
 // larger of the boxes' distances to the line; 0 beyond it), plus the gap
@@ -53,23 +55,23 @@ func (w *World) look(a robot.Command) {
 		effort += v * v
 	}
 	t.Reward = -0.01 * effort
-	if w.cfg.Task == Reach {
-		ee := w.pads()
-		t.Distance = (dist(ee[0], t.Bodies[0].Pose.P) + dist(ee[1], t.Bodies[0].Pose.P)) / 2
-		t.Success = t.Distance <= Touch
-		t.Reward -= 3 * t.Distance
-	} else {
-		w.judge(&t)
-	}
+	w.job.judge(w, &t)
 	w.truth = t
+}
+
+func judgeReach(w *World, t *sim.Truth) {
+	ee := w.pads()
+	t.Distance = (dist(ee[0], t.Bodies[0].Pose.P) + dist(ee[1], t.Bodies[0].Pose.P)) / 2
+	t.Success = t.Distance <= Touch
+	t.Reward -= 3 * t.Distance
 }
 
 // Stride is what RAPL's reward counts as an action of 1, m: the fingers' way in
 // a period at 0.25 m/s.
 const Stride = 0.0125
 
-// judge rates Group and Clutter.
-func (w *World) judge(t *sim.Truth) {
+// judgeBoxes rates Group and Clutter.
+func judgeBoxes(w *World, t *sim.Truth) {
 	p1, p2 := t.Bodies[0].Pose.P, t.Bodies[1].Pose.P
 	far := max(0, Line-p1[0], Line-p2[0])
 	apart := dist(p1, p2)

@@ -22,6 +22,7 @@ var ErrClosed = errors.New("tabletop: use after Close")
 // goroutine; worlds do not share anything.
 type World struct {
 	cfg    Config
+	job    *job
 	layout *layout
 	seeds  *rand.Rand // of episodes
 
@@ -40,8 +41,10 @@ type World struct {
 	driven   bool // reset, and driven since
 	staged   bool // reset, and staged since
 	truth    sim.Truth
+	way      Direction // of the present episode
+
 	contacts []mujoco.Contact
-	places   [][3]float64
+	places   []robot.Pose
 }
 
 var _ robot.Backend = (*World)(nil)
@@ -53,13 +56,15 @@ func New(cfg Config) (*World, error) {
 	}
 	cfg = cfg.withDefaults()
 	w := &World{
-		cfg: cfg, layout: layoutOf(cfg.Task),
+		cfg: cfg, job: jobOf(cfg.Task),
 		// The second word only has to be some constant: it separates this
 		// stream from others that are made from the same seed.
 		seeds:    rand.New(rand.NewPCG(cfg.Seed, 0x7461626c65746f70)),
 		arm:      impedance.New(impedance.Default()),
 		substeps: int(math.Round(Period.Seconds() / cfg.Timestep)),
 	}
+	w.layout = w.job.layout()
+	cfg.Disturb.strew(w.layout)
 	home, err := solve(w.layout.start)
 	if err != nil {
 		return nil, err
@@ -136,11 +141,11 @@ func (w *World) ResetSeed(ctx context.Context, seed uint64) (robot.Observation, 
 	if err := w.data.Forward(); err != nil {
 		return robot.Observation{}, fmt.Errorf("tabletop: reset: %w", err)
 	}
-	w.tick = 0
+	w.tick, w.way = 0, Forward
 	w.target = w.layout.start
 	w.sense()
 	w.arm.Reset(w.target, w.home, w.in.Bias)
-	if err := w.run(int(math.Round(settle.Seconds()/w.cfg.Timestep)), 0); err != nil {
+	if err := w.run(int(math.Round(settle.Seconds()/w.cfg.Timestep)), w.layout.grip); err != nil {
 		return robot.Observation{}, fmt.Errorf("tabletop: settle: %w", err)
 	}
 	if err := w.data.Kinematics(); err != nil {
@@ -158,15 +163,21 @@ func (w *World) put(r *rand.Rand) {
 	for i, a := range w.id.q {
 		qpos[a] = w.home[i]
 	}
-	w.places = append(w.places[:0], make([][3]float64, len(w.layout.objects))...)
+	for _, a := range w.id.finger {
+		qpos[a] = w.layout.grip * HandWidth / 2
+	}
+	w.places = w.places[:0]
+	for range w.layout.objects {
+		w.places = append(w.places, robot.Pose{Q: [4]float64{1, 0, 0, 0}})
+	}
 	w.layout.place(r, w.places)
 	for i, o := range w.id.objects {
 		if o.mocap >= 0 {
-			copy(w.data.MocapPos()[3*o.mocap:], w.places[i][:])
+			copy(w.data.MocapPos()[3*o.mocap:], w.places[i].P[:])
 			continue
 		}
-		copy(qpos[o.q:], w.places[i][:])
-		copy(qpos[o.q+3:], []float64{1, 0, 0, 0})
+		copy(qpos[o.q:], w.places[i].P[:])
+		copy(qpos[o.q+3:], w.places[i].Q[:])
 	}
 }
 

@@ -19,7 +19,7 @@ import (
 )
 
 func TestBackend(t *testing.T) {
-	for _, c := range []Config{{Task: Group}, {Task: Reach, Render: Raster}, {Task: Clutter, Render: Raster}} {
+	for _, c := range []Config{{Task: Group}, {Task: Reach, Render: Raster}, {Task: Clutter, Render: Raster}, {Task: Stack, Render: Raster}} {
 		t.Run(string(c.Task), func(t *testing.T) {
 			robottest.TestBackend(t, func(t *testing.T) robot.Backend { return world(t, c) })
 		})

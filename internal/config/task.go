@@ -1,0 +1,68 @@
+package config
+
+import "slices"
+
+// TabletopTasks lists the values of robot.task at the table.
+func TabletopTasks() []string {
+	return []string{
+		"reach", "group", "clutter",
+		"stack", "almonds", "spatula", "cover",
+	}
+}
+
+// Disturb is what evaluation sees besides.
+type Disturb struct {
+	Camera      float64 `yaml:"camera"` // m
+	Light       float64 `yaml:"light"`
+	Distractors int     `yaml:"distractors"`
+}
+
+func (d Disturb) validate(p *problems, world string) {
+	p.within("robot.disturb.camera", d.Camera, 0, 0.3)
+	p.within("robot.disturb.light", d.Light, -0.5, 1)
+	p.within("robot.disturb.distractors", float64(d.Distractors), 0, 6)
+	p.need(d == Disturb{} || world != XMagical, "robot.disturb", "is set, but robot.world is %s, which has nothing to disturb; want zeros", world)
+}
+
+// wants are a task's own values of keys whose defaults are those of Group.
+type wants struct {
+	axes    []string
+	scale   float64 // m (or rad) a tick
+	horizon int     // control ticks
+	good    int     // demonstrations
+}
+
+// wantsOf is the table of what tasks want; the defaults for what is not in it.
+func wantsOf(task string) (wants, bool) {
+	switch task {
+	case "stack":
+		return wants{[]string{"x", "y", "z", "grip"}, 0.0125, 90, 30}, true
+	case "almonds":
+		return wants{[]string{"x", "y", "z"}, 0.0125, 75, 30}, true
+	case "spatula", "cover":
+		return wants{[]string{"x", "y", "z", "grip"}, 0.0125, 90, 30}, true
+	}
+	return wants{}, false
+}
+
+// fitTask gives the task's values to what is at the defaults, which are those of
+// pushing boxes.
+func (c *Config) fitTask() {
+	w, ok := wantsOf(c.Robot.Task)
+	if !ok || c.Robot.World == XMagical {
+		return
+	}
+	d := Default()
+	if slices.Equal(c.Policy.Axes, d.Policy.Axes) {
+		c.Policy.Axes = w.axes
+	}
+	if c.Policy.Scale == d.Policy.Scale {
+		c.Policy.Scale = w.scale
+	}
+	if c.Robot.Horizon == d.Robot.Horizon {
+		c.Robot.Horizon = w.horizon
+	}
+	if c.Demos.Good == d.Demos.Good {
+		c.Demos.Good = w.good
+	}
+}

@@ -1,0 +1,62 @@
+package config
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestTasksBringTheirOwnValues(t *testing.T) {
+	for _, tt := range []struct {
+		sets    []string
+		axes    string
+		horizon int
+		good    int
+	}{
+		{[]string{"robot.task=group"}, "x y", 45, 15},
+		{[]string{"robot.task=stack"}, "x y z grip", 90, 30},
+		{[]string{"robot.task=almonds"}, "x y z", 75, 30},
+		{[]string{"robot.task=spatula", "robot.horizon=60"}, "x y z grip", 60, 30},
+		{[]string{"robot.task=cover", "policy.axes=[x, z, grip]", "demos.good=20"}, "x z grip", 90, 20},
+	} {
+		c, err := Load("", nil, tt.sets)
+		if err != nil {
+			t.Errorf("%v: %v", tt.sets, err)
+			continue
+		}
+		if got := strings.Join(c.Policy.Axes, " "); got != tt.axes || c.Robot.Horizon != tt.horizon || c.Demos.Good != tt.good {
+			t.Errorf("%v: axes %s, horizon %d, %d good; want %s, %d, %d", tt.sets, got, c.Robot.Horizon, c.Demos.Good, tt.axes, tt.horizon, tt.good)
+		}
+	}
+}
+
+// A file of resolved values means the same when it is read again.
+func TestFittedValuesStay(t *testing.T) {
+	for _, task := range TabletopTasks() {
+		c, err := Load("", nil, []string{"robot.task=" + task})
+		if err != nil {
+			t.Fatal(err)
+		}
+		again := c
+		again.fitTask()
+		if ch := c.Changes(again); len(ch) > 0 {
+			t.Errorf("%s: %v", task, ch)
+		}
+	}
+}
+
+func TestDisturbanceErrorsNameTheKey(t *testing.T) {
+	_, err := Load("", nil, []string{"robot.disturb.camera=1", "robot.disturb.light=-1", "robot.disturb.distractors=9"})
+	for _, want := range []string{"robot.disturb.camera", "robot.disturb.light", "robot.disturb.distractors"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %s", err, want)
+		}
+	}
+	_, err = Load("", nil, []string{"robot.world=xmagical", "robot.task=sweep", "robot.disturb.light=0.2"})
+	if err == nil || !strings.Contains(err.Error(), "nothing to disturb") {
+		t.Errorf("error %v", err)
+	}
+	if !slices.Contains(Keys(), "robot.disturb.light") {
+		t.Error("no key robot.disturb.light")
+	}
+}
