@@ -69,6 +69,8 @@ type Session struct {
 	// asks the world. Tests scramble it, to show that nothing learns from it.
 	truth func(a *arm) bool
 	show  *show // nil without a screen's feed
+	// practice is nil but for a session that practises with another one.
+	practice *practice
 }
 
 // Result is what a session ends with.
