@@ -112,7 +112,7 @@ func (a *app) root() *cobra.Command {
 	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "log what happens")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(a.runCmd(), a.reproduceCmd(), a.configCmd(), a.pictureCmd(), a.evalCmd(), a.trainCmd(), a.dataCmd(), a.policyCmd(), a.doctorCmd(), a.replayCmd(), a.recordCmd())
+	root.AddCommand(a.runCmd(), a.practiceCmd(), a.reproduceCmd(), a.configCmd(), a.pictureCmd(), a.evalCmd(), a.trainCmd(), a.dataCmd(), a.policyCmd(), a.doctorCmd(), a.replayCmd(), a.recordCmd())
 	root.AddCommand(a.serveCmds()...)
 	root.AddCommand(a.stopCmd(), a.faultCmd(), a.guardCmd())
 	root.AddCommand(a.dashboardCmd())

@@ -21,21 +21,22 @@ import (
 
 // Config is a session's configuration. default.yaml says what each key means.
 type Config struct {
-	Name    string  `yaml:"name"`
-	Out     string  `yaml:"out"`
-	Seed    uint64  `yaml:"seed"`
-	Robot   Robot   `yaml:"robot"`
-	Guard   Guard   `yaml:"guard"`
-	Demos   Demos   `yaml:"demos"`
-	Encoder Encoder `yaml:"encoder"`
-	Reward  Reward  `yaml:"reward"`
-	People  People  `yaml:"people"`
-	Policy  Policy  `yaml:"policy"`
-	Learner Learner `yaml:"learner"`
-	Session Session `yaml:"session"`
-	Teleop  Teleop  `yaml:"teleop"`
-	Frames  Frames  `yaml:"perception"`
-	Bus     Bus     `yaml:"bus"`
+	Name     string   `yaml:"name"`
+	Out      string   `yaml:"out"`
+	Seed     uint64   `yaml:"seed"`
+	Robot    Robot    `yaml:"robot"`
+	Guard    Guard    `yaml:"guard"`
+	Demos    Demos    `yaml:"demos"`
+	Encoder  Encoder  `yaml:"encoder"`
+	Reward   Reward   `yaml:"reward"`
+	People   People   `yaml:"people"`
+	Policy   Policy   `yaml:"policy"`
+	Learner  Learner  `yaml:"learner"`
+	Session  Session  `yaml:"session"`
+	Practice Practice `yaml:"practice"`
+	Teleop   Teleop   `yaml:"teleop"`
+	Frames   Frames   `yaml:"perception"`
+	Bus      Bus      `yaml:"bus"`
 }
 
 // Robot chooses the backend.
@@ -50,6 +51,7 @@ type Robot struct {
 	Horizon  int      `yaml:"horizon"`  // control ticks
 	Timestep float64  `yaml:"timestep"` // s
 	Disturb  Disturb  `yaml:"disturb"`
+	Way      string   `yaml:"way"`
 	Render   string   `yaml:"render"`
 	Cameras  []Camera `yaml:"cameras"`
 	ROS      ROS      `yaml:"ros"`
@@ -282,6 +284,14 @@ type Session struct {
 	Lossless   bool   `yaml:"lossless"` // frames as PNG, so that a replay sees what was scored
 	Orphan     string `yaml:"orphan"`
 	Realign    int    `yaml:"realign"` // labels
+	End        string `yaml:"end"`
+}
+
+// Practice is of a session that another one undoes.
+type Practice struct {
+	Mate     string  `yaml:"mate"`
+	Reminder int     `yaml:"reminder"` // episodes
+	Hours    float64 `yaml:"hours"`
 }
 
 // Bus says where messages go.

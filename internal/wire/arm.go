@@ -35,6 +35,8 @@ type arm struct {
 	teller *teller
 	// track follows the points of a plan, see kagi.go; nil without one.
 	track tracking
+	// onward is nil but in practice.
+	onward *onward
 	// next is the number of the episode that the next Reset begins, among the
 	// episodes of a stream.
 	next int
@@ -47,12 +49,21 @@ type seeded struct {
 	arm  *arm
 	seed uint64
 	of   stream
+	way  tabletop.Direction
 }
 
 func (s *seeded) Reset(ctx context.Context) (robot.Observation, error) {
 	n := s.arm.next
 	s.arm.next++
-	return s.ResetSeed(ctx, draw(s.seed, s.of, n))
+	return s.begin(ctx, draw(s.seed, s.of, n))
+}
+
+// begin begins the episode of a seed, in the configured direction.
+func (s *seeded) begin(ctx context.Context, seed uint64) (robot.Observation, error) {
+	if w, ok := s.world.(*tabletop.World); ok {
+		return w.ResetWay(ctx, seed, s.way)
+	}
+	return s.ResetSeed(ctx, seed)
 }
 
 // newArm builds a world with the configured cameras and extra ones, which
@@ -79,8 +90,12 @@ func newArmOn(c config.Config, of stream, pacing *paced.Clock, extra ...tabletop
 	}
 	gc := guardConfig(c)
 	gc.Latched = func(f *guard.Fault) { a.desk.Load().note(f) }
-	sd := &seeded{world: w, arm: a, seed: c.Seed, of: of}
+	sd := &seeded{world: w, arm: a, seed: c.Seed, of: of, way: wayOf(c)}
 	var b robot.Backend = sd
+	if of == online && c.Practice.Mate != "" {
+		a.onward = &onward{seeded: sd, reminder: c.Practice.Reminder}
+		b = a.onward
+	}
 	if c.Reward.Kind == "truth" {
 		a.teller, b = &teller{map[time.Time]float64{}}, truly{sd}
 	}
@@ -112,6 +127,9 @@ func drawn(err error) error {
 }
 
 func (a *arm) close() error {
+	if a.onward != nil && !a.onward.left() {
+		return nil
+	}
 	if a.watch != nil {
 		a.watch()
 	}

@@ -96,7 +96,7 @@ type pointer struct {
 	plan    kagi.Plan
 	open    func() ([]keypoint.Camera, error)
 	cams    []keypoint.Camera // as of the episode's reset
-	success func() bool // nil: nobody tells
+	success func() bool       // nil: nobody tells
 	tracker *keypoint.Tracker
 	pixels  bool                  // whether any point is tracked
 	last    map[string][3]float64 // places

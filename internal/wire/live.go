@@ -20,6 +20,14 @@ import (
 // liveArm is the arm that the session learns on. On real time the guard's watch
 // holds it when commands stop coming.
 func (s *Session) liveArm(ctx context.Context) (*arm, error) {
+	if s.practice != nil {
+		return s.practice.join(func() (*arm, error) { return s.ownArm(ctx) })
+	}
+	return s.ownArm(ctx)
+}
+
+// ownArm is an arm that no other session drives.
+func (s *Session) ownArm(ctx context.Context) (*arm, error) {
 	if real(s.cfg) {
 		a, err := openArm(ctx, s.cfg, online, s.log)
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/robot/record"
 	"github.com/rapport-rl/rapport/sim"
 	"github.com/rapport-rl/rapport/sim/tabletop"
@@ -58,6 +59,9 @@ func (r *reliver) begin(ctx context.Context, file string, info record.Info, draw
 	if real(c) {
 		return errStranger
 	}
+	if c.Practice.Mate != "" && policy.Origin(info.Origin) == policy.Online {
+		return fmt.Errorf("its scene was as the episode before it, one of %s, left it, which no seed brings back", c.Practice.Mate)
+	}
 	if !draw {
 		c.Robot.Render = string(tabletop.None)
 	}
@@ -71,7 +75,7 @@ func (r *reliver) begin(ctx context.Context, file string, info record.Info, draw
 		}
 		r.world, r.of = w, c
 	}
-	_, err := r.world.ResetSeed(ctx, info.Seed)
+	_, err := r.world.ResetWay(ctx, info.Seed, wayOf(c))
 	return err
 }
 

@@ -275,7 +275,7 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 	}
 	defer func() { err = errors.Join(err, a.close()) }()
 	a.next = next
-	detach, err := s.desk.attach(ctx, a)
+	detach, err := s.attach(ctx, a)
 	defer detach()
 	if err != nil {
 		return tuned, err
@@ -296,7 +296,13 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 	defer t.close()
 	n, hits := s.cfg.Session.Episodes, 0
 	t.scorer = p.scorer
-	t.actor = &loop.Actor{Backend: a.guard, Extractor: p.eyes, Track: a.track, Policy: pi, Scorer: scorerOn(p.scorer, a), Horizon: s.cfg.Robot.Horizon, Pixels: pixels(s.cfg), Watch: t.watch, Override: t.override}
+	t.actor = &loop.Actor{Backend: a.guard, Extractor: p.eyes, Track: a.track, Policy: pi, Scorer: scorerOn(p.scorer, a), Horizon: s.cfg.Robot.Horizon, Pixels: pixels(s.cfg), Watch: t.watch, Override: t.override, Over: overOf(s.cfg, a)}
+	var turns *turns
+	if s.practice != nil {
+		turns = s.practice.of(s, a, next)
+		defer turns.leave()
+		t.actor.Backend = turns
+	}
 	var learner policy.Learner = l
 	if pixels(s.cfg) {
 		learner = seer{l, s, t}
@@ -332,17 +338,27 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 			}
 			s.show.share("while exploring", report.Share{Hits: hits, Of: i + 1 - next})
 			s.tell("fine-tune", i+1, n, fmt.Sprintf("success %d/%d while exploring", hits, i+1-next))
-			if err := s.keepOnline(ctx, t, i, ep, st, l, []policy.Metric{{Name: "success", Value: bit(success)}}); err != nil {
+			known := []policy.Metric{{Name: "success", Value: bit(success)}}
+			if turns != nil {
+				known = append(known, turns.judged(success)...)
+			}
+			if err := s.keepOnline(ctx, t, i, ep, st, l, known); err != nil {
 				return err
 			}
-			return fresh(ctx, i)
+			if err := fresh(ctx, i); err != nil || turns == nil {
+				return err
+			}
+			return turns.pass(i + 1)
 		},
 	}
 	if err := s.earlier(ctx); err != nil {
 		return tuned, err
 	}
 	s.tell("fine-tune", next, n, "")
-	if err := session.Run(ctx); err != nil {
+	if err := session.Run(ctx); errors.Is(err, errTimeUp) {
+		n = turns.next
+		s.tell("fine-tune", n, n, err.Error())
+	} else if err != nil {
 		return tuned, errors.Join(err, t.abort())
 	}
 	if tuned, err = l.Latest(ctx); err != nil {

@@ -74,6 +74,8 @@ type Session struct {
 	truth func(a *arm) bool
 	show  *show   // nil without a screen's feed
 	watch *sentry // over the reward; nil until the first episode
+	// practice is nil but for a session that practises with another one.
+	practice *practice
 }
 
 // Result is what a session ends with.

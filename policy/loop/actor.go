@@ -27,6 +27,9 @@ type Actor struct {
 	// Watch, if set, is told every tick, the one after the reset included, before
 	// the next command is chosen. Its error ends the episode.
 	Watch func(ctx context.Context, step int, obs robot.Observation, in policy.Input) error
+	// Over, if set, is asked every tick after the first whether the task is done. Then
+	// the episode ends there, for good: nothing is to be expected after it.
+	Over func(ctx context.Context, step int, obs robot.Observation, in policy.Input) (bool, error)
 	// Override, if set, may decide instead of the policy: it is told what is
 	// observed at a step and what the policy wishes, and returns what to do and who
 	// says so. The policy is asked all the same, so that what it remembers goes on.
@@ -72,7 +75,12 @@ func (a *Actor) Episode(ctx context.Context, id string, seq uint64) (ep policy.E
 			return ep, err
 		}
 		ep.Inputs = append(ep.Inputs, in)
-		if t == a.Horizon {
+		if t > 0 && a.Over != nil {
+			if ep.Terminal, err = a.Over(ctx, t, obs, in); err != nil {
+				return ep, fmt.Errorf("loop: step %d: over: %w", t, err)
+			}
+		}
+		if t == a.Horizon || ep.Terminal {
 			break
 		}
 		c, err := a.Policy.Act(ctx, in)

@@ -73,6 +73,42 @@ func (w *World) Turn(ctx context.Context, way Direction) (robot.Observation, err
 	return obs, err
 }
 
+// tries is from how many scenes a person tries to do the task before ResetWay gives up.
+const tries = 5
+
+// ResetWay starts the episode that belongs to seed in the given direction, bit for
+// bit the same on every call, world and process. For the way back a person does the
+// task first: the scene is as a demonstrator leaves it.
+func (w *World) ResetWay(ctx context.Context, seed uint64, way Direction) (robot.Observation, error) {
+	if way == Forward {
+		return w.ResetSeed(ctx, seed)
+	}
+	if !w.job.back {
+		return robot.Observation{}, fmt.Errorf("tabletop: the task %s has no way back; want forward", w.cfg.Task)
+	}
+	for i := range uint64(tries) {
+		// The next try is of another scene; the first is that of the seed.
+		at := seed + i*0x9e3779b97f4a7c15
+		obs, err := w.ResetSeed(ctx, at)
+		if err != nil {
+			return obs, err
+		}
+		d, err := NewDemonstrator(w, Good, at)
+		if err != nil {
+			return obs, err
+		}
+		for range w.cfg.Task.Horizon() {
+			if obs, err = w.Step(ctx, d.Act(obs)); err != nil {
+				return obs, err
+			}
+		}
+		if w.truth.Success {
+			return w.Turn(ctx, way)
+		}
+	}
+	return robot.Observation{}, fmt.Errorf("tabletop: no demonstrator did the task %s in %d scenes, so that there is nothing to undo", w.cfg.Task, tries)
+}
+
 // retreat opens the hand, lifts it, and brings it to the start.
 func (w *World) retreat() error {
 	start := w.layout.start

@@ -1,0 +1,58 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/internal/wire"
+)
+
+func (a *app) practiceCmd() *cobra.Command {
+	var resume bool
+	cmd := &cobra.Command{
+		Use:   "practice",
+		Short: "Learn a task and its undoing in turns, without a person between episodes",
+		Long: `Learn a task and, as a second session called NAME-back, the task undone, in turns on
+one arm: each episode begins where the last one left things. A person is asked to put
+the scene back only after practice.reminder episodes in a row without success, and it
+stops by itself after practice.hours. Ctrl-C ends it cleanly; --resume goes on.`,
+		Example: "  rapport practice --set robot.task=stack --set session.end=success --set practice.hours=2",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.load()
+			if err != nil {
+				return err
+			}
+			if resume && c.Name == "" {
+				return usageError{fmt.Errorf("--resume wants to know which practice goes on; name its first session, as --set name=stack-001")}
+			}
+			bars := newProgress(a.stderr)
+			defer bars.close()
+			o := a.options(bars)
+			var end func()
+			o.Stops, end = stops()
+			defer end()
+			a.again = "rapport practice --resume --set name=" + c.Name
+			if c.Out != config.Default().Out {
+				a.again += " --set out=" + c.Out
+			}
+			res, err := wire.Practice(cmd.Context(), c, resume, o)
+			if err != nil {
+				return err
+			}
+			bars.close()
+			if err := a.print(res.Forward); err != nil {
+				return err
+			}
+			if err := a.print(res.Backward); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(a.stdout, "a person put the scene back %d times\n", res.Resets)
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&resume, "resume", false, "go on with the practice whose first session name says; with the settings that it began with")
+	return cmd
+}

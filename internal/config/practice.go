@@ -1,0 +1,24 @@
+package config
+
+import "slices"
+
+// waysBack are the tasks that can be undone.
+var waysBack = []string{"stack", "almonds", "spatula", "cover"}
+
+// HasWayBack says whether the task of c can be undone in simulation.
+func (c Config) HasWayBack() bool {
+	return c.Robot.World != XMagical && slices.Contains(waysBack, c.Robot.Task)
+}
+
+// practice says what is wrong with the way, the end of episodes, and practice.
+func (c Config) practice(p *problems) {
+	p.oneOf("robot.way", c.Robot.Way, "forward", "backward")
+	p.need(c.Robot.Way != "backward" || c.Robot.Kind != "sim" || c.HasWayBack(), "robot.way", "is backward, but the task %s is not undone in simulation; want forward, or robot.task one of %v", c.Robot.Task, waysBack)
+	p.oneOf("session.end", c.Session.End, "horizon", "success")
+	p.need(c.Session.End != "success" || c.Robot.Kind == "sim", "session.end", "is success, but robot.kind is %s: the simulator alone tells success while an episode runs; want horizon", c.Robot.Kind)
+	p.within("practice.reminder", float64(c.Practice.Reminder), 1, 1e6)
+	p.within("practice.hours", c.Practice.Hours, 0, 1000)
+	p.need(fileName.MatchString(c.Practice.Mate), "practice.mate", "is %q; want a session's name", c.Practice.Mate)
+	p.need(c.Practice.Mate == "" || c.Robot.Kind == "sim", "practice.mate", "is set, but robot.kind is %s: practice is of simulation so far; want robot.kind sim", c.Robot.Kind)
+	p.need(c.Practice.Mate == "" || c.Reward.Kind != "truth", "reward.kind", "is truth, which practice does not carry; want another")
+}

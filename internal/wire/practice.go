@@ -1,0 +1,316 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/internal/store"
+	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/robot/guard"
+	"github.com/rapport-rl/rapport/sim/tabletop"
+)
+
+// wayOf is the configured direction.
+func wayOf(c config.Config) tabletop.Direction {
+	if c.Robot.Way == "backward" {
+		return tabletop.Backward
+	}
+	return tabletop.Forward
+}
+
+// overOf ends episodes on success, if they are to.
+func overOf(c config.Config, a *arm) func(context.Context, int, robot.Observation, policy.Input) (bool, error) {
+	if c.Session.End != "success" {
+		return nil
+	}
+	return func(context.Context, int, robot.Observation, policy.Input) (bool, error) {
+		return a.world.Truth().Success, nil
+	}
+}
+
+// onward is a world in which an episode begins where the last one left things. It is
+// the backend behind the guard, driven by whose turn it is.
+type onward struct {
+	*seeded
+	reminder int
+
+	users  atomic.Int32 // sessions that drive the arm
+	placed bool         // the scene is as an episode left it
+	failed int          // episodes without success in a row
+	resets int          // by a person
+}
+
+// Reset begins the episode a.next in the direction way.
+func (s *onward) Reset(ctx context.Context) (robot.Observation, error) {
+	n := s.arm.next
+	s.arm.next++
+	w, ok := s.world.(*tabletop.World)
+	if !ok {
+		return robot.Observation{}, errors.New("wire: practice wants a world that can be gone on with")
+	}
+	if s.placed && s.failed < s.reminder {
+		obs, err := w.Turn(ctx, s.way)
+		if err == nil || ctx.Err() != nil {
+			return obs, err
+		}
+		// The arm does not get out of what it did: that is what people are for.
+	}
+	s.placed, s.failed = true, 0
+	s.resets++
+	return s.begin(ctx, draw(s.seed, s.of, n))
+}
+
+// left says whether the last of the sessions left.
+func (s *onward) left() bool {
+	return s.users.Add(-1) <= 0
+}
+
+// errTimeUp ends practice after practice.hours.
+var errTimeUp = errors.New("wire: practice.hours are over")
+
+// practice is two sessions that take turns on one arm.
+type practice struct {
+	until time.Time // zero: no end
+	now   func() time.Time
+
+	mu     sync.Mutex
+	arm    *arm
+	detach func()
+	users  int
+	turns  [2]*turns
+	turn   int           // whose turn it is
+	over   bool          // the hours are
+	moved  chan struct{} // closed and made anew when that changes
+}
+
+// join gives a session the arm, which the first makes.
+func (p *practice) join(make func() (*arm, error)) (*arm, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.arm == nil {
+		a, err := make()
+		if err != nil {
+			return nil, err
+		}
+		p.arm = a
+	}
+	p.arm.onward.users.Add(1)
+	return p.arm, nil
+}
+
+// attach puts the arm under the session's desk until detach, in practice for as
+// long as one of both is there.
+func (s *Session) attach(ctx context.Context, a *arm) (detach func(), err error) {
+	p := s.practice
+	if p == nil {
+		return s.desk.attach(ctx, a)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.users == 0 {
+		if p.detach, err = s.desk.attach(ctx, a); err != nil {
+			return p.detach, err
+		}
+	}
+	p.users++
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.users--; p.users == 0 {
+			p.detach()
+		}
+	}, nil
+}
+
+// turns is one session's side: its backend, which waits for its turn before an
+// episode begins.
+type turns struct {
+	*guard.Guard
+	p    *practice
+	arm  *arm
+	way  tabletop.Direction
+	next int // episode
+	gone bool
+}
+
+// of is the side of a session that goes on with its next episode.
+func (p *practice) of(s *Session, a *arm, next int) *turns {
+	t := &turns{Guard: a.guard, p: p, arm: a, way: wayOf(s.cfg), next: next}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.turns[t.way] = t
+	p.choose()
+	return t
+}
+
+// choose gives the turn to who did fewer episodes, to the way forth of equals; p.mu
+// is held. Nobody has it before both are there.
+func (p *practice) choose() {
+	f, b := p.turns[tabletop.Forward], p.turns[tabletop.Backward]
+	was := p.turn
+	switch {
+	case f == nil || b == nil:
+		p.turn = nobodys
+	case b.gone || !f.gone && f.next <= b.next:
+		p.turn = int(tabletop.Forward)
+	default:
+		p.turn = int(tabletop.Backward)
+	}
+	if p.turn != was || p.over {
+		close(p.moved)
+		p.moved = make(chan struct{})
+	}
+}
+
+// nobodys is the turn before both sessions are ready.
+const nobodys = -1
+
+// Reset begins the session's next episode once it is its turn.
+func (t *turns) Reset(ctx context.Context) (robot.Observation, error) {
+	for {
+		t.p.mu.Lock()
+		mine, moved := t.p.turn == int(t.way), t.p.moved
+		if !t.p.until.IsZero() && !t.p.now().Before(t.p.until) {
+			t.p.over = true
+		}
+		over := t.p.over
+		t.p.mu.Unlock()
+		if over {
+			return robot.Observation{}, errTimeUp
+		}
+		if mine {
+			t.arm.next, t.arm.onward.way = t.next, t.way
+			return t.Guard.Reset(ctx)
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return robot.Observation{}, ctx.Err()
+		}
+	}
+}
+
+// judged takes how an episode ended, and returns what is known of it besides.
+func (t *turns) judged(success bool) []policy.Metric {
+	s := t.arm.onward
+	if s.failed++; success {
+		s.failed = 0
+	}
+	return []policy.Metric{{Name: "resets", Value: float64(s.resets)}}
+}
+
+// pass gives the turn away after an episode.
+func (t *turns) pass(next int) error {
+	t.p.mu.Lock()
+	defer t.p.mu.Unlock()
+	t.next = next
+	t.p.choose()
+	return nil
+}
+
+// leave ends the session's part; the other goes on alone.
+func (t *turns) leave() {
+	t.p.mu.Lock()
+	defer t.p.mu.Unlock()
+	t.gone = true
+	t.p.choose()
+}
+
+// Practised is what practice ended with.
+type Practised struct {
+	Forward, Backward Result
+	Resets            int // by a person
+}
+
+// mateOf is the session that undoes the session of this name.
+func mateOf(name string) string { return name + "-back" }
+
+// Practice runs two sessions in turns on one arm: the task, and as NAME-back the
+// task undone. An episode begins where the last one of the other left things, so
+// that nobody needs to put them back; only after practice.reminder episodes in a
+// row without success a person does (RoboFuME, Yang et al. 2023, arXiv:2310.15145).
+// Each learns from its own demonstrations, reward and episodes, and ends with
+// evaluation and report of its own.
+//
+// With again, both go on where they were, from a scene that a person put back.
+func Practice(ctx context.Context, cfg config.Config, again bool, o Options) (res Practised, err error) {
+	if !cfg.HasWayBack() || cfg.Robot.Kind != "sim" {
+		return res, fmt.Errorf("wire: the task %s is not undone in simulation; want robot.task stack, almonds, spatula or cover, as rapport practice --set robot.task=stack", cfg.Robot.Task)
+	}
+	if cfg.Name == "" {
+		if cfg.Name, err = freeName(cfg.Out, cfg.Robot.Task); err != nil {
+			return res, err
+		}
+	}
+	cs := [2]config.Config{cfg, cfg}
+	f, b := &cs[tabletop.Forward], &cs[tabletop.Backward]
+	f.Robot.Way, b.Robot.Way = "forward", "backward"
+	b.Name = mateOf(f.Name)
+	f.Practice.Mate, b.Practice.Mate = b.Name, f.Name
+	b.Seed++ // its demonstrations are others
+	if err := errors.Join(f.Validate(), b.Validate()); err != nil {
+		return res, err
+	}
+	p := &practice{now: o.Now, turn: nobodys, moved: make(chan struct{})}
+	if cfg.Practice.Hours > 0 {
+		p.until = o.Now().Add(time.Duration(cfg.Practice.Hours * float64(time.Hour)))
+	}
+	begin := Create
+	if again {
+		begin = Reopen
+	}
+	first, err := begin(ctx, *f, o)
+	if err != nil {
+		return res, err
+	}
+	defer func() { err = errors.Join(err, first.Close()) }()
+	second, err := mate(ctx, first, *b, again, o)
+	if err != nil {
+		return res, err
+	}
+	defer func() { err = errors.Join(err, second.store.Close()) }()
+	first.practice, second.practice = p, p
+	both, ctx := errgroup.WithContext(ctx)
+	for s, r := range map[*Session]*Result{first: &res.Forward, second: &res.Backward} {
+		both.Go(func() (err error) {
+			*r, err = s.Run(ctx)
+			return err
+		})
+	}
+	err = both.Wait()
+	if p.arm != nil {
+		res.Resets = p.arm.onward.resets
+	}
+	return res, err
+}
+
+// mate is a session that shares another's bus and desk, since there is one arm to
+// stop.
+func mate(ctx context.Context, first *Session, cfg config.Config, again bool, o Options) (*Session, error) {
+	dir := filepath.Join(cfg.Out, cfg.Name)
+	var st *store.Session
+	var err error
+	if again {
+		if st, err = store.Open(dir); err != nil {
+			return nil, err
+		}
+		if cfg, err = agree(st, func(string) (config.Config, error) { return cfg, nil }); err != nil {
+			return nil, errors.Join(err, st.Close())
+		}
+	} else if err = keepConfig(cfg, func(b []byte) (err error) { st, err = store.Create(dir, b); return err }); err != nil {
+		return nil, err
+	}
+	st.Lossless(cfg.Session.Lossless)
+	tell := func(stage string, done, total int, note string) { first.tell("back: "+stage, done, total, note) }
+	return &Session{cfg: cfg, name: cfg.Name, store: st, conn: first.conn, hang: func() {}, desk: first.desk, tell: tell,
+		log: o.Log, now: o.Now, after: o.After, ticks: o.Tick}, nil
+}
