@@ -319,18 +319,35 @@ func Default() Config {
 
 // Load reads defaults, then the file (none if empty), then the environment
 // (KEY=VALUE, of which those that start with RAPPORT_ count), then sets
-// (key.path=value). It returns every problem found, joined.
+// (key.path=value). It returns every problem found, joined. The defaults are those of
+// the world and the task that all this names.
 func Load(file string, environ, sets []string) (Config, error) {
 	c := Default()
+	var b []byte
 	if file != "" {
-		b, err := os.ReadFile(file)
-		if err != nil {
+		var err error
+		if b, err = os.ReadFile(file); err != nil {
 			return c, fmt.Errorf("config: %w; write one with: rapport config > %s", err, file)
 		}
-		if err := decode(b, &c); err != nil {
-			return c, fmt.Errorf("config: %s: %w", file, err)
-		}
 	}
+	named := c
+	if err := decode(b, &named); err != nil {
+		return c, fmt.Errorf("config: %s: %w", file, err)
+	}
+	_ = named.override(environ, sets) // told below
+	c.Robot.World, c.Robot.Task, c.Robot.Body = named.Robot.World, named.Robot.Task, named.Robot.Body
+	c.fitWorld()
+	c.fitTask()
+	if err := decode(b, &c); err != nil {
+		return c, fmt.Errorf("config: %s: %w", file, err)
+	}
+	// A value that could not be read makes the rest of the problems doubtful,
+	// but the user mends them all at once if he sees them all.
+	return c, errors.Join(c.override(environ, sets), c.Validate())
+}
+
+// override takes what stands above a file.
+func (c *Config) override(environ, sets []string) error {
 	errs := []error{c.setEnviron(environ)}
 	for _, s := range sets {
 		key, value, ok := strings.Cut(s, "=")
@@ -342,12 +359,7 @@ func Load(file string, environ, sets []string) (Config, error) {
 			errs = append(errs, fmt.Errorf("config: --set %s: %w", s, err))
 		}
 	}
-	c.fitWorld()
-	c.fitTask()
-	// A value that could not be read makes the rest of the problems doubtful,
-	// but the user mends them all at once if he sees them all.
-	errs = append(errs, c.Validate())
-	return c, errors.Join(errs...)
+	return errors.Join(errs...)
 }
 
 // YAML returns c as a file that Load reads back to c.

@@ -19,6 +19,7 @@ func TestTasksBringTheirOwnValues(t *testing.T) {
 		{[]string{"robot.task=almonds"}, "x y z", 75, 30, 100},
 		{[]string{"robot.task=cup"}, "x y z grip", 75, 15, 0},
 		{[]string{"robot.task=spatula", "robot.horizon=60"}, "x y z grip", 60, 30, 100},
+		{[]string{"robot.task=stack", "learner.clone=0", "robot.horizon=45"}, "x y z grip", 45, 30, 0}, // as asked for
 		{[]string{"robot.task=cover", "policy.axes=[x, z, grip]", "demos.good=20", "learner.clone=3"}, "x z grip", 90, 20, 3},
 	} {
 		c, err := Load("", nil, tt.sets)

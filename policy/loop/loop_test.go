@@ -241,3 +241,29 @@ func TestLearnerPanicEndsTheEpisodeFirst(t *testing.T) {
 	}()
 	_ = s.Run(t.Context())
 }
+
+// An episode that is over ends there, for good; the observation after the reset is
+// not asked about.
+func TestEpisodeEndsWhereItIsOver(t *testing.T) {
+	var asked []int
+	a := &loop.Actor{Backend: &rail{}, Extractor: eyes{}, Policy: &stride{step: 0.1}, Scorer: late{}, Horizon: 9,
+		Over: func(_ context.Context, step int, obs robot.Observation, _ policy.Input) (bool, error) {
+			asked = append(asked, step)
+			return obs.State.EE.P[0] > 0.25, nil
+		}}
+	ep, err := a.Episode(t.Context(), "done", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ep.Len() != 3 || !ep.Terminal || ep.Validate() != nil || len(ep.Rewards) != 3 {
+		t.Errorf("got %d transitions, terminal %v, %v", ep.Len(), ep.Terminal, ep.Validate())
+	}
+	if !slices.Equal(asked, []int{1, 2, 3}) {
+		t.Errorf("asked at %v", asked)
+	}
+	broken := errors.New("no answer")
+	a.Over = func(context.Context, int, robot.Observation, policy.Input) (bool, error) { return false, broken }
+	if _, err := a.Episode(t.Context(), "broken", 1); !errors.Is(err, broken) {
+		t.Errorf("error %v, want that of who is asked", err)
+	}
+}

@@ -1,0 +1,147 @@
+package wire
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/internal/store"
+	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/sim/tabletop"
+)
+
+func TestPracticeKnowsTheTasksWithAWayBack(t *testing.T) {
+	for _, task := range tabletop.Tasks() {
+		c := config.Config{Robot: config.Robot{Task: string(task)}}
+		if c.HasWayBack() != task.HasBackward() {
+			t.Errorf("%s: the configuration says %v, the simulation %v", task, c.HasWayBack(), task.HasBackward())
+		}
+	}
+}
+
+// rehearsal is practice of seconds.
+func rehearsal(t *testing.T) config.Config {
+	t.Helper()
+	c := tiny(t)
+	c.Name, c.Robot.Task, c.Robot.Horizon = "both", "stack", 60
+	c.Policy.Axes = []string{"x", "y", "z", "grip"}
+	c.Practice.Reminder = 2
+	return c
+}
+
+// onlineOf are the stored online episodes of a session.
+func onlineOf(t *testing.T, c config.Config, name string) (es []policy.Episode, resets []float64) {
+	t.Helper()
+	st, err := store.Open(filepath.Join(c.Out, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	rows, err := st.Episodes(t.Context(), policy.Online)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rows {
+		e, err := st.Episode(r.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		es = append(es, e)
+	}
+	ms, err := st.Metric(t.Context(), "episode", "resets")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range ms {
+		resets = append(resets, m.Value)
+	}
+	return es, resets
+}
+
+// Two sessions take turns on one arm, go on after they ended, and a person puts the
+// scene back only after as many failures as practice.reminder says.
+func TestPracticeTakesTurns(t *testing.T) {
+	c := rehearsal(t)
+	var mu sync.Mutex
+	var turns []string
+	o := quietly()
+	o.Tell = func(stage string, done, total int, note string) {
+		mu.Lock()
+		defer mu.Unlock()
+		if strings.HasSuffix(stage, "fine-tune") && strings.Contains(note, "exploring") {
+			turns = append(turns, fmt.Sprint(strings.TrimSuffix(stage, "fine-tune"), done))
+		}
+	}
+	c.Session.Episodes = 2
+	res, err := Practice(t.Context(), c, false, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"1", "back: 1", "2", "back: 2"}; !slices.Equal(turns, want) {
+		t.Errorf("turns %q, want %q", turns, want)
+	}
+	if res.Resets < 1 || res.Resets > 2 || res.Forward.After.Of != 2 || res.Backward.After.Of != 2 {
+		t.Errorf("got %+v", res)
+	}
+	there, resets := onlineOf(t, c, "both")
+	back, _ := onlineOf(t, c, "both-back")
+	if len(there) != 2 || len(back) != 2 || len(resets) != 2 || resets[0] != 1 {
+		t.Fatalf("%d and %d episodes, resets %v", len(there), len(back), resets)
+	}
+
+	turns = nil
+	c.Session.Episodes = 3
+	if _, err := Practice(t.Context(), c, true, o); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"3", "back: 3"}; !slices.Equal(turns, want) {
+		t.Errorf("gone on, turns %q, want %q", turns, want)
+	}
+}
+
+// After practice.hours no further episode begins, and both are evaluated.
+func TestPracticeStopsInTime(t *testing.T) {
+	c := rehearsal(t)
+	c.Session.Episodes, c.Practice.Hours = 50, 1
+	var mu sync.Mutex
+	at, told := time.Unix(0, 0), 0
+	o := quietly()
+	o.Now = func() time.Time {
+		mu.Lock()
+		defer mu.Unlock()
+		return at
+	}
+	o.Tell = func(stage string, _, _ int, note string) {
+		mu.Lock()
+		defer mu.Unlock()
+		if strings.Contains(note, "exploring") {
+			if told++; told == 2 {
+				at = at.Add(2 * time.Hour)
+			}
+		}
+	}
+	res, err := Practice(t.Context(), c, false, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if told != 2 || res.Forward.Report == "" || res.Backward.Report == "" {
+		t.Errorf("%d episodes were told, reports %q and %q", told, res.Forward.Report, res.Backward.Report)
+	}
+}
+
+func TestPracticeRefusesWhatCannotBeUndone(t *testing.T) {
+	c := tiny(t)
+	if _, err := Practice(t.Context(), c, false, quietly()); err == nil || !strings.Contains(err.Error(), "robot.task stack") {
+		t.Errorf("error %v, want the tasks that can be", err)
+	}
+	c = rehearsal(t)
+	c.Reward.Kind = "truth"
+	if _, err := Practice(t.Context(), c, false, quietly()); err == nil || !strings.Contains(err.Error(), "reward.kind is truth") {
+		t.Errorf("error %v, want reward.kind", err)
+	}
+}
