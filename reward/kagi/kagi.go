@@ -20,7 +20,9 @@ const (
 	//
 	//	Φ = (i + 1 − min(1, |p−b_{i+1}| / |b_i−b_{i+1}|)) / n, and 1 for i = n
 	//
-	// which never falls below a waypoint that was reached.
+	// which never falls below a waypoint that was reached, but for the last one of the
+	// last stage: that counts while the point is there, or else an episode would be paid
+	// the same for staying as for leaving.
 	Furthest Form = "furthest"
 	// Nearest counts from the nearest waypoint i = argmin |p−b_i|:
 	//
@@ -99,7 +101,7 @@ func (c Config) Validate() error {
 //
 // (KAGI's rule, by its project page: the sparse reward where it is not zero, else the
 // dense one; with RoboFuME's −1 and 0 that is the same, shifted.) Φ = (s + Φ_s)/S over
-// S stages; stage s is done once its point was within Tolerance of its last waypoint. It
+// S stages; stage s < S−1 is done once its point was within Tolerance of its last waypoint. It
 // asks no model. It is safe for use by several goroutines.
 type Scorer struct{ cfg Config }
 
@@ -132,7 +134,7 @@ func (s *Scorer) Score(_ context.Context, dst []float64, traj []perception.Featu
 
 // Step is why a step is paid what it is.
 type Step struct {
-	Stage    int        // from 0; the number of stages when all are done
+	Stage    int        // from 0
 	Waypoint int        // i of the form
 	At       [3]float64 // of the stage's point
 	Distance float64    // to b_{i+1}; 0 when done
@@ -186,17 +188,12 @@ func (l *Live) Add(f perception.Features) error {
 		}
 	}
 	var e Step
-	for l.stage < len(l.legs) {
+	for {
 		e = l.look(f)
-		if e.Waypoint < len(l.legs[l.stage].To) || !l.there(e.At) {
+		if l.last() || e.Waypoint < len(l.legs[l.stage].To) || !l.there(e.At) {
 			break
 		}
 		l.stage, l.seen, l.far = l.stage+1, false, 0
-	}
-	if l.stage == len(l.legs) {
-		last := l.legs[l.stage-1].Point
-		_, ok := Place(f.Keys, last, l.camera())
-		e = Step{Waypoint: len(l.legs[l.stage-1].To), At: l.at[last], Phi: 1, Lost: !ok}
 	}
 	e.Stage = l.stage
 	for _, k := range f.Keys {
@@ -214,6 +211,9 @@ func (l *Live) Add(f perception.Features) error {
 	l.steps = append(l.steps, e)
 	return nil
 }
+
+// last says whether the present stage is the last.
+func (l *Live) last() bool { return l.stage == len(l.legs)-1 }
 
 func (l *Live) camera() string {
 	if l.cfg.Plan == nil {
@@ -284,6 +284,9 @@ func (l *Live) look(f perception.Features) Step {
 			}
 		}
 		e.Waypoint = l.far
+		if l.last() && l.far == n && !l.there(p) {
+			e.Waypoint = n - 1
+		}
 	}
 	part := 1.0
 	if i := e.Waypoint; i < n {

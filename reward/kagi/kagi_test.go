@@ -137,8 +137,8 @@ func TestFormsByHand(t *testing.T) {
 		form kagi.Form
 		phi  []float64
 	}{
-		{kagi.Furthest, []float64{0.5 / 3, 1. / 3, 1.75 / 3, 1. / 3, 2. / 3, 1, 1}},
-		{kagi.Nearest, []float64{0.5 / 3, 1. / 3, 2. / 3, 0, 2. / 3, 1, 1}},
+		{kagi.Furthest, []float64{0.5 / 3, 1. / 3, 1.75 / 3, 1. / 3, 2. / 3, 1, 2. / 3}},
+		{kagi.Nearest, []float64{0.5 / 3, 1. / 3, 2. / 3, 0, 2. / 3, 1, 1. / 3}},
 	} {
 		got := score(t, kagi.Config{Plan: line(), Form: tt.form}, path(xs...))
 		for i, phi := range tt.phi {
@@ -154,7 +154,7 @@ func TestFormsByHand(t *testing.T) {
 	for _, v := range pot {
 		sum, plain, g = sum+g*v, plain-g, g*gamma
 	}
-	if want := plain + 0.9*(g*1-0); math.Abs(sum-want) > 1e-12 {
+	if want := plain + 0.9*(g*2/3-0); math.Abs(sum-want) > 1e-12 {
 		t.Errorf("the discounted sum is %.6f, want %.6f", sum, want)
 	}
 }
@@ -206,7 +206,7 @@ func TestStagesFollowOneAnother(t *testing.T) {
 		tick([3]float64{0.2, 0.1, 0}, [3]float64{0.2, 0.1, 0}),
 		tick([3]float64{0, 0, 0}, [3]float64{0.3, 0.1, 0.1}), // the hand matters no more
 		tick([3]float64{0, 0, 0}, [3]float64{0.4, 0.1, 0.2}),
-		tick([3]float64{0, 0, 0}, [3]float64{0, 0, 0}), // done stays done
+		tick([3]float64{0, 0, 0}, [3]float64{0, 0, 0}), // so the end is left again
 	}
 	s, err := kagi.New(kagi.Config{Plan: plan})
 	if err != nil {
@@ -219,7 +219,7 @@ func TestStagesFollowOneAnother(t *testing.T) {
 	for i, want := range []struct {
 		stage int
 		phi   float64
-	}{{1, 0.5}, {1, 0.75}, {2, 1}, {2, 1}} {
+	}{{1, 0.5}, {1, 0.75}, {1, 1}, {1, 0.5}} {
 		if steps[i].Stage != want.stage || math.Abs(steps[i].Phi-want.phi) > 1e-9 {
 			t.Errorf("step %d: stage %d, progress %.3f, want %d and %.3f", i, steps[i].Stage, steps[i].Phi, want.stage, want.phi)
 		}
