@@ -16,7 +16,7 @@ func run(t testing.TB, w *aligntest.Ways, a align.Aligner, c align.RunConfig) (b
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := align.NewRun(a, align.Rated(aligntest.Liked, 0), c)
+	r, err := align.NewRun(a, align.Rated(aligntest.Liked, 0.25), c)
 	if err != nil {
 		t.Fatal(err)
 	}

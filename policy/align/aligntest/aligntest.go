@@ -97,7 +97,7 @@ func Liked(s *align.Sample) float64 {
 	for _, v := range s.Actions {
 		mean += float64(v) / float64(len(s.Actions))
 	}
-	return math.Tanh(2 * mean)
+	return math.Tanh(4 * mean)
 }
 
 // Climb is Liked as a reward that can be climbed (align.Slope).
@@ -108,9 +108,9 @@ func Climb(score []float64, grad, actions, _ []float32) {
 		for _, v := range actions[i*L : (i+1)*L] {
 			mean += float64(v) / float64(L)
 		}
-		score[i] = math.Tanh(2 * mean)
+		score[i] = math.Tanh(4 * mean)
 		for j := range L {
-			grad[i*L+j] = float32(2 * (1 - score[i]*score[i]) / float64(L))
+			grad[i*L+j] = float32(4 * (1 - score[i]*score[i]) / float64(L))
 		}
 	}
 }
