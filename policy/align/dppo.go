@@ -27,7 +27,7 @@ type DPPOConfig struct {
 //	L = -sum_k min( rho_k A_k, clip(rho_k, 1-c, 1+c) A_k ),  rho_k = p(x_k-1|x_k)/p_old(x_k-1|x_k),  A_k = Discount^k A
 //
 // The advantage A of a chunk is its reward less the mean of its group, or of the batch
-// where groups have one sample, over the batch's standard deviation.
+// where groups have one sample, over the batch's standard deviation, by the samples' weights.
 type DPPO struct {
 	t       *Tuned
 	cfg     DPPOConfig
@@ -116,34 +116,41 @@ func (d *DPPO) clipped(chains int) float64 {
 
 // Advantages writes to dst the reward of each sample less the mean of its group, or of
 // all where every group has one sample, over the standard deviation of that difference,
-// within bound. Equal rewards have no advantage.
+// within bound. Means are by Weight, so that a reward that is not trusted does not say
+// what is usual. Equal rewards have no advantage.
 func Advantages(dst []float64, ss []Sample, bound float64) []float64 {
 	dst = dst[:0]
-	all, single := 0.0, true
+	sum, weight, single := 0.0, 0.0, true
 	for i := range ss {
-		all += ss[i].Reward / float64(len(ss))
+		sum += ss[i].Weight * ss[i].Reward
+		weight += ss[i].Weight
 		single = single && (i == 0 || ss[i].Group != ss[i-1].Group)
 	}
+	all := sum / max(weight, tiniest)
 	square := 0.0
 	for from := 0; from < len(ss); {
-		to, mean := from, 0.0
+		to, mean, w := from, 0.0, 0.0
 		for to < len(ss) && ss[to].Group == ss[from].Group {
-			mean += ss[to].Reward
+			mean += ss[to].Weight * ss[to].Reward
+			w += ss[to].Weight
 			to++
 		}
-		mean /= float64(to - from)
+		mean /= max(w, tiniest)
 		if single {
 			mean = all
 		}
 		for ; from < to; from++ {
 			a := ss[from].Reward - mean
 			dst = append(dst, a)
-			square += a * a / float64(len(ss))
+			square += ss[from].Weight * a * a
 		}
 	}
-	dev := math.Sqrt(square)
+	dev := math.Sqrt(square / max(weight, tiniest))
 	for i := range dst {
 		dst[i] = min(bound, max(-bound, dst[i]/(dev+1e-8)))
 	}
 	return dst
 }
+
+// tiniest keeps what nothing weighs from being divided by 0.
+const tiniest = 1e-12

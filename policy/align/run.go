@@ -29,7 +29,10 @@ type RunConfig struct {
 	Budget float64
 	// Near is the KL at which the score of nearness has fallen to 1/e: Budget; +Inf:
 	// nearness does not count.
-	Near   float64
+	Near float64
+	// Alike is the number of the reference's chunks for every held-out history that
+	// nearness is told by (Likeness); 0: it is told by the KL.
+	Alike  int
 	Lambda float64 // weight of the value in the score, Harmonic's; 0.5
 	Every  int     // rounds between two looks; 1
 	// Value says how good held-out samples are, from 0 to 1; nil: the share of them
@@ -49,6 +52,9 @@ func (c *RunConfig) complete(seen int) error {
 	number(&c.Lambda, 0.5)
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("align: run: "+format, args...)) }
+	if c.Alike < 0 || c.Alike == 1 {
+		bad("Alike is %d chunks, want at least 2, or 0 for the KL", c.Alike)
+	}
 	if c.Rounds < 1 || c.Observations < 1 || c.Each < 1 || c.Every < 1 {
 		bad("Rounds, Observations, Each and Every are %d, %d, %d and %d, want at least 1", c.Rounds, c.Observations, c.Each, c.Every)
 	}
@@ -75,7 +81,8 @@ type Look struct {
 	// KL from the reference at the held-out histories, nats of a chain; Value, from 0
 	// to 1, and Score, the harmonic mean of it with being near.
 	KL, Value, Score float64
-	Stats            Stats // of the last batch
+	Alike            float64 `json:",omitzero"` // share of what is like the reference's, if that is told
+	Stats            Stats   // of the last batch
 }
 
 // Report is how a Run went.
@@ -97,6 +104,7 @@ type Run struct {
 
 	draws, looks *Recorder
 	held, was    []Sample // of the policy and of the reference
+	alike        *Likeness
 	batch        Batch
 	round        int
 	report       Report
@@ -121,6 +129,11 @@ func NewRun(a Aligner, judge Judge, c RunConfig) (*Run, error) {
 	if r.looks, err = NewRecorder(t, min(64, held)); err != nil {
 		return nil, err
 	}
+	if c.Alike > 0 {
+		if r.alike, err = NewLikeness(t, c.Held, c.Alike, r.noise(3)); err != nil {
+			return nil, err
+		}
+	}
 	r.held, r.was = r.looks.New(held, c.Held), r.looks.New(held, c.Held)
 	for _, p := range t.params {
 		q := nn.NewParam(p.Name, p.Shape...)
@@ -130,9 +143,9 @@ func NewRun(a Aligner, judge Judge, c RunConfig) (*Run, error) {
 	return r, nil
 }
 
-// Go runs to the end, or until ctx is done; then a Run that goes on, or one that
-// Restore was called on, does what this one would have done. After the end the policy
-// is the best one.
+// Go runs to the end, after which the policy is the best one, or until ctx is done. A
+// run that stopped between two rounds, or one that Restore was called on, goes on to
+// the same bits; within a round, what was drawn for it is lost.
 func (r *Run) Go(ctx context.Context) (Report, error) {
 	t := r.a.Tuned()
 	if r.round == 0 && len(r.report.Looks) == 0 {
@@ -184,10 +197,7 @@ func (r *Run) fill() {
 // by the policy alone; that of the reference is another, or the slightest change to the
 // better would win everywhere.
 func (r *Run) look(ctx context.Context, st Stats) error {
-	noise := func(who uint64) *rand.Rand {
-		return rand.New(rand.NewPCG(who, seed.Mix(r.a.Tuned().cfg.Seed^0x6c6f6f6b))) // "look"
-	}
-	r.looks.Draw(r.held, noise(1))
+	r.looks.Draw(r.held, r.noise(1))
 	l := Look{Round: r.round, Stats: st}
 	for i := range r.held {
 		l.KL += r.held[i].KL / float64(len(r.held))
@@ -195,14 +205,19 @@ func (r *Run) look(ctx context.Context, st Stats) error {
 	if r.cfg.Value != nil {
 		l.Value = r.cfg.Value(r.held)
 	} else {
-		r.looks.DrawReference(r.was, noise(2))
+		r.looks.DrawReference(r.was, r.noise(2))
 		v, err := r.wins(ctx)
 		if err != nil {
 			return fmt.Errorf("align: run: look after round %d: %w", r.round, err)
 		}
 		l.Value = v
 	}
-	l.Score = Harmonic(r.cfg.Lambda, l.Value, Near(l.KL, r.cfg.Near))
+	near := Near(l.KL, r.cfg.Near)
+	if r.alike != nil {
+		near = r.alike.Of(r.held)
+		l.Alike = near
+	}
+	l.Score = Harmonic(r.cfg.Lambda, l.Value, near)
 	if math.IsNaN(l.Score) {
 		return fmt.Errorf("align: run: look after round %d: value %v and KL %v have no score: want a Value from 0 to 1", r.round, l.Value, l.KL)
 	}
@@ -213,6 +228,11 @@ func (r *Run) look(ctx context.Context, st Stats) error {
 		nn.Copy(r.best, r.a.Tuned().params)
 	}
 	return nil
+}
+
+// noise is that of the looks.
+func (r *Run) noise(who uint64) *rand.Rand {
+	return rand.New(rand.NewPCG(who, seed.Mix(r.a.Tuned().cfg.Seed^0x6c6f6f6b))) // "look"
 }
 
 // wins is the share of the held-out samples that are preferred to the reference's.
