@@ -10,8 +10,8 @@ import (
 
 // D3POConfig configures a D3PO. Zero fields take the defaults named.
 type D3POConfig struct {
-	Pairs  int     // of a gradient step; 16
-	Epochs int     // over a batch's pairs; 1
+	Pairs  int     // of a gradient step; 64
+	Epochs int     // over a batch's pairs; 2
 	Beta   float64 // how much a preference weighs against the reference; 0.1 (as published)
 	Clip   float64 // of the ratio to the reference, beyond which nothing is learned; 0.1 (as published)
 }
@@ -35,8 +35,8 @@ type D3PO struct {
 
 // NewD3PO returns a D3PO of t.
 func NewD3PO(t *Tuned, c D3POConfig) (*D3PO, error) {
-	whole(&c.Pairs, 16)
-	whole(&c.Epochs, 1)
+	whole(&c.Pairs, 64)
+	whole(&c.Epochs, 2)
 	number(&c.Beta, 0.1)
 	number(&c.Clip, 0.1)
 	if c.Pairs < 1 || c.Epochs < 1 {
@@ -73,7 +73,9 @@ func (d *D3PO) Step(ctx context.Context, b *Batch) (Stats, error) {
 			if err := ctx.Err(); err != nil {
 				return st, err
 			}
-			d.put(b, d.order[at:min(len(d.order), at+d.cfg.Pairs)])
+			if !d.put(b, d.order[at:min(len(d.order), at+d.cfg.Pairs)]) {
+				continue // ties move nothing, not even by momentum
+			}
 			d.g.ForwardTo(d.loss)
 			if err := d.t.Descend(d.g, d.loss); err != nil {
 				return st, err
@@ -84,13 +86,15 @@ func (d *D3PO) Step(ctx context.Context, b *Batch) (Stats, error) {
 	return st.mean(b), nil
 }
 
-// put writes the pairs idx of b into the graph. What they do not fill weighs nothing.
-func (d *D3PO) put(b *Batch, idx []int) {
+// put writes the pairs idx of b into the graph, and tells whether any of them weighs
+// something. What they do not fill does not.
+func (d *D3PO) put(b *Batch, idx []int) (weighs bool) {
 	S := len(d.t.hops)
 	clear(d.weight.Value)
 	for i, p := range idx {
 		p := b.Pairs[p]
 		w, l := &b.Samples[p.Win], &b.Samples[p.Lose]
+		weighs = weighs || b.weight(p) > 0
 		for k := range S {
 			row := i*S + k
 			d.ratio.Put(2*row, w, k, w.Ref[k])
@@ -98,6 +102,7 @@ func (d *D3PO) put(b *Batch, idx []int) {
 			d.weight.Value[row] = float32(b.weight(p) / float64(len(idx)))
 		}
 	}
+	return weighs
 }
 
 // clipped is the share of the steps that weigh anything and are outside the clip.

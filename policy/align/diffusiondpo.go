@@ -72,7 +72,9 @@ func (d *DiffusionDPO) Step(ctx context.Context, b *Batch) (Stats, error) {
 			if err := ctx.Err(); err != nil {
 				return st, err
 			}
-			d.put(b, d.order[at:min(len(d.order), at+d.cfg.Pairs)])
+			if !d.put(b, d.order[at:min(len(d.order), at+d.cfg.Pairs)]) {
+				continue // ties move nothing, not even by momentum
+			}
 			d.g.ForwardTo(d.loss)
 			if err := d.t.Descend(d.g, d.loss); err != nil {
 				return st, err
@@ -83,12 +85,13 @@ func (d *DiffusionDPO) Step(ctx context.Context, b *Batch) (Stats, error) {
 	return st.mean(b), nil
 }
 
-// put noises the pairs idx of b.
-func (d *DiffusionDPO) put(b *Batch, idx []int) {
+// put noises the pairs idx of b, and tells whether any of them weighs something.
+func (d *DiffusionDPO) put(b *Batch, idx []int) (weighs bool) {
 	clear(d.weight.Value)
 	for i, p := range idx {
 		p := b.Pairs[p]
 		w, l := &b.Samples[p.Win], &b.Samples[p.Lose]
+		weighs = weighs || b.weight(p) > 0
 		for j := range d.cfg.Times {
 			row := i*d.cfg.Times + j
 			k := d.t.rng.IntN(len(d.bars))
@@ -100,4 +103,5 @@ func (d *DiffusionDPO) put(b *Batch, idx []int) {
 			d.weight.Value[row] = float32(b.weight(p) / float64(len(idx)*d.cfg.Times))
 		}
 	}
+	return weighs
 }

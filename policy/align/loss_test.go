@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/rapport-rl/rapport/internal/nn"
@@ -145,6 +146,22 @@ func TestTiesAndNoWeightTeachNothing(t *testing.T) {
 		}
 		dd.put(b, []int{0, 1})
 		check("diffusion-dpo", dd.g, dd.loss)
+		// Nor do they move what has momentum.
+		for _, a := range []Aligner{d3, dd} {
+			if _, err := a.Step(t.Context(), drawn(t, p, 2)); err != nil {
+				t.Fatal(err)
+			}
+			was := keep(p.params)
+			st, err := a.Step(t.Context(), b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, q := range p.params {
+				if st.Steps != 0 || !slices.Equal(q.Data, was[i]) {
+					t.Fatalf("a batch without weight (%s) moved the policy by %d steps", why, st.Steps)
+				}
+			}
+		}
 		if why == "tie" {
 			continue
 		}
