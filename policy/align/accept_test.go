@@ -1,0 +1,216 @@
+package align_test
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/rapport-rl/rapport/policy/align"
+	"github.com/rapport-rl/rapport/policy/align/aligntest"
+)
+
+// way is an aligner as the tests and the benchmark take it.
+type way struct {
+	name string
+	rank int
+	lr   float64
+	make func(t *align.Tuned) (align.Aligner, error)
+	run  align.RunConfig
+	want float64 // share at least
+}
+
+func aligners() []way {
+	inf := math.Inf(1)
+	groups := align.RunConfig{Rounds: 40, Observations: 16, Each: 8, Every: 4, Near: inf}
+	pairs := align.RunConfig{Rounds: 100, Observations: 64, Every: 10, Near: inf}
+	single := align.RunConfig{Rounds: 100, Observations: 32, Each: 1, Every: 5, Value: aligntest.Share, Near: inf, Budget: 10}
+	prdp := groups
+	prdp.Rounds = 60
+	dpo := pairs
+	dpo.Rounds = 40
+	d3po := func(beta float64) func(*align.Tuned) (align.Aligner, error) {
+		return func(t *align.Tuned) (align.Aligner, error) {
+			return align.NewD3PO(t, align.D3POConfig{Beta: beta})
+		}
+	}
+	regress := func(beta float64) func(*align.Tuned) (align.Aligner, error) {
+		return func(t *align.Tuned) (align.Aligner, error) {
+			return align.NewPRDP(t, align.PRDPConfig{Beta: beta})
+		}
+	}
+	diffusion := func(beta float64) func(*align.Tuned) (align.Aligner, error) {
+		return func(t *align.Tuned) (align.Aligner, error) {
+			return align.NewDiffusionDPO(t, align.DiffusionDPOConfig{Beta: beta})
+		}
+	}
+	climb := func(c align.AlignPropConfig) func(*align.Tuned) (align.Aligner, error) {
+		return func(t *align.Tuned) (align.Aligner, error) { return align.NewAlignProp(t, aligntest.Climb, c) }
+	}
+	return []way{
+		{"D3PO, beta 0.1", 0, 3e-4, d3po(0.1), pairs, 0.75},
+		{"D3PO, beta 1", 0, 3e-4, d3po(1), pairs, 0.75},
+		{"D3PO, beta 0.1, rank 4", 4, 1e-3, d3po(0.1), pairs, 0.75},
+		{"Diffusion-DPO, beta 10", 0, 3e-4, diffusion(10), dpo, 0.7},
+		{"Diffusion-DPO, beta 20", 0, 3e-4, diffusion(20), dpo, 0.7},
+		{"Diffusion-DPO, beta 40", 0, 3e-4, diffusion(40), dpo, 0.6},
+		{"Diffusion-DPO, beta 80", 0, 3e-4, diffusion(80), dpo, 0.55},
+		{"Diffusion-DPO, beta 20, rank 4", 4, 1e-3, diffusion(20), dpo, 0.65},
+		{"PRDP, beta 0.5", 0, 3e-4, regress(0.5), prdp, 0.8},
+		{"PRDP, beta 2", 0, 3e-4, regress(2), prdp, 0.55},
+		{"PRDP, beta 0.5, rank 4", 4, 1e-3, regress(0.5), prdp, 0.8},
+		{"DPPO", 0, 3e-4, func(t *align.Tuned) (align.Aligner, error) { return align.NewDPPO(t, align.DPPOConfig{}) }, groups, 0.9},
+		{"DPPO, rank 4", 4, 1e-3, func(t *align.Tuned) (align.Aligner, error) { return align.NewDPPO(t, align.DPPOConfig{}) }, groups, 0.9},
+		{"AlignProp, 1 step back", 0, 3e-4, climb(align.AlignPropConfig{Back: 1}), single, 0.6},
+		{"AlignProp, all 10 back", 0, 3e-4, climb(align.AlignPropConfig{Back: 10}), single, 0.75},
+		{"AlignProp, drawn", 0, 3e-4, climb(align.AlignPropConfig{}), single, 0.6},
+		{"partial chain", 0, 3e-4, func(t *align.Tuned) (align.Aligner, error) {
+			return align.NewPartial(t, aligntest.Climb, align.PartialConfig{})
+		}, single, 0.6},
+	}
+}
+
+// TestAlignersPrefer: each brings the policy to the liked way, within its budget.
+func TestAlignersPrefer(t *testing.T) {
+	w := ways(t)
+	share := map[string]float64{}
+	klOf := map[string]float64{}
+	for _, a := range aligners() {
+		t.Run(a.name, func(t *testing.T) {
+			al, err := a.make(tune(t, w, align.Config{Rank: a.rank, LR: a.lr}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			before, after, _, kl, rep := run(t, w, al, a.run)
+			share[a.name], klOf[a.name] = after, kl
+			if math.Abs(before-0.5) > 0.1 || after < a.want {
+				t.Errorf("share %.3f to %.3f, want from about one half to at least %v", before, after, a.want)
+			}
+			if budget := max(5, a.run.Budget); !(kl > 0) || kl > 1.2*budget {
+				t.Errorf("KL %.3f, want a positive number about within the budget %v", kl, budget)
+			}
+			if l := rep.Looks[1]; !(l.KL > 0) || l.Stats.Steps == 0 || !(l.Stats.Grad > 0) {
+				t.Errorf("the first look after the reference tells %+v", l)
+			}
+		})
+	}
+	if !(klOf["PRDP, beta 2"] < klOf["PRDP, beta 0.5"]) || !(share["PRDP, beta 2"] < share["PRDP, beta 0.5"]) {
+		t.Errorf("PRDP with beta 2 is not nearer to the reference than with 0.5: KL %v, shares %v", klOf, share)
+	}
+}
+
+// TestPRDPNeedsItsClip: at ten times the rate the policy overshoots without.
+func TestPRDPNeedsItsClip(t *testing.T) {
+	w := ways(t)
+	far := map[float64]float64{}
+	for seed := range uint64(3) {
+		for _, clip := range []float64{0.1, math.Inf(1)} {
+			a, err := align.NewPRDP(tune(t, w, align.Config{LR: 3e-3, ClipNorm: math.Inf(1), Seed: seed}), align.PRDPConfig{Beta: 0.1, Clip: clip, Epochs: 8})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := align.NewRun(a, align.Rated(aligntest.Liked, 0), align.RunConfig{Rounds: 4, Observations: 16, Each: 8, Budget: math.Inf(1), Train: w.Train, Held: w.Held})
+			if err != nil {
+				t.Fatal(err)
+			}
+			rep, err := r.Go(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			most := 0.0
+			for _, l := range rep.Looks {
+				most = max(most, l.KL)
+			}
+			far[clip] += most / 3
+		}
+	}
+	t.Logf("largest KL %v", far)
+	if far[math.Inf(1)] < 2*far[0.1] {
+		t.Errorf("the largest KL without the clip is %.2f, with it %.2f: want at least twice as much", far[math.Inf(1)], far[0.1])
+	}
+}
+
+// TestAlignPropClimbs by half of what there is to climb in 100 steps.
+func TestAlignPropClimbs(t *testing.T) {
+	w := ways(t)
+	full := climbs(t, w, func(p *align.Tuned) (*align.AlignProp, error) {
+		return align.NewAlignProp(p, aligntest.Climb, align.AlignPropConfig{Back: 1})
+	})
+	part := climbs(t, w, func(p *align.Tuned) (*align.AlignProp, error) {
+		return align.NewPartial(p, aligntest.Climb, align.PartialConfig{})
+	})
+	t.Logf("reward %.3f to %.3f with %d calls, by partial chains %.3f with %d", full.before, full.after, full.calls, part.after, part.calls)
+	if full.after < full.before+0.5*(1-full.before) {
+		t.Errorf("AlignProp brings the reward from %.3f to %.3f, want half of what is missing of 1", full.before, full.after)
+	}
+	if part.after < 0.9*full.after || float64(part.calls) > 0.6*float64(full.calls) {
+		t.Errorf("partial chains reach %.3f of %.3f with %d of %d calls, want nine tenths with six", part.after, full.after, part.calls, full.calls)
+	}
+}
+
+type climbed struct {
+	before, after float64
+	calls         uint64
+}
+
+// climbs takes 100 steps on batches whose samples hold demonstrated chunks.
+func climbs(t *testing.T, w *aligntest.Ways, make func(*align.Tuned) (*align.AlignProp, error)) (c climbed) {
+	p := tune(t, w, align.Config{LR: 3e-4})
+	a, err := make(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mean := func() float64 {
+		sum := 0.0
+		for _, s := range draw(t, w, p, 64, 8, 21) {
+			sum += aligntest.Liked(&s) / 512
+		}
+		return sum
+	}
+	c.before = mean()
+	rng := rand.New(rand.NewPCG(22, 1))
+	b := &align.Batch{Samples: draw(t, w, p, 32, 1, 23)}
+	demos := [64]float32{}
+	for range 100 {
+		for i := range 32 {
+			aligntest.Demo(demos[2*i:2*i+2], b.Samples[i].Seen[0], rng)
+		}
+		p.Demonstrate(b.Samples, demos[:])
+		if _, err := a.Step(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.after, c.calls = mean(), a.Calls()
+	return c
+}
+
+// TestAlignPropDrawsItsTruncation from the Gaussian, within the chain.
+func TestAlignPropDrawsItsTruncation(t *testing.T) {
+	w := ways(t)
+	w50 := *w
+	w50.Draw.Steps = 20
+	a, err := align.NewAlignProp(tune(t, &w50, align.Config{}), aligntest.Climb, align.AlignPropConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 20_000
+	// Of 20 steps: mean 3.2, deviation 2, rounded and at least 1.
+	want, mass := 0.0, func(x float64) float64 { return 0.5 * math.Erfc(-(x-3.2)/(2*math.Sqrt2)) }
+	for k := 1; k <= 20; k++ {
+		hi, lo := mass(float64(k)+0.5), mass(float64(k)-0.5)
+		if k == 1 {
+			lo = 0
+		}
+		if k == 20 {
+			hi = 1
+		}
+		want += float64(k) * (hi - lo)
+	}
+	sum, least, most := 0, 20, 0
+	for range n {
+		k := a.Draw()
+		sum, least, most = sum+k, min(least, k), max(most, k)
+	}
+	if got := float64(sum) / n; math.Abs(got-want) > 0.05 || least != 1 || most > 20 || most < 9 {
+		t.Errorf("the gradient goes back %v steps in the mean, %d to %d; want %v, 1 to at most 20", got, least, most, want)
+	}
+}

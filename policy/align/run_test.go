@@ -1,0 +1,322 @@
+package align_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/rapport-rl/rapport/policy/align"
+	"github.com/rapport-rl/rapport/policy/align/aligntest"
+	"github.com/rapport-rl/rapport/policy/diffusion"
+)
+
+// run aligns and gives the share before and after.
+func run(t testing.TB, w *aligntest.Ways, a align.Aligner, c align.RunConfig) (before, after, on, kl float64, rep align.Report) {
+	t.Helper()
+	c.Train, c.Held = w.Train, w.Held
+	before, _, _, err := w.Measure(a.Tuned(), 1024, 9)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := align.NewRun(a, align.Rated(aligntest.Liked, 0.25), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rep, err = r.Go(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	after, on, kl, err = w.Measure(a.Tuned(), 1024, 9)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := rep.Looks[len(rep.Looks)-1]
+	t.Logf("share %.3f to %.3f, on a way %.3f, KL %.3f; best of round %d; last look %+v", before, after, on, kl, rep.Best, last)
+	return before, after, on, kl, rep
+}
+
+// dppo is a quick run of few rounds.
+func dppo(t *testing.T, w *aligntest.Ways, rank int, c align.RunConfig) (*align.Tuned, *align.Run) {
+	t.Helper()
+	p := tune(t, w, align.Config{Rank: rank, LR: 1e-3, Seed: 4})
+	a, err := align.NewDPPO(p, align.DPPOConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Train, c.Held, c.Observations, c.Each = w.Train, w.Held, 8, 4
+	r, err := align.NewRun(a, align.Rated(aligntest.Liked, 0), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p, r
+}
+
+func bytesOf(t *testing.T, p *align.Tuned) []byte {
+	t.Helper()
+	ps, err := p.Net().Encode(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ps.Data
+}
+
+// TestRunsGoOn: a run that is cut off after three rounds and goes on in another
+// process does what an uninterrupted one does, to the bit.
+func TestRunsGoOn(t *testing.T) {
+	w := ways(t)
+	for _, rank := range []int{0, 4} {
+		_, r := dppo(t, w, rank, align.RunConfig{Rounds: 6})
+		want, err := r.Go(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		looks := 0
+		_, r = dppo(t, w, rank, align.RunConfig{Rounds: 6, Value: func(ss []align.Sample) float64 {
+			if looks++; looks == 4 {
+				stop()
+			}
+			return 0.5
+		}})
+		if _, err := r.Go(ctx); !errors.Is(err, context.Canceled) {
+			t.Fatalf("a run that was cut off ends with %v", err)
+		}
+		var file bytes.Buffer
+		if err := r.Save(&file); err != nil {
+			t.Fatal(err)
+		}
+		saved := file.Bytes()
+		again, r := dppo(t, w, rank, align.RunConfig{Rounds: 6, Value: func([]align.Sample) float64 { return 0.5 }})
+		if err := r.Restore(bytes.NewReader(saved)); err != nil {
+			t.Fatal(err)
+		}
+		got, err := r.Go(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(got.Looks) != len(want.Looks) {
+			t.Fatalf("%d looks, want %d", len(got.Looks), len(want.Looks))
+		}
+		for i, l := range got.Looks {
+			if l.KL != want.Looks[i].KL || l.Stats != want.Looks[i].Stats {
+				t.Errorf("rank %d: look %d is %+v, want %+v", rank, i, l, want.Looks[i])
+			}
+		}
+		if got.Best != 0 || !bytes.Equal(bytesOf(t, again), bytesOf(t, tune(t, w, align.Config{}))) {
+			t.Errorf("rank %d: with a value that never changes, the reference is the best, but round %d was kept", rank, got.Best)
+		}
+		saved[len(saved)/2] ^= 1
+		before := bytesOf(t, again)
+		if err := r.Restore(bytes.NewReader(saved)); err == nil {
+			t.Error("a damaged checkpoint is no error")
+		}
+		if !bytes.Equal(before, bytesOf(t, again)) {
+			t.Error("a damaged checkpoint changed the policy")
+		}
+	}
+}
+
+// TestTunedIsSavedAndRestored, with its reference and moments; another adapter's is
+// refused.
+func TestTunedIsSavedAndRestored(t *testing.T) {
+	w := ways(t)
+	p, r := dppo(t, w, 4, align.RunConfig{Rounds: 3, Near: math.Inf(1)})
+	if _, err := r.Go(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var file bytes.Buffer
+	if err := p.Save(&file); err != nil {
+		t.Fatal(err)
+	}
+	q := tune(t, w, align.Config{Rank: 4, Seed: 99})
+	if err := q.Restore(bytes.NewReader(file.Bytes())); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(bytesOf(t, p), bytesOf(t, q)) || p.Steps() != q.Steps() || p.Rand().Uint64() != q.Rand().Uint64() {
+		t.Error("the restored policy is another")
+	}
+	for _, rank := range []int{0, 8} {
+		if err := tune(t, w, align.Config{Rank: rank}).Restore(bytes.NewReader(file.Bytes())); err == nil {
+			t.Errorf("an adapter of rank 4 was restored into rank %d", rank)
+		}
+	}
+}
+
+// TestBudgetEndsARun before its rounds are over, with a policy within the budget.
+func TestBudgetEndsARun(t *testing.T) {
+	w := ways(t)
+	p, r := dppo(t, w, 0, align.RunConfig{Rounds: 60, Budget: 0.5})
+	rep, err := r.Go(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := rep.Looks[len(rep.Looks)-1]
+	if !rep.Spent || last.KL <= 0.5 || last.Round == 60 {
+		t.Errorf("the run ended with %+v", last)
+	}
+	if _, _, kl, err := w.Measure(p, 1024, 5); err != nil || kl > 0.6 {
+		t.Errorf("the policy that was kept has a KL of %v (%v), the budget is 0.5", kl, err)
+	}
+}
+
+// TestEarlyStopKeepsTheBest: runs of 20 seeds climb a reward that has no end, so that
+// chunks leave the ways of the demonstrations; the true score, which the run does not see, is the share that go
+// the liked way and are on a way.
+func TestEarlyStopKeepsTheBest(t *testing.T) {
+	w := ways(t)
+	far := func(s *align.Sample) float64 { return float64(s.Actions[0] + s.Actions[1]) }
+	good, overfit := 0, 0
+	for seed := range uint64(20) {
+		p := tune(t, w, align.Config{LR: 2e-3, Seed: seed})
+		a, err := align.NewDPPO(p, align.DPPOConfig{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var truth []float64
+		r, err := align.NewRun(a, align.Rated(far, 0), align.RunConfig{
+			Rounds: 20, Observations: 16, Each: 4, Budget: math.Inf(1), Alike: 32, Lambda: 0.4, Train: w.Train, Held: append(w.Held[:len(w.Held):len(w.Held)], w.Train...),
+			Value: func(ss []align.Sample) float64 {
+				both := 0.0
+				for i := range ss {
+					if aligntest.Share(ss[i:i+1]) == 1 {
+						both += aligntest.On(ss[i:i+1]) / float64(len(ss))
+					}
+				}
+				truth = append(truth, both)
+				return aligntest.Share(ss)
+			}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		rep, err := r.Go(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		best := slices.Max(truth)
+		if truth[rep.Best] >= 0.95*best {
+			good++
+		}
+		if truth[len(truth)-1] < 0.95*best {
+			overfit++
+		}
+		if seed < 3 {
+			t.Logf("seed %d: kept round %d of %.3f", seed, rep.Best, truth)
+		}
+	}
+	t.Logf("%d of 20 runs kept what is within 5%% of their best, %d went too far in the end", good, overfit)
+	if good < 18 {
+		t.Errorf("%d of 20 runs kept a policy within 5%% of their best, want 18", good)
+	}
+	if overfit < 10 {
+		t.Errorf("%d of 20 runs went too far in the end: this shows nothing", overfit)
+	}
+}
+
+func TestWhatIsWrongIsSaid(t *testing.T) {
+	w := ways(t)
+	bad := func(name, want string, err error) {
+		t.Helper()
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want one that says %q", name, err, want)
+		}
+	}
+	for name, c := range map[string]struct {
+		c    align.Config
+		want string
+	}{
+		"no noise":       {align.Config{Draw: diffusion.Draw{Steps: 5}}, "set Draw.Eta to 1"},
+		"rank":           {align.Config{Draw: w.Draw, Rank: -1}, "Rank is -1"},
+		"floor":          {align.Config{Draw: w.Draw, Floor: -1}, "Floor is -1"},
+		"rate":           {align.Config{Draw: w.Draw, LR: math.NaN()}, "LR is NaN"},
+		"decay":          {align.Config{Draw: w.Draw, WeightDecay: 1}, "WeightDecay is 1"},
+		"norm":           {align.Config{Draw: w.Draw, ClipNorm: -1}, "ClipNorm is -1"},
+		"too many steps": {align.Config{Draw: diffusion.Draw{Steps: 50, Eta: 1}}, "Draw.Steps is 50"},
+	} {
+		_, err := align.Tune(w.Net, c.c)
+		bad(name, c.want, err)
+	}
+	arch := aligntest.Arch()
+	arch.Process.Kind = diffusion.Flow
+	flow, err := diffusion.NewNet(arch, rand.New(rand.NewPCG(1, 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = align.Tune(flow, align.Config{Draw: w.Draw})
+	bad("flow", "a flow has no steps with a density", err)
+
+	p := tune(t, w, align.Config{})
+	_, err = align.NewRecorder(p, 0)
+	bad("recorder", "0 rows", err)
+	_, err = align.NewD3PO(p, align.D3POConfig{Clip: 2})
+	bad("d3po", "Clip is 2", err)
+	_, err = align.NewD3PO(p, align.D3POConfig{Pairs: -1})
+	bad("d3po", "Pairs and Epochs are -1", err)
+	_, err = align.NewD3PO(p, align.D3POConfig{Beta: -1})
+	bad("d3po", "Beta is -1", err)
+	_, err = align.NewDiffusionDPO(p, align.DiffusionDPOConfig{Beta: math.NaN()})
+	bad("diffusion-dpo", "Beta is NaN", err)
+	_, err = align.NewDiffusionDPO(p, align.DiffusionDPOConfig{Times: -2})
+	bad("diffusion-dpo", "-2", err)
+	_, err = align.NewPRDP(p, align.PRDPConfig{Each: 1})
+	bad("prdp", "Each, Groups and Epochs are 1", err)
+	_, err = align.NewPRDP(p, align.PRDPConfig{Beta: -1})
+	bad("prdp", "Beta and Clip are -1", err)
+	_, err = align.NewDPPO(p, align.DPPOConfig{Discount: 2})
+	bad("dppo", "Clip, Discount and Bound are 0.1, 2", err)
+	_, err = align.NewDPPO(p, align.DPPOConfig{Chains: -1})
+	bad("dppo", "Chains and Epochs are -1", err)
+	_, err = align.NewAlignProp(p, nil, align.AlignPropConfig{})
+	bad("alignprop", "no Slope", err)
+	_, err = align.NewAlignProp(p, aligntest.Climb, align.AlignPropConfig{Back: 11})
+	bad("alignprop", "up to the 10 steps", err)
+	_, err = align.NewPartial(p, aligntest.Climb, align.PartialConfig{Start: 2})
+	bad("partial", "Start, Coef and Target are 2", err)
+
+	d, err := align.NewD3PO(p, align.D3POConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	step := func(change func(b *align.Batch)) error {
+		b := &align.Batch{Samples: draw(t, w, p, 2, 2, 1), Pairs: []align.Pair{{Win: 0, Lose: 1}}}
+		change(b)
+		_, err := d.Step(t.Context(), b)
+		return err
+	}
+	bad("no samples", "no samples", step(func(b *align.Batch) { b.Samples = nil }))
+	bad("no pairs", "no pairs", step(func(b *align.Batch) { b.Pairs = nil }))
+	bad("pair", "samples 0 and 9 of 4", step(func(b *align.Batch) { b.Pairs[0].Lose = 9 }))
+	bad("chain", "sample 1 has 3 numbers of a chain", step(func(b *align.Batch) { b.Samples[1].X = b.Samples[1].X[:3] }))
+	bad("weight", "Weight NaN", step(func(b *align.Batch) { b.Samples[1].Weight = math.NaN() }))
+	bad("reward", "Reward +Inf", step(func(b *align.Batch) { b.Samples[1].Reward = math.Inf(1) }))
+	bad("loss", "lower LR", step(func(b *align.Batch) { b.Samples[1].X[0] = float32(math.NaN()) }))
+	q, err := align.NewPRDP(p, align.PRDPConfig{Each: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = q.Step(t.Context(), &align.Batch{Samples: draw(t, w, p, 2, 2, 1)})
+	bad("groups", "want 3 of every observation", err)
+
+	judge := align.Rated(aligntest.Liked, 0)
+	for want, c := range map[string]align.RunConfig{
+		"Held has 0 numbers":             {Train: w.Train},
+		"Rounds, Observations, Each and": {Train: w.Train, Held: w.Held, Rounds: -1},
+		"Budget and Near are -1":         {Train: w.Train, Held: w.Held, Budget: -1},
+		"Alike is 1":                     {Train: w.Train, Held: w.Held, Alike: 1},
+		"Lambda is 2":                    {Train: w.Train, Held: w.Held, Lambda: 2},
+	} {
+		_, err := align.NewRun(d, judge, c)
+		bad("run", want, err)
+	}
+	_, err = align.NewRun(d, nil, align.RunConfig{Train: w.Train, Held: w.Held})
+	bad("run", "no Judge", err)
+	r, err := align.NewRun(d, judge, align.RunConfig{Train: w.Train, Held: w.Held, Value: func([]align.Sample) float64 { return math.NaN() }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = r.Go(t.Context())
+	bad("value", "want a Value from 0 to 1", err)
+}
