@@ -7,6 +7,7 @@ import (
 
 	"github.com/rapport-rl/rapport/policy/align"
 	"github.com/rapport-rl/rapport/policy/align/aligntest"
+	"github.com/rapport-rl/rapport/policy/diffusion"
 )
 
 // way is an aligner as the tests and the benchmark take it.
@@ -38,7 +39,7 @@ func aligners() []way {
 			return align.NewPRDP(t, align.PRDPConfig{Beta: beta})
 		}
 	}
-	diffusion := func(beta float64) func(*align.Tuned) (align.Aligner, error) {
+	dpoOf := func(beta float64) func(*align.Tuned) (align.Aligner, error) {
 		return func(t *align.Tuned) (align.Aligner, error) {
 			return align.NewDiffusionDPO(t, align.DiffusionDPOConfig{Beta: beta})
 		}
@@ -50,11 +51,11 @@ func aligners() []way {
 		{"D3PO, beta 0.1", 0, 3e-4, d3po(0.1), pairs, 0.75},
 		{"D3PO, beta 1", 0, 3e-4, d3po(1), pairs, 0.75},
 		{"D3PO, beta 0.1, rank 4", 4, 1e-3, d3po(0.1), pairs, 0.75},
-		{"Diffusion-DPO, beta 10", 0, 3e-4, diffusion(10), dpo, 0.7},
-		{"Diffusion-DPO, beta 20", 0, 3e-4, diffusion(20), dpo, 0.7},
-		{"Diffusion-DPO, beta 40", 0, 3e-4, diffusion(40), dpo, 0.6},
-		{"Diffusion-DPO, beta 80", 0, 3e-4, diffusion(80), dpo, 0.55},
-		{"Diffusion-DPO, beta 20, rank 4", 4, 1e-3, diffusion(20), dpo, 0.65},
+		{"Diffusion-DPO, beta 10", 0, 3e-4, dpoOf(10), dpo, 0.7},
+		{"Diffusion-DPO, beta 20", 0, 3e-4, dpoOf(20), dpo, 0.7},
+		{"Diffusion-DPO, beta 40", 0, 3e-4, dpoOf(40), dpo, 0.6},
+		{"Diffusion-DPO, beta 80", 0, 3e-4, dpoOf(80), dpo, 0.55},
+		{"Diffusion-DPO, beta 20, rank 4", 4, 1e-3, dpoOf(20), dpo, 0.65},
 		{"PRDP, beta 0.5", 0, 3e-4, regress(0.5), prdp, 0.8},
 		{"PRDP, beta 2", 0, 3e-4, regress(2), prdp, 0.55},
 		{"PRDP, beta 0.5, rank 4", 4, 1e-3, regress(0.5), prdp, 0.8},
@@ -212,5 +213,45 @@ func TestAlignPropDrawsItsTruncation(t *testing.T) {
 	}
 	if got := float64(sum) / n; math.Abs(got-want) > 0.05 || least != 1 || most > 20 || most < 9 {
 		t.Errorf("the gradient goes back %v steps in the mean, %d to %d; want %v, 1 to at most 20", got, least, most, want)
+	}
+}
+
+// TestAlignedPoliciesDrawWithoutNoise, as on a robot: what was learned about chains
+// with noise holds for a Sampler with Eta 0.
+func TestAlignedPoliciesDrawWithoutNoise(t *testing.T) {
+	w := ways(t)
+	share := func(p *align.Tuned) (liked float64) {
+		s, err := diffusion.NewSampler(p.Net(), len(w.Held), diffusion.Draw{Steps: 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		rng := rand.New(rand.NewPCG(51, 1))
+		dst := make([]float32, 2*len(w.Held))
+		for range 16 {
+			s.Sample(dst, w.Held, nil, rng)
+			for i := 0; i < len(dst); i += 2 {
+				if dst[i]+dst[i+1] > 0 {
+					liked += 1 / float64(16*len(w.Held))
+				}
+			}
+		}
+		return liked
+	}
+	for _, a := range aligners() {
+		if a.name != "D3PO, beta 0.1" && a.name != "PRDP, beta 0.5" && a.name != "DPPO" {
+			continue
+		}
+		p := tune(t, w, align.Config{Rank: a.rank, LR: a.lr})
+		al, err := a.make(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := share(p)
+		run(t, w, al, a.run)
+		after := share(p)
+		t.Logf("%s: without noise %.3f to %.3f", a.name, before, after)
+		if math.Abs(before-0.5) > 0.15 || after < 0.75 {
+			t.Errorf("%s: drawn without noise, %.3f to %.3f go the liked way, want at least 0.75", a.name, before, after)
+		}
 	}
 }
