@@ -5,7 +5,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/internal/wire"
 )
 
@@ -34,11 +33,10 @@ stops by itself after practice.hours. Ctrl-C ends it cleanly; --resume goes on.`
 			var end func()
 			o.Stops, end = stops()
 			defer end()
-			a.again = "rapport practice --resume --set name=" + c.Name
-			if c.Out != config.Default().Out {
-				a.again += " --set out=" + c.Out
-			}
 			res, err := wire.Practice(cmd.Context(), c, resume, o)
+			if dir := res.Forward.Dir; dir != "" {
+				a.again = goOn("practice", dir)
+			}
 			if err != nil {
 				return err
 			}

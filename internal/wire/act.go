@@ -215,16 +215,11 @@ func (d *driver) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	a, err := d.s.liveArm(ctx)
+	a, done, err := d.s.ownArm(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, a.close()) }()
-	detach, err := d.s.desk.attach(ctx, a)
-	defer detach()
-	if err != nil {
-		return err
-	}
+	defer func() { err = errors.Join(err, done()) }()
 	pi, err := newPlayer(d.s.cfg, v, chunks, true)
 	if err != nil {
 		return err

@@ -127,9 +127,6 @@ func drawn(err error) error {
 }
 
 func (a *arm) close() error {
-	if a.onward != nil && !a.onward.left() {
-		return nil
-	}
 	if a.watch != nil {
 		a.watch()
 	}

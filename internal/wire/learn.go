@@ -113,26 +113,42 @@ const database = "session.db"
 // it, or makes it.
 func openOrCreate(name string, conn *bus.Conn, c config.Config, o Options) (*Session, error) {
 	dir := filepath.Join(c.Out, name)
-	var st *store.Session
-	_, err := os.Stat(filepath.Join(dir, database))
-	if err == nil {
-		if st, err = store.Open(dir); err != nil {
-			return nil, err
-		}
-		if _, err := agree(st, func(string) (config.Config, error) { return c, nil }); err != nil {
-			return nil, errors.Join(err, st.Close())
-		}
-	} else {
-		err := keepConfig(c, func(b []byte) (err error) {
-			st, err = store.Create(dir, b)
-			return err
-		})
-		if err != nil {
-			return nil, err
-		}
+	begin := founded
+	if _, err := os.Stat(filepath.Join(dir, database)); err == nil {
+		begin = reopened
 	}
+	st, err := begin(dir, c)
+	if err != nil {
+		return nil, err
+	}
+	return guestOf(name, conn, st, c, o), nil
+}
+
+// founded makes the folder of a session.
+func founded(dir string, c config.Config) (st *store.Session, err error) {
+	err = keepConfig(c, func(b []byte) (err error) {
+		st, err = store.Create(dir, b)
+		return err
+	})
+	return st, err
+}
+
+// reopened opens the folder of a session that must have begun as c configures it.
+func reopened(dir string, c config.Config) (*store.Session, error) {
+	st, err := store.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := agree(st, func(string) (config.Config, error) { return c, nil }); err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
+	return st, nil
+}
+
+// guestOf is a session on a bus that is another's to close.
+func guestOf(name string, conn *bus.Conn, st *store.Session, c config.Config, o Options) *Session {
 	st.Lossless(c.Session.Lossless)
-	return &Session{cfg: c, name: name, store: st, conn: conn, hang: func() {}, tell: o.Tell, log: o.Log, now: o.Now, after: o.After, ticks: o.Tick}, nil
+	return &Session{cfg: c, name: name, store: st, conn: conn, hang: func() {}, tell: o.Tell, log: o.Log, now: o.Now, after: o.After, ticks: o.Tick}
 }
 
 // publish puts encoder and reward where perception and scorer look.

@@ -20,14 +20,6 @@ import (
 // liveArm is the arm that the session learns on. On real time the guard's watch
 // holds it when commands stop coming.
 func (s *Session) liveArm(ctx context.Context) (*arm, error) {
-	if s.practice != nil {
-		return s.practice.join(func() (*arm, error) { return s.ownArm(ctx) })
-	}
-	return s.ownArm(ctx)
-}
-
-// ownArm is an arm that no other session drives.
-func (s *Session) ownArm(ctx context.Context) (*arm, error) {
 	if real(s.cfg) {
 		a, err := openArm(ctx, s.cfg, online, s.log)
 		if err != nil {
@@ -51,6 +43,19 @@ func (s *Session) ownArm(ctx context.Context) (*arm, error) {
 		a.watch = watchLease(a, s.cfg, s.ticks)
 	}
 	return a, nil
+}
+
+// ownArm is a live arm under the session's desk, until done.
+func (s *Session) ownArm(ctx context.Context) (a *arm, done func() error, err error) {
+	if a, err = s.liveArm(ctx); err != nil {
+		return nil, nil, err
+	}
+	detach, err := s.desk.attach(ctx, a)
+	done = func() error { detach(); return a.close() }
+	if err != nil {
+		return nil, nil, errors.Join(err, done())
+	}
+	return a, done, nil
 }
 
 // looks is how often the guard's watch looks within a lease's term: with two of

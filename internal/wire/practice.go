@@ -6,13 +6,11 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rapport-rl/rapport/internal/config"
-	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/robot/guard"
@@ -43,10 +41,9 @@ type onward struct {
 	*seeded
 	reminder int
 
-	users  atomic.Int32 // sessions that drive the arm
-	placed bool         // the scene is as an episode left it
-	failed int          // episodes without success in a row
-	resets int          // by a person
+	placed bool // the scene is as an episode left it
+	failed int  // episodes without success in a row
+	resets int  // by a person
 }
 
 // Reset begins the episode a.next in the direction way.
@@ -69,11 +66,6 @@ func (s *onward) Reset(ctx context.Context) (robot.Observation, error) {
 	return s.begin(ctx, draw(s.seed, s.of, n))
 }
 
-// left says whether the last of the sessions left.
-func (s *onward) left() bool {
-	return s.users.Add(-1) <= 0
-}
-
 // errTimeUp ends practice after practice.hours.
 var errTimeUp = errors.New("wire: practice.hours are over")
 
@@ -82,53 +74,39 @@ type practice struct {
 	until time.Time // zero: no end
 	now   func() time.Time
 
-	mu     sync.Mutex
-	arm    *arm
-	detach func()
-	users  int
-	turns  [2]*turns
-	turn   int           // whose turn it is
-	over   bool          // the hours are
-	moved  chan struct{} // closed and made anew when that changes
+	mu      sync.Mutex
+	arm     *arm // while one of both is there
+	release func() error
+	users   int
+	resets  int // by a person, until the arm was released
+	turns   [2]*turns
+	turn    int           // whose turn it is
+	over    bool          // the hours are
+	moved   chan struct{} // closed and made anew when that changes
 }
 
-// join gives a session the arm, which the first makes.
-func (p *practice) join(make func() (*arm, error)) (*arm, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.arm == nil {
-		a, err := make()
-		if err != nil {
-			return nil, err
-		}
-		p.arm = a
-	}
-	p.arm.onward.users.Add(1)
-	return p.arm, nil
-}
-
-// attach puts the arm under the session's desk until detach, in practice for as
-// long as one of both is there.
-func (s *Session) attach(ctx context.Context, a *arm) (detach func(), err error) {
-	p := s.practice
-	if p == nil {
-		return s.desk.attach(ctx, a)
-	}
+// take gives a session the arm, under the desk of both, until done. The first makes it.
+func (p *practice) take(ctx context.Context, s *Session) (a *arm, done func() error, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.users == 0 {
-		if p.detach, err = s.desk.attach(ctx, a); err != nil {
-			return p.detach, err
+		if p.arm, p.release, err = s.ownArm(ctx); err != nil {
+			return nil, nil, err
 		}
 	}
 	p.users++
-	return func() {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		if p.users--; p.users == 0 {
-			p.detach()
-		}
-	}, nil
+	return p.arm, p.leave, nil
+}
+
+// leave releases the arm when the last one goes.
+func (p *practice) leave() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.users--; p.users > 0 {
+		return nil
+	}
+	p.resets += p.arm.onward.resets
+	return p.release()
 }
 
 // turns is one session's side: its backend, which waits for its turn before an
@@ -209,12 +187,11 @@ func (t *turns) judged(success bool) []policy.Metric {
 }
 
 // pass gives the turn away after an episode.
-func (t *turns) pass(next int) error {
+func (t *turns) pass(next int) {
 	t.p.mu.Lock()
 	defer t.p.mu.Unlock()
 	t.next = next
 	t.p.choose()
-	return nil
 }
 
 // leave ends the session's part; the other goes on alone.
@@ -273,7 +250,7 @@ func Practice(ctx context.Context, cfg config.Config, again bool, o Options) (re
 		return res, err
 	}
 	defer func() { err = errors.Join(err, first.Close()) }()
-	second, err := mate(ctx, first, *b, again, o)
+	second, err := mate(first, *b, again, o)
 	if err != nil {
 		return res, err
 	}
@@ -287,30 +264,35 @@ func Practice(ctx context.Context, cfg config.Config, again bool, o Options) (re
 		})
 	}
 	err = both.Wait()
-	if p.arm != nil {
-		res.Resets = p.arm.onward.resets
-	}
+	res.Resets = p.resets
 	return res, err
+}
+
+// paired refuses to go on with one of two sessions that practise together.
+func (s *Session) paired() error {
+	m := s.cfg.Practice.Mate
+	if m == "" || s.practice != nil {
+		return nil
+	}
+	if wayOf(s.cfg) == tabletop.Forward {
+		m = s.name
+	}
+	return fmt.Errorf("wire: %s practises with %s, and neither goes on alone; go on with: rapport practice --resume --set name=%s", s.name, s.cfg.Practice.Mate, m)
 }
 
 // mate is a session that shares another's bus and desk, since there is one arm to
 // stop.
-func mate(ctx context.Context, first *Session, cfg config.Config, again bool, o Options) (*Session, error) {
-	dir := filepath.Join(cfg.Out, cfg.Name)
-	var st *store.Session
-	var err error
+func mate(first *Session, cfg config.Config, again bool, o Options) (*Session, error) {
+	begin := founded
 	if again {
-		if st, err = store.Open(dir); err != nil {
-			return nil, err
-		}
-		if cfg, err = agree(st, func(string) (config.Config, error) { return cfg, nil }); err != nil {
-			return nil, errors.Join(err, st.Close())
-		}
-	} else if err = keepConfig(cfg, func(b []byte) (err error) { st, err = store.Create(dir, b); return err }); err != nil {
+		begin = reopened
+	}
+	st, err := begin(filepath.Join(cfg.Out, cfg.Name), cfg)
+	if err != nil {
 		return nil, err
 	}
-	st.Lossless(cfg.Session.Lossless)
-	tell := func(stage string, done, total int, note string) { first.tell("back: "+stage, done, total, note) }
-	return &Session{cfg: cfg, name: cfg.Name, store: st, conn: first.conn, hang: func() {}, desk: first.desk, tell: tell,
-		log: o.Log, now: o.Now, after: o.After, ticks: o.Tick}, nil
+	s := guestOf(cfg.Name, first.conn, st, cfg, o)
+	s.desk = first.desk
+	s.tell = func(stage string, done, total int, note string) { first.tell("back: "+stage, done, total, note) }
+	return s, nil
 }

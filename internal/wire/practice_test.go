@@ -94,6 +94,19 @@ func TestPracticeTakesTurns(t *testing.T) {
 		t.Fatalf("%d and %d episodes, resets %v", len(there), len(back), resets)
 	}
 
+	for _, name := range []string{"both", "both-back"} {
+		s, err := Resume(t.Context(), c.Out, name, nil, nil, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "practice --resume --set name=both") || strings.HasSuffix(err.Error(), "-back") {
+			t.Errorf("%s alone: error %v, want how both go on", name, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+
 	turns = nil
 	c.Session.Episodes = 3
 	if _, err := Practice(t.Context(), c, true, o); err != nil {

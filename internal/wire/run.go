@@ -30,6 +30,9 @@ const keep = 3
 // evaluation, report. When ctx ends, what is done is kept.
 func (s *Session) Run(ctx context.Context) (Result, error) {
 	res := Result{Dir: s.Dir()}
+	if err := s.paired(); err != nil {
+		return res, err
+	}
 	began := s.now()
 	quiet, err := s.shows("run")
 	if err != nil {
@@ -269,17 +272,15 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 		return tuned, err
 	}
 	defer func() { err = errors.Join(err, closeKeeper(l)) }()
-	a, err := s.liveArm(ctx)
+	take := s.ownArm
+	if s.practice != nil {
+		take = func(ctx context.Context) (*arm, func() error, error) { return s.practice.take(ctx, s) }
+	}
+	a, done, err := take(ctx)
 	if err != nil {
 		return tuned, err
 	}
-	defer func() { err = errors.Join(err, a.close()) }()
-	a.next = next
-	detach, err := s.attach(ctx, a)
-	defer detach()
-	if err != nil {
-		return tuned, err
-	}
+	defer func() { err = errors.Join(err, done()) }()
 	_, chunks, err := viewOf(p.clone)
 	if err != nil {
 		return tuned, err
@@ -298,7 +299,9 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 	t.scorer = p.scorer
 	t.actor = &loop.Actor{Backend: a.guard, Extractor: p.eyes, Track: a.track, Policy: pi, Scorer: scorerOn(p.scorer, a), Horizon: s.cfg.Robot.Horizon, Pixels: pixels(s.cfg), Watch: t.watch, Override: t.override, Over: overOf(s.cfg, a)}
 	var turns *turns
-	if s.practice != nil {
+	if s.practice == nil {
+		a.next = next
+	} else { // whose turn it is says which episode is next
 		turns = s.practice.of(s, a, next)
 		defer turns.leave()
 		t.actor.Backend = turns
@@ -345,10 +348,13 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 			if err := s.keepOnline(ctx, t, i, ep, st, l, known); err != nil {
 				return err
 			}
-			if err := fresh(ctx, i); err != nil || turns == nil {
+			if err := fresh(ctx, i); err != nil {
 				return err
 			}
-			return turns.pass(i + 1)
+			if turns != nil {
+				turns.pass(i + 1)
+			}
+			return nil
 		},
 	}
 	if err := s.earlier(ctx); err != nil {

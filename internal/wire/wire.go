@@ -110,11 +110,7 @@ func Create(ctx context.Context, cfg config.Config, o Options) (*Session, error)
 	}
 	dir := filepath.Join(cfg.Out, name)
 	_, missing := os.Stat(dir)
-	var st *store.Session
-	err := keepConfig(cfg, func(b []byte) (err error) {
-		st, err = store.Create(dir, b)
-		return err
-	})
+	st, err := founded(dir, cfg)
 	if err != nil {
 		return nil, err
 	}
