@@ -67,7 +67,7 @@ rewards besides, in ordinary sessions below out.`,
 	f := cmd.Flags()
 	f.IntVar(&r.seeds, "seeds", 5, "how many seeds")
 	f.IntSliceVar(&r.labels, "labels", []int{150}, "numbers of comparisons, as 10,30,75,150,300")
-	f.StringSliceVar(&r.kinds, "kinds", config.RewardKinds(), "kinds of rewards")
+	f.StringSliceVar(&r.kinds, "kinds", raplKinds, "kinds of rewards")
 	f.StringSliceVar(&r.tasks, "tasks", []string{"group", "clutter", "cross"}, "tasks: group, clutter, reach, cross")
 	f.StringVar(&r.out, "to", "runs/reproduce-rapl", "folder of figures and tables")
 	f.IntVar(&r.pile, "rollouts", 200, "rollouts that may be asked about")
@@ -116,8 +116,8 @@ func (r *raplRun) check() error {
 // policyOf reads KIND or KIND:LABELS.
 func policyOf(s string) (kind string, labels int, err error) {
 	kind, n, ok := strings.Cut(s, ":")
-	if !slices.Contains(config.RewardKinds(), kind) {
-		return "", 0, fmt.Errorf("--policies names %q; want some of %s", s, strings.Join(config.RewardKinds(), ", "))
+	if !slices.Contains(raplKinds, kind) {
+		return "", 0, fmt.Errorf("--policies names %q; want some of %s", s, strings.Join(raplKinds, ", "))
 	}
 	if ok {
 		if labels, err = strconv.Atoi(n); err != nil || labels < 4 {
@@ -221,6 +221,10 @@ func (a *app) compared(ctx context.Context, c config.Config, r raplRun, task str
 func find(ps []wire.Point, kind string, labels int) int {
 	return slices.IndexFunc(ps, func(p wire.Point) bool { return p.Kind == kind && (p.Labels == labels || p.Labels == 0) })
 }
+
+// raplKinds are the kinds of rewards that are compared unless others are named, and that
+// policies are made by: those whose spread was measured.
+var raplKinds = []string{"rapl", "features", "goal", "tcc", "rlhf", "gail", "truth"}
 
 // spread is the standard deviation of each kind's rewards of a frame on Group, as
 // Point.Spread measured it. learner.scale is set so that all are as large as RAPL's.

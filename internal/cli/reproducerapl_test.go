@@ -24,6 +24,7 @@ func TestReproduceRAPLTellsWhatIsWrongWithItsFlags(t *testing.T) {
 		{[]string{"--seeds", "0"}, "--seeds is 0"},
 		{[]string{"--policies", "rapl:x"}, "want a number of labels"},
 		{[]string{"--policies", "taste"}, `--policies names "taste"`},
+		{[]string{"--policies", "kagi"}, `--policies names "kagi"`}, // its scale would be unknown
 		{[]string{"--policies", "rapl", "--policy-seeds", "0"}, "--policy-seeds is 0"},
 	} {
 		var out, errs bytes.Buffer
@@ -31,6 +32,17 @@ func TestReproduceRAPLTellsWhatIsWrongWithItsFlags(t *testing.T) {
 		if code != exitUsage || !strings.Contains(errs.String(), c.want) {
 			t.Errorf("%v: code %d, %q; want %d and %q", c.args, code, errs.String(), exitUsage, c.want)
 		}
+	}
+}
+
+func TestPoliciesAreMadeByRewardsOfKnownScale(t *testing.T) {
+	for _, k := range raplKinds {
+		if !(spread[k] > 0) {
+			t.Errorf("the spread of %s is %v", k, spread[k])
+		}
+	}
+	if len(spread) != len(raplKinds) {
+		t.Errorf("%d spreads of %d kinds", len(spread), len(raplKinds))
 	}
 }
 
