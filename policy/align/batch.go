@@ -1,9 +1,12 @@
 package align
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+
+	"github.com/rapport-rl/rapport/internal/nn"
 )
 
 // pairs checks a batch for an aligner by pairs.
@@ -56,6 +59,41 @@ func (s Stats) mean(b *Batch) Stats {
 		s.Reward += b.Samples[i].Reward / float64(len(b.Samples))
 	}
 	return s
+}
+
+// filler is an aligner by one loss over a graph.
+type filler interface {
+	// put writes items of b, which are pairs, groups or samples, into the graph. It is
+	// false if none weighs anything.
+	put(b *Batch, idx []int) bool
+	clipped(items int) float64 // share of what the loss's clip stopped, 0 without one
+}
+
+// sweep is how often items of a batch are gone over, and how many in a gradient step.
+type sweep struct{ epochs, items, each int }
+
+// over takes the gradient steps of a sweep over b, whose items come in another order
+// in every epoch. What weighs nothing moves nothing, not even by momentum.
+func (t *Tuned) over(ctx context.Context, b *Batch, f filler, s sweep, g *nn.Graph, loss *nn.Node) (Stats, error) {
+	var st Stats
+	for range s.epochs {
+		t.order = shuffled(t.order, s.items, t.rng)
+		for at := 0; at < s.items; at += s.each {
+			if err := ctx.Err(); err != nil {
+				return st, err
+			}
+			idx := t.order[at:min(s.items, at+s.each)]
+			if !f.put(b, idx) {
+				continue
+			}
+			g.ForwardTo(loss)
+			if err := t.Descend(g, loss); err != nil {
+				return st, err
+			}
+			st.add(float64(loss.Value[0]), t.adam.Norm(), f.clipped(len(idx)))
+		}
+	}
+	return st.mean(b), nil
 }
 
 // shuffled is 0 to n-1 in some order, in idx's memory if it has enough.

@@ -30,7 +30,6 @@ type D3PO struct {
 	ratio  *Ratio
 	weight *nn.Node // (pairs*hops, 1)
 	loss   *nn.Node
-	order  []int
 }
 
 // NewD3PO returns a D3PO of t.
@@ -63,27 +62,10 @@ func (d *D3PO) Tuned() *Tuned { return d.t }
 
 // Step learns from the pairs of b.
 func (d *D3PO) Step(ctx context.Context, b *Batch) (Stats, error) {
-	var st Stats
 	if err := d.t.pairs(b, "d3po"); err != nil {
-		return st, err
+		return Stats{}, err
 	}
-	for range d.cfg.Epochs {
-		d.order = shuffled(d.order, len(b.Pairs), d.t.rng)
-		for at := 0; at < len(d.order); at += d.cfg.Pairs {
-			if err := ctx.Err(); err != nil {
-				return st, err
-			}
-			if !d.put(b, d.order[at:min(len(d.order), at+d.cfg.Pairs)]) {
-				continue // ties move nothing, not even by momentum
-			}
-			d.g.ForwardTo(d.loss)
-			if err := d.t.Descend(d.g, d.loss); err != nil {
-				return st, err
-			}
-			st.add(float64(d.loss.Value[0]), d.t.adam.Norm(), d.clipped())
-		}
-	}
-	return st.mean(b), nil
+	return d.t.over(ctx, b, d, sweep{d.cfg.Epochs, len(b.Pairs), d.cfg.Pairs}, d.g, d.loss)
 }
 
 // put writes the pairs idx of b into the graph, and tells whether any of them weighs
@@ -106,7 +88,7 @@ func (d *D3PO) put(b *Batch, idx []int) (weighs bool) {
 }
 
 // clipped is the share of the steps that weigh anything and are outside the clip.
-func (d *D3PO) clipped() float64 {
+func (d *D3PO) clipped(int) float64 {
 	out, all := 0.0, 0.0
 	lo, hi := math.Log(1-d.cfg.Clip), math.Log(1+d.cfg.Clip)
 	for i, l := range d.ratio.Out.Value {

@@ -32,7 +32,6 @@ type DiffusionDPO struct {
 	loss   *nn.Node
 	bars   []float64
 	eps    []float32
-	order  []int
 }
 
 // NewDiffusionDPO returns a DiffusionDPO of t.
@@ -62,27 +61,10 @@ func (d *DiffusionDPO) Tuned() *Tuned { return d.t }
 
 // Step learns from the pairs of b.
 func (d *DiffusionDPO) Step(ctx context.Context, b *Batch) (Stats, error) {
-	var st Stats
 	if err := d.t.pairs(b, "diffusion-dpo"); err != nil {
-		return st, err
+		return Stats{}, err
 	}
-	for range d.cfg.Epochs {
-		d.order = shuffled(d.order, len(b.Pairs), d.t.rng)
-		for at := 0; at < len(d.order); at += d.cfg.Pairs {
-			if err := ctx.Err(); err != nil {
-				return st, err
-			}
-			if !d.put(b, d.order[at:min(len(d.order), at+d.cfg.Pairs)]) {
-				continue // ties move nothing, not even by momentum
-			}
-			d.g.ForwardTo(d.loss)
-			if err := d.t.Descend(d.g, d.loss); err != nil {
-				return st, err
-			}
-			st.add(float64(d.loss.Value[0]), d.t.adam.Norm(), 0)
-		}
-	}
-	return st.mean(b), nil
+	return d.t.over(ctx, b, d, sweep{d.cfg.Epochs, len(b.Pairs), d.cfg.Pairs}, d.g, d.loss)
 }
 
 // put noises the pairs idx of b, and tells whether any of them weighs something.
@@ -105,3 +87,6 @@ func (d *DiffusionDPO) put(b *Batch, idx []int) (weighs bool) {
 	}
 	return weighs
 }
+
+// clipped is nothing: the loss has no clip.
+func (d *DiffusionDPO) clipped(int) float64 { return 0 }

@@ -35,7 +35,6 @@ type DPPO struct {
 	ratio   *Ratio
 	a, loss *nn.Node
 	adv     []float64
-	order   []int
 }
 
 // NewDPPO returns a DPPO of t.
@@ -66,31 +65,15 @@ func (d *DPPO) Tuned() *Tuned { return d.t }
 
 // Step learns from the rewards of b.
 func (d *DPPO) Step(ctx context.Context, b *Batch) (Stats, error) {
-	var st Stats
 	if err := d.t.samples(b); err != nil {
-		return st, err
+		return Stats{}, err
 	}
 	d.adv = Advantages(d.adv, b.Samples, d.cfg.Bound)
-	for range d.cfg.Epochs {
-		d.order = shuffled(d.order, len(b.Samples), d.t.rng)
-		for at := 0; at < len(d.order); at += d.cfg.Chains {
-			if err := ctx.Err(); err != nil {
-				return st, err
-			}
-			idx := d.order[at:min(len(d.order), at+d.cfg.Chains)]
-			d.put(b, idx)
-			d.g.ForwardTo(d.loss)
-			if err := d.t.Descend(d.g, d.loss); err != nil {
-				return st, err
-			}
-			st.add(float64(d.loss.Value[0]), d.t.adam.Norm(), d.clipped(len(idx)))
-		}
-	}
-	return st.mean(b), nil
+	return d.t.over(ctx, b, d, sweep{d.cfg.Epochs, len(b.Samples), d.cfg.Chains}, d.g, d.loss)
 }
 
 // put writes the samples idx of b into the graph.
-func (d *DPPO) put(b *Batch, idx []int) {
+func (d *DPPO) put(b *Batch, idx []int) bool {
 	S := len(d.t.hops)
 	clear(d.a.Value)
 	for i, j := range idx {
@@ -101,6 +84,7 @@ func (d *DPPO) put(b *Batch, idx []int) {
 			d.a.Value[row] = float32(s.Weight * d.adv[j] * math.Pow(d.cfg.Discount, float64(S-1-k)) / float64(len(idx)))
 		}
 	}
+	return true
 }
 
 // clipped is the share of the steps of chains outside the clip.

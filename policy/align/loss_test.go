@@ -107,7 +107,7 @@ func TestLossOfD3POByHand(t *testing.T) {
 	if got := float64(d.loss.Value[0]); math.Abs(got-want) > 1e-4 {
 		t.Errorf("the loss is %v, want %v", got, want)
 	}
-	if got := d.clipped(); math.Abs(got-out/all) > 1e-9 || out == 0 || out == all {
+	if got := d.clipped(len(b.Pairs)); math.Abs(got-out/all) > 1e-9 || out == 0 || out == all {
 		t.Errorf("%v are clipped, want %v", got, out/all)
 	}
 }

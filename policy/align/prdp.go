@@ -39,7 +39,6 @@ type PRDP struct {
 	wt    *nn.Node
 	loss  *nn.Node
 	pairs [][2]int // of a group
-	order []int
 }
 
 // NewPRDP returns a PRDP of t.
@@ -92,30 +91,15 @@ func (p *PRDP) Tuned() *Tuned { return p.t }
 
 // Step learns from the rewards of b, whose samples come in groups of Each.
 func (p *PRDP) Step(ctx context.Context, b *Batch) (Stats, error) {
-	var st Stats
 	groups, err := p.t.groups(b, p.cfg.Each, "prdp")
 	if err != nil {
-		return st, err
+		return Stats{}, err
 	}
-	for range p.cfg.Epochs {
-		p.order = shuffled(p.order, groups, p.t.rng)
-		for at := 0; at < groups; at += p.cfg.Groups {
-			if err := ctx.Err(); err != nil {
-				return st, err
-			}
-			p.put(b, p.order[at:min(groups, at+p.cfg.Groups)])
-			p.g.ForwardTo(p.loss)
-			if err := p.t.Descend(p.g, p.loss); err != nil {
-				return st, err
-			}
-			st.add(float64(p.loss.Value[0]), p.t.adam.Norm(), p.clipped(min(groups, at+p.cfg.Groups)-at))
-		}
-	}
-	return st.mean(b), nil
+	return p.t.over(ctx, b, p, sweep{p.cfg.Epochs, groups, p.cfg.Groups}, p.g, p.loss)
 }
 
 // put writes the groups idx of b into the graph.
-func (p *PRDP) put(b *Batch, idx []int) {
+func (p *PRDP) put(b *Batch, idx []int) bool {
 	S, E, n := len(p.t.hops), p.cfg.Each, len(p.pairs)
 	clear(p.wt.Value)
 	for q, group := range idx {
@@ -135,6 +119,7 @@ func (p *PRDP) put(b *Batch, idx []int) {
 			p.wt.Value[q*n+i] = float32(x.Weight * y.Weight / float64(len(idx)*n))
 		}
 	}
+	return true // equal rewards, too, say where the policy belongs
 }
 
 // clipped is the share of the steps of groups outside their bounds.

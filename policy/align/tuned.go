@@ -32,15 +32,10 @@ type Config struct {
 }
 
 func (c *Config) complete() error {
-	def := func(v *float64, d float64) {
-		if *v == 0 {
-			*v = d
-		}
-	}
-	def(&c.Floor, 0.1)
-	def(&c.LR, 3e-4)
-	def(&c.WeightDecay, 1e-4)
-	def(&c.ClipNorm, 1)
+	number(&c.Floor, 0.1)
+	number(&c.LR, 3e-4)
+	number(&c.WeightDecay, 1e-4)
+	number(&c.ClipNorm, 1)
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("align: "+format, args...)) }
 	if c.Rank < 0 {
@@ -76,6 +71,7 @@ type Tuned struct {
 	hops     []diffusion.Hop // with the floor under Sigma
 	pcg      *rand.PCG
 	rng      *rand.Rand
+	order    []int // of a batch's items
 }
 
 // Tune returns a Tuned that begins as start, which it copies.
