@@ -1,6 +1,7 @@
 package preference
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 )
@@ -78,22 +79,14 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	for _, f := range [...]struct {
-		x *float64
-		v float64
-	}{{&c.Rate, 1e-3}, {&c.Held, 0.2}, {&c.L2, 1e-2}, {&c.Strength, c.Ties.DefaultStrength()}} {
-		if *f.x == 0 {
-			*f.x = f.v
-		}
-	}
-	for _, f := range [...]struct {
-		x *int
-		v int
-	}{{&c.Members, 3}, {&c.Batch, 16}, {&c.Epochs, 200}, {&c.Patience, 30}} {
-		if *f.x == 0 {
-			*f.x = f.v
-		}
-	}
+	c.Rate = cmp.Or(c.Rate, 1e-3)
+	c.Held = cmp.Or(c.Held, 0.2)
+	c.L2 = cmp.Or(c.L2, 1e-2)
+	c.Strength = cmp.Or(c.Strength, c.Ties.DefaultStrength())
+	c.Members = cmp.Or(c.Members, 3)
+	c.Batch = cmp.Or(c.Batch, 16)
+	c.Epochs = cmp.Or(c.Epochs, 200)
+	c.Patience = cmp.Or(c.Patience, 30)
 	if c.Linear {
 		c.Hidden = nil
 	} else if len(c.Hidden) == 0 {
@@ -124,7 +117,7 @@ func (c Config) validate() error {
 			return fmt.Errorf("preference: hidden layer of %d, want 1 to %d", h, maxWidth)
 		}
 	}
-	return c.Ties.valid(c.Strength)
+	return c.Ties.Valid(c.Strength)
 }
 
 // maxWidth bounds what a file may ask for.

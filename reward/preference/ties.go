@@ -123,8 +123,8 @@ func (t Ties) Loss(v Verdict, d, strength float64) (loss, byD, byStrength float6
 	return (softplus(d) + softplus(-d)) / 2, sigmoid(d) - 0.5, 0
 }
 
-// valid reports a strength that makes no probabilities.
-func (t Ties) valid(strength float64) error {
+// Valid reports a strength that makes no probabilities.
+func (t Ties) Valid(strength float64) error {
 	least := 0.0
 	switch t {
 	case BradleyTerry:

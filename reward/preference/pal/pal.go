@@ -12,6 +12,7 @@
 package pal
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -60,22 +61,19 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	for _, f := range [...]struct {
-		x *float64
-		v float64
-	}{{&c.Rate, 1e-3}, {&c.UserRate, 5e-2}, {&c.Decay, 0.01}, {&c.Held, 0.15}, {&c.Sparse, 4}, {&c.Strength, c.Ties.DefaultStrength()}} {
-		if *f.x == 0 {
-			*f.x = f.v
-		}
-	}
-	for _, f := range [...]struct {
-		x *int
-		v int
-	}{{&c.Prototypes, 2}, {&c.Dim, 16}, {&c.Hidden, 32}, {&c.Batch, 64}, {&c.Epochs, 60}, {&c.Patience, 15}, {&c.Restarts, 3}} {
-		if *f.x == 0 {
-			*f.x = f.v
-		}
-	}
+	c.Rate = cmp.Or(c.Rate, 1e-3)
+	c.UserRate = cmp.Or(c.UserRate, 5e-2)
+	c.Decay = cmp.Or(c.Decay, 0.01)
+	c.Held = cmp.Or(c.Held, 0.15)
+	c.Sparse = cmp.Or(c.Sparse, 4)
+	c.Strength = cmp.Or(c.Strength, c.Ties.DefaultStrength())
+	c.Prototypes = cmp.Or(c.Prototypes, 2)
+	c.Dim = cmp.Or(c.Dim, 16)
+	c.Hidden = cmp.Or(c.Hidden, 32)
+	c.Batch = cmp.Or(c.Batch, 64)
+	c.Epochs = cmp.Or(c.Epochs, 60)
+	c.Patience = cmp.Or(c.Patience, 15)
+	c.Restarts = cmp.Or(c.Restarts, 3)
 	return c
 }
 
@@ -89,8 +87,9 @@ func (c Config) validate() error {
 		return fmt.Errorf("pal: held-out share %v, want between 0 and 1", c.Held)
 	case c.Likeness > Distance:
 		return fmt.Errorf("pal: no such likeness: Likeness(%d)", uint8(c.Likeness))
-	case c.Ties > preference.Davidson || c.Ties == preference.RaoKupper && !(c.Strength > 1) || c.Ties == preference.Davidson && !(c.Strength > 0):
-		return fmt.Errorf("pal: tie strength %v of %v", c.Strength, c.Ties)
+	}
+	if err := c.Ties.Valid(c.Strength); err != nil {
+		return fmt.Errorf("pal: %w", err)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package regret
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -54,22 +55,13 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	for _, f := range [...]struct {
-		x *float64
-		v float64
-	}{{&c.Tau, 0.001}, {&c.Rate, 0.05}, {&c.L2, 1e-3}, {&c.Strength, c.Ties.DefaultStrength()}} {
-		if *f.x == 0 {
-			*f.x = f.v
-		}
-	}
-	for _, f := range [...]struct {
-		x *int
-		v int
-	}{{&c.Steps, 300}, {&c.Rounds, 10}, {&c.Folds, 5}} {
-		if *f.x == 0 {
-			*f.x = f.v
-		}
-	}
+	c.Tau = cmp.Or(c.Tau, 0.001)
+	c.Rate = cmp.Or(c.Rate, 0.05)
+	c.L2 = cmp.Or(c.L2, 1e-3)
+	c.Strength = cmp.Or(c.Strength, c.Ties.DefaultStrength())
+	c.Steps = cmp.Or(c.Steps, 300)
+	c.Rounds = cmp.Or(c.Rounds, 10)
+	c.Folds = cmp.Or(c.Folds, 5)
 	return c
 }
 
@@ -83,8 +75,9 @@ func (c Config) validate() error {
 		return fmt.Errorf("regret: l2 is %v", c.L2)
 	case c.Explain > Deterministic:
 		return fmt.Errorf("regret: no such explanation: %v", c.Explain)
-	case c.Ties > preference.Davidson || c.Ties == preference.RaoKupper && !(c.Strength > 1) || c.Ties == preference.Davidson && !(c.Strength > 0):
-		return fmt.Errorf("regret: tie strength %v of %v", c.Strength, c.Ties)
+	}
+	if err := c.Ties.Valid(c.Strength); err != nil {
+		return fmt.Errorf("regret: %w", err)
 	}
 	return nil
 }

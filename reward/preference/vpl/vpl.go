@@ -12,6 +12,7 @@
 package vpl
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -43,22 +44,17 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	for _, f := range [...]struct {
-		x *float64
-		v float64
-	}{{&c.Beta, 0.02}, {&c.Rate, 3e-3}, {&c.Decay, 1e-2}, {&c.Strength, c.Ties.DefaultStrength()}} {
-		if *f.x == 0 {
-			*f.x = f.v
-		}
-	}
-	for _, f := range [...]struct {
-		x *int
-		v int
-	}{{&c.Latent, 2}, {&c.Hidden, 32}, {&c.People, 16}, {&c.Context, 8}, {&c.Targets, 8}, {&c.Steps, 1500}, {&c.Samples, 32}} {
-		if *f.x == 0 {
-			*f.x = f.v
-		}
-	}
+	c.Beta = cmp.Or(c.Beta, 0.02)
+	c.Rate = cmp.Or(c.Rate, 3e-3)
+	c.Decay = cmp.Or(c.Decay, 1e-2)
+	c.Strength = cmp.Or(c.Strength, c.Ties.DefaultStrength())
+	c.Latent = cmp.Or(c.Latent, 2)
+	c.Hidden = cmp.Or(c.Hidden, 32)
+	c.People = cmp.Or(c.People, 16)
+	c.Context = cmp.Or(c.Context, 8)
+	c.Targets = cmp.Or(c.Targets, 8)
+	c.Steps = cmp.Or(c.Steps, 1500)
+	c.Samples = cmp.Or(c.Samples, 32)
 	return c
 }
 
@@ -68,8 +64,9 @@ func (c Config) validate() error {
 		return fmt.Errorf("vpl: rate %v, beta %v, want positive", c.Rate, c.Beta)
 	case c.Latent < 1 || c.Hidden < 1 || c.People < 1 || c.Context < 1 || c.Targets < 1 || c.Steps < 1 || c.Samples < 1:
 		return fmt.Errorf("vpl: latent %d, hidden %d, people %d, context %d, targets %d, steps %d, samples %d, want positive", c.Latent, c.Hidden, c.People, c.Context, c.Targets, c.Steps, c.Samples)
-	case c.Ties > preference.Davidson || c.Ties == preference.RaoKupper && !(c.Strength > 1) || c.Ties == preference.Davidson && !(c.Strength > 0):
-		return fmt.Errorf("vpl: tie strength %v of %v", c.Strength, c.Ties)
+	}
+	if err := c.Ties.Valid(c.Strength); err != nil {
+		return fmt.Errorf("vpl: %w", err)
 	}
 	return nil
 }
