@@ -97,14 +97,7 @@ func MarkSuccess(ctx context.Context, dir string, marks []Marked, outcome int, e
 	if err != nil {
 		return 0, fmt.Errorf("wire: marks: %w", err)
 	}
-	path := filepath.Join(dir, marksFile)
-	if err := os.WriteFile(path+".new", b, 0o644); err != nil {
-		return 0, fmt.Errorf("wire: marks: %w", err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		return 0, fmt.Errorf("wire: marks: %w", err)
-	}
-	return len(was), nil
+	return len(was), s.store.Put(marksFile, b)
 }
 
 // Classifying configures TrainClassifier.

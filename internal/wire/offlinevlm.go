@@ -190,12 +190,10 @@ func (v OfflineVLM) fit(ctx context.Context, pairs []preference.Pair, seed uint6
 func relabel(ctx context.Context, net *preference.Net, es []policy.Episode) error {
 	lo, hi := math.Inf(1), math.Inf(-1)
 	for i := range es {
-		r := make([]float64, es[i].Len())
-		if err := net.Score(ctx, r, es[i].Trajectory()); err != nil {
-			return fmt.Errorf("wire: label %s: %w", es[i].ID, err)
+		if err := rate(ctx, net, &es[i]); err != nil {
+			return err
 		}
-		es[i].Rewards = r
-		lo, hi = min(lo, slices.Min(r)), max(hi, slices.Max(r))
+		lo, hi = min(lo, slices.Min(es[i].Rewards)), max(hi, slices.Max(es[i].Rewards))
 	}
 	if !(hi > lo) {
 		return errors.New("wire: the fitted reward is the same everywhere; ask about more pairs")

@@ -97,11 +97,10 @@ func (s *Session) prepare(ctx context.Context) (parts, error) {
 	}
 	for i := range demos {
 		e := &demos[i].episode
-		e.Rewards = make([]float64, e.Len())
 		if _, ok := p.scorer.(truth); ok {
 			e.Rewards = trueRewards(demos[i])
-		} else if err := p.scorer.Score(ctx, e.Rewards, e.Trajectory()); err != nil {
-			return p, fmt.Errorf("wire: score %s: %w", e.ID, err)
+		} else if err := rate(ctx, p.scorer, e); err != nil {
+			return p, err
 		}
 		if err := s.keepDemo(ctx, demos[i]); err != nil {
 			return p, err

@@ -250,12 +250,20 @@ func (s *Session) rescore(ctx context.Context, by reward.Scorer, es []policy.Epi
 		return err
 	}
 	for i := range es {
-		r := make([]float64, es[i].Len())
-		if err := by.Score(ctx, r, es[i].Trajectory()); err != nil {
-			return fmt.Errorf("wire: score %s: %w", es[i].ID, err)
+		if err := rate(ctx, by, &es[i]); err != nil {
+			return err
 		}
-		es[i].Rewards = r
 	}
+	return nil
+}
+
+// rate gives an episode the rewards of a reward.
+func rate(ctx context.Context, by reward.Scorer, e *policy.Episode) error {
+	r := make([]float64, e.Len())
+	if err := by.Score(ctx, r, e.Trajectory()); err != nil {
+		return fmt.Errorf("wire: score %s: %w", e.ID, err)
+	}
+	e.Rewards = r
 	return nil
 }
 

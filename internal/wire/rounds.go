@@ -160,9 +160,8 @@ func (s *Session) keepLog(ctx context.Context, p parts, e policy.Episode) error 
 	for t := range fs {
 		e.Inputs[t].Features = fs[t]
 	}
-	e.Rewards = make([]float64, e.Len())
-	if err := p.scorer.Score(ctx, e.Rewards, e.Trajectory()); err != nil {
-		return fmt.Errorf("wire: score %s: %w", e.ID, err)
+	if err := rate(ctx, p.scorer, &e); err != nil {
+		return err
 	}
 	if err := s.store.AddMetrics(ctx, "episode", e.Seq, []policy.Metric{{Name: "return", Value: e.Return()}}); err != nil {
 		return err
