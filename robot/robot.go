@@ -16,6 +16,8 @@ package robot
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math"
 	"time"
 )
 
@@ -50,6 +52,19 @@ type State struct {
 type Command struct {
 	Delta [6]float64
 	Grip  float64
+}
+
+// Finite tells the first number of c that is none.
+func (c *Command) Finite() error {
+	for i, v := range c.Delta {
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return fmt.Errorf("command delta[%d] is %g", i, v)
+		}
+	}
+	if math.IsNaN(c.Grip) || math.IsInf(c.Grip, 0) {
+		return fmt.Errorf("command grip is %g", c.Grip)
+	}
+	return nil
 }
 
 // Source says who decided a command.

@@ -197,8 +197,8 @@ func (w *World) Step(ctx context.Context, c robot.Command) (robot.Observation, e
 	if err := ctx.Err(); err != nil {
 		return robot.Observation{}, err
 	}
-	if err := finite(c); err != nil {
-		return robot.Observation{}, err
+	if err := c.Finite(); err != nil {
+		return robot.Observation{}, fmt.Errorf("tabletop: %w", err)
 	}
 	applied, by := w.lead(c)
 	w.arm.SetTarget(w.target, Period.Seconds())
@@ -218,18 +218,6 @@ func (w *World) Step(ctx context.Context, c robot.Command) (robot.Observation, e
 	w.ready = true
 	obs.Applied, obs.By = applied, by
 	return obs, nil
-}
-
-func finite(c robot.Command) error {
-	for i, v := range c.Delta {
-		if math.IsNaN(v) || math.IsInf(v, 0) {
-			return fmt.Errorf("tabletop: command delta[%d] is %g", i, v)
-		}
-	}
-	if math.IsNaN(c.Grip) || math.IsInf(c.Grip, 0) {
-		return fmt.Errorf("tabletop: command grip is %g", c.Grip)
-	}
-	return nil
 }
 
 // stamp is the present instant of virtual time, which is zero at a reset.

@@ -117,8 +117,8 @@ func (w *World) Step(ctx context.Context, c robot.Command) (robot.Observation, e
 	if err := ctx.Err(); err != nil {
 		return robot.Observation{}, err
 	}
-	if err := finite(c); err != nil {
-		return robot.Observation{}, err
+	if err := c.Finite(); err != nil {
+		return robot.Observation{}, fmt.Errorf("xmagical: %w", err)
 	}
 	dt := Period.Seconds()
 	applied := robot.Command{Grip: min(max(c.Grip, 0), 1)}
@@ -154,18 +154,6 @@ func (w *World) advance(speed, turn, fingers float64) {
 	w.arena.step()
 	w.tick++
 	w.look()
-}
-
-func finite(c robot.Command) error {
-	for i, v := range c.Delta {
-		if math.IsNaN(v) || math.IsInf(v, 0) {
-			return fmt.Errorf("xmagical: command delta[%d] is %g", i, v)
-		}
-	}
-	if math.IsNaN(c.Grip) || math.IsInf(c.Grip, 0) {
-		return fmt.Errorf("xmagical: command grip is %g", c.Grip)
-	}
-	return nil
 }
 
 // stamp is the present instant of virtual time, which is zero at a reset.

@@ -21,7 +21,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math"
 	"sync"
 	"time"
 
@@ -179,8 +178,8 @@ func (b *Backend) Step(ctx context.Context, c robot.Command) (robot.Observation,
 	if err := b.usable(ctx); err != nil {
 		return robot.Observation{}, err
 	}
-	if err := finite(&c); err != nil {
-		return robot.Observation{}, err
+	if err := c.Finite(); err != nil {
+		return robot.Observation{}, fmt.Errorf("arm: %w", err)
 	}
 	if !b.ready {
 		return robot.Observation{}, errors.New("arm: Step without a Reset before it, or after a failed Step")
@@ -220,18 +219,6 @@ func (b *Backend) Step(ctx context.Context, c robot.Command) (robot.Observation,
 	}
 	b.told = got
 	return obs, nil
-}
-
-func finite(c *robot.Command) error {
-	for i, v := range c.Delta {
-		if math.IsNaN(v) || math.IsInf(v, 0) {
-			return fmt.Errorf("arm: command delta[%d] is %g", i, v)
-		}
-	}
-	if math.IsNaN(c.Grip) || math.IsInf(c.Grip, 0) {
-		return fmt.Errorf("arm: command grip is %g", c.Grip)
-	}
-	return nil
 }
 
 func (b *Backend) usable(ctx context.Context) error {
