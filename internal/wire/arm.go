@@ -26,7 +26,7 @@ type arm struct {
 	guard *guard.Guard
 	world world                // nil for a real arm
 	ros   *rosarm.Backend      // nil for a simulated one
-	hang  func() error         // ends what a real arm needs besides; may be nil
+	hang  func() error         // ends what an arm needs besides its world; may be nil
 	desk  atomic.Pointer[desk] // that hears of the guard's faults, if it is under one
 	bad   uint64               // frames that were unfit, see perception.gate
 	live  bool                 // the session learns on it
@@ -85,7 +85,7 @@ func newArmOn(c config.Config, of stream, pacing *paced.Clock, extra ...tabletop
 		return nil, err
 	}
 	a := &arm{world: w}
-	if a.track, err = trackSim(c, w); err != nil {
+	if a.track, a.hang, err = trackSim(c, w); err != nil {
 		return nil, errors.Join(err, w.Close())
 	}
 	gc := guardConfig(c)

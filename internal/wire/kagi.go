@@ -72,14 +72,15 @@ func (s *Session) kagi() (*kagi.Config, error) {
 // tracking is loop.Actor's Track.
 type tracking func(ctx context.Context, step int, obs robot.Observation) ([]perception.Keypoint, error)
 
-// trackSim follows the points of a simulated world's plan; nil under other rewards.
-func trackSim(c config.Config, w world) (tracking, error) {
+// trackSim follows the points of a simulated world's plan, until done; both are nil
+// under other rewards.
+func trackSim(c config.Config, w world) (_ tracking, done func() error, err error) {
 	if !keyed(c) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	tw, ok := w.(*tabletop.World)
 	if !ok {
-		return nil, errors.New("wire: reward.kind is kagi, whose cameras see in three dimensions; want another reward.kind, or a task of the table")
+		return nil, nil, errors.New("wire: reward.kind is kagi, whose cameras see in three dimensions; want another reward.kind, or a task of the table")
 	}
 	// Where the cameras are is known from the first reset on.
 	cams := func() ([]keypoint.Camera, error) { return SimCameras(tw) }
@@ -87,7 +88,11 @@ func trackSim(c config.Config, w world) (tracking, error) {
 	if c.Reward.KAGI.Sparse == "truth" {
 		success = func() bool { return w.Truth().Success }
 	}
-	return newPointer(c, cams, success)
+	p, err := newPointer(c, cams, success)
+	if err != nil {
+		return nil, nil, err
+	}
+	return p.track, p.close, nil
 }
 
 // pointer follows the points of a plan through one arm's episodes.
@@ -95,14 +100,13 @@ type pointer struct {
 	cfg     config.Config
 	plan    kagi.Plan
 	open    func() ([]keypoint.Camera, error)
-	cams    []keypoint.Camera // as of the episode's reset
-	success func() bool       // nil: nobody tells
-	tracker *keypoint.Tracker
-	pixels  bool                  // whether any point is tracked
+	cams    []keypoint.Camera     // as of the episode's reset
+	success func() bool           // nil: nobody tells
+	tracker *keypoint.Tracker     // nil: no point is followed from a pixel
 	last    map[string][3]float64 // places
 }
 
-func newPointer(c config.Config, cams func() ([]keypoint.Camera, error), success func() bool) (tracking, error) {
+func newPointer(c config.Config, cams func() ([]keypoint.Camera, error), success func() bool) (*pointer, error) {
 	plan, err := planOf(c)
 	if err != nil {
 		return nil, err
@@ -115,12 +119,18 @@ func newPointer(c config.Config, cams func() ([]keypoint.Camera, error), success
 		if !k.Hand && !slices.ContainsFunc(c.Robot.Cameras, func(c config.Camera) bool { return c.Name == k.Camera }) {
 			return nil, fmt.Errorf("wire: the plan's point %s is seen by camera %q, which robot.cameras does not have", k.Name, k.Camera)
 		}
-		p.pixels = p.pixels || k.Pixel != nil
 	}
-	if p.tracker, err = keypoint.NewTracker(keypoint.Config{}); err != nil {
-		return nil, err
+	if slices.ContainsFunc(plan.Points, func(k kagi.Point) bool { return k.Pixel != nil }) {
+		p.tracker, err = keypoint.NewTracker(keypoint.Config{})
 	}
-	return p.track, nil
+	return p, err
+}
+
+func (p *pointer) close() error {
+	if p.tracker == nil {
+		return nil
+	}
+	return p.tracker.Close()
 }
 
 // track returns the keys of a tick; those of the first carry the episode's waypoints.
@@ -191,7 +201,7 @@ func (p *pointer) look(step int, obs robot.Observation) (map[string]perception.K
 			begin = append(begin, perception.Keypoint{Name: k.Name, Camera: k.Camera, X: k.Pixel[0], Y: k.Pixel[1], Score: 1})
 		}
 	}
-	if !p.pixels {
+	if p.tracker == nil {
 		return seen, nil
 	}
 	followed := begin
@@ -296,10 +306,11 @@ func (s *Session) plan(ctx context.Context) (context.Context, error) {
 		return ctx, nil
 	}
 	source := s.cfg.Reward.KAGI.Source
-	if source == "vlm" && s.vlm == nil || source == "auto" && s.vlm == nil {
-		if source == "vlm" {
-			return ctx, errors.New("wire: reward.kagi.source is vlm, but there is no endpoint; set RAPPORT_VLM_URL or RAPPORT_VLM_KEY, or take reward.kagi.source task")
-		}
+	switch {
+	case s.vlm != nil:
+	case source == "vlm":
+		return ctx, errors.New("wire: reward.kagi.source is vlm, but there is no endpoint; set RAPPORT_VLM_URL or RAPPORT_VLM_KEY, or take reward.kagi.source task")
+	case source == "auto":
 		source = "task"
 	}
 	sparse := "success told by the simulator's truth"
