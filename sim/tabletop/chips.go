@@ -2,7 +2,6 @@ package tabletop
 
 import (
 	"fmt"
-	"math/rand/v2"
 
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/sim"
@@ -44,10 +43,7 @@ func layoutChips() *layout {
 		size:    buffers{160, 640, 300000},
 		start:   down(0.46, 0.12),
 		grip:    1,
-		place: func(r *rand.Rand, p []robot.Pose) {
-			p[0].P = [3]float64{0.47 + uniform(r, 0.02), -0.08 + uniform(r, 0.02), 0}
-			p[1].P = [3]float64{0.47, 0.10, 0.0006}
-		},
+		place:   placeStyled,
 	}
 }
 

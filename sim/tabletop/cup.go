@@ -3,7 +3,6 @@ package tabletop
 import (
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"strings"
 
 	"github.com/rapport-rl/rapport/robot"
@@ -51,10 +50,7 @@ func layoutCup() *layout {
 		size:  buffers{160, 640, 300000},
 		start: down(0.46, 0.12),
 		grip:  1,
-		place: func(r *rand.Rand, p []robot.Pose) {
-			p[0].P = [3]float64{0.47 + uniform(r, 0.02), -0.08 + uniform(r, 0.02), 0}
-			p[1].P = [3]float64{0.47, 0.10, 0.0006}
-		},
+		place: placeStyled,
 	}
 }
 

@@ -1,6 +1,7 @@
 package tabletop
 
 import (
+	"math/rand/v2"
 	"strings"
 
 	"github.com/rapport-rl/rapport/robot"
@@ -160,4 +161,10 @@ func (d *Demonstrator) bring(grasp [3]float64, high float64) robot.Command {
 		}
 		return d.pickPlace(take, to, carry)
 	})
+}
+
+// placeStyled: the thing on the right, ± 2 cm, and the flat place where it belongs on the left.
+func placeStyled(r *rand.Rand, p []robot.Pose) {
+	p[0].P = [3]float64{0.47 + uniform(r, 0.02), -0.08 + uniform(r, 0.02), 0}
+	p[1].P = [3]float64{0.47, 0.10, 0.0006}
 }
