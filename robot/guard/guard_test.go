@@ -360,6 +360,31 @@ func TestAnAcknowledgedJointMayBeDrivenBack(t *testing.T) {
 	}
 }
 
+// What an acknowledgement finds within the slack is no excuse to go further.
+func TestAcknowledgementExcusesNothingWithinTheSlack(t *testing.T) {
+	ctx := context.Background()
+	g, a := begin(t, func(c *guard.Config, _ *arm) { c.Box.Min[0] = -1; c.Box.Min[1], c.Box.Max[1] = -1, 1 })
+	place := func(beyond float64) {
+		a.st.Q[0] = a.cfg.Arm.Max[0] + beyond
+		p, r, _ := forward(&a.st.Q)
+		a.st.EE, a.target, a.facing = robot.Pose{P: p, Q: fromMat(r)}, p, r
+	}
+	place(0.008)
+	if _, err := g.Step(ctx, robot.Command{}); err != nil {
+		t.Fatalf("8 mrad beyond a joint's end: %v, want no fault", err)
+	}
+	if _, err := g.Step(ctx, robot.Command{Grip: math.NaN()}); !errors.Is(err, robot.ErrStopped) {
+		t.Fatalf("a command that is no number: %v", err)
+	}
+	if err := g.Acknowledge("ada"); err != nil {
+		t.Fatal(err)
+	}
+	place(0.015)
+	if _, err := g.Step(ctx, robot.Command{}); !errors.Is(err, robot.ErrStopped) || g.Fault().Cause != guard.OffLimits {
+		t.Errorf("15 mrad beyond: %v, want a fault", err)
+	}
+}
+
 func TestEndsAreNoFaults(t *testing.T) {
 	g, _ := begin(t, func(_ *guard.Config, a *arm) {
 		a.next = func(*arm) (robot.Observation, error) { return robot.Observation{}, io.EOF }

@@ -74,7 +74,11 @@ func (g *Guard) Acknowledge(operator string) error {
 	g.fault, g.leases.held, g.left = nil, false, 0
 	if g.cfg.Arm != nil {
 		for i := range g.excused {
-			g.excused[i] = max(g.beyond(&g.state, i), 0)
+			// What is no fault needs no excuse: with one, the slack would count twice.
+			g.excused[i] = 0
+			if over := g.beyond(&g.state, i); over > slack {
+				g.excused[i] = over
+			}
 		}
 	}
 	g.log.Warn("guard: fault acknowledged", "operator", operator, "cause", f.Cause.String(), "detail", f.Detail)
