@@ -101,7 +101,7 @@ def act_serve(name):
 
     def do(goal):
         server.publish_feedback(actionlib.msg.TwoIntsFeedback())
-        time.sleep(0.1)  # feedback and result take different ways
+        time.sleep(0.5)  # feedback and result take different ways, and the later one may be first
         while goal.a > 100 and not server.is_preempt_requested():
             time.sleep(0.02)
         result = actionlib.msg.TwoIntsResult(goal.a + goal.b)
