@@ -190,11 +190,23 @@ func (b *Backend) Recover(ctx context.Context) error {
 		return err
 	}
 	b.ready = false
-	return Recover(ctx, b.n)
+	return recoverBy(ctx, b.n, b.state)
 }
 
 // Recover is Backend.Recover for whoever has a node alone.
 func Recover(ctx context.Context, n *ros.Node) error {
+	l, err := ros.Watch[frankamsg.FrankaState](n, StateTopic)
+	if err != nil {
+		return fmt.Errorf("arm: recover: %w", err)
+	}
+	defer l.Close()
+	return recoverBy(ctx, n, l)
+}
+
+// recoverBy has the arm recover, and returns when states say so. A backend's own say
+// it by the connection by which it is told of the next stop, so that a Reset does not
+// find the last one there.
+func recoverBy(ctx context.Context, n *ros.Node, states *ros.Latest[frankamsg.FrankaState]) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	a, err := ros.Act[frankamsg.ErrorRecoveryGoal, frankamsg.ErrorRecoveryFeedback, frankamsg.ErrorRecoveryResult](n, RecoveryAction)
@@ -205,17 +217,12 @@ func Recover(ctx context.Context, n *ros.Node) error {
 	if _, err := a.Do(ctx, &frankamsg.ErrorRecoveryGoal{}, nil); err != nil {
 		return fmt.Errorf("arm: recover: %w", err)
 	}
-	l, err := ros.Watch[frankamsg.FrankaState](n, StateTopic)
-	if err != nil {
-		return fmt.Errorf("arm: recover: %w", err)
-	}
-	defer l.Close()
 	wait, stop := context.WithTimeout(ctx, time.Second)
 	defer stop()
-	var seq uint64
+	_, seq, _ := states.Get()
 	var still error
 	for {
-		m, s, _, err := l.Wait(wait, seq)
+		m, s, _, err := states.Wait(wait, seq)
 		if err != nil {
 			return fmt.Errorf("arm: the arm did not recover: %w", cmp.Or(still, err))
 		}
