@@ -28,9 +28,9 @@ func (s *Search) weigh(l *level) {
 
 // steer weighs the particles of l by the values of what they predict, and draws them
 // anew by their weights once those are worth less than half of them.
-func (s *Search) steer(l *level, last bool, rng *rand.Rand) {
+func (s *Search) steer(l *level, rng *rand.Rand) {
 	for i := range l.n {
-		s.logw[i] += s.potential(i, l.value[i], last)
+		s.logw[i] += s.potential(i, l.value[i], false)
 	}
 	ess := s.normalise(l.n)
 	if !s.cfg.Always && ess >= float64(l.n)/2 {
@@ -92,11 +92,7 @@ func (s *Search) normalise(n int) (ess float64) {
 // resample draws the particles of l anew, multinomially.
 func (s *Search) resample(l *level, rng *rand.Rand) {
 	for i := range l.n {
-		u, j := rng.Float64(), 0
-		for u -= s.weight[0]; u >= 0 && j < l.n-1; u -= s.weight[j] {
-			j++
-		}
-		s.from[i] = j
+		s.from[i] = s.pick(l.n, rng)
 	}
 	carry := func(x []float32) {
 		copy(l.back, x)
@@ -113,4 +109,13 @@ func (s *Search) resample(l *level, rng *rand.Rand) {
 		}
 	}
 	clear(s.logw)
+}
+
+// pick draws one of n particles by the weights.
+func (s *Search) pick(n int, rng *rand.Rand) int {
+	u, j := rng.Float64(), 0
+	for u -= s.weight[0]; u >= 0 && j < n-1; u -= s.weight[j] {
+		j++
+	}
+	return j
 }

@@ -88,6 +88,7 @@ type Config struct {
 	Potential Potential // of FK
 	Every     int       // of FK: the steps between two looks at the reward; 1
 	First     int       // of FK: the first step that it looks after, from 0
+	Tilted    bool      // FK draws the chunk by the particles' weights, not the one liked best
 	Always    bool      // FK resamples at every look, not only below half of the particles
 
 	// Trust bounds what Guided and NRG move the predicted actions in one step, as

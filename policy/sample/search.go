@@ -33,6 +33,7 @@ type Search struct {
 
 	levels []*level // from the dearest to the plain sample
 	budget budget
+	pull   float64   // s of a step's guidance
 	seen   []float32 // what the rewards are asked for, of the chunk under way
 
 	// of FK, see fk.go
@@ -200,10 +201,16 @@ func (s *Search) run(l *level, kind Kind, rng *rand.Rand) []float32 {
 		l.den.Predict(l.out, l.x, s.chain.Time(i))
 		var push []float32
 		if (kind == Guided || kind == NRG) && s.cfg.Scale > 0 {
-			if s.budget.on(s.cfg) && s.left() < l.cost*float64(K-i)*margin {
-				s.budget.cut()
-			} else {
+			switch {
+			case !s.budget.on(s.cfg):
 				push = s.guide(l, i, kind)
+			case l.cost == 0: // the first step of all shows what a plain one costs
+			case s.left() < l.cost*float64(K-i)*margin+s.pull:
+				s.budget.cut()
+			default:
+				before := s.now()
+				push = s.guide(l, i, kind)
+				s.pull = max(s.pull*fade, (s.now() - before).Seconds())
 			}
 		}
 		steer := kind == FK && i+1 < K && i >= s.cfg.First && (i-s.cfg.First)%s.cfg.Every == 0 && l.n > 1
@@ -213,7 +220,7 @@ func (s *Search) run(l *level, kind Kind, rng *rand.Rand) []float32 {
 		s.chain.Back(i, l.x, l.out, push, rng)
 		if steer {
 			s.values(l, l.guess)
-			s.steer(l, false, rng)
+			s.steer(l, rng)
 		}
 		if push == nil { // guidance is what is left out when short of time, so its cost is not the plain step's
 			s.took(l, began)
@@ -223,6 +230,13 @@ func (s *Search) run(l *level, kind Kind, rng *rand.Rand) []float32 {
 		return l.x
 	}
 	s.values(l, l.x)
+	if kind == FK && s.cfg.Tilted {
+		for i := range l.n {
+			s.logw[i] += s.potential(i, l.value[i], true)
+		}
+		s.normalise(l.n)
+		return l.x[s.pick(l.n, rng)*s.length:][:s.length]
+	}
 	return l.x[s.top(l)*s.length:][:s.length]
 }
 

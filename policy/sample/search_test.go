@@ -75,6 +75,21 @@ func TestSteeringReachesTheWantedWay(t *testing.T) {
 	}
 }
 
+// Drawn by the weights of its end, a chunk is of p(x) exp(lambda r), but for the few
+// particles. Add is left out: its weights on the way are lambda times a sum over 20
+// looks, far sharper than the end's, and leave one ancestor to correct (mean 1.03).
+func TestSteeringTilts(t *testing.T) {
+	for _, p := range []Potential{Diff, Max, Raw} {
+		m := mean(search(t, toyProcess(t, ddim, noisy, 8), Config{Kind: FK, Potential: p, N: 64, Scale: 0.5, Tilted: true}, blind{}), side{}, 150)
+		// Each way moves by lambda width^2/8; the ways weigh e^(+-lambda).
+		want := math.Tanh(0.5) + 0.5*width*width/8
+		t.Logf("potential %d: %.3f, want %.3f", p, m, want)
+		if math.Abs(m-want) > 0.25 { // three deviations of 150 draws' mean
+			t.Errorf("potential %d: mean reward %.3f, want %.3f", p, m, want)
+		}
+	}
+}
+
 func TestFewEffectiveParticlesAreDrawnAnew(t *testing.T) {
 	s := search(t, toyProcess(t, ddim, noisy, 1), Config{Kind: FK, Scale: 1, Potential: Raw}, blind{})
 	l := s.levels[0]
@@ -93,7 +108,7 @@ func TestFewEffectiveParticlesAreDrawnAnew(t *testing.T) {
 		s.weigh(l)
 		copy(l.x, []float32{0, 1, 2, 3})
 		copy(l.value, tt.values)
-		s.steer(l, false, rng)
+		s.steer(l, rng)
 		want := []float32{0, 1, 2, 3}
 		if tt.anew {
 			want = []float32{3, 3, 3, 3}
@@ -173,8 +188,8 @@ func TestNoiseIsImprovedOnItsShell(t *testing.T) {
 		m, off := norm(Config{Kind: ReNO})
 		_, free := norm(Config{Kind: ReNO, Chi: -1})
 		t.Logf("%s: base %.3f, improved %.3f, norm within %.3f, without regulariser %.3f", tt.name, base, m, off, free)
-		if m < 1.5*base || off > 0.15 || free < off {
-			t.Errorf("%s: mean reward %.3f from %.3f with the norm within %.3f (%.3f without the regulariser), want 1.5 times, 0.15, and more", tt.name, m, base, off, free)
+		if m < 1.5*base || off > 0.15 || free < 0.15 {
+			t.Errorf("%s: mean reward %.3f from %.3f with the norm within %.3f (%.3f without the regulariser), want 1.5 times, within 0.15, and beyond it", tt.name, m, base, off, free)
 		}
 	}
 }
