@@ -36,7 +36,7 @@ func TestNetworksPullAsTheyPredict(t *testing.T) {
 			t.Fatal(err)
 		}
 		p.See([]float32{0.1, 0.2, -0.3, 0.1}, nil)
-		pulls(t, p, p.Len(), 30, 1e-2) // of float32 differences
+		pulls(t, p, p.Len(), 30, 5e-3) // what float32 leaves of differences
 	}
 }
 
@@ -70,7 +70,12 @@ func TestPolicyWithOneParticleIsThePolicy(t *testing.T) {
 		c    Config
 		same bool
 	}{{Config{}, true}, {Config{Kind: Best, N: 1}, true}, {Config{Kind: Guided}, true}, {Config{Kind: Best, N: 8}, false}, {Config{Kind: ReNO, N: 3}, false}} {
-		got := act(func(n *diffusion.Net, d diffusion.Draw) (diffusion.Drawer, error) { return New(n, d, tt.c, side{}) })
+		got := act(func(n *diffusion.Net, d diffusion.Draw) (diffusion.Drawer, error) {
+			if tt.c.Kind == ReNO {
+				d.Clip = math.Inf(1) // an untrained network's actions are all clipped, and what is clipped has no slope
+			}
+			return New(n, d, tt.c, side{})
+		})
 		same := true
 		for i := range got {
 			same = same && got[i] == want[i]

@@ -7,7 +7,7 @@
 //	s.Sample(chunk, seen, pix, rng)
 //	metrics := s.Metrics()
 //
-// A Drawer is what diffusion.PolicyConfig.Drawer wants.
+// A Drawer is what diffusion.PolicyConfig.Drawer makes.
 package sample
 
 import (
@@ -100,7 +100,7 @@ type Config struct {
 	LR     float64 // of ReNO: 5 (published settings)
 	Chi    float64 // ReNO's weight of the noise's likelihood: 0.01; negative: none
 	Norm   float64 // ReNO's bound of the gradient's norm: 0.1; +Inf: none
-	Repeat bool    // ReNO at every chunk; otherwise at an episode's first alone, see Search.First
+	Repeat bool    // ReNO at every chunk; otherwise at an episode's first alone, see Drawer.Begin
 
 	// Budget is how many seconds a chunk may take; 0: as long as it takes.
 	Budget float64

@@ -286,7 +286,7 @@ func TestKindsAreNamed(t *testing.T) {
 }
 
 // nan rates some chunks by what is no number.
-type nan struct{ side }
+type nan struct{}
 
 func (nan) Value(dst []float64, chunks, seen []float32) {
 	side{}.Value(dst, chunks, seen)

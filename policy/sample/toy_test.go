@@ -185,7 +185,7 @@ func TestToyPullsAsItPredicts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		pulls(t, den, 6, 0.4*float64(p.Steps), 2e-3)
+		pulls(t, den, 6, 0.4*float64(p.Steps), 5e-3)
 	}
 }
 
@@ -200,7 +200,7 @@ func pulls(t *testing.T, den Denoiser, n int, time, tolerance float64) {
 	den.Predict(out, x, time)
 	den.Pull(dx, dout)
 	dx = slices.Clone(dx)
-	const h = 5e-3
+	const h = 1e-3 // at 5e-3 a U-Net's group norms bend by 2%, at 1e-3 by less than float32 rounds
 	for i, v := range x {
 		var f [2]float64
 		for side, by := range []float32{-h, h} {
