@@ -6,7 +6,7 @@ import (
 )
 
 // Potential names what weighs a particle at a look, by the reward r of the actions
-// predicted there (Singhal et al. 2025, arXiv:2501.06848, section 3).
+// predicted there (Singhal et al. 2025, arXiv:2501.06848).
 type Potential uint8
 
 // The potentials. All but Diff are divided by their product at the end, so that the

@@ -6,7 +6,7 @@ import "math"
 //
 // A diffusion's noise becomes eps' = eps - sqrt(1-bar) scale g, where g is the
 // gradient of the reward at z = m x0 + (1-m) x with m = sqrt(1-bar), through the
-// network, with respect to x (BrainDiVE, section 3.3). In actions that is a push of
+// network, with respect to x (Luo et al. 2023, BrainDiVE). In actions that is a push of
 // (1-bar)/sqrt(bar) scale g.
 //
 // A flow's velocity becomes v' = v + scale (1-t)/t g, with the factor at most Clip and

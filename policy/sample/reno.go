@@ -25,7 +25,7 @@ func newReno(steps, n int) *reno {
 //
 //	-reward(G(x)) + Chi (|x|^2/2 - (d-1) log |x|)
 //
-// where G is the chain without noise on the way (Eyring et al. 2024, equations 4 to 6):
+// where G is the chain without noise on the way (Eyring et al. 2024):
 // the second term is, up to a constant, minus the log-likelihood of the norm of d
 // normal numbers. Steps are Nesterov's with the gradient's norm bounded. Actions that a
 // step clips have no slope: where all are, the noise stays as it is but for Chi.
