@@ -89,9 +89,10 @@ END {
 	row("pixel encoder, batch 64, training step, CPU-ms", sprintf("%.0f", nn["encoder"]), sprintf("PyTorch %.0f", torch["encoder"]), sprintf("%.2f", faster["encoder"]), "", "")
 	row("U-Net over chunks, batch 64, training step, CPU-ms", sprintf("%.0f", nn["train"]), sprintf("PyTorch %.0f", torch["train"]), sprintf("%.2f", faster["train"]), ">= 1.0", yes(faster["train"] >= 1))
 	row("the same, a chunk in 16 steps of DDIM, CPU-ms", sprintf("%.1f", nn["draw"]), sprintf("PyTorch %.1f", torch["draw"]), sprintf("%.2f", faster["draw"]), ">= 2.0", yes(faster["draw"] >= 2))
-	for (t in tick) if (t !~ / plain$/) {
-		split(t, p, " ")
-		row("a chunk searched for, " t ", ms", sprintf("%.1f", tick[t]), sprintf("plain %.1f", tick[p[1] " plain"]), sprintf("%.2f", tick[p[1] " plain"] / tick[t]), "", "")
+	searches = split("unet best-4,unet fk-4,unet guided,mlp best-4,mlp fk-4,mlp guided", search, ",")
+	for (i = 1; i <= searches; i++) {
+		split(search[i], on, " ")
+		row("a chunk searched for, " search[i] ", ms", sprintf("%.1f", tick[search[i]]), sprintf("plain %.1f", tick[on[1] " plain"]), sprintf("%.2f", tick[search[i]] > 0 ? tick[on[1] " plain"] / tick[search[i]] : -1), "", "")
 	}
 	row("acting at 20 Hz beside a learner: missed of 100 ticks", sprintf("%d", missed), sprintf("worst %.0f ms", worst_late), "", "0", yes(missed == 0))
 	row("ResNet-18 of 128x128, batch 16, step, CPU-ms", sprintf("%.0f", nn["trained"]), sprintf("PyTorch %.0f", torch["trained"]), sprintf("%.2f", faster["trained"]), ">= 1", yes(faster["trained"] >= 1))
