@@ -23,6 +23,7 @@ run ./internal/nn '^BenchmarkPeerTorch$'
 run ./policy/rlpd '^BenchmarkPeerTorch$'
 run ./policy/rlpd '^BenchmarkActorBesideLearner$' -benchtime 3x
 run ./policy/diffusion '^BenchmarkPeerUNet$'
+run ./policy/sample '^BenchmarkTick$' -benchtime 50x
 run ./internal/nn/onnx '^BenchmarkPeerBackbones$' -benchtime 2x
 run ./robot/bag '^BenchmarkPeerRosbag$' -benchtime 2x
 run ./internal/bus '^(BenchmarkExtract2x96x96|BenchmarkScore46x64|BenchmarkAct)$' -benchtime 1s
@@ -59,6 +60,7 @@ function yes(ok) { return ok ? "met" : "NOT MET" }
 /^BenchmarkPeer(Torch|UNet|Backbones)\// { split(name, p, "/"); nn[p[2]] = metric("ours-ms"); torch[p[2]] = metric("torch-ms"); faster[p[2]] = metric("torch-ratio") }
 /^BenchmarkPeerTorch(-[0-9]+)?[ \t]/ && pkg ~ /rlpd$/ { nn["pixels"] = metric("ours-ms"); torch["pixels"] = metric("torch-ms"); faster["pixels"] = metric("torch-ratio") }
 /^BenchmarkPeerRosbag\// { split(name, p, "/"); bag[p[2]] = metric("ours-ms"); ros[p[2]] = metric("torch-ms"); ahead[p[2]] = metric("torch-ratio"); bagw[p[2]] = metric("ours-wall-ms"); rosw[p[2]] = metric("torch-wall-ms"); quick[p[2]] = metric("wall-ratio") }
+/^BenchmarkTick\// { split(name, p, "/"); tick[p[2] " " p[3]] = metric("ns/op") / 1e6 }
 /^BenchmarkActorBesideLearner/ { missed = metric("missed-ticks"); worst_late = metric("worst-ms"); next }
 /^Benchmark(Extract|Score|Act)/ && name !~ /Against/ {
 	split(name, p, "/"); trips[p[1], p[2]] = metric("trips/cpu-s")
@@ -91,6 +93,11 @@ END {
 	row("pixel encoder, batch 64, training step, CPU-ms", sprintf("%.0f", nn["encoder"]), sprintf("PyTorch %.0f", torch["encoder"]), sprintf("%.2f", faster["encoder"]), "", "")
 	row("U-Net over chunks, batch 64, training step, CPU-ms", sprintf("%.0f", nn["train"]), sprintf("PyTorch %.0f", torch["train"]), sprintf("%.2f", faster["train"]), ">= 1.0", yes(faster["train"] >= 1))
 	row("the same, a chunk in 16 steps of DDIM, CPU-ms", sprintf("%.1f", nn["draw"]), sprintf("PyTorch %.1f", torch["draw"]), sprintf("%.2f", faster["draw"]), ">= 2.0", yes(faster["draw"] >= 2))
+	searches = split("unet best-4,unet fk-4,unet guided,mlp best-4,mlp fk-4,mlp guided", search, ",")
+	for (i = 1; i <= searches; i++) {
+		split(search[i], on, " ")
+		row("a chunk searched for, " search[i] ", ms", sprintf("%.1f", tick[search[i]]), sprintf("plain %.1f", tick[on[1] " plain"]), sprintf("%.2f", tick[search[i]] > 0 ? tick[on[1] " plain"] / tick[search[i]] : -1), "", "")
+	}
 	row("acting at 20 Hz beside a learner: missed of 100 ticks", sprintf("%d", missed), sprintf("worst %.0f ms", worst_late), "", "0", yes(missed == 0))
 	row("ResNet-18 of 128x128, batch 16, step, CPU-ms", sprintf("%.0f", nn["trained"]), sprintf("PyTorch %.0f", torch["trained"]), sprintf("%.2f", faster["trained"]), ">= 1", yes(faster["trained"] >= 1))
 	row("the same, batch norms joined", sprintf("%.0f", nn["frozen"]), sprintf("PyTorch %.0f", torch["frozen"]), sprintf("%.2f", faster["frozen"]), ">= 1", yes(faster["frozen"] >= 1))

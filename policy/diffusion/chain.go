@@ -115,7 +115,7 @@ func (c *Chain) Run(x []float32, m Model, rng *rand.Rand) {
 	}
 	for i, k := range c.times {
 		m(c.out, x, float64(k))
-		c.back(x, c.bars[k], c.before(i), rng)
+		c.back(x, c.out, nil, c.bars[k], c.before(i), rng)
 	}
 }
 
@@ -148,12 +148,16 @@ func (c *Chain) step(bar, before float64) (s, n, a, b, sigma float64) {
 	return s, n, a, b, math.Sqrt(variance)
 }
 
-// back goes one step back.
-func (c *Chain) back(x []float32, bar, before float64, rng *rand.Rand) {
+// back goes one step back from what out predicts of x; push, where it is not nil, is
+// added to the actions before they are clipped.
+func (c *Chain) back(x, out, push []float32, bar, before float64, rng *rand.Rand) {
 	s, n, a, b, sigma := c.step(bar, before)
 	for i, v := range x {
-		x0 := min(c.d.Clip, max(-c.d.Clip, c.p.clean(v, c.out[i], s, n)))
-		y := a*x0 + b*float64(v)
+		x0 := c.p.clean(v, out[i], s, n)
+		if push != nil {
+			x0 += float64(push[i])
+		}
+		y := a*min(c.d.Clip, max(-c.d.Clip, x0)) + b*float64(v)
 		if sigma > 0 {
 			y += sigma * rng.NormFloat64()
 		}
@@ -164,13 +168,22 @@ func (c *Chain) back(x []float32, bar, before float64, rng *rand.Rand) {
 // flow takes Euler's steps along the velocity (Lipman et al. 2023, equation 1).
 // The end that each step aims at is clipped.
 func (c *Chain) flow(x []float32, m Model) {
-	n := float64(c.d.Steps)
 	for i := range c.d.Steps {
-		t := float64(i) / n
-		m(c.out, x, t*float64(c.p.Steps))
-		for j, v := range x {
-			end := min(c.d.Clip, max(-c.d.Clip, float64(v)+(1-t)*float64(c.out[j])))
-			x[j] = float32(float64(v) + (end-float64(v))/(1-t)/n)
+		m(c.out, x, c.Time(i))
+		c.euler(x, c.out, nil, i)
+	}
+}
+
+// euler takes the i-th step of a flow along out; push is as in back.
+func (c *Chain) euler(x, out, push []float32, i int) {
+	n := float64(c.d.Steps)
+	t := float64(i) / n
+	for j, v := range x {
+		end := float64(v) + (1-t)*float64(out[j])
+		if push != nil {
+			end += float64(push[j])
 		}
+		end = min(c.d.Clip, max(-c.d.Clip, end))
+		x[j] = float32(float64(v) + (end-float64(v))/(1-t)/n)
 	}
 }

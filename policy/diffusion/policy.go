@@ -26,6 +26,16 @@ type PolicyConfig struct {
 	// Seed of the noise. The noise of a chunk depends on Seed, the episode's
 	// number and the step at which it is drawn alone.
 	Seed uint64
+	// Drawer makes what draws the chunks, for parameters that were loaded; nil:
+	// NewSampler.
+	Drawer func(n *Net, d Draw) (Drawer, error)
+}
+
+// Drawer draws a chunk of actions for one history, as Sampler.Sample does with one
+// row. All its randomness is that of rng. One that has a method Begin() is told so
+// before the first chunk of an episode.
+type Drawer interface {
+	Sample(dst, seen []float32, pix []byte, rng *rand.Rand)
 }
 
 // Policy draws a chunk of actions, carries out the first few and draws the next
@@ -35,14 +45,15 @@ type Policy struct {
 	cfg PolicyConfig
 
 	mu      sync.Mutex // guards what follows
-	sampler *Sampler   // nil before Load
+	drawer  Drawer     // nil before Load
+	arch    Arch
 	version uint64
 	next    uint64 // number of the episode that the next step 0 begins
 	episode uint64
 	step    int       // of the last Act, -1 before
 	seen    []float32 // (To, D) the newest last
 	pix     []byte    // (To, P) the frames beside it
-	chunk   []float32 // (H, k) of the sampler
+	chunk   []float32 // (H, k) as drawn
 	plan    []float32 // (Exec, k) actions of the current chunk
 	left    int       // of plan that are still to be carried out
 	pcg     rand.PCG
@@ -81,7 +92,12 @@ func (p *Policy) Load(ps policy.Params) error {
 		return fmt.Errorf("diffusion: Exec is %d actions, want at most the %d from the current step on of a chunk of %d with a history of %d",
 			exec, ahead, n.Arch.Horizon, n.Arch.History)
 	}
-	s, err := NewSampler(n, 1, p.cfg.Draw)
+	var s Drawer
+	if p.cfg.Drawer != nil {
+		s, err = p.cfg.Drawer(n, p.cfg.Draw)
+	} else {
+		s, err = NewSampler(n, 1, p.cfg.Draw)
+	}
 	if err != nil {
 		return err
 	}
@@ -103,8 +119,8 @@ func (p *Policy) Load(ps policy.Params) error {
 		p.left = len(rest) / k
 		copy(plan[len(plan)-len(rest):], rest)
 	}
-	p.sampler, p.version, p.seen, p.pix, p.plan = s, ps.Version, seen, pix, plan
-	p.chunk = make([]float32, len(s.noised))
+	p.drawer, p.arch, p.version, p.seen, p.pix, p.plan = s, n.Arch, ps.Version, seen, pix, plan
+	p.chunk = make([]float32, n.Arch.Horizon*k)
 	return nil
 }
 
@@ -131,7 +147,7 @@ func (p *Policy) Act(ctx context.Context, in policy.Input) (robot.Command, error
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.sampler == nil {
+	if p.drawer == nil {
 		return robot.Command{}, errors.New("diffusion: no parameters loaded: Load comes before Act")
 	}
 	if in.Step < 0 {
@@ -143,14 +159,14 @@ func (p *Policy) Act(ctx context.Context, in policy.Input) (robot.Command, error
 	k := p.cfg.View.Action.Dim()
 	if p.left == 0 {
 		p.pcg.Seed(seed.Mix(p.cfg.Seed^seed.Mix(p.episode)), seed.Mix(uint64(in.Step)))
-		p.sampler.Sample(p.chunk, p.seen, p.pix, p.rng)
+		p.drawer.Sample(p.chunk, p.seen, p.pix, p.rng)
 		for i, v := range p.chunk {
 			if d := v - v; d != d {
 				p.step = -1
 				return robot.Command{}, fmt.Errorf("diffusion: step %d: number %d of the chunk is %v: the parameters diverged", in.Step, i, v)
 			}
 		}
-		copy(p.plan, p.chunk[(p.sampler.net.Arch.History-1)*k:])
+		copy(p.plan, p.chunk[(p.arch.History-1)*k:])
 		p.left = len(p.plan) / k
 	}
 	at := len(p.plan) - p.left*k
@@ -171,6 +187,9 @@ func (p *Policy) see(in policy.Input) error {
 	if in.Step == 0 {
 		p.episode = p.next
 		p.next++
+		if d, ok := p.drawer.(interface{ Begin() }); ok {
+			d.Begin()
+		}
 	}
 	if in.Step == 0 || p.step < 0 || in.Step != p.step+1 {
 		for i := 0; i < len(p.seen)-D; i += D {

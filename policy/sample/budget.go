@@ -1,0 +1,148 @@
+package sample
+
+import (
+	"math"
+	"time"
+
+	"github.com/rapport-rl/rapport/policy"
+)
+
+const (
+	// margin is what is kept free for the noise of measured costs.
+	margin = 1.25
+	// fade forgets what a step cost while it was not taken, so that one slow moment
+	// does not end a search for ever: it halves in about 70 chunks.
+	fade = 0.99
+	// pace is how quickly a measured cost follows; a dearer step counts at once.
+	pace = 0.1
+)
+
+// budget counts what a tick's time allowed.
+type budget struct {
+	began                           time.Duration
+	draws, fewer, plain, cuts, late uint64
+	spent                           float64 // s, of the last chunk
+}
+
+func (b *budget) on(c Config) bool { return c.Budget > 0 }
+
+func (b *budget) cut() { b.cuts++ }
+
+// count takes a chunk begun at a level.
+func (b *budget) count(level int, plain bool) {
+	b.draws++
+	switch {
+	case plain:
+		b.plain++
+	case level > 0:
+		b.fewer++
+	}
+}
+
+func (b *budget) metrics() []policy.Metric {
+	return []policy.Metric{
+		{Name: "sample_draws", Value: float64(b.draws)},
+		{Name: "sample_fewer", Value: float64(b.fewer)},
+		{Name: "sample_plain", Value: float64(b.plain)},
+		{Name: "sample_cut", Value: float64(b.cuts)},
+		{Name: "sample_late", Value: float64(b.late)},
+		{Name: "sample_seconds", Value: b.spent},
+	}
+}
+
+func (s *Search) now() time.Duration {
+	if !s.budget.on(s.cfg) {
+		return 0
+	}
+	return s.cfg.Clock()
+}
+
+func (s *Search) start() { s.budget.began = s.now() }
+
+func (s *Search) stop() {
+	if !s.budget.on(s.cfg) {
+		return
+	}
+	s.budget.spent = (s.now() - s.budget.began).Seconds()
+	if s.budget.spent > s.cfg.Budget {
+		s.budget.late++
+	}
+}
+
+// left is what is left of the budget, in seconds.
+func (s *Search) left() float64 { return s.cfg.Budget - (s.now() - s.budget.began).Seconds() }
+
+// took takes into the cost of a step of l what the last took.
+func (s *Search) took(l *level, began time.Duration) {
+	if !s.budget.on(s.cfg) {
+		return
+	}
+	d := (s.now() - began).Seconds()
+	if d > l.cost {
+		l.cost = d
+	} else {
+		l.cost += pace * (d - l.cost)
+	}
+}
+
+// affordable is the level with the most particles whose whole chain fits into the
+// budget by the measured cost of a step, the plain sample where none does. What was
+// never measured is taken to cost as much more as it has more particles, and the first
+// chunk of all is a plain one.
+func (s *Search) affordable() int {
+	last := len(s.levels) - 1
+	if !s.budget.on(s.cfg) {
+		return 0
+	}
+	K := float64(s.chain.Steps())
+	for at, l := range s.levels[:last] {
+		cost := l.cost
+		if cost == 0 {
+			for _, m := range s.levels[at+1:] {
+				if m.cost > 0 {
+					cost = m.cost * float64(l.n) / float64(m.n)
+					break
+				}
+			}
+		} else {
+			l.cost *= fade // raised again by took, if it is chosen
+		}
+		if cost > 0 && cost*K*margin <= s.cfg.Budget {
+			return at
+		}
+	}
+	return last
+}
+
+// short says whether the steps that are left would miss the tick.
+func (s *Search) short(l *level, steps int) bool {
+	return s.budget.on(s.cfg) && l.cost > 0 && s.left() < l.cost*float64(steps)
+}
+
+// fewer moves the particles that the reward likes best at step i to the level that
+// can still take the steps left.
+func (s *Search) fewer(l *level, i, steps int) *level {
+	to := s.levels[len(s.levels)-1]
+	for _, m := range s.levels[:len(s.levels)-1] {
+		cost := m.cost
+		if cost == 0 {
+			cost = l.cost * float64(m.n) / float64(l.n)
+		}
+		if m.n < l.n && cost*float64(steps)*margin <= s.left() {
+			to = m
+			break
+		}
+	}
+	clear(l.value)
+	if i > 0 { // otherwise nothing is known of any
+		s.values(l, l.guess)
+	}
+	for j := range to.n {
+		top := s.top(l)
+		copy(to.x[j*s.length:(j+1)*s.length], l.x[top*s.length:(top+1)*s.length])
+		s.logw[j], s.before[j], s.best[j], s.sum[j], s.prod[j] = s.logw[top], s.before[top], s.best[top], s.sum[top], s.prod[top]
+		l.value[top] = math.Inf(-1)
+	}
+	s.budget.cut()
+	return to
+}

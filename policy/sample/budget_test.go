@@ -1,0 +1,146 @@
+package sample
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/policy/diffusion"
+)
+
+// slow is a denoiser whose every evaluation takes each of a clock for every row.
+type slow struct {
+	Denoiser
+	rows int
+	each *time.Duration
+	now  *time.Duration
+}
+
+func (s slow) Predict(out, x []float32, at float64) {
+	s.Denoiser.Predict(out, x, at)
+	*s.now += time.Duration(s.rows) * *s.each
+}
+
+func (s slow) Pull(dx, dout []float32) {
+	s.Denoiser.Pull(dx, dout)
+	*s.now += 2 * *s.each
+}
+
+// timed is a search whose evaluations take *each per row.
+func timed(t *testing.T, p diffusion.Process, d diffusion.Draw, c Config, each *time.Duration) *Search {
+	t.Helper()
+	now := new(time.Duration)
+	c.Clock = func() time.Duration { return *now }
+	pr := toyProcess(t, p, d, 2)
+	make := pr.Denoiser
+	pr.Denoiser = func(rows int) (Denoiser, error) {
+		d, err := make(rows)
+		return slow{d, rows, each, now}, err
+	}
+	return search(t, pr, c, share{})
+}
+
+func draws(s *Search, n int) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	x := make([]float32, s.length)
+	for range n {
+		s.Draw(x, nil, true, rng)
+	}
+}
+
+// metric is one of s's numbers.
+func metric(t *testing.T, s *Search, name string) float64 {
+	t.Helper()
+	i := slices.IndexFunc(s.Metrics(), func(m policy.Metric) bool { return m.Name == name })
+	if i < 0 {
+		t.Fatalf("no metric %s", name)
+	}
+	return s.Metrics()[i].Value
+}
+
+// 20 steps of 8 rows at 0.1 ms are 16 ms.
+func TestParticlesFitTheTick(t *testing.T) {
+	for _, tt := range []struct {
+		name          string
+		budget        float64
+		fewer, plains float64 // of 10 chunks, of which the first is always plain
+	}{
+		{"all eight", 0.021, 0, 1},
+		{"four of eight", 0.011, 9, 1},
+		{"two of eight", 0.006, 9, 1},
+		{"plain", 0.003, 0, 10},
+	} {
+		for _, k := range []Kind{Best, FK} {
+			each := 100 * time.Microsecond
+			s := timed(t, ddim, noisy, Config{Kind: k, N: 8, Budget: tt.budget}, &each)
+			draws(s, 10)
+			if f, p, l := metric(t, s, "sample_fewer"), metric(t, s, "sample_plain"), metric(t, s, "sample_late"); f != tt.fewer || p != tt.plains || l != 0 {
+				t.Errorf("%v, %s: %v with fewer, %v plain and %v late, want %v, %v and 0", k, tt.name, f, p, l, tt.fewer, tt.plains)
+			}
+		}
+	}
+}
+
+// A machine that slows down in the middle of chunks: they are ended with fewer
+// particles and in time, and the search comes back when the machine does.
+func TestSlowMachineCutsTheSearch(t *testing.T) {
+	for _, k := range []Kind{Best, FK} {
+		each := 100 * time.Microsecond
+		s := timed(t, ddim, noisy, Config{Kind: k, N: 8, Budget: 0.021}, &each)
+		draws(s, 5)
+		each = 200 * time.Microsecond
+		draws(s, 5)
+		if c, l := metric(t, s, "sample_cut"), metric(t, s, "sample_late"); c != 1 || l != 0 {
+			t.Errorf("%v: %v chunks cut and %v late, want 1 and 0", k, c, l)
+		}
+		before := metric(t, s, "sample_fewer")
+		if before == 0 {
+			t.Errorf("%v: no chunk with fewer particles on the slow machine", k)
+		}
+		each = 100 * time.Microsecond
+		draws(s, 400)
+		last := metric(t, s, "sample_fewer")
+		draws(s, 20)
+		if now := metric(t, s, "sample_fewer"); now != last {
+			t.Errorf("%v: %v chunks of 20 with fewer particles long after the machine recovered, want none", k, now-last)
+		}
+	}
+}
+
+// Gradients are left out, and iterations ended, rather than a tick missed.
+func TestGradientsFitTheTick(t *testing.T) {
+	for _, tt := range []struct {
+		kind Kind
+		p    diffusion.Process
+	}{{Guided, ddim}, {ReNO, ddim}, {NRG, flow}} {
+		// Plain: 20 steps of 0.1 ms. Guided adds 0.2 ms a step; an iteration of ReNO
+		// takes 8 ms and nothing else does.
+		each := 100 * time.Microsecond
+		budget := 0.004
+		if tt.kind == ReNO {
+			budget = 0.05
+		}
+		s := timed(t, tt.p, still, Config{Kind: tt.kind, Scale: 1, Budget: budget}, &each)
+		draws(s, 10)
+		if l := metric(t, s, "sample_late"); l != 0 {
+			t.Errorf("%v: %v chunks late, want none", tt.kind, l)
+		}
+		if c := metric(t, s, "sample_cut"); tt.kind != NRG && c == 0 {
+			t.Errorf("%v: nothing was cut by a budget that is too short for all", tt.kind)
+		}
+		if v := metric(t, s, "sample_draws"); v != 10 {
+			t.Errorf("%v: %v chunks counted, want 10", tt.kind, v)
+		}
+	}
+}
+
+func TestLateChunksAreCounted(t *testing.T) {
+	each := time.Millisecond
+	s := timed(t, ddim, noisy, Config{Kind: Best, Budget: 0.001}, &each)
+	draws(s, 3)
+	if l, p := metric(t, s, "sample_late"), metric(t, s, "sample_plain"); l != 3 || p != 3 {
+		t.Errorf("%v of 3 chunks late and %v plain, want all", l, p)
+	}
+}

@@ -1,0 +1,157 @@
+package sample
+
+import (
+	"context"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/policy/diffusion"
+	"github.com/rapport-rl/rapport/policy/view"
+)
+
+var eyes = view.Config{Place: []int{0, 1}, Span: 0.3, Action: view.Action{Axes: []int{0, 1}, Scale: 0.06}}
+
+func network(t testing.TB, a diffusion.Arch) *diffusion.Net {
+	t.Helper()
+	a.View = eyes
+	n, err := diffusion.NewNet(a, rand.New(rand.NewPCG(5, 6)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+var small = diffusion.Arch{Shape: diffusion.MLP, Horizon: 4, Embed: 8, Width: 16, Depth: 1}
+
+func TestNetworksPullAsTheyPredict(t *testing.T) {
+	for _, a := range []diffusion.Arch{
+		small,
+		{Shape: diffusion.UNet, Horizon: 4, Embed: 8, Channels: []int{8, 16}},
+		{Shape: diffusion.Transformer, Horizon: 4, Embed: 8, Width: 8, Depth: 1, Heads: 2},
+	} {
+		p, err := diffusion.NewParticles(network(t, a), 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.See([]float32{0.1, 0.2, -0.3, 0.1}, nil)
+		pulls(t, p, p.Len(), 30, 5e-3) // what float32 leaves of differences
+	}
+}
+
+// What a policy does with a search for nothing is what it does without.
+func TestPolicyWithOneParticleIsThePolicy(t *testing.T) {
+	ps, err := network(t, small).Encode(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	act := func(make func(*diffusion.Net, diffusion.Draw) (diffusion.Drawer, error)) (out []float64) {
+		pi, err := diffusion.NewPolicy(diffusion.PolicyConfig{View: eyes, Exec: 2, Seed: 3, Drawer: make})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := pi.Load(ps); err != nil {
+			t.Fatal(err)
+		}
+		for step := range 8 {
+			in := policy.Input{Step: step}
+			in.State.EE.P = [3]float64{0.01 * float64(step), 0.1}
+			c, err := pi.Act(context.Background(), in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, c.Delta[0], c.Delta[1])
+		}
+		return out
+	}
+	want := act(nil)
+	for _, tt := range []struct {
+		c    Config
+		same bool
+	}{{Config{}, true}, {Config{Kind: Best, N: 1}, true}, {Config{Kind: Guided}, true}, {Config{Kind: Best, N: 8}, false}, {Config{Kind: ReNO, N: 3}, false}} {
+		got := act(func(n *diffusion.Net, d diffusion.Draw) (diffusion.Drawer, error) {
+			if tt.c.Kind == ReNO {
+				d.Clip = math.Inf(1) // an untrained network's actions are all clipped, and what is clipped has no slope
+			}
+			return New(n, d, tt.c, side{})
+		})
+		same := true
+		for i := range got {
+			same = same && got[i] == want[i]
+		}
+		if same != tt.same {
+			t.Errorf("%v with N %d: the same commands as without is %v, want %v", tt.c.Kind, tt.c.N, same, tt.same)
+		}
+	}
+	if _, err := New(network(t, small), diffusion.Draw{}, Config{Kind: NRG}, side{}); err == nil {
+		t.Error("no error for NRG of a diffusion")
+	}
+}
+
+// A search in a network reaches chunks that its reward likes better, in the view's
+// units.
+func TestNetworkIsSearched(t *testing.T) {
+	n := network(t, small)
+	n.Fit([]float32{-1, -1, 1, 1}, []float32{-0.5, -0.2, 0.5, 0.4})
+	seen := []float32{0, 0, 0.1, 0.1}
+	value := func(c Config) float64 {
+		d, err := New(n, diffusion.Draw{}, c, side{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		rng := rand.New(rand.NewPCG(1, 2))
+		x, v, sum := make([]float32, 8), []float64{0}, 0.0
+		for range 40 {
+			d.Begin()
+			d.Sample(x, seen, nil, rng)
+			side{}.Value(v, x, nil)
+			sum += v[0] / 40
+		}
+		return sum
+	}
+	base := value(Config{})
+	for _, c := range []Config{{Kind: Best}, {Kind: FK}, {Kind: Guided, Scale: 5}, {Kind: ReNO, N: 10}} {
+		if got := value(c); math.IsNaN(got) || got <= base {
+			t.Errorf("%v: mean reward %.3f, want more than the plain %.3f", c.Kind, got, base)
+		}
+	}
+}
+
+func TestDrawingDoesNotAllocate(t *testing.T) {
+	for _, c := range []Config{{}, {Kind: Best}, {Kind: FK}, {Kind: Guided, Scale: 1}, {Kind: ReNO, N: 2}} {
+		d, err := New(network(t, small), diffusion.Draw{Steps: 4}, c, side{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		x, seen, rng := make([]float32, 8), make([]float32, 4), rand.New(rand.NewPCG(1, 2))
+		if n := testing.AllocsPerRun(10, func() { d.Begin(); d.Sample(x, seen, nil, rng) }); n != 0 {
+			t.Errorf("%v allocates %v times a chunk, want 0", c.Kind, n)
+		}
+	}
+}
+
+// BenchmarkTick reports how long a chunk takes on the default networks.
+func BenchmarkTick(b *testing.B) {
+	for _, a := range []struct {
+		name string
+		arch diffusion.Arch
+	}{{"unet", diffusion.Arch{}}, {"mlp", diffusion.Arch{Shape: diffusion.MLP}}} {
+		for _, c := range []struct {
+			name string
+			Config
+		}{{"plain", Config{}}, {"best-4", Config{Kind: Best}}, {"fk-4", Config{Kind: FK}}, {"guided", Config{Kind: Guided, Scale: 1}}} {
+			b.Run(a.name+"/"+c.name, func(b *testing.B) {
+				d, err := New(network(b, a.arch), diffusion.Draw{}, c.Config, side{})
+				if err != nil {
+					b.Fatal(err)
+				}
+				x, seen, rng := make([]float32, 32), make([]float32, 4), rand.New(rand.NewPCG(1, 2))
+				b.ReportAllocs()
+				for b.Loop() {
+					d.Sample(x, seen, nil, rng)
+				}
+			})
+		}
+	}
+}
