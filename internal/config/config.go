@@ -224,6 +224,7 @@ type Clone struct {
 	Steps int     `yaml:"steps"`
 	Batch int     `yaml:"batch"`
 	Rate  float64 `yaml:"rate"`
+	Std   float64 `yaml:"std"`
 }
 
 // Learner configures fine-tuning.

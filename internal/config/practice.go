@@ -20,5 +20,6 @@ func (c Config) practice(p *problems) {
 	p.within("practice.hours", c.Practice.Hours, 0, 1000)
 	p.need(fileName.MatchString(c.Practice.Mate), "practice.mate", "is %q; want a session's name", c.Practice.Mate)
 	p.need(c.Practice.Mate == "" || c.Robot.Kind == "sim", "practice.mate", "is set, but robot.kind is %s: practice is of simulation so far; want robot.kind sim", c.Robot.Kind)
+	p.need(c.Practice.Mate == "" || c.Reward.Kind != "kagi" || c.Reward.KAGI.Plan == "", "reward.kagi.plan", "is set, but practice goes there and back, which are two plans; leave it empty, and those that come with the task are taken")
 	p.need(c.Practice.Mate == "" || c.Reward.Kind != "truth", "reward.kind", "is truth, which practice does not carry; want another")
 }

@@ -84,6 +84,10 @@ func (c *Config) fitCare(d Config) {
 	default:
 		return
 	}
+	// What is seen by one camera and carried is known to 2 or 3 cm.
+	if c.Reward.KAGI.Tolerance == d.Reward.KAGI.Tolerance {
+		c.Reward.KAGI.Tolerance = 0.035
+	}
 	if c.Learner.Clone == d.Learner.Clone {
 		c.Learner.Clone = 100
 	}

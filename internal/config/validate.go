@@ -233,6 +233,7 @@ func (l Policy) validate(p *problems) {
 	p.within("policy.clone.steps", float64(l.Clone.Steps), 1, 1e6)
 	p.within("policy.clone.batch", float64(l.Clone.Batch), 1, 8192)
 	p.within("policy.clone.rate", l.Clone.Rate, 1e-7, 0.1)
+	p.within("policy.clone.std", l.Clone.Std, 0.01, 2)
 }
 
 func (b Bus) validate(p *problems) {

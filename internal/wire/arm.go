@@ -85,7 +85,7 @@ func newArmOn(c config.Config, of stream, pacing *paced.Clock, extra ...tabletop
 		return nil, err
 	}
 	a := &arm{world: w}
-	if a.track, a.hang, err = trackSim(c, w); err != nil {
+	if err := a.follow(c, of); err != nil {
 		return nil, errors.Join(err, w.Close())
 	}
 	gc := guardConfig(c)

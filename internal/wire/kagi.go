@@ -31,9 +31,13 @@ func planOf(c config.Config) (kagi.Plan, error) {
 	if f := c.Reward.KAGI.Plan; f != "" {
 		return kagi.Load(f)
 	}
-	b, err := plans.ReadFile("plans/" + c.Robot.Task + ".json")
+	name := c.Robot.Task
+	if wayOf(c) == tabletop.Backward {
+		name += "-back"
+	}
+	b, err := plans.ReadFile("plans/" + name + ".json")
 	if err != nil {
-		return kagi.Plan{}, fmt.Errorf("wire: reward.kagi.plan is empty and no plan comes with task %s; write one (docs/kagi.md) and name it", c.Robot.Task)
+		return kagi.Plan{}, fmt.Errorf("wire: reward.kagi.plan is empty and no plan comes with task %s; write one (docs/kagi.md) and name it", name)
 	}
 	return kagi.Decode(b)
 }
@@ -95,6 +99,33 @@ func trackSim(c config.Config, w world) (_ tracking, done func() error, err erro
 	return p.track, p.close, nil
 }
 
+// follow has the arm's track: that of the way that its episodes go, of both where two
+// sessions practise on it.
+func (a *arm) follow(c config.Config, of stream) error {
+	track, done, err := trackSim(c, a.world)
+	a.track, a.hang = track, done
+	if err != nil || track == nil || of != online || c.Practice.Mate == "" {
+		return err
+	}
+	mine := wayOf(c)
+	c.Robot.Way = "backward"
+	if mine == tabletop.Backward {
+		c.Robot.Way = "forward"
+	}
+	other, otherDone, err := trackSim(c, a.world)
+	if err != nil {
+		return errors.Join(err, done())
+	}
+	a.track = func(ctx context.Context, step int, obs robot.Observation) ([]perception.Keypoint, error) {
+		if a.onward.way != mine {
+			return other(ctx, step, obs)
+		}
+		return track(ctx, step, obs)
+	}
+	a.hang = func() error { return errors.Join(done(), otherDone()) }
+	return nil
+}
+
 // pointer follows the points of a plan through one arm's episodes.
 type pointer struct {
 	cfg     config.Config
@@ -104,6 +135,7 @@ type pointer struct {
 	success func() bool           // nil: nobody tells
 	tracker *keypoint.Tracker     // nil: no point is followed from a pixel
 	last    map[string][3]float64 // places
+	carried map[string]*carried   // of points that a hand may carry
 }
 
 func newPointer(c config.Config, cams func() ([]keypoint.Camera, error), success func() bool) (*pointer, error) {
@@ -146,13 +178,13 @@ func (p *pointer) track(ctx context.Context, step int, obs robot.Observation) ([
 		return nil, err
 	}
 	if step == 0 {
-		p.last = map[string][3]float64{}
+		p.last, p.carried = map[string][3]float64{}, map[string]*carried{}
 	}
 	var keys []perception.Keypoint
 	for _, k := range p.plan.Points {
 		at, score := obs.State.EE.P, 1.0
 		if !k.Hand {
-			if at, score, err = p.place(k, seen[k.Name], obs.State.EE); err != nil {
+			if at, score, err = p.place(k, seen[k.Name], obs.State); err != nil {
 				return nil, err
 			}
 		}
@@ -190,7 +222,11 @@ func (p *pointer) look(step int, obs robot.Observation) (map[string]perception.K
 			if err != nil {
 				return nil, err
 			}
-			px, ok, err := kagi.Find(f, *k.Colour)
+			find := kagi.Find
+			if k.All {
+				find = kagi.Middle
+			}
+			px, ok, err := find(f, *k.Colour)
 			if err != nil {
 				return nil, err
 			}
@@ -219,20 +255,6 @@ func (p *pointer) look(step int, obs robot.Observation) (map[string]perception.K
 		seen[k.Name] = k
 	}
 	return seen, nil
-}
-
-// place lifts a pixel to the point's height.
-func (p *pointer) place(k kagi.Point, seen perception.Keypoint, tool robot.Pose) (at [3]float64, score float64, err error) {
-	if seen.Score <= 0 {
-		return at, 0, nil
-	}
-	i := slices.IndexFunc(p.cams, func(c keypoint.Camera) bool { return c.Name == k.Camera })
-	cam := p.cams[i].At(tool)
-	at, err = cam.Lift([2]float64{seen.X, seen.Y}, k.Height)
-	if errors.Is(err, keypoint.ErrBeside) {
-		return at, 0, nil
-	}
-	return at, seen.Score, err
 }
 
 func frameOf(fs []robot.Frame, camera string) (robot.Frame, error) {

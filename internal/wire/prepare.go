@@ -366,7 +366,7 @@ func (s *Session) imitate(ctx context.Context, v view.Config, demos []policy.Epi
 		return policy.Params{}, err
 	}
 	net, _, err := bc.Train(ctx, bc.Config{
-		Arch: bc.Arch{View: v, Hidden: c.Hidden, Trunk: trunkConfig(c)}, Steps: c.Clone.Steps, Batch: c.Clone.Batch, LR: c.Clone.Rate,
+		Arch: bc.Arch{View: v, Hidden: c.Hidden, Trunk: trunkConfig(c)}, Steps: c.Clone.Steps, Batch: c.Clone.Batch, LR: c.Clone.Rate, Std: c.Clone.Std,
 		Seed: draw(s.cfg.Seed, networks, 1), Device: on,
 	}, demos, func(p bc.Progress) {
 		s.tell("clone", p.Step, p.Steps, fmt.Sprintf("loss %.4f", p.Loss))

@@ -83,7 +83,7 @@ func train(ctx context.Context, c config.Config, data corpus, steps int, tell Pr
 			return t, err
 		}
 		net, p, err := bc.Train(ctx, bc.Config{
-			Arch: arch, Steps: steps, Batch: c.Policy.Clone.Batch, LR: c.Policy.Clone.Rate, Seed: draw(c.Seed, networks, 1), Device: on,
+			Arch: arch, Steps: steps, Batch: c.Policy.Clone.Batch, LR: c.Policy.Clone.Rate, Std: c.Policy.Clone.Std, Seed: draw(c.Seed, networks, 1), Device: on,
 		}, data.episodes, func(p bc.Progress) { tell("train", p.Step, p.Steps, fmt.Sprintf("loss %.4f", p.Loss)) })
 		if err != nil {
 			return t, err

@@ -18,18 +18,9 @@ const (
 // Find is the middle of the largest spot of a colour (red, green, blue, 0 to 255) in
 // f, in pixels. A spot is connected by pixels' sides. false: there is none of 4 pixels.
 func Find(f robot.Frame, colour [3]float64) (px [2]float64, ok bool, err error) {
-	if f.W <= 0 || f.H <= 0 || len(f.Pix) != 3*f.W*f.H {
-		return px, false, fmt.Errorf("kagi: camera %q gave %dx%d pixels in %d bytes", f.Camera, f.W, f.H, len(f.Pix))
-	}
-	norm := math.Sqrt(colour[0]*colour[0] + colour[1]*colour[1] + colour[2]*colour[2])
-	if !(norm > 0) {
-		return px, false, fmt.Errorf("kagi: colour %v has no brightness to be found by", colour)
-	}
-	like := make([]bool, f.W*f.H)
-	for i := range like {
-		b, g, r := float64(f.Pix[3*i]), float64(f.Pix[3*i+1]), float64(f.Pix[3*i+2])
-		n := math.Sqrt(r*r + g*g + b*b)
-		like[i] = n >= bright*norm && r*colour[0]+g*colour[1]+b*colour[2] >= alike*n*norm
+	like, err := alikeIn(f, colour)
+	if err != nil {
+		return px, false, err
 	}
 	most := least - 1
 	var heap []int
@@ -58,4 +49,40 @@ func Find(f robot.Frame, colour [3]float64) (px [2]float64, ok bool, err error) 
 		}
 	}
 	return px, ok, nil
+}
+
+// Middle is the middle of all pixels of a colour in f, of things that lie about. false:
+// there are no 4.
+func Middle(f robot.Frame, colour [3]float64) (px [2]float64, ok bool, err error) {
+	like, err := alikeIn(f, colour)
+	if err != nil {
+		return px, false, err
+	}
+	n := 0.0
+	for i, is := range like {
+		if is {
+			n++
+			px[0] += (float64(i%f.W) - px[0]) / n
+			px[1] += (float64(i/f.W) - px[1]) / n
+		}
+	}
+	return px, n >= least, nil
+}
+
+// alikeIn says of each pixel of f whether it is of the colour.
+func alikeIn(f robot.Frame, colour [3]float64) ([]bool, error) {
+	if f.W <= 0 || f.H <= 0 || len(f.Pix) != 3*f.W*f.H {
+		return nil, fmt.Errorf("kagi: camera %q gave %dx%d pixels in %d bytes", f.Camera, f.W, f.H, len(f.Pix))
+	}
+	norm := math.Sqrt(colour[0]*colour[0] + colour[1]*colour[1] + colour[2]*colour[2])
+	if !(norm > 0) {
+		return nil, fmt.Errorf("kagi: colour %v has no brightness to be found by", colour)
+	}
+	like := make([]bool, f.W*f.H)
+	for i := range like {
+		b, g, r := float64(f.Pix[3*i]), float64(f.Pix[3*i+1]), float64(f.Pix[3*i+2])
+		n := math.Sqrt(r*r + g*g + b*b)
+		like[i] = n >= bright*norm && r*colour[0]+g*colour[1]+b*colour[2] >= alike*n*norm
+	}
+	return like, nil
 }

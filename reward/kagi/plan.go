@@ -43,8 +43,15 @@ type Point struct {
 	Camera string      `json:"camera,omitempty"`
 	Pixel  *[2]float64 `json:"pixel,omitempty"`
 	Colour *[3]float64 `json:"colour,omitempty"`
+	// All takes the middle of everything of the colour in place of the largest spot.
+	All bool `json:"all,omitempty"`
 	// Height of it in the base frame, m, which a single camera does not tell.
 	Height float64 `json:"height,omitempty"`
+	// Held says that a hand may carry it, whose tool centre point is within Held of it
+	// then, m; 0: it stays at Height. Upon is its other height, once it was carried and
+	// let go of, as on another thing; 0: there is none.
+	Held float64 `json:"held,omitempty"`
+	Upon float64 `json:"upon,omitempty"`
 }
 
 // Stage takes one point along waypoints.
@@ -95,7 +102,16 @@ func (p Plan) Validate() error {
 		case !k.Hand && k.Camera == "":
 			bad("points[%d].camera is empty; name the one that sees it", i)
 		}
-		if k.Pixel != nil && !finite(k.Pixel[:]...) || k.Colour != nil && !finite(k.Colour[:]...) || !finite(k.Height) {
+		if k.All && k.Colour == nil {
+			bad("points[%d].all is set, but it has no colour; all is of what is found by its colour", i)
+		}
+		if !(k.Held >= 0) || k.Held > 0 && k.Hand {
+			bad("points[%d].held is %g, want a distance from the hand, m, of a thing, or 0", i, k.Held)
+		}
+		if k.Upon != 0 && k.Held == 0 {
+			bad("points[%d].upon is %g, but held is 0: what no hand carries is put nowhere; want a held", i, k.Upon)
+		}
+		if k.Pixel != nil && !finite(k.Pixel[:]...) || k.Colour != nil && !finite(k.Colour[:]...) || !finite(k.Height, k.Held, k.Upon) {
 			bad("points[%d] has a number that is not finite", i)
 		}
 	}
