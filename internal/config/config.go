@@ -33,6 +33,7 @@ type Config struct {
 	Policy   Policy   `yaml:"policy"`
 	Learner  Learner  `yaml:"learner"`
 	Session  Session  `yaml:"session"`
+	Align    Align    `yaml:"align"`
 	Practice Practice `yaml:"practice"`
 	Teleop   Teleop   `yaml:"teleop"`
 	Frames   Frames   `yaml:"perception"`
@@ -337,6 +338,7 @@ func Load(file string, environ, sets []string) (Config, error) {
 	_ = named.override(environ, sets) // told below
 	c.Robot.World, c.Robot.Task, c.Robot.Body = named.Robot.World, named.Robot.Task, named.Robot.Body
 	c.fitWorld()
+	c.Learner.Kind, c.Policy.Diffusion.Process = named.Learner.Kind, named.Policy.Diffusion.Process
 	c.fitTask()
 	if err := decode(b, &c); err != nil {
 		return c, fmt.Errorf("config: %s: %w", file, err)

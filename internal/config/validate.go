@@ -119,6 +119,7 @@ func (c Config) Validate() error {
 	p.need(c.Session.Realign == 0 || c.Session.Record && c.Policy.Sees == "features", "session.realign", "is %d, but policy.sees is %s and session.record %v; want features and true, for what is learned again", c.Session.Realign, c.Policy.Sees, c.Session.Record)
 	p.oneOf("session.orphan", c.Session.Orphan, "go", "hold")
 	c.practice(&p)
+	c.Align.validate(&p)
 	c.Teleop.validate(&p)
 	p.need(c.Teleop.Input == "none" || c.Robot.Kind != "sim" || c.Robot.Pace == "real", "teleop.input", "is %q, but robot.pace is %s: nobody can steer a simulation that runs quicker than the clock; want robot.pace real", c.Teleop.Input, c.Robot.Pace)
 	p.oneOf("perception.gate", c.Frames.Gate, "none", "count", "hold")
