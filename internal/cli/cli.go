@@ -121,6 +121,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(a.pipelineCmd())
 	root.AddCommand(a.rosCmds()...)
 	root.AddCommand(a.rewardCmd())
+	root.AddCommand(a.alignCmd())
 	root.AddCommand(a.calibrateCmd())
 	return root
 }

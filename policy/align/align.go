@@ -142,3 +142,6 @@ func Rated(reward func(s *Sample) float64, margin float64) Judge {
 		return nil
 	}
 }
+
+// Kept is the Judge of batches that are judged already, as those of RunConfig.Bring.
+func Kept(ctx context.Context, _ *Batch) error { return ctx.Err() }

@@ -38,6 +38,12 @@ type RunConfig struct {
 	// Value says how good held-out samples are, from 0 to 1; nil: the share of them
 	// that the Judge prefers to the reference's, ties counting half.
 	Value func(ss []Sample) float64
+	// Bring, where there is one, fills a round's batch with samples that were stored in
+	// place of drawing them. All its randomness is that of rng.
+	Bring func(b *Batch, rng *rand.Rand)
+	// Looked, where there is one, is told of every look; the Run may be saved in it. Its
+	// error ends the Run.
+	Looked func(l Look) error
 	// Weigh, where there is one, sets Weights before the Judge rules.
 	Weigh func(ss []Sample)
 }
@@ -182,6 +188,10 @@ func (r *Run) Go(ctx context.Context) (Report, error) {
 // fill draws a batch.
 func (r *Run) fill() {
 	t := r.a.Tuned()
+	if r.cfg.Bring != nil {
+		r.cfg.Bring(&r.batch, t.rng)
+		return
+	}
 	C := t.net.Seen()
 	seen := make([]float32, 0, r.cfg.Observations*C)
 	for range r.cfg.Observations {
@@ -226,6 +236,9 @@ func (r *Run) look(ctx context.Context, st Stats) error {
 	if r.report.Looks = append(r.report.Looks, l); best && !r.report.Spent {
 		r.report.Best = r.round
 		nn.Copy(r.best, r.a.Tuned().params)
+	}
+	if r.cfg.Looked != nil {
+		return r.cfg.Looked(l)
 	}
 	return nil
 }
