@@ -221,8 +221,21 @@ func TestFavouritesWereNeverWorse(t *testing.T) {
 	o := func(better, worse string) label.Order {
 		return label.Order{Better: label.Clip{Episode: better}, Worse: label.Clip{Episode: worse}}
 	}
-	got := favourites([]label.Order{o("a", "b"), o("c", "d"), o("c", "b"), o("e", "a"), o("f", "d")}, 2)
-	if len(got) != 2 || got[0].Episode != "c" || got[1].Episode != "e" {
-		t.Errorf("favourites %v, want c and then e", got)
+	said := []label.Order{o("a", "b"), o("c", "d"), o("c", "b"), o("e", "a"), o("f", "d")}
+	for _, tt := range []struct {
+		alike []label.Order
+		want  string
+	}{
+		{nil, "c e"}, // not f, of which there is no room
+		{[]label.Order{o("e", "g"), o("g", "b")}, "c f"}, // e is alike to one that is alike to b
+		{[]label.Order{o("c", "b"), o("e", "b"), o("f", "b")}, ""},
+	} {
+		var got []string
+		for _, c := range favourites(said, tt.alike, 2) {
+			got = append(got, c.Episode)
+		}
+		if s := strings.Join(got, " "); s != tt.want {
+			t.Errorf("alike %v: favourites %q, want %q", tt.alike, s, tt.want)
+		}
 	}
 }

@@ -30,20 +30,26 @@ type judgement struct {
 
 const judgementFile, rankingFile = "reward.json", "rankings.json"
 
-// orders are the comparisons of two rollouts that people decided.
-func (a *Alignment) orders(ctx context.Context) ([]label.Order, []label.Label, error) {
-	ls, err := a.answers(ctx)
-	if err != nil {
-		return nil, nil, err
+// orders are what people said of pairs of rollouts: those that they decided, and those
+// that are alike to them.
+func (a *Alignment) orders(ctx context.Context) (os, alike []label.Order, ls []label.Label, err error) {
+	if ls, err = a.answers(ctx); err != nil {
+		return nil, nil, nil, err
 	}
-	os := label.Pairs(ls)
-	return slices.DeleteFunc(os, func(o label.Order) bool { return o.Tie }), ls, nil
+	for _, o := range label.Pairs(ls) {
+		if o.Tie {
+			alike = append(alike, o)
+		} else {
+			os = append(os, o)
+		}
+	}
+	return os, alike, ls, nil
 }
 
 // encoder aligns the representation, or whatever ranks, with the answers.
 func (a *Alignment) encoder(ctx context.Context) (string, error) {
 	c := a.s.cfg
-	os, ls, err := a.orders(ctx)
+	os, alike, ls, err := a.orders(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -63,7 +69,7 @@ func (a *Alignment) encoder(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("wire: align: of %d answers %d say which of two rollouts is better; want 2 at least: give more (--set align.labels=%d), or make more rollouts", len(ls), len(os), 2*len(ls))
 	}
 	if c.Align.By != "labels" {
-		if err := a.learn(ctx, &j, os); err != nil {
+		if err := a.learn(ctx, &j, os, alike); err != nil {
 			return "", err
 		}
 	}
@@ -78,8 +84,8 @@ func (j judgement) note() string {
 	return s
 }
 
-// learn learns the reward of the comparisons os.
-func (a *Alignment) learn(ctx context.Context, j *judgement, os []label.Order) error {
+// learn learns the reward of the comparisons os, and of what is alike.
+func (a *Alignment) learn(ctx context.Context, j *judgement, os, alike []label.Order) error {
 	c := a.s.cfg
 	lib := library{s: a.s, videos: map[string]rapl.Video{}, trajs: map[string][]perception.Features{}}
 	t := taste{Version: tasteVersion, Kind: c.Align.By, Gamma: c.Reward.Gamma}
@@ -93,7 +99,7 @@ func (a *Alignment) learn(ctx context.Context, j *judgement, os []label.Order) e
 		}
 		return v, err
 	}
-	for _, x := range favourites(os, c.Reward.Experts) {
+	for _, x := range favourites(os, alike, c.Reward.Experts) {
 		v, err := video(x)
 		if err != nil {
 			return err
@@ -149,34 +155,34 @@ func (a *Alignment) learn(ctx context.Context, j *judgement, os []label.Order) e
 	return err
 }
 
-// favourites are at most n clips that were better than some and worse than none, those
-// that were better most often first.
-func favourites(os []label.Order, n int) []label.Clip {
-	type tally struct {
-		clip        label.Clip
-		wins, fails int
+// favourites are at most n clips that were better than some and worse than none, nor
+// alike to one that was worse than another, those that were better most often first.
+func favourites(os, alike []label.Order, n int) []label.Clip {
+	type key struct {
+		episode  string
+		from, to int
 	}
-	var all []*tally
-	of := func(c label.Clip) *tally {
-		for _, t := range all {
-			if t.clip.Episode == c.Episode && t.clip.From == c.From && t.clip.To == c.To {
-				return t
+	of := func(c label.Clip) key { return key{c.Episode, c.From, c.To} }
+	wins, worse := map[key]int{}, map[key]bool{}
+	var better []label.Clip // once each
+	for _, o := range os {
+		if wins[of(o.Better)]++; wins[of(o.Better)] == 1 {
+			better = append(better, o.Better)
+		}
+		worse[of(o.Worse)] = true
+	}
+	for grew := true; grew; {
+		grew = false
+		for _, o := range alike {
+			if x, y := worse[of(o.Better)], worse[of(o.Worse)]; x != y {
+				worse[of(o.Better)], worse[of(o.Worse)] = true, true
+				grew = true
 			}
 		}
-		all = append(all, &tally{clip: c})
-		return all[len(all)-1]
 	}
-	for _, o := range os {
-		of(o.Better).wins++
-		of(o.Worse).fails++
-	}
-	all = slices.DeleteFunc(all, func(t *tally) bool { return t.fails > 0 })
-	slices.SortStableFunc(all, func(x, y *tally) int { return y.wins - x.wins })
-	var out []label.Clip
-	for _, t := range all[:min(n, len(all))] {
-		out = append(out, t.clip)
-	}
-	return out
+	better = slices.DeleteFunc(better, func(c label.Clip) bool { return worse[of(c)] })
+	slices.SortStableFunc(better, func(x, y label.Clip) int { return wins[of(y)] - wins[of(x)] })
+	return better[:min(n, len(better))]
 }
 
 // rankings is what AlignSynthetic left.
@@ -294,7 +300,7 @@ func (a *Alignment) ofReward(ctx context.Context, j judgement, r *rankings) erro
 // ofLabels takes what people said and nothing else. Of a rollout that nobody was
 // asked about, the share is one half.
 func (a *Alignment) ofLabels(ctx context.Context, r *rankings) error {
-	os, _, err := a.orders(ctx)
+	os, _, _, err := a.orders(ctx)
 	if err != nil {
 		return err
 	}

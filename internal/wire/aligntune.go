@@ -270,7 +270,7 @@ func (a *Alignment) evaluate(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	os, ls, err := a.orders(ctx)
+	os, _, ls, err := a.orders(ctx)
 	if err != nil {
 		return "", err
 	}
