@@ -3,13 +3,16 @@
 SHELL := /bin/bash
 FUZZ ?= 3
 
-.PHONY: help run test build setup bench peers soak reproduce reproduce-rapl reproduce-xmagical lint fuzz clean
+.PHONY: help run test build setup bench peers soak reproduce reproduce-rapl reproduce-xmagical demo-align lint fuzz clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 run: build ## fine-tune a simulated Franka from camera pixels, end to end
 	bin/rapport run
+
+demo-align: build ## bring a diffusion policy to what a simulated person ranks, in about five minutes of two cores
+	bin/rapport align --person simulated --listen 127.0.0.1:0
 
 test: setup lint fuzz ## every check and every test, as CI runs them
 	@scripts/setup.sh test

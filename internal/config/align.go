@@ -14,6 +14,7 @@ type Align struct {
 	Chunks   int     `yaml:"chunks"`
 	Aligner  string  `yaml:"aligner"`
 	Beta     float64 `yaml:"beta"`
+	Rehearse int     `yaml:"rehearse"` // gradient steps
 	Rank     int     `yaml:"rank"`
 	Rate     float64 `yaml:"rate"`
 	Rounds   int     `yaml:"rounds"`
@@ -32,6 +33,7 @@ func (a Align) validate(p *problems) {
 	p.within("align.chunks", float64(a.Chunks), 0, 1000)
 	p.oneOf("align.aligner", a.Aligner, Aligners()...)
 	p.within("align.beta", a.Beta, 0, 1e6)
+	p.within("align.rehearse", float64(a.Rehearse), 0, 1000)
 	p.within("align.rank", float64(a.Rank), 0, 256)
 	p.within("align.rate", a.Rate, 1e-7, 0.1)
 	p.within("align.rounds", float64(a.Rounds), 1, 1e5)

@@ -209,15 +209,16 @@ type Trunk struct {
 
 // Diffusion is what a policy that draws chunks of actions has besides.
 type Diffusion struct {
-	Shape    string `yaml:"shape"`
-	Process  string `yaml:"process"`
-	Predict  string `yaml:"predict"`
-	History  int    `yaml:"history"` // inputs
-	Horizon  int    `yaml:"horizon"` // actions of a chunk
-	Exec     int    `yaml:"exec"`    // of them carried out
-	Steps    int    `yaml:"steps"`
-	Draws    int    `yaml:"draws"`
-	Channels []int  `yaml:"channels"`
+	Shape    string  `yaml:"shape"`
+	Process  string  `yaml:"process"`
+	Predict  string  `yaml:"predict"`
+	History  int     `yaml:"history"` // inputs
+	Horizon  int     `yaml:"horizon"` // actions of a chunk
+	Exec     int     `yaml:"exec"`    // of them carried out
+	Steps    int     `yaml:"steps"`
+	Draws    int     `yaml:"draws"`
+	Eta      float64 `yaml:"eta"`
+	Channels []int   `yaml:"channels"`
 }
 
 // Clone configures behaviour cloning.

@@ -55,7 +55,9 @@ type Alignment struct {
 func AlignConfig(file string, environ, sets []string) (config.Config, error) {
 	first := []string{"learner.kind=diffusion", "reward.triplets=0"}
 	if file == "" {
-		first = append(first, "robot.task=cup")
+		// So many that ways overlap: of fewer, a clone learns which way goes with which
+		// start, and draws one alone.
+		first = append(first, "robot.task=cup", "demos.good=60", "demos.bad=60")
 	}
 	c, err := config.Load(file, environ, append(first, sets...))
 	if err != nil {

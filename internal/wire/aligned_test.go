@@ -21,7 +21,7 @@ func tinyAlign(t *testing.T) config.Config {
 	c := tiny(t)
 	for _, kv := range []string{
 		"name=a", "learner.kind=diffusion", "reward.triplets=0", "policy.diffusion.channels=[8]", "policy.diffusion.draws=3", "policy.diffusion.steps=10", "policy.diffusion.horizon=8", "policy.diffusion.exec=7", "policy.clone.batch=16",
-		"align.rollouts=8", "align.labels=6", "align.pairs=20", "align.rounds=12", "align.chunks=2", "align.budget=1000",
+		"align.rollouts=8", "align.labels=6", "align.pairs=20", "align.rounds=12", "align.chunks=2", "align.rehearse=1",
 	} {
 		key, value, _ := strings.Cut(kv, "=")
 		if err := c.Set(key, value); err != nil {

@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/rapport-rl/rapport/internal/config"
@@ -32,6 +33,7 @@ const (
 // tunedBy is what AlignTune left.
 type tunedBy struct {
 	Of     string // rankings and settings
+	By     string // the aligner
 	Report align.Report
 	Held   float64 // share of held-out pairs that the critic orders as the reward does
 }
@@ -42,8 +44,9 @@ const savedEvery = 10
 // lessons is what an aligner learns from.
 type lessons struct {
 	train, held []align.Sample
-	at          map[int][]int // samples of a rollout, by its number, in train
-	pairs       [][2]int
+	all         []align.Sample // train, and chunks at each other's histories
+	pairs       []align.Pair   // of all
+	good        []align.Sample // all chunks of the better half of the rollouts
 	critic      *align.Critic
 	right       float64 // see tunedBy.Held
 }
@@ -54,11 +57,17 @@ func (a *Alignment) lessons(ctx context.Context, t *align.Tuned, r rankings) (l 
 	if err != nil {
 		return l, err
 	}
-	l.at = map[int][]int{}
+	at := map[int][]int{} // samples of a rollout, by its number, in train
 	for place, x := range r.Order {
-		ss, err := a.chains(x.Rollout, a.s.cfg.Align.Chunks, rec)
+		ss, err := a.chains(x.Rollout, 0, rec)
 		if err != nil {
 			return l, err
+		}
+		if x.Share > 0.5 && place%5 != 2 {
+			l.good = append(l.good, ss...)
+		}
+		if n := a.s.cfg.Align.Chunks; n > 0 {
+			ss = ss[:min(n, len(ss))]
 		}
 		for i := range ss {
 			ss[i].Reward = x.Share
@@ -68,15 +77,18 @@ func (a *Alignment) lessons(ctx context.Context, t *align.Tuned, r rankings) (l 
 			continue
 		}
 		for i := range ss {
-			l.at[x.Rollout] = append(l.at[x.Rollout], len(l.train)+i)
+			at[x.Rollout] = append(at[x.Rollout], len(l.train)+i)
 		}
 		l.train = append(l.train, ss...)
 	}
+	l.all = slices.Clone(l.train)
 	for _, p := range r.Better {
-		if len(l.at[p[0]]) > 0 && len(l.at[p[1]]) > 0 {
-			l.pairs = append(l.pairs, p)
+		w, x := at[p[0]], at[p[1]]
+		for k := range min(len(w), len(x)) {
+			l.compare(w[k], x[k], k == 0)
 		}
 	}
+	rec.Replay(l.all[len(l.train):])
 	if len(l.pairs) == 0 || len(l.held) == 0 {
 		return l, fmt.Errorf("wire: align: %d rollouts and %d comparisons leave nothing to hold out; raise align.rollouts or align.labels", len(r.Order), len(r.Better))
 	}
@@ -99,15 +111,31 @@ func (a *Alignment) lessons(ctx context.Context, t *align.Tuned, r rankings) (l 
 	return l, nil
 }
 
-// bring fills a batch with stored chunks: of two rollouts that were compared, those at
-// the same place.
-func (l lessons) bring(b *align.Batch, rng *rand.Rand) {
-	b.Samples, b.Pairs = l.train, b.Pairs[:0]
+// compare takes two chunks of which one is better. Those that began two rollouts are
+// compared where either of them began: a policy is asked which of two chunks it would
+// rather draw for one history, and of two histories it may have seen but one way each.
+// Scenes begin alike, so that what one began with can begin the other; later chunks
+// are compared as they were.
+func (l *lessons) compare(win, lose int, first bool) {
+	if !first {
+		l.pairs = append(l.pairs, align.Pair{Win: win, Lose: lose})
+		return
+	}
+	w, x := l.all[win], l.all[lose]
+	w.Seen, x.Seen = x.Seen, w.Seen
+	for _, s := range []*align.Sample{&w, &x} {
+		s.LogP, s.Ref = slices.Clone(s.LogP), slices.Clone(s.Ref) // become those at the other history
+	}
+	n := len(l.all)
+	l.all = append(l.all, w, x)
+	l.pairs = append(l.pairs, align.Pair{Win: n, Lose: lose}, align.Pair{Win: win, Lose: n + 1})
+}
+
+// bring fills a batch with stored chunks.
+func (l *lessons) bring(b *align.Batch, rng *rand.Rand) {
+	b.Samples, b.Pairs = l.all, b.Pairs[:0]
 	for range 64 {
-		p := l.pairs[rng.IntN(len(l.pairs))]
-		w, x := l.at[p[0]], l.at[p[1]]
-		k := rng.IntN(min(len(w), len(x)))
-		b.Pairs = append(b.Pairs, align.Pair{Win: w[k], Lose: x[k]})
+		b.Pairs = append(b.Pairs, l.pairs[rng.IntN(len(l.pairs))])
 	}
 }
 
@@ -153,10 +181,10 @@ func (a *Alignment) tune(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("wire: align: %w", err)
 	}
-	out := tunedBy{Of: sum(append(raw, how...))}
+	out := tunedBy{Of: sum(append(raw, how...)), By: c.Aligner}
 	var was tunedBy
 	if err := a.read(tuneFile, &was); err == nil && was.Of == out.Of {
-		return was.note(c.Aligner) + ", made before", nil
+		return was.note() + ", made before", nil
 	}
 	net, err := a.net()
 	if err != nil {
@@ -174,6 +202,11 @@ func (a *Alignment) tune(ctx context.Context) (string, error) {
 	by, err := aligner(t, c)
 	if err != nil {
 		return "", err
+	}
+	if c.Rehearse > 0 && len(l.good) > 0 {
+		if by, err = align.Rehearse(by, l.good, align.RehearsalConfig{Steps: c.Rehearse}); err != nil {
+			return "", err
+		}
 	}
 	rc := align.RunConfig{
 		Rounds: c.Rounds, Budget: c.Budget, Near: c.Near, Lambda: c.Lambda, Train: histories(l.train), Held: histories(l.held),
@@ -232,7 +265,7 @@ func (a *Alignment) tune(ctx context.Context) (string, error) {
 	if err := os.Remove(a.file(runFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return "", fmt.Errorf("wire: align: %w", err)
 	}
-	return out.note(c.Aligner), nil
+	return out.note(), nil
 }
 
 // kept is the look at the round that was kept.
@@ -245,9 +278,9 @@ func (t tunedBy) kept() align.Look {
 	return align.Look{}
 }
 
-func (t tunedBy) note(by string) string {
+func (t tunedBy) note() string {
 	k, n := t.kept(), len(t.Report.Looks)
-	s := fmt.Sprintf("%s, round %d kept of %d, KL %.2f nats", by, k.Round, t.Report.Looks[n-1].Round, k.KL)
+	s := fmt.Sprintf("%s, round %d kept of %d, KL %.2f nats", t.By, k.Round, t.Report.Looks[n-1].Round, k.KL)
 	if t.Report.Spent {
 		s += " (the budget ended it)"
 	}
@@ -275,7 +308,7 @@ func (a *Alignment) evaluate(ctx context.Context) (string, error) {
 		return "", err
 	}
 	out := Aligned{
-		Aligner: a.s.cfg.Align.Aligner, By: r.By, Person: strings.Join(annotators(ls), ", "), Answers: len(ls), Decided: len(os),
+		Aligner: t.By, By: r.By, Person: strings.Join(annotators(ls), ", "), Answers: len(ls), Decided: len(os),
 		Rollouts: len(r.Order), Right: r.Right, Round: t.Report.Best, KL: t.kept().KL,
 		Policy: a.file(policyFile), Rankings: a.file(rankingFile),
 	}

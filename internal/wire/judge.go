@@ -42,7 +42,7 @@ type Evaluation struct {
 
 // judged are the keys, and those that end in a dot their groups, that may be
 // other for an evaluation than when the session began.
-var judged = []string{"name", "out", "seed", "robot.", "guard.", "bus.", "session."}
+var judged = []string{"name", "out", "seed", "robot.", "guard.", "bus.", "session.", "policy.diffusion.draws", "policy.diffusion.eta"}
 
 // Evaluate runs a policy of the session in dir without exploration on seeds
 // starts that neither demonstrations nor learning have seen: the first of them
