@@ -47,3 +47,14 @@ func TestChunksFitTheTasksWithStyles(t *testing.T) {
 		}
 	}
 }
+
+func TestNoiseOnTheWayIsOfDiffusions(t *testing.T) {
+	for _, sets := range [][]string{{"policy.diffusion.eta=1.5"}, {"policy.diffusion.eta=0.5", "policy.diffusion.process=flow"}} {
+		if _, err := Load("", nil, sets); err == nil || !strings.Contains(err.Error(), "policy.diffusion.eta") {
+			t.Errorf("%v: error %v", sets, err)
+		}
+	}
+	if c, err := Load("", nil, []string{"policy.diffusion.eta=1"}); err != nil || c.Policy.Diffusion.Eta != 1 {
+		t.Errorf("eta %g, %v", c.Policy.Diffusion.Eta, err)
+	}
+}

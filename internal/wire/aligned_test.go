@@ -21,7 +21,7 @@ func tinyAlign(t *testing.T) config.Config {
 	c := tiny(t)
 	for _, kv := range []string{
 		"name=a", "learner.kind=diffusion", "reward.triplets=0", "policy.diffusion.channels=[8]", "policy.diffusion.draws=3", "policy.diffusion.steps=10", "policy.diffusion.horizon=8", "policy.diffusion.exec=7", "policy.clone.batch=16",
-		"align.rollouts=8", "align.labels=6", "align.pairs=20", "align.rounds=12", "align.chunks=2", "align.rehearse=1",
+		"align.rollouts=8", "align.labels=6", "align.pairs=20", "align.rounds=7", "align.chunks=2", "align.rehearse=1",
 	} {
 		key, value, _ := strings.Cut(kv, "=")
 		if err := c.Set(key, value); err != nil {
@@ -90,7 +90,7 @@ func TestAlignmentsGoOn(t *testing.T) {
 	for _, stage := range []string{"rollouts", "align"} {
 		ctx, stop := context.WithCancel(t.Context())
 		_, err := steps(ctx, t, parts, nil, func(s string, done, _ int, _ string) {
-			if s == stage && (stage == "rollouts" && done == 3 || done == 11) {
+			if s == stage && (stage == "rollouts" && done == 3 || done == 6) {
 				stop()
 			}
 		}, AlignSteps()...)
@@ -146,7 +146,7 @@ func testAlignSettings(t *testing.T, dir string) {
 		{"align.aligner=prdp", "prdp, round"},
 		{"align.aligner=dppo", "dppo, round"},
 	} {
-		notes, err := steps(t.Context(), t, dir, []string{tt.sets, "align.rounds=2"}, nil, AlignEncoder, AlignSynthetic, AlignTune)
+		notes, err := steps(t.Context(), t, dir, []string{tt.sets, "align.rounds=1"}, nil, AlignEncoder, AlignSynthetic, AlignTune)
 		if err != nil {
 			t.Errorf("%s: %v", tt.sets, err)
 			continue
@@ -172,7 +172,7 @@ func testAlignDamage(t *testing.T, dir string) {
 		if err := os.WriteFile(path, []byte("x"), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		_, err := steps(t.Context(), t, dir, []string{"align.rounds=3"}, nil, tt.step)
+		_, err := steps(t.Context(), t, dir, []string{"align.rounds=2"}, nil, tt.step)
 		wantErr(t, err, tt.want)
 	}
 }

@@ -32,7 +32,7 @@ const judgementFile, rankingFile = "reward.json", "rankings.json"
 
 // orders are what people said of pairs of rollouts: those that they decided, and those
 // that are alike to them.
-func (a *Alignment) orders(ctx context.Context) (os, alike []label.Order, ls []label.Label, err error) {
+func (a *Alignment) orders(ctx context.Context) (said, alike []label.Order, ls []label.Label, err error) {
 	if ls, err = a.answers(ctx); err != nil {
 		return nil, nil, nil, err
 	}
@@ -40,16 +40,16 @@ func (a *Alignment) orders(ctx context.Context) (os, alike []label.Order, ls []l
 		if o.Tie {
 			alike = append(alike, o)
 		} else {
-			os = append(os, o)
+			said = append(said, o)
 		}
 	}
-	return os, alike, ls, nil
+	return said, alike, ls, nil
 }
 
 // encoder aligns the representation, or whatever ranks, with the answers.
 func (a *Alignment) encoder(ctx context.Context) (string, error) {
 	c := a.s.cfg
-	os, alike, ls, err := a.orders(ctx)
+	said, alike, ls, err := a.orders(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -60,16 +60,16 @@ func (a *Alignment) encoder(ctx context.Context) (string, error) {
 	for _, l := range ls {
 		ids = append(ids, l.ID)
 	}
-	j := judgement{By: c.Align.By, Answers: sum([]byte(strings.Join(ids, "\n"))), Count: len(ls), Decided: len(os)}
+	j := judgement{By: c.Align.By, Answers: sum([]byte(strings.Join(ids, "\n"))), Count: len(ls), Decided: len(said)}
 	var was judgement
 	if err := a.read(judgementFile, &was); err == nil && was.By == j.By && was.Answers == j.Answers {
 		return was.note() + ", made before", nil
 	}
-	if len(os) < 2 {
-		return "", fmt.Errorf("wire: align: of %d answers %d say which of two rollouts is better; want 2 at least: give more (--set align.labels=%d), or make more rollouts", len(ls), len(os), 2*len(ls))
+	if len(said) < 2 {
+		return "", fmt.Errorf("wire: align: of %d answers %d say which of two rollouts is better; want 2 at least: give more (--set align.labels=%d), or make more rollouts", len(ls), len(said), 2*len(ls))
 	}
 	if c.Align.By != "labels" {
-		if err := a.learn(ctx, &j, os, alike); err != nil {
+		if err := a.learn(ctx, &j, said, alike); err != nil {
 			return "", err
 		}
 	}
@@ -84,8 +84,8 @@ func (j judgement) note() string {
 	return s
 }
 
-// learn learns the reward of the comparisons os, and of what is alike.
-func (a *Alignment) learn(ctx context.Context, j *judgement, os, alike []label.Order) error {
+// learn learns the reward of the comparisons said, and of what is alike.
+func (a *Alignment) learn(ctx context.Context, j *judgement, said, alike []label.Order) error {
 	c := a.s.cfg
 	lib := library{s: a.s, videos: map[string]rapl.Video{}, trajs: map[string][]perception.Features{}}
 	t := taste{Version: tasteVersion, Kind: c.Align.By, Gamma: c.Reward.Gamma}
@@ -99,7 +99,7 @@ func (a *Alignment) learn(ctx context.Context, j *judgement, os, alike []label.O
 		}
 		return v, err
 	}
-	for _, x := range favourites(os, alike, c.Reward.Experts) {
+	for _, x := range favourites(said, alike, c.Reward.Experts) {
 		v, err := video(x)
 		if err != nil {
 			return err
@@ -111,7 +111,7 @@ func (a *Alignment) learn(ctx context.Context, j *judgement, os, alike []label.O
 	}
 	// Whatever is better is more like each of the favourites than what is worse.
 	var ts []rapl.Triplet
-	for _, o := range os {
+	for _, o := range said {
 		better, err := video(o.Better)
 		if err != nil {
 			return err
@@ -157,7 +157,7 @@ func (a *Alignment) learn(ctx context.Context, j *judgement, os, alike []label.O
 
 // favourites are at most n clips that were better than some and worse than none, nor
 // alike to one that was worse than another, those that were better most often first.
-func favourites(os, alike []label.Order, n int) []label.Clip {
+func favourites(said, alike []label.Order, n int) []label.Clip {
 	type key struct {
 		episode  string
 		from, to int
@@ -165,7 +165,7 @@ func favourites(os, alike []label.Order, n int) []label.Clip {
 	of := func(c label.Clip) key { return key{c.Episode, c.From, c.To} }
 	wins, worse := map[key]int{}, map[key]bool{}
 	var better []label.Clip // once each
-	for _, o := range os {
+	for _, o := range said {
 		if wins[of(o.Better)]++; wins[of(o.Better)] == 1 {
 			better = append(better, o.Better)
 		}
@@ -300,7 +300,7 @@ func (a *Alignment) ofReward(ctx context.Context, j judgement, r *rankings) erro
 // ofLabels takes what people said and nothing else. Of a rollout that nobody was
 // asked about, the share is one half.
 func (a *Alignment) ofLabels(ctx context.Context, r *rankings) error {
-	os, _, _, err := a.orders(ctx)
+	said, _, _, err := a.orders(ctx)
 	if err != nil {
 		return err
 	}
@@ -310,7 +310,7 @@ func (a *Alignment) ofLabels(ctx context.Context, r *rankings) error {
 		number[rolloutID(i)] = i
 	}
 	wins, of := make([]int, n), make([]int, n)
-	for _, o := range os {
+	for _, o := range said {
 		w, okW := number[o.Better.Episode]
 		l, okL := number[o.Worse.Episode]
 		if !okW || !okL {

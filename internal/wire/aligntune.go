@@ -10,7 +10,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -39,7 +38,7 @@ type tunedBy struct {
 }
 
 // Rounds between two savings of an alignment.
-const savedEvery = 10
+const savedEvery = 5
 
 // lessons is what an aligner learns from.
 type lessons struct {
@@ -303,12 +302,12 @@ func (a *Alignment) evaluate(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	os, _, ls, err := a.orders(ctx)
+	said, _, ls, err := a.orders(ctx)
 	if err != nil {
 		return "", err
 	}
 	out := Aligned{
-		Aligner: t.By, By: r.By, Person: strings.Join(annotators(ls), ", "), Answers: len(ls), Decided: len(os),
+		Aligner: t.By, By: r.By, Person: strings.Join(annotators(ls), ", "), Answers: len(ls), Decided: len(said),
 		Rollouts: len(r.Order), Right: r.Right, Round: t.Report.Best, KL: t.kept().KL,
 		Policy: a.file(policyFile), Rankings: a.file(rankingFile),
 	}
@@ -330,6 +329,3 @@ func (a *Alignment) evaluate(ctx context.Context) (string, error) {
 	}
 	return "on " + fmt.Sprint(out.After.Success.Of) + " fresh starts", a.write(resultFile, out)
 }
-
-// Folder is where the alignment keeps its files.
-func (a *Alignment) Folder() string { return filepath.Join(a.s.Dir(), alignFolder) }
