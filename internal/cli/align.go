@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/rapport-rl/rapport/internal/report"
 	"github.com/rapport-rl/rapport/internal/web/ask"
 	"github.com/rapport-rl/rapport/internal/wire"
 	"github.com/rapport-rl/rapport/reward/label"
@@ -225,10 +226,13 @@ func (g *aligning) print(dir string) (err error) {
 	fmt.Fprintf(w, "ranked     %d rollouts by %s\naligned    %s, round %d, KL %.2f nats a chain\n\n", r.Rollouts, r.By, r.Aligner, r.Round, r.KL)
 	for _, x := range []struct {
 		name          string
-		before, after fmt.Stringer
+		before, after report.Share
 	}{
 		{"success", r.Before.Success, r.After.Success}, {"preferred", r.Before.Preferred, r.After.Preferred}, {"undesired", r.Before.Undesired, r.After.Undesired},
 	} {
+		if x.before.Of == 0 {
+			continue // a task that is done in one way
+		}
 		fmt.Fprintf(w, "%-10s before %v\n%-10s after  %v\n", x.name, x.before, "", x.after)
 	}
 	_, err = fmt.Fprintf(w, "\npolicy     %s\nrankings   %s\nsession    %s (rapport eval %s)\n", r.Policy, r.Rankings, r.Dir, r.Dir)

@@ -55,7 +55,7 @@ func TestAlignAsksAPerson(t *testing.T) {
 	}
 	code, out := l.run(t.Context(), c, append([]string{"align", "--listen", "127.0.0.1:0"}, little...)...)
 	said.Wait()
-	for _, want := range []string{"0 of 4 answers are there", "rank       4 answers by ann", "diffusion-dpo, round", "preferred  before", "aligned.safetensors"} {
+	for _, want := range []string{"0 of 4 answers are there", "rank       4 answers by ann", "diffusion-dpo, round", "success    before", "aligned.safetensors"} {
 		if code != exitDone || !strings.Contains(out, want) {
 			t.Fatalf("code %d, no %q in\n%s", code, want, out)
 		}

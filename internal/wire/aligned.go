@@ -157,7 +157,11 @@ func (a *Alignment) Do(ctx context.Context, step string) (string, error) {
 
 // before is the error of a step whose predecessor was not done.
 func (a *Alignment) before(step string) error {
-	return fmt.Errorf("wire: align: %s has nothing of the step %s; do that first: rapport align %s %s", a.s.Dir(), step, step, a.s.Dir())
+	how := "align " + step
+	if step == AlignPrepare {
+		how = "align" // the whole, which goes on from there
+	}
+	return fmt.Errorf("wire: align: %s has nothing of the step %s; do that first: rapport %s %s", a.s.Dir(), step, how, a.s.Dir())
 }
 
 // prepare has the session cloned from both behaviours, or from an earlier session.

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -139,20 +138,15 @@ func TestAlignmentsGoOn(t *testing.T) {
 // Other settings do the steps that they matter to again, with every way of ranking and
 // every aligner.
 func testAlignSettings(t *testing.T, dir string) {
-	for _, tt := range []struct{ sets, want string }{
-		{"align.by=rlhf", "rlhf of 6 answers"},
-		{"align.by=labels", "labels of 6 answers"},
-		{"align.aligner=diffusion-dpo", "diffusion-dpo, round"},
-		{"align.aligner=prdp", "prdp, round"},
-		{"align.aligner=dppo", "dppo, round"},
-	} {
-		notes, err := steps(t.Context(), t, dir, []string{tt.sets, "align.rounds=1"}, nil, AlignEncoder, AlignSynthetic, AlignTune)
+	for _, tt := range []struct{ by, aligner string }{{"rlhf", "prdp"}, {"labels", "d3po"}, {"labels", "dppo"}} {
+		sets := []string{"align.by=" + tt.by, "align.aligner=" + tt.aligner, "align.rounds=1"}
+		notes, err := steps(t.Context(), t, dir, sets, nil, AlignEncoder, AlignSynthetic, AlignTune)
 		if err != nil {
-			t.Errorf("%s: %v", tt.sets, err)
+			t.Errorf("%s: %v", sets, err)
 			continue
 		}
-		if !slices.ContainsFunc(notes, func(n string) bool { return strings.Contains(n, tt.want) }) || strings.Contains(notes[2], "made before") {
-			t.Errorf("%s: %q, want %q, anew", tt.sets, notes, tt.want)
+		if !strings.HasPrefix(notes[0], tt.by+" of 6 answers") || !strings.HasPrefix(notes[2], tt.aligner+", round") || strings.Contains(notes[2], "made before") {
+			t.Errorf("%s: %q", sets, notes)
 		}
 	}
 	if _, err := steps(t.Context(), t, dir, []string{"robot.horizon=31"}, nil, AlignTune); err == nil {
@@ -180,7 +174,7 @@ func testAlignDamage(t *testing.T, dir string) {
 func TestAlignmentStepsNameWhatIsMissing(t *testing.T) {
 	dir := begunAlign(t)
 	_, err := steps(t.Context(), t, dir, nil, nil, AlignRollouts)
-	wantErr(t, err, "nothing of the step prepare")
+	wantErr(t, err, "nothing of the step prepare", "rapport align "+dir)
 	_, err = steps(t.Context(), t, dir, nil, nil, "polish")
 	wantErr(t, err, `no step "polish"`, AlignTune)
 	if _, err := steps(t.Context(), t, dir, nil, nil, AlignPrepare); err != nil {
