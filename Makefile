@@ -11,8 +11,8 @@ help: ## list the targets
 run: build ## fine-tune a simulated Franka from camera pixels, end to end
 	bin/rapport run
 
-demo-align: build ## bring a diffusion policy to what a simulated person ranks, in about five minutes of two cores
-	bin/rapport align --person simulated --listen 127.0.0.1:0
+demo-align: build ## bring a diffusion policy to what a simulated person ranks, in a few minutes of two cores
+	bin/rapport align --person simulated
 
 test: setup lint fuzz ## every check and every test, as CI runs them
 	@scripts/setup.sh test
