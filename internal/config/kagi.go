@@ -12,6 +12,5 @@ func (k KAGI) validate(p *problems, on bool, robot string) {
 		return
 	}
 	p.need(robot != "bag", "reward.kind", "is kagi, but robot.kind is bag: recordings have no tracked points; want rapl")
-	p.need(k.Source != "clicks" || k.Plan != "", "reward.kagi.plan", "is empty, but reward.kagi.source is clicks; name the file that was clicked")
 	p.need(robot != "ros" || k.Cameras != "", "reward.kagi.cameras", "is empty, but robot.kind is ros; name the file of the calibrated cameras")
 }

@@ -40,7 +40,7 @@ func (s *Session) films(ctx context.Context, p parts, i int, of ...policy.Params
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, a.close()) }()
-	ctx = withPlanner(ctx, nil) // as an evaluation
+	ctx = unasked(ctx) // as an evaluation
 	detach, err := deskOf(ctx).attach(ctx, a)
 	defer detach()
 	if err != nil {

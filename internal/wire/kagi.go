@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"sync"
 
@@ -72,6 +73,9 @@ func (s *Session) kagi() (*kagi.Config, error) {
 // tracking is loop.Actor's Track.
 type tracking func(ctx context.Context, step int, obs robot.Observation) ([]perception.Keypoint, error)
 
+// errFlat says that there is nothing that a camera's pixel could be lifted into.
+var errFlat = errors.New("wire: reward.kind is kagi, whose cameras see in three dimensions; want another reward.kind, or a task of the table")
+
 // trackSim follows the points of a simulated world's plan, until done; both are nil
 // under other rewards.
 func trackSim(c config.Config, w world) (_ tracking, done func() error, err error) {
@@ -80,7 +84,7 @@ func trackSim(c config.Config, w world) (_ tracking, done func() error, err erro
 	}
 	tw, ok := w.(*tabletop.World)
 	if !ok {
-		return nil, nil, errors.New("wire: reward.kind is kagi, whose cameras see in three dimensions; want another reward.kind, or a task of the table")
+		return nil, nil, errFlat
 	}
 	// Where the cameras are is known from the first reset on.
 	cams := func() ([]keypoint.Camera, error) { return SimCameras(tw) }
@@ -114,16 +118,24 @@ func newPointer(c config.Config, cams func() ([]keypoint.Camera, error), success
 	if plan.Camera != "" {
 		return nil, fmt.Errorf("wire: the plan is in pixels of camera %s, but the session knows where its cameras are; want places in the base frame", plan.Camera)
 	}
-	p := &pointer{cfg: c, plan: plan, open: cams, success: success}
+	p := &pointer{cfg: c, open: cams, success: success}
+	return p, p.use(plan)
+}
+
+// use makes a plan the one to follow from now on.
+func (p *pointer) use(plan kagi.Plan) error {
 	for _, k := range plan.Points {
-		if !k.Hand && !slices.ContainsFunc(c.Robot.Cameras, func(c config.Camera) bool { return c.Name == k.Camera }) {
-			return nil, fmt.Errorf("wire: the plan's point %s is seen by camera %q, which robot.cameras does not have", k.Name, k.Camera)
+		if !k.Hand && !slices.ContainsFunc(p.cfg.Robot.Cameras, func(c config.Camera) bool { return c.Name == k.Camera }) {
+			return fmt.Errorf("wire: the plan's point %s is seen by camera %q, which robot.cameras does not have", k.Name, k.Camera)
 		}
 	}
-	if slices.ContainsFunc(plan.Points, func(k kagi.Point) bool { return k.Pixel != nil }) {
+	p.plan = plan
+	err := p.close()
+	p.tracker = nil
+	if err == nil && slices.ContainsFunc(plan.Points, func(k kagi.Point) bool { return k.Pixel != nil }) {
 		p.tracker, err = keypoint.NewTracker(keypoint.Config{})
 	}
-	return p, err
+	return err
 }
 
 func (p *pointer) close() error {
@@ -139,6 +151,15 @@ func (p *pointer) track(ctx context.Context, step int, obs robot.Observation) ([
 		var err error
 		if p.cams, err = p.open(); err != nil {
 			return nil, err
+		}
+		if k := clickerOf(ctx); k != nil {
+			plan, err := k.plan(ctx, p.cams, obs)
+			if err == nil && !reflect.DeepEqual(plan, p.plan) {
+				err = p.use(plan)
+			}
+			if err != nil {
+				return nil, err
+			}
 		}
 	}
 	seen, err := p.look(step, obs)
@@ -276,6 +297,11 @@ func withPlanner(ctx context.Context, p *planner) context.Context {
 	return context.WithValue(ctx, plannerKey{}, p)
 }
 
+// unasked returns a context under which nobody is asked for waypoints.
+func unasked(ctx context.Context) context.Context {
+	return context.WithValue(withPlanner(ctx, nil), clickerKey{}, (*clicker)(nil))
+}
+
 // plannerOf is nil where no model is to be asked.
 func plannerOf(ctx context.Context) *planner {
 	p, _ := ctx.Value(plannerKey{}).(*planner)
@@ -316,6 +342,10 @@ func (s *Session) plan(ctx context.Context) (context.Context, error) {
 	sparse := "success told by the simulator's truth"
 	if s.cfg.Reward.KAGI.Sparse == "none" {
 		sparse = "no success told"
+	}
+	if s.Clicks() != "" {
+		s.log.Info("waypoints", "source", source, "sparse", s.cfg.Reward.KAGI.Sparse)
+		return s.clicked(ctx)
 	}
 	if source == "task" || source == "clicks" {
 		from := "that comes with task " + s.cfg.Robot.Task

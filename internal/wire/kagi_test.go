@@ -185,12 +185,12 @@ func TestStoppedModelStopsTheSession(t *testing.T) {
 
 func TestSessionsWithoutPlanOrEndpointAreRefused(t *testing.T) {
 	for says, change := range map[string]func(*config.Config){
-		"RAPPORT_VLM_URL":  func(c *config.Config) { c.Reward.KAGI.Source = "vlm" },
-		"nowhere.json":     func(c *config.Config) { c.Reward.KAGI.Plan = "nowhere.json" },
-		"name the file":    func(c *config.Config) { c.Reward.KAGI.Source = "clicks" },
-		`camera "front"`:   func(c *config.Config) { c.Robot.Cameras[0].Name = "wrist" },
-		"recordings have":  func(c *config.Config) { c.Robot.Kind = "bag" },
-		"reward.kagi.form": func(c *config.Config) { c.Reward.KAGI.Form = "fast" },
+		"RAPPORT_VLM_URL":     func(c *config.Config) { c.Reward.KAGI.Source = "vlm" },
+		"nowhere.json":        func(c *config.Config) { c.Reward.KAGI.Plan = "nowhere.json" },
+		"name a clicked file": func(c *config.Config) { c.Reward.KAGI.Source = "clicks" },
+		`camera "front"`:      func(c *config.Config) { c.Robot.Cameras[0].Name = "wrist" },
+		"recordings have":     func(c *config.Config) { c.Robot.Kind = "bag" },
+		"reward.kagi.form":    func(c *config.Config) { c.Reward.KAGI.Form = "fast" },
 	} {
 		t.Run(says, func(t *testing.T) {
 			c := waypointed(t, "reach")

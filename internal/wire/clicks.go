@@ -1,0 +1,200 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/perception/keypoint"
+	"github.com/rapport-rl/rapport/reward/kagi"
+	"github.com/rapport-rl/rapport/reward/kagi/click"
+	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/sim/tabletop"
+)
+
+// clickEvery is how often a session that waits for a plan looks for one.
+const clickEvery = 200 * time.Millisecond
+
+// byClicks says whether an operator clicks the plan of a session while it runs.
+func byClicks(c config.Config) bool {
+	return keyed(c) && c.Reward.KAGI.Source == "clicks" && c.Reward.KAGI.Plan == ""
+}
+
+// ClicksIn is where pictures and plan of the session in a folder lie; "" if its plan
+// is not clicked.
+func ClicksIn(dir string) (click.Folder, error) {
+	c, err := config.Load(filepath.Join(dir, "config.yaml"), nil, nil)
+	if err != nil || !byClicks(c) {
+		return "", err
+	}
+	return clicksIn(dir), nil
+}
+
+func clicksIn(dir string) click.Folder { return click.Folder(filepath.Join(dir, "clicks")) }
+
+// withClicks is a session's configuration with the file of its own clicked plan.
+func withClicks(c config.Config, dir string) config.Config {
+	if byClicks(c) {
+		c.Reward.KAGI.Plan = clicksIn(dir).PlanFile()
+	}
+	return c
+}
+
+// ClickAt says where there is a page to click on, for the words that ask for it.
+func (s *Session) ClickAt(page string) { s.page = page }
+
+// Clicks is the folder of the plan that an operator clicks in this session; "" if
+// nobody does.
+func (s *Session) Clicks() click.Folder {
+	if f := clicksIn(s.Dir()); keyed(s.cfg) && s.cfg.Reward.KAGI.Plan == f.PlanFile() {
+		return f
+	}
+	return ""
+}
+
+// clicker has an operator's plan, and asks for one where it is wanted.
+type clicker struct {
+	folder click.Folder
+	task   string
+	box    kagi.Box
+	names  []string // nil: any points
+	after  func(time.Duration) <-chan time.Time
+	tell   func(words string, done bool)
+
+	mu sync.Mutex // held while one reset waits; others wait with it
+}
+
+type clickerKey struct{}
+
+// clickerOf is nil where nobody is to be asked.
+func clickerOf(ctx context.Context) *clicker {
+	k, _ := ctx.Value(clickerKey{}).(*clicker)
+	return k
+}
+
+// plan is the last plan or, if one is wanted, what an operator clicks on this reset's
+// pictures. No command is sent meanwhile, so the arm stands still, and its guard takes
+// stops.
+func (k *clicker) plan(ctx context.Context, cams []keypoint.Camera, obs robot.Observation) (kagi.Plan, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	wanted, err := k.folder.Wanted()
+	if err != nil {
+		return kagi.Plan{}, err
+	}
+	if wanted {
+		if err := k.ask(ctx, cams, obs); err != nil {
+			return kagi.Plan{}, err
+		}
+	}
+	return k.folder.Plan()
+}
+
+func (k *clicker) ask(ctx context.Context, cams []keypoint.Camera, obs robot.Observation) error {
+	if k.after == nil {
+		return errors.New("wire: reward.kagi.source is clicks, but this program has no clock to wait by; name a clicked file in reward.kagi.plan")
+	}
+	sc := click.Scene{Task: k.task, Hand: obs.State.EE.P, Box: k.box, Names: k.names}
+	var frames []robot.Frame
+	for _, c := range cams {
+		f, err := frameOf(obs.Frames, c.Name)
+		if err != nil {
+			return err
+		}
+		sc.Cameras, frames = append(sc.Cameras, c.At(obs.State.EE)), append(frames, f)
+	}
+	if err := k.folder.Show(sc, frames); err != nil {
+		return err
+	}
+	k.tell("the arm stands still until points and waypoints are clicked", false)
+	for {
+		waits, err := k.folder.Waits()
+		if err != nil {
+			return err
+		}
+		if !waits {
+			k.tell("the plan is in "+k.folder.PlanFile(), true)
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-k.after(clickEvery):
+		}
+	}
+}
+
+// clicked begins a session whose plan is clicked: it waits for the first plan, and
+// returns the context under which an operator is asked for others.
+func (s *Session) clicked(ctx context.Context) (context.Context, error) {
+	b := s.cfg.Guard.Workspace
+	k := &clicker{folder: s.Clicks(), task: s.cfg.Robot.Task, box: kagi.Box{Min: b.Min, Max: b.Max}, after: s.after}
+	k.tell = func(words string, done bool) {
+		n := 0
+		if done {
+			n = 1
+		}
+		if s.page != "" && !done {
+			words += " at " + s.page
+		}
+		s.log.Warn("waypoints: "+words, "folder", string(k.folder))
+		s.tell("clicks", n, 1, words)
+	}
+	wanted, err := k.folder.Wanted()
+	if err != nil {
+		return ctx, err
+	}
+	_, err = k.folder.Plan()
+	first := errors.Is(err, click.ErrNone)
+	if err != nil && !first {
+		return ctx, err
+	}
+	see := func() {
+		if s.cfg.Policy.Keys {
+			k.names = append([]string{}, seenKeys(s.cfg)...)
+		}
+	}
+	if !first {
+		see() // what was learned sees the points of the earlier plan
+	}
+	if wanted {
+		if _, err := s.firstPlan(ctx, k); err != nil {
+			return ctx, err
+		}
+	}
+	see()
+	return context.WithValue(ctx, clickerKey{}, k), nil
+}
+
+// firstPlan is clicked on the first online episode's reset, before anything needs a
+// plan.
+func (s *Session) firstPlan(ctx context.Context, k *clicker) (p kagi.Plan, err error) {
+	c := s.cfg
+	c.Reward.Kind = "rapl" // follows no points yet
+	a, err := newArm(c, online)
+	if err != nil {
+		return p, err
+	}
+	defer func() { err = errors.Join(err, a.close()) }()
+	detach, err := deskOf(ctx).attach(ctx, a)
+	defer detach()
+	if err != nil {
+		return p, err
+	}
+	obs, err := a.guard.Reset(ctx)
+	if err != nil {
+		return p, err
+	}
+	w, ok := a.world.(*tabletop.World)
+	if !ok {
+		return p, errFlat
+	}
+	cams, err := SimCameras(w)
+	if err != nil {
+		return p, err
+	}
+	return k.plan(ctx, cams, obs)
+}
