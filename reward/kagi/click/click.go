@@ -58,7 +58,7 @@ type Scene struct {
 	Box     kagi.Box          `json:"box"`  // the workspace
 	// Names are the points, the hand aside, that a plan must have, in this order: the
 	// policy sees their places. nil: any.
-	Names []string `json:"names,omitempty"`
+	Names []string `json:"names"`
 }
 
 const (
