@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"net/http"
-	"os"
 	"strings"
 	"testing"
 
@@ -107,15 +106,6 @@ func TestPlanIsClickedUndoneAndSaved(t *testing.T) {
 	b.fill("grip", "close")
 	b.points("front", clicktest.Ball)
 	b.acts(3)
-	if path := os.Getenv("RAPPORT_CLICKS_PNG"); path != "" { // to look at
-		png, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
-		if err == nil {
-			err = os.WriteFile(path, png, 0o644)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
 	b.key(kb.Enter)
 	b.says("said", "Saved: "+f.PlanFile())
 	b.says("file", "1 stages")

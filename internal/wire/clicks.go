@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"path/filepath"
 	"sync"
 	"time"
@@ -12,7 +13,6 @@ import (
 	"github.com/rapport-rl/rapport/reward/kagi"
 	"github.com/rapport-rl/rapport/reward/kagi/click"
 	"github.com/rapport-rl/rapport/robot"
-	"github.com/rapport-rl/rapport/sim/tabletop"
 )
 
 // clickEvery is how often a session that waits for a plan looks for one.
@@ -62,7 +62,7 @@ type clicker struct {
 	box    kagi.Box
 	names  []string // nil: any points
 	after  func(time.Duration) <-chan time.Time
-	tell   func(words string, done bool)
+	tell   func(words string, done int) // done: 1 once a plan is there
 
 	mu sync.Mutex // held while one reset waits; others wait with it
 }
@@ -109,14 +109,14 @@ func (k *clicker) ask(ctx context.Context, cams []keypoint.Camera, obs robot.Obs
 	if err := k.folder.Show(sc, frames); err != nil {
 		return err
 	}
-	k.tell("the arm stands still until points and waypoints are clicked", false)
+	k.tell("the arm stands still until points and waypoints are clicked", 0)
 	for {
 		waits, err := k.folder.Waits()
 		if err != nil {
 			return err
 		}
 		if !waits {
-			k.tell("the plan is in "+k.folder.PlanFile(), true)
+			k.tell("the plan is in "+k.folder.PlanFile(), 1)
 			return nil
 		}
 		select {
@@ -132,16 +132,12 @@ func (k *clicker) ask(ctx context.Context, cams []keypoint.Camera, obs robot.Obs
 func (s *Session) clicked(ctx context.Context) (context.Context, error) {
 	b := s.cfg.Guard.Workspace
 	k := &clicker{folder: s.Clicks(), task: s.cfg.Robot.Task, box: kagi.Box{Min: b.Min, Max: b.Max}, after: s.after}
-	k.tell = func(words string, done bool) {
-		n := 0
-		if done {
-			n = 1
-		}
-		if s.page != "" && !done {
+	k.tell = func(words string, done int) {
+		if s.page != "" && done == 0 {
 			words += " at " + s.page
 		}
 		s.log.Warn("waypoints: "+words, "folder", string(k.folder))
-		s.tell("clicks", n, 1, words)
+		s.tell("clicks", done, 1, words)
 	}
 	wanted, err := k.folder.Wanted()
 	if err != nil {
@@ -161,7 +157,7 @@ func (s *Session) clicked(ctx context.Context) (context.Context, error) {
 		see() // what was learned sees the points of the earlier plan
 	}
 	if wanted {
-		if _, err := s.firstPlan(ctx, k); err != nil {
+		if err := k.first(ctx, s.cfg, s.log); err != nil {
 			return ctx, err
 		}
 	}
@@ -169,32 +165,36 @@ func (s *Session) clicked(ctx context.Context) (context.Context, error) {
 	return context.WithValue(ctx, clickerKey{}, k), nil
 }
 
-// firstPlan is clicked on the first online episode's reset, before anything needs a
-// plan.
-func (s *Session) firstPlan(ctx context.Context, k *clicker) (p kagi.Plan, err error) {
-	c := s.cfg
+// first asks for a plan on the first online episode's reset, before anything needs one.
+func (k *clicker) first(ctx context.Context, c config.Config, log *slog.Logger) (err error) {
 	c.Reward.Kind = "rapl" // follows no points yet
-	a, err := newArm(c, online)
+	a, err := openArm(ctx, c, online, log)
 	if err != nil {
-		return p, err
+		return err
 	}
 	defer func() { err = errors.Join(err, a.close()) }()
 	detach, err := deskOf(ctx).attach(ctx, a)
 	defer detach()
 	if err != nil {
-		return p, err
+		return err
 	}
 	obs, err := a.guard.Reset(ctx)
 	if err != nil {
-		return p, err
+		return err
 	}
-	w, ok := a.world.(*tabletop.World)
-	if !ok {
-		return p, errFlat
-	}
-	cams, err := SimCameras(w)
+	cams, err := a.cameras(c)
 	if err != nil {
-		return p, err
+		return err
 	}
-	return k.plan(ctx, cams, obs)
+	_, err = k.plan(ctx, cams, obs)
+	return err
+}
+
+// ClickPlan waits until a plan of the configured arm's first reset is clicked, without
+// a session.
+func ClickPlan(ctx context.Context, c config.Config, f click.Folder, o Options) error {
+	b := c.Guard.Workspace
+	k := &clicker{folder: f, task: c.Robot.Task, box: kagi.Box{Min: b.Min, Max: b.Max}, after: o.After,
+		tell: func(words string, done int) { o.Tell("clicks", done, 1, words) }}
+	return k.first(ctx, c, o.Log)
 }

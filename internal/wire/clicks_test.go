@@ -4,19 +4,24 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/rapport-rl/rapport/internal/bus"
+	"github.com/rapport-rl/rapport/perception"
+	"github.com/rapport-rl/rapport/perception/keypoint"
 	"github.com/rapport-rl/rapport/perception/vision"
 	"github.com/rapport-rl/rapport/reward/kagi"
 	"github.com/rapport-rl/rapport/reward/kagi/click"
+	"github.com/rapport-rl/rapport/sim/tabletop"
 )
 
 // clickBall clicks the ball of the pictures that are shown, and the way to it.
-func clickBall(f click.Folder, names ...string) error {
+func clickBall(f click.Folder, name string) error {
 	st, err := f.State()
 	if err != nil {
 		return err
@@ -38,13 +43,23 @@ func clickBall(f click.Folder, names ...string) error {
 	if err != nil {
 		return err
 	}
-	d := click.Draft{Scene: st.N, Plan: kagi.Plan{Task: "to the ball", Points: []kagi.Point{{Name: "hand", Hand: true}}}}
-	for _, n := range names {
-		at.Point.Name = n
-		d.Plan.Points = append(d.Plan.Points, at.Point)
+	return saveWay(f, st.N, at.Point, name)
+}
+
+// clickSpot clicks a pixel of the front camera, to be followed as it is.
+func clickSpot(f click.Folder, px [2]float64, height float64) error {
+	at, err := f.Lift(click.Sight{Views: []click.View{{Camera: "front", Pixel: px}}, Height: &height})
+	if err != nil {
+		return err
 	}
-	d.Plan.Stages = []kagi.Stage{{Point: "hand", Waypoints: []kagi.Waypoint{{From: names[0]}}}}
-	return f.Save(d)
+	return saveWay(f, 1, at.Point, "ball")
+}
+
+// saveWay saves a plan of the hand to a point.
+func saveWay(f click.Folder, scene int, to kagi.Point, name string) error {
+	to.Name = name
+	return f.Save(click.Draft{Scene: scene, Plan: kagi.Plan{Task: "to the " + name, Points: []kagi.Point{{Name: "hand", Hand: true}, to},
+		Stages: []kagi.Stage{{Point: "hand", Waypoints: []kagi.Waypoint{{From: name}}}}}})
 }
 
 // A session whose plan is clicked waits for it with the arm held still, takes a stop
@@ -59,6 +74,8 @@ func TestSessionWaitsForThePlanThatIsClicked(t *testing.T) {
 	o.Log = slog.New(slog.NewTextHandler(&said, nil))
 	var s *Session
 	var failed []error
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	looks, asked, stopped := 0, 0, false
 	o.After = func(d time.Duration) <-chan time.Time {
 		ch := make(chan time.Time, 1)
@@ -87,7 +104,10 @@ func TestSessionWaitsForThePlanThatIsClicked(t *testing.T) {
 				failed = append(failed, errors.New("other points were taken"), err)
 			}
 		}
-		failed = append(failed, clickBall(f, "ball"))
+		if err := clickBall(f, "ball"); err != nil {
+			failed = append(failed, err)
+			cancel()
+		}
 		return ch
 	}
 	o.Tell = func(stage string, done, _ int, _ string) {
@@ -96,11 +116,11 @@ func TestSessionWaitsForThePlanThatIsClicked(t *testing.T) {
 		}
 	}
 	var err error
-	if s, err = Create(t.Context(), c, o); err != nil {
+	if s, err = Create(ctx, c, o); err != nil {
 		t.Fatal(err)
 	}
 	s.ClickAt("http://here/clicks")
-	_, err = s.Run(t.Context())
+	_, err = s.Run(ctx)
 	if err := errors.Join(err, s.Close(), errors.Join(failed...)); err != nil {
 		t.Fatal(err)
 	}
@@ -149,5 +169,79 @@ func TestSessionThatWaitsForClicksEnds(t *testing.T) {
 	}
 	if waits, err := f.Waits(); err != nil || !waits {
 		t.Errorf("waits %v, %v: a session that goes on asks again", waits, err)
+	}
+}
+
+// Over ROS the cameras are those of the file, at whatever size they were calibrated.
+func TestPlanIsClickedAndFollowedOnAnArmOverROS(t *testing.T) {
+	uri, _ := rig(t)
+	c := soakConfig(uri)
+	c.Reward.Kind, c.Reward.KAGI.Source = "kagi", "clicks"
+	sim := c
+	sim.Robot.Kind = "sim"
+	w, err := newWorld(sim)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Reset(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	cams, err := SimCameras(w.(*tabletop.World))
+	if err := errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for i := range cams {
+		cams[i] = cams[i].Scaled(480, 480)
+	}
+	c.Reward.KAGI.Cameras = filepath.Join(t.TempDir(), "cameras.json")
+	if err := keypoint.Save(c.Reward.KAGI.Cameras, cams); err != nil {
+		t.Fatal(err)
+	}
+	f := click.Folder(t.TempDir())
+	o := quietly()
+	// The rig's pictures are noise, so that a spot is clicked and followed.
+	front := cams[0].Scaled(96, 96)
+	spot, _ := front.Project([3]float64{0.5, 0.05, 0.1})
+	var saved error
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	o.After = func(time.Duration) <-chan time.Time {
+		if saved = clickSpot(f, spot, 0.1); saved != nil {
+			cancel()
+			return nil
+		}
+		ch := make(chan time.Time, 1)
+		ch <- time.Time{}
+		return ch
+	}
+	if err := ClickPlan(ctx, c, f, o); err != nil {
+		t.Fatal(err, saved)
+	}
+	c.Reward.KAGI.Plan = f.PlanFile()
+	a, err := openArm(t.Context(), c, online, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := a.close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	obs, err := a.guard.Reset(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := a.track(t.Context(), 0, obs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ball, score, ok := perception.Place(keys, "ball")
+	legs, err := kagi.Told(keys)
+	if !ok || score <= 0 || err != nil || len(legs) != 1 || legs[0].To[0] != ball || math.Abs(ball[0]-0.5)+math.Abs(ball[1]-0.05)+math.Abs(ball[2]-0.1) > 1e-3 {
+		t.Errorf("the spot is at %v (%v, %v), and the way is %+v, %v", ball, ok, score, legs, err)
+	}
+	c.Reward.KAGI.Cameras = "nowhere.json"
+	if _, err := calibrated(c); err == nil || !strings.Contains(err.Error(), "rapport calibrate") {
+		t.Errorf("no cameras: %v", err)
 	}
 }

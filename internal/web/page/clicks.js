@@ -85,12 +85,12 @@ function draw() {
     const unit = s.canvas.width / 100;
     g.lineWidth = unit / 2;
     g.font = `bold ${3.6 * unit}px sans-serif`;
-    const name = (words, x, y, colour) => {
+    const name = (words, x, y, colour, dx = 2.4, dy = -1.6) => {
       g.lineWidth = 0.9 * unit;
       g.strokeStyle = "#000";
-      g.strokeText(words, x + 2.4 * unit, y - 1.6 * unit);
+      g.strokeText(words, x + dx * unit, y + dy * unit);
       g.fillStyle = colour;
-      g.fillText(words, x + 2.4 * unit, y - 1.6 * unit);
+      g.fillText(words, x + dx * unit, y + dy * unit);
       g.lineWidth = unit / 2;
     };
     const seen = (place) => { const v = place.seen.find((v) => v.camera === camera); return v && at(v.pixel); };
@@ -113,7 +113,7 @@ function draw() {
       if (p) {
         g.fillStyle = "#ffd23f";
         g.fillRect(p[0] - unit, p[1] - unit, 2 * unit, 2 * unit);
-        name(String(n), p[0], p[1], "#ffd23f");
+        name(String(n), p[0], p[1], "#ffd23f", -4.4, 3.2); // where no point's name is
       }
       last = p;
     }
