@@ -135,6 +135,7 @@ func TestSessionWaitsForThePlanThatIsClicked(t *testing.T) {
 	if f, err := ClicksIn(s.Dir()); err != nil || f != s.Clicks() {
 		t.Errorf("a page finds the clicks in %q, %v; want %q", f, err, s.Clicks())
 	}
+	drawnInFilm(t, s.Dir())
 	// What was clicked is a plan like any other.
 	c.Name, c.Reward.KAGI.Plan = "two", s.Clicks().PlanFile()
 	if err := c.Validate(); err != nil {
@@ -142,6 +143,33 @@ func TestSessionWaitsForThePlanThatIsClicked(t *testing.T) {
 	}
 	if got := seenKeys(c); !slices.Equal(got, []string{"ball"}) {
 		t.Errorf("the policy sees %q, want the ball", got)
+	}
+}
+
+// drawnInFilm looks for the waypoint that is sought in the film of a session's replay.
+func drawnInFilm(t *testing.T, dir string) {
+	t.Helper()
+	out := t.TempDir()
+	if _, err := ReplayFiles(t.Context(), ReplayConfig{Files: []string{dir}, Out: out, Film: true}, nil, nil, quietly()); err != nil {
+		t.Fatal(err)
+	}
+	v, err := vision.OpenVideo(filepath.Join(out, "films", "online-00001.mp4"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	f, err := v.Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for i := 0; i < len(f.Pix); i += 3 { // films change colours a little
+		if f.Pix[i] > 150 && f.Pix[i+1] < 120 && f.Pix[i+2] > 180 {
+			n++
+		}
+	}
+	if n < 30 { // a disc of 5 pixels' radius has 81, under the ball's own
+		t.Errorf("%d pixels of the film have the colour of the waypoint that is sought", n)
 	}
 }
 
