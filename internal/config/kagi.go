@@ -4,6 +4,7 @@ package config
 // reward.kind is kagi.
 func (k KAGI) validate(p *problems, on bool, robot string) {
 	p.oneOf("reward.kagi.source", k.Source, "auto", "vlm", "task", "clicks")
+	p.oneOf("reward.kagi.marks", k.Marks, "plan", "candidates")
 	p.oneOf("reward.kagi.form", k.Form, "furthest", "nearest")
 	p.oneOf("reward.kagi.sparse", k.Sparse, "truth", "none")
 	p.within("reward.kagi.tolerance", k.Tolerance, 1e-4, 1)

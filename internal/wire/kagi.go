@@ -107,6 +107,7 @@ type pointer struct {
 	cams    []keypoint.Camera     // as of the episode's reset
 	success func() bool           // nil: nobody tells
 	tracker *keypoint.Tracker     // nil: no point is followed from a pixel
+	chosen  []kagi.Point          // the episode's candidates that a model takes somewhere
 	last    map[string][3]float64 // places
 }
 
@@ -130,12 +131,7 @@ func (p *pointer) use(plan kagi.Plan) error {
 		}
 	}
 	p.plan = plan
-	err := p.close()
-	p.tracker = nil
-	if err == nil && slices.ContainsFunc(plan.Points, func(k kagi.Point) bool { return k.Pixel != nil }) {
-		p.tracker, err = keypoint.NewTracker(keypoint.Config{})
-	}
-	return err
+	return nil
 }
 
 func (p *pointer) close() error {
@@ -162,15 +158,15 @@ func (p *pointer) track(ctx context.Context, step int, obs robot.Observation) ([
 			}
 		}
 	}
+	if step == 0 {
+		p.last, p.chosen = map[string][3]float64{}, nil
+	}
 	seen, err := p.look(step, obs)
 	if err != nil {
 		return nil, err
 	}
-	if step == 0 {
-		p.last = map[string][3]float64{}
-	}
 	var keys []perception.Keypoint
-	for _, k := range p.plan.Points {
+	for _, k := range slices.Concat(p.plan.Points, p.chosen) {
 		at, score := obs.State.EE.P, 1.0
 		if !k.Hand {
 			if at, score, err = p.place(k, seen[k.Name], obs.State.EE); err != nil {
@@ -185,6 +181,12 @@ func (p *pointer) track(ctx context.Context, step int, obs robot.Observation) ([
 	if step == 0 {
 		legs, err := p.legs(ctx, obs)
 		if err != nil {
+			return nil, err
+		}
+		for _, k := range p.chosen {
+			keys = perception.AddPlace(keys, k.Name, p.last[k.Name], 1)
+		}
+		if err := p.follow(obs); err != nil {
 			return nil, err
 		}
 		keys = kagi.Tell(keys, legs)
@@ -203,8 +205,8 @@ func (p *pointer) track(ctx context.Context, step int, obs robot.Observation) ([
 // following them.
 func (p *pointer) look(step int, obs robot.Observation) (map[string]perception.Keypoint, error) {
 	seen := map[string]perception.Keypoint{}
-	var begin []perception.Keypoint
-	for _, k := range p.plan.Points {
+	pixels := false
+	for _, k := range slices.Concat(p.plan.Points, p.chosen) {
 		switch {
 		case k.Colour != nil:
 			f, err := frameOf(obs.Frames, k.Camera)
@@ -219,27 +221,47 @@ func (p *pointer) look(step int, obs robot.Observation) (map[string]perception.K
 				seen[k.Name] = perception.Keypoint{Name: k.Name, Camera: k.Camera, X: px[0], Y: px[1], Score: 1}
 			}
 		case k.Pixel != nil:
-			begin = append(begin, perception.Keypoint{Name: k.Name, Camera: k.Camera, X: k.Pixel[0], Y: k.Pixel[1], Score: 1})
+			pixels = true
+			if step == 0 { // begun once all are known, see follow
+				seen[k.Name] = firstOf(k)
+			}
 		}
 	}
-	if p.tracker == nil {
+	if step == 0 || !pixels {
 		return seen, nil
 	}
-	followed := begin
-	if step == 0 {
-		if err := p.tracker.Begin(obs.Frames, begin); err != nil {
-			return nil, err
-		}
-	} else {
-		var err error
-		if followed, err = p.tracker.Track(obs.Frames); err != nil {
-			return nil, err
-		}
+	followed, err := p.tracker.Track(obs.Frames)
+	if err != nil {
+		return nil, err
 	}
 	for _, k := range followed {
 		seen[k.Name] = k
 	}
 	return seen, nil
+}
+
+// firstOf is a point in its episode's first frame.
+func firstOf(k kagi.Point) perception.Keypoint {
+	return perception.Keypoint{Name: k.Name, Camera: k.Camera, X: k.Pixel[0], Y: k.Pixel[1], Score: 1}
+}
+
+// follow begins to follow the episode's points from their pixels.
+func (p *pointer) follow(obs robot.Observation) (err error) {
+	var begin []perception.Keypoint
+	for _, k := range slices.Concat(p.plan.Points, p.chosen) {
+		if k.Pixel != nil {
+			begin = append(begin, firstOf(k))
+		}
+	}
+	if len(begin) == 0 {
+		return nil
+	}
+	if p.tracker == nil {
+		if p.tracker, err = keypoint.NewTracker(keypoint.Config{}); err != nil {
+			return err
+		}
+	}
+	return p.tracker.Begin(obs.Frames, begin)
 }
 
 // place lifts a pixel to the point's height.
@@ -309,7 +331,7 @@ func plannerOf(ctx context.Context) *planner {
 }
 
 func (pl *planner) ask(ctx context.Context, p *pointer, obs robot.Observation) ([]kagi.Leg, error) {
-	b, err := p.board(obs)
+	b, things, err := p.board(ctx, obs)
 	if err != nil {
 		return nil, err
 	}
@@ -322,6 +344,11 @@ func (pl *planner) ask(ctx context.Context, p *pointer, obs robot.Observation) (
 		pl.calls++
 	}
 	pl.told(pl.calls, pl.hits)
+	for _, k := range things {
+		if slices.ContainsFunc(legs, func(l kagi.Leg) bool { return l.Point == k.Name }) {
+			p.chosen = append(p.chosen, k)
+		}
+	}
 	return legs, err
 }
 
