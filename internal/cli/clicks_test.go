@@ -32,6 +32,18 @@ func TestPlanIsClickedIntoAFolder(t *testing.T) {
 	if p, err := kagi.Load(filepath.Join(dir, "plan.json")); err != nil || p.Task != "up" || !strings.Contains(c.String(), filepath.Join(dir, "plan.json")) {
 		t.Errorf("got %+v, %v:\n%s", p, err, c)
 	}
+	// The same folder again is asked for again.
+	again := &console{}
+	ended = l.running(again, "clicks", dir, "--listen", "127.0.0.1:0")
+	m = again.said(t, `clicks  http://(.*)/clicks#(\w+)`)
+	again.said(t, `clicks +\.\.\.`)
+	w = &watcher{t: t, url: m[1], token: m[2]}
+	if code, r := w.post("/clicks/save", strings.Replace(handPlan, `"scene":1`, `"scene":2`, 1)); code != 200 {
+		t.Fatalf("save again: %d %v", code, r)
+	}
+	if code := <-ended; code != exitDone {
+		t.Fatalf("ended with %d:\n%s", code, again)
+	}
 	if code, out := l.run(t.Context(), &console{}, "clicks"); code != exitUsage || !strings.Contains(out, "name the folder") {
 		t.Errorf("no folder: %d\n%s", code, out)
 	}

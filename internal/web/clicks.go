@@ -65,7 +65,7 @@ const (
 func (s *Server) clicking(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if s.o.Clicks == "" {
-			refuse(w, http.StatusNotFound, "nothing is to be clicked here: the session's folder is not on this machine; open the page where it runs")
+			refuse(w, http.StatusNotFound, "nothing is to be clicked here: the session has no reward.kagi.source clicks without a plan, or its folder is on another machine; open the page there")
 			return
 		}
 		next.ServeHTTP(w, r)

@@ -13,6 +13,7 @@ import (
 	"github.com/rapport-rl/rapport/reward/kagi"
 	"github.com/rapport-rl/rapport/reward/kagi/click"
 	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/robot/guard"
 )
 
 // clickEvery is how often a session that waits for a plan looks for one.
@@ -133,8 +134,12 @@ func (s *Session) clicked(ctx context.Context) (context.Context, error) {
 	b := s.cfg.Guard.Workspace
 	k := &clicker{folder: s.Clicks(), task: s.cfg.Robot.Task, box: kagi.Box{Min: b.Min, Max: b.Max}, after: s.after}
 	k.tell = func(words string, done int) {
-		if s.page != "" && done == 0 {
+		switch {
+		case done != 0:
+		case s.page != "":
 			words += " at " + s.page
+		default:
+			words += " on the page of: rapport dashboard"
 		}
 		s.log.Warn("waypoints: "+words, "folder", string(k.folder))
 		s.tell("clicks", done, 1, words)
@@ -157,7 +162,11 @@ func (s *Session) clicked(ctx context.Context) (context.Context, error) {
 		see() // what was learned sees the points of the earlier plan
 	}
 	if wanted {
-		if err := k.first(ctx, s.cfg, s.log); err != nil {
+		hear := func(*arm) error { return nil }
+		if real(s.cfg) {
+			hear = func(a *arm) error { return s.hearStops(ctx, a) }
+		}
+		if err := k.first(ctx, s.cfg, s.log, hear); err != nil {
 			return ctx, err
 		}
 	}
@@ -166,19 +175,30 @@ func (s *Session) clicked(ctx context.Context) (context.Context, error) {
 }
 
 // first asks for a plan on the first online episode's reset, before anything needs one.
-func (k *clicker) first(ctx context.Context, c config.Config, log *slog.Logger) (err error) {
+// hear lets the arm be stopped from elsewhere than its session's desk.
+func (k *clicker) first(ctx context.Context, c config.Config, log *slog.Logger, hear func(*arm) error) (err error) {
 	c.Reward.Kind = "rapl" // follows no points yet
 	a, err := openArm(ctx, c, online, log)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, a.close()) }()
-	detach, err := deskOf(ctx).attach(ctx, a)
+	if err := hear(a); err != nil {
+		return err
+	}
+	d := deskOf(ctx)
+	detach, err := d.attach(ctx, a)
 	defer detach()
 	if err != nil {
 		return err
 	}
 	obs, err := a.guard.Reset(ctx)
+	for fault := (*guard.Fault)(nil); d != nil && errors.As(err, &fault); {
+		if err := d.wait(ctx); err != nil {
+			return err
+		}
+		obs, err = a.guard.Reset(ctx)
+	}
 	if err != nil {
 		return err
 	}
@@ -193,8 +213,13 @@ func (k *clicker) first(ctx context.Context, c config.Config, log *slog.Logger) 
 // ClickPlan waits until a plan of the configured arm's first reset is clicked, without
 // a session.
 func ClickPlan(ctx context.Context, c config.Config, f click.Folder, o Options) error {
+	if _, err := f.Plan(); err == nil {
+		if err := f.Again(); err != nil { // the folder is used again
+			return err
+		}
+	}
 	b := c.Guard.Workspace
 	k := &clicker{folder: f, task: c.Robot.Task, box: kagi.Box{Min: b.Min, Max: b.Max}, after: o.After,
 		tell: func(words string, done int) { o.Tell("clicks", done, 1, words) }}
-	return k.first(ctx, c, o.Log)
+	return k.first(ctx, c, o.Log, func(*arm) error { return nil })
 }

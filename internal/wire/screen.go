@@ -44,10 +44,12 @@ func (p *projector) film(ctx context.Context, f footage, out *Replayed) (err err
 	}
 	var cams []keypoint.Camera
 	if out.way != nil {
-		if cams, err = p.lenses(ctx, out.File, f.Info()); errors.Is(err, errStranger) {
-			out.way = nil // nobody knows where its cameras were
-		} else if err != nil {
-			return err
+		if cams, err = p.lenses(ctx, out.File, f.Info()); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			out.way = nil
+			out.Notes = append(out.Notes, fmt.Sprintf("the plan is not drawn, since nobody knows where the cameras were: %v", err))
 		}
 	}
 	ys := make([]float64, len(out.Steps))
