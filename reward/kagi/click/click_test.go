@@ -1,6 +1,7 @@
 package click_test
 
 import (
+	"encoding/json"
 	"errors"
 	"math"
 	"os"
@@ -168,4 +169,38 @@ func TestBrokenFoldersAreTold(t *testing.T) {
 			t.Errorf("got %v, want %q", err, says)
 		}
 	}
+}
+
+// Whatever a page sends, what is kept is a plan that can be followed from the scene on.
+func FuzzDraft(f *testing.F) {
+	b, err := json.Marshal(click.Draft{Scene: 1, Plan: plan()})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	f.Add([]byte(`{"scene":1,"plan":{"points":[{"name":"a","camera":"side","pixel":[48,40],"height":0.2}],"stages":[{"point":"a","waypoints":[{"at":[0.5,0,0.1]}]}]}}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var d click.Draft
+		if json.Unmarshal(b, &d) != nil {
+			return
+		}
+		dir := clicktest.Show(t, click.Folder(t.TempDir()))
+		if err := dir.Save(d); err != nil {
+			if waits, err := dir.Waits(); err != nil || !waits {
+				t.Fatalf("waits %v, %v after a refusal", waits, err)
+			}
+			return
+		}
+		p, err := dir.Plan()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range p.Stages {
+			for _, w := range s.Waypoints {
+				if w.From == "" && kagi.Within([]kagi.Leg{{To: [][3]float64{w.At}}}, clicktest.Box) != nil {
+					t.Fatalf("kept %v, which lies outside", w.At)
+				}
+			}
+		}
+	})
 }
