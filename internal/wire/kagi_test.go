@@ -81,7 +81,7 @@ func asked(t *testing.T, s *vlmtest.Server) (out string, err error) {
 	o := quietly()
 	o.Log = slog.New(slog.NewTextHandler(&b, nil))
 	o.VLM = func(cache string) (kagi.Model, error) {
-		return vlm.New(vlm.Config{URL: s.URL, Model: "stub", Tries: 2, Deadline: 200 * time.Millisecond, Cache: cache, Log: o.Log,
+		return vlm.New(vlm.Config{URL: s.URL, Model: "stub", Tries: 2, Deadline: 10 * time.Second, Cache: cache, Log: o.Log,
 			Sleep: func(context.Context, time.Duration) error { return nil }})
 	}
 	ses, err := Create(t.Context(), c, o)
