@@ -18,6 +18,15 @@ type way struct {
 	make func(t *align.Tuned) (align.Aligner, error)
 	run  align.RunConfig
 	want float64 // share at least
+	flow bool    // begins from a flow
+}
+
+// of is the policy that a begins with.
+func (a way) of(t testing.TB) *aligntest.Ways {
+	if a.flow {
+		return flows(t)
+	}
+	return ways(t)
 }
 
 func aligners() []way {
@@ -47,36 +56,54 @@ func aligners() []way {
 	climb := func(c align.AlignPropConfig) func(*align.Tuned) (align.Aligner, error) {
 		return func(t *align.Tuned) (align.Aligner, error) { return align.NewAlignProp(t, aligntest.Climb, c) }
 	}
+	flowDPO := func(beta, keep float64) func(*align.Tuned) (align.Aligner, error) {
+		return func(t *align.Tuned) (align.Aligner, error) {
+			return align.NewFlowDPO(t, align.DiffusionDPOConfig{Beta: beta, Keep: keep})
+		}
+	}
+	rwr := func(heat float64) func(*align.Tuned) (align.Aligner, error) {
+		return func(t *align.Tuned) (align.Aligner, error) { return align.NewRWR(t, align.RWRConfig{Heat: heat}) }
+	}
+	rewards := single
+	rewards.Observations, rewards.Budget = 128, 5
 	return []way{
-		{"D3PO, beta 0.1", 0, 3e-4, d3po(0.1), pairs, 0.75},
-		{"D3PO, beta 1", 0, 3e-4, d3po(1), pairs, 0.75},
-		{"D3PO, beta 0.1, rank 4", 4, 1e-3, d3po(0.1), pairs, 0.75},
-		{"Diffusion-DPO, beta 10", 0, 3e-4, dpoOf(10), dpo, 0.7},
-		{"Diffusion-DPO, beta 20", 0, 3e-4, dpoOf(20), dpo, 0.7},
-		{"Diffusion-DPO, beta 40", 0, 3e-4, dpoOf(40), dpo, 0.6},
-		{"Diffusion-DPO, beta 80", 0, 3e-4, dpoOf(80), dpo, 0.55},
-		{"Diffusion-DPO, beta 20, rank 4", 4, 1e-3, dpoOf(20), dpo, 0.65},
-		{"PRDP, beta 0.5", 0, 3e-4, regress(0.5), prdp, 0.8},
-		{"PRDP, beta 2", 0, 3e-4, regress(2), prdp, 0.55},
-		{"PRDP, beta 0.5, rank 4", 4, 1e-3, regress(0.5), prdp, 0.8},
-		{"DPPO", 0, 3e-4, func(t *align.Tuned) (align.Aligner, error) { return align.NewDPPO(t, align.DPPOConfig{}) }, groups, 0.9},
-		{"DPPO, rank 4", 4, 1e-3, func(t *align.Tuned) (align.Aligner, error) { return align.NewDPPO(t, align.DPPOConfig{}) }, groups, 0.9},
-		{"AlignProp, 1 step back", 0, 3e-4, climb(align.AlignPropConfig{Back: 1}), single, 0.6},
-		{"AlignProp, all 10 back", 0, 3e-4, climb(align.AlignPropConfig{Back: 10}), single, 0.75},
-		{"AlignProp, drawn", 0, 3e-4, climb(align.AlignPropConfig{}), single, 0.6},
+		{"D3PO, beta 0.1", 0, 3e-4, d3po(0.1), pairs, 0.75, false},
+		{"D3PO, beta 1", 0, 3e-4, d3po(1), pairs, 0.75, false},
+		{"D3PO, beta 0.1, rank 4", 4, 1e-3, d3po(0.1), pairs, 0.75, false},
+		{"Diffusion-DPO, beta 10", 0, 3e-4, dpoOf(10), dpo, 0.7, false},
+		{"Diffusion-DPO, beta 20", 0, 3e-4, dpoOf(20), dpo, 0.7, false},
+		{"Diffusion-DPO, beta 40", 0, 3e-4, dpoOf(40), dpo, 0.6, false},
+		{"Diffusion-DPO, beta 80", 0, 3e-4, dpoOf(80), dpo, 0.55, false},
+		{"Diffusion-DPO, beta 20, rank 4", 4, 1e-3, dpoOf(20), dpo, 0.65, false},
+		{"PRDP, beta 0.5", 0, 3e-4, regress(0.5), prdp, 0.8, false},
+		{"PRDP, beta 2", 0, 3e-4, regress(2), prdp, 0.55, false},
+		{"PRDP, beta 0.5, rank 4", 4, 1e-3, regress(0.5), prdp, 0.8, false},
+		{"DPPO", 0, 3e-4, func(t *align.Tuned) (align.Aligner, error) { return align.NewDPPO(t, align.DPPOConfig{}) }, groups, 0.9, false},
+		{"DPPO, rank 4", 4, 1e-3, func(t *align.Tuned) (align.Aligner, error) { return align.NewDPPO(t, align.DPPOConfig{}) }, groups, 0.9, false},
+		{"AlignProp, 1 step back", 0, 3e-4, climb(align.AlignPropConfig{Back: 1}), single, 0.6, false},
+		{"AlignProp, all 10 back", 0, 3e-4, climb(align.AlignPropConfig{Back: 10}), single, 0.75, false},
+		{"AlignProp, drawn", 0, 3e-4, climb(align.AlignPropConfig{}), single, 0.6, false},
 		{"partial chain", 0, 3e-4, func(t *align.Tuned) (align.Aligner, error) {
 			return align.NewPartial(t, aligntest.Climb, align.PartialConfig{})
-		}, single, 0.6},
+		}, single, 0.6, false},
+		{"Flow-DPO, beta 5", 0, 3e-4, flowDPO(5, 0), dpo, 0.8, true},
+		{"Flow-DPO, beta 5, Keep 1", 0, 3e-4, flowDPO(5, 1), dpo, 0.8, true},
+		{"Flow-DPO, beta 10", 0, 3e-4, flowDPO(10, 0), dpo, 0.6, true},
+		{"Flow-DPO, beta 5, rank 4", 4, 1e-3, flowDPO(5, 0), dpo, 0.7, true},
+		{"RWR of a flow", 0, 3e-4, rwr(0.5), rewards, 0.8, true},
+		{"RWR of a flow, Heat 2", 0, 3e-4, rwr(2), rewards, 0.65, true},
+		{"RWR", 0, 3e-4, rwr(0.5), rewards, 0.8, false},
+		{"AlignProp of a flow, all 10 back", 0, 3e-4, climb(align.AlignPropConfig{Back: 10}), single, 0.75, true},
 	}
 }
 
 // TestAlignersPrefer: each brings the policy to the liked way, within its budget.
 func TestAlignersPrefer(t *testing.T) {
-	w := ways(t)
 	share := map[string]float64{}
 	klOf := map[string]float64{}
 	for _, a := range aligners() {
 		t.Run(a.name, func(t *testing.T) {
+			w := a.of(t)
 			al, err := a.make(tune(t, w, align.Config{Rank: a.rank, LR: a.lr}))
 			if err != nil {
 				t.Fatal(err)

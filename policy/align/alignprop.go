@@ -136,6 +136,9 @@ func (a *AlignProp) begin(b *Batch, idx []int) {
 		if a.cfg.Start > 0 {
 			bar := a.t.hops[a.first].Bar
 			keep, noise = float32(math.Sqrt(bar)), float32(math.Sqrt(1-bar))
+			if a.t.flows() {
+				keep, noise = float32(bar), float32(1-bar)
+			}
 		}
 		for j, v := range s.Chunk() {
 			x[j] = keep*v + noise*float32(a.t.rng.NormFloat64())

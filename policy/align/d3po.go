@@ -34,6 +34,9 @@ type D3PO struct {
 
 // NewD3PO returns a D3PO of t.
 func NewD3PO(t *Tuned, c D3POConfig) (*D3PO, error) {
+	if err := t.dense("d3po"); err != nil {
+		return nil, err
+	}
 	whole(&c.Pairs, 64)
 	whole(&c.Epochs, 2)
 	number(&c.Beta, 0.1)

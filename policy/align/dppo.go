@@ -39,6 +39,9 @@ type DPPO struct {
 
 // NewDPPO returns a DPPO of t.
 func NewDPPO(t *Tuned, c DPPOConfig) (*DPPO, error) {
+	if err := t.dense("dppo"); err != nil {
+		return nil, err
+	}
 	whole(&c.Chains, 64)
 	whole(&c.Epochs, 4)
 	number(&c.Clip, 0.1)

@@ -14,10 +14,21 @@ import (
 // tiny is a Tuned of few numbers that has moved a little from its reference.
 func tiny(t *testing.T, predict diffusion.Prediction, rank int) *Tuned {
 	t.Helper()
+	return tinyOf(t, diffusion.Process{Predict: predict, Steps: 10, Noise: diffusion.Linear}, rank)
+}
+
+// tinyFlow is a flow of as many.
+func tinyFlow(t *testing.T, rank int) *Tuned {
+	t.Helper()
+	return tinyOf(t, diffusion.Process{Kind: diffusion.Flow}, rank)
+}
+
+func tinyOf(t *testing.T, process diffusion.Process, rank int) *Tuned {
+	t.Helper()
 	rng := rand.New(rand.NewPCG(5, 6))
 	n, err := diffusion.NewNet(diffusion.Arch{
 		View:    view.Config{Place: []int{0, 1}, Span: 1, Action: view.Action{Axes: []int{0, 1}, Scale: 0.1}},
-		Process: diffusion.Process{Predict: predict, Steps: 10, Noise: diffusion.Linear},
+		Process: process,
 		History: 2, Horizon: 2, Shape: diffusion.MLP, Embed: 4, Width: 8, Depth: 1,
 	}, rng)
 	if err != nil {

@@ -43,6 +43,9 @@ type PRDP struct {
 
 // NewPRDP returns a PRDP of t.
 func NewPRDP(t *Tuned, c PRDPConfig) (*PRDP, error) {
+	if err := t.dense("prdp"); err != nil {
+		return nil, err
+	}
 	whole(&c.Each, 8)
 	whole(&c.Groups, 4)
 	whole(&c.Epochs, 2)

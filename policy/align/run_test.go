@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"math"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -239,14 +238,18 @@ func TestWhatIsWrongIsSaid(t *testing.T) {
 		_, err := align.Tune(w.Net, c.c)
 		bad(name, c.want, err)
 	}
-	arch := aligntest.Arch()
-	arch.Process.Kind = diffusion.Flow
-	flow, err := diffusion.NewNet(arch, rand.New(rand.NewPCG(1, 1)))
+	flow, err := align.Tune(flows(t).Net, align.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = align.Tune(flow, align.Config{Draw: w.Draw})
-	bad("flow", "a flow has no steps with a density", err)
+	_, err = align.NewD3PO(flow, align.D3POConfig{})
+	bad("d3po of a flow", "d3po: a flow's steps have no noise", err)
+	_, err = align.NewPRDP(flow, align.PRDPConfig{})
+	bad("prdp of a flow", "take FlowDPO or RWR", err)
+	_, err = align.NewDPPO(flow, align.DPPOConfig{})
+	bad("dppo of a flow", "Process.Kind Diffusion", err)
+	_, err = align.NewDiffusionDPO(flow, align.DiffusionDPOConfig{})
+	bad("diffusion-dpo of a flow", "take FlowDPO", err)
 
 	p := tune(t, w, align.Config{})
 	_, err = align.NewRecorder(p, 0)
@@ -261,6 +264,16 @@ func TestWhatIsWrongIsSaid(t *testing.T) {
 	bad("diffusion-dpo", "Beta is NaN", err)
 	_, err = align.NewDiffusionDPO(p, align.DiffusionDPOConfig{Times: -2})
 	bad("diffusion-dpo", "-2", err)
+	_, err = align.NewDiffusionDPO(p, align.DiffusionDPOConfig{Keep: -1})
+	bad("diffusion-dpo", "Keep -1", err)
+	_, err = align.NewFlowDPO(p, align.DiffusionDPOConfig{})
+	bad("flow-dpo of a diffusion", "take DiffusionDPO", err)
+	_, err = align.NewFlowDPO(flow, align.DiffusionDPOConfig{Pairs: -1})
+	bad("flow-dpo", "flow-dpo: Pairs, Epochs and Times are -1", err)
+	_, err = align.NewRWR(p, align.RWRConfig{Heat: -1})
+	bad("rwr", "Heat is -1", err)
+	_, err = align.NewRWR(p, align.RWRConfig{Chunks: -1})
+	bad("rwr", "Chunks, Epochs and Times are -1", err)
 	_, err = align.NewPRDP(p, align.PRDPConfig{Each: 1})
 	bad("prdp", "Each, Groups and Epochs are 1", err)
 	_, err = align.NewPRDP(p, align.PRDPConfig{Beta: -1})

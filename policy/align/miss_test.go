@@ -1,0 +1,211 @@
+package align
+
+import (
+	"math"
+	"slices"
+	"testing"
+
+	"github.com/rapport-rl/rapport/internal/nn"
+	"github.com/rapport-rl/rapport/policy/diffusion"
+)
+
+// misser is an aligner that learns from misses, with its graph.
+type misser struct {
+	name string
+	Aligner
+	filler
+	g    *nn.Graph
+	loss *nn.Node
+	all  []int // items of drawn(t, p, 4)
+}
+
+// missers are those of p.
+func missers(t *testing.T, p *Tuned) []misser {
+	t.Helper()
+	dpo := NewDiffusionDPO
+	if p.flows() {
+		dpo = NewFlowDPO
+	}
+	d, err1 := dpo(p, DiffusionDPOConfig{Pairs: 4, Times: 3, Beta: 3})
+	k, err2 := dpo(p, DiffusionDPOConfig{Pairs: 4, Times: 3, Beta: 3, Keep: 0.5})
+	r, err3 := NewRWR(p, RWRConfig{Chunks: 8, Times: 3})
+	for _, err := range []error{err1, err2, err3} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return []misser{
+		{"dpo", d, d, d.g, d.loss, []int{3, 1, 0, 2}},
+		{"dpo that keeps", k, k, k.g, k.loss, []int{3, 1, 0, 2}},
+		{"rwr", r, r, r.g, r.loss, []int{7, 1, 2, 3, 4, 5, 6, 0}},
+	}
+}
+
+// ready does what Step does before it fills the graph.
+func (m misser) ready(b *Batch) {
+	if r, ok := m.Aligner.(*RWR); ok {
+		r.tilt = Tilt(r.tilt, b.Samples, r.cfg.Heat)
+	}
+}
+
+// kinds are policies of each kind, moved from their reference.
+func kinds(t *testing.T, rank int) map[string]*Tuned {
+	t.Helper()
+	ps := map[string]*Tuned{"epsilon": tiny(t, diffusion.Epsilon, rank), "sample": tiny(t, diffusion.Sample, rank), "flow": tinyFlow(t, rank)}
+	for _, p := range ps {
+		moved(p, 0.02)
+	}
+	return ps
+}
+
+func TestGradientsByMisses(t *testing.T) {
+	for _, rank := range []int{0, 2} {
+		for kind, p := range kinds(t, rank) {
+			b := drawn(t, p, 4)
+			moved(p, 0.01)
+			for _, m := range missers(t, p) {
+				t.Run(kind+" "+m.name, func(t *testing.T) {
+					m.ready(b)
+					if !m.put(b, m.all) {
+						t.Fatal("nothing weighs anything")
+					}
+					graph(t, p, m.g, m.loss, 0.01)
+				})
+			}
+		}
+	}
+}
+
+// TestMissersDoNotAllocate in their steps, nor learn from what weighs nothing, not even
+// by momentum.
+func TestMissersDoNotAllocate(t *testing.T) {
+	for kind, p := range kinds(t, 2) {
+		b, none := drawn(t, p, 4), drawn(t, p, 4)
+		for i := range none.Samples {
+			none.Samples[i].Weight = 0
+		}
+		for _, m := range missers(t, p) {
+			if m.Tuned() != p {
+				t.Errorf("%s tunes another policy", m.name)
+			}
+			step := func(b *Batch) Stats {
+				st, err := m.Step(t.Context(), b)
+				if err != nil {
+					t.Fatalf("%s of a %s: %v", m.name, kind, err)
+				}
+				return st
+			}
+			step(b)
+			if n := testing.AllocsPerRun(3, func() { step(b) }); n != 0 && !raced {
+				t.Errorf("%s of a %s allocates %v times", m.name, kind, n)
+			}
+			was := keep(p.params)
+			st := step(none)
+			for i, q := range p.params {
+				if st.Steps != 0 || !slices.Equal(q.Data, was[i]) {
+					t.Fatalf("%s: a batch without weight moved the policy by %d steps", m.name, st.Steps)
+				}
+			}
+		}
+	}
+}
+
+// TestMissOfAFlowByHand: from the net's own velocity.
+func TestMissOfAFlowByHand(t *testing.T) {
+	p := tinyFlow(t, 0)
+	moved(p, 0.05)
+	b := drawn(t, p, 2)
+	s, L := &b.Samples[1], p.len()
+	g := nn.NewGraph()
+	m := NewMiss(p, g, 1)
+	m.look()
+	m.show(0, s)
+	if m.bar < 0 || m.bar >= 1 || m.time != 100*m.bar {
+		t.Errorf("the time is %v of %v", m.time, m.bar)
+	}
+	x, emb, seen := g.Input(1, 2, 2), g.Input(1, 4), g.Input(1, p.net.Seen())
+	out, ref := p.Denoise(g, x, emb, seen), p.Refer(g, x, emb, seen)
+	for i, a := range s.Chunk() {
+		x.Value[i] = float32(m.bar)*a + float32(1-m.bar)*m.eps[i]
+	}
+	copy(seen.Value, s.Seen)
+	nn.Sinusoid(emb.Value, m.time)
+	g.Forward()
+	var now, was float64
+	for i, a := range s.Chunk() {
+		v := float64(a - m.eps[i])
+		now += (v - float64(out.Value[i])) * (v - float64(out.Value[i]))
+		was += (v - float64(ref.Value[i])) * (v - float64(ref.Value[i]))
+	}
+	if math.Abs(float64(m.Out.Value[0])-now) > 1e-4 || math.Abs(float64(m.Ref.Value[0])-was) > 1e-4 || now == was {
+		t.Errorf("misses %v and %v, want %v and %v", m.Out.Value[0], m.Ref.Value[0], now, was)
+	}
+	// Its chain is Euler's, without noise, and so without densities; the KL tells how far
+	// steps end from the reference's.
+	S, kl := len(p.hops), 0.0
+	for k := range S {
+		h := p.hops[k]
+		copy(x.Value, s.X[k*L:(k+1)*L])
+		nn.Sinusoid(emb.Value, h.Time)
+		g.Forward()
+		for j := range L {
+			want := s.X[k*L+j] + out.Value[j]/float32(S)
+			if got := s.X[(k+1)*L+j]; math.Abs(float64(got-want)) > 1e-5 {
+				t.Errorf("state %d has %v, want %v", k+1, got, want)
+			}
+			d := float64(out.Value[j]-ref.Value[j]) / float64(S) / 0.3
+			kl += d * d / 2
+		}
+		if s.LogP[k] != 0 || s.Ref[k] != 0 || h.Sigma != 0 {
+			t.Errorf("step %d has the log-densities %v and %v and the noise %v, want none", k, s.LogP[k], s.Ref[k], h.Sigma)
+		}
+	}
+	if math.Abs(s.KL-kl) > 1e-4*kl || kl == 0 {
+		t.Errorf("the KL is %v, want %v", s.KL, kl)
+	}
+}
+
+// TestLossOfDPOByHand from its misses, of a diffusion and of a flow, which halves Beta.
+func TestLossOfDPOByHand(t *testing.T) {
+	for kind, p := range kinds(t, 0) {
+		b := drawn(t, p, 4)
+		beta := 3.0
+		if kind == "flow" {
+			beta = 1.5
+		}
+		for i, keep := range []float64{0, 0.5} {
+			m := missers(t, p)[i]
+			d := m.Aligner.(*DiffusionDPO)
+			d.put(b, []int{2, 0})
+			d.g.ForwardTo(d.loss)
+			want := 0.0
+			for i, pair := range []Pair{b.Pairs[2], b.Pairs[0]} {
+				for j := range 3 {
+					row := 2 * (3*i + j)
+					out, ref := d.miss.Out.Value[row:row+2], d.miss.Ref.Value[row:row+2]
+					margin := beta * float64((out[0]-ref[0])-(out[1]-ref[1]))
+					want += b.weight(pair) / 6 * (math.Log(1+math.Exp(margin)) + keep*float64(out[0]))
+				}
+			}
+			if got := float64(d.loss.Value[0]); math.Abs(got-want) > 1e-5*math.Abs(want) {
+				t.Errorf("%s, Keep %v: the loss is %v, want %v", kind, keep, got, want)
+			}
+		}
+	}
+}
+
+func TestTiltByHand(t *testing.T) {
+	ss := []Sample{{Reward: 1, Weight: 1}, {Reward: 2, Weight: 1}, {Reward: 900}, {Reward: 1, Weight: 2}}
+	sum := 3*math.Exp(1/0.7) + math.Exp(2/0.7)
+	want := []float64{4 * math.Exp(1/0.7) / sum, 4 * math.Exp(2/0.7) / sum, 0, 8 * math.Exp(1/0.7) / sum}
+	for i, got := range Tilt(nil, ss, 0.7) {
+		if math.Abs(got-want[i]) > 1e-12 {
+			t.Errorf("sample %d weighs %v, want %v", i, got, want[i])
+		}
+	}
+	for _, w := range Tilt(nil, []Sample{{Reward: 5}, {Reward: 7}}, 1) {
+		if w != 0 {
+			t.Errorf("a sample without weight weighs %v", w)
+		}
+	}
+}
