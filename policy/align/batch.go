@@ -25,7 +25,7 @@ func (t *Tuned) samples(b *Batch) error {
 	if len(b.Samples) == 0 {
 		return errors.New("align: the batch has no samples")
 	}
-	return b.check(len(t.hops), t.len(), t.net.Seen())
+	return b.check(len(t.hops), t.len(), t.net.Seen(), t.net.Arch.Horizon)
 }
 
 // groups checks that samples come in groups of size n, one after the other, and gives

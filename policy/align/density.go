@@ -87,6 +87,7 @@ type Miss struct {
 	x, emb, seen, target *nn.Node
 
 	Out, Ref *nn.Node // (rows, 1)
+	now, was *nn.Node // (rows, L) what is summed there
 
 	// The time and noise that look drew last.
 	time, bar float64
@@ -94,13 +95,15 @@ type Miss struct {
 }
 
 // NewMiss adds the misses of rows noised chunks to g.
-func NewMiss(t *Tuned, g *nn.Graph, rows int) *Miss {
+func NewMiss(t *Tuned, g *nn.Graph, rows int) *Miss { return newMiss(t, g, rows, t.ref) }
+
+// newMiss is NewMiss with another reference.
+func newMiss(t *Tuned, g *nn.Graph, rows int, ref *diffusion.Net) *Miss {
 	a, L := t.net.Arch, t.len()
 	m := &Miss{t: t, x: g.Input(rows, a.Horizon, a.View.Action.Dim()), emb: g.Input(rows, a.Embed), seen: g.Input(rows, t.net.Seen()), target: g.Input(rows, L), eps: make([]float32, L)}
-	miss := func(out *nn.Node) *nn.Node {
-		return g.Reshape(g.SumLast(g.Square(g.Sub(m.target, g.Reshape(out, rows, L)))), rows, 1)
-	}
-	m.Out, m.Ref = miss(t.Denoise(g, m.x, m.emb, m.seen)), miss(t.Refer(g, m.x, m.emb, m.seen))
+	square := func(out *nn.Node) *nn.Node { return g.Square(g.Sub(m.target, g.Reshape(out, rows, L))) }
+	m.now, m.was = square(t.Denoise(g, m.x, m.emb, m.seen)), square(ref.Denoise(g, m.x, m.emb, m.seen, g.Frozen))
+	m.Out, m.Ref = g.Reshape(g.SumLast(m.now), rows, 1), g.Reshape(g.SumLast(m.was), rows, 1)
 	return m
 }
 

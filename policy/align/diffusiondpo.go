@@ -55,15 +55,30 @@ func NewFlowDPO(t *Tuned, c DiffusionDPOConfig) (*DiffusionDPO, error) {
 	if !t.flows() {
 		return nil, errors.New("align: flow-dpo: the policy is a diffusion: take DiffusionDPO")
 	}
-	number(&c.Beta, 5)
 	return newDPO(t, c, "flow-dpo")
+}
+
+// beta is the default of those that compare misses.
+func (t *Tuned) beta() float64 {
+	if t.flows() {
+		return 5
+	}
+	return 20
+}
+
+// weigh is what counts of a beta.
+func (t *Tuned) weigh(beta float64) float64 {
+	if t.flows() {
+		return beta / 2
+	}
+	return beta
 }
 
 func newDPO(t *Tuned, c DiffusionDPOConfig, who string) (*DiffusionDPO, error) {
 	whole(&c.Pairs, 64)
 	whole(&c.Epochs, 4)
 	whole(&c.Times, 4)
-	number(&c.Beta, 20)
+	number(&c.Beta, t.beta())
 	if c.Pairs < 1 || c.Epochs < 1 || c.Times < 1 {
 		return nil, fmt.Errorf("align: %s: Pairs, Epochs and Times are %d, %d and %d, want at least 1", who, c.Pairs, c.Epochs, c.Times)
 	}
@@ -75,12 +90,8 @@ func newDPO(t *Tuned, c DiffusionDPOConfig, who string) (*DiffusionDPO, error) {
 	g := d.g
 	d.miss = NewMiss(t, g, 2*n)
 	d.weight = g.Input(n, 1)
-	beta := c.Beta
-	if t.flows() {
-		beta /= 2
-	}
 	m := g.Reshape(g.Sub(d.miss.Out, d.miss.Ref), n, 2)
-	margin := g.Scale(g.Sub(g.Slice(m, 0, 1), g.Slice(m, 1, 2)), float32(beta)) // to be negative
+	margin := g.Scale(g.Sub(g.Slice(m, 0, 1), g.Slice(m, 1, 2)), float32(t.weigh(c.Beta))) // to be negative
 	loss := g.Softplus(margin)
 	if c.Keep > 0 {
 		loss = g.Add(loss, g.Scale(g.Slice(g.Reshape(d.miss.Out, n, 2), 0, 1), float32(c.Keep)))

@@ -44,9 +44,11 @@ func tinyOf(t *testing.T, process diffusion.Process, rank int) *Tuned {
 }
 
 // moved moves what is trained.
-func moved(p *Tuned, by float64) {
+func moved(p *Tuned, by float64) { shift(p.params, by) }
+
+func shift(params []*nn.Param, by float64) {
 	rng := rand.New(rand.NewPCG(7, 8))
-	for _, q := range p.params {
+	for _, q := range params {
 		for i := range q.Data {
 			q.Data[i] += float32(by * rng.NormFloat64())
 		}
@@ -69,6 +71,7 @@ func drawn(t *testing.T, p *Tuned, each int) *Batch {
 	r.Draw(b.Samples, rng)
 	for i := range b.Samples {
 		b.Samples[i].Reward, b.Samples[i].Weight = rng.NormFloat64(), 0.5+rng.Float64()
+		b.Samples[i].Marks = []Mark{Mark(i % 3), Mark(1 + i%2)}
 	}
 	for i := 0; i < len(b.Samples); i += 2 {
 		b.Pairs = append(b.Pairs, Pair{Win: i + 1, Lose: i})

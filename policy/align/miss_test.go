@@ -29,7 +29,9 @@ func missers(t *testing.T, p *Tuned) []misser {
 	d, err1 := dpo(p, DiffusionDPOConfig{Pairs: 4, Times: 3, Beta: 3})
 	k, err2 := dpo(p, DiffusionDPOConfig{Pairs: 4, Times: 3, Beta: 3, Keep: 0.5})
 	r, err3 := NewRWR(p, RWRConfig{Chunks: 8, Times: 3})
-	for _, err := range []error{err1, err2, err3} {
+	f, err4 := NewFDPO(p, FDPOConfig{Segments: 8, Times: 3, Beta: 3, Keep: 0.5})
+	s, err5 := NewSePPO(p, SePPOConfig{Chunks: 8, Times: 3, Beta: 3})
+	for _, err := range []error{err1, err2, err3, err4, err5} {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -38,13 +40,20 @@ func missers(t *testing.T, p *Tuned) []misser {
 		{"dpo", d, d, d.g, d.loss, []int{3, 1, 0, 2}},
 		{"dpo that keeps", k, k, k.g, k.loss, []int{3, 1, 0, 2}},
 		{"rwr", r, r, r.g, r.loss, []int{7, 1, 2, 3, 4, 5, 6, 0}},
+		{"fdpo", f, f, f.g, f.loss, []int{7, 1, 2, 3, 4, 5, 6, 0}},
+		{"seppo", s, s, s.g, s.loss, []int{1, 0, 2}},
 	}
 }
 
 // ready does what Step does before it fills the graph.
 func (m misser) ready(b *Batch) {
-	if r, ok := m.Aligner.(*RWR); ok {
-		r.tilt = Tilt(r.tilt, b.Samples, r.cfg.Heat)
+	switch a := m.Aligner.(type) {
+	case *RWR:
+		a.tilt = Tilt(a.tilt, b.Samples, a.cfg.Heat)
+	case *FDPO:
+		a.cut(b)
+	case *SePPO:
+		a.liked = []int{0, 2, 5}
 	}
 }
 
@@ -68,6 +77,9 @@ func TestGradientsByMisses(t *testing.T) {
 					m.ready(b)
 					if !m.put(b, m.all) {
 						t.Fatal("nothing weighs anything")
+					}
+					if s, ok := m.Aligner.(*SePPO); ok {
+						shift(s.past.net.Denoiser(), 0.05) // or misses would not differ
 					}
 					graph(t, p, m.g, m.loss, 0.01)
 				})
@@ -207,5 +219,163 @@ func TestTiltByHand(t *testing.T) {
 		if w != 0 {
 			t.Errorf("a sample without weight weighs %v", w)
 		}
+	}
+}
+
+// TestLossOfFDPOByHand: each segment by its own actions' misses; what is unmarked has no
+// gradient at all.
+func TestLossOfFDPOByHand(t *testing.T) {
+	for kind, p := range kinds(t, 0) {
+		b := drawn(t, p, 2)
+		b.Samples[0].Marks = []Mark{Good, Bad}
+		b.Samples[1].Marks = []Mark{Bad, Bad}
+		b.Samples[2].Marks = []Mark{Unmarked, Good}
+		b.Samples[3].Marks = nil
+		f, err := NewFDPO(p, FDPOConfig{Segments: 5, Times: 2, Beta: 2, Keep: 0.5})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.cut(b)
+		want := []segment{{0, 0, 1, Good}, {0, 1, 2, Bad}, {1, 0, 2, Bad}, {2, 1, 2, Good}}
+		if !slices.Equal(f.segments, want) {
+			t.Fatalf("the segments are %v, want %v", f.segments, want)
+		}
+		f.put(b, []int{3, 0, 2, 1})
+		f.g.ForwardTo(f.loss)
+		sum, beta := 0.0, 2.0
+		if kind == "flow" {
+			beta = 1
+		}
+		for i, j := range []int{3, 0, 2, 1} {
+			for k := range 2 {
+				now, was := 0.0, 0.0
+				for e := 2 * want[j].from; e < 2*want[j].to; e++ {
+					now += float64(f.miss.now.Value[(2*i+k)*4+e])
+					was += float64(f.miss.was.Value[(2*i+k)*4+e])
+				}
+				w := b.Samples[want[j].sample].Weight / 8
+				if want[j].mark == Good {
+					sum += w * (math.Log(1+math.Exp(beta*(now-was))) + 0.5*now)
+				} else {
+					sum += w * math.Log(1+math.Exp(-beta*(now-was)))
+				}
+			}
+		}
+		if got := float64(f.loss.Value[0]); math.Abs(got-sum) > 1e-5*sum {
+			t.Errorf("%s: the loss is %v, want %v", kind, got, sum)
+		}
+		// The unmarked half of a chunk: whatever it is, it changes nothing but what the
+		// network sees of it, and without any mark there is no gradient.
+		if out := f.miss.target; true {
+			was := f.loss.Value[0]
+			out.Value[0] += 3 // of the segment of sample 2, whose first action is unmarked
+			f.g.ForwardTo(f.loss)
+			if f.loss.Value[0] != was {
+				t.Errorf("%s: an unmarked action counts", kind)
+			}
+		}
+		clear(f.mask.Value)
+		clear(f.good.Value)
+		f.g.ForwardTo(f.loss)
+		nn.ZeroGrad(p.params)
+		f.g.Backward(f.loss)
+		if n := nn.GradNorm(p.params); n != 0 {
+			t.Errorf("%s: what is unmarked has the gradient %v, want 0", kind, n)
+		}
+	}
+}
+
+// TestSignOfSePPO is that of the rule, in a thousand rows, and the loss goes by it.
+func TestSignOfSePPO(t *testing.T) {
+	p := tiny(t, diffusion.Sample, 0)
+	moved(p, 0.02)
+	b := drawn(t, p, 16)
+	s, err := NewSePPO(p, SePPOConfig{Chunks: 32, Times: 32, Beta: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var idx []int
+	for i := range b.Samples {
+		s.liked, idx = append(s.liked, i), append(idx, i)
+	}
+	s.put(b, idx)
+	for _, same := range []bool{true, false} { // as the policy
+		if !same {
+			shift(s.past.net.Denoiser(), 0.05)
+		}
+		s.g.ForwardTo(s.loss)
+		want, turned := 0.0, 0
+		for r := range 32 * 32 {
+			a := float64(s.miss.Out.Value[2*r] - s.miss.Ref.Value[2*r])
+			o := float64(s.miss.Out.Value[2*r+1] - s.miss.Ref.Value[2*r+1])
+			sign := 1.0
+			if a > 0 {
+				sign = -1
+				turned++
+			}
+			if same && a != 0 {
+				t.Fatalf("misses of the policy and of itself differ by %v", a)
+			}
+			if got := float64(s.sign.Value[r]); got != sign {
+				t.Fatalf("row %d has the sign %v where the liked chunk's miss is %v above the earlier policy's", r, got, a)
+			}
+			want += b.Samples[r/32].Weight / 1024 * math.Log(1+math.Exp(3*(a-sign*o)))
+		}
+		if got := float64(s.loss.Value[0]); math.Abs(got-want) > 1e-4*want {
+			t.Errorf("the loss is %v, want %v", got, want)
+		}
+		if got := s.clipped(32); got != float64(turned)/1024 || !same && (turned == 0 || turned == 1024) {
+			t.Errorf("%v are turned, want %d of 1024", got, turned)
+		}
+	}
+}
+
+// TestSePPORemembers the policies of its last steps, adapter and all, and compares with
+// one of them.
+func TestSePPORemembers(t *testing.T) {
+	for _, rank := range []int{0, 2} {
+		p := tiny(t, diffusion.Sample, rank)
+		p.adam.LR = 0.01
+		b := drawn(t, p, 4)
+		for i := range b.Samples {
+			b.Samples[i].Reward = 1
+		}
+		s, err := NewSePPO(p, SePPOConfig{Chunks: 4, Epochs: 1, Past: 3, Every: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var was [][][]float32 // the policies before every second step
+		drew := map[int]bool{}
+		for range 12 { // Step takes two
+			was = append(was, keep(p.Net().Denoiser()))
+			if _, err := s.Step(t.Context(), b); err != nil {
+				t.Fatal(err)
+			}
+			newest := len(was) - 1
+			for i := max(0, newest-2); i <= newest; i++ {
+				for j, q := range s.kept[i%3] {
+					for e, v := range q.Data {
+						if math.Abs(float64(v-was[i][j][e])) > 1e-6 {
+							t.Fatalf("rank %d: policy %d is not remembered", rank, i)
+						}
+					}
+				}
+				if slices.Equal(s.past.net.Denoiser()[0].Data, s.kept[i%3][0].Data) {
+					drew[newest-i] = true
+				}
+			}
+		}
+		if len(drew) != 3 {
+			t.Errorf("rank %d: of three policies, those of the ages %v were compared with", rank, drew)
+		}
+	}
+}
+
+func TestSoundnessByHand(t *testing.T) {
+	if got, want := Soundness([]float64{0.5, 0.25}), (math.Log(0.5)+math.Log(0.75))/2; math.Abs(got-want) > 1e-12 {
+		t.Errorf("the soundness is %v, want %v", got, want)
+	}
+	if Soundness(nil) != 0 || math.IsInf(Soundness([]float64{1}), 0) {
+		t.Error("no segment is not sound, or a surely bad one is beyond numbers")
 	}
 }

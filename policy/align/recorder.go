@@ -33,7 +33,10 @@ func NewRecorder(t *Tuned, rows int) (*Recorder, error) {
 	a := t.net.Arch
 	r := &Recorder{t: t, rows: rows, g: nn.NewGraph()}
 	r.x, r.emb, r.seen = r.g.Input(rows, a.Horizon, a.View.Action.Dim()), r.g.Input(rows, a.Embed), r.g.Input(rows, t.net.Seen())
-	r.now, r.ref = t.Denoise(r.g, r.x, r.emb, r.seen), t.Refer(r.g, r.x, r.emb, r.seen)
+	r.now = t.Denoise(r.g, r.x, r.emb, r.seen)
+	if r.ref = r.now; t.ref != t.net {
+		r.ref = t.Refer(r.g, r.x, r.emb, r.seen)
+	}
 	return r, nil
 }
 
@@ -122,7 +125,9 @@ func (r *Recorder) some(ss []Sample, first int, by *nn.Node, rng *rand.Rand) {
 			copy(r.x.Value[i*L:(i+1)*L], ss[i].X[k*L:(k+1)*L])
 		}
 		r.g.ForwardTo(r.now)
-		r.g.ForwardTo(r.ref)
+		if r.ref != r.now {
+			r.g.ForwardTo(r.ref)
+		}
 		r.calls += uint64(len(ss))
 		wide := h.Sigma
 		if r.t.flows() {

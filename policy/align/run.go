@@ -312,5 +312,9 @@ func (r *Run) Restore(f io.Reader) error {
 }
 
 func (r *Run) parts() []checkpoint.Part {
-	return append(r.a.Tuned().parts(), checkpoint.Part{Name: "best", Tensors: nn.Tensors(r.best)})
+	ps := append(r.a.Tuned().parts(), checkpoint.Part{Name: "best", Tensors: nn.Tensors(r.best)})
+	if a, ok := r.a.(interface{ parts() []checkpoint.Part }); ok {
+		ps = append(ps, a.parts()...) // what it remembers
+	}
+	return ps
 }
