@@ -41,7 +41,7 @@ func BenchmarkAligners(b *testing.B) {
 					if err != nil {
 						b.Fatal(err)
 					}
-					x, y, o, k, _ := run(b, w, al, a.run)
+					x, y, o, k, _ := runBy(b, w, al, a.judge(al.Tuned()), a.run)
 					before, after, on, kl, least = before+x/5, after+y/5, on+o/5, kl+k/5, min(least, y)
 					shares += fmt.Sprintf(" %.2f", y)
 				}

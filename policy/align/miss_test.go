@@ -264,15 +264,11 @@ func TestLossOfFDPOByHand(t *testing.T) {
 		if got := float64(f.loss.Value[0]); math.Abs(got-sum) > 1e-5*sum {
 			t.Errorf("%s: the loss is %v, want %v", kind, got, sum)
 		}
-		// The unmarked half of a chunk: whatever it is, it changes nothing but what the
-		// network sees of it, and without any mark there is no gradient.
-		if out := f.miss.target; true {
-			was := f.loss.Value[0]
-			out.Value[0] += 3 // of the segment of sample 2, whose first action is unmarked
-			f.g.ForwardTo(f.loss)
-			if f.loss.Value[0] != was {
-				t.Errorf("%s: an unmarked action counts", kind)
-			}
+		// Row 0 is of sample 2, whose first action is unmarked.
+		was := f.loss.Value[0]
+		f.miss.target.Value[0] += 3
+		if f.g.ForwardTo(f.loss); f.loss.Value[0] != was {
+			t.Errorf("%s: an unmarked action counts", kind)
 		}
 		clear(f.mask.Value)
 		clear(f.good.Value)

@@ -14,15 +14,20 @@ import (
 	"github.com/rapport-rl/rapport/policy/diffusion"
 )
 
-// run aligns and gives the share before and after.
+// run aligns by the hidden preference and gives the share before and after.
 func run(t testing.TB, w *aligntest.Ways, a align.Aligner, c align.RunConfig) (before, after, on, kl float64, rep align.Report) {
+	t.Helper()
+	return runBy(t, w, a, align.Rated(aligntest.Liked, 0.25), c)
+}
+
+func runBy(t testing.TB, w *aligntest.Ways, a align.Aligner, j align.Judge, c align.RunConfig) (before, after, on, kl float64, rep align.Report) {
 	t.Helper()
 	c.Train, c.Held = w.Train, w.Held
 	before, _, _, err := w.Measure(a.Tuned(), 1024, 9)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := align.NewRun(a, align.Rated(aligntest.Liked, 0.25), c)
+	r, err := align.NewRun(a, j, c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -270,6 +275,14 @@ func TestWhatIsWrongIsSaid(t *testing.T) {
 	bad("flow-dpo of a diffusion", "take DiffusionDPO", err)
 	_, err = align.NewFlowDPO(flow, align.DiffusionDPOConfig{Pairs: -1})
 	bad("flow-dpo", "flow-dpo: Pairs, Epochs and Times are -1", err)
+	_, err = align.NewFDPO(p, align.FDPOConfig{Segments: -1})
+	bad("fdpo", "Segments, Epochs and Times are -1", err)
+	_, err = align.NewFDPO(p, align.FDPOConfig{Keep: math.Inf(1)})
+	bad("fdpo", "Keep +Inf", err)
+	_, err = align.NewSePPO(p, align.SePPOConfig{Past: -1})
+	bad("seppo", "Past and Every are 64, 4, 4, -1", err)
+	_, err = align.NewSePPO(p, align.SePPOConfig{Beta: math.NaN()})
+	bad("seppo", "Beta is NaN", err)
 	_, err = align.NewRWR(p, align.RWRConfig{Heat: -1})
 	bad("rwr", "Heat is -1", err)
 	_, err = align.NewRWR(p, align.RWRConfig{Chunks: -1})
@@ -306,6 +319,20 @@ func TestWhatIsWrongIsSaid(t *testing.T) {
 	bad("weight", "Weight NaN", step(func(b *align.Batch) { b.Samples[1].Weight = math.NaN() }))
 	bad("reward", "Reward +Inf", step(func(b *align.Batch) { b.Samples[1].Reward = math.Inf(1) }))
 	bad("loss", "lower LR", step(func(b *align.Batch) { b.Samples[1].X[0] = float32(math.NaN()) }))
+	bad("marks", "sample 1 has the Marks [1]", step(func(b *align.Batch) { b.Samples[1].Marks = []align.Mark{align.Good} }))
+	bad("marks", "Unmarked, Good or Bad", step(func(b *align.Batch) { b.Samples[1].Marks = []align.Mark{align.Good, 3} }))
+	f, err := align.NewFDPO(p, align.FDPOConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.Step(t.Context(), &align.Batch{Samples: draw(t, w, p, 2, 2, 1)})
+	bad("no marks", "let a Judge set Sample.Marks", err)
+	e, err := align.NewSePPO(p, align.SePPOConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = e.Step(t.Context(), &align.Batch{Samples: draw(t, w, p, 2, 2, 1)})
+	bad("nothing liked", "give those a Reward above 0", err)
 	q, err := align.NewPRDP(p, align.PRDPConfig{Each: 3})
 	if err != nil {
 		t.Fatal(err)

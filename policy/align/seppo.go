@@ -15,7 +15,7 @@ type SePPOConfig struct {
 	Chunks int     // of a gradient step; 64
 	Epochs int     // over a batch's liked chunks; 4
 	Times  int     // of noise that a chunk is looked at, in a gradient step; 4
-	Beta   float64 // as DiffusionDPO's, of a flow halved; 20, of a flow 5
+	Beta   float64 // as DiffusionDPO's, of a flow halved; a quarter of its default
 	Past   int     // earlier policies that are remembered; 7 (as published)
 	Every  int     // gradient steps between two of them; 30 (as published)
 	// Newest compares with the newest of them instead of one drawn from all, and Plain
@@ -56,7 +56,7 @@ func NewSePPO(t *Tuned, c SePPOConfig) (*SePPO, error) {
 	whole(&c.Times, 4)
 	whole(&c.Past, 7)
 	whole(&c.Every, 30)
-	number(&c.Beta, t.beta())
+	number(&c.Beta, t.beta()/4)
 	if c.Chunks < 1 || c.Epochs < 1 || c.Times < 1 || c.Past < 1 || c.Every < 1 {
 		return nil, fmt.Errorf("align: seppo: Chunks, Epochs, Times, Past and Every are %d, %d, %d, %d and %d, want at least 1", c.Chunks, c.Epochs, c.Times, c.Past, c.Every)
 	}
