@@ -45,7 +45,7 @@ type Sample struct {
 	// Weight multiplies what the sample contributes: 1 as drawn, 0 for nothing. See
 	// Leverage and Doubt.
 	Weight float64
-	User   int // whose preference it was
+	User   int // whose preference it was, of a Batch's Tastes
 	// Marks (H,) say of each action whether it was good; none: nobody looked. See FDPO.
 	Marks []Mark
 }
@@ -74,6 +74,8 @@ type Pair struct {
 type Batch struct {
 	Samples []Sample
 	Pairs   []Pair
+	// Tastes (users, Config.Taste) are those of the users, where a policy serves many.
+	Tastes [][]float64
 }
 
 // weight of a pair is that of its two samples together; a tie has none.

@@ -38,7 +38,7 @@ type AlignPropConfig struct {
 //	L = -R(x_0),  dL/dw = sum over the last Back steps of dL/dx_k-1 dmean(x_k)/dw
 //
 // A step is computed anew when the gradient comes to it, so that no more than one is
-// in memory.
+// in memory. Where a policy serves many users, it climbs for the one who is served.
 type AlignProp struct {
 	t     *Tuned
 	cfg   AlignPropConfig

@@ -90,6 +90,8 @@ func (d *D3PO) put(b *Batch, idx []int) (weighs bool) {
 	return weighs
 }
 
+func (d *D3PO) user(b *Batch, item int) int { return b.Samples[b.Pairs[item].Win].User }
+
 // clipped is the share of the steps that weigh anything and are outside the clip.
 func (d *D3PO) clipped(int) float64 {
 	out, all := 0.0, 0.0

@@ -128,5 +128,7 @@ func (d *DiffusionDPO) put(b *Batch, idx []int) (weighs bool) {
 	return weighs
 }
 
+func (d *DiffusionDPO) user(b *Batch, item int) int { return b.Samples[b.Pairs[item].Win].User }
+
 // clipped is nothing: the loss has no clip.
 func (d *DiffusionDPO) clipped(int) float64 { return 0 }

@@ -90,6 +90,8 @@ func (d *DPPO) put(b *Batch, idx []int) bool {
 	return true
 }
 
+func (d *DPPO) user(b *Batch, item int) int { return b.Samples[item].User }
+
 // clipped is the share of the steps of chains outside the clip.
 func (d *DPPO) clipped(chains int) float64 {
 	out, rows := 0.0, chains*len(d.t.hops)

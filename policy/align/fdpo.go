@@ -132,6 +132,8 @@ func (f *FDPO) put(b *Batch, idx []int) (weighs bool) {
 	return weighs
 }
 
+func (f *FDPO) user(b *Batch, item int) int { return b.Samples[f.segments[item].sample].User }
+
 // clipped is nothing: the loss has no clip.
 func (f *FDPO) clipped(int) float64 { return 0 }
 

@@ -375,3 +375,32 @@ func TestSoundnessByHand(t *testing.T) {
 		t.Error("no segment is not sound, or a surely bad one is beyond numbers")
 	}
 }
+
+// TestStepsAreOfOneUser: items of a user come together, each once, and steps serve whose
+// they are.
+func TestStepsAreOfOneUser(t *testing.T) {
+	b := &Batch{Tastes: [][]float64{{1}, {2}, {3}}}
+	for _, u := range []int{0, 1, 0, 2, 1, 0, 0} {
+		b.Samples = append(b.Samples, Sample{User: u})
+	}
+	items, seen := []int{0, 1, 2, 3, 4, 5, 6}, map[int]bool{}
+	var steps [][2]int // user and items
+	for rest := items; len(rest) > 0; {
+		n := together(rest, min(len(rest), 3), b, &RWR{})
+		for _, i := range rest[:n] {
+			if seen[i] || b.Samples[i].User != b.Samples[rest[0]].User {
+				t.Fatalf("a step has the items %v", rest[:n])
+			}
+			seen[i] = true
+		}
+		steps = append(steps, [2]int{b.Samples[rest[0]].User, n})
+		rest = rest[n:]
+	}
+	total := 0
+	for _, s := range steps {
+		total += s[1]
+	}
+	if want := [2]int{0, 3}; steps[0] != want || total != 7 || len(steps) != 4 {
+		t.Errorf("steps of users and items %v, want 3 of user 0 first, 7 in 4 steps", steps)
+	}
+}

@@ -125,6 +125,8 @@ func (p *PRDP) put(b *Batch, idx []int) bool {
 	return true // equal rewards, too, say where the policy belongs
 }
 
+func (p *PRDP) user(b *Batch, item int) int { return b.Samples[item*p.cfg.Each].User }
+
 // clipped is the share of the steps of groups outside their bounds.
 func (p *PRDP) clipped(groups int) float64 {
 	out, rows := 0.0, groups*p.cfg.Each*len(p.t.hops)

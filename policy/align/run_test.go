@@ -234,6 +234,7 @@ func TestWhatIsWrongIsSaid(t *testing.T) {
 	}{
 		"no noise":       {align.Config{Draw: diffusion.Draw{Steps: 5}}, "set Draw.Eta to 1"},
 		"rank":           {align.Config{Draw: w.Draw, Rank: -1}, "Rank is -1"},
+		"taste":          {align.Config{Draw: w.Draw, Taste: 2}, "set Rank to 4"},
 		"floor":          {align.Config{Draw: w.Draw, Floor: -1}, "Floor is -1"},
 		"rate":           {align.Config{Draw: w.Draw, LR: math.NaN()}, "LR is NaN"},
 		"decay":          {align.Config{Draw: w.Draw, WeightDecay: 1}, "WeightDecay is 1"},
@@ -340,7 +341,29 @@ func TestWhatIsWrongIsSaid(t *testing.T) {
 	_, err = q.Step(t.Context(), &align.Batch{Samples: draw(t, w, p, 2, 2, 1)})
 	bad("groups", "want 3 of every observation", err)
 
+	many, err := align.Tune(w.Net, align.Config{Draw: w.Draw, Rank: 2, Taste: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = align.NewSePPO(many, align.SePPOConfig{})
+	bad("seppo of many", "set Config.Taste to 0", err)
+	bad("taste", "a taste of 1 numbers for a policy of tastes of 2", many.Serve([]float64{1}))
+	bad("taste", "of tastes of 0", p.Serve([]float64{1}))
+	m, err := align.NewDPPO(many, align.DPPOConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = m.Step(t.Context(), &align.Batch{Samples: draw(t, w, many, 2, 2, 1), Tastes: [][]float64{{1}}})
+	bad("taste", "set Batch.Tastes", err)
 	judge := align.Rated(aligntest.Liked, 0)
+	for want, c := range map[string]align.RunConfig{
+		"Tastes are of 0 users":          {Train: w.Train, Held: w.Held},
+		"Tastes are of 2 users, 1 obs":   {Train: w.Train, Held: w.Held, Observations: 1, Tastes: [][]float64{{1, 0}, {0, 1}}},
+		"Tastes has 1 numbers of user 1": {Train: w.Train, Held: w.Held, Tastes: [][]float64{{1, 0}, {1}}},
+	} {
+		_, err := align.NewRun(m, judge, c)
+		bad("run", want, err)
+	}
 	for want, c := range map[string]align.RunConfig{
 		"Held has 0 numbers":             {Train: w.Train},
 		"Rounds, Observations, Each and": {Train: w.Train, Held: w.Held, Rounds: -1},

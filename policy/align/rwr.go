@@ -81,6 +81,8 @@ func (r *RWR) put(b *Batch, idx []int) (weighs bool) {
 	return weighs
 }
 
+func (r *RWR) user(b *Batch, item int) int { return b.Samples[item].User }
+
 // clipped is nothing: the loss has no clip.
 func (r *RWR) clipped(int) float64 { return 0 }
 

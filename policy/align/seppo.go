@@ -63,6 +63,9 @@ func NewSePPO(t *Tuned, c SePPOConfig) (*SePPO, error) {
 	if !(c.Beta > 0) || math.IsInf(c.Beta, 0) {
 		return nil, fmt.Errorf("align: seppo: Beta is %v, want a positive number", c.Beta)
 	}
+	if t.cfg.Taste > 0 {
+		return nil, errors.New("align: seppo: its earlier policies serve all alike: set Config.Taste to 0")
+	}
 	n := c.Chunks * c.Times
 	s := &SePPO{t: t, cfg: c, g: nn.NewGraph()}
 	net := t.Net()
@@ -158,6 +161,8 @@ func (s *SePPO) recall() {
 	}
 	nn.Copy(s.past.net.Denoiser(), s.kept[which])
 }
+
+func (s *SePPO) user(b *Batch, item int) int { return b.Samples[s.liked[item]].User }
 
 // clipped is the share of the liked chunks whose rivals are learned, too.
 func (s *SePPO) clipped(chunks int) float64 {

@@ -19,6 +19,9 @@ type Config struct {
 	// Rank is that of the adapter that is trained (nn.LoRA); 0 trains the denoiser's
 	// own weights.
 	Rank int
+	// Taste is how many numbers tell a user's taste, by which the adapter is gated
+	// (nn.LoRA), so that one policy serves many users; 0: it serves all alike. See Serve.
+	Taste int
 	// Draw is how chains are drawn. Those of a diffusion must have noise: Eta above 0, or
 	// DDPM.
 	Draw diffusion.Draw
@@ -42,6 +45,9 @@ func (c *Config) complete(kind diffusion.Kind) error {
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("align: "+format, args...)) }
 	if c.Rank < 0 {
 		bad("Rank is %d, want that of an adapter, or 0 for the weights themselves", c.Rank)
+	}
+	if c.Taste < 0 || c.Taste > 0 && c.Rank == 0 {
+		bad("Taste is %d numbers with the Rank %d, want at least 0, and an adapter where there are some: set Rank to 4", c.Taste, c.Rank)
 	}
 	if kind == diffusion.Diffusion && c.Draw.Method == diffusion.DDIM && c.Draw.Eta == 0 {
 		bad("DDIM with Eta 0 draws without noise, and its steps have no density: set Draw.Eta to 1, or Draw.Method to DDPM")
@@ -98,7 +104,7 @@ func Tune(start *diffusion.Net, c Config) (*Tuned, error) {
 	t.rng = rand.New(t.pcg)
 	t.params = t.net.Denoiser()
 	if c.Rank > 0 {
-		t.lora = nn.NewLoRA("align", t.params, nn.LoRAConfig{Rank: c.Rank}, t.rng)
+		t.lora = nn.NewLoRA("align", t.params, nn.LoRAConfig{Rank: c.Rank, Gates: c.Taste}, t.rng)
 		t.params = t.lora.Params()
 	}
 	t.adam = nn.NewAdam(t.params, nn.AdamConfig{LR: c.LR, WeightDecay: c.WeightDecay, ClipNorm: c.ClipNorm})
@@ -153,6 +159,19 @@ func (t *Tuned) Denoise(g *nn.Graph, x, emb, seen *nn.Node) *nn.Node {
 // Refer adds the frozen reference's denoiser to g.
 func (t *Tuned) Refer(g *nn.Graph, x, emb, seen *nn.Node) *nn.Node {
 	return t.ref.Denoise(g, x, emb, seen, g.Frozen)
+}
+
+// Serve makes the policy that of a user of the given taste, as a Batch's, until another
+// is served; nil: of nobody, which is the reference. Chains are drawn and Net is made for
+// whoever is served.
+func (t *Tuned) Serve(taste []float64) error {
+	if len(taste) != 0 && len(taste) != t.cfg.Taste {
+		return fmt.Errorf("align: a taste of %d numbers for a policy of tastes of %d: set Config.Taste", len(taste), t.cfg.Taste)
+	}
+	if t.cfg.Taste > 0 {
+		t.lora.Serve(taste)
+	}
+	return nil
 }
 
 // Net returns a copy of the policy as it is now, the adapter merged.
