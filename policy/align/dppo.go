@@ -17,6 +17,9 @@ type DPPOConfig struct {
 	// counts Discount^k (0.95).
 	Discount float64
 	Bound    float64 // of advantages, in standard deviations; 5
+	// Given says that Rewards are advantages already, as Pareto's are: no mean is taken
+	// from them. Bound holds.
+	Given bool
 }
 
 // DPPO climbs a reward by its policy gradient (Ren et al. 2024, arXiv:2409.00588,
@@ -71,7 +74,14 @@ func (d *DPPO) Step(ctx context.Context, b *Batch) (Stats, error) {
 	if err := d.t.samples(b); err != nil {
 		return Stats{}, err
 	}
-	d.adv = Advantages(d.adv, b.Samples, d.cfg.Bound)
+	if d.cfg.Given {
+		d.adv = d.adv[:0]
+		for i := range b.Samples {
+			d.adv = append(d.adv, min(d.cfg.Bound, max(-d.cfg.Bound, b.Samples[i].Reward)))
+		}
+	} else {
+		d.adv = Advantages(d.adv, b.Samples, d.cfg.Bound)
+	}
 	return d.t.over(ctx, b, d, sweep{d.cfg.Epochs, len(b.Samples), d.cfg.Chains}, d.g, d.loss)
 }
 
