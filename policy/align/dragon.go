@@ -61,7 +61,7 @@ func Sets(phi func(s *Sample) []float64, value func(set [][]float64) float64) Ju
 
 // Frechet tells how far sets of features are from exemplars, as between Gaussians of
 // their means and covariances (Dowson and Landau 1982; as of pictures Heusel et al. 2017,
-// arXiv:1706.08500, equation 6):
+// arXiv:1706.08500):
 //
 //	d^2 = |m - m'|^2 + tr(C + C' - 2 (C C')^1/2)
 //
@@ -162,7 +162,7 @@ func (f *Frechet) moments(set [][]float64) ([]float64, *mat.SymDense) {
 }
 
 // Vendi tells how many different things a set (n, D) holds, from 1 to n (Friedman and
-// Dieng 2022, arXiv:2210.02410, definition 3.1): e^H of the eigenvalues of K/n, where two
+// Dieng 2022, arXiv:2210.02410): e^H of the eigenvalues of K/n, where two
 // of a distance d are alike by K = e^(-d^2/2 scale^2).
 func Vendi(set [][]float64, scale float64) float64 {
 	n := len(set)

@@ -88,6 +88,48 @@ func TestGradientsByMisses(t *testing.T) {
 	}
 }
 
+// TestGradientsThroughAFlow of AlignProp, from noise and from noised chunks.
+func TestGradientsThroughAFlow(t *testing.T) {
+	for _, rank := range []int{0, 2} {
+		for _, c := range []AlignPropConfig{{Chains: 4, Back: 5}, {Chains: 4, Back: 3, Start: 0.6}} {
+			p := tinyFlow(t, rank)
+			moved(p, 0.02)
+			b := drawn(t, p, 2)
+			a, err := NewAlignProp(p, bumpy, c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			loss := func() float64 {
+				p.pcg.Seed(1, 2)
+				a.begin(b, []int{0, 1, 2, 3})
+				nn.ZeroGrad(p.params)
+				l, _ := a.climb(b, []int{0, 1, 2, 3}, a.Draw())
+				return l
+			}
+			loss()
+			agree(t, p.params, loss, 1e-2, 1e-3)
+			if c.Start == 0 {
+				continue
+			}
+			// A chunk begins at the time of the first step, on the line from noise.
+			p.pcg.Seed(1, 2)
+			a.begin(b, []int{0, 1, 2, 3})
+			x := append([]float32(nil), a.x[a.first][:4]...)
+			s := b.Samples[0]
+			for i := range s.Chunk() {
+				s.Chunk()[i]++
+			}
+			p.pcg.Seed(1, 2)
+			a.begin(b, []int{0, 1, 2, 3})
+			for i, v := range a.x[a.first][:4] {
+				if got, want := float64(v-x[i]), p.hops[a.first].Bar; math.Abs(got-want) > 1e-5 || want != 0.4 {
+					t.Errorf("one more in the chunk is %v more at the time %v, want 0.4", got, want)
+				}
+			}
+		}
+	}
+}
+
 // TestMissersDoNotAllocate in their steps, nor learn from what weighs nothing, not even
 // by momentum.
 func TestMissersDoNotAllocate(t *testing.T) {
