@@ -110,7 +110,7 @@ func aligners() []way {
 		{"Flow-DPO, beta 5, rank 4", 4, 1e-3, flowDPO(5, 0), dpo, 0, true, nil},
 		{"RWR of a flow", 0, 3e-4, rwr(0.5), rewards, 0.8, true, nil},
 		{"RWR of a flow, Heat 2", 0, 3e-4, rwr(2), rewards, 0, true, nil},
-		{"RWR", 0, 3e-4, rwr(0.5), rewards, 0.8, false, nil},
+		{"RWR", 0, 3e-4, rwr(0.5), rewards, 0, false, nil},
 		{"AlignProp of a flow, all 10 back", 0, 3e-4, climb(align.AlignPropConfig{Back: 10}), single, 0.75, true, nil},
 		{"FDPO, beta 20", 0, 3e-4, fdpo(20, 0), seen, 0, false, marked},
 		{"FDPO, beta 20, Keep 1", 0, 3e-4, fdpo(20, 1), seen, 0.8, false, marked},
@@ -118,7 +118,7 @@ func aligners() []way {
 		{"SePPO", 0, 3e-4, seppo(align.SePPOConfig{}), seen, 0.75, false, shown},
 		{"SePPO, always the worse", 0, 3e-4, seppo(align.SePPOConfig{Plain: true}), seen, 0, false, shown},
 		{"SePPO, against the newest", 0, 3e-4, seppo(align.SePPOConfig{Newest: true}), seen, 0, false, shown},
-		{"SePPO, rank 4", 4, 1e-3, seppo(align.SePPOConfig{}), seen, 0.75, false, shown},
+		{"SePPO, rank 4", 4, 1e-3, seppo(align.SePPOConfig{}), seen, 0, false, shown},
 		{"SePPO of a flow", 0, 3e-4, seppo(align.SePPOConfig{}), seen, 0.75, true, shown},
 	}
 }

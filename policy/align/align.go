@@ -1,5 +1,5 @@
-// Package align fine-tunes the diffusion policies of package diffusion towards what is
-// preferred or rewarded, and keeps them near what they were.
+// Package align fine-tunes the policies of package diffusion, diffusions and flows, towards
+// what is preferred or rewarded, and keeps them near what they were.
 //
 // All aligners share one shape. A Recorder draws chunks with the whole chain that led
 // to them, a Judge rewards or compares them, an Aligner takes gradient steps on that

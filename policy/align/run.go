@@ -160,9 +160,8 @@ func NewRun(a Aligner, judge Judge, c RunConfig) (*Run, error) {
 }
 
 // Go runs to the end, after which the policy is the best one and serves nobody, or until
-// ctx is done. A
-// run that stopped between two rounds, or one that Restore was called on, goes on to
-// the same bits; within a round, what was drawn for it is lost.
+// ctx is done. A run that stopped between two rounds, or one that Restore was called on,
+// goes on to the same bits; within a round, what was drawn for it is lost.
 func (r *Run) Go(ctx context.Context) (Report, error) {
 	t := r.a.Tuned()
 	if r.round == 0 && len(r.report.Looks) == 0 {
