@@ -158,6 +158,7 @@ type KAGI struct {
 	Source    string  `yaml:"source"`
 	Plan      string  `yaml:"plan"`    // file
 	Cameras   string  `yaml:"cameras"` // file
+	Marks     string  `yaml:"marks"`
 	Form      string  `yaml:"form"`
 	Tolerance float64 `yaml:"tolerance"` // m
 	Top       float64 `yaml:"top"`

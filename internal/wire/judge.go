@@ -109,7 +109,7 @@ func visit(dir string, other []string, what string, environ, sets []string, o Op
 	if err != nil {
 		return nil, err
 	}
-	return &Session{cfg: now, name: filepath.Base(dir), store: st, hang: func() {}, tell: o.Tell, log: o.Log, now: o.Now, after: o.After}, nil
+	return &Session{cfg: withClicks(now, dir), name: filepath.Base(dir), store: st, hang: func() {}, tell: o.Tell, log: o.Log, now: o.Now, after: o.After}, nil
 }
 
 // params reads the parameters that which names, and says in words what they are.
