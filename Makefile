@@ -3,13 +3,16 @@
 SHELL := /bin/bash
 FUZZ ?= 3
 
-.PHONY: help run test build setup bench peers soak reproduce reproduce-rapl reproduce-xmagical lint fuzz clean
+.PHONY: help run test build setup bench peers soak reproduce reproduce-rapl reproduce-xmagical demo-align lint fuzz clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 run: build ## fine-tune a simulated Franka from camera pixels, end to end
 	bin/rapport run
+
+demo-align: build ## bring a diffusion policy to what a simulated person ranks, in a few minutes of two cores
+	bin/rapport align --person simulated
 
 test: setup lint fuzz ## every check and every test, as CI runs them
 	@scripts/setup.sh test
@@ -48,6 +51,7 @@ reproduce: build ## five seeds of every claim of learning, with intervals (docs/
 	bin/rapport reproduce --seeds 5 --offline bc,iql,calql
 	bin/rapport reproduce --seeds 5 --set learner.kind=iql
 	bin/rapport reproduce --seeds 5 --set policy.sees=pixels --set policy.clone.steps=1000 --set learner.batch=64
+	bin/rapport reproduce --seeds 5 --set robot.task=reach --set reward.kind=kagi --set policy.keys=true --set session.end=success --offline bc,iql
 	go test -run '^$$' -bench Ways -benchtime 1x ./policy/diffusion
 	go test -run '^$$' -bench Variants -benchtime 1x ./policy/rlpd
 

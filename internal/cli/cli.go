@@ -117,10 +117,12 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(a.stopCmd(), a.faultCmd(), a.guardCmd())
 	root.AddCommand(a.dashboardCmd())
 	root.AddCommand(a.labelCmd())
+	root.AddCommand(a.clicksCmd())
 	root.AddCommand(a.bagCmd())
 	root.AddCommand(a.pipelineCmd())
 	root.AddCommand(a.rosCmds()...)
 	root.AddCommand(a.rewardCmd())
+	root.AddCommand(a.alignCmd())
 	root.AddCommand(a.calibrateCmd())
 	return root
 }

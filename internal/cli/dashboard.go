@@ -51,7 +51,7 @@ Ctrl-C; the session goes on.`,
 				return err
 			}
 			defer conn.Close()
-			end, err := a.serve(conn, at.Session, dir, listen)
+			_, end, err := a.serve(conn, at.Session, dir, listen)
 			if err != nil {
 				return err
 			}
@@ -66,17 +66,22 @@ Ctrl-C; the session goes on.`,
 }
 
 // serve shows a session until end is called, and prints where. Without its folder
-// its episodes cannot be labelled.
-func (a *app) serve(conn *bus.Conn, session, dir, listen string) (end func(), err error) {
+// its episodes cannot be labelled, nor its plan clicked, for which clicks is the page.
+func (a *app) serve(conn *bus.Conn, session, dir, listen string) (clicks string, end func(), err error) {
 	o := web.Options{Conn: conn, Session: session, Listen: listen, Log: a.log}
 	o.Labels, o.NoLabels = labels(conn, session, dir)
+	if dir != "" {
+		if o.Clicks, err = wire.ClicksIn(dir); err != nil { // its arm can be stopped all the same
+			a.log.Warn("dashboard: no plan can be clicked", "err", err)
+		}
+	}
 	w, err := web.Start(o)
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	if _, err := fmt.Fprintf(a.stdout, "dashboard  %s\n", w.URL()); err != nil {
 		w.Close()
-		return nil, err
+		return "", nil, err
 	}
-	return w.Close, nil
+	return w.ClicksURL(), w.Close, nil
 }

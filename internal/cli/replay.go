@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/rapport-rl/rapport/internal/report"
 	"github.com/rapport-rl/rapport/internal/wire"
 )
 
@@ -137,11 +138,9 @@ func printReplay(w io.Writer, r wire.Replay, out string) error {
 	fmt.Fprintf(w, "\nsession    %s (encoder %.12s, reward %.12s)\n", r.Session, r.Encoder, r.Reward)
 	fmt.Fprintf(w, "recordings %d of %d whole, %d steps\n", len(r.Takes)-len(r.Left()), len(r.Takes), steps)
 	if len(rewards) > 0 {
-		slices.Sort(rewards)
-		slices.Sort(returns)
-		fmt.Fprintf(w, "return     %.3f in the median, %.3f to %.3f\n", quantile(returns, 0.5), returns[0], returns[len(returns)-1])
+		fmt.Fprintf(w, "return     %.3f in the median, %.3f to %.3f\n", report.Quantile(returns, 0.5), slices.Min(returns), slices.Max(returns))
 		fmt.Fprintf(w, "reward     quantiles 0 %.4f, 10 %% %.4f, 50 %% %.4f, 90 %% %.4f, 100 %% %.4f\n",
-			rewards[0], quantile(rewards, 0.1), quantile(rewards, 0.5), quantile(rewards, 0.9), rewards[len(rewards)-1])
+			slices.Min(rewards), report.Quantile(rewards, 0.1), report.Quantile(rewards, 0.5), report.Quantile(rewards, 0.9), slices.Max(rewards))
 	}
 	if n := r.Frames(); n > 0 {
 		fmt.Fprintf(w, "frames     %d, %.0f a second; %d gaps, %d seen twice, %v at most between two\n", n, float64(n)/max(r.Took.Seconds(), 1e-9), gaps.Missing, gaps.Stale, gaps.Longest.Round(time.Millisecond))
@@ -150,11 +149,6 @@ func printReplay(w io.Writer, r wire.Replay, out string) error {
 		fmt.Fprintf(w, "written    %s\n", filepath.Join(out, "steps.csv, steps.parquet, curves.png"))
 	}
 	return nil
-}
-
-// quantile is that of sorted numbers, the nearest one.
-func quantile(sorted []float64, q float64) float64 {
-	return sorted[int(math.Round(q*float64(len(sorted)-1)))]
 }
 
 // printVerdict tells what the check found, and returns why the answer is no.

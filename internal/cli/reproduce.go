@@ -82,6 +82,9 @@ func reproduced(c config.Config, seed int) string {
 	if c.Policy.Sees != "features" {
 		name += "-" + c.Policy.Sees
 	}
+	if c.Reward.Kind != "rapl" {
+		name += "-" + c.Reward.Kind
+	}
 	return fmt.Sprintf("%s-%d", name, seed)
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/rapport-rl/rapport/internal/report"
 	"github.com/rapport-rl/rapport/internal/wire"
 )
 
@@ -50,9 +51,9 @@ func keypointTable(w io.Writer, rs []wire.KeypointResult) error {
 	for _, r := range rs {
 		share := func(n, of int) float64 { return 100 * float64(n) / float64(max(1, of)) }
 		_, err := fmt.Fprintf(w, "| %s | %d | %.2f | %.2f | %.2f %% | %.2f %% | %.1f %% | %.1f %% of %d | %.1f | %.1f | %.1f | %.1f |\n", r.Trouble, r.Points,
-			wire.Percentile(r.Pixels, 0.5), wire.Percentile(r.Pixels, 0.95), share(r.Wrong, len(r.Pixels)), share(r.Lost, r.Points),
+			report.Quantile(r.Pixels, 0.5), report.Quantile(r.Pixels, 0.95), share(r.Wrong, len(r.Pixels)), share(r.Lost, r.Points),
 			share(r.Again, r.Ends), share(r.Blind, r.Hidden), r.Hidden,
-			1000*wire.Percentile(r.Lift, 0.5), 1000*wire.Percentile(r.Lift, 0.95), 1000*wire.Percentile(r.Both, 0.5), 1000*wire.Percentile(r.Both, 0.95))
+			1000*report.Quantile(r.Lift, 0.5), 1000*report.Quantile(r.Lift, 0.95), 1000*report.Quantile(r.Both, 0.5), 1000*report.Quantile(r.Both, 0.95))
 		if err != nil {
 			return err
 		}

@@ -63,13 +63,17 @@ Ctrl-C ends it cleanly at any moment; --resume goes on.`,
 					return err
 				}
 			}
+			if page == "" && s.Clicks() != "" {
+				page = "127.0.0.1:0" // without a page nobody could click the plan
+			}
 			if page != "" {
 				conn, name := s.Bus()
-				end, err := a.serve(conn, name, s.Dir(), page)
+				at, end, err := a.serve(conn, name, s.Dir(), page)
 				if err != nil {
 					return err
 				}
 				defer end()
+				s.ClickAt(at)
 			}
 			res, err := s.Run(ctx)
 			if err != nil {

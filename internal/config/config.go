@@ -33,6 +33,7 @@ type Config struct {
 	Policy   Policy   `yaml:"policy"`
 	Learner  Learner  `yaml:"learner"`
 	Session  Session  `yaml:"session"`
+	Align    Align    `yaml:"align"`
 	Practice Practice `yaml:"practice"`
 	Teleop   Teleop   `yaml:"teleop"`
 	Frames   Frames   `yaml:"perception"`
@@ -157,6 +158,7 @@ type KAGI struct {
 	Source    string  `yaml:"source"`
 	Plan      string  `yaml:"plan"`    // file
 	Cameras   string  `yaml:"cameras"` // file
+	Marks     string  `yaml:"marks"`
 	Form      string  `yaml:"form"`
 	Tolerance float64 `yaml:"tolerance"` // m
 	Top       float64 `yaml:"top"`
@@ -208,15 +210,16 @@ type Trunk struct {
 
 // Diffusion is what a policy that draws chunks of actions has besides.
 type Diffusion struct {
-	Shape    string `yaml:"shape"`
-	Process  string `yaml:"process"`
-	Predict  string `yaml:"predict"`
-	History  int    `yaml:"history"` // inputs
-	Horizon  int    `yaml:"horizon"` // actions of a chunk
-	Exec     int    `yaml:"exec"`    // of them carried out
-	Steps    int    `yaml:"steps"`
-	Draws    int    `yaml:"draws"`
-	Channels []int  `yaml:"channels"`
+	Shape    string  `yaml:"shape"`
+	Process  string  `yaml:"process"`
+	Predict  string  `yaml:"predict"`
+	History  int     `yaml:"history"` // inputs
+	Horizon  int     `yaml:"horizon"` // actions of a chunk
+	Exec     int     `yaml:"exec"`    // of them carried out
+	Steps    int     `yaml:"steps"`
+	Draws    int     `yaml:"draws"`
+	Eta      float64 `yaml:"eta"`
+	Channels []int   `yaml:"channels"`
 }
 
 // Clone configures behaviour cloning.
@@ -338,6 +341,7 @@ func Load(file string, environ, sets []string) (Config, error) {
 	_ = named.override(environ, sets) // told below
 	c.Robot.World, c.Robot.Task, c.Robot.Body = named.Robot.World, named.Robot.Task, named.Robot.Body
 	c.fitWorld()
+	c.Learner.Kind, c.Policy.Diffusion.Process = named.Learner.Kind, named.Policy.Diffusion.Process
 	c.fitTask()
 	if err := decode(b, &c); err != nil {
 		return c, fmt.Errorf("config: %s: %w", file, err)

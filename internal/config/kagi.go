@@ -4,6 +4,7 @@ package config
 // reward.kind is kagi.
 func (k KAGI) validate(p *problems, on bool, robot string) {
 	p.oneOf("reward.kagi.source", k.Source, "auto", "vlm", "task", "clicks")
+	p.oneOf("reward.kagi.marks", k.Marks, "plan", "candidates")
 	p.oneOf("reward.kagi.form", k.Form, "furthest", "nearest")
 	p.oneOf("reward.kagi.sparse", k.Sparse, "truth", "none")
 	p.within("reward.kagi.tolerance", k.Tolerance, 1e-4, 1)
@@ -12,6 +13,5 @@ func (k KAGI) validate(p *problems, on bool, robot string) {
 		return
 	}
 	p.need(robot != "bag", "reward.kind", "is kagi, but robot.kind is bag: recordings have no tracked points; want rapl")
-	p.need(k.Source != "clicks" || k.Plan != "", "reward.kagi.plan", "is empty, but reward.kagi.source is clicks; name the file that was clicked")
 	p.need(robot != "ros" || k.Cameras != "", "reward.kagi.cameras", "is empty, but robot.kind is ros; name the file of the calibrated cameras")
 }

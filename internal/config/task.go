@@ -69,6 +69,29 @@ func (c *Config) fitTask() {
 		c.Demos.Good = w.good
 	}
 	c.fitCare(d)
+	c.fitStyle(d)
+}
+
+// fitStyle gives the values with which a policy that draws chunks learns a task in
+// which people care how, and as much of the way that they dislike as of the other
+// (docs/styles.md has the figures).
+func (c *Config) fitStyle(d Config) {
+	if c.Learner.Kind != "diffusion" || !slices.Contains([]string{"cup", "chips", "fork"}, c.Robot.Task) {
+		return
+	}
+	if c.Demos.Bad == d.Demos.Bad {
+		c.Demos.Bad = c.Demos.Good
+	}
+	f, e := &c.Policy.Diffusion, d.Policy.Diffusion
+	if f.Process == e.Process && f.Predict == e.Predict {
+		f.Predict = "action"
+	}
+	if f.Shape == e.Shape {
+		f.Shape = "mlp"
+	}
+	if c.Policy.Clone.Steps == d.Policy.Clone.Steps {
+		c.Policy.Clone.Steps = 3000
+	}
 }
 
 // fitCare gives the values that keep what a hand holds from being let go of: few

@@ -119,6 +119,7 @@ func (c Config) Validate() error {
 	p.need(c.Session.Realign == 0 || c.Session.Record && c.Policy.Sees == "features", "session.realign", "is %d, but policy.sees is %s and session.record %v; want features and true, for what is learned again", c.Session.Realign, c.Policy.Sees, c.Session.Record)
 	p.oneOf("session.orphan", c.Session.Orphan, "go", "hold")
 	c.practice(&p)
+	c.Align.validate(&p)
 	c.Teleop.validate(&p)
 	p.need(c.Teleop.Input == "none" || c.Robot.Kind != "sim" || c.Robot.Pace == "real", "teleop.input", "is %q, but robot.pace is %s: nobody can steer a simulation that runs quicker than the clock; want robot.pace real", c.Teleop.Input, c.Robot.Pace)
 	p.oneOf("perception.gate", c.Frames.Gate, "none", "count", "hold")
@@ -216,6 +217,8 @@ func (l Policy) validate(p *problems) {
 	p.within("policy.diffusion.exec", float64(d.Exec), 1, float64(d.Horizon-d.History+1))
 	p.within("policy.diffusion.steps", float64(d.Steps), 1, 10000)
 	p.within("policy.diffusion.draws", float64(d.Draws), 1, 10000)
+	p.within("policy.diffusion.eta", d.Eta, 0, 1)
+	p.need(d.Eta == 0 || d.Process == "diffusion", "policy.diffusion.eta", "is %g, but policy.diffusion.process is %s, which has no noise on the way; want 0", d.Eta, d.Process)
 	p.need(d.Process != "diffusion" || d.Draws <= d.Steps, "policy.diffusion.draws", "is %d; want at most the %d of policy.diffusion.steps", d.Draws, d.Steps)
 	p.need(len(d.Channels) > 0 && len(d.Channels) <= 8, "policy.diffusion.channels", "has %d levels; want 1 to 8, as [64, 128, 256]", len(d.Channels))
 	for _, n := range d.Channels {

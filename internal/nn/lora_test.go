@@ -111,6 +111,82 @@ func TestLoRAGradients(t *testing.T) {
 	}
 }
 
+// TestLoRAIsGated: its change is linear in what is served, has gradients by finite
+// differences, and is merged as it is served.
+func TestLoRAIsGated(t *testing.T) {
+	for _, n := range adaptable() {
+		t.Run(n.name, func(t *testing.T) {
+			rng := newRand(6)
+			l := NewLoRA("l", n.params, LoRAConfig{Rank: 2, Gates: 3}, rng)
+			for _, p := range l.Params() {
+				for i := range p.Data {
+					p.Data[i] = 0.3 * float32(rng.NormFloat64())
+				}
+			}
+			var weight *Param // the first that is adapted
+			for _, p := range n.params {
+				if _, ok := l.change[p]; ok && weight == nil {
+					weight = p
+				}
+			}
+			g := NewGraph()
+			x := g.Input(n.x...)
+			randomise(x.Value, rng)
+			get := l.Weights(g)
+			loss := g.Mean(g.Square(n.apply(g, x, get)))
+			change := func(u ...float64) (d []float64) {
+				l.Serve(u)
+				w := get(weight)
+				g.ForwardTo(w)
+				for i, v := range w.Value {
+					d = append(d, float64(v-weight.Data[i]))
+				}
+				return d
+			}
+			a, b, mix, none := change(1, 0, -2), change(0, 3, 1), change(2, -3, -5), change()
+			far := 0.0
+			for i := range a {
+				far = max(far, math.Abs(a[i]))
+				if math.Abs(mix[i]-(2*a[i]-b[i])) > 1e-5 || none[i] != 0 {
+					t.Fatalf("number %d changes by %v and %v, by their mixture %v, by nothing %v", i, a[i], b[i], mix[i], none[i])
+				}
+			}
+			if far < 0.01 {
+				t.Fatal("the factors change nothing")
+			}
+			l.Serve([]float64{0.5, -1, 2})
+			g.Forward()
+			ZeroGrad(l.Params())
+			g.Backward(loss)
+			for _, p := range l.Params() {
+				for i := range p.Data {
+					const h = 1e-2
+					was := p.Data[i]
+					at := func(d float32) float64 {
+						p.Data[i] = was + d
+						g.Forward()
+						return float64(loss.Value[0])
+					}
+					want := (at(h) - at(-h)) / (2 * h)
+					p.Data[i] = was
+					if got := float64(p.Grad[i]); math.Abs(got-want) > 5e-3*(1+math.Abs(want)) {
+						t.Errorf("%s[%d]: gradient %v, want %v", p.Name, i, got, want)
+					}
+				}
+			}
+			g.Forward()
+			want := float64(loss.Value[0])
+			l.Merge()
+			if g.Forward(); math.Abs(float64(loss.Value[0])-want) > 1e-5*(1+want) {
+				t.Errorf("merged, the loss is %v, want %v", loss.Value[0], want)
+			}
+			if mustPanic(t, func() { l.Serve([]float64{1}) }) == nil {
+				t.Error("another number of gates is taken")
+			}
+		})
+	}
+}
+
 func TestLoRATakesWeightsAlone(t *testing.T) {
 	m := NewMLP("m", MLPConfig{In: 5, Hidden: []int{7}, Out: 3, LayerNorm: true}, newRand(1))
 	l := NewLoRA("l", m.Params(), LoRAConfig{}, newRand(2))

@@ -2,6 +2,7 @@ package report
 
 import (
 	"math"
+	"slices"
 
 	"gonum.org/v1/gonum/stat"
 	"gonum.org/v1/gonum/stat/distuv"
@@ -18,4 +19,13 @@ func Interval(values []float64) (mean, half float64) {
 	mean, sd := stat.MeanStdDev(values, nil)
 	t := distuv.StudentsT{Mu: 0, Sigma: 1, Nu: n - 1}.Quantile(0.975)
 	return mean, t * sd / math.Sqrt(n)
+}
+
+// Quantile is the smallest of the values that a share p of them, in [0, 1], does
+// not exceed; NaN of none.
+func Quantile(values []float64, p float64) float64 {
+	if len(values) == 0 {
+		return math.NaN()
+	}
+	return stat.Quantile(p, stat.Empirical, slices.Sorted(slices.Values(values)), nil)
 }

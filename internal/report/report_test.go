@@ -5,6 +5,7 @@ import (
 	"image"
 	"image/color"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -101,5 +102,17 @@ func TestInterval(t *testing.T) {
 	}
 	if _, half := report.Interval([]float64{1}); !math.IsInf(half, 1) {
 		t.Errorf("one value has the interval %g", half)
+	}
+}
+
+func TestQuantileTakesTheSmallestValueThatIsEnough(t *testing.T) {
+	values := []float64{3, 1, 2, 4}
+	for p, want := range map[float64]float64{0: 1, 0.25: 1, 0.26: 2, 0.5: 2, 0.75: 3, 1: 4} {
+		if got := report.Quantile(values, p); got != want {
+			t.Errorf("quantile %g is %g, want %g", p, got, want)
+		}
+	}
+	if !slices.Equal(values, []float64{3, 1, 2, 4}) || !math.IsNaN(report.Quantile(nil, 0.5)) {
+		t.Errorf("values became %v, and the quantile of none is %g", values, report.Quantile(nil, 0.5))
 	}
 }

@@ -39,9 +39,14 @@ func (s *Server) handler() http.Handler {
 		mux.Handle("POST /stop", s.known(http.HandlerFunc(s.stop)))
 		mux.Handle("POST /acknowledge", s.known(http.HandlerFunc(s.acknowledge)))
 	} else { // nothing runs that could be shown
-		mux.Handle("GET /{$}", http.RedirectHandler("/label", http.StatusSeeOther))
+		page := "/label"
+		if s.o.Labels == nil {
+			page = "/clicks"
+		}
+		mux.Handle("GET /{$}", http.RedirectHandler(page, http.StatusSeeOther))
 	}
 	s.labels(mux)
+	s.clicks(mux)
 	same := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()

@@ -46,13 +46,13 @@ func (s *Server) labels(mux *http.ServeMux) {
 		},
 		"POST /label/answer": func(w http.ResponseWriter, r *http.Request) {
 			var l label.Label
-			if hear(w, r, &l) {
+			if hear(w, r, &l, labelDoc) {
 				s.desk(w, r, func(ctx context.Context) (ask.State, error) { return s.o.Labels.Answer(ctx, l) })
 			}
 		},
 		"POST /label/undo": func(w http.ResponseWriter, r *http.Request) {
 			var v struct{ Annotator, ID string }
-			if hear(w, r, &v) {
+			if hear(w, r, &v, labelDoc) {
 				s.desk(w, r, func(ctx context.Context) (ask.State, error) { return s.o.Labels.Undo(ctx, v.Annotator, v.ID) })
 			}
 		},
@@ -77,8 +77,8 @@ func (s *Server) asking(next http.Handler) http.Handler {
 	})
 }
 
-// hear reads a body that holds v alone.
-func hear(w http.ResponseWriter, r *http.Request, v any) bool {
+// hear reads a body that holds v alone; doc says what is wanted.
+func hear(w http.ResponseWriter, r *http.Request, v any, doc string) bool {
 	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxAnswer))
 	d.DisallowUnknownFields()
 	err := d.Decode(v)
@@ -95,7 +95,7 @@ func hear(w http.ResponseWriter, r *http.Request, v any) bool {
 	if errors.As(err, &large) {
 		code = http.StatusRequestEntityTooLarge
 	}
-	refuse(w, code, "web: label: want one JSON object as docs/labelling.md has it: "+err.Error())
+	refuse(w, code, "web: "+doc+": "+err.Error())
 	return false
 }
 

@@ -27,18 +27,21 @@ import (
 
 	"github.com/rapport-rl/rapport/internal/bus"
 	"github.com/rapport-rl/rapport/internal/web/ask"
+	"github.com/rapport-rl/rapport/reward/kagi/click"
 )
 
 // Options say what to show and where.
 type Options struct {
 	// Conn is the connection to the session's bus; it outlives the server. Without
-	// one only what is to be labelled is shown.
+	// one only what is to be labelled, or clicked, is shown.
 	Conn    *bus.Conn
 	Session string
 	// Labels asks people about the session's episodes; nil for nothing to label,
 	// with NoLabels saying why.
 	Labels   *ask.Desk
 	NoLabels string
+	// Clicks is where an operator clicks a plan of waypoints; "" for nowhere.
+	Clicks click.Folder
 	// Listen is host:port; port 0 picks a free one. "" means 127.0.0.1:0.
 	Listen string
 	// Token is what a browser must know; "" makes a random one.
@@ -80,7 +83,7 @@ func inUse(listen string, err error) error {
 
 // Start listens and serves until Close.
 func Start(o Options) (*Server, error) {
-	if o.Conn == nil && o.Labels == nil || o.Session == "" {
+	if o.Conn == nil && o.Labels == nil && o.Clicks == "" || o.Session == "" {
 		return nil, errors.New("web: no session to show; name one and the bus that it is on")
 	}
 	if o.Listen == "" {
@@ -137,14 +140,20 @@ func (s *Server) tune() (err error) {
 // URL opens the page, with the token in the fragment, which browsers send to
 // nobody.
 func (s *Server) URL() string {
-	if s.o.Conn == nil {
-		return s.LabelURL()
+	switch {
+	case s.o.Conn != nil:
+		return s.url("")
+	case s.o.Labels == nil:
+		return s.ClicksURL()
 	}
-	return s.url("")
+	return s.LabelURL()
 }
 
 // LabelURL opens the labelling page.
 func (s *Server) LabelURL() string { return s.url("label") }
+
+// ClicksURL opens the page on which a plan is clicked.
+func (s *Server) ClicksURL() string { return s.url("clicks") }
 
 func (s *Server) url(page string) string {
 	host, port, err := net.SplitHostPort(s.ln.Addr().String())

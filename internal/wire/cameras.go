@@ -3,6 +3,7 @@ package wire
 import (
 	"fmt"
 
+	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/perception/keypoint"
 	"github.com/rapport-rl/rapport/sim/tabletop"
 )
@@ -19,6 +20,37 @@ func SimCameras(w *tabletop.World) ([]keypoint.Camera, error) {
 		k := keypoint.Pinhole(c.Name, c.W, c.H, l.Focal, l.Pose)
 		k.OnHand = l.OnHand
 		cs = append(cs, k)
+	}
+	return cs, nil
+}
+
+// cameras are the models of an arm's cameras, in the order of its frames: a simulated
+// world's own, known from the first reset on, or those of the file of calibrated ones.
+func (a *arm) cameras(c config.Config) ([]keypoint.Camera, error) {
+	if a.ros != nil {
+		return calibrated(c)
+	}
+	w, ok := a.world.(*tabletop.World)
+	if !ok {
+		return nil, errFlat
+	}
+	return SimCameras(w)
+}
+
+// calibrated are the configured cameras as reward.kagi.cameras has them, at the size
+// that frames have.
+func calibrated(c config.Config) ([]keypoint.Camera, error) {
+	all, err := keypoint.Load(c.Reward.KAGI.Cameras)
+	if err != nil {
+		return nil, fmt.Errorf("wire: reward.kagi.cameras: %w", err)
+	}
+	var cs []keypoint.Camera
+	for _, cam := range c.Robot.Cameras {
+		k, err := keypoint.Find(all, cam.Name)
+		if err != nil {
+			return nil, fmt.Errorf("wire: reward.kagi.cameras: %w", err)
+		}
+		cs = append(cs, k.Scaled(cam.Width, cam.Height))
 	}
 	return cs, nil
 }

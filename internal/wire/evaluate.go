@@ -68,7 +68,7 @@ type outcome struct {
 // evaluate runs the parameters without exploration on the first n seeds of
 // evaluation. r may be nil.
 func evaluate(ctx context.Context, c config.Config, x perception.Extractor, r reward.Scorer, v view.Config, p policy.Params, n int, tell func(done int, note string)) ([]outcome, error) {
-	ctx = withPlanner(ctx, nil) // an evaluation is not worth a model's asking
+	ctx = unasked(ctx) // an evaluation is not worth the asking
 	ends := make([]outcome, n)
 	var mu sync.Mutex
 	done, hits := 0, 0

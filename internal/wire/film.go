@@ -8,10 +8,12 @@ import (
 	"image"
 	"image/color"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/rapport-rl/rapport/internal/report"
-	"github.com/rapport-rl/rapport/perception"
+	"github.com/rapport-rl/rapport/perception/keypoint"
+	"github.com/rapport-rl/rapport/perception/vision"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/loop"
 	"github.com/rapport-rl/rapport/robot"
@@ -30,6 +32,10 @@ type take struct {
 	episode policy.Episode
 	frames  [][]robot.Frame
 	success bool
+	// way is drawn over the sheet; nil under rewards without waypoints.
+	way   *waymap
+	cams  []keypoint.Camera
+	hands []robot.Pose // (T+1,)
 }
 
 // films runs parameters on the i-th evaluation seed with the scene's camera on, one
@@ -40,7 +46,7 @@ func (s *Session) films(ctx context.Context, p parts, i int, of ...policy.Params
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, a.close()) }()
-	ctx = withPlanner(ctx, nil) // as an evaluation
+	ctx = unasked(ctx) // as an evaluation
 	detach, err := deskOf(ctx).attach(ctx, a)
 	defer detach()
 	if err != nil {
@@ -69,7 +75,7 @@ func (s *Session) film(ctx context.Context, a *arm, p parts, params policy.Param
 	pi.Begin(uint64(i))
 	actor := &loop.Actor{Backend: a.guard, Extractor: p.eyes, Track: a.track, Policy: pi, Horizon: s.cfg.Robot.Horizon, Pixels: pixels(s.cfg),
 		Watch: func(_ context.Context, _ int, obs robot.Observation, _ policy.Input) error {
-			t.frames = append(t.frames, obs.Frames)
+			t.frames, t.hands = append(t.frames, obs.Frames), append(t.hands, obs.State.EE)
 			return nil
 		}}
 	if err := actor.Load(params); err != nil {
@@ -78,16 +84,22 @@ func (s *Session) film(ctx context.Context, a *arm, p parts, params policy.Param
 	t.episode, err = deskOf(ctx).again(ctx, func() (policy.Episode, error) {
 		return actor.Episode(ctx, fmt.Sprintf("film-%05d", i), uint64(i))
 	}, func() error {
-		a.next, t.frames = i, nil
+		a.next, t.frames, t.hands = i, nil, nil
 		pi.Begin(uint64(i))
 		return nil
 	})
 	t.success = a.world.Truth().Success
+	if err != nil || !keyed(s.cfg) {
+		return t, err
+	}
+	if t.way, err = waymapOf(p.scorer, t.episode.Trajectory()); err == nil {
+		t.cams, err = a.cameras(s.cfg)
+	}
 	return t, err
 }
 
 // sheet shows the last camera's frames, evenly spread.
-func (t take) sheet(caption string) report.Sheet {
+func (t take) sheet(caption string) (report.Sheet, error) {
 	how := "fails"
 	if t.success {
 		how = "succeeds"
@@ -95,10 +107,21 @@ func (t take) sheet(caption string) report.Sheet {
 	sh := report.Sheet{Caption: caption + " " + how}
 	last := len(t.frames) - 1
 	for k := range shots {
-		fs := t.frames[k*last/(shots-1)]
-		sh.Frames = append(sh.Frames, picture(fs[len(fs)-1]))
+		n := k * last / (shots - 1)
+		f := t.frames[n][len(t.frames[n])-1]
+		i := slices.IndexFunc(t.cams, func(c keypoint.Camera) bool { return c.Name == f.Camera })
+		if t.way != nil && i >= 0 {
+			var err error
+			if f, err = t.way.draw(f, t.cams[i], t.hands[n], n); err == nil {
+				f, err = vision.Annotate(f, t.way.says(n))
+			}
+			if err != nil {
+				return sh, err
+			}
+		}
+		sh.Frames = append(sh.Frames, picture(f))
 	}
-	return sh
+	return sh, nil
 }
 
 // report writes report.html and returns its path.
@@ -150,9 +173,15 @@ func (s *Session) report(ctx context.Context, p parts, tuned policy.Params, befo
 		return "", err
 	}
 	was, is := ts[0], ts[1]
-	r.Sheets = []report.Sheet{
-		was.sheet(fmt.Sprintf("Fresh seed %d, cloned policy:", i)),
-		is.sheet(fmt.Sprintf("Fresh seed %d, fine-tuned policy:", i)),
+	for _, t := range []struct {
+		take    take
+		caption string
+	}{{was, "cloned"}, {is, "fine-tuned"}} {
+		sh, err := t.take.sheet(fmt.Sprintf("Fresh seed %d, %s policy:", i, t.caption))
+		if err != nil {
+			return "", err
+		}
+		r.Sheets = append(r.Sheets, sh)
 	}
 	if r.Reward, err = s.explain(ctx, p, is); err != nil {
 		return "", err
@@ -210,10 +239,7 @@ func (s *Session) curve(ctx context.Context) ([]report.Episode, error) {
 
 // explain shows what is behind the reward of a take.
 func (s *Session) explain(ctx context.Context, p parts, t take) (report.Reward, error) {
-	var traj []perception.Features
-	for _, in := range t.episode.Inputs {
-		traj = append(traj, in.Features)
-	}
+	traj := t.episode.Trajectory()
 	if _, ok := p.scorer.(truth); ok {
 		return report.Reward{}, nil // a film is run without
 	}

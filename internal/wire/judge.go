@@ -42,7 +42,7 @@ type Evaluation struct {
 
 // judged are the keys, and those that end in a dot their groups, that may be
 // other for an evaluation than when the session began.
-var judged = []string{"name", "out", "seed", "robot.", "guard.", "bus.", "session."}
+var judged = []string{"name", "out", "seed", "robot.", "guard.", "bus.", "session.", "policy.diffusion.draws", "policy.diffusion.eta"}
 
 // Evaluate runs a policy of the session in dir without exploration on seeds
 // starts that neither demonstrations nor learning have seen: the first of them
@@ -109,7 +109,7 @@ func visit(dir string, other []string, what string, environ, sets []string, o Op
 	if err != nil {
 		return nil, err
 	}
-	return &Session{cfg: now, name: filepath.Base(dir), store: st, hang: func() {}, tell: o.Tell, log: o.Log, now: o.Now, after: o.After}, nil
+	return &Session{cfg: withClicks(now, dir), name: filepath.Base(dir), store: st, hang: func() {}, tell: o.Tell, log: o.Log, now: o.Now, after: o.After}, nil
 }
 
 // params reads the parameters that which names, and says in words what they are.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"sync"
 
@@ -76,6 +77,9 @@ func (s *Session) kagi() (*kagi.Config, error) {
 // tracking is loop.Actor's Track.
 type tracking func(ctx context.Context, step int, obs robot.Observation) ([]perception.Keypoint, error)
 
+// errFlat says that there is nothing that a camera's pixel could be lifted into.
+var errFlat = errors.New("wire: reward.kind is kagi, whose cameras see in three dimensions; want another reward.kind, or a task of the table")
+
 // trackSim follows the points of a simulated world's plan, until done; both are nil
 // under other rewards.
 func trackSim(c config.Config, w world) (_ tracking, done func() error, err error) {
@@ -84,7 +88,7 @@ func trackSim(c config.Config, w world) (_ tracking, done func() error, err erro
 	}
 	tw, ok := w.(*tabletop.World)
 	if !ok {
-		return nil, nil, errors.New("wire: reward.kind is kagi, whose cameras see in three dimensions; want another reward.kind, or a task of the table")
+		return nil, nil, errFlat
 	}
 	// Where the cameras are is known from the first reset on.
 	cams := func() ([]keypoint.Camera, error) { return SimCameras(tw) }
@@ -134,6 +138,7 @@ type pointer struct {
 	cams    []keypoint.Camera     // as of the episode's reset
 	success func() bool           // nil: nobody tells
 	tracker *keypoint.Tracker     // nil: no point is followed from a pixel
+	chosen  []kagi.Point          // the episode's candidates that a model takes somewhere
 	last    map[string][3]float64 // places
 	carried map[string]*carried   // of points that a hand may carry
 }
@@ -146,16 +151,19 @@ func newPointer(c config.Config, cams func() ([]keypoint.Camera, error), success
 	if plan.Camera != "" {
 		return nil, fmt.Errorf("wire: the plan is in pixels of camera %s, but the session knows where its cameras are; want places in the base frame", plan.Camera)
 	}
-	p := &pointer{cfg: c, plan: plan, open: cams, success: success}
+	p := &pointer{cfg: c, open: cams, success: success}
+	return p, p.use(plan)
+}
+
+// use makes a plan the one to follow from now on.
+func (p *pointer) use(plan kagi.Plan) error {
 	for _, k := range plan.Points {
-		if !k.Hand && !slices.ContainsFunc(c.Robot.Cameras, func(c config.Camera) bool { return c.Name == k.Camera }) {
-			return nil, fmt.Errorf("wire: the plan's point %s is seen by camera %q, which robot.cameras does not have", k.Name, k.Camera)
+		if !k.Hand && !slices.ContainsFunc(p.cfg.Robot.Cameras, func(c config.Camera) bool { return c.Name == k.Camera }) {
+			return fmt.Errorf("wire: the plan's point %s is seen by camera %q, which robot.cameras does not have", k.Name, k.Camera)
 		}
 	}
-	if slices.ContainsFunc(plan.Points, func(k kagi.Point) bool { return k.Pixel != nil }) {
-		p.tracker, err = keypoint.NewTracker(keypoint.Config{})
-	}
-	return p, err
+	p.plan = plan
+	return nil
 }
 
 func (p *pointer) close() error {
@@ -172,16 +180,23 @@ func (p *pointer) track(ctx context.Context, step int, obs robot.Observation) ([
 		if p.cams, err = p.open(); err != nil {
 			return nil, err
 		}
+		if k := clickerOf(ctx); k != nil {
+			plan, err := k.plan(ctx, p.cams, obs)
+			if err == nil && !reflect.DeepEqual(plan, p.plan) {
+				err = p.use(plan)
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
+		p.last, p.chosen, p.carried = map[string][3]float64{}, nil, map[string]*carried{}
 	}
 	seen, err := p.look(step, obs)
 	if err != nil {
 		return nil, err
 	}
-	if step == 0 {
-		p.last, p.carried = map[string][3]float64{}, map[string]*carried{}
-	}
 	var keys []perception.Keypoint
-	for _, k := range p.plan.Points {
+	for _, k := range slices.Concat(p.plan.Points, p.chosen) {
 		at, score := obs.State.EE.P, 1.0
 		if !k.Hand {
 			if at, score, err = p.place(k, seen[k.Name], obs.State); err != nil {
@@ -196,6 +211,12 @@ func (p *pointer) track(ctx context.Context, step int, obs robot.Observation) ([
 	if step == 0 {
 		legs, err := p.legs(ctx, obs)
 		if err != nil {
+			return nil, err
+		}
+		for _, k := range p.chosen {
+			keys = perception.AddPlace(keys, k.Name, p.last[k.Name], 1)
+		}
+		if err := p.follow(obs); err != nil {
 			return nil, err
 		}
 		keys = kagi.Tell(keys, legs)
@@ -214,19 +235,15 @@ func (p *pointer) track(ctx context.Context, step int, obs robot.Observation) ([
 // following them.
 func (p *pointer) look(step int, obs robot.Observation) (map[string]perception.Keypoint, error) {
 	seen := map[string]perception.Keypoint{}
-	var begin []perception.Keypoint
-	for _, k := range p.plan.Points {
+	pixels := false
+	for _, k := range slices.Concat(p.plan.Points, p.chosen) {
 		switch {
 		case k.Colour != nil:
 			f, err := frameOf(obs.Frames, k.Camera)
 			if err != nil {
 				return nil, err
 			}
-			find := kagi.Find
-			if k.All {
-				find = kagi.Middle
-			}
-			px, ok, err := find(f, *k.Colour)
+			px, ok, err := k.Find(f)
 			if err != nil {
 				return nil, err
 			}
@@ -234,27 +251,47 @@ func (p *pointer) look(step int, obs robot.Observation) (map[string]perception.K
 				seen[k.Name] = perception.Keypoint{Name: k.Name, Camera: k.Camera, X: px[0], Y: px[1], Score: 1}
 			}
 		case k.Pixel != nil:
-			begin = append(begin, perception.Keypoint{Name: k.Name, Camera: k.Camera, X: k.Pixel[0], Y: k.Pixel[1], Score: 1})
+			pixels = true
+			if step == 0 { // begun once all are known, see follow
+				seen[k.Name] = firstOf(k)
+			}
 		}
 	}
-	if p.tracker == nil {
+	if step == 0 || !pixels {
 		return seen, nil
 	}
-	followed := begin
-	if step == 0 {
-		if err := p.tracker.Begin(obs.Frames, begin); err != nil {
-			return nil, err
-		}
-	} else {
-		var err error
-		if followed, err = p.tracker.Track(obs.Frames); err != nil {
-			return nil, err
-		}
+	followed, err := p.tracker.Track(obs.Frames)
+	if err != nil {
+		return nil, err
 	}
 	for _, k := range followed {
 		seen[k.Name] = k
 	}
 	return seen, nil
+}
+
+// firstOf is a point in its episode's first frame.
+func firstOf(k kagi.Point) perception.Keypoint {
+	return perception.Keypoint{Name: k.Name, Camera: k.Camera, X: k.Pixel[0], Y: k.Pixel[1], Score: 1}
+}
+
+// follow begins to follow the episode's points from their pixels.
+func (p *pointer) follow(obs robot.Observation) (err error) {
+	var begin []perception.Keypoint
+	for _, k := range slices.Concat(p.plan.Points, p.chosen) {
+		if k.Pixel != nil {
+			begin = append(begin, firstOf(k))
+		}
+	}
+	if len(begin) == 0 {
+		return nil
+	}
+	if p.tracker == nil {
+		if p.tracker, err = keypoint.NewTracker(keypoint.Config{}); err != nil {
+			return err
+		}
+	}
+	return p.tracker.Begin(obs.Frames, begin)
 }
 
 func frameOf(fs []robot.Frame, camera string) (robot.Frame, error) {
@@ -298,6 +335,11 @@ func withPlanner(ctx context.Context, p *planner) context.Context {
 	return context.WithValue(ctx, plannerKey{}, p)
 }
 
+// unasked returns a context under which nobody is asked for waypoints.
+func unasked(ctx context.Context) context.Context {
+	return context.WithValue(withPlanner(ctx, nil), clickerKey{}, (*clicker)(nil))
+}
+
 // plannerOf is nil where no model is to be asked.
 func plannerOf(ctx context.Context) *planner {
 	p, _ := ctx.Value(plannerKey{}).(*planner)
@@ -305,7 +347,7 @@ func plannerOf(ctx context.Context) *planner {
 }
 
 func (pl *planner) ask(ctx context.Context, p *pointer, obs robot.Observation) ([]kagi.Leg, error) {
-	b, err := p.board(obs)
+	b, things, err := p.board(ctx, obs)
 	if err != nil {
 		return nil, err
 	}
@@ -318,6 +360,11 @@ func (pl *planner) ask(ctx context.Context, p *pointer, obs robot.Observation) (
 		pl.calls++
 	}
 	pl.told(pl.calls, pl.hits)
+	for _, k := range things {
+		if slices.ContainsFunc(legs, func(l kagi.Leg) bool { return l.Point == k.Name }) {
+			p.chosen = append(p.chosen, k)
+		}
+	}
 	return legs, err
 }
 
@@ -338,6 +385,10 @@ func (s *Session) plan(ctx context.Context) (context.Context, error) {
 	sparse := "success told by the simulator's truth"
 	if s.cfg.Reward.KAGI.Sparse == "none" {
 		sparse = "no success told"
+	}
+	if s.Clicks() != "" {
+		s.log.Info("waypoints", "source", source, "sparse", s.cfg.Reward.KAGI.Sparse)
+		return s.clicked(ctx)
 	}
 	if source == "task" || source == "clicks" {
 		from := "that comes with task " + s.cfg.Robot.Task

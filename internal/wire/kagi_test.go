@@ -81,7 +81,7 @@ func asked(t *testing.T, s *vlmtest.Server) (out string, err error) {
 	o := quietly()
 	o.Log = slog.New(slog.NewTextHandler(&b, nil))
 	o.VLM = func(cache string) (kagi.Model, error) {
-		return vlm.New(vlm.Config{URL: s.URL, Model: "stub", Tries: 2, Deadline: 200 * time.Millisecond, Cache: cache, Log: o.Log,
+		return vlm.New(vlm.Config{URL: s.URL, Model: "stub", Tries: 2, Deadline: 10 * time.Second, Cache: cache, Log: o.Log,
 			Sleep: func(context.Context, time.Duration) error { return nil }})
 	}
 	ses, err := Create(t.Context(), c, o)
@@ -185,12 +185,12 @@ func TestStoppedModelStopsTheSession(t *testing.T) {
 
 func TestSessionsWithoutPlanOrEndpointAreRefused(t *testing.T) {
 	for says, change := range map[string]func(*config.Config){
-		"RAPPORT_VLM_URL":  func(c *config.Config) { c.Reward.KAGI.Source = "vlm" },
-		"nowhere.json":     func(c *config.Config) { c.Reward.KAGI.Plan = "nowhere.json" },
-		"name the file":    func(c *config.Config) { c.Reward.KAGI.Source = "clicks" },
-		`camera "front"`:   func(c *config.Config) { c.Robot.Cameras[0].Name = "wrist" },
-		"recordings have":  func(c *config.Config) { c.Robot.Kind = "bag" },
-		"reward.kagi.form": func(c *config.Config) { c.Reward.KAGI.Form = "fast" },
+		"RAPPORT_VLM_URL":     func(c *config.Config) { c.Reward.KAGI.Source = "vlm" },
+		"nowhere.json":        func(c *config.Config) { c.Reward.KAGI.Plan = "nowhere.json" },
+		"name a clicked file": func(c *config.Config) { c.Reward.KAGI.Source = "clicks" },
+		`camera "front"`:      func(c *config.Config) { c.Robot.Cameras[0].Name = "wrist" },
+		"recordings have":     func(c *config.Config) { c.Robot.Kind = "bag" },
+		"reward.kagi.form":    func(c *config.Config) { c.Reward.KAGI.Form = "fast" },
 	} {
 		t.Run(says, func(t *testing.T) {
 			c := waypointed(t, "reach")

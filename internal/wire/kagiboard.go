@@ -1,7 +1,10 @@
 package wire
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/rapport-rl/rapport/perception"
@@ -23,10 +26,11 @@ var levels = []float64{0.02, 0.1, 0.18, 0.3, 0.5}
 
 // board draws what a model is shown: the plan's first camera under a grid, and
 // another that stands still, if there is one, under lines of height. Without that
-// the lines are told in words.
-func (p *pointer) board(obs robot.Observation) (kagi.Board, error) {
+// the lines are told in words. things are those among the marks that the plan does not
+// have.
+func (p *pointer) board(ctx context.Context, obs robot.Observation) (b kagi.Board, things []kagi.Point, err error) {
 	box := kagi.Box{Min: p.cfg.Guard.Workspace.Min, Max: p.cfg.Guard.Workspace.Max}
-	b := kagi.Board{Start: p.last, Box: box}
+	b = kagi.Board{Start: p.last, Box: box}
 	above, side := -1, -1
 	for i, c := range p.cams {
 		switch {
@@ -38,11 +42,18 @@ func (p *pointer) board(obs robot.Observation) (kagi.Board, error) {
 		}
 	}
 	if above < 0 {
-		return b, fmt.Errorf("wire: no camera stands still, over which a grid could be drawn")
+		return b, nil, fmt.Errorf("wire: no camera stands still, over which a grid could be drawn")
 	}
 	top := p.cams[above]
+	points := p.plan.Points
+	if p.cfg.Reward.KAGI.Marks == "candidates" {
+		if things, err = p.things(ctx, top, obs); err != nil {
+			return b, nil, err
+		}
+		points = slices.Concat(slices.DeleteFunc(slices.Clone(points), func(k kagi.Point) bool { return !k.Hand }), things)
+	}
 	var marks []perception.Keypoint
-	for _, k := range p.plan.Points {
+	for _, k := range points {
 		b.Marks = append(b.Marks, k.Name)
 		at, ok := p.last[k.Name]
 		if !ok {
@@ -57,11 +68,11 @@ func (p *pointer) board(obs robot.Observation) (kagi.Board, error) {
 	grid := keypoint.Grid{N: tiles, W: top.W, H: top.H}
 	f, err := frameOf(obs.Frames, top.Name)
 	if err != nil {
-		return b, err
+		return b, nil, err
 	}
 	seen, err := grid.Draw(f, marks, boardScale)
 	if err != nil {
-		return b, err
+		return b, nil, err
 	}
 	middle := [2]float64{(box.Min[0] + box.Max[0]) / 2, (box.Min[1] + box.Max[1]) / 2}
 	lines := keypoint.Heights{X: middle[0], Y: middle[1]}
@@ -77,11 +88,11 @@ func (p *pointer) board(obs robot.Observation) (kagi.Board, error) {
 		lines.Camera = p.cams[side]
 		f, err := frameOf(obs.Frames, lines.Camera.Name)
 		if err != nil {
-			return b, err
+			return b, nil, err
 		}
 		seen, err := lines.Draw(f, marks, boardScale)
 		if err != nil {
-			return b, err
+			return b, nil, err
 		}
 		b.Images = append(b.Images, vlm.Image{Name: says + ". From the side", Frame: seen})
 	} else {
@@ -98,5 +109,40 @@ func (p *pointer) board(obs robot.Observation) (kagi.Board, error) {
 		}
 		return top.Lift(px, z)
 	}
-	return b, nil
+	return b, things, nil
+}
+
+// things are what stands out by its colour in the camera from above, for a model to
+// choose from, without those that show nothing of the workspace. One view does not tell
+// how high they are: they count as lying on its floor.
+func (p *pointer) things(ctx context.Context, top keypoint.Camera, obs robot.Observation) ([]kagi.Point, error) {
+	f, err := frameOf(obs.Frames, top.Name)
+	if err != nil {
+		return nil, err
+	}
+	ms, err := keypoint.Segments{}.Masks(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	box := kagi.Box{Min: p.cfg.Guard.Workspace.Min, Max: p.cfg.Guard.Workspace.Max}
+	var out []kagi.Point
+	for _, k := range keypoint.Candidates(ms, top.Name, 1) {
+		px := [2]float64{k.X, k.Y}
+		at, err := top.Lift(px, box.Min[2])
+		if errors.Is(err, keypoint.ErrBeside) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if kagi.Within([]kagi.Leg{{To: [][3]float64{at}}}, box) != nil {
+			continue
+		}
+		p.last[k.Name] = at
+		out = append(out, kagi.Point{Name: k.Name, Camera: top.Name, Pixel: &px, Height: box.Min[2]})
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("wire: nothing stands out in camera %s that could be marked; want reward.kagi.marks plan", top.Name)
+	}
+	return out, nil
 }

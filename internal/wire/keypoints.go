@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 
 	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/perception/keypoint"
@@ -221,13 +220,4 @@ func (r *KeypointResult) count(keys []perception.Keypoint, which [][2]int, now [
 
 func distance3(a, b [3]float64) float64 {
 	return math.Sqrt((a[0]-b[0])*(a[0]-b[0]) + (a[1]-b[1])*(a[1]-b[1]) + (a[2]-b[2])*(a[2]-b[2]))
-}
-
-// Percentile is the value below which a share u of xs lies; NaN of none.
-func Percentile(xs []float64, u float64) float64 {
-	if len(xs) == 0 {
-		return math.NaN()
-	}
-	s := slices.Sorted(slices.Values(xs))
-	return s[min(len(s)-1, int(u*float64(len(s))))]
 }

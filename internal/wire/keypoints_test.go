@@ -3,6 +3,8 @@ package wire
 import (
 	"context"
 	"testing"
+
+	"github.com/rapport-rl/rapport/internal/report"
 )
 
 // A short sequence stays within the figures of docs/keypoints.md, with room for another
@@ -13,10 +15,10 @@ func TestTrackedPointsStayWhereTheyAre(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, r := range rs {
-		p50, p95 := Percentile(r.Pixels, 0.5), Percentile(r.Pixels, 0.95)
+		p50, p95 := report.Quantile(r.Pixels, 0.5), report.Quantile(r.Pixels, 0.95)
 		lost, wrong := float64(r.Lost)/float64(r.Points), float64(r.Wrong)/float64(r.Points)
-		lift, both := 1000*Percentile(r.Lift, 0.5), 1000*Percentile(r.Both, 0.5)
-		exact := 1000 * Percentile(r.Exact, 1)
+		lift, both := 1000*report.Quantile(r.Lift, 0.5), 1000*report.Quantile(r.Both, 0.5)
+		exact := 1000 * report.Quantile(r.Exact, 1)
 		t.Logf("%s: %d points, p50 %.2f px, p95 %.2f px, lost %.3f, wrong %.3f, lifted %.1f mm, by two cameras %.1f mm", r.Trouble, r.Points, p50, p95, lost, wrong, lift, both)
 		if r.Points < 300 || !(p50 < 1.2 && p95 < 10 && lost < 0.15 && wrong < 0.06) {
 			t.Errorf("%s: %d points, p50 %.2f px, p95 %.2f px, lost %.3f, wrong %.3f", r.Trouble, r.Points, p50, p95, lost, wrong)

@@ -31,6 +31,9 @@ var _ label.Book = (*Book)(nil)
 
 // Book returns the session's labels.
 func (s *Session) Book() *Book {
+	if s.conn == nil { // without a bus there is no journal
+		return &Book{store: s.store, log: s.log, close: func() error { return nil }}
+	}
 	return &Book{store: s.store, bus: s.conn.Book(s.name), log: s.log, close: func() error { return nil }}
 }
 

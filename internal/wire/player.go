@@ -41,7 +41,7 @@ func newPlayer(c config.Config, v view.Config, chunks, explore bool) (player, er
 	seed := draw(c.Seed, exploration, n)
 	if chunks {
 		d := c.Policy.Diffusion
-		return diffusion.NewPolicy(diffusion.PolicyConfig{View: v, Draw: diffusion.Draw{Steps: d.Draws}, Exec: d.Exec, Seed: seed})
+		return diffusion.NewPolicy(diffusion.PolicyConfig{View: v, Draw: diffusion.Draw{Steps: d.Draws, Eta: d.Eta}, Exec: d.Exec, Seed: seed})
 	}
 	mode := bc.Mean
 	if explore {

@@ -46,7 +46,10 @@ func (s *Session) reportReal(ctx context.Context, p parts, r *report.Report) err
 		if len(t.frames[0]) == 0 {
 			continue // they lie in the actor's folder
 		}
-		sh := t.sheet("")
+		sh, err := t.sheet("")
+		if err != nil {
+			return err
+		}
 		sh.Caption = at.what + ", " + at.id + " (success was not measured)"
 		r.Sheets = append(r.Sheets, sh)
 		if r.Reward, err = s.explain(ctx, p, t); err != nil {

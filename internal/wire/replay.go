@@ -57,6 +57,8 @@ type Replayed struct {
 	Features int     // how many observations have logged ones
 	Lossless bool    // its frames are those that were scored
 	Notes    []string
+
+	way *waymap // nil where the reward has no waypoints
 }
 
 // Return is the sum of the rewards.
@@ -121,6 +123,7 @@ func ReplayFiles(ctx context.Context, rc ReplayConfig, environ, sets []string, o
 		return out, err
 	}
 	pr := projector{rc: rc, s: s, parts: p, after: o.After, experts: map[string][]robot.Frame{}, filmed: map[string]bool{}}
+	defer func() { err = errors.Join(err, pr.past.close()) }()
 	s.tell("replay", 0, len(reels), "")
 	for i, r := range reels {
 		if err := ctx.Err(); err != nil {
@@ -176,6 +179,7 @@ type projector struct {
 	after   func(time.Duration) <-chan time.Time
 	experts map[string][]robot.Frame // a frame a step, by the expert's name
 	filmed  map[string]bool          // names of films
+	past    reliver                  // of episodes in simulation, whose cameras it places
 }
 
 // batch is how many observations are embedded side by side.
@@ -360,6 +364,9 @@ func (w *watcher) judge(ctx context.Context, logged []float64) error {
 		return err
 	}
 	w.out.Expert = e.Name
+	if w.out.way, err = waymapOf(w.p.parts.scorer, traj); err != nil {
+		return err
+	}
 	second := make([]float64, n-1)
 	switch {
 	case again == nil:

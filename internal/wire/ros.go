@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/perception/keypoint"
 	"github.com/rapport-rl/rapport/perception/vision"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/robot"
@@ -66,6 +67,14 @@ func openROS(ctx context.Context, n *ros.Node, c config.Config) (*arm, error) {
 		return nil, err
 	}
 	a := &arm{ros: b}
+	if keyed(c) {
+		// Nobody tells success on an arm.
+		p, err := newPointer(c, func() ([]keypoint.Camera, error) { return a.cameras(c) }, nil)
+		if err != nil {
+			return nil, errors.Join(err, b.Close())
+		}
+		a.track, a.hang = p.track, p.close
+	}
 	g := guardConfig(c)
 	g.Latched = func(f *guard.Fault) { a.desk.Load().note(f) }
 	g.Now, g.Log = n.Now, log
@@ -79,7 +88,13 @@ func openROS(ctx context.Context, n *ros.Node, c config.Config) (*arm, error) {
 		t := time.NewTicker(d)
 		return t.C, t.Stop
 	})
-	a.hang = n.Close
+	untrack := a.hang
+	a.hang = func() error {
+		if untrack == nil {
+			return n.Close()
+		}
+		return errors.Join(untrack(), n.Close())
+	}
 	return a, nil
 }
 

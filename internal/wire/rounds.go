@@ -303,7 +303,10 @@ func (s *Session) reportRecorded(ctx context.Context, p parts, r *report.Report)
 		if err != nil {
 			return err
 		}
-		sh := t.sheet("")
+		sh, err := t.sheet("")
+		if err != nil {
+			return err
+		}
 		sh.Caption = fmt.Sprintf("%s, %.3f: %s", at.what, at.row.Return, at.row.ID)
 		r.Sheets = append(r.Sheets, sh)
 		if r.Reward, err = s.explain(ctx, p, t); err != nil {

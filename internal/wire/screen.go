@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/rapport-rl/rapport/internal/report"
+	"github.com/rapport-rl/rapport/perception/keypoint"
 	"github.com/rapport-rl/rapport/perception/vision"
 	"github.com/rapport-rl/rapport/policy/dataset/lerobot/grid"
 	"github.com/rapport-rl/rapport/robot"
@@ -40,6 +41,16 @@ func (p *projector) film(ctx context.Context, f footage, out *Replayed) (err err
 	dir := filepath.Join(p.rc.Out, "films")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
+	}
+	var cams []keypoint.Camera
+	if out.way != nil {
+		if cams, err = p.lenses(ctx, out.File, f.Info()); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			out.way = nil
+			out.Notes = append(out.Notes, fmt.Sprintf("the plan is not drawn, since nobody knows where the cameras were: %v", err))
+		}
 	}
 	ys := make([]float64, len(out.Steps))
 	lo, hi := math.Inf(1), math.Inf(-1)
@@ -91,6 +102,16 @@ func (p *projector) film(ctx context.Context, f footage, out *Replayed) (err err
 			}
 		}
 		seen := tick.Frames[len(tick.Frames)-1]
+		if out.way != nil && t < len(out.way.spots) {
+			if seen, err = out.way.over(seen, cams, tick.State.EE, t); err == nil {
+				// Nothing is compared with, so there is room for another view.
+				match, err = out.way.over(tick.Frames[0], cams, tick.State.EE, t)
+			}
+			if err != nil {
+				return err
+			}
+			caption = out.way.says(t)
+		}
 		pic, err := compose(seen, match, text, caption, ys, t, lo, hi)
 		if err != nil {
 			return err

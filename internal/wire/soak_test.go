@@ -208,6 +208,7 @@ func TestSoak(t *testing.T) {
 	soakW, soakH := soakSize()
 	fmt.Printf("soak: rapport for %v, two cameras of %dx%d at %d Hz: camera to command p50 %v, p99 %v, max %v; %d of %d ticks missed\n",
 		*soakFor, soakW, soakH, soakFPS, st.Latency.P50, st.Latency.P99, st.Latency.Max, st.Missed, st.Ticks)
+	fmt.Printf("soak: of this before the observation was there p50 %v, p99 %v, max %v\n", st.Age.P50, st.Age.P99, st.Age.Max)
 	// A period of the camera and what is computed take some 40 ms; images that wait
 	// in line take seconds, and a busy machine something in between.
 	if st.Latency.P50 <= 0 || st.Latency.P50 > time.Second || st.Ticks < 30 {

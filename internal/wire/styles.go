@@ -37,19 +37,27 @@ func (s *Session) keepStyles(ctx context.Context, when string, ends []outcome) e
 	return s.store.Mark(ctx, "styles "+when, string(b))
 }
 
+// manner is what keepStyles kept; the zero value for nothing.
+func (s *Session) manner(ctx context.Context, when string) (m manner, err error) {
+	mark, err := s.store.Marked(ctx, "styles "+when)
+	if err != nil || mark == "" {
+		return m, err
+	}
+	if err := json.Unmarshal([]byte(mark), &m); err != nil {
+		return m, fmt.Errorf("wire: %s: mark %q: %w", s.Dir(), "styles "+when, err)
+	}
+	return m, nil
+}
+
 // styles are the report's facts on how the task was done before and after.
 func (s *Session) styles(ctx context.Context) (facts []report.Fact, err error) {
 	for _, when := range []string{"before", "after"} {
-		mark, err := s.store.Marked(ctx, "styles "+when)
+		m, err := s.manner(ctx, when)
 		if err != nil {
 			return nil, err
 		}
-		if mark == "" {
+		if m.Of == 0 {
 			continue
-		}
-		var m manner
-		if err := json.Unmarshal([]byte(mark), &m); err != nil {
-			return nil, fmt.Errorf("wire: %s: mark %q: %w", s.Dir(), "styles "+when, err)
 		}
 		facts = append(facts,
 			report.Fact{Name: "preferred " + when, Value: report.Share{Hits: m.Preferred, Of: m.Of}.String()},

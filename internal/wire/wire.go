@@ -61,6 +61,7 @@ type Session struct {
 	store *store.Session
 	conn  *bus.Conn
 	vlm   func(cache string) (kagi.Model, error) // nil: none
+	page  string                                 // where a plan is clicked, see ClickAt
 	hang  func()                                 // closes the bus
 	desk  *desk                                  // where people stop the arm; nil for who drives none
 	rise  func() error                           // closes the desk
@@ -122,6 +123,7 @@ func Create(ctx context.Context, cfg config.Config, o Options) (*Session, error)
 }
 
 func begin(ctx context.Context, cfg config.Config, name string, st *store.Session, o Options) (*Session, error) {
+	cfg = withClicks(cfg, st.Dir())
 	s := &Session{cfg: cfg, name: name, store: st, tell: o.Tell, log: o.Log, now: o.Now, after: o.After, ticks: o.Tick, vlm: o.VLM}
 	st.Lossless(cfg.Session.Lossless)
 	var err error

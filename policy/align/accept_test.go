@@ -17,7 +17,25 @@ type way struct {
 	lr   float64
 	make func(t *align.Tuned) (align.Aligner, error)
 	run  align.RunConfig
-	want float64 // share at least
+	want float64                          // share at least; 0: the benchmark alone runs it
+	flow bool                             // begins from a flow
+	rule func(t *align.Tuned) align.Judge // nil: the hidden preference rates
+}
+
+// judge is who rules.
+func (a way) judge(p *align.Tuned) align.Judge {
+	if a.rule != nil {
+		return a.rule(p)
+	}
+	return align.Rated(aligntest.Liked, 0.25)
+}
+
+// of is the policy that a begins with.
+func (a way) of(t testing.TB) *aligntest.Ways {
+	if a.flow {
+		return flows(t)
+	}
+	return ways(t)
 }
 
 func aligners() []way {
@@ -47,41 +65,79 @@ func aligners() []way {
 	climb := func(c align.AlignPropConfig) func(*align.Tuned) (align.Aligner, error) {
 		return func(t *align.Tuned) (align.Aligner, error) { return align.NewAlignProp(t, aligntest.Climb, c) }
 	}
+	flowDPO := func(beta, keep float64) func(*align.Tuned) (align.Aligner, error) {
+		return func(t *align.Tuned) (align.Aligner, error) {
+			return align.NewFlowDPO(t, align.DiffusionDPOConfig{Beta: beta, Keep: keep})
+		}
+	}
+	rwr := func(heat float64) func(*align.Tuned) (align.Aligner, error) {
+		return func(t *align.Tuned) (align.Aligner, error) { return align.NewRWR(t, align.RWRConfig{Heat: heat}) }
+	}
+	rewards := single
+	rewards.Rounds, rewards.Observations, rewards.Budget = 40, 128, 5
+	fdpo := func(beta, keep float64) func(*align.Tuned) (align.Aligner, error) {
+		return func(t *align.Tuned) (align.Aligner, error) {
+			return align.NewFDPO(t, align.FDPOConfig{Beta: beta, Keep: keep})
+		}
+	}
+	seppo := func(c align.SePPOConfig) func(*align.Tuned) (align.Aligner, error) {
+		return func(t *align.Tuned) (align.Aligner, error) { return align.NewSePPO(t, c) }
+	}
+	seen := align.RunConfig{Rounds: 40, Observations: 64, Each: 1, Every: 5, Near: inf, Value: aligntest.Share}
 	return []way{
-		{"D3PO, beta 0.1", 0, 3e-4, d3po(0.1), pairs, 0.75},
-		{"D3PO, beta 1", 0, 3e-4, d3po(1), pairs, 0.75},
-		{"D3PO, beta 0.1, rank 4", 4, 1e-3, d3po(0.1), pairs, 0.75},
-		{"Diffusion-DPO, beta 10", 0, 3e-4, dpoOf(10), dpo, 0.7},
-		{"Diffusion-DPO, beta 20", 0, 3e-4, dpoOf(20), dpo, 0.7},
-		{"Diffusion-DPO, beta 40", 0, 3e-4, dpoOf(40), dpo, 0.6},
-		{"Diffusion-DPO, beta 80", 0, 3e-4, dpoOf(80), dpo, 0.55},
-		{"Diffusion-DPO, beta 20, rank 4", 4, 1e-3, dpoOf(20), dpo, 0.65},
-		{"PRDP, beta 0.5", 0, 3e-4, regress(0.5), prdp, 0.8},
-		{"PRDP, beta 2", 0, 3e-4, regress(2), prdp, 0.55},
-		{"PRDP, beta 0.5, rank 4", 4, 1e-3, regress(0.5), prdp, 0.8},
-		{"DPPO", 0, 3e-4, func(t *align.Tuned) (align.Aligner, error) { return align.NewDPPO(t, align.DPPOConfig{}) }, groups, 0.9},
-		{"DPPO, rank 4", 4, 1e-3, func(t *align.Tuned) (align.Aligner, error) { return align.NewDPPO(t, align.DPPOConfig{}) }, groups, 0.9},
-		{"AlignProp, 1 step back", 0, 3e-4, climb(align.AlignPropConfig{Back: 1}), single, 0.6},
-		{"AlignProp, all 10 back", 0, 3e-4, climb(align.AlignPropConfig{Back: 10}), single, 0.75},
-		{"AlignProp, drawn", 0, 3e-4, climb(align.AlignPropConfig{}), single, 0.6},
+		{"D3PO, beta 0.1", 0, 3e-4, d3po(0.1), pairs, 0.75, false, nil},
+		{"D3PO, beta 1", 0, 3e-4, d3po(1), pairs, 0.75, false, nil},
+		{"D3PO, beta 0.1, rank 4", 4, 1e-3, d3po(0.1), pairs, 0.75, false, nil},
+		{"Diffusion-DPO, beta 10", 0, 3e-4, dpoOf(10), dpo, 0.7, false, nil},
+		{"Diffusion-DPO, beta 20", 0, 3e-4, dpoOf(20), dpo, 0.7, false, nil},
+		{"Diffusion-DPO, beta 40", 0, 3e-4, dpoOf(40), dpo, 0.6, false, nil},
+		{"Diffusion-DPO, beta 80", 0, 3e-4, dpoOf(80), dpo, 0.55, false, nil},
+		{"Diffusion-DPO, beta 20, rank 4", 4, 1e-3, dpoOf(20), dpo, 0.65, false, nil},
+		{"PRDP, beta 0.5", 0, 3e-4, regress(0.5), prdp, 0.8, false, nil},
+		{"PRDP, beta 2", 0, 3e-4, regress(2), prdp, 0.55, false, nil},
+		{"PRDP, beta 0.5, rank 4", 4, 1e-3, regress(0.5), prdp, 0.8, false, nil},
+		{"DPPO", 0, 3e-4, func(t *align.Tuned) (align.Aligner, error) { return align.NewDPPO(t, align.DPPOConfig{}) }, groups, 0.9, false, nil},
+		{"DPPO, rank 4", 4, 1e-3, func(t *align.Tuned) (align.Aligner, error) { return align.NewDPPO(t, align.DPPOConfig{}) }, groups, 0.9, false, nil},
+		{"AlignProp, 1 step back", 0, 3e-4, climb(align.AlignPropConfig{Back: 1}), single, 0.6, false, nil},
+		{"AlignProp, all 10 back", 0, 3e-4, climb(align.AlignPropConfig{Back: 10}), single, 0.75, false, nil},
+		{"AlignProp, drawn", 0, 3e-4, climb(align.AlignPropConfig{}), single, 0.6, false, nil},
 		{"partial chain", 0, 3e-4, func(t *align.Tuned) (align.Aligner, error) {
 			return align.NewPartial(t, aligntest.Climb, align.PartialConfig{})
-		}, single, 0.6},
+		}, single, 0.6, false, nil},
+		{"Flow-DPO, beta 5", 0, 3e-4, flowDPO(5, 0), dpo, 0.8, true, nil},
+		{"Flow-DPO, beta 5, Keep 1", 0, 3e-4, flowDPO(5, 1), dpo, 0.8, true, nil},
+		{"Flow-DPO, beta 10", 0, 3e-4, flowDPO(10, 0), dpo, 0, true, nil},
+		{"Flow-DPO, beta 5, rank 4", 4, 1e-3, flowDPO(5, 0), dpo, 0, true, nil},
+		{"RWR of a flow", 0, 3e-4, rwr(0.5), rewards, 0.8, true, nil},
+		{"RWR of a flow, Heat 2", 0, 3e-4, rwr(2), rewards, 0, true, nil},
+		{"RWR", 0, 3e-4, rwr(0.5), rewards, 0, false, nil},
+		{"AlignProp of a flow, all 10 back", 0, 3e-4, climb(align.AlignPropConfig{Back: 10}), single, 0.75, true, nil},
+		{"FDPO, beta 20", 0, 3e-4, fdpo(20, 0), seen, 0, false, marked},
+		{"FDPO, beta 20, Keep 1", 0, 3e-4, fdpo(20, 1), seen, 0.8, false, marked},
+		{"FDPO of a flow, beta 2, Keep 1", 0, 3e-4, fdpo(2, 1), seen, 0.8, true, marked},
+		{"SePPO", 0, 3e-4, seppo(align.SePPOConfig{}), seen, 0.75, false, shown},
+		{"SePPO, always the worse", 0, 3e-4, seppo(align.SePPOConfig{Plain: true}), seen, 0, false, shown},
+		{"SePPO, against the newest", 0, 3e-4, seppo(align.SePPOConfig{Newest: true}), seen, 0, false, shown},
+		{"SePPO, rank 4", 4, 1e-3, seppo(align.SePPOConfig{}), seen, 0, false, shown},
+		{"SePPO of a flow", 0, 3e-4, seppo(align.SePPOConfig{}), seen, 0.75, true, shown},
 	}
 }
 
 // TestAlignersPrefer: each brings the policy to the liked way, within its budget.
 func TestAlignersPrefer(t *testing.T) {
-	w := ways(t)
 	share := map[string]float64{}
 	klOf := map[string]float64{}
 	for _, a := range aligners() {
+		if a.want == 0 {
+			continue
+		}
 		t.Run(a.name, func(t *testing.T) {
+			w := a.of(t)
 			al, err := a.make(tune(t, w, align.Config{Rank: a.rank, LR: a.lr}))
 			if err != nil {
 				t.Fatal(err)
 			}
-			before, after, _, kl, rep := run(t, w, al, a.run)
+			before, after, _, kl, rep := runBy(t, w, al, a.judge(al.Tuned()), a.run)
 			share[a.name], klOf[a.name] = after, kl
 			if math.Abs(before-0.5) > 0.1 || after < a.want {
 				t.Errorf("share %.3f to %.3f, want from about one half to at least %v", before, after, a.want)

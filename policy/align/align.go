@@ -1,5 +1,5 @@
-// Package align fine-tunes the diffusion policies of package diffusion towards what is
-// preferred or rewarded, and keeps them near what they were.
+// Package align fine-tunes the policies of package diffusion, diffusions and flows, towards
+// what is preferred or rewarded, and keeps them near what they were.
 //
 // All aligners share one shape. A Recorder draws chunks with the whole chain that led
 // to them, a Judge rewards or compares them, an Aligner takes gradient steps on that
@@ -19,6 +19,7 @@ package align
 import (
 	"context"
 	"fmt"
+	"slices"
 )
 
 // Sample is a chunk that was drawn, with the chain that led to it.
@@ -44,8 +45,21 @@ type Sample struct {
 	// Weight multiplies what the sample contributes: 1 as drawn, 0 for nothing. See
 	// Leverage and Doubt.
 	Weight float64
-	User   int // whose preference it was
+	User   int // whose preference it was, of a Batch's Tastes
+	// Marks (H,) say of each action whether it was good; none: nobody looked. See FDPO.
+	Marks []Mark
 }
+
+// Mark says whether an action was good.
+type Mark uint8
+
+// The marks. What is Unmarked teaches nothing.
+const (
+	Unmarked Mark = iota
+	Good
+	Bad
+	marks
+)
 
 // Chunk is the end of the chain (L,).
 func (s *Sample) Chunk() []float32 { return s.X[len(s.X)-len(s.Actions):] }
@@ -60,6 +74,8 @@ type Pair struct {
 type Batch struct {
 	Samples []Sample
 	Pairs   []Pair
+	// Tastes (users, Config.Taste) are those of the users, where a policy serves many.
+	Tastes [][]float64
 }
 
 // weight of a pair is that of its two samples together; a tie has none.
@@ -71,12 +87,15 @@ func (b *Batch) weight(p Pair) float64 {
 }
 
 // check says what is wrong with b for steps of hops of chunks of L numbers.
-func (b *Batch) check(hops, L, seen int) error {
+func (b *Batch) check(hops, L, seen, horizon int) error {
 	for i := range b.Samples {
 		s := &b.Samples[i]
 		if len(s.X) != (hops+1)*L || len(s.Seen) != seen || len(s.LogP) != hops || len(s.Ref) != hops || len(s.Actions) != L {
 			return fmt.Errorf("align: sample %d has %d numbers of a chain, %d seen and %d log-densities, want %d, %d and %d: draw it with a Recorder of the same Tuned",
 				i, len(s.X), len(s.Seen), len(s.LogP), (hops+1)*L, seen, hops)
+		}
+		if n := len(s.Marks); n != 0 && (n != horizon || slices.Max(s.Marks) >= marks) {
+			return fmt.Errorf("align: sample %d has the Marks %v, want %d that are Unmarked, Good or Bad, or none", i, s.Marks, horizon)
 		}
 		if !(s.Weight >= 0) {
 			return fmt.Errorf("align: sample %d has the Weight %v, want a number from 0", i, s.Weight)
@@ -97,7 +116,7 @@ func (b *Batch) check(hops, L, seen int) error {
 type Stats struct {
 	Loss    float64
 	Grad    float64 // norm before clipping
-	Clipped float64 // share of what the loss's clip stopped, where it has one
+	Clipped float64 // share of what the loss's clip stopped, where it has one, or that SePPO's sign turned
 	Reward  float64 // of the batch, where there is one
 	Steps   int     // of the gradient
 }
@@ -142,3 +161,6 @@ func Rated(reward func(s *Sample) float64, margin float64) Judge {
 		return nil
 	}
 }
+
+// Kept is the Judge of batches that are judged already, as those of RunConfig.Bring.
+func Kept(ctx context.Context, _ *Batch) error { return ctx.Err() }

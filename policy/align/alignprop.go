@@ -38,7 +38,7 @@ type AlignPropConfig struct {
 //	L = -R(x_0),  dL/dw = sum over the last Back steps of dL/dx_k-1 dmean(x_k)/dw
 //
 // A step is computed anew when the gradient comes to it, so that no more than one is
-// in memory.
+// in memory. Where a policy serves many users, it climbs for the one who is served.
 type AlignProp struct {
 	t     *Tuned
 	cfg   AlignPropConfig
@@ -136,6 +136,9 @@ func (a *AlignProp) begin(b *Batch, idx []int) {
 		if a.cfg.Start > 0 {
 			bar := a.t.hops[a.first].Bar
 			keep, noise = float32(math.Sqrt(bar)), float32(math.Sqrt(1-bar))
+			if a.t.flows() {
+				keep, noise = float32(bar), float32(1-bar)
+			}
 		}
 		for j, v := range s.Chunk() {
 			x[j] = keep*v + noise*float32(a.t.rng.NormFloat64())

@@ -25,7 +25,15 @@ func (t *Tuned) samples(b *Batch) error {
 	if len(b.Samples) == 0 {
 		return errors.New("align: the batch has no samples")
 	}
-	return b.check(len(t.hops), t.len(), t.net.Seen())
+	if err := b.check(len(t.hops), t.len(), t.net.Seen(), t.net.Arch.Horizon); err != nil || t.cfg.Taste == 0 {
+		return err
+	}
+	for i := range b.Samples {
+		if u := b.Samples[i].User; u < 0 || u >= len(b.Tastes) || len(b.Tastes[u]) != t.cfg.Taste {
+			return fmt.Errorf("align: sample %d is of user %d, whose taste is not among the %d Tastes with its %d numbers: set Batch.Tastes", i, u, len(b.Tastes), t.cfg.Taste)
+		}
+	}
+	return nil
 }
 
 // groups checks that samples come in groups of size n, one after the other, and gives
@@ -66,23 +74,31 @@ type filler interface {
 	// put writes items of b, which are pairs, groups or samples, into the graph. It is
 	// false if none weighs anything.
 	put(b *Batch, idx []int) bool
-	clipped(items int) float64 // share of what the loss's clip stopped, 0 without one
+	user(b *Batch, item int) int // whose item it is
+	clipped(items int) float64   // share of what the loss's clip stopped, 0 without one
 }
 
 // sweep is how often items of a batch are gone over, and how many in a gradient step.
 type sweep struct{ epochs, items, each int }
 
 // over takes the gradient steps of a sweep over b, whose items come in another order
-// in every epoch. What weighs nothing moves nothing, not even by momentum.
+// in every epoch. A step is of one user's where there are Tastes. What weighs nothing
+// moves nothing, not even by momentum.
 func (t *Tuned) over(ctx context.Context, b *Batch, f filler, s sweep, g *nn.Graph, loss *nn.Node) (Stats, error) {
 	var st Stats
 	for range s.epochs {
 		t.order = shuffled(t.order, s.items, t.rng)
-		for at := 0; at < s.items; at += s.each {
+		for rest := t.order; len(rest) > 0; {
 			if err := ctx.Err(); err != nil {
 				return st, err
 			}
-			idx := t.order[at:min(s.items, at+s.each)]
+			n := min(len(rest), s.each)
+			if t.cfg.Taste > 0 {
+				n = together(rest, n, b, f)
+				t.lora.Serve(b.Tastes[f.user(b, rest[0])])
+			}
+			idx := rest[:n]
+			rest = rest[n:]
 			if !f.put(b, idx) {
 				continue
 			}
@@ -94,6 +110,18 @@ func (t *Tuned) over(ctx context.Context, b *Batch, f filler, s sweep, g *nn.Gra
 		}
 	}
 	return st.mean(b), nil
+}
+
+// together brings up to n items of the first one's user to the front, and counts them.
+func together(items []int, n int, b *Batch, f filler) int {
+	k, who := 1, f.user(b, items[0])
+	for i := 1; i < len(items) && k < n; i++ {
+		if f.user(b, items[i]) == who {
+			items[k], items[i] = items[i], items[k]
+			k++
+		}
+	}
+	return k
 }
 
 // shuffled is 0 to n-1 in some order, in idx's memory if it has enough.

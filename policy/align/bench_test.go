@@ -14,13 +14,17 @@ import (
 //
 //	go test -run '^$' -bench Aligners -benchtime 1x ./policy/align
 func BenchmarkAligners(b *testing.B) {
-	var ws []*aligntest.Ways
+	var ws, flows []*aligntest.Ways
 	for seed := range uint64(5) {
 		w, err := aligntest.New(seed + 1)
 		if err != nil {
 			b.Fatal(err)
 		}
-		ws = append(ws, w)
+		f, err := aligntest.NewFlow(seed + 1)
+		if err != nil {
+			b.Fatal(err)
+		}
+		ws, flows = append(ws, w), append(flows, f)
 	}
 	for _, a := range aligners() {
 		b.Run(a.name, func(b *testing.B) {
@@ -28,12 +32,16 @@ func BenchmarkAligners(b *testing.B) {
 				var before, after, on, kl, least float64
 				least = 1
 				shares := ""
-				for i, w := range ws {
+				from := ws
+				if a.flow {
+					from = flows
+				}
+				for i, w := range from {
 					al, err := a.make(tune(b, w, align.Config{Rank: a.rank, LR: a.lr, Seed: uint64(i)}))
 					if err != nil {
 						b.Fatal(err)
 					}
-					x, y, o, k, _ := run(b, w, al, a.run)
+					x, y, o, k, _ := runBy(b, w, al, a.judge(al.Tuned()), a.run)
 					before, after, on, kl, least = before+x/5, after+y/5, on+o/5, kl+k/5, min(least, y)
 					shares += fmt.Sprintf(" %.2f", y)
 				}

@@ -34,6 +34,9 @@ type D3PO struct {
 
 // NewD3PO returns a D3PO of t.
 func NewD3PO(t *Tuned, c D3POConfig) (*D3PO, error) {
+	if err := t.dense("d3po"); err != nil {
+		return nil, err
+	}
 	whole(&c.Pairs, 64)
 	whole(&c.Epochs, 2)
 	number(&c.Beta, 0.1)
@@ -86,6 +89,8 @@ func (d *D3PO) put(b *Batch, idx []int) (weighs bool) {
 	}
 	return weighs
 }
+
+func (d *D3PO) user(b *Batch, item int) int { return b.Samples[b.Pairs[item].Win].User }
 
 // clipped is the share of the steps that weigh anything and are outside the clip.
 func (d *D3PO) clipped(int) float64 {

@@ -58,8 +58,11 @@ type Ratio struct {
 	Out *nn.Node // (rows, 1)
 }
 
-// NewRatio adds the ratios of rows steps to g.
+// NewRatio adds the ratios of rows steps to g. A flow has none.
 func NewRatio(t *Tuned, g *nn.Graph, rows int) *Ratio {
+	if t.flows() {
+		panic("align: NewRatio: the steps of a flow have no density")
+	}
 	r := &Ratio{mean: NewMean(t, g, rows, false), next: g.Input(rows, t.len()), half: g.Input(rows, 1), against: g.Input(rows, 1)}
 	far := g.Reshape(g.SumLast(g.Square(g.Sub(r.next, r.mean.Out))), rows, 1)
 	r.Out = g.Neg(g.Add(g.Mul(far, r.half), r.against))
@@ -84,16 +87,23 @@ type Miss struct {
 	x, emb, seen, target *nn.Node
 
 	Out, Ref *nn.Node // (rows, 1)
+	now, was *nn.Node // (rows, L) what is summed there
+
+	// The time and noise that look drew last.
+	time, bar float64
+	eps       []float32
 }
 
 // NewMiss adds the misses of rows noised chunks to g.
-func NewMiss(t *Tuned, g *nn.Graph, rows int) *Miss {
+func NewMiss(t *Tuned, g *nn.Graph, rows int) *Miss { return newMiss(t, g, rows, t.ref) }
+
+// newMiss is NewMiss with another reference.
+func newMiss(t *Tuned, g *nn.Graph, rows int, ref *diffusion.Net) *Miss {
 	a, L := t.net.Arch, t.len()
-	m := &Miss{t: t, x: g.Input(rows, a.Horizon, a.View.Action.Dim()), emb: g.Input(rows, a.Embed), seen: g.Input(rows, t.net.Seen()), target: g.Input(rows, L)}
-	miss := func(out *nn.Node) *nn.Node {
-		return g.Reshape(g.SumLast(g.Square(g.Sub(m.target, g.Reshape(out, rows, L)))), rows, 1)
-	}
-	m.Out, m.Ref = miss(t.Denoise(g, m.x, m.emb, m.seen)), miss(t.Refer(g, m.x, m.emb, m.seen))
+	m := &Miss{t: t, x: g.Input(rows, a.Horizon, a.View.Action.Dim()), emb: g.Input(rows, a.Embed), seen: g.Input(rows, t.net.Seen()), target: g.Input(rows, L), eps: make([]float32, L)}
+	square := func(out *nn.Node) *nn.Node { return g.Square(g.Sub(m.target, g.Reshape(out, rows, L))) }
+	m.now, m.was = square(t.Denoise(g, m.x, m.emb, m.seen)), square(ref.Denoise(g, m.x, m.emb, m.seen, g.Frozen))
+	m.Out, m.Ref = g.Reshape(g.SumLast(m.now), rows, 1), g.Reshape(g.SumLast(m.was), rows, 1)
 	return m
 }
 
@@ -105,3 +115,15 @@ func (m *Miss) Put(row int, chunk, seen, eps []float32, time, bar float64) {
 	copy(m.seen.Value[row*C:(row+1)*C], seen)
 	nn.Sinusoid(m.emb.Value[row*E:(row+1)*E], time)
 }
+
+// look draws a time of noise and the noise, which the samples that show puts into rows
+// then have in common.
+func (m *Miss) look() {
+	m.time, m.bar = m.t.noise()
+	for i := range m.eps {
+		m.eps[i] = float32(m.t.rng.NormFloat64())
+	}
+}
+
+// show puts the chunk of s into a row, noised as look drew.
+func (m *Miss) show(row int, s *Sample) { m.Put(row, s.Chunk(), s.Seen, m.eps, m.time, m.bar) }

@@ -17,6 +17,9 @@ type DPPOConfig struct {
 	// counts Discount^k (0.95).
 	Discount float64
 	Bound    float64 // of advantages, in standard deviations; 5
+	// Given says that Rewards are advantages already, as Pareto's are: no mean is taken
+	// from them. Bound holds.
+	Given bool
 }
 
 // DPPO climbs a reward by its policy gradient (Ren et al. 2024, arXiv:2409.00588,
@@ -39,6 +42,9 @@ type DPPO struct {
 
 // NewDPPO returns a DPPO of t.
 func NewDPPO(t *Tuned, c DPPOConfig) (*DPPO, error) {
+	if err := t.dense("dppo"); err != nil {
+		return nil, err
+	}
 	whole(&c.Chains, 64)
 	whole(&c.Epochs, 4)
 	number(&c.Clip, 0.1)
@@ -68,7 +74,14 @@ func (d *DPPO) Step(ctx context.Context, b *Batch) (Stats, error) {
 	if err := d.t.samples(b); err != nil {
 		return Stats{}, err
 	}
-	d.adv = Advantages(d.adv, b.Samples, d.cfg.Bound)
+	if d.cfg.Given {
+		d.adv = d.adv[:0]
+		for i := range b.Samples {
+			d.adv = append(d.adv, min(d.cfg.Bound, max(-d.cfg.Bound, b.Samples[i].Reward)))
+		}
+	} else {
+		d.adv = Advantages(d.adv, b.Samples, d.cfg.Bound)
+	}
 	return d.t.over(ctx, b, d, sweep{d.cfg.Epochs, len(b.Samples), d.cfg.Chains}, d.g, d.loss)
 }
 
@@ -86,6 +99,8 @@ func (d *DPPO) put(b *Batch, idx []int) bool {
 	}
 	return true
 }
+
+func (d *DPPO) user(b *Batch, item int) int { return b.Samples[item].User }
 
 // clipped is the share of the steps of chains outside the clip.
 func (d *DPPO) clipped(chains int) float64 {

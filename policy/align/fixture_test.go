@@ -10,12 +10,19 @@ import (
 	"github.com/rapport-rl/rapport/policy/align/aligntest"
 )
 
-// trained is the policy of one seed, which all tests begin with.
-var trained = sync.OnceValues(func() (*aligntest.Ways, error) { return aligntest.New(1) })
+// trained is the policy of one seed, which all tests begin with; flowing is a flow.
+var (
+	trained = sync.OnceValues(func() (*aligntest.Ways, error) { return aligntest.New(1) })
+	flowing = sync.OnceValues(func() (*aligntest.Ways, error) { return aligntest.NewFlow(1) })
+)
 
-func ways(t testing.TB) *aligntest.Ways {
+func ways(t testing.TB) *aligntest.Ways { return once(t, trained) }
+
+func flows(t testing.TB) *aligntest.Ways { return once(t, flowing) }
+
+func once(t testing.TB, train func() (*aligntest.Ways, error)) *aligntest.Ways {
 	t.Helper()
-	w, err := trained()
+	w, err := train()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,10 +14,21 @@ import (
 // tiny is a Tuned of few numbers that has moved a little from its reference.
 func tiny(t *testing.T, predict diffusion.Prediction, rank int) *Tuned {
 	t.Helper()
+	return tinyOf(t, diffusion.Process{Predict: predict, Steps: 10, Noise: diffusion.Linear}, rank)
+}
+
+// tinyFlow is a flow of as many.
+func tinyFlow(t *testing.T, rank int) *Tuned {
+	t.Helper()
+	return tinyOf(t, diffusion.Process{Kind: diffusion.Flow}, rank)
+}
+
+func tinyOf(t *testing.T, process diffusion.Process, rank int) *Tuned {
+	t.Helper()
 	rng := rand.New(rand.NewPCG(5, 6))
 	n, err := diffusion.NewNet(diffusion.Arch{
 		View:    view.Config{Place: []int{0, 1}, Span: 1, Action: view.Action{Axes: []int{0, 1}, Scale: 0.1}},
-		Process: diffusion.Process{Predict: predict, Steps: 10, Noise: diffusion.Linear},
+		Process: process,
 		History: 2, Horizon: 2, Shape: diffusion.MLP, Embed: 4, Width: 8, Depth: 1,
 	}, rng)
 	if err != nil {
@@ -33,9 +44,11 @@ func tiny(t *testing.T, predict diffusion.Prediction, rank int) *Tuned {
 }
 
 // moved moves what is trained.
-func moved(p *Tuned, by float64) {
+func moved(p *Tuned, by float64) { shift(p.params, by) }
+
+func shift(params []*nn.Param, by float64) {
 	rng := rand.New(rand.NewPCG(7, 8))
-	for _, q := range p.params {
+	for _, q := range params {
 		for i := range q.Data {
 			q.Data[i] += float32(by * rng.NormFloat64())
 		}
@@ -58,6 +71,7 @@ func drawn(t *testing.T, p *Tuned, each int) *Batch {
 	r.Draw(b.Samples, rng)
 	for i := range b.Samples {
 		b.Samples[i].Reward, b.Samples[i].Weight = rng.NormFloat64(), 0.5+rng.Float64()
+		b.Samples[i].Marks = []Mark{Mark(i % 3), Mark(1 + i%2)}
 	}
 	for i := 0; i < len(b.Samples); i += 2 {
 		b.Pairs = append(b.Pairs, Pair{Win: i + 1, Lose: i})

@@ -43,6 +43,9 @@ type PRDP struct {
 
 // NewPRDP returns a PRDP of t.
 func NewPRDP(t *Tuned, c PRDPConfig) (*PRDP, error) {
+	if err := t.dense("prdp"); err != nil {
+		return nil, err
+	}
 	whole(&c.Each, 8)
 	whole(&c.Groups, 4)
 	whole(&c.Epochs, 2)
@@ -121,6 +124,8 @@ func (p *PRDP) put(b *Batch, idx []int) bool {
 	}
 	return true // equal rewards, too, say where the policy belongs
 }
+
+func (p *PRDP) user(b *Batch, item int) int { return b.Samples[item*p.cfg.Each].User }
 
 // clipped is the share of the steps of groups outside their bounds.
 func (p *PRDP) clipped(groups int) float64 {

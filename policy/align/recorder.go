@@ -13,8 +13,9 @@ import (
 //
 //	log p(x'|x) = -|x' - A x0(x) - B x|^2 / (2 sigma^2) - L log sigma - L/2 log 2 pi
 //
-// under the policy as it is at that moment and under the reference. It is used by one
-// goroutine.
+// under the policy as it is at that moment and under the reference. Those of a flow,
+// whose steps have no noise, are 0, and its KL is what it were if they had the noise
+// Config.Floor. It is used by one goroutine.
 type Recorder struct {
 	t    *Tuned
 	rows int
@@ -32,7 +33,10 @@ func NewRecorder(t *Tuned, rows int) (*Recorder, error) {
 	a := t.net.Arch
 	r := &Recorder{t: t, rows: rows, g: nn.NewGraph()}
 	r.x, r.emb, r.seen = r.g.Input(rows, a.Horizon, a.View.Action.Dim()), r.g.Input(rows, a.Embed), r.g.Input(rows, t.net.Seen())
-	r.now, r.ref = t.Denoise(r.g, r.x, r.emb, r.seen), t.Refer(r.g, r.x, r.emb, r.seen)
+	r.now = t.Denoise(r.g, r.x, r.emb, r.seen)
+	if r.ref = r.now; t.ref != t.net {
+		r.ref = t.Refer(r.g, r.x, r.emb, r.seen)
+	}
 	return r, nil
 }
 
@@ -121,10 +125,16 @@ func (r *Recorder) some(ss []Sample, first int, by *nn.Node, rng *rand.Rand) {
 			copy(r.x.Value[i*L:(i+1)*L], ss[i].X[k*L:(k+1)*L])
 		}
 		r.g.ForwardTo(r.now)
-		r.g.ForwardTo(r.ref)
+		if r.ref != r.now {
+			r.g.ForwardTo(r.ref)
+		}
 		r.calls += uint64(len(ss))
-		norm := -float64(L) * (math.Log(h.Sigma) + math.Log(2*math.Pi)/2)
-		half := 1 / (2 * h.Sigma * h.Sigma)
+		wide := h.Sigma
+		if r.t.flows() {
+			wide = r.t.cfg.Floor
+		}
+		norm := -float64(L) * (math.Log(wide) + math.Log(2*math.Pi)/2)
+		half := 1 / (2 * wide * wide)
 		for i := range ss {
 			s := &ss[i]
 			var now, ref, kl float64
@@ -147,8 +157,12 @@ func (r *Recorder) some(ss []Sample, first int, by *nn.Node, rng *rand.Rand) {
 				ref += (y - b) * (y - b)
 				kl += (a - b) * (a - b)
 			}
-			s.LogP[k], s.Ref[k] = norm-half*now, norm-half*ref
 			s.KL += half * kl
+			if r.t.flows() {
+				s.LogP[k], s.Ref[k] = 0, 0
+			} else {
+				s.LogP[k], s.Ref[k] = norm-half*now, norm-half*ref
+			}
 		}
 	}
 	for i := range ss {

@@ -38,11 +38,20 @@ type RunConfig struct {
 	// Value says how good held-out samples are, from 0 to 1; nil: the share of them
 	// that the Judge prefers to the reference's, ties counting half.
 	Value func(ss []Sample) float64
+	// Bring, where there is one, fills a round's batch with samples that were stored in
+	// place of drawing them. All its randomness is that of rng.
+	Bring func(b *Batch, rng *rand.Rand)
+	// Looked, where there is one, is told of every look; the Run may be saved in it. Its
+	// error ends the Run.
+	Looked func(l Look) error
+	// Tastes are those of the users whom a policy with Config.Taste is tuned for:
+	// chains are drawn for them by turns, and each is looked at at its share of Held.
+	Tastes [][]float64
 	// Weigh, where there is one, sets Weights before the Judge rules.
 	Weigh func(ss []Sample)
 }
 
-func (c *RunConfig) complete(seen int) error {
+func (c *RunConfig) complete(seen, taste int) error {
 	whole(&c.Rounds, 50)
 	whole(&c.Observations, 8)
 	whole(&c.Each, 2)
@@ -68,6 +77,14 @@ func (c *RunConfig) complete(seen int) error {
 	}
 	if !(c.Budget > 0) || !(c.Near > 0) {
 		bad("Budget and Near are %v and %v nats, want positive numbers, or +Inf", c.Budget, c.Near)
+	}
+	if n := len(c.Tastes); (n > 0) != (taste > 0) || n > c.Observations || n > len(c.Held)/seen {
+		bad("Tastes are of %d users, %d observations of a round and %d held-out histories, with tastes of %d numbers: want at least as many observations and histories as users, and users where there is Config.Taste", n, c.Observations, len(c.Held)/seen, taste)
+	}
+	for i, u := range c.Tastes {
+		if len(u) != taste {
+			bad("Tastes has %d numbers of user %d, want the %d of Config.Taste", len(u), i, taste)
+		}
 	}
 	if !(c.Lambda >= 0 && c.Lambda <= 1) {
 		bad("Lambda is %v, want 0 to 1", c.Lambda)
@@ -114,7 +131,7 @@ type Run struct {
 // NewRun returns a Run that has not begun.
 func NewRun(a Aligner, judge Judge, c RunConfig) (*Run, error) {
 	t := a.Tuned()
-	if err := c.complete(t.net.Seen()); err != nil {
+	if err := c.complete(t.net.Seen(), t.cfg.Taste); err != nil {
 		return nil, err
 	}
 	if judge == nil {
@@ -135,6 +152,11 @@ func NewRun(a Aligner, judge Judge, c RunConfig) (*Run, error) {
 		}
 	}
 	r.held, r.was = r.looks.New(held, c.Held), r.looks.New(held, c.Held)
+	r.batch.Tastes = c.Tastes
+	for i := range r.held {
+		r.held[i].User = i * len(c.Tastes) / held
+		r.was[i].User = r.held[i].User
+	}
 	for _, p := range t.params {
 		q := nn.NewParam(p.Name, p.Shape...)
 		copy(q.Data, p.Data)
@@ -143,9 +165,9 @@ func NewRun(a Aligner, judge Judge, c RunConfig) (*Run, error) {
 	return r, nil
 }
 
-// Go runs to the end, after which the policy is the best one, or until ctx is done. A
-// run that stopped between two rounds, or one that Restore was called on, goes on to
-// the same bits; within a round, what was drawn for it is lost.
+// Go runs to the end, after which the policy is the best one and serves nobody, or until
+// ctx is done. A run that stopped between two rounds, or one that Restore was called on,
+// goes on to the same bits; within a round, what was drawn for it is lost.
 func (r *Run) Go(ctx context.Context) (Report, error) {
 	t := r.a.Tuned()
 	if r.round == 0 && len(r.report.Looks) == 0 {
@@ -176,12 +198,16 @@ func (r *Run) Go(ctx context.Context) (Report, error) {
 		}
 	}
 	nn.Copy(t.params, r.best)
-	return r.report, nil
+	return r.report, t.Serve(nil)
 }
 
 // fill draws a batch.
 func (r *Run) fill() {
 	t := r.a.Tuned()
+	if r.cfg.Bring != nil {
+		r.cfg.Bring(&r.batch, t.rng)
+		return
+	}
 	C := t.net.Seen()
 	seen := make([]float32, 0, r.cfg.Observations*C)
 	for range r.cfg.Observations {
@@ -190,14 +216,35 @@ func (r *Run) fill() {
 	}
 	r.batch.Samples = r.draws.New(r.cfg.Observations*r.cfg.Each, seen)
 	r.batch.Pairs = nil
-	r.draws.Draw(r.batch.Samples, t.rng)
+	if n := len(r.cfg.Tastes); n > 0 {
+		first := t.rng.IntN(n)
+		for i := range r.batch.Samples {
+			s := &r.batch.Samples[i]
+			s.User = (first + s.Group*n/r.cfg.Observations) % n
+		}
+	}
+	r.drawFor(r.draws, r.batch.Samples, t.rng)
+}
+
+// drawFor draws samples, those of each user by the policy as it serves them.
+func (r *Run) drawFor(by *Recorder, ss []Sample, rng *rand.Rand) {
+	for len(ss) > 0 {
+		n := len(ss)
+		if len(r.cfg.Tastes) > 0 {
+			for n = 1; n < len(ss) && ss[n].User == ss[0].User; n++ {
+			}
+			r.a.Tuned().lora.Serve(r.cfg.Tastes[ss[0].User])
+		}
+		by.Draw(ss[:n], rng)
+		ss = ss[n:]
+	}
 }
 
 // look measures the policy. Its noise is the same at every look, so that looks differ
 // by the policy alone; that of the reference is another, or the slightest change to the
 // better would win everywhere.
 func (r *Run) look(ctx context.Context, st Stats) error {
-	r.looks.Draw(r.held, r.noise(1))
+	r.drawFor(r.looks, r.held, r.noise(1))
 	l := Look{Round: r.round, Stats: st}
 	for i := range r.held {
 		l.KL += r.held[i].KL / float64(len(r.held))
@@ -227,6 +274,9 @@ func (r *Run) look(ctx context.Context, st Stats) error {
 		r.report.Best = r.round
 		nn.Copy(r.best, r.a.Tuned().params)
 	}
+	if r.cfg.Looked != nil {
+		return r.cfg.Looked(l)
+	}
 	return nil
 }
 
@@ -237,7 +287,7 @@ func (r *Run) noise(who uint64) *rand.Rand {
 
 // wins is the share of the held-out samples that are preferred to the reference's.
 func (r *Run) wins(ctx context.Context) (float64, error) {
-	b := Batch{}
+	b := Batch{Tastes: r.cfg.Tastes}
 	for i := range r.held {
 		// First the one and then the other, for a Judge who prefers the first.
 		x, y := r.held[i], r.was[i]
@@ -312,5 +362,9 @@ func (r *Run) Restore(f io.Reader) error {
 }
 
 func (r *Run) parts() []checkpoint.Part {
-	return append(r.a.Tuned().parts(), checkpoint.Part{Name: "best", Tensors: nn.Tensors(r.best)})
+	ps := append(r.a.Tuned().parts(), checkpoint.Part{Name: "best", Tensors: nn.Tensors(r.best)})
+	if a, ok := r.a.(interface{ parts() []checkpoint.Part }); ok {
+		ps = append(ps, a.parts()...) // what it remembers
+	}
+	return ps
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"math"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -15,15 +14,20 @@ import (
 	"github.com/rapport-rl/rapport/policy/diffusion"
 )
 
-// run aligns and gives the share before and after.
+// run aligns by the hidden preference and gives the share before and after.
 func run(t testing.TB, w *aligntest.Ways, a align.Aligner, c align.RunConfig) (before, after, on, kl float64, rep align.Report) {
+	t.Helper()
+	return runBy(t, w, a, align.Rated(aligntest.Liked, 0.25), c)
+}
+
+func runBy(t testing.TB, w *aligntest.Ways, a align.Aligner, j align.Judge, c align.RunConfig) (before, after, on, kl float64, rep align.Report) {
 	t.Helper()
 	c.Train, c.Held = w.Train, w.Held
 	before, _, _, err := w.Measure(a.Tuned(), 1024, 9)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := align.NewRun(a, align.Rated(aligntest.Liked, 0.25), c)
+	r, err := align.NewRun(a, j, c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -230,6 +234,7 @@ func TestWhatIsWrongIsSaid(t *testing.T) {
 	}{
 		"no noise":       {align.Config{Draw: diffusion.Draw{Steps: 5}}, "set Draw.Eta to 1"},
 		"rank":           {align.Config{Draw: w.Draw, Rank: -1}, "Rank is -1"},
+		"taste":          {align.Config{Draw: w.Draw, Taste: 2}, "set Rank to 4"},
 		"floor":          {align.Config{Draw: w.Draw, Floor: -1}, "Floor is -1"},
 		"rate":           {align.Config{Draw: w.Draw, LR: math.NaN()}, "LR is NaN"},
 		"decay":          {align.Config{Draw: w.Draw, WeightDecay: 1}, "WeightDecay is 1"},
@@ -239,14 +244,18 @@ func TestWhatIsWrongIsSaid(t *testing.T) {
 		_, err := align.Tune(w.Net, c.c)
 		bad(name, c.want, err)
 	}
-	arch := aligntest.Arch()
-	arch.Process.Kind = diffusion.Flow
-	flow, err := diffusion.NewNet(arch, rand.New(rand.NewPCG(1, 1)))
+	flow, err := align.Tune(flows(t).Net, align.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = align.Tune(flow, align.Config{Draw: w.Draw})
-	bad("flow", "a flow has no steps with a density", err)
+	_, err = align.NewD3PO(flow, align.D3POConfig{})
+	bad("d3po of a flow", "d3po: a flow's steps have no noise", err)
+	_, err = align.NewPRDP(flow, align.PRDPConfig{})
+	bad("prdp of a flow", "take FlowDPO or RWR", err)
+	_, err = align.NewDPPO(flow, align.DPPOConfig{})
+	bad("dppo of a flow", "Process.Kind Diffusion", err)
+	_, err = align.NewDiffusionDPO(flow, align.DiffusionDPOConfig{})
+	bad("diffusion-dpo of a flow", "take FlowDPO", err)
 
 	p := tune(t, w, align.Config{})
 	_, err = align.NewRecorder(p, 0)
@@ -261,6 +270,24 @@ func TestWhatIsWrongIsSaid(t *testing.T) {
 	bad("diffusion-dpo", "Beta is NaN", err)
 	_, err = align.NewDiffusionDPO(p, align.DiffusionDPOConfig{Times: -2})
 	bad("diffusion-dpo", "-2", err)
+	_, err = align.NewDiffusionDPO(p, align.DiffusionDPOConfig{Keep: -1})
+	bad("diffusion-dpo", "Keep -1", err)
+	_, err = align.NewFlowDPO(p, align.DiffusionDPOConfig{})
+	bad("flow-dpo of a diffusion", "take DiffusionDPO", err)
+	_, err = align.NewFlowDPO(flow, align.DiffusionDPOConfig{Pairs: -1})
+	bad("flow-dpo", "flow-dpo: Pairs, Epochs and Times are -1", err)
+	_, err = align.NewFDPO(p, align.FDPOConfig{Segments: -1})
+	bad("fdpo", "Segments, Epochs and Times are -1", err)
+	_, err = align.NewFDPO(p, align.FDPOConfig{Keep: math.Inf(1)})
+	bad("fdpo", "Keep +Inf", err)
+	_, err = align.NewSePPO(p, align.SePPOConfig{Past: -1})
+	bad("seppo", "Past and Every are 64, 4, 4, -1", err)
+	_, err = align.NewSePPO(p, align.SePPOConfig{Beta: math.NaN()})
+	bad("seppo", "Beta is NaN", err)
+	_, err = align.NewRWR(p, align.RWRConfig{Heat: -1})
+	bad("rwr", "Heat is -1", err)
+	_, err = align.NewRWR(p, align.RWRConfig{Chunks: -1})
+	bad("rwr", "Chunks, Epochs and Times are -1", err)
 	_, err = align.NewPRDP(p, align.PRDPConfig{Each: 1})
 	bad("prdp", "Each, Groups and Epochs are 1", err)
 	_, err = align.NewPRDP(p, align.PRDPConfig{Beta: -1})
@@ -293,6 +320,20 @@ func TestWhatIsWrongIsSaid(t *testing.T) {
 	bad("weight", "Weight NaN", step(func(b *align.Batch) { b.Samples[1].Weight = math.NaN() }))
 	bad("reward", "Reward +Inf", step(func(b *align.Batch) { b.Samples[1].Reward = math.Inf(1) }))
 	bad("loss", "lower LR", step(func(b *align.Batch) { b.Samples[1].X[0] = float32(math.NaN()) }))
+	bad("marks", "sample 1 has the Marks [1]", step(func(b *align.Batch) { b.Samples[1].Marks = []align.Mark{align.Good} }))
+	bad("marks", "Unmarked, Good or Bad", step(func(b *align.Batch) { b.Samples[1].Marks = []align.Mark{align.Good, 3} }))
+	f, err := align.NewFDPO(p, align.FDPOConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.Step(t.Context(), &align.Batch{Samples: draw(t, w, p, 2, 2, 1)})
+	bad("no marks", "let a Judge set Sample.Marks", err)
+	e, err := align.NewSePPO(p, align.SePPOConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = e.Step(t.Context(), &align.Batch{Samples: draw(t, w, p, 2, 2, 1)})
+	bad("nothing liked", "give those a Reward above 0", err)
 	q, err := align.NewPRDP(p, align.PRDPConfig{Each: 3})
 	if err != nil {
 		t.Fatal(err)
@@ -300,7 +341,29 @@ func TestWhatIsWrongIsSaid(t *testing.T) {
 	_, err = q.Step(t.Context(), &align.Batch{Samples: draw(t, w, p, 2, 2, 1)})
 	bad("groups", "want 3 of every observation", err)
 
+	many, err := align.Tune(w.Net, align.Config{Draw: w.Draw, Rank: 2, Taste: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = align.NewSePPO(many, align.SePPOConfig{})
+	bad("seppo of many", "set Config.Taste to 0", err)
+	bad("taste", "a taste of 1 numbers for a policy of tastes of 2", many.Serve([]float64{1}))
+	bad("taste", "of tastes of 0", p.Serve([]float64{1}))
+	m, err := align.NewDPPO(many, align.DPPOConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = m.Step(t.Context(), &align.Batch{Samples: draw(t, w, many, 2, 2, 1), Tastes: [][]float64{{1}}})
+	bad("taste", "set Batch.Tastes", err)
 	judge := align.Rated(aligntest.Liked, 0)
+	for want, c := range map[string]align.RunConfig{
+		"Tastes are of 0 users":          {Train: w.Train, Held: w.Held},
+		"Tastes are of 2 users, 1 obs":   {Train: w.Train, Held: w.Held, Observations: 1, Tastes: [][]float64{{1, 0}, {0, 1}}},
+		"Tastes has 1 numbers of user 1": {Train: w.Train, Held: w.Held, Tastes: [][]float64{{1, 0}, {1}}},
+	} {
+		_, err := align.NewRun(m, judge, c)
+		bad("run", want, err)
+	}
 	for want, c := range map[string]align.RunConfig{
 		"Held has 0 numbers":             {Train: w.Train},
 		"Rounds, Observations, Each and": {Train: w.Train, Held: w.Held, Rounds: -1},

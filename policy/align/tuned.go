@@ -19,11 +19,16 @@ type Config struct {
 	// Rank is that of the adapter that is trained (nn.LoRA); 0 trains the denoiser's
 	// own weights.
 	Rank int
-	// Draw is how chains are drawn. They must have noise: Eta above 0, or DDPM.
+	// Taste is how many numbers tell a user's taste, by which the adapter is gated
+	// (nn.LoRA), so that one policy serves many users; 0: it serves all alike. See Serve.
+	Taste int
+	// Draw is how chains are drawn. Those of a diffusion must have noise: Eta above 0, or
+	// DDPM.
 	Draw diffusion.Draw
 	// Floor is the smallest noise of a step, on the normalised scale: 0.1 (as DPPO draws,
 	// Ren et al. 2024, arXiv:2409.00588). The last
-	// step of a chain has none of its own, and would have no density.
+	// step of a chain has none of its own, and would have no density. A flow's steps are
+	// drawn without any; Floor is then the noise by whose scale Sample.KL tells distance.
 	Floor       float64
 	LR          float64 // AdamW's; 3e-4
 	WeightDecay float64 // decoupled; 1e-4 (D3PO's settings), negative: none
@@ -31,7 +36,7 @@ type Config struct {
 	Seed        uint64
 }
 
-func (c *Config) complete() error {
+func (c *Config) complete(kind diffusion.Kind) error {
 	number(&c.Floor, 0.1)
 	number(&c.LR, 3e-4)
 	number(&c.WeightDecay, 1e-4)
@@ -41,7 +46,10 @@ func (c *Config) complete() error {
 	if c.Rank < 0 {
 		bad("Rank is %d, want that of an adapter, or 0 for the weights themselves", c.Rank)
 	}
-	if c.Draw.Method == diffusion.DDIM && c.Draw.Eta == 0 {
+	if c.Taste < 0 || c.Taste > 0 && c.Rank == 0 {
+		bad("Taste is %d numbers with the Rank %d, want at least 0, and an adapter where there are some: set Rank to 4", c.Taste, c.Rank)
+	}
+	if kind == diffusion.Diffusion && c.Draw.Method == diffusion.DDIM && c.Draw.Eta == 0 {
 		bad("DDIM with Eta 0 draws without noise, and its steps have no density: set Draw.Eta to 1, or Draw.Method to DDPM")
 	}
 	if !(c.Floor > 0) || math.IsInf(c.Floor, 0) {
@@ -68,7 +76,8 @@ type Tuned struct {
 	lora     *nn.LoRA    // nil: the weights themselves
 	params   []*nn.Param // what is trained
 	adam     *nn.Adam
-	hops     []diffusion.Hop // with the floor under Sigma
+	hops     []diffusion.Hop // of a diffusion with the floor under Sigma
+	bars     []float64       // of a diffusion's times
 	pcg      *rand.PCG
 	rng      *rand.Rand
 	order    []int // of a batch's items
@@ -76,7 +85,7 @@ type Tuned struct {
 
 // Tune returns a Tuned that begins as start, which it copies.
 func Tune(start *diffusion.Net, c Config) (*Tuned, error) {
-	if err := c.complete(); err != nil {
+	if err := c.complete(start.Arch.Process.Kind); err != nil {
 		return nil, err
 	}
 	t := &Tuned{cfg: c, net: start.Clone(), ref: start.Clone()}
@@ -84,17 +93,18 @@ func Tune(start *diffusion.Net, c Config) (*Tuned, error) {
 	if err != nil {
 		return nil, err
 	}
-	if t.hops, err = chain.Hops(); err != nil {
-		return nil, fmt.Errorf("align: %w", err)
-	}
-	for i := range t.hops {
-		t.hops[i].Sigma = max(t.hops[i].Sigma, c.Floor)
+	t.hops = chain.Hops()
+	if !t.flows() {
+		t.bars = t.net.Arch.Process.Bars()
+		for i := range t.hops {
+			t.hops[i].Sigma = max(t.hops[i].Sigma, c.Floor)
+		}
 	}
 	t.pcg = rand.NewPCG(c.Seed, seed.Mix(c.Seed^0x616c69676e)) // "align"
 	t.rng = rand.New(t.pcg)
 	t.params = t.net.Denoiser()
 	if c.Rank > 0 {
-		t.lora = nn.NewLoRA("align", t.params, nn.LoRAConfig{Rank: c.Rank}, t.rng)
+		t.lora = nn.NewLoRA("align", t.params, nn.LoRAConfig{Rank: c.Rank, Gates: c.Taste}, t.rng)
 		t.params = t.lora.Params()
 	}
 	t.adam = nn.NewAdam(t.params, nn.AdamConfig{LR: c.LR, WeightDecay: c.WeightDecay, ClipNorm: c.ClipNorm})
@@ -104,7 +114,29 @@ func Tune(start *diffusion.Net, c Config) (*Tuned, error) {
 // len is L, the numbers of a chunk.
 func (t *Tuned) len() int { return t.net.Arch.Horizon * t.net.Arch.View.Action.Dim() }
 
-// Hops are the steps of a chain, with the floor under their noise.
+// flows says whether the policy is a flow.
+func (t *Tuned) flows() bool { return t.net.Arch.Process.Kind == diffusion.Flow }
+
+// dense is the error of those who learn from the densities of steps, if there are none.
+func (t *Tuned) dense(who string) error {
+	if t.flows() {
+		return fmt.Errorf("align: %s: a flow's steps have no noise, and no density to learn from: take FlowDPO or RWR, or a policy of Process.Kind Diffusion", who)
+	}
+	return nil
+}
+
+// noise draws a time of noise as the policy was trained on, as the denoiser is told it,
+// with what is left of a chunk there (see Miss.Put).
+func (t *Tuned) noise() (time, bar float64) {
+	if t.flows() {
+		bar = t.rng.Float64()
+		return bar * float64(t.net.Arch.Process.Steps), bar
+	}
+	k := t.rng.IntN(len(t.bars))
+	return float64(k), t.bars[k]
+}
+
+// Hops are the steps of a chain, a diffusion's with the floor under their noise.
 func (t *Tuned) Hops() []diffusion.Hop { return slices.Clone(t.hops) }
 
 // Params lists what is trained, in a fixed order.
@@ -127,6 +159,19 @@ func (t *Tuned) Denoise(g *nn.Graph, x, emb, seen *nn.Node) *nn.Node {
 // Refer adds the frozen reference's denoiser to g.
 func (t *Tuned) Refer(g *nn.Graph, x, emb, seen *nn.Node) *nn.Node {
 	return t.ref.Denoise(g, x, emb, seen, g.Frozen)
+}
+
+// Serve makes the policy that of a user of the given taste, as a Batch's, until another
+// is served; nil: of nobody, which is the reference. Chains are drawn and Net is made for
+// whoever is served.
+func (t *Tuned) Serve(taste []float64) error {
+	if len(taste) != 0 && len(taste) != t.cfg.Taste {
+		return fmt.Errorf("align: a taste of %d numbers for a policy of tastes of %d: set Config.Taste", len(taste), t.cfg.Taste)
+	}
+	if t.cfg.Taste > 0 {
+		t.lora.Serve(taste)
+	}
+	return nil
 }
 
 // Net returns a copy of the policy as it is now, the adapter merged.

@@ -1,35 +1,28 @@
 package diffusion
 
-import "errors"
-
 // Hop is one step back of a chain, from the noised x and what the network predicts
 // of it at Time:
 //
 //	x0 = clip(OfX x + OfOut out),  x <- A x0 + B x + Sigma z
 //
-// so that the next x is a Gaussian about A x0 + B x (Ho et al. 2020, equation 6; Song
-// et al. 2021, equation 12). Bar is the share of the actions' variance in x.
+// so that the next x of a diffusion is a Gaussian about A x0 + B x (Ho et al. 2020,
+// equation 6; Song et al. 2021, equation 12). A flow's is that itself: its Sigma is 0.
+// Bar is the share of the actions' variance in x, or the time of a flow.
 type Hop struct {
 	Time, Bar          float64
 	OfX, OfOut         float64
 	A, B, Sigma, Bound float64
 }
 
-// Hops lists the steps back of a diffusion, from noise on. A flow has none: its steps
-// are no distributions.
-func (c *Chain) Hops() ([]Hop, error) {
-	if c.p.Kind == Flow {
-		return nil, errors.New("diffusion: a flow has no steps with a density: use a Process of Kind Diffusion")
-	}
-	hops := make([]Hop, len(c.times))
-	for i, k := range c.times {
-		s, n, a, b, sigma := c.step(c.bars[k], c.before(i))
-		h := Hop{Time: float64(k), Bar: c.bars[k], A: a, B: b, Sigma: sigma, Bound: c.d.Clip}
-		// clean is linear in both of its arguments.
-		h.OfX, h.OfOut = c.p.clean(1, 0, s, n), c.p.clean(0, 1, s, n)
+// Hops lists the steps back, from noise on.
+func (c *Chain) Hops() []Hop {
+	hops := make([]Hop, c.d.Steps)
+	for i := range hops {
+		h := Hop{Time: c.Time(i), Bar: c.Bar(i), Bound: c.d.Clip}
+		h.OfX, h.OfOut, h.A, h.B, h.Sigma = c.Affine(i)
 		hops[i] = h
 	}
-	return hops, nil
+	return hops
 }
 
 // Noised writes what a network is trained with for one row: the noised chunk x and

@@ -51,9 +51,17 @@ func Find(f robot.Frame, colour [3]float64) (px [2]float64, ok bool, err error) 
 	return px, ok, nil
 }
 
-// Middle is the middle of all pixels of a colour in f, of things that lie about. false:
+// Find is where f shows a point that has a Colour, in pixels. false: it does not.
+func (k Point) Find(f robot.Frame) (px [2]float64, ok bool, err error) {
+	if k.All {
+		return middle(f, *k.Colour)
+	}
+	return Find(f, *k.Colour)
+}
+
+// middle is the middle of all pixels of a colour in f, of things that lie about. false:
 // there are no 4.
-func Middle(f robot.Frame, colour [3]float64) (px [2]float64, ok bool, err error) {
+func middle(f robot.Frame, colour [3]float64) (px [2]float64, ok bool, err error) {
 	like, err := alikeIn(f, colour)
 	if err != nil {
 		return px, false, err

@@ -1,6 +1,7 @@
 package kagi_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -51,7 +52,7 @@ func watch(t *testing.T, c blob.Clip, p kagi.Plan) []perception.Features {
 				side := float64(f.W)
 				key.X, key.Y = c.States[i].Gripper.X*side-0.5, c.States[i].Gripper.Y*side-0.5
 			} else {
-				px, ok, err := kagi.Find(f, *k.Colour)
+				px, ok, err := k.Find(f)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -321,6 +322,13 @@ func TestBadPlansAreRefusedByField(t *testing.T) {
 	}
 }
 
+// samePlan compares what two plans are written as: an empty list may be read as none.
+func samePlan(a, b kagi.Plan) bool {
+	x, err := kagi.Encode(a)
+	y, err2 := kagi.Encode(b)
+	return err == nil && err2 == nil && bytes.Equal(x, y)
+}
+
 func FuzzDecode(f *testing.F) {
 	b, err := json.Marshal(push())
 	if err != nil {
@@ -332,6 +340,11 @@ func FuzzDecode(f *testing.F) {
 		p, err := kagi.Decode(b)
 		if err != nil {
 			return
+		}
+		if again, err := kagi.Encode(p); err != nil {
+			t.Fatalf("a valid plan is not written: %v", err)
+		} else if q, err := kagi.Decode(again); err != nil || !samePlan(p, q) {
+			t.Fatalf("%+v is read as %+v, %v", p, q, err)
 		}
 		s, err := kagi.New(kagi.Config{Plan: &p})
 		if err != nil {

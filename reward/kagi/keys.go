@@ -76,3 +76,25 @@ func Told(keys []perception.Keypoint) ([]Leg, error) {
 	}
 	return legs, nil
 }
+
+// Spot is a point of an episode at a step.
+type Spot struct {
+	Name string
+	At   [3]float64 // base frame, m; its last place where it is not seen
+	Seen bool
+}
+
+// Spots are the points among keys, in their order, without waypoints and success; those
+// of a plan in pixels are not among them.
+func Spots(keys []perception.Keypoint) []Spot {
+	var out []Spot
+	for _, k := range keys {
+		if k.Camera != perception.Above || strings.HasPrefix(k.Name, way) {
+			continue
+		}
+		if p, score, ok := perception.Place(keys, k.Name); ok {
+			out = append(out, Spot{k.Name, p, score > 0})
+		}
+	}
+	return out
+}

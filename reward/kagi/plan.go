@@ -177,6 +177,15 @@ func Decode(b []byte) (Plan, error) {
 	return p, p.Validate()
 }
 
+// Encode is the task file of p, which Decode reads.
+func Encode(p Plan) ([]byte, error) {
+	if err := p.Validate(); err != nil {
+		return nil, err
+	}
+	b, err := json.MarshalIndent(p, "", "  ")
+	return append(b, '\n'), err
+}
+
 // Load reads a task file.
 func Load(path string) (Plan, error) {
 	b, err := os.ReadFile(path)

@@ -32,6 +32,7 @@ type piece struct {
 type ahead struct {
 	jobs []*job
 	off  bool // there is one core, or the recording is closed
+	bz2  *bunzip.Pool
 }
 
 // job unpacks one chunk at a time.
@@ -51,7 +52,7 @@ type job struct {
 
 // packing is what unpacking keeps from one chunk to the next.
 type packing struct {
-	bz2  bunzip.Decoder
+	bz2  *bunzip.Pool // shared by the reader and those ahead of it
 	zstd *zstd.Decoder
 }
 
@@ -60,6 +61,22 @@ func (p *packing) close() {
 		p.zstd.Close()
 		p.zstd = nil
 	}
+}
+
+// cores is on how many of them is unpacked.
+func cores() int { return min(runtime.GOMAXPROCS(0), maxAhead) }
+
+// lend gives k what it shares with others: whoever unpacks bz2 does so with the
+// decoders of all, so that the blocks of one chunk are decoded on all cores where other
+// chunks leave them idle, and no more memory is taken.
+func (a *ahead) lend(k *packing, compression string) {
+	if compression != "bz2" {
+		return
+	}
+	if a.bz2 == nil {
+		a.bz2 = bunzip.NewPool(cores())
+	}
+	k.bz2 = a.bz2
 }
 
 // has says whether the chunk at pos is being unpacked, or is unpacked.
@@ -82,7 +99,7 @@ func (a *ahead) idle() *job {
 			return j
 		}
 	}
-	n := min(runtime.GOMAXPROCS(0), maxAhead)
+	n := cores()
 	if n < 2 {
 		a.off = true
 		return nil
@@ -180,6 +197,9 @@ func (a *ahead) rest() {
 		j.close()
 	}
 	a.jobs = nil
+	if a.bz2 != nil {
+		a.bz2.Shed()
+	}
 }
 
 // close waits for all jobs and ends them.
@@ -203,6 +223,7 @@ func (s *stream) prefetch() {
 		if !ok || p.size <= 0 || p.raw < 0 || p.size+int64(p.raw) > maxAheadSize || s.bytes+s.beside.bytes()+p.raw+int(p.size) > maxUnpacked {
 			continue
 		}
+		s.beside.lend(&j.packing, p.compression)
 		j.start(c.pos, p, f)
 	}
 }

@@ -114,6 +114,7 @@ func (r *rosbag) unpack(c *chunk, buf []byte) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
+		r.beside.lend(&r.packing, compression)
 		out, bad = r.packing.unpack(compression, p, buf, int(raw))
 	}
 	err = bad

@@ -87,7 +87,8 @@ func (a *Action[G, F, R]) wake() {
 	a.mu.Unlock()
 }
 
-// WaitServer returns once a server hears goals and is heard.
+// WaitServer returns once a server hears goals and is heard. A server of rospy's counts
+// a subscriber only after it has told it so: feedback of a goal that is sent at once may be lost.
 func (a *Action[G, F, R]) WaitServer(ctx context.Context) error {
 	if err := a.goal.WaitSubscriber(ctx); err != nil {
 		return err

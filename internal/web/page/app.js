@@ -377,6 +377,7 @@ addEventListener("pagehide", () => { left = true; });
 addEventListener("pageshow", (e) => { if (e.persisted) { left = false; connect(); } });
 addEventListener("hashchange", () => location.reload());
 el("label").href = "label#" + token;
+el("clicks").href = "clicks#" + token;
 connect();
 watch();
 setInterval(watch, 200);

@@ -3,7 +3,6 @@
 // once the answer is stored. What a person said is sent until it is stored; its ID
 // came with the question, so sending it twice stores it once.
 
-const token = location.hash.slice(1);
 const retryEvery = 1500; // ms
 const blindFor = 300; // ms for which a new question takes no answer: the last press may have been a double one
 
@@ -24,21 +23,6 @@ const held = (k) => { try { return sessionStorage.getItem("rapport." + k) || "";
 const person = () => (state && state.annotator) || held("annotator");
 
 // --- asking the server ---
-
-async function call(path, body, limit = 25000) {
-  const r = await fetch(path, {
-    method: body ? "POST" : "GET", cache: "no-store", credentials: "omit",
-    headers: { Authorization: "Bearer " + token, ...(body ? { "Content-Type": "application/json" } : {}) },
-    body: body ? JSON.stringify(body) : undefined, signal: AbortSignal.timeout(limit),
-  });
-  if (r.ok) return r;
-  let why = r.statusText;
-  try { why = (await r.json()).error || why; } catch { /* no JSON */ }
-  const e = new Error(why);
-  e.final = r.status < 500; // the same request will fare no better
-  throw e;
-}
-
 
 // Pictures that were shown are kept for a while: an episode is asked about more
 // than once, and undo shows a question again.
@@ -68,8 +52,6 @@ async function bytes(path) {
   return b;
 }
 
-const wait = (ms) => new Promise((go) => setTimeout(go, ms));
-
 // insist sends until it is answered. Refusals are thrown.
 async function insist(path, body, what) {
   for (;;) {
@@ -83,12 +65,6 @@ async function insist(path, body, what) {
       await wait(retryEvery);
     }
   }
-}
-
-function alarm(words) {
-  const box = el("alarms");
-  if (!words) { box.replaceChildren(); return; }
-  if (box.textContent !== words) box.replaceChildren(make("p", "alarm", words));
 }
 
 // --- what is shown ---
@@ -425,25 +401,7 @@ el("other").addEventListener("click", () => {
   el("name").focus();
 });
 
-let halting = false, pressed = -Infinity;
-el("halt").addEventListener("pointerdown", (e) => { e.preventDefault(); pressed = now(); halt(); });
-el("halt").addEventListener("click", () => { if (now() - pressed > 1000) halt(); });
-async function halt() {
-  if (halting) return;
-  halting = true;
-  const until = now() + 30000;
-  do {
-    try {
-      await call("stop", { who: person(), why: "STOP on the labelling page" });
-      alarm("The arm is stopped. It is acknowledged on the dashboard, by somebody who has seen it.");
-      break;
-    } catch (e) {
-      alarm(`STOP WAS NOT DELIVERED (${e.message}). USE THE STOP AT THE ARM.`);
-      await wait(500);
-    }
-  } while (now() < until);
-  halting = false;
-}
+stops("labelling page", person);
 
 function frame() {
   player.tick(el("loop").checked);

@@ -51,9 +51,18 @@ func Demo(dst []float32, seen float32, rng *rand.Rand) {
 }
 
 // New trains a policy: about a second of one core.
-func New(seed uint64) (*Ways, error) {
+func New(seed uint64) (*Ways, error) { return train(Arch(), seed) }
+
+// NewFlow trains one that is a flow.
+func NewFlow(seed uint64) (*Ways, error) {
+	a := Arch()
+	a.Process.Kind = diffusion.Flow
+	return train(a, seed)
+}
+
+func train(a diffusion.Arch, seed uint64) (*Ways, error) {
 	rng := rand.New(rand.NewPCG(seed, 0x77617973)) // "ways"
-	net, err := diffusion.NewNet(Arch(), rng)
+	net, err := diffusion.NewNet(a, rng)
 	if err != nil {
 		return nil, err
 	}
@@ -73,6 +82,11 @@ func New(seed uint64) (*Ways, error) {
 			Demo(chunk, seen[0], rng)
 			for j := range eps {
 				eps[j] = float32(rng.NormFloat64())
+			}
+			if a.Process.Kind == diffusion.Flow {
+				bar := rng.Float64()
+				m.Put(b, chunk, seen, eps, bar*float64(a.Process.Steps), bar)
+				continue
 			}
 			k := rng.IntN(len(bars))
 			m.Put(b, chunk, seen, eps, float64(k), bars[k])

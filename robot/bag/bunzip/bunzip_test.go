@@ -131,3 +131,35 @@ func BenchmarkAppend(b *testing.B) {
 		}
 	})
 }
+
+// Blocks whose beginnings lie beside each other on the walk leave one lane nearly all of
+// it, which it has no room for.
+func TestWalkOfUnevenPieces(t *testing.T) {
+	var d Decoder
+	for _, n := range []int{1, 2, 9, 5000, 40000} {
+		share := min(max(n/least, lanes), pieces)
+		first := map[uint32]bool{}
+		var order []uint32
+		add := func(at uint32) {
+			if !first[at] {
+				first[at] = true
+				order = append(order, at)
+			}
+		}
+		for i := range share {
+			add(uint32(n * i / share))
+		}
+		for i := range n {
+			add(uint32(i))
+		}
+		tt, want := make([]uint32, n), make([]byte, n)
+		for k, at := range order {
+			tt[at] = order[(k+1)%n]<<8 | uint32(byte(k*7))
+			want[k] = byte(k * 7)
+		}
+		origin := order[n-1] // the one before the first
+		if got := d.walk(tt, int(origin))[:n]; !bytes.Equal(got, want) {
+			t.Errorf("%d bytes: not the order that they were in", n)
+		}
+	}
+}

@@ -55,6 +55,8 @@ type Backend struct {
 	topics []io.Closer
 
 	sched  schedule
+	phase  phase
+	waited time.Duration // by the newest of the last observation's images
 	told   robot.Pose    // the target that the caller knows of
 	stamp  time.Time     // of the last observation's state
 	seen   time.Time     // what its latency counts from
@@ -206,6 +208,9 @@ func (b *Backend) Step(ctx context.Context, c robot.Command) (robot.Observation,
 	}
 	if err != nil {
 		return robot.Observation{}, b.fail(err)
+	}
+	if len(b.cams) > 0 {
+		b.sched.due = b.sched.due.Add(b.phase.next(b.waited))
 	}
 	b.mu.Lock()
 	got := b.target

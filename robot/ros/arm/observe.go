@@ -162,8 +162,12 @@ func (b *Backend) look(obs *robot.Observation) error {
 		return fmt.Errorf("arm: %w: camera %s is behind: no image of it is less than %d ms from the others', at most %d are allowed", robot.ErrStale, b.cams[last].cfg.Name, spread.Milliseconds(), b.cfg.Skew.Milliseconds())
 	}
 	obs.Frames = make([]robot.Frame, len(b.cams))
+	now := b.n.Now()
 	for i, c := range b.cams {
 		s := &b.shots[i][pick[i]]
+		if wait := now.Sub(s.at); i == 0 || wait < b.waited {
+			b.waited = wait
+		}
 		if d := c.same.look(s.stamp, s.data()); d > b.cfg.Frozen {
 			return fmt.Errorf("arm: %w: camera %s is frozen: the same pixels for %d ms, at most %d are allowed", robot.ErrStale, c.cfg.Name, d.Milliseconds(), b.cfg.Frozen.Milliseconds())
 		}

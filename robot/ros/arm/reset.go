@@ -90,6 +90,7 @@ func (b *Backend) reset(ctx context.Context) (robot.Observation, error) {
 	}
 	obs, err = b.settle(ctx, b.cfg.Wait)
 	b.sched.start(b.n.Now())
+	b.phase.start(b.cfg.period())
 	if err == nil && !b.near(&obs.State) {
 		err = errors.New("arm: the arm left its start while the world was put back")
 	}

@@ -1,0 +1,240 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rapport-rl/rapport/internal/report"
+	"github.com/rapport-rl/rapport/internal/web/ask"
+	"github.com/rapport-rl/rapport/internal/wire"
+	"github.com/rapport-rl/rapport/reward/label"
+)
+
+// aligning is what rapport align and its steps share.
+type aligning struct {
+	a              *app
+	person, listen string
+}
+
+// alignCmd is the whole pipeline; its steps are commands of their own below it.
+func (a *app) alignCmd() *cobra.Command {
+	g := &aligning{a: a}
+	cmd := &cobra.Command{
+		Use:   "align [RUN]",
+		Short: "Bring a policy that draws chunks to what people rank",
+		Long: `Bring a diffusion policy to what people like (docs/align-pipeline.md): it does some
+episodes, people rank a few of them in the browser, a reward learns from the answers
+(RAPL) and ranks all of them, and an aligner fine-tunes the policy with that. At the
+end both policies are evaluated on the same fresh starts.
+
+RUN is the folder of an alignment to go on with; without it a new one begins, of the
+cup, whose policy is cloned from demonstrations of both behaviours. Of an earlier
+session's policy: --set session.from=runs/cup-001. Each step keeps what it made and
+skips what is done, so the same command goes on after a stop.
+
+--person simulated has a simulated person answer, which is for experiments alone.`,
+		Example: `  rapport align                                     # asks you, in the browser
+  rapport align --person simulated --set align.labels=20
+  rapport align runs/cup-001 --set align.aligner=diffusion-dpo
+  rapport align rank runs/cup-001                   # one step alone`,
+		Args: atMostOne,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			dir, err := g.begin(args)
+			if err != nil {
+				return err
+			}
+			a.again = "rapport align " + dir
+			if g.person == "simulated" {
+				a.again += " --person simulated"
+			}
+			if err := g.steps(cmd.Context(), dir, wire.AlignSteps()); err != nil {
+				return err
+			}
+			return g.print(dir)
+		},
+	}
+	g.flags(cmd)
+	for _, s := range []struct{ name, short string }{
+		{wire.AlignRollouts, "Have the policy do episodes, kept with the chains of their chunks"},
+		{wire.AlignRank, "Ask people which episodes are better, in the browser"},
+		{wire.AlignEncoder, "Align the reward with the answers"},
+		{wire.AlignSynthetic, "Rank all episodes by that reward"},
+		{wire.AlignTune, "Fine-tune the policy with the rankings"},
+		{wire.AlignEvaluate, "Evaluate the policy before and after on fresh starts"},
+	} {
+		step := &cobra.Command{
+			Use:   s.name + " RUN",
+			Short: s.short,
+			Args: func(_ *cobra.Command, args []string) error {
+				if len(args) != 1 {
+					return usageError{errors.New("want the folder of an alignment, as runs/cup-001; begin one with: rapport align")}
+				}
+				return nil
+			},
+			RunE: func(cmd *cobra.Command, args []string) error {
+				if err := g.check(); err != nil {
+					return err
+				}
+				if err := g.steps(cmd.Context(), args[0], []string{s.name}); err != nil || s.name != wire.AlignEvaluate {
+					return err
+				}
+				return g.print(args[0])
+			},
+		}
+		g.flags(step)
+		cmd.AddCommand(step)
+	}
+	return cmd
+}
+
+func (g *aligning) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&g.person, "person", "browser", "who ranks: browser (a person) | simulated (for experiments)")
+	cmd.Flags().StringVar(&g.listen, "listen", defaultPage, "address of the page that asks; port 0 picks a free one")
+}
+
+func (g *aligning) check() error {
+	if !slices.Contains([]string{"browser", "simulated"}, g.person) {
+		return usageError{fmt.Errorf("--person is %q; want browser or simulated", g.person)}
+	}
+	return nil
+}
+
+// begin is the folder of the alignment that args name, or of a new one.
+func (g *aligning) begin(args []string) (string, error) {
+	if err := g.check(); err != nil {
+		return "", err
+	}
+	if len(args) == 1 {
+		return args[0], nil
+	}
+	c, err := wire.AlignConfig(g.a.file, g.a.environ, g.a.sets)
+	if err != nil {
+		return "", usageError{err}
+	}
+	return wire.BeginAlign(c)
+}
+
+// steps does some steps, each with the folder for itself, so that the page that asks
+// can have it in between.
+func (g *aligning) steps(ctx context.Context, dir string, names []string) error {
+	bars := newProgress(g.a.stderr)
+	defer bars.close()
+	for _, name := range names {
+		if name == wire.AlignRank && g.person != "simulated" {
+			if err := g.ask(ctx, dir); err != nil {
+				return err
+			}
+		}
+		note, err := g.step(ctx, dir, name, g.a.options(bars))
+		if err != nil {
+			return err
+		}
+		if _, err := fmt.Fprintf(g.a.stdout, "%-10s %s\n", name, note); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (g *aligning) step(ctx context.Context, dir, name string, o wire.Options) (note string, err error) {
+	al, err := g.open(dir, o)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, al.Close()) }()
+	return al.Do(ctx, name)
+}
+
+// open opens an alignment. What an earlier part of this command was given for a new
+// one is said again, and changes nothing.
+func (g *aligning) open(dir string, o wire.Options) (*wire.Alignment, error) {
+	al, err := wire.OpenAlign(dir, g.a.environ, g.a.sets, o)
+	if err == nil && g.person == "simulated" {
+		al.Simulate()
+	}
+	return al, err
+}
+
+// counted is how often the answers are counted while the page asks.
+const counted = time.Second
+
+// ask serves the page until there are enough answers.
+func (g *aligning) ask(ctx context.Context, dir string) error {
+	al, err := g.open(dir, g.a.options(newProgress(io.Discard)))
+	if err != nil {
+		return err
+	}
+	n, want, err := al.Answered(ctx)
+	c := al.Config()
+	if err = errors.Join(err, al.Close()); err != nil || n >= want {
+		return err
+	}
+	clips, err := wire.NewClips(dir, nil, nil)
+	if err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(g.a.stdout, "%d of %d answers are there; please give the others in a browser:\n", n, want); err != nil {
+		return err
+	}
+	d := &drivers{a: g.a}
+	o := ask.Options{Kind: label.Kind(c.Align.Ask), Clips: c.Align.Clips, Shared: 4, Ask: want, Reels: wire.Rollouts{Clips: clips}, Source: rand.NewPCG(c.Seed, 0), Way: ask.Random, Ways: ways(clips, c.Seed)}
+	page, done := context.WithCancel(ctx)
+	defer done()
+	served := make(chan error, 1)
+	go func() { served <- g.a.label(page, d, c, dir, g.listen, o) }()
+	b := &foundBook{d: d, dir: dir}
+	defer b.close()
+	tick := time.NewTicker(counted)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-served:
+			return errors.Join(err, ctx.Err())
+		case <-tick.C:
+		}
+		ls, err := b.Labels(ctx)
+		if err != nil && ctx.Err() == nil {
+			return err
+		}
+		if wire.Ranked(ls) >= want {
+			done()
+			return <-served
+		}
+	}
+}
+
+// print tells how it went, and where everything lies.
+func (g *aligning) print(dir string) (err error) {
+	al, err := g.open(dir, g.a.options(newProgress(io.Discard)))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, al.Close()) }()
+	r, err := al.Result()
+	if err != nil {
+		return err
+	}
+	w := g.a.stdout
+	fmt.Fprintf(w, "\nasked      %d answers by %s, which decide %d comparisons\n", r.Answers, r.Person, r.Decided)
+	fmt.Fprintf(w, "ranked     %d rollouts by %s\naligned    %s, round %d, KL %.2f nats a chain\n\n", r.Rollouts, r.By, r.Aligner, r.Round, r.KL)
+	for _, x := range []struct {
+		name          string
+		before, after report.Share
+	}{
+		{"success", r.Before.Success, r.After.Success}, {"preferred", r.Before.Preferred, r.After.Preferred}, {"undesired", r.Before.Undesired, r.After.Undesired},
+	} {
+		if x.before.Of == 0 {
+			continue // a task that is done in one way
+		}
+		fmt.Fprintf(w, "%-10s before %v\n%-10s after  %v\n", x.name, x.before, "", x.after)
+	}
+	_, err = fmt.Fprintf(w, "\npolicy     %s\nrankings   %s\nsession    %s (rapport eval %s)\n", r.Policy, r.Rankings, r.Dir, r.Dir)
+	return err
+}

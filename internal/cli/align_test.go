@@ -1,0 +1,79 @@
+package cli
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/rapport-rl/rapport/reward/label"
+)
+
+// little makes an alignment small.
+var little = []string{
+	"--set", "policy.diffusion.channels=[8]", "--set", "policy.diffusion.draws=3", "--set", "policy.diffusion.steps=10", "--set", "policy.diffusion.horizon=8", "--set", "policy.diffusion.exec=7",
+	"--set", "align.rollouts=6", "--set", "align.labels=4", "--set", "align.pairs=10", "--set", "align.rounds=2", "--set", "align.rehearse=1",
+}
+
+// A person answers at the page, and the alignment goes on by itself to its end.
+func TestAlignAsksAPerson(t *testing.T) {
+	l := newLab(t)
+	dir := l.session()
+	l.wants(exitUsage, []string{"--person is \"nobody\""}, "align", "--person", "nobody")
+	l.wants(exitUsage, []string{"want the folder of an alignment"}, "align", "rollouts")
+	l.wants(exitFailed, []string{"no session's folder"}, "align", "tune", dir)
+
+	var said sync.WaitGroup
+	url := regexp.MustCompile(`label +(http://[^/]+)/\S*[#?&](?:token=)?(\S+)`)
+	c := &console{on: "label      http"}
+	said.Add(1)
+	c.do = func() {
+		go func() {
+			defer said.Done()
+			m := url.FindStringSubmatch(c.String())
+			if m == nil {
+				t.Errorf("no URL in\n%s", c.String())
+				return
+			}
+			p := person{t: t, who: "ann", url: m[1], token: m[2]}
+			v := p.state(label.Pair)
+			for i := range 4 {
+				for _, clip := range v.Question.Query.Clips {
+					if !strings.HasPrefix(clip.Episode, "rollout-") {
+						t.Errorf("asked about %s, which is no rollout", clip.Episode)
+					}
+				}
+				if v = p.answer(v, label.Left); v.Question == nil && i < 3 {
+					t.Errorf("after answer %d no question is left", i+1)
+					return
+				}
+			}
+		}()
+	}
+	code, out := l.run(t.Context(), c, append([]string{"align", "--listen", "127.0.0.1:0"}, little...)...)
+	said.Wait()
+	for _, want := range []string{"0 of 4 answers are there", "rank       4 answers by ann", "diffusion-dpo, round", "success    before", "aligned.safetensors"} {
+		if code != exitDone || !strings.Contains(out, want) {
+			t.Fatalf("code %d, no %q in\n%s", code, want, out)
+		}
+	}
+	// What is done is not done again, nor asked.
+	out = l.must("align", dir)
+	if strings.Count(out, "made before") != 4 {
+		t.Errorf("done again:\n%s", out)
+	}
+	if out := l.must("align", "evaluate", dir); !strings.Contains(out, "success    before") {
+		t.Errorf("no result in\n%s", out)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "align", "rankings.json")); err != nil {
+		t.Error(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	if code, out := l.run(ctx, &console{}, "align", dir, "--set", "align.rounds=3"); code != exitInterrupted || !strings.Contains(out, "rapport align "+dir) {
+		t.Errorf("interrupted: %d\n%s", code, out)
+	}
+}

@@ -1,0 +1,43 @@
+package config
+
+// Aligners lists the values of align.aligner.
+func Aligners() []string { return []string{"d3po", "diffusion-dpo", "prdp", "dppo"} }
+
+// Align is how a policy that draws chunks is brought to what people ranked.
+type Align struct {
+	Rollouts int     `yaml:"rollouts"`
+	Labels   int     `yaml:"labels"`
+	Ask      string  `yaml:"ask"`
+	Clips    int     `yaml:"clips"`
+	By       string  `yaml:"by"`
+	Pairs    int     `yaml:"pairs"`
+	Chunks   int     `yaml:"chunks"`
+	Aligner  string  `yaml:"aligner"`
+	Beta     float64 `yaml:"beta"`
+	Rehearse int     `yaml:"rehearse"` // gradient steps
+	Rank     int     `yaml:"rank"`
+	Rate     float64 `yaml:"rate"`
+	Rounds   int     `yaml:"rounds"`
+	Budget   float64 `yaml:"budget"` // nats of a chain
+	Lambda   float64 `yaml:"lambda"`
+	Near     float64 `yaml:"near"` // nats of a chain
+}
+
+func (a Align) validate(p *problems) {
+	p.within("align.rollouts", float64(a.Rollouts), 4, 1e5)
+	p.within("align.labels", float64(a.Labels), 2, 1e5)
+	p.oneOf("align.ask", a.Ask, "pair", "ranking")
+	p.within("align.clips", float64(a.Clips), 2, 8)
+	p.oneOf("align.by", a.By, "rapl", "rlhf", "labels")
+	p.within("align.pairs", float64(a.Pairs), 1, 1e6)
+	p.within("align.chunks", float64(a.Chunks), 0, 1000)
+	p.oneOf("align.aligner", a.Aligner, Aligners()...)
+	p.within("align.beta", a.Beta, 0, 1e6)
+	p.within("align.rehearse", float64(a.Rehearse), 0, 1000)
+	p.within("align.rank", float64(a.Rank), 0, 256)
+	p.within("align.rate", a.Rate, 1e-7, 0.1)
+	p.within("align.rounds", float64(a.Rounds), 1, 1e5)
+	p.within("align.budget", a.Budget, 1e-3, 1e6)
+	p.within("align.lambda", a.Lambda, 0, 1)
+	p.within("align.near", a.Near, 1e-3, 1e6)
+}

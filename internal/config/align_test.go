@@ -1,0 +1,60 @@
+package config
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestAlignmentErrorsNameTheKey(t *testing.T) {
+	sets := map[string]string{
+		"align.rollouts": "3", "align.labels": "1", "align.ask": "segments", "align.clips": "9", "align.by": "truth", "align.pairs": "0",
+		"align.chunks": "-1", "align.aligner": "sft", "align.beta": "-1", "align.rank": "-1", "align.rehearse": "-1", "align.rate": "0", "align.rounds": "0",
+		"align.budget": "0", "align.lambda": "2", "align.near": "0",
+	}
+	var all []string
+	for k, v := range sets {
+		all = append(all, k+"="+v)
+	}
+	_, err := Load("", nil, all)
+	for k := range sets {
+		if err == nil || !strings.Contains(err.Error(), k) {
+			t.Errorf("error %v, want %s", err, k)
+		}
+	}
+}
+
+// A policy that draws chunks learns a task with styles without further settings.
+func TestChunksFitTheTasksWithStyles(t *testing.T) {
+	for _, tt := range []struct {
+		sets           []string
+		shape, predict string
+		steps, bad     int
+	}{
+		{[]string{"robot.task=cup", "learner.kind=diffusion"}, "mlp", "action", 3000, 15},
+		{[]string{"robot.task=fork", "learner.kind=diffusion", "demos.good=8"}, "mlp", "action", 3000, 15},
+		{[]string{"robot.task=chips", "learner.kind=diffusion", "policy.diffusion.shape=transformer", "policy.diffusion.predict=velocity", "policy.clone.steps=500", "demos.bad=3"}, "transformer", "velocity", 500, 3},
+		{[]string{"robot.task=cup", "learner.kind=diffusion", "policy.diffusion.process=flow"}, "mlp", "noise", 3000, 15},
+		{[]string{"robot.task=cup"}, "unet", "noise", 2000, 25},
+		{[]string{"robot.task=group", "learner.kind=diffusion"}, "unet", "noise", 2000, 25},
+	} {
+		c, err := Load("", nil, tt.sets)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := c.Policy.Diffusion
+		if d.Shape != tt.shape || d.Predict != tt.predict || c.Policy.Clone.Steps != tt.steps || c.Demos.Bad != tt.bad {
+			t.Errorf("%v: %s, %s, %d steps, %d bad; want %s, %s, %d, %d", tt.sets, d.Shape, d.Predict, c.Policy.Clone.Steps, c.Demos.Bad, tt.shape, tt.predict, tt.steps, tt.bad)
+		}
+	}
+}
+
+func TestNoiseOnTheWayIsOfDiffusions(t *testing.T) {
+	for _, sets := range [][]string{{"policy.diffusion.eta=1.5"}, {"policy.diffusion.eta=0.5", "policy.diffusion.process=flow"}} {
+		if _, err := Load("", nil, sets); err == nil || !strings.Contains(err.Error(), "policy.diffusion.eta") {
+			t.Errorf("%v: error %v", sets, err)
+		}
+	}
+	if c, err := Load("", nil, []string{"policy.diffusion.eta=1"}); err != nil || c.Policy.Diffusion.Eta != 1 {
+		t.Errorf("eta %g, %v", c.Policy.Diffusion.Eta, err)
+	}
+}

@@ -1,0 +1,248 @@
+package wire
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/internal/report"
+	"github.com/rapport-rl/rapport/policy/dataset/lerobot/grid"
+	"github.com/rapport-rl/rapport/policy/diffusion"
+	"github.com/rapport-rl/rapport/sim"
+)
+
+// The steps of an alignment, in their order. Each reads what the one before left in
+// the session's folder, and does nothing where its own part is done.
+const (
+	AlignPrepare   = "prepare"   // a policy that draws chunks, cloned of both behaviours
+	AlignRollouts  = "rollouts"  // episodes of it, with the chains of their chunks
+	AlignRank      = "rank"      // what people say of some of them
+	AlignEncoder   = "encoder"   // the reward that says so too
+	AlignSynthetic = "synthetic" // how it ranks all of them
+	AlignTune      = "tune"      // the policy, aligned with that
+	AlignEvaluate  = "evaluate"  // both policies on fresh starts
+)
+
+// AlignSteps are all of them, in their order.
+func AlignSteps() []string {
+	return []string{AlignPrepare, AlignRollouts, AlignRank, AlignEncoder, AlignSynthetic, AlignTune, AlignEvaluate}
+}
+
+// alignFolder is where an alignment keeps what is no episode, label or checkpoint.
+const alignFolder = "align"
+
+// alignFree are the keys that an alignment may go on with other values of.
+var alignFree = []string{"name", "out", "align.", "session.evaluate", "reward.gradient", "reward.temperature", "reward.ties", "learner.device"}
+
+// Alignment is a session whose policy is brought from what it was cloned of to what
+// people like: a step at a time, each of which survives the death of the process.
+type Alignment struct {
+	s *Session
+	p parts // of AlignPrepare; the zero value before
+
+	simulated bool          // a simulated person ranks
+	seen      [][]sim.Truth // of the rollouts, once they were looked for
+}
+
+// AlignConfig reads the configuration of a new alignment: of the cup, with a policy
+// that draws chunks of actions, unless it says otherwise.
+func AlignConfig(file string, environ, sets []string) (config.Config, error) {
+	first := []string{"learner.kind=diffusion", "reward.triplets=0"}
+	if file == "" {
+		// So many that ways overlap: of fewer, a clone learns which way goes with which
+		// start, and draws one alone.
+		first = append(first, "robot.task=cup", "demos.good=60", "demos.bad=60")
+	}
+	c, err := config.Load(file, environ, append(first, sets...))
+	if err != nil {
+		return c, err
+	}
+	return c, alignable(c)
+}
+
+// alignable says why a session is none that can be aligned.
+func alignable(c config.Config) error {
+	var errs []error
+	bad := func(key, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("wire: align: %s "+format, append([]any{key}, args...)...))
+	}
+	if !judgeable(c) {
+		bad("robot.kind", "is %s, but rollouts are made in simulation so far; want sim", c.Robot.Kind)
+	}
+	if c.Learner.Kind != "diffusion" {
+		bad("learner.kind", "is %s, whose policy draws no chunks; want diffusion", c.Learner.Kind)
+	}
+	if c.Policy.Diffusion.Process != "diffusion" {
+		bad("policy.diffusion.process", "is %s, whose chains have no densities; want diffusion", c.Policy.Diffusion.Process)
+	}
+	if c.Reward.Kind != "rapl" {
+		bad("reward.kind", "is %s, which learns nothing of answers about rollouts; want rapl (align.by chooses who ranks them)", c.Reward.Kind)
+	}
+	if !c.Session.Record {
+		bad("session.record", "is false, but people are shown the frames; want true")
+	}
+	return errors.Join(errs...)
+}
+
+// BeginAlign makes the folder of a new alignment, and returns it.
+func BeginAlign(c config.Config) (dir string, err error) {
+	if err := errors.Join(alignable(c), alike(c)); err != nil {
+		return "", err
+	}
+	name := c.Name
+	if name == "" {
+		if name, err = freeName(c.Out, c.Robot.Task); err != nil {
+			return "", err
+		}
+	}
+	dir = filepath.Join(c.Out, name)
+	st, err := founded(dir, c)
+	if err != nil {
+		return "", err
+	}
+	return dir, st.Close()
+}
+
+// OpenAlign opens the alignment in dir. environ and sets may change how it goes on:
+// the keys of align.
+func OpenAlign(dir string, environ, sets []string, o Options) (*Alignment, error) {
+	s, err := visit(dir, alignFree, "an alignment", environ, sets, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := alignable(s.cfg); err != nil {
+		return nil, errors.Join(err, s.store.Close())
+	}
+	return &Alignment{s: s}, nil
+}
+
+// Close releases the folder.
+func (a *Alignment) Close() error { return a.s.store.Close() }
+
+// Config is what the alignment goes by.
+func (a *Alignment) Config() config.Config { return a.s.cfg }
+
+// Do does a step, and says in a few words what came of it.
+func (a *Alignment) Do(ctx context.Context, step string) (string, error) {
+	at := slices.Index(AlignSteps(), step)
+	if at < 0 {
+		return "", fmt.Errorf("wire: align: there is no step %q; want one of %v", step, AlignSteps())
+	}
+	if step == AlignPrepare {
+		return a.prepare(ctx)
+	}
+	if a.p.eyes == nil {
+		done, err := a.s.store.Marked(ctx, "prepared")
+		if err != nil {
+			return "", err
+		}
+		if done == "" {
+			return "", a.before(AlignPrepare)
+		}
+		if a.p, err = a.s.made(ctx); err != nil {
+			return "", err
+		}
+	}
+	return map[string]func(context.Context) (string, error){
+		AlignRollouts: a.rollouts, AlignRank: a.rank, AlignEncoder: a.encoder,
+		AlignSynthetic: a.synthetic, AlignTune: a.tune, AlignEvaluate: a.evaluate,
+	}[step](ctx)
+}
+
+// before is the error of a step whose predecessor was not done.
+func (a *Alignment) before(step string) error {
+	how := "align " + step
+	if step == AlignPrepare {
+		how = "align" // the whole, which goes on from there
+	}
+	return fmt.Errorf("wire: align: %s has nothing of the step %s; do that first: rapport %s %s", a.s.Dir(), step, how, a.s.Dir())
+}
+
+// prepare has the session cloned from both behaviours, or from an earlier session.
+func (a *Alignment) prepare(ctx context.Context) (string, error) {
+	var err error
+	if a.p, err = a.s.prepare(ctx); err != nil {
+		return "", err
+	}
+	if _, err := a.net(); err != nil {
+		return "", err
+	}
+	c := a.s.cfg
+	if c.Session.From != "" {
+		return "the policy of " + c.Session.From, nil
+	}
+	return fmt.Sprintf("cloned from %d demonstrations that people like and %d that they do not, %d steps", c.Demos.Good, c.Demos.Bad, c.Policy.Clone.Steps), nil
+}
+
+// net is the policy that is aligned.
+func (a *Alignment) net() (*diffusion.Net, error) {
+	n, err := diffusion.Decode(a.p.clone)
+	if err != nil {
+		return nil, fmt.Errorf("wire: align: the policy of %s draws no chunks of actions: %w; clone one with learner.kind diffusion", a.s.Dir(), err)
+	}
+	return n, nil
+}
+
+// Aligned is what an alignment came to.
+type Aligned struct {
+	Dir              string        `json:"-"`
+	Aligner, By      string        `json:",omitzero"`
+	Person           string        `json:",omitzero"`
+	Answers, Decided int           // of people; those that say which of two is better
+	Rollouts         int           // that were ranked
+	Right            float64       // share of pairs of rollouts that the reward orders as a simulated person does, where there is one
+	Round            int           // that was kept
+	KL               float64       // nats of a chain, of that
+	Before, After    AlignedResult // on the same starts
+	Policy, Rankings string        // files
+}
+
+// AlignedResult is how a policy did.
+type AlignedResult struct{ Success, Preferred, Undesired report.Share }
+
+// resultFile is that of an Aligned.
+const resultFile = "result.json"
+
+// Result is what AlignEvaluate ended with.
+func (a *Alignment) Result() (Aligned, error) {
+	var r Aligned
+	err := a.read(resultFile, &r)
+	if errors.Is(err, os.ErrNotExist) {
+		return r, a.before(AlignEvaluate)
+	}
+	r.Dir = a.s.Dir()
+	return r, err
+}
+
+// file is one of the alignment's folder.
+func (a *Alignment) file(name string) string { return filepath.Join(a.s.Dir(), alignFolder, name) }
+
+// write writes v as JSON, whole or not at all.
+func (a *Alignment) write(name string, v any) error {
+	b, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return fmt.Errorf("wire: align: %s: %w", name, err)
+	}
+	return grid.Put(a.file(name), func(w io.Writer) error {
+		_, err := w.Write(append(b, '\n'))
+		return err
+	})
+}
+
+// read reads what write wrote.
+func (a *Alignment) read(name string, v any) error {
+	b, err := os.ReadFile(a.file(name))
+	if err != nil {
+		return fmt.Errorf("wire: align: %w", err)
+	}
+	if err := json.Unmarshal(b, v); err != nil {
+		return fmt.Errorf("wire: align: %s is damaged: %w; remove it, and its step is done again", a.file(name), err)
+	}
+	return nil
+}

@@ -1,0 +1,235 @@
+package wire
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/reward/label"
+)
+
+// tinyAlign is a small alignment of reaching.
+func tinyAlign(t *testing.T) config.Config {
+	t.Helper()
+	c := tiny(t)
+	for _, kv := range []string{
+		"name=a", "learner.kind=diffusion", "reward.triplets=0", "policy.diffusion.channels=[8]", "policy.diffusion.draws=3", "policy.diffusion.steps=10", "policy.diffusion.horizon=8", "policy.diffusion.exec=7", "policy.clone.batch=16",
+		"align.rollouts=8", "align.labels=6", "align.pairs=20", "align.rounds=7", "align.chunks=2", "align.rehearse=1",
+	} {
+		key, value, _ := strings.Cut(kv, "=")
+		if err := c.Set(key, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return c
+}
+
+func quiet(tell Progress) Options {
+	if tell == nil {
+		tell = func(string, int, int, string) {}
+	}
+	return Options{Tell: tell, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return time.Time{} }}
+}
+
+// steps does some steps of an alignment, and returns what they said.
+func steps(ctx context.Context, t *testing.T, dir string, sets []string, tell Progress, names ...string) (notes []string, err error) {
+	t.Helper()
+	a, err := OpenAlign(dir, nil, sets, quiet(tell))
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err := a.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	a.Simulate()
+	for _, name := range names {
+		note, err := a.Do(ctx, name)
+		if err != nil {
+			return notes, err
+		}
+		notes = append(notes, note)
+	}
+	return notes, nil
+}
+
+func begunAlign(t *testing.T) string {
+	t.Helper()
+	dir, err := BeginAlign(tinyAlign(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// wantErr says that err must name all of words.
+func wantErr(t *testing.T, err error, words ...string) {
+	t.Helper()
+	for _, w := range words {
+		if err == nil || !strings.Contains(err.Error(), w) {
+			t.Errorf("error %v, want %q in it", err, w)
+		}
+	}
+}
+
+// An alignment that is stopped wherever it may be, and gone on with, ends as one that
+// was not; done again, it does nothing.
+func TestAlignmentsGoOn(t *testing.T) {
+	whole, parts := begunAlign(t), begunAlign(t)
+	if _, err := steps(t.Context(), t, whole, nil, nil, AlignSteps()...); err != nil {
+		t.Fatal(err)
+	}
+	for _, stage := range []string{"rollouts", "align"} {
+		ctx, stop := context.WithCancel(t.Context())
+		_, err := steps(ctx, t, parts, nil, func(s string, done, _ int, _ string) {
+			if s == stage && (stage == "rollouts" && done == 3 || done == 6) {
+				stop()
+			}
+		}, AlignSteps()...)
+		stop()
+		if err == nil {
+			t.Fatalf("not stopped in %s", stage)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(parts, alignFolder, runFile)); err != nil {
+		t.Errorf("the interrupted aligner kept nothing: %v", err)
+	}
+	if _, err := steps(t.Context(), t, parts, nil, nil, AlignSteps()...); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"chains/rollout-00000.safetensors", "chains/rollout-00007.safetensors", judgementFile, rankingFile, tuneFile, policyFile} {
+		x, errX := os.ReadFile(filepath.Join(whole, alignFolder, name))
+		y, errY := os.ReadFile(filepath.Join(parts, alignFolder, name))
+		if errX != nil || errY != nil || !bytes.Equal(x, y) {
+			t.Errorf("%s differs after stops (%v, %v)", name, errX, errY)
+		}
+	}
+	notes, err := steps(t.Context(), t, parts, nil, nil, AlignRollouts, AlignEncoder, AlignSynthetic, AlignTune)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range notes {
+		if !strings.Contains(n, "made before") {
+			t.Errorf("done again: %s", n)
+		}
+	}
+	a, err := OpenAlign(whole, nil, nil, quiet(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := a.Result()
+	if err := a.Close(); err != nil {
+		t.Error(err)
+	}
+	if err != nil || r.Answers != 6 || r.Rollouts != 8 || r.Person != "a simulated person" || r.Before.Success.Of != 2 || r.After.Success.Of != 2 || r.Right < 0 {
+		t.Errorf("result %+v, %v", r, err)
+	}
+	testAlignSettings(t, whole)
+	testAlignDamage(t, parts)
+}
+
+// Other settings do the steps that they matter to again, with every way of ranking and
+// every aligner.
+func testAlignSettings(t *testing.T, dir string) {
+	for _, tt := range []struct{ by, aligner string }{{"rlhf", "prdp"}, {"labels", "d3po"}, {"labels", "dppo"}} {
+		sets := []string{"align.by=" + tt.by, "align.aligner=" + tt.aligner, "align.rounds=1"}
+		notes, err := steps(t.Context(), t, dir, sets, nil, AlignEncoder, AlignSynthetic, AlignTune)
+		if err != nil {
+			t.Errorf("%s: %v", sets, err)
+			continue
+		}
+		if !strings.HasPrefix(notes[0], tt.by+" of 6 answers") || !strings.HasPrefix(notes[2], tt.aligner+", round") || strings.Contains(notes[2], "made before") {
+			t.Errorf("%s: %q", sets, notes)
+		}
+	}
+	if _, err := steps(t.Context(), t, dir, []string{"robot.horizon=31"}, nil, AlignTune); err == nil {
+		t.Error("another world, yet it goes on")
+	}
+	_, err := steps(t.Context(), t, dir, []string{"align.labels=7"}, nil, AlignEncoder)
+	wantErr(t, err, "nothing of the step rank", "rapport align rank")
+}
+
+func testAlignDamage(t *testing.T, dir string) {
+	for _, tt := range []struct{ file, step, want string }{
+		{"chains/rollout-00001.safetensors", AlignTune, "make the rollout again"},
+		{rankingFile, AlignTune, "is damaged"},
+		{tuneFile, AlignEvaluate, "is damaged"},
+	} {
+		path := filepath.Join(dir, alignFolder, tt.file)
+		if err := os.WriteFile(path, []byte("x"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		_, err := steps(t.Context(), t, dir, []string{"align.rounds=2"}, nil, tt.step)
+		wantErr(t, err, tt.want)
+	}
+}
+
+func TestAlignmentStepsNameWhatIsMissing(t *testing.T) {
+	dir := begunAlign(t)
+	_, err := steps(t.Context(), t, dir, nil, nil, AlignRollouts)
+	wantErr(t, err, "nothing of the step prepare", "rapport align "+dir)
+	_, err = steps(t.Context(), t, dir, nil, nil, "polish")
+	wantErr(t, err, `no step "polish"`, AlignTune)
+	if _, err := steps(t.Context(), t, dir, nil, nil, AlignPrepare); err != nil {
+		t.Fatal(err)
+	}
+	for step, before := range map[string]string{AlignSynthetic: AlignEncoder, AlignTune: AlignSynthetic, AlignEvaluate: AlignTune, AlignEncoder: AlignRank} {
+		_, err := steps(t.Context(), t, dir, nil, nil, step)
+		wantErr(t, err, "nothing of the step "+before, "rapport align "+before+" "+dir)
+	}
+	a, err := OpenAlign(dir, nil, nil, quiet(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	_, err = a.Do(t.Context(), AlignRank)
+	wantErr(t, err, "0 of 6 answers", "rapport align rank")
+	_, err = a.Result()
+	wantErr(t, err, "nothing of the step evaluate")
+}
+
+func TestOnlyPoliciesOfChunksAreAligned(t *testing.T) {
+	for _, tt := range []struct{ set, want string }{
+		{"learner.kind=rlpd", "learner.kind is rlpd"},
+		{"policy.diffusion.process=flow", "policy.diffusion.process is flow"},
+		{"reward.kind=goal", "reward.kind is goal"},
+		{"session.record=false", "session.record is false"},
+	} {
+		_, err := AlignConfig("", nil, []string{tt.set})
+		wantErr(t, err, tt.want)
+	}
+	c, err := AlignConfig("", nil, nil)
+	if err != nil || c.Robot.Task != "cup" || c.Demos.Bad != c.Demos.Good || c.Policy.Diffusion.Predict != "action" {
+		t.Errorf("task %s, %d and %d demonstrations, predicts %s, %v", c.Robot.Task, c.Demos.Good, c.Demos.Bad, c.Policy.Diffusion.Predict, err)
+	}
+}
+
+func TestFavouritesWereNeverWorse(t *testing.T) {
+	o := func(better, worse string) label.Order {
+		return label.Order{Better: label.Clip{Episode: better}, Worse: label.Clip{Episode: worse}}
+	}
+	said := []label.Order{o("a", "b"), o("c", "d"), o("c", "b"), o("e", "a"), o("f", "d")}
+	for _, tt := range []struct {
+		alike []label.Order
+		want  string
+	}{
+		{nil, "c e"}, // not f, of which there is no room
+		{[]label.Order{o("e", "g"), o("g", "b")}, "c f"}, // e is alike to one that is alike to b
+		{[]label.Order{o("c", "b"), o("e", "b"), o("f", "b")}, ""},
+	} {
+		var got []string
+		for _, c := range favourites(said, tt.alike, 2) {
+			got = append(got, c.Episode)
+		}
+		if s := strings.Join(got, " "); s != tt.want {
+			t.Errorf("alike %v: favourites %q, want %q", tt.alike, s, tt.want)
+		}
+	}
+}

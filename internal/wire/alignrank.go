@@ -1,0 +1,160 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	"github.com/rapport-rl/rapport/reward/label"
+	"github.com/rapport-rl/rapport/reward/rapl"
+	"github.com/rapport-rl/rapport/robot/record"
+	"github.com/rapport-rl/rapport/sim"
+)
+
+// alignPrefix begins the IDs of the questions that an alignment asks a simulated person.
+const alignPrefix = "align-"
+
+// Simulate has a simulated person rank, for experiments, where nobody else does.
+func (a *Alignment) Simulate() { a.simulated = true }
+
+// answers are what people said of rollouts, as far as it stands: those to pairs and
+// rankings that were not left open.
+func (a *Alignment) answers(ctx context.Context) ([]label.Label, error) {
+	all, err := a.s.store.Labels(ctx)
+	return ranking(all), err
+}
+
+// ranking are the labels among ls that rank something.
+func ranking(ls []label.Label) []label.Label {
+	return slices.DeleteFunc(label.Standing(ls), func(l label.Label) bool {
+		return l.Query.Kind != label.Pair && l.Query.Kind != label.Ranking || l.Choice == label.Unsure
+	})
+}
+
+// Ranked is how many answers of an alignment there are among a session's labels.
+func Ranked(ls []label.Label) int { return len(ranking(ls)) }
+
+// Rollouts are the clips that are rollouts of an alignment.
+type Rollouts struct{ *Clips }
+
+// Episodes lists them.
+func (r Rollouts) Episodes(ctx context.Context) ([]string, error) {
+	ids, err := r.Clips.Episodes(ctx)
+	return slices.DeleteFunc(ids, func(id string) bool { return !strings.HasPrefix(id, "rollout-") }), err
+}
+
+// Answered is how many answers there are, and how many are wanted.
+func (a *Alignment) Answered(ctx context.Context) (n, want int, err error) {
+	ls, err := a.answers(ctx)
+	return len(ls), a.s.cfg.Align.Labels, err
+}
+
+// rank counts what people said, and asks the simulated person for what is missing.
+func (a *Alignment) rank(ctx context.Context) (string, error) {
+	n, want, err := a.Answered(ctx)
+	if err != nil {
+		return "", err
+	}
+	if n < want && !a.simulated {
+		return "", fmt.Errorf("wire: align: %s has %d of %d answers; give the others in a browser, rapport align rank %s, or want fewer, --set align.labels=%d", a.s.Dir(), n, want, a.s.Dir(), n)
+	}
+	if n < want {
+		if err := a.simulate(ctx); err != nil {
+			return "", err
+		}
+	}
+	ls, err := a.answers(ctx)
+	if err != nil {
+		return "", err
+	}
+	who := annotators(ls)
+	return fmt.Sprintf("%d answers by %s", len(ls), strings.Join(who, ", ")), nil
+}
+
+// annotators are who answered, by name.
+func annotators(ls []label.Label) []string {
+	var who []string
+	for _, l := range ls {
+		name := l.Annotator
+		if strings.HasPrefix(name, nobody) {
+			name = "a simulated person"
+		}
+		if !slices.Contains(who, name) {
+			who = append(who, name)
+		}
+	}
+	slices.Sort(who)
+	return who
+}
+
+// simulate has the simulated person answer until there are enough. What it is asked
+// depends on the seed and the question's number alone.
+func (a *Alignment) simulate(ctx context.Context) error {
+	c := a.s.cfg
+	truths, err := a.truths(ctx)
+	if err != nil {
+		return err
+	}
+	videos := make([]rapl.Video, len(truths))
+	for i := range videos {
+		videos[i].Name = rolloutID(i)
+	}
+	crowd, err := a.s.crowd(truths, videos)
+	if err != nil {
+		return err
+	}
+	kind, clips := label.Pair, 2
+	if c.Align.Ask == "ranking" {
+		kind, clips = label.Ranking, min(c.Align.Clips, len(truths))
+	}
+	for n := 0; ; n++ {
+		had, want, err := a.Answered(ctx)
+		if err != nil || had >= want {
+			return err
+		}
+		if n > 20*want {
+			return fmt.Errorf("wire: align: the person could not tell in %d of %d questions; lower people.unsure", n-had, n)
+		}
+		q := label.Query{ID: fmt.Sprintf("%s%06d", alignPrefix, n), Kind: kind, Why: "random"}
+		for _, i := range rand.New(rand.NewPCG(draw(c.Seed, people, -3), uint64(n))).Perm(len(truths))[:clips] {
+			q.Clips = append(q.Clips, label.Clip{Episode: rolloutID(i)})
+		}
+		l, err := crowd.Answer(ctx, q)
+		if err == nil {
+			_, err = a.s.store.Append(ctx, l)
+		}
+		if err != nil {
+			return err
+		}
+		a.s.tell("rank", min(had+1, want), want, "by a simulated person")
+	}
+}
+
+// truths are what truly happened in the rollouts, for simulated people and the
+// report: no file holds it, so the simulator goes through them again.
+func (a *Alignment) truths(ctx context.Context) (out [][]sim.Truth, err error) {
+	if a.seen != nil {
+		return a.seen, nil
+	}
+	r := &reliver{}
+	defer func() { err = errors.Join(err, r.close()) }()
+	n := a.s.cfg.Align.Rollouts
+	for i := range n {
+		file := a.s.episodeFile(rolloutID(i))
+		rec, err := record.ReadNumbers(file)
+		if err != nil {
+			return nil, fmt.Errorf("wire: align: %s: %w", file, err)
+		}
+		ts, err := r.truths(ctx, file, rec.Info, rec.Ticks)
+		if err != nil {
+			return nil, fmt.Errorf("wire: align: %s: %w", file, err)
+		}
+		out = append(out, ts)
+		a.s.tell("truth", i+1, n, "for the simulated person")
+	}
+	a.seen = out
+	return out, nil
+}

@@ -1,0 +1,368 @@
+package wire
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/rapport-rl/rapport/internal/store"
+	"github.com/rapport-rl/rapport/perception"
+	"github.com/rapport-rl/rapport/reward/label"
+	"github.com/rapport-rl/rapport/reward/rapl"
+	"github.com/rapport-rl/rapport/sim/person"
+)
+
+// judgement is what AlignEncoder left: the reward that ranks.
+type judgement struct {
+	By       string
+	Answers  string   // what was said, so that a change is seen
+	Count    int      // of answers
+	Decided  int      // comparisons of two rollouts in them
+	Experts  []string `json:",omitempty"` // the rollouts that nobody found worse than another
+	Version  uint64   // of the reward's checkpoint; 0 for none
+	Accuracy float64  // on held-out comparisons
+}
+
+const judgementFile, rankingFile = "reward.json", "rankings.json"
+
+// orders are what people said of pairs of rollouts: those that they decided, and those
+// that are alike to them.
+func (a *Alignment) orders(ctx context.Context) (said, alike []label.Order, ls []label.Label, err error) {
+	if ls, err = a.answers(ctx); err != nil {
+		return nil, nil, nil, err
+	}
+	for _, o := range label.Pairs(ls) {
+		if o.Tie {
+			alike = append(alike, o)
+		} else {
+			said = append(said, o)
+		}
+	}
+	return said, alike, ls, nil
+}
+
+// encoder aligns the representation, or whatever ranks, with the answers.
+func (a *Alignment) encoder(ctx context.Context) (string, error) {
+	c := a.s.cfg
+	said, alike, ls, err := a.orders(ctx)
+	if err != nil {
+		return "", err
+	}
+	if len(ls) < c.Align.Labels {
+		return "", a.before(AlignRank)
+	}
+	var ids []string
+	for _, l := range ls {
+		ids = append(ids, l.ID)
+	}
+	j := judgement{By: c.Align.By, Answers: sum([]byte(strings.Join(ids, "\n"))), Count: len(ls), Decided: len(said)}
+	var was judgement
+	if err := a.read(judgementFile, &was); err == nil && was.By == j.By && was.Answers == j.Answers {
+		return was.note() + ", made before", nil
+	}
+	if len(said) < 2 {
+		return "", fmt.Errorf("wire: align: of %d answers %d say which of two rollouts is better; want 2 at least: give more (--set align.labels=%d), or make more rollouts", len(ls), len(said), 2*len(ls))
+	}
+	if c.Align.By != "labels" {
+		if err := a.learn(ctx, &j, said, alike); err != nil {
+			return "", err
+		}
+	}
+	return j.note(), a.write(judgementFile, j)
+}
+
+func (j judgement) note() string {
+	s := fmt.Sprintf("%s of %d answers, which decide %d comparisons", j.By, j.Count, j.Decided)
+	if j.Version > 0 {
+		s += fmt.Sprintf("; reward %d tells %.0f %% of the held-out ones right", j.Version, 100*j.Accuracy)
+	}
+	return s
+}
+
+// learn learns the reward of the comparisons said, and of what is alike.
+func (a *Alignment) learn(ctx context.Context, j *judgement, said, alike []label.Order) error {
+	c := a.s.cfg
+	lib := library{s: a.s, videos: map[string]rapl.Video{}, trajs: map[string][]perception.Features{}}
+	t := taste{Version: tasteVersion, Kind: c.Align.By, Gamma: c.Reward.Gamma}
+	if err := t.Cost.UnmarshalText([]byte(c.Reward.Cost)); err != nil {
+		return fmt.Errorf("wire: reward.cost: %w", err)
+	}
+	video := func(x label.Clip) (rapl.Video, error) {
+		v, err := lib.video(x)
+		if errors.Is(err, store.ErrNone) {
+			err = fmt.Errorf("wire: align: %s was ranked, and is no episode of %s; align by its own, without --bag", x.Episode, a.s.Dir())
+		}
+		return v, err
+	}
+	for _, x := range favourites(said, alike, c.Reward.Experts) {
+		v, err := video(x)
+		if err != nil {
+			return err
+		}
+		t.Experts, j.Experts = append(t.Experts, v), append(j.Experts, v.Name)
+	}
+	if len(t.Experts) == 0 {
+		return errors.New("wire: align: every rollout that was liked better than one was liked less than another, so there is nothing to be like; give more answers")
+	}
+	// Whatever is better is more like each of the favourites than what is worse.
+	var ts []rapl.Triplet
+	for _, o := range said {
+		better, err := video(o.Better)
+		if err != nil {
+			return err
+		}
+		worse, err := video(o.Worse)
+		if err != nil {
+			return err
+		}
+		for _, e := range t.Experts {
+			if c.Align.By == "rlhf" || e.Name != better.Name {
+				ts = append(ts, rapl.Triplet{Anchor: e, Better: better, Worse: worse})
+			}
+			if c.Align.By == "rlhf" {
+				break // it knows no anchor
+			}
+		}
+	}
+	if len(ts) < 2 {
+		return fmt.Errorf("wire: align: %d comparisons are too few to learn from some and be judged on others; give more answers", len(ts))
+	}
+	reward := c.Reward
+	reward.Kind = c.Align.By
+	var err error
+	if j.Accuracy, err = t.compare(ctx, reward, c.Seed, ts); err != nil {
+		return fmt.Errorf("wire: align: %s: %w", c.Align.By, err)
+	}
+	v, _, err := a.s.store.LatestCheckpoint(ctx, kindReward)
+	if err != nil {
+		return err
+	}
+	b, err := json.Marshal(t)
+	if err != nil {
+		return fmt.Errorf("wire: reward: %w", err)
+	}
+	j.Version = v + 1
+	// As in Session.realign: the mark first.
+	err = a.s.store.Mark(ctx, markRealigned, "yes")
+	if err == nil {
+		err = a.s.store.SaveCheckpoint(ctx, kindReward, j.Version, b)
+	}
+	return err
+}
+
+// favourites are at most n clips that were better than some and worse than none, nor
+// alike to one that was worse than another, those that were better most often first.
+func favourites(said, alike []label.Order, n int) []label.Clip {
+	type key struct {
+		episode  string
+		from, to int
+	}
+	of := func(c label.Clip) key { return key{c.Episode, c.From, c.To} }
+	wins, worse := map[key]int{}, map[key]bool{}
+	var better []label.Clip // once each
+	for _, o := range said {
+		if wins[of(o.Better)]++; wins[of(o.Better)] == 1 {
+			better = append(better, o.Better)
+		}
+		worse[of(o.Worse)] = true
+	}
+	for grew := true; grew; {
+		grew = false
+		for _, o := range alike {
+			if x, y := worse[of(o.Better)], worse[of(o.Worse)]; x != y {
+				worse[of(o.Better)], worse[of(o.Worse)] = true, true
+				grew = true
+			}
+		}
+	}
+	better = slices.DeleteFunc(better, func(c label.Clip) bool { return worse[of(c)] })
+	slices.SortStableFunc(better, func(x, y label.Clip) int { return wins[of(y)] - wins[of(x)] })
+	return better[:min(n, len(better))]
+}
+
+// rankings is what AlignSynthetic left.
+type rankings struct {
+	By     string
+	Reward string   // the judgement that they are of
+	Pairs  int      // that were asked for
+	Order  []ranked // the best first
+	Better [][2]int // rollouts by number, the better first
+	Right  float64  // share of them that a simulated person sees so; -1 where nobody knows
+}
+
+type ranked struct {
+	Rollout int
+	Return  float64
+	Share   float64 // of the others that it is better than
+}
+
+// synthetic ranks all rollouts by the reward, and compares pairs of them by it.
+func (a *Alignment) synthetic(ctx context.Context) (string, error) {
+	c := a.s.cfg
+	raw, err := os.ReadFile(a.file(judgementFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return "", a.before(AlignEncoder)
+	}
+	if err != nil {
+		return "", fmt.Errorf("wire: align: %w", err)
+	}
+	var j judgement
+	if err := a.read(judgementFile, &j); err != nil {
+		return "", err
+	}
+	r := rankings{By: j.By, Reward: sum(raw), Pairs: c.Align.Pairs, Right: -1}
+	var was rankings
+	if err := a.read(rankingFile, &was); err == nil && was.Reward == r.Reward && was.Pairs == r.Pairs && len(was.Order) == c.Align.Rollouts {
+		return was.note() + ", made before", nil
+	}
+	if j.By == "labels" {
+		err = a.ofLabels(ctx, &r)
+	} else {
+		err = a.ofReward(ctx, j, &r)
+	}
+	if err != nil {
+		return "", err
+	}
+	if a.simulated {
+		if err := a.check(ctx, &r); err != nil {
+			return "", err
+		}
+	}
+	return r.note(), a.write(rankingFile, r)
+}
+
+func (r rankings) note() string {
+	s := fmt.Sprintf("%d rollouts ranked by %s, %d comparisons", len(r.Order), r.By, len(r.Better))
+	if r.Right >= 0 {
+		s += fmt.Sprintf("; %.0f %% of those that the simulated person decides are as it sees them", 100*r.Right)
+	}
+	return s
+}
+
+// ofReward ranks by the reward's sums.
+func (a *Alignment) ofReward(ctx context.Context, j judgement, r *rankings) error {
+	v, b, err := a.s.store.LatestCheckpoint(ctx, kindReward)
+	if err != nil {
+		return err
+	}
+	if v != j.Version {
+		return fmt.Errorf("wire: align: the reward of %s is version %d, the alignment's %d; align it anew: remove %s", a.s.Dir(), v, j.Version, a.file(judgementFile))
+	}
+	t, err := decodeTaste(b)
+	if err != nil {
+		return err
+	}
+	by, err := t.scorer()
+	if err != nil {
+		return err
+	}
+	n := a.s.cfg.Align.Rollouts
+	for i := range n {
+		e, err := a.s.store.Episode(rolloutID(i))
+		if errors.Is(err, store.ErrNone) {
+			return a.before(AlignRollouts)
+		}
+		if err == nil {
+			err = rate(ctx, by, &e)
+		}
+		if err != nil {
+			return err
+		}
+		r.Order = append(r.Order, ranked{Rollout: i, Return: e.Return()})
+		a.s.tell("synthetic rankings", i+1, n, "")
+	}
+	slices.SortStableFunc(r.Order, func(x, y ranked) int {
+		switch {
+		case x.Return > y.Return:
+			return -1
+		case x.Return < y.Return:
+			return 1
+		}
+		return 0
+	})
+	for i := range r.Order {
+		r.Order[i].Share = float64(n-1-i) / float64(n-1)
+	}
+	rng := rand.New(rand.NewPCG(draw(a.s.cfg.Seed, people, -4), 0))
+	for len(r.Better) < r.Pairs {
+		if i, k := rng.IntN(n), rng.IntN(n); i < k {
+			r.Better = append(r.Better, [2]int{r.Order[i].Rollout, r.Order[k].Rollout})
+		}
+	}
+	return nil
+}
+
+// ofLabels takes what people said and nothing else. Of a rollout that nobody was
+// asked about, the share is one half.
+func (a *Alignment) ofLabels(ctx context.Context, r *rankings) error {
+	said, _, _, err := a.orders(ctx)
+	if err != nil {
+		return err
+	}
+	n := a.s.cfg.Align.Rollouts
+	number := map[string]int{}
+	for i := range n {
+		number[rolloutID(i)] = i
+	}
+	wins, of := make([]int, n), make([]int, n)
+	for _, o := range said {
+		w, okW := number[o.Better.Episode]
+		l, okL := number[o.Worse.Episode]
+		if !okW || !okL {
+			continue // no chains
+		}
+		r.Better = append(r.Better, [2]int{w, l})
+		wins[w]++
+		of[w]++
+		of[l]++
+	}
+	if len(r.Better) == 0 {
+		return errors.New("wire: align: no answer compares two rollouts, whose chains alone can be learned from; answer about those, or rank by a reward: --set align.by=rapl")
+	}
+	for i := range n {
+		x := ranked{Rollout: i, Share: 0.5}
+		if of[i] > 0 {
+			x.Share = float64(wins[i]) / float64(of[i])
+		}
+		r.Order = append(r.Order, x)
+	}
+	slices.SortStableFunc(r.Order, func(x, y ranked) int {
+		switch {
+		case x.Share > y.Share:
+			return -1
+		case x.Share < y.Share:
+			return 1
+		}
+		return 0
+	})
+	return nil
+}
+
+// check tells how many of the comparisons a simulated person sees so, for the report.
+func (a *Alignment) check(ctx context.Context, r *rankings) error {
+	truths, err := a.truths(ctx)
+	if err != nil {
+		return err
+	}
+	who := person.New(rand.NewPCG(1, 0), 0) // who never errs draws nothing
+	right, of := 0, 0
+	for _, p := range r.Better {
+		said := who.Prefers(truths[p[0]], truths[p[1]])
+		if said == 0 {
+			continue
+		}
+		of++
+		if said > 0 {
+			right++
+		}
+	}
+	if of > 0 {
+		r.Right = float64(right) / float64(of)
+	}
+	return nil
+}

@@ -1,0 +1,331 @@
+package wire
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/internal/report"
+	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/policy/align"
+	"github.com/rapport-rl/rapport/policy/dataset/lerobot/grid"
+)
+
+// sum is a SHA-256 in hexadecimal.
+func sum(b []byte) string { return fmt.Sprintf("%x", sha256.Sum256(b)) }
+
+const (
+	tuneFile   = "tune.json"
+	runFile    = "run.bin"             // of an alignment that was interrupted
+	policyFile = "aligned.safetensors" // the parameters, for rapport eval --policy
+)
+
+// tunedBy is what AlignTune left.
+type tunedBy struct {
+	Of     string // rankings and settings
+	By     string // the aligner
+	Report align.Report
+	Held   float64 // share of held-out pairs that the critic orders as the reward does
+}
+
+// Rounds between two savings of an alignment.
+const savedEvery = 5
+
+// lessons is what an aligner learns from.
+type lessons struct {
+	train, held []align.Sample
+	all         []align.Sample // train, and chunks at each other's histories
+	pairs       []align.Pair   // of all
+	good        []align.Sample // all chunks of the better half of the rollouts
+	critic      *align.Critic
+	right       float64 // see tunedBy.Held
+}
+
+// lessons reads the chains of the ranked rollouts. Every fifth is held out.
+func (a *Alignment) lessons(ctx context.Context, t *align.Tuned, r rankings) (l lessons, err error) {
+	rec, err := align.NewRecorder(t, 64)
+	if err != nil {
+		return l, err
+	}
+	at := map[int][]int{} // samples of a rollout, by its number, in train
+	for place, x := range r.Order {
+		ss, err := a.chains(x.Rollout, 0, rec)
+		if err != nil {
+			return l, err
+		}
+		if x.Share > 0.5 && place%5 != 2 {
+			l.good = append(l.good, ss...)
+		}
+		if n := a.s.cfg.Align.Chunks; n > 0 {
+			ss = ss[:min(n, len(ss))]
+		}
+		for i := range ss {
+			ss[i].Reward = x.Share
+		}
+		if place%5 == 2 {
+			l.held = append(l.held, ss...)
+			continue
+		}
+		for i := range ss {
+			at[x.Rollout] = append(at[x.Rollout], len(l.train)+i)
+		}
+		l.train = append(l.train, ss...)
+	}
+	l.all = slices.Clone(l.train)
+	for _, p := range r.Better {
+		w, x := at[p[0]], at[p[1]]
+		for k := range min(len(w), len(x)) {
+			l.compare(w[k], x[k], k == 0)
+		}
+	}
+	rec.Replay(l.all[len(l.train):])
+	if len(l.pairs) == 0 || len(l.held) == 0 {
+		return l, fmt.Errorf("wire: align: %d rollouts and %d comparisons leave nothing to hold out; raise align.rollouts or align.labels", len(r.Order), len(r.Better))
+	}
+	if l.critic, err = align.FitCritic(ctx, l.train, align.CriticConfig{Seed: draw(a.s.cfg.Seed, networks, 21)}); err != nil {
+		return l, err
+	}
+	right, of := 0, 0
+	for i := range l.held {
+		for k := range i {
+			x, y := &l.held[i], &l.held[k]
+			if d := x.Reward - y.Reward; d > 0.3 || d < -0.3 { // nearer ones may be alike
+				of++
+				if d*(l.critic.Of(x)-l.critic.Of(y)) > 0 {
+					right++
+				}
+			}
+		}
+	}
+	l.right = float64(right) / float64(max(1, of))
+	return l, nil
+}
+
+// compare takes two chunks of which one is better. Those that began two rollouts are
+// compared where either of them began: a policy is asked which of two chunks it would
+// rather draw for one history, and of two histories it may have seen but one way each.
+// Scenes begin alike, so that what one began with can begin the other; later chunks
+// are compared as they were.
+func (l *lessons) compare(win, lose int, first bool) {
+	if !first {
+		l.pairs = append(l.pairs, align.Pair{Win: win, Lose: lose})
+		return
+	}
+	w, x := l.all[win], l.all[lose]
+	w.Seen, x.Seen = x.Seen, w.Seen
+	for _, s := range []*align.Sample{&w, &x} {
+		s.LogP, s.Ref = slices.Clone(s.LogP), slices.Clone(s.Ref) // become those at the other history
+	}
+	n := len(l.all)
+	l.all = append(l.all, w, x)
+	l.pairs = append(l.pairs, align.Pair{Win: n, Lose: lose}, align.Pair{Win: win, Lose: n + 1})
+}
+
+// bring fills a batch with stored chunks.
+func (l *lessons) bring(b *align.Batch, rng *rand.Rand) {
+	b.Samples, b.Pairs = l.all, b.Pairs[:0]
+	for range 64 {
+		b.Pairs = append(b.Pairs, l.pairs[rng.IntN(len(l.pairs))])
+	}
+}
+
+// aligner makes the configured aligner of t.
+func aligner(t *align.Tuned, c config.Align) (align.Aligner, error) {
+	switch c.Aligner {
+	case "d3po":
+		return align.NewD3PO(t, align.D3POConfig{Beta: c.Beta})
+	case "diffusion-dpo":
+		return align.NewDiffusionDPO(t, align.DiffusionDPOConfig{Beta: c.Beta})
+	case "prdp":
+		return align.NewPRDP(t, align.PRDPConfig{Beta: c.Beta})
+	case "dppo":
+		return align.NewDPPO(t, align.DPPOConfig{})
+	}
+	return nil, fmt.Errorf("wire: align.aligner is %q; want one of %v", c.Aligner, config.Aligners())
+}
+
+func histories(ss []align.Sample) (seen []float32) {
+	for i := range ss {
+		seen = append(seen, ss[i].Seen...)
+	}
+	return seen
+}
+
+// tune aligns the policy with the rankings.
+func (a *Alignment) tune(ctx context.Context) (string, error) {
+	c := a.s.cfg.Align
+	raw, err := os.ReadFile(a.file(rankingFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return "", a.before(AlignSynthetic)
+	}
+	if err != nil {
+		return "", fmt.Errorf("wire: align: %w", err)
+	}
+	var r rankings
+	if err := a.read(rankingFile, &r); err != nil {
+		return "", err
+	}
+	settings := c
+	settings.Rollouts, settings.Labels, settings.Ask, settings.Clips, settings.By, settings.Pairs = 0, 0, "", 0, "", 0 // in the rankings
+	how, err := json.Marshal(settings)
+	if err != nil {
+		return "", fmt.Errorf("wire: align: %w", err)
+	}
+	out := tunedBy{Of: sum(append(raw, how...)), By: c.Aligner}
+	var was tunedBy
+	if err := a.read(tuneFile, &was); err == nil && was.Of == out.Of {
+		return was.note() + ", made before", nil
+	}
+	net, err := a.net()
+	if err != nil {
+		return "", err
+	}
+	t, err := align.Tune(net, a.tuning())
+	if err != nil {
+		return "", err
+	}
+	l, err := a.lessons(ctx, t, r)
+	if err != nil {
+		return "", err
+	}
+	out.Held = l.right
+	by, err := aligner(t, c)
+	if err != nil {
+		return "", err
+	}
+	if c.Rehearse > 0 && len(l.good) > 0 {
+		if by, err = align.Rehearse(by, l.good, align.RehearsalConfig{Steps: c.Rehearse}); err != nil {
+			return "", err
+		}
+	}
+	rc := align.RunConfig{
+		Rounds: c.Rounds, Budget: c.Budget, Near: c.Near, Lambda: c.Lambda, Train: histories(l.train), Held: histories(l.held),
+		Value: l.critic.Mean,
+	}
+	judge := align.Kept
+	if c.Aligner == "d3po" || c.Aligner == "diffusion-dpo" {
+		rc.Bring = l.bring
+	} else {
+		judge = align.Rated(l.critic.Of, 0)
+		if c.Aligner == "prdp" {
+			rc.Each = 8
+		}
+	}
+	var run *align.Run
+	rc.Looked = func(k align.Look) error {
+		a.s.tell("align", k.Round, c.Rounds, fmt.Sprintf("liked %.2f  kl %.2f", k.Value, k.KL))
+		if k.Round == 0 || k.Round%savedEvery != 0 {
+			return nil
+		}
+		return grid.Put(a.file(runFile), func(w io.Writer) error {
+			if _, err := io.WriteString(w, out.Of); err != nil {
+				return err
+			}
+			return run.Save(w)
+		})
+	}
+	if run, err = align.NewRun(by, judge, rc); err != nil {
+		return "", err
+	}
+	if b, err := os.ReadFile(a.file(runFile)); err == nil && bytes.HasPrefix(b, []byte(out.Of)) {
+		if err := run.Restore(bytes.NewReader(b[len(out.Of):])); err != nil {
+			return "", fmt.Errorf("%w; remove %s, and the alignment begins anew", err, a.file(runFile))
+		}
+	}
+	if out.Report, err = run.Go(ctx); err != nil {
+		return "", err
+	}
+	ps, err := t.Net().Encode(a.p.clone.Version + 1)
+	if err != nil {
+		return "", err
+	}
+	if err := a.s.store.SaveCheckpoint(ctx, kindTuned, ps.Version, ps.Data); err != nil {
+		return "", err
+	}
+	err = grid.Put(a.file(policyFile), func(w io.Writer) error {
+		_, err := w.Write(ps.Data)
+		return err
+	})
+	if err == nil {
+		err = a.write(tuneFile, out)
+	}
+	if err != nil {
+		return "", err
+	}
+	if err := os.Remove(a.file(runFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("wire: align: %w", err)
+	}
+	return out.note(), nil
+}
+
+// kept is the look at the round that was kept.
+func (t tunedBy) kept() align.Look {
+	for _, l := range t.Report.Looks {
+		if l.Round == t.Report.Best {
+			return l
+		}
+	}
+	return align.Look{}
+}
+
+func (t tunedBy) note() string {
+	k, n := t.kept(), len(t.Report.Looks)
+	s := fmt.Sprintf("%s, round %d kept of %d, KL %.2f nats", t.By, k.Round, t.Report.Looks[n-1].Round, k.KL)
+	if t.Report.Spent {
+		s += " (the budget ended it)"
+	}
+	return s
+}
+
+// evaluate runs both policies on the same fresh starts.
+func (a *Alignment) evaluate(ctx context.Context) (string, error) {
+	var t tunedBy
+	if err := a.read(tuneFile, &t); errors.Is(err, os.ErrNotExist) {
+		return "", a.before(AlignTune)
+	} else if err != nil {
+		return "", err
+	}
+	var r rankings
+	if err := a.read(rankingFile, &r); err != nil {
+		return "", err
+	}
+	v, b, err := a.s.store.LatestCheckpoint(ctx, kindTuned)
+	if err != nil {
+		return "", err
+	}
+	said, _, ls, err := a.orders(ctx)
+	if err != nil {
+		return "", err
+	}
+	out := Aligned{
+		Aligner: t.By, By: r.By, Person: strings.Join(annotators(ls), ", "), Answers: len(ls), Decided: len(said),
+		Rollouts: len(r.Order), Right: r.Right, Round: t.Report.Best, KL: t.kept().KL,
+		Policy: a.file(policyFile), Rankings: a.file(rankingFile),
+	}
+	for _, x := range []struct {
+		when string
+		of   policy.Params
+		to   *AlignedResult
+	}{{"before", a.p.clone, &out.Before}, {"after", policy.Params{Version: v, Data: b}, &out.After}} {
+		won, err := a.s.judge(ctx, x.when, a.p, x.of)
+		if err != nil {
+			return "", err
+		}
+		x.to.Success = share(won)
+		m, err := a.s.manner(ctx, x.when)
+		if err != nil {
+			return "", err
+		}
+		x.to.Preferred, x.to.Undesired = report.Share{Hits: m.Preferred, Of: m.Of}, report.Share{Hits: m.Undesired, Of: m.Of}
+	}
+	return "on " + fmt.Sprint(out.After.Success.Of) + " fresh starts", a.write(resultFile, out)
+}

@@ -1,0 +1,131 @@
+package wire
+
+import (
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/rapport-rl/rapport/perception"
+	"github.com/rapport-rl/rapport/reward/kagi"
+	"github.com/rapport-rl/rapport/reward/vlm"
+	"github.com/rapport-rl/rapport/reward/vlm/vlmtest"
+	"github.com/rapport-rl/rapport/robot"
+)
+
+// The model is offered what stands out, names one of the marks, and that one is
+// followed as a point of the plan is.
+func TestModelTakesWhatStandsOutSomewhere(t *testing.T) {
+	c := waypointed(t, "group")
+	c.Reward.KAGI.Marks = "candidates"
+	a, err := newArm(c, online)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.close()
+	obs, err := a.guard.Reset(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := vlmtest.Start(func(n int, q vlmtest.Request) vlmtest.Reply {
+		mark := "red" // a point of the plan that is not drawn: asked again
+		if n > 0 {
+			mark = "P1"
+		}
+		return vlmtest.Reply{Text: `{"steps":[{"what":"push","mark":"` + mark + `","waypoints":[{"tile":"c3","line":"1","fingers":"keep"}]}]}`}
+	})
+	defer s.Close()
+	m, err := vlm.New(vlm.Config{URL: s.URL, Model: "stub", Tries: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := withPlanner(t.Context(), &planner{model: m, fell: func(err error) { t.Errorf("fell back: %v", err) }, told: func(int, int) {}})
+	keys, err := a.track(ctx, 0, obs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := s.Asked()
+	if len(asked) != 2 || !strings.Contains(asked[0].Text, "hand, P1, Q1") || strings.Contains(asked[0].Text, "red,") || !strings.Contains(asked[1].Text, `"red", which is no mark`) {
+		t.Errorf("it was asked %d times: %+v", len(asked), asked[0].Text)
+	}
+	legs, err := kagi.Told(keys)
+	if err != nil || len(legs) != 1 || legs[0].Point != "P1" {
+		t.Fatalf("the way is %+v, %v", legs, err)
+	}
+	at, score, ok := perception.Place(keys, "P1")
+	box := nearest(a, at)
+	if !ok || score <= 0 || box > 0.03 {
+		t.Errorf("P1 is %.3f m from any box (%v, %v)", box, ok, score)
+	}
+	if names := seenNames(keys); slices.Contains(names, "Q1") || !slices.Contains(names, "red") {
+		t.Errorf("the keys are %q; want the plan's points and what was chosen", names)
+	}
+	// It is followed, and the episode is scored by it.
+	traj := []perception.Features{{Stamp: obs.State.Stamp, Keys: keys}}
+	for step := 1; step < 4; step++ {
+		if obs, err = a.guard.Step(t.Context(), robot.Command{}); err != nil {
+			t.Fatal(err)
+		}
+		if keys, err = a.track(ctx, step, obs); err != nil {
+			t.Fatal(err)
+		}
+		now, score, ok := perception.Place(keys, "P1")
+		if d := math.Hypot(now[0]-at[0], now[1]-at[1]); !ok || score <= 0 || d > 0.01 {
+			t.Errorf("step %d: what lies still moved %.3f m (%v, %v)", step, d, ok, score)
+		}
+		traj = append(traj, perception.Features{Stamp: obs.State.Stamp, Keys: keys})
+	}
+	k, err := kagi.New(kagi.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if steps, _, err := k.Explain(traj); err != nil || len(steps) != 3 || steps[0].Length == 0 || steps[2].Lost {
+		t.Errorf("got %+v, %v", steps, err)
+	}
+	// The next episode begins without it.
+	if obs, err = a.guard.Reset(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if keys, err = a.track(t.Context(), 0, obs); err != nil || slices.Contains(seenNames(keys), "P1") {
+		t.Errorf("%q, %v", seenNames(keys), err)
+	}
+}
+
+// nearest is how far the nearest body is from a place, seen from above, m.
+func nearest(a *arm, at [3]float64) float64 {
+	d := math.Inf(1)
+	for _, b := range a.world.Truth().Bodies {
+		d = min(d, math.Hypot(at[0]-b.Pose.P[0], at[1]-b.Pose.P[1]))
+	}
+	return d
+}
+
+func seenNames(keys []perception.Keypoint) []string {
+	var names []string
+	for _, s := range kagi.Spots(keys) {
+		names = append(names, s.Name)
+	}
+	return names
+}
+
+func TestNothingThatStandsOutIsToldAndStoodInFor(t *testing.T) {
+	c := waypointed(t, "reach")
+	c.Reward.KAGI.Marks = "candidates"
+	a, err := newArm(c, online)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.close()
+	obs, err := a.guard.Reset(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range obs.Frames { // grey all over
+		obs.Frames[i].Pix = slices.Repeat([]byte{120}, len(obs.Frames[i].Pix))
+	}
+	var told error
+	keys, err := a.track(withPlanner(t.Context(), &planner{fell: func(err error) { told = err }, told: func(int, int) {}}), 0, obs)
+	if told == nil || !strings.Contains(told.Error(), "reward.kagi.marks") {
+		t.Errorf("told %v; keys %v, %v", told, keys, err)
+	}
+}

@@ -1,0 +1,225 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/perception/keypoint"
+	"github.com/rapport-rl/rapport/reward/kagi"
+	"github.com/rapport-rl/rapport/reward/kagi/click"
+	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/robot/guard"
+)
+
+// clickEvery is how often a session that waits for a plan looks for one.
+const clickEvery = 200 * time.Millisecond
+
+// byClicks says whether an operator clicks the plan of a session while it runs.
+func byClicks(c config.Config) bool {
+	return keyed(c) && c.Reward.KAGI.Source == "clicks" && c.Reward.KAGI.Plan == ""
+}
+
+// ClicksIn is where pictures and plan of the session in a folder lie; "" if its plan
+// is not clicked.
+func ClicksIn(dir string) (click.Folder, error) {
+	c, err := config.Load(filepath.Join(dir, "config.yaml"), nil, nil)
+	if err != nil || !byClicks(c) {
+		return "", err
+	}
+	return clicksIn(dir), nil
+}
+
+func clicksIn(dir string) click.Folder { return click.Folder(filepath.Join(dir, "clicks")) }
+
+// withClicks is a session's configuration with the file of its own clicked plan.
+func withClicks(c config.Config, dir string) config.Config {
+	if byClicks(c) {
+		c.Reward.KAGI.Plan = clicksIn(dir).PlanFile()
+	}
+	return c
+}
+
+// ClickAt says where there is a page to click on, for the words that ask for it.
+func (s *Session) ClickAt(page string) { s.page = page }
+
+// Clicks is the folder of the plan that an operator clicks in this session; "" if
+// nobody does.
+func (s *Session) Clicks() click.Folder {
+	if f := clicksIn(s.Dir()); keyed(s.cfg) && s.cfg.Reward.KAGI.Plan == f.PlanFile() {
+		return f
+	}
+	return ""
+}
+
+// clicker has an operator's plan, and asks for one where it is wanted.
+type clicker struct {
+	folder click.Folder
+	task   string
+	box    kagi.Box
+	names  []string // nil: any points
+	after  func(time.Duration) <-chan time.Time
+	tell   func(words string, done int) // done: 1 once a plan is there
+
+	mu sync.Mutex // held while one reset waits; others wait with it
+}
+
+type clickerKey struct{}
+
+// clickerOf is nil where nobody is to be asked.
+func clickerOf(ctx context.Context) *clicker {
+	k, _ := ctx.Value(clickerKey{}).(*clicker)
+	return k
+}
+
+// plan is the last plan or, if one is wanted, what an operator clicks on this reset's
+// pictures. No command is sent meanwhile, so the arm stands still, and its guard takes
+// stops.
+func (k *clicker) plan(ctx context.Context, cams []keypoint.Camera, obs robot.Observation) (kagi.Plan, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	wanted, err := k.folder.Wanted()
+	if err != nil {
+		return kagi.Plan{}, err
+	}
+	if wanted {
+		if err := k.ask(ctx, cams, obs); err != nil {
+			return kagi.Plan{}, err
+		}
+	}
+	return k.folder.Plan()
+}
+
+func (k *clicker) ask(ctx context.Context, cams []keypoint.Camera, obs robot.Observation) error {
+	if k.after == nil {
+		return errors.New("wire: reward.kagi.source is clicks, but this program has no clock to wait by; name a clicked file in reward.kagi.plan")
+	}
+	sc := click.Scene{Task: k.task, Hand: obs.State.EE.P, Box: k.box, Names: k.names}
+	var frames []robot.Frame
+	for _, c := range cams {
+		f, err := frameOf(obs.Frames, c.Name)
+		if err != nil {
+			return err
+		}
+		sc.Cameras, frames = append(sc.Cameras, c.At(obs.State.EE)), append(frames, f)
+	}
+	if err := k.folder.Show(sc, frames); err != nil {
+		return err
+	}
+	k.tell("the arm stands still until points and waypoints are clicked", 0)
+	for {
+		waits, err := k.folder.Waits()
+		if err != nil {
+			return err
+		}
+		if !waits {
+			k.tell("the plan is in "+k.folder.PlanFile(), 1)
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-k.after(clickEvery):
+		}
+	}
+}
+
+// clicked begins a session whose plan is clicked: it waits for the first plan, and
+// returns the context under which an operator is asked for others.
+func (s *Session) clicked(ctx context.Context) (context.Context, error) {
+	b := s.cfg.Guard.Workspace
+	k := &clicker{folder: s.Clicks(), task: s.cfg.Robot.Task, box: kagi.Box{Min: b.Min, Max: b.Max}, after: s.after}
+	k.tell = func(words string, done int) {
+		switch {
+		case done != 0:
+		case s.page != "":
+			words += " at " + s.page
+		default:
+			words += " on the page of: rapport dashboard"
+		}
+		s.log.Warn("waypoints: "+words, "folder", string(k.folder))
+		s.tell("clicks", done, 1, words)
+	}
+	wanted, err := k.folder.Wanted()
+	if err != nil {
+		return ctx, err
+	}
+	_, err = k.folder.Plan()
+	first := errors.Is(err, click.ErrNone)
+	if err != nil && !first {
+		return ctx, err
+	}
+	see := func() {
+		if s.cfg.Policy.Keys {
+			k.names = append([]string{}, seenKeys(s.cfg)...)
+		}
+	}
+	if !first {
+		see() // what was learned sees the points of the earlier plan
+	}
+	if wanted {
+		hear := func(*arm) error { return nil }
+		if real(s.cfg) {
+			hear = func(a *arm) error { return s.hearStops(ctx, a) }
+		}
+		if err := k.first(ctx, s.cfg, s.log, hear); err != nil {
+			return ctx, err
+		}
+	}
+	see()
+	return context.WithValue(ctx, clickerKey{}, k), nil
+}
+
+// first asks for a plan on the first online episode's reset, before anything needs one.
+// hear lets the arm be stopped from elsewhere than its session's desk.
+func (k *clicker) first(ctx context.Context, c config.Config, log *slog.Logger, hear func(*arm) error) (err error) {
+	c.Reward.Kind = "rapl" // follows no points yet
+	a, err := openArm(ctx, c, online, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, a.close()) }()
+	if err := hear(a); err != nil {
+		return err
+	}
+	d := deskOf(ctx)
+	detach, err := d.attach(ctx, a)
+	defer detach()
+	if err != nil {
+		return err
+	}
+	obs, err := a.guard.Reset(ctx)
+	for fault := (*guard.Fault)(nil); d != nil && errors.As(err, &fault); {
+		if err := d.wait(ctx); err != nil {
+			return err
+		}
+		obs, err = a.guard.Reset(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	cams, err := a.cameras(c)
+	if err != nil {
+		return err
+	}
+	_, err = k.plan(ctx, cams, obs)
+	return err
+}
+
+// ClickPlan waits until a plan of the configured arm's first reset is clicked, without
+// a session.
+func ClickPlan(ctx context.Context, c config.Config, f click.Folder, o Options) error {
+	if _, err := f.Plan(); err == nil {
+		if err := f.Again(); err != nil { // the folder is used again
+			return err
+		}
+	}
+	b := c.Guard.Workspace
+	k := &clicker{folder: f, task: c.Robot.Task, box: kagi.Box{Min: b.Min, Max: b.Max}, after: o.After,
+		tell: func(words string, done int) { o.Tell("clicks", done, 1, words) }}
+	return k.first(ctx, c, o.Log, func(*arm) error { return nil })
+}
