@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 FUZZ ?= 3
 
-.PHONY: help run test build setup bench peers soak reproduce reproduce-rapl reproduce-xmagical demo-align lint fuzz clean
+.PHONY: help run test build setup bench peers soak reproduce reproduce-rapl reproduce-xmagical reproduce-kagi demo-align lint fuzz clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -61,6 +61,9 @@ reproduce-rapl: build ## kinds of rewards by their correlation with the truth, a
 reproduce-xmagical: build ## learning curves in two dimensions by kinds of rewards, and short to medium (docs/xmagical.md)
 	bin/rapport reproduce xmagical --seeds 5
 	bin/rapport reproduce xmagical --seeds 5 --from short --kinds rapl,rlhf,tcc --to runs/reproduce-xmagical-from-short
+
+reproduce-kagi: build ## KAGI's reward beside its halves and demonstrations alone, on Reach and its four tasks: hours (docs/kagi.md)
+	bin/rapport reproduce kagi --seeds 5
 
 clean: ## remove what was built; runs/ stays
 	rm -rf bin

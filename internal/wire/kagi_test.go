@@ -89,7 +89,14 @@ func asked(t *testing.T, s *vlmtest.Server) (out string, err error) {
 		return b.String(), err
 	}
 	_, err = ses.Run(t.Context())
-	return b.String(), errors.Join(err, ses.Close())
+	if err = errors.Join(err, ses.Close()); err != nil {
+		return b.String(), err
+	}
+	os, err := Outcomes(t.Context(), ses.Dir())
+	if want := (Outcome{Ticks: 20}); len(os) != 2 || os[0] != want && !os[0].Success || os[1] != want && !os[1].Success {
+		t.Errorf("online episodes ended as %+v, want two of 20 ticks or of success", os)
+	}
+	return b.String(), err
 }
 
 const wayToC3 = `{"steps":[{"what":"reach","mark":"hand","waypoints":[{"tile":"c3","line":"3","fingers":"keep"}]}]}`

@@ -1,0 +1,275 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/internal/report"
+	"github.com/rapport-rl/rapport/internal/wire"
+)
+
+// wayRun is what rapport reproduce kagi does.
+type wayRun struct {
+	seeds int
+	tasks []string
+	kinds []string
+	share float64 // of the demonstrations
+	steps int     // of offline
+	out   string
+}
+
+// wayKinds are what can be learned by: KAGI's reward, either half of it, and the
+// demonstrations alone.
+var wayKinds = []string{"kagi", "sparse", "dense", "offline"}
+
+// wayPoint is what came of one kind with one seed.
+type wayPoint struct {
+	Kind   string       `json:"kind"`
+	Before report.Share `json:"before"`
+	After  report.Share `json:"after"`
+	Ticks  int          `json:"ticks"` // see soon; 0: never
+}
+
+func (a *app) reproduceKAGICmd() *cobra.Command {
+	r := wayRun{}
+	cmd := &cobra.Command{
+		Use:   "kagi",
+		Short: "Compare KAGI's reward with its sparse and its dense half, and with demonstrations alone",
+		Long: `For every task and each of the seeds 1, 2, ... run a session by each kind of reward,
+with tracked points in the policy's input and episodes that end with success:
+
+  kagi     progress along waypoints, and success in its place where it is told
+  sparse   success alone: what progress adds is a thousandth
+  dense    progress alone; that an episode ends with success is all that tells it
+  offline  IQL on the demonstrations of kagi's session, without any episode
+
+A table in Markdown goes to stdout: success of the cloned policy and after learning, in
+the mean over the seeds with its 95 % interval by Student's t, and the control ticks
+until 90 % of the success while exploring of the last 20 episodes was reached. Sessions
+and a file of each task and seed go to --to. What is in there already is read and not
+made again; a session that was interrupted is gone on with.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := r.check(); err != nil {
+				return usageError{err}
+			}
+			return a.ways(cmd.Context(), r)
+		},
+	}
+	f := cmd.Flags()
+	f.IntVar(&r.seeds, "seeds", 5, "how many seeds")
+	f.StringSliceVar(&r.tasks, "tasks", []string{"reach", "stack", "almonds", "spatula", "cover"}, "tasks that a plan comes with")
+	f.StringSliceVar(&r.kinds, "kinds", wayKinds, "what is learned by: "+strings.Join(wayKinds, ", "))
+	f.Float64Var(&r.share, "demos", 1, "share of the demonstrations, as 0.2 for a fifth")
+	f.IntVar(&r.steps, "steps", 5000, "gradient steps of offline")
+	f.StringVar(&r.out, "to", "runs/reproduce-kagi", "folder of sessions and figures")
+	return cmd
+}
+
+func (r *wayRun) check() error {
+	for _, k := range r.kinds {
+		if !slices.Contains(wayKinds, k) {
+			return fmt.Errorf("--kinds names %q; want some of %s", k, strings.Join(wayKinds, ", "))
+		}
+	}
+	if slices.Contains(r.kinds, "offline") && !slices.Contains(r.kinds, "kagi") {
+		return errors.New("--kinds has offline without kagi, whose session's demonstrations it learns from; add kagi")
+	}
+	planned := []string{"reach", "group", "clutter", "stack", "almonds", "spatula", "cover"}
+	for _, t := range r.tasks {
+		if !slices.Contains(planned, t) {
+			return fmt.Errorf("--tasks names %q; want some of %s", t, strings.Join(planned, ", "))
+		}
+	}
+	if r.seeds < 1 {
+		return fmt.Errorf("--seeds is %d; want at least 1, and 2 for an interval", r.seeds)
+	}
+	if !(r.share > 0 && r.share <= 1) {
+		return fmt.Errorf("--demos is %v; want above 0 and at most 1, as 0.2 for a fifth", r.share)
+	}
+	if r.steps < 1 {
+		return fmt.Errorf("--steps is %d; want at least 1", r.steps)
+	}
+	return nil
+}
+
+// config is a session's.
+func (r wayRun) config(a *app, task, kind string, seed int) (config.Config, error) {
+	sets := append([]string{
+		"robot.task=" + task, "seed=" + strconv.Itoa(seed), "reward.kind=kagi", "policy.keys=true", "session.end=success", "session.record=false",
+	}, a.sets...)
+	c, err := config.Load(a.file, a.environ, sets)
+	if err != nil {
+		return c, usageError{err}
+	}
+	c.Out, c.Name = r.out, fmt.Sprintf("%s-%s-%d", r.name(task), kind, seed)
+	few := func(n int) int { return int(math.Ceil(r.share * float64(n))) }
+	c.Demos.Good, c.Demos.Bad = few(c.Demos.Good), few(c.Demos.Bad)
+	c.Reward.Experts = min(c.Reward.Experts, c.Demos.Good)
+	switch kind {
+	case "sparse":
+		c.Reward.KAGI.Top = 0.001
+	case "dense":
+		c.Reward.KAGI.Sparse = "none"
+	}
+	return c, c.Validate()
+}
+
+// name is a task's, with the share of the demonstrations in hundredths.
+func (r wayRun) name(task string) string {
+	if r.share == 1 {
+		return task
+	}
+	return fmt.Sprintf("%s-demos%.0f", task, 100*r.share)
+}
+
+// ways makes what is missing and writes it up.
+func (a *app) ways(ctx context.Context, r wayRun) error {
+	if err := os.MkdirAll(r.out, 0o755); err != nil {
+		return err
+	}
+	points := map[string][][]wayPoint{} // by task: of each seed
+	for seed := 1; seed <= r.seeds; seed++ {
+		for _, task := range r.tasks {
+			ps, err := a.waysOf(ctx, r, task, seed)
+			if err != nil {
+				return fmt.Errorf("%s, seed %d: %w", task, seed, err)
+			}
+			points[task] = append(points[task], ps)
+		}
+	}
+	_, err := a.stdout.Write(r.markdown(points))
+	return err
+}
+
+// waysOf is one task and seed, read from its file or made.
+func (a *app) waysOf(ctx context.Context, r wayRun, task string, seed int) ([]wayPoint, error) {
+	file := filepath.Join(r.out, fmt.Sprintf("%s-%d.json", r.name(task), seed))
+	var have []wayPoint
+	if b, err := os.ReadFile(file); err == nil {
+		if err := json.Unmarshal(b, &have); err != nil {
+			return nil, fmt.Errorf("%s: %w; remove it, and it is made again from its sessions", file, err)
+		}
+	}
+	for _, kind := range wayKinds { // kagi before offline, whatever the order asked for
+		if !slices.Contains(r.kinds, kind) || slices.ContainsFunc(have, func(p wayPoint) bool { return p.Kind == kind }) {
+			continue
+		}
+		fmt.Fprintf(a.stderr, "%s by %s, seed %d of %d\n", r.name(task), kind, seed, r.seeds)
+		p, err := a.wayOf(ctx, r, task, kind, seed, have)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", kind, err)
+		}
+		have = append(have, p)
+		b, err := json.MarshalIndent(have, "", " ")
+		if err != nil {
+			return nil, err
+		}
+		if err := os.WriteFile(file, b, 0o644); err != nil {
+			return nil, err
+		}
+	}
+	return have, nil
+}
+
+// wayOf makes one point; offline learns from the session of kagi among have.
+func (a *app) wayOf(ctx context.Context, r wayRun, task, kind string, seed int, have []wayPoint) (wayPoint, error) {
+	p := wayPoint{Kind: kind}
+	if kind == "offline" {
+		c, err := r.config(a, task, "kagi", seed)
+		if err != nil {
+			return p, err
+		}
+		i := slices.IndexFunc(have, func(p wayPoint) bool { return p.Kind == "kagi" })
+		p.Before = have[i].Before
+		p.After, err = a.offline(ctx, filepath.Join(c.Out, c.Name), "iql", r.steps, c.Session.Evaluate)
+		return p, err
+	}
+	c, err := r.config(a, task, kind, seed)
+	if err != nil {
+		return p, err
+	}
+	res, err := a.once(ctx, c)
+	if err != nil {
+		return p, err
+	}
+	p.Before, p.After = res.Before, res.After
+	outcomes, err := wire.Outcomes(ctx, res.Dir)
+	p.Ticks = soon(outcomes)
+	return p, err
+}
+
+// lately is of how many episodes success while exploring is told.
+const lately = 20
+
+// soon is how many control ticks it took until success in the lately last episodes was
+// 90 % of what it was in the end; 0: there was none in the end.
+func soon(os []wire.Outcome) (ticks int) {
+	rate := func(end int) (won int) {
+		for _, o := range os[max(0, end-lately):end] {
+			if o.Success {
+				won++
+			}
+		}
+		return won
+	}
+	final := rate(len(os))
+	if final == 0 {
+		return 0
+	}
+	for i, o := range os {
+		ticks += o.Ticks
+		if i+1 >= min(lately, len(os)) && float64(rate(i+1)) >= 0.9*float64(final) {
+			break
+		}
+	}
+	return ticks
+}
+
+func (r wayRun) markdown(points map[string][][]wayPoint) []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "| task | learned by | cloned | after | ticks to 90 %% of it, exploring |\n|---|---|---|---|---|\n")
+	for _, task := range r.tasks {
+		for _, kind := range r.kinds {
+			var before, after, ticks []float64
+			for _, ps := range points[task] {
+				for _, p := range ps {
+					if p.Kind != kind {
+						continue
+					}
+					before, after = append(before, 100*p.Before.Rate()), append(after, 100*p.After.Rate())
+					if p.Ticks > 0 {
+						ticks = append(ticks, float64(p.Ticks))
+					}
+				}
+			}
+			if len(after) == 0 {
+				continue
+			}
+			c, ch := report.Interval(before)
+			m, h := report.Interval(after)
+			when := "–"
+			if len(ticks) > 0 {
+				t, th := report.Interval(ticks)
+				when = interval(t, th, 0)
+				if len(ticks) < len(after) {
+					when += fmt.Sprintf(" (%d of %d seeds)", len(ticks), len(after))
+				}
+			}
+			fmt.Fprintf(&b, "| %s | %s | %s %% | %s %% | %s |\n", r.name(task), kind, interval(c, ch, 1), interval(m, h, 1), when)
+		}
+	}
+	return b.Bytes()
+}

@@ -1,0 +1,106 @@
+package cli
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rapport-rl/rapport/internal/wire"
+)
+
+func TestReproduceKAGIRefusesWhatItCannotDo(t *testing.T) {
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--seeds", "0"}, "--seeds is 0"},
+		{[]string{"--tasks", "cup"}, `--tasks names "cup"`}, // no plan comes with it
+		{[]string{"--kinds", "luck"}, `--kinds names "luck"`},
+		{[]string{"--kinds", "sparse,offline"}, "offline without kagi"},
+		{[]string{"--demos", "0"}, "--demos is 0"},
+		{[]string{"--steps", "0"}, "--steps is 0"},
+		{[]string{"--tasks", "reach", "--set", "reward.kagi.form=fast"}, "reward.kagi.form"},
+	} {
+		var out, errs bytes.Buffer
+		args := append([]string{"reproduce", "kagi", "--to", t.TempDir()}, tt.args...)
+		if code := Main(args, nil, &out, &errs); code != exitUsage || !strings.Contains(errs.String(), tt.want) {
+			t.Errorf("%v: exit %d: %s", tt.args, code, errs.String())
+		}
+	}
+}
+
+// What was finished before it was killed is read, and a session that is gone is not missed.
+func TestReproduceKAGIReadsWhatItFinished(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"reach-demos20-1.json": `[{"kind":"kagi","before":{"Hits":20,"Of":100},"after":{"Hits":80,"Of":100},"ticks":1000},{"kind":"sparse","before":{"Hits":20,"Of":100},"after":{"Hits":30,"Of":100},"ticks":0}]`,
+		"reach-demos20-2.json": `[{"kind":"kagi","before":{"Hits":40,"Of":100},"after":{"Hits":100,"Of":100},"ticks":3000},{"kind":"sparse","before":{"Hits":40,"Of":100},"after":{"Hits":50,"Of":100},"ticks":900}]`,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var out, errs bytes.Buffer
+	if code := Main([]string{"reproduce", "kagi", "--to", dir, "--seeds", "2", "--tasks", "reach", "--kinds", "kagi,sparse", "--demos", "0.2"}, nil, &out, &errs); code != 0 {
+		t.Fatalf("exit %d: %s", code, errs.String())
+	}
+	// Two seeds: Student's t at one degree of freedom is 12.706, times half their difference.
+	for _, want := range []string{
+		"| reach-demos20 | kagi | 30.0 ± 127.1 % | 90.0 ± 127.1 % | 2000 ± 12706 |",
+		"| reach-demos20 | sparse | 30.0 ± 127.1 % | 40.0 ± 127.1 % | 900 (1 of 2 seeds) |",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the table lacks %q:\n%s", want, out.String())
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "reach-demos20-1.json"), []byte("["), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	errs.Reset()
+	if code := Main([]string{"reproduce", "kagi", "--to", dir, "--seeds", "1", "--tasks", "reach", "--demos", "0.2"}, nil, &out, &errs); code == 0 || !strings.Contains(errs.String(), "remove it") {
+		t.Errorf("a broken file: exit %d: %s", code, errs.String())
+	}
+}
+
+func TestKindsOfWaysDifferInTheirRewardAlone(t *testing.T) {
+	r := wayRun{share: 0.2, out: "runs"}
+	a := &app{}
+	for _, tt := range []struct {
+		kind   string
+		top    float64
+		sparse string
+	}{{"kagi", 0.9, "truth"}, {"sparse", 0.001, "truth"}, {"dense", 0.9, "none"}} {
+		c, err := r.config(a, "reach", tt.kind, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if k := c.Reward.KAGI; k.Top != tt.top || k.Sparse != tt.sparse {
+			t.Errorf("%s: top %g, sparse %s; want %g and %s", tt.kind, k.Top, k.Sparse, tt.top, tt.sparse)
+		}
+		if c.Name != "reach-demos20-"+tt.kind+"-3" || c.Demos.Good != 3 || c.Reward.Experts != 3 || c.Seed != 3 {
+			t.Errorf("%s: %s of %d demonstrations, %d experts, seed %d", tt.kind, c.Name, c.Demos.Good, c.Reward.Experts, c.Seed)
+		}
+	}
+}
+
+func TestSoonCountsTicksToNineTenths(t *testing.T) {
+	var os []wire.Outcome
+	for i := range 60 { // nothing in the first 20, all after
+		os = append(os, wire.Outcome{Ticks: 10, Success: i >= 20})
+	}
+	// 18 of the last 20 are reached with episode 38.
+	if got := soon(os); got != 380 {
+		t.Errorf("%d ticks, want 380", got)
+	}
+	if got := soon(os[:20]); got != 0 {
+		t.Errorf("%d ticks without success, want 0", got)
+	}
+	if got := soon(nil); got != 0 {
+		t.Errorf("%d ticks without episodes, want 0", got)
+	}
+	if got := soon(os[18:22]); got != 40 { // fewer episodes than are looked at
+		t.Errorf("%d ticks of four episodes, want 40", got)
+	}
+}
