@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 FUZZ ?= 3
 
-.PHONY: help run test build setup bench peers soak reproduce reproduce-rapl reproduce-xmagical demo-align lint fuzz clean
+.PHONY: help run test build setup bench peers soak reproduce reproduce-rapl reproduce-xmagical reproduce-align demo-align lint fuzz clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -61,6 +61,9 @@ reproduce-rapl: build ## kinds of rewards by their correlation with the truth, a
 reproduce-xmagical: build ## learning curves in two dimensions by kinds of rewards, and short to medium (docs/xmagical.md)
 	bin/rapport reproduce xmagical --seeds 5
 	bin/rapport reproduce xmagical --seeds 5 --from short --kinds rapl,rlhf,tcc --to runs/reproduce-xmagical-from-short
+
+reproduce-align: build ## alignments of the cup by numbers of answers and who ranks (docs/align-pipeline.md)
+	bin/rapport reproduce align --seeds 5 --tasks cup --labels 10,20,50,100 --by rapl,rlhf,labels --aligners diffusion-dpo
 
 clean: ## remove what was built; runs/ stays
 	rm -rf bin
