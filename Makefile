@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 FUZZ ?= 3
 
-.PHONY: help run test build setup bench peers soak reproduce reproduce-rapl reproduce-xmagical reproduce-kagi demo-align lint fuzz clean
+.PHONY: help run test build setup bench peers soak reproduce reproduce-rapl reproduce-xmagical reproduce-kagi reproduce-align demo-align lint fuzz clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -64,6 +64,9 @@ reproduce-xmagical: build ## learning curves in two dimensions by kinds of rewar
 
 reproduce-kagi: build ## KAGI's reward beside its halves and demonstrations alone, on Reach and its four tasks: hours (docs/kagi.md)
 	bin/rapport reproduce kagi --seeds 5
+
+reproduce-align: build ## alignments of the cup by numbers of answers and who ranks (docs/align-pipeline.md)
+	bin/rapport reproduce align --seeds 5 --tasks cup --labels 10,20,50,100 --by rapl,rlhf,labels --aligners diffusion-dpo
 
 clean: ## remove what was built; runs/ stays
 	rm -rf bin

@@ -48,6 +48,7 @@ every session alone besides, and evaluates it on the same seeds.`,
 	cmd.AddCommand(a.reproduceXMagicalCmd())
 	cmd.AddCommand(a.reproduceKeypointsCmd())
 	cmd.AddCommand(a.reproduceKAGICmd())
+	cmd.AddCommand(a.reproduceAlignCmd())
 	cmd.Flags().IntVar(&seeds, "seeds", 5, "how many seeds")
 	cmd.Flags().StringSliceVar(&offline, "offline", nil, "kinds of learners to train on the demonstrations alone, as bc,iql")
 	cmd.Flags().IntVar(&steps, "steps", 5000, "gradient steps of --offline")

@@ -1,7 +1,18 @@
 package config
 
 // Aligners lists the values of align.aligner.
-func Aligners() []string { return []string{"d3po", "diffusion-dpo", "prdp", "dppo"} }
+func Aligners() []string {
+	return []string{"d3po", "diffusion-dpo", "flow-dpo", "prdp", "dppo", "rwr", "seppo"}
+}
+
+// AlignersOf lists those that take a policy of a process. D3PO, PRDP and DPPO learn from
+// the densities of a chain's steps, which those of a flow have none of.
+func AlignersOf(process string) []string {
+	if process == "flow" {
+		return []string{"flow-dpo", "rwr", "seppo"}
+	}
+	return []string{"d3po", "diffusion-dpo", "prdp", "dppo", "rwr", "seppo"}
+}
 
 // Align is how a policy that draws chunks is brought to what people ranked.
 type Align struct {

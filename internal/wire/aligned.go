@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/internal/report"
@@ -78,8 +79,8 @@ func alignable(c config.Config) error {
 	if c.Learner.Kind != "diffusion" {
 		bad("learner.kind", "is %s, whose policy draws no chunks; want diffusion", c.Learner.Kind)
 	}
-	if c.Policy.Diffusion.Process != "diffusion" {
-		bad("policy.diffusion.process", "is %s, whose chains have no densities; want diffusion", c.Policy.Diffusion.Process)
+	if process, of := c.Policy.Diffusion.Process, config.AlignersOf(c.Policy.Diffusion.Process); !slices.Contains(of, c.Align.Aligner) {
+		bad("align.aligner", "is %s, but policy.diffusion.process is %s; of that want one of %s", c.Align.Aligner, process, strings.Join(of, ", "))
 	}
 	if c.Reward.Kind != "rapl" {
 		bad("reward.kind", "is %s, which learns nothing of answers about rollouts; want rapl (align.by chooses who ranks them)", c.Reward.Kind)

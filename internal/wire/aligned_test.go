@@ -138,7 +138,7 @@ func TestAlignmentsGoOn(t *testing.T) {
 // Other settings do the steps that they matter to again, with every way of ranking and
 // every aligner.
 func testAlignSettings(t *testing.T, dir string) {
-	for _, tt := range []struct{ by, aligner string }{{"rlhf", "prdp"}, {"labels", "d3po"}, {"labels", "dppo"}} {
+	for _, tt := range []struct{ by, aligner string }{{"rlhf", "prdp"}, {"labels", "d3po"}, {"labels", "dppo"}, {"labels", "rwr"}, {"labels", "seppo"}} {
 		sets := []string{"align.by=" + tt.by, "align.aligner=" + tt.aligner, "align.rounds=1"}
 		notes, err := steps(t.Context(), t, dir, sets, nil, AlignEncoder, AlignSynthetic, AlignTune)
 		if err != nil {
@@ -149,10 +149,14 @@ func testAlignSettings(t *testing.T, dir string) {
 			t.Errorf("%s: %q", sets, notes)
 		}
 	}
+	notes, err := steps(t.Context(), t, dir, []string{"align.labels=5", "align.by=labels"}, nil, AlignEncoder)
+	if err != nil || !strings.HasPrefix(notes[0], "labels of 5 answers") {
+		t.Errorf("of the first 5 answers: %q, %v", notes, err)
+	}
 	if _, err := steps(t.Context(), t, dir, []string{"robot.horizon=31"}, nil, AlignTune); err == nil {
 		t.Error("another world, yet it goes on")
 	}
-	_, err := steps(t.Context(), t, dir, []string{"align.labels=7"}, nil, AlignEncoder)
+	_, err = steps(t.Context(), t, dir, []string{"align.labels=7"}, nil, AlignEncoder)
 	wantErr(t, err, "nothing of the step rank", "rapport align rank")
 }
 
@@ -198,7 +202,8 @@ func TestAlignmentStepsNameWhatIsMissing(t *testing.T) {
 func TestOnlyPoliciesOfChunksAreAligned(t *testing.T) {
 	for _, tt := range []struct{ set, want string }{
 		{"learner.kind=rlpd", "learner.kind is rlpd"},
-		{"policy.diffusion.process=flow", "policy.diffusion.process is flow"},
+		{"policy.diffusion.process=flow", "align.aligner is diffusion-dpo, but policy.diffusion.process is flow; of that want one of flow-dpo, rwr, seppo"},
+		{"align.aligner=flow-dpo", "align.aligner is flow-dpo, but policy.diffusion.process is diffusion; of that want one of d3po, diffusion-dpo, prdp, dppo, rwr, seppo"},
 		{"reward.kind=goal", "reward.kind is goal"},
 		{"session.record=false", "session.record is false"},
 	} {

@@ -21,10 +21,15 @@ const alignPrefix = "align-"
 func (a *Alignment) Simulate() { a.simulated = true }
 
 // answers are what people said of rollouts, as far as it stands: those to pairs and
-// rankings that were not left open.
+// rankings that were not left open. Of a simulated person's no more than are wanted:
+// its n-th answer is the same however many follow, so fewer can be studied after more.
 func (a *Alignment) answers(ctx context.Context) ([]label.Label, error) {
 	all, err := a.s.store.Labels(ctx)
-	return ranking(all), err
+	ls := ranking(all)
+	if a.simulated {
+		ls = ls[:min(len(ls), a.s.cfg.Align.Labels)]
+	}
+	return ls, err
 }
 
 // ranking are the labels among ls that rank something.

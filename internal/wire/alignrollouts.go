@@ -24,7 +24,7 @@ import (
 func rolloutID(n int) string { return fmt.Sprintf("rollout-%05d", n) }
 
 // tuning is how a policy is tuned, and its chains are drawn: with noise, without
-// which steps have no density.
+// which steps have no density; a flow takes none.
 func (a *Alignment) tuning() align.Config {
 	c := a.s.cfg
 	return align.Config{

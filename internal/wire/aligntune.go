@@ -138,6 +138,22 @@ func (l *lessons) bring(b *align.Batch, rng *rand.Rand) {
 	}
 }
 
+// liked are the chunks of train whose rollouts are of the better half.
+func (l *lessons) liked() (ss []align.Sample) {
+	for _, s := range l.train {
+		if s.Reward > 0.5 {
+			ss = append(ss, s)
+		}
+	}
+	return ss
+}
+
+// stored fills each batch with all of some stored chunks, whose rewards are the shares
+// of other rollouts that theirs beats.
+func stored(ss []align.Sample) func(*align.Batch, *rand.Rand) {
+	return func(b *align.Batch, _ *rand.Rand) { b.Samples, b.Pairs = ss, b.Pairs[:0] }
+}
+
 // aligner makes the configured aligner of t.
 func aligner(t *align.Tuned, c config.Align) (align.Aligner, error) {
 	switch c.Aligner {
@@ -145,10 +161,16 @@ func aligner(t *align.Tuned, c config.Align) (align.Aligner, error) {
 		return align.NewD3PO(t, align.D3POConfig{Beta: c.Beta})
 	case "diffusion-dpo":
 		return align.NewDiffusionDPO(t, align.DiffusionDPOConfig{Beta: c.Beta})
+	case "flow-dpo":
+		return align.NewFlowDPO(t, align.DiffusionDPOConfig{Beta: c.Beta})
 	case "prdp":
 		return align.NewPRDP(t, align.PRDPConfig{Beta: c.Beta})
 	case "dppo":
 		return align.NewDPPO(t, align.DPPOConfig{})
+	case "rwr": // with KL weighed by beta, p_ref exp(r/beta) is the best
+		return align.NewRWR(t, align.RWRConfig{Heat: c.Beta})
+	case "seppo":
+		return align.NewSePPO(t, align.SePPOConfig{Beta: c.Beta})
 	}
 	return nil, fmt.Errorf("wire: align.aligner is %q; want one of %v", c.Aligner, config.Aligners())
 }
@@ -212,13 +234,18 @@ func (a *Alignment) tune(ctx context.Context) (string, error) {
 		Value: l.critic.Mean,
 	}
 	judge := align.Kept
-	if c.Aligner == "d3po" || c.Aligner == "diffusion-dpo" {
-		rc.Bring = l.bring
-	} else {
+	switch c.Aligner {
+	case "prdp":
+		rc.Each = 8
+		fallthrough
+	case "dppo":
 		judge = align.Rated(l.critic.Of, 0)
-		if c.Aligner == "prdp" {
-			rc.Each = 8
-		}
+	case "rwr":
+		rc.Bring = stored(l.train)
+	case "seppo":
+		rc.Bring = stored(l.liked())
+	default:
+		rc.Bring = l.bring
 	}
 	var run *align.Run
 	rc.Looked = func(k align.Look) error {

@@ -1,0 +1,218 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/internal/report"
+	"github.com/rapport-rl/rapport/internal/wire"
+)
+
+// alignStudy is what rapport reproduce align does.
+type alignStudy struct {
+	seeds               int
+	tasks, by, aligners []string
+	labels              []int
+	out                 string
+}
+
+// alignVariant is one way of aligning the same rollouts.
+type alignVariant struct {
+	labels      int
+	by, aligner string
+}
+
+func (a *app) reproduceAlignCmd() *cobra.Command {
+	var r alignStudy
+	cmd := &cobra.Command{
+		Use:   "align",
+		Short: "Align policies by numbers of answers, who ranks, and aligners, with intervals",
+		Long: `For every task and each of the seeds 1, 2, ...: clone a policy of demonstrations of
+both behaviours and have it do the rollouts once; then, for each number of --labels,
+each of --by and each of --aligners, align it by a simulated person's answers to
+those same rollouts, and evaluate it before and after on the same fresh starts
+(docs/align-pipeline.md).
+
+A table in Markdown goes to stdout: success, preferred and undesired before and
+after, in percent of starts, the KL, and how the reward ranks, with 95 % intervals
+over the seeds by Student's t. The result of every alignment is a file of its own in
+--to. What is in there already is read and not made again, whatever --set says.`,
+		Example: `  rapport reproduce align --seeds 5 --tasks cup --labels 10,20,50,100 --by rapl,rlhf,labels
+  rapport reproduce align --aligners flow-dpo,rwr,seppo --set policy.diffusion.process=flow --set align.beta=0`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := r.check(); err != nil {
+				return usageError{err}
+			}
+			return a.alignments(cmd.Context(), r)
+		},
+	}
+	f := cmd.Flags()
+	f.IntVar(&r.seeds, "seeds", 5, "how many seeds")
+	f.StringSliceVar(&r.tasks, "tasks", []string{"cup"}, "tasks: cup, chips, fork")
+	f.IntSliceVar(&r.labels, "labels", []int{10, 20, 50, 100}, "numbers of answers")
+	f.StringSliceVar(&r.by, "by", []string{"rapl", "rlhf", "labels"}, "who ranks all rollouts")
+	f.StringSliceVar(&r.aligners, "aligners", []string{"diffusion-dpo"}, "aligners: "+strings.Join(config.Aligners(), ", "))
+	f.StringVar(&r.out, "to", "runs/reproduce-align", "folder of results and sessions")
+	return cmd
+}
+
+func (r alignStudy) check() error {
+	for _, t := range r.tasks {
+		if !slices.Contains([]string{"cup", "chips", "fork"}, t) {
+			return fmt.Errorf("--tasks names %q, which is not done in two ways; want some of cup, chips, fork", t)
+		}
+	}
+	if r.seeds < 1 {
+		return fmt.Errorf("--seeds is %d; want at least 1, and 2 for an interval", r.seeds)
+	}
+	if len(r.variants()) == 0 || len(r.tasks) == 0 {
+		return errors.New("one of --tasks, --labels, --by and --aligners is empty; want at least one of each")
+	}
+	return nil
+}
+
+// variants are all ways of aligning, the fewest answers first.
+func (r alignStudy) variants() (vs []alignVariant) {
+	for _, n := range slices.Sorted(slices.Values(r.labels)) {
+		for _, by := range r.by {
+			for _, aligner := range r.aligners {
+				vs = append(vs, alignVariant{n, by, aligner})
+			}
+		}
+	}
+	return vs
+}
+
+// sets are the settings of a variant, beside others.
+func (v alignVariant) sets(others []string) []string {
+	return append(slices.Clone(others), "align.labels="+strconv.Itoa(v.labels), "align.by="+v.by, "align.aligner="+v.aligner)
+}
+
+// alignments makes what is missing, and writes it up.
+func (a *app) alignments(ctx context.Context, r alignStudy) error {
+	// Nothing is begun that one of the variants would end.
+	configs := map[string]config.Config{}
+	for _, task := range r.tasks {
+		for _, v := range r.variants() {
+			c, err := wire.AlignConfig(a.file, a.environ, v.sets(append([]string{"robot.task=" + task}, a.sets...)))
+			if err != nil {
+				return usageError{err}
+			}
+			configs[task] = c
+		}
+	}
+	if err := os.MkdirAll(r.out, 0o755); err != nil {
+		return err
+	}
+	results := map[string][][]wire.Aligned{} // by task: of each variant the seeds'
+	for _, task := range r.tasks {
+		results[task] = make([][]wire.Aligned, len(r.variants()))
+	}
+	for seed := 1; seed <= r.seeds; seed++ {
+		for _, task := range r.tasks {
+			c := configs[task]
+			c.Seed, c.Out, c.Name = uint64(seed), r.out, fmt.Sprintf("%s-%d", task, seed)
+			if p := c.Policy.Diffusion.Process; p != "diffusion" {
+				c.Name = fmt.Sprintf("%s-%s-%d", task, p, seed)
+			}
+			for i, v := range r.variants() {
+				res, err := a.alignVariant(ctx, c, v)
+				if err != nil {
+					return fmt.Errorf("%s, %d answers, %s, %s: %w", c.Name, v.labels, v.by, v.aligner, err)
+				}
+				results[task][i] = append(results[task][i], res)
+			}
+		}
+	}
+	return r.markdown(a.stdout, results)
+}
+
+// alignVariant is the result of a variant in the session that c names, read from its
+// file or made. Variants share the session, and with it the clone and the rollouts: each
+// step does again what depends on other settings, and the file is what is left of each.
+func (a *app) alignVariant(ctx context.Context, c config.Config, v alignVariant) (res wire.Aligned, err error) {
+	dir := filepath.Join(c.Out, c.Name)
+	file := fmt.Sprintf("%s-%d-%s-%s.json", dir, v.labels, v.by, v.aligner)
+	b, err := os.ReadFile(file)
+	if err == nil {
+		if err := json.Unmarshal(b, &res); err != nil {
+			return res, fmt.Errorf("%s: %w; remove it, and it is made again", file, err)
+		}
+		return res, nil
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return res, err
+	}
+	if _, err := os.Stat(filepath.Join(dir, "session.db")); errors.Is(err, os.ErrNotExist) {
+		if _, err := wire.BeginAlign(c); err != nil {
+			return res, err
+		}
+	} else if err != nil {
+		return res, err
+	}
+	fmt.Fprintf(a.stderr, "%s: %d answers, %s, %s\n", c.Name, v.labels, v.by, v.aligner)
+	bars := newProgress(a.stderr)
+	defer bars.close()
+	al, err := wire.OpenAlign(dir, a.environ, v.sets(a.sets), a.options(bars))
+	if err != nil {
+		return res, err
+	}
+	defer func() { err = errors.Join(err, al.Close()) }()
+	al.Simulate()
+	for _, step := range wire.AlignSteps() {
+		if _, err := al.Do(ctx, step); err != nil {
+			return res, err
+		}
+	}
+	if res, err = al.Result(); err != nil {
+		return res, err
+	}
+	// The next variant writes where these are.
+	res.Policy, res.Rankings = "", ""
+	if b, err = json.MarshalIndent(res, "", " "); err != nil {
+		return res, err
+	}
+	return res, os.WriteFile(file, append(b, '\n'), 0o644)
+}
+
+// markdown writes the table, a row for each variant of each task.
+func (r alignStudy) markdown(w io.Writer, results map[string][][]wire.Aligned) error {
+	var b strings.Builder
+	b.WriteString("| task | answers | who ranks | aligner | success, % | preferred, % | undesired, % | KL, nats a chain | ranks as the person, % of pairs |\n|---|---|---|---|---|---|---|---|---|\n")
+	for _, task := range r.tasks {
+		for i, v := range r.variants() {
+			over := func(digits int, of func(wire.Aligned) float64) string {
+				var xs []float64
+				for _, res := range results[task][i] {
+					xs = append(xs, of(res))
+				}
+				mean, half := report.Interval(xs)
+				return interval(mean, half, digits)
+			}
+			change := func(of func(wire.AlignedResult) report.Share) string {
+				return over(0, func(x wire.Aligned) float64 { return 100 * of(x.Before).Rate() }) + " to " +
+					over(0, func(x wire.Aligned) float64 { return 100 * of(x.After).Rate() })
+			}
+			fmt.Fprintf(&b, "| %s | %d | %s | %s | %s | %s | %s | %s | %s |\n", task, v.labels, v.by, v.aligner,
+				change(func(x wire.AlignedResult) report.Share { return x.Success }),
+				change(func(x wire.AlignedResult) report.Share { return x.Preferred }),
+				change(func(x wire.AlignedResult) report.Share { return x.Undesired }),
+				over(1, func(x wire.Aligned) float64 { return x.KL }),
+				over(0, func(x wire.Aligned) float64 { return 100 * x.Right }))
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}

@@ -1,0 +1,79 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rapport-rl/rapport/internal/report"
+	"github.com/rapport-rl/rapport/internal/wire"
+)
+
+func TestReproduceAlignRefusesWhatItCannotDo(t *testing.T) {
+	for _, tt := range []struct{ args, want string }{
+		{"--seeds 0", "--seeds is 0"},
+		{"--tasks reach", `--tasks names "reach"`},
+		{"--by=", "--by and --aligners is empty"},
+		{"--labels 1", "align.labels"},
+		{"--by truth", "align.by"},
+		{"--aligners sft", "align.aligner"},
+		{"--aligners diffusion-dpo,flow-dpo", "align.aligner is flow-dpo, but policy.diffusion.process is diffusion"},
+		{"--set policy.diffusion.process=flow", "want one of flow-dpo, rwr, seppo"},
+	} {
+		to := filepath.Join(t.TempDir(), "none")
+		var out, errs bytes.Buffer
+		args := append([]string{"reproduce", "align", "--to", to}, strings.Fields(tt.args)...)
+		if code := Main(args, nil, &out, &errs); code != exitUsage || !strings.Contains(errs.String(), tt.want) {
+			t.Errorf("%s: exit %d, want %q: %s", tt.args, code, tt.want, errs.String())
+		}
+		if _, err := os.Stat(to); err == nil {
+			t.Errorf("%s: something was begun", tt.args)
+		}
+	}
+}
+
+// What is done is read: with a file of each alignment nothing is made, and the table
+// tells means and intervals, the fewest answers first.
+func TestReproduceAlignReadsWhatIsDone(t *testing.T) {
+	to := t.TempDir()
+	put := func(seed, labels, preferred int, kl float64) {
+		share := func(n int) report.Share { return report.Share{Hits: n, Of: 50} }
+		b, err := json.Marshal(wire.Aligned{
+			KL: kl, Right: 0.9, Before: wire.AlignedResult{Success: share(50), Preferred: share(25), Undesired: share(25)},
+			After: wire.AlignedResult{Success: share(50), Preferred: share(preferred), Undesired: share(50 - preferred)},
+		})
+		if err == nil {
+			err = os.WriteFile(filepath.Join(to, fmt.Sprintf("cup-%d-%d-rapl-diffusion-dpo.json", seed, labels)), b, 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(1, 10, 30, 1)
+	put(2, 10, 40, 1)
+	put(1, 20, 50, 2)
+	put(2, 20, 50, 4)
+	args := []string{"reproduce", "align", "--seeds", "2", "--labels", "20,10", "--by", "rapl", "--to", to}
+	var out, errs bytes.Buffer
+	if code := Main(args, nil, &out, &errs); code != exitDone {
+		t.Fatalf("exit %d: %s", code, errs.String())
+	}
+	// Of 60 and 80 %: Student's t at one degree of freedom is 12.7, times 10.
+	want := `| cup | 10 | rapl | diffusion-dpo | 100 ± 0 to 100 ± 0 | 50 ± 0 to 70 ± 127 | 50 ± 0 to 30 ± 127 | 1.0 ± 0.0 | 90 ± 0 |
+| cup | 20 | rapl | diffusion-dpo | 100 ± 0 to 100 ± 0 | 50 ± 0 to 100 ± 0 | 50 ± 0 to 0 ± 0 | 3.0 ± 12.7 | 90 ± 0 |
+`
+	if !strings.HasSuffix(out.String(), want) {
+		t.Errorf("got\n%swant rows\n%s", out.String(), want)
+	}
+	if err := os.WriteFile(filepath.Join(to, "cup-2-20-rapl-diffusion-dpo.json"), []byte("x"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	errs.Reset()
+	if code := Main(args, nil, &out, &errs); code != exitFailed || !strings.Contains(errs.String(), "remove it, and it is made again") {
+		t.Errorf("of a damaged file: exit %d: %s", code, errs.String())
+	}
+}
