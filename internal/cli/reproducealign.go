@@ -95,9 +95,9 @@ func (r alignStudy) variants() (vs []alignVariant) {
 	return vs
 }
 
-// sets are the settings of a variant, beside others.
-func (v alignVariant) sets(others []string) []string {
-	return append(slices.Clone(others), "align.labels="+strconv.Itoa(v.labels), "align.by="+v.by, "align.aligner="+v.aligner)
+// sets are the settings of a variant of a task, which go before others.
+func (v alignVariant) sets(others []string, task string) []string {
+	return append(slices.Clone(others), "robot.task="+task, "align.labels="+strconv.Itoa(v.labels), "align.by="+v.by, "align.aligner="+v.aligner)
 }
 
 // alignments makes what is missing, and writes it up.
@@ -106,7 +106,7 @@ func (a *app) alignments(ctx context.Context, r alignStudy) error {
 	configs := map[string]config.Config{}
 	for _, task := range r.tasks {
 		for _, v := range r.variants() {
-			c, err := wire.AlignConfig(a.file, a.environ, v.sets(append([]string{"robot.task=" + task}, a.sets...)))
+			c, err := wire.AlignConfig(a.file, a.environ, v.sets(a.sets, task))
 			if err != nil {
 				return usageError{err}
 			}
@@ -165,7 +165,7 @@ func (a *app) alignVariant(ctx context.Context, c config.Config, v alignVariant)
 	fmt.Fprintf(a.stderr, "%s: %d answers, %s, %s\n", c.Name, v.labels, v.by, v.aligner)
 	bars := newProgress(a.stderr)
 	defer bars.close()
-	al, err := wire.OpenAlign(dir, a.environ, v.sets(a.sets), a.options(bars))
+	al, err := wire.OpenAlign(dir, a.environ, append(v.sets(a.sets, c.Robot.Task), "seed="+strconv.FormatUint(c.Seed, 10)), a.options(bars))
 	if err != nil {
 		return res, err
 	}
