@@ -108,10 +108,22 @@ func FuzzAppend(f *testing.F) {
 		if err == nil && (e != nil || !bytes.Equal(got, want)) {
 			t.Errorf("%d bytes, compress/bzip2 has %d and %v", len(got), len(want), e)
 		}
-		if err != nil && e == nil && len(want) <= limit {
+		if err != nil && e == nil && len(want) <= limit && !d.incomplete() {
 			t.Errorf("error %v, compress/bzip2 has %d bytes", err, len(want))
 		}
 	})
+}
+
+// incomplete says whether a table of the last block leaves codes unused. No compressor makes
+// such, compress/bzip2 closes the gap with other codes than the format's, and libbz2 refuses
+// the same streams as we do.
+func (d *Decoder) incomplete() bool {
+	for i := range d.tables {
+		if end := d.tables[i].limit[maxLen]; end != 0 && end != 1<<maxLen {
+			return true
+		}
+	}
+	return false
 }
 
 func BenchmarkAppend(b *testing.B) {
