@@ -161,12 +161,14 @@ func TestAFrozenCameraIsNoticed(t *testing.T) {
 	l.back(func() error { _, err := b.Step(t.Context(), robot.Command{}); return err })
 }
 
-// The whole arm goes away, as when its computer is restarted, and comes back.
+// The whole arm goes away, as when its computer is restarted, while its fingers close, and
+// comes back.
 func TestAStaleStateIsToldWithinTheLimitAndTheArmMayComeBack(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, nil)
 	b := l.open(short)
 	l.reset(b)
+	l.step(b, robot.Command{Grip: 1})
 	l.step(b, robot.Command{})
 	if err := l.sim.Close(); err != nil {
 		t.Fatal(err)

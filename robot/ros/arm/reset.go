@@ -37,6 +37,9 @@ func (b *Backend) Reset(ctx context.Context) (robot.Observation, error) {
 }
 
 func (b *Backend) reset(ctx context.Context) (robot.Observation, error) {
+	if b.hand != nil {
+		_ = b.hand.failed() // a goal of before, whose failure was logged; the arm may have been away
+	}
 	obs, err := b.settle(ctx, b.cfg.Wait)
 	if err != nil {
 		return obs, err
