@@ -163,7 +163,7 @@ func (a *AlignProp) climb(b *Batch, idx []int, back int) (loss, reward float64) 
 	scaled := a.mean.x.Value // as good a place as any, written anew by every step
 	t.net.Actions(scaled, actions)
 	a.slope(a.score, a.grad, scaled, a.seen)
-	unit := t.net.Unit()
+	_, unit := t.net.Units()
 	for r := range a.cfg.Chains {
 		slope := 0.0
 		if r < n {

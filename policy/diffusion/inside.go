@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/rapport-rl/rapport/internal/nn"
+	"github.com/rapport-rl/rapport/internal/nn/device"
 )
 
 // Denoiser lists what the denoiser trains: Params without the trunk's.
@@ -39,15 +40,12 @@ func (n *Net) Normal(dst, actions []float32) { n.scale(dst, actions) }
 // Actions undoes Normal.
 func (n *Net) Actions(dst, normal []float32) { n.act(dst, normal) }
 
-// Unit is how much one of the normalised scale is of each of the k actions.
-func (n *Net) Unit() []float32 { return n.actHalf.Data }
-
 // Looker turns histories into what the denoiser sees of them. It is used by one
 // goroutine.
 type Looker struct {
-	net *Net
-	g   *nn.Graph
-	h   history
+	net     *Net
+	g       *nn.Graph
+	history history
 }
 
 // NewLooker returns a Looker at rows histories at a time. The trunk and the ranges
@@ -56,26 +54,31 @@ func NewLooker(n *Net, rows int) (*Looker, error) {
 	if rows < 1 {
 		return nil, fmt.Errorf("diffusion: looker at %d rows, want at least 1", rows)
 	}
-	l := &Looker{net: n, g: nn.NewGraph()}
+	return newLooker(n, rows, device.Default()), nil
+}
+
+func newLooker(n *Net, rows int, on device.Device) *Looker {
+	l := &Looker{net: n, g: nn.NewGraphOn(on)}
 	if n.eye != nil {
-		l.h = n.history(l.g, rows, n.eye.Static)
+		l.history = n.history(l.g, rows, n.eye.Static)
 	} else {
-		l.h = n.history(l.g, rows, nil)
+		l.history = n.history(l.g, rows, nil)
 	}
-	return l, nil
+	return l
 }
 
 // Look writes to dst (rows, Seen) what the denoiser sees of histories as the view
 // shows them: seen (rows, To, D) and, for a view with cameras, pix (rows, To, P). It
 // does not allocate.
 func (l *Looker) Look(dst, seen []float32, pix []byte) {
-	if len(seen) != len(l.h.rows.Value) || len(dst) != len(l.h.all.Value) {
+	h := l.history
+	if len(seen) != len(h.rows.Value) || len(dst) != len(h.all.Value) {
 		panic("diffusion: Look: arrays do not fit the rows")
 	}
-	l.net.see(l.h.rows.Value, seen)
-	if l.h.eye != nil {
-		l.h.eye.Put(pix, 0, nil)
+	l.net.see(h.rows.Value, seen)
+	if h.eye != nil {
+		h.eye.Put(pix, 0, nil)
 	}
 	l.g.Forward()
-	copy(dst, l.h.all.Value)
+	copy(dst, h.all.Value)
 }

@@ -348,7 +348,7 @@ func TestNothingIsAllocated(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			dst, seen, rng := make([]float32, len(s.noised)), make([]float32, len(s.history.rows.Value)), newRand(1)
+			dst, seen, rng := make([]float32, len(s.noised)), make([]float32, len(s.look.history.rows.Value)), newRand(1)
 			pix := make([]byte, 2*2*a.View.Pixels()) // two rows of two inputs
 			draw := func() { s.Sample(dst, seen, pix, rng) }
 			draw()

@@ -65,7 +65,7 @@ func newPeer(t testing.TB, on device.Device, args ...string) *peer {
 	if p.chain, err = newSampler(n.Clone(), 1, Draw{}, on); err != nil {
 		t.Fatal(err)
 	}
-	p.history, p.noise = c.Obs[:len(p.chain.history.rows.Value)], make([]float32, len(p.chain.noised))
+	p.history, p.noise = c.Obs[:len(p.chain.look.history.rows.Value)], make([]float32, len(p.chain.noised))
 	for i := range p.noise {
 		p.noise[i] = float32(rng.NormFloat64())
 	}
@@ -76,7 +76,7 @@ func newPeer(t testing.TB, on device.Device, args ...string) *peer {
 	data, err := nn.Encode(append(nn.Tensors(n.params),
 		nn.Tensor{Name: "noised", Shape: p.fit.x.Shape, Data: p.fit.x.Value}, nn.Tensor{Name: "times", Shape: []int{64}, Data: times},
 		nn.Tensor{Name: "seen", Shape: p.fit.history.all.Shape, Data: p.fit.history.rows.Value}, nn.Tensor{Name: "target", Shape: p.fit.target.Shape, Data: p.fit.target.Value},
-		nn.Tensor{Name: "history", Shape: p.chain.seen.Shape, Data: p.history}, nn.Tensor{Name: "noise", Shape: p.chain.x.Shape, Data: p.noise},
+		nn.Tensor{Name: "history", Shape: p.chain.teller.seen.Shape, Data: p.history}, nn.Tensor{Name: "noise", Shape: p.chain.teller.x.Shape, Data: p.noise},
 	), map[string]string{"levels": "3"})
 	if err != nil {
 		t.Fatal(err)

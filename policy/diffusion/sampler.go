@@ -28,18 +28,40 @@ func (n *Net) history(g *nn.Graph, B int, forward func(*nn.Graph, *trunk.Eye) *n
 	return h
 }
 
+// teller has the denoiser of such a network tell the target of some rows at once.
+type teller struct {
+	rows, embed       int
+	g                 *nn.Graph
+	x, emb, seen, out *nn.Node
+}
+
+// teller takes x from input, of g: (*nn.Graph).Input, or InputGrad for gradients at x.
+func (n *Net) teller(rows, seen int, g *nn.Graph, input func(...int) *nn.Node) teller {
+	a := n.Arch
+	t := teller{rows: rows, embed: a.Embed, g: g, x: input(rows, a.Horizon, a.View.Action.Dim()), emb: g.Input(rows, a.Embed), seen: g.Input(rows, seen)}
+	t.out = n.den.apply(net{g, g.Static}, t.x, t.emb, t.seen)
+	return t
+}
+
+// tell is a Model.
+func (t *teller) tell(out, x []float32, time float64) {
+	copy(t.x.Value, x)
+	nn.Sinusoid(t.emb.Value[:t.embed], time)
+	for i := 1; i < t.rows; i++ {
+		copy(t.emb.Value[i*t.embed:(i+1)*t.embed], t.emb.Value[:t.embed])
+	}
+	t.g.ForwardTo(t.out)
+	copy(out, t.out.Value)
+}
+
 // Sampler draws chunks of actions for histories, some rows at a time. It is used
 // by one goroutine.
 type Sampler struct {
-	net     *Net
-	chain   *Chain
-	look    *nn.Graph // at the history, once a chunk
-	history history
-	g       *nn.Graph // of the denoiser, once a step
-
-	x, emb, seen, out *nn.Node
-	noised            []float32
-	model             Model
+	chain  *Chain
+	look   *Looker // once a chunk
+	teller teller  // once a step
+	model  Model
+	noised []float32
 }
 
 // NewSampler returns a Sampler of rows chunks at a time. The parameters of n must
@@ -52,29 +74,14 @@ func newSampler(n *Net, rows int, d Draw, on device.Device) (*Sampler, error) {
 	if rows < 1 {
 		return nil, fmt.Errorf("diffusion: sampler of %d rows, want at least 1", rows)
 	}
-	a := n.Arch
-	k, E := a.View.Action.Dim(), a.Embed
-	s := &Sampler{net: n, look: nn.NewGraphOn(on), g: nn.NewGraphOn(on), noised: make([]float32, rows*a.Horizon*k)}
+	s := &Sampler{look: newLooker(n, rows, on), noised: make([]float32, rows*n.Arch.Horizon*n.Arch.View.Action.Dim())}
 	var err error
-	if s.chain, err = NewChain(a.Process, d, len(s.noised)); err != nil {
+	if s.chain, err = NewChain(n.Arch.Process, d, len(s.noised)); err != nil {
 		return nil, err
 	}
-	if n.eye != nil {
-		s.history = n.history(s.look, rows, n.eye.Static)
-	} else {
-		s.history = n.history(s.look, rows, nil)
-	}
-	s.x, s.emb, s.seen = s.g.Input(rows, a.Horizon, k), s.g.Input(rows, E), s.g.Input(s.history.all.Shape...)
-	s.out = n.den.apply(net{s.g, s.g.Static}, s.x, s.emb, s.seen)
-	s.model = func(out, x []float32, time float64) {
-		copy(s.x.Value, x)
-		nn.Sinusoid(s.emb.Value[:E], time)
-		for i := 1; i < rows; i++ {
-			copy(s.emb.Value[i*E:(i+1)*E], s.emb.Value[:E])
-		}
-		s.g.ForwardTo(s.out)
-		copy(out, s.out.Value)
-	}
+	g := nn.NewGraphOn(on)
+	s.teller = n.teller(rows, len(s.look.history.all.Value)/rows, g, g.Input)
+	s.model = s.teller.tell
 	return s, nil
 }
 
@@ -82,20 +89,12 @@ func newSampler(n *Net, rows int, d Draw, on device.Device) (*Sampler, error) {
 // shows them: seen (rows, To, D) and, for a view with cameras, pix (rows, To, P),
 // nil otherwise. It does not allocate.
 func (s *Sampler) Sample(dst, seen []float32, pix []byte, rng *rand.Rand) {
-	if len(dst) != len(s.noised) || len(seen) != len(s.history.rows.Value) {
+	if len(dst) != len(s.noised) || len(seen) != len(s.look.history.rows.Value) {
 		panic("diffusion: Sample: arrays do not fit the rows")
 	}
 	s.see(seen, pix)
 	s.chain.Sample(s.noised, s.model, rng)
-	s.net.act(dst, s.noised)
+	s.look.net.act(dst, s.noised)
 }
 
-// see looks at histories.
-func (s *Sampler) see(seen []float32, pix []byte) {
-	s.net.see(s.history.rows.Value, seen)
-	if s.history.eye != nil {
-		s.history.eye.Put(pix, 0, nil)
-	}
-	s.look.Forward()
-	copy(s.seen.Value, s.history.all.Value)
-}
+func (s *Sampler) see(seen []float32, pix []byte) { s.look.Look(s.teller.seen.Value, seen, pix) }
