@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -145,14 +144,7 @@ func (a *app) alignments(ctx context.Context, r alignStudy) error {
 func (a *app) alignVariant(ctx context.Context, c config.Config, v alignVariant) (res wire.Aligned, err error) {
 	dir := filepath.Join(c.Out, c.Name)
 	file := fmt.Sprintf("%s-%d-%s-%s.json", dir, v.labels, v.by, v.aligner)
-	b, err := os.ReadFile(file)
-	if err == nil {
-		if err := json.Unmarshal(b, &res); err != nil {
-			return res, fmt.Errorf("%s: %w; remove it, and it is made again", file, err)
-		}
-		return res, nil
-	}
-	if !errors.Is(err, os.ErrNotExist) {
+	if ok, err := found(file, &res); ok || err != nil {
 		return res, err
 	}
 	if _, err := os.Stat(filepath.Join(dir, "session.db")); errors.Is(err, os.ErrNotExist) {
@@ -181,10 +173,7 @@ func (a *app) alignVariant(ctx context.Context, c config.Config, v alignVariant)
 	}
 	// The next variant writes where these are.
 	res.Policy, res.Rankings = "", ""
-	if b, err = json.MarshalIndent(res, "", " "); err != nil {
-		return res, err
-	}
-	return res, os.WriteFile(file, append(b, '\n'), 0o644)
+	return res, keep(file, res)
 }
 
 // markdown writes the table, a row for each variant of each task.

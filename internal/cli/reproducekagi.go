@@ -3,7 +3,6 @@ package cli
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -158,10 +157,8 @@ func (a *app) ways(ctx context.Context, r wayRun) error {
 func (a *app) waysOf(ctx context.Context, r wayRun, task string, seed int) ([]wayPoint, error) {
 	file := filepath.Join(r.out, fmt.Sprintf("%s-%d.json", r.name(task), seed))
 	var have []wayPoint
-	if b, err := os.ReadFile(file); err == nil {
-		if err := json.Unmarshal(b, &have); err != nil {
-			return nil, fmt.Errorf("%s: %w; remove it, and it is made again from its sessions", file, err)
-		}
+	if _, err := found(file, &have); err != nil {
+		return nil, err
 	}
 	for _, kind := range wayKinds { // kagi before offline, whatever the order asked for
 		if !slices.Contains(r.kinds, kind) || slices.ContainsFunc(have, func(p wayPoint) bool { return p.Kind == kind }) {
@@ -173,11 +170,7 @@ func (a *app) waysOf(ctx context.Context, r wayRun, task string, seed int) ([]wa
 			return nil, fmt.Errorf("%s: %w", kind, err)
 		}
 		have = append(have, p)
-		b, err := json.MarshalIndent(have, "", " ")
-		if err != nil {
-			return nil, err
-		}
-		if err := os.WriteFile(file, b, 0o644); err != nil {
+		if err := keep(file, have); err != nil {
 			return nil, err
 		}
 	}

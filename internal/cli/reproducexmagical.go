@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/csv"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -135,10 +134,8 @@ func (r flatRun) name(task string) string {
 func (a *app) flatCurve(ctx context.Context, c config.Config, r flatRun) ([]wire.Curve, error) {
 	file := filepath.Join(r.out, fmt.Sprintf("%s-%d.json", r.name(c.Robot.Task), c.Seed))
 	var have []wire.Curve
-	if b, err := os.ReadFile(file); err == nil {
-		if err := json.Unmarshal(b, &have); err != nil {
-			return nil, fmt.Errorf("%s: %w; remove it, and it is made again", file, err)
-		}
+	if _, err := found(file, &have); err != nil {
+		return nil, err
 	}
 	st := wire.CurveStudy{Labels: r.labels, From: r.from, Pile: r.pile, Ticks: r.ticks, Every: r.every, Evaluate: r.evaluations}
 	for _, k := range r.kinds {
@@ -157,11 +154,7 @@ func (a *app) flatCurve(ctx context.Context, c config.Config, r flatRun) ([]wire
 		return nil, err
 	}
 	have = append(have, cs...)
-	b, err := json.MarshalIndent(have, "", " ")
-	if err != nil {
-		return nil, err
-	}
-	return have, os.WriteFile(file, b, 0o644)
+	return have, keep(file, have)
 }
 
 // at is, of each seed, what of the k-th evaluation of a kind.
