@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/rapport-rl/rapport/internal/nn"
+	"github.com/rapport-rl/rapport/policy/checkpoint"
 )
 
 // RehearsalConfig configures a Rehearsal. Zero fields take the defaults named.
@@ -14,9 +15,10 @@ type RehearsalConfig struct {
 }
 
 // Rehearsal is an Aligner beside whose steps the policy imitates stored chunks, so that
-// what it did well elsewhere is not lost while it learns what is liked: the denoising
-// loss of diffusion policies (Ho et al. 2020, arXiv:2006.11239, equation 14; what keeps
-// the likelihood of preferred samples up in DPO: Pang et al. 2024, arXiv:2404.19733),
+// what it did well elsewhere is not lost while it learns what is liked: the loss that the
+// policy was trained by (of diffusions Ho et al. 2020, arXiv:2006.11239, equation 14, of
+// flows Liu et al. 2023, arXiv:2209.03003, equation 1; what keeps the likelihood of preferred samples up in DPO: Pang et
+// al. 2024, arXiv:2404.19733),
 //
 //	L = sum_i w_i |target - out(noised x_i)|^2 / L,  of chunks of length L
 type Rehearsal struct {
@@ -27,8 +29,6 @@ type Rehearsal struct {
 	miss   *Miss
 	weight *nn.Node // (Chunks, 1)
 	loss   *nn.Node
-	bars   []float64
-	eps    []float32
 }
 
 // Rehearse has a imitate ss, by their Weights, beside what it learns.
@@ -42,7 +42,7 @@ func Rehearse(a Aligner, ss []Sample, c RehearsalConfig) (*Rehearsal, error) {
 	if err := t.samples(&Batch{Samples: ss}); err != nil {
 		return nil, fmt.Errorf("align: rehearsal: %w", err)
 	}
-	r := &Rehearsal{a: a, ss: ss, cfg: c, g: nn.NewGraph(), bars: t.net.Arch.Process.Bars(), eps: make([]float32, t.len())}
+	r := &Rehearsal{a: a, ss: ss, cfg: c, g: nn.NewGraph()}
 	r.miss = NewMiss(t, r.g, c.Chunks)
 	r.weight = r.g.Input(c.Chunks, 1)
 	r.loss = r.g.Sum(r.g.Mul(r.miss.Out, r.weight))
@@ -65,11 +65,8 @@ func (r *Rehearsal) Step(ctx context.Context, b *Batch) (Stats, error) {
 		}
 		for i := range r.cfg.Chunks {
 			s := &r.ss[t.rng.IntN(len(r.ss))]
-			k := t.rng.IntN(len(r.bars))
-			for e := range r.eps {
-				r.eps[e] = float32(t.rng.NormFloat64())
-			}
-			r.miss.Put(i, s.Chunk(), s.Seen, r.eps, float64(k), r.bars[k])
+			r.miss.look()
+			r.miss.show(i, s)
 			r.weight.Value[i] = float32(s.Weight / float64(r.cfg.Chunks*t.len()))
 		}
 		r.g.ForwardTo(r.loss)
@@ -79,3 +76,6 @@ func (r *Rehearsal) Step(ctx context.Context, b *Batch) (Stats, error) {
 	}
 	return st, nil
 }
+
+// parts are what the aligner remembers, for a Run's checkpoint.
+func (r *Rehearsal) parts() []checkpoint.Part { return remembered(r.a) }

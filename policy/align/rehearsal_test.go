@@ -18,26 +18,29 @@ func (i idle) Tuned() *align.Tuned                                     { return 
 
 // What is rehearsed is done more, by its weight, and stays on what was demonstrated.
 func TestRehearsalImitates(t *testing.T) {
-	w := ways(t)
-	p := tune(t, w, align.Config{Seed: 1})
-	ss := draw(t, w, p, 64, 4, 1)
-	before := aligntest.Share(draw(t, w, p, 64, 4, 2))
-	won(ss)
-	for i := range ss {
-		ss[i].Weight = ss[i].Reward
-	}
-	r, err := align.Rehearse(idle{p}, ss, align.RehearsalConfig{Steps: 150})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := r.Step(t.Context(), &align.Batch{}); err != nil {
-		t.Fatal(err)
-	}
-	after := draw(t, w, r.Tuned(), 64, 4, 2)
-	share, on := aligntest.Share(after), aligntest.On(after)
-	t.Logf("share %.2f to %.2f, on a way %.2f", before, share, on)
-	if share < before+0.25 || on < 0.7 {
-		t.Errorf("share %.2f to %.2f, on a way %.2f; want a quarter more, and 0.7 at least", before, share, on)
+	for name, w := range map[string]*aligntest.Ways{"diffusion": ways(t), "flow": flows(t)} {
+		t.Run(name, func(t *testing.T) {
+			p := tune(t, w, align.Config{Seed: 1})
+			ss := draw(t, w, p, 64, 4, 1)
+			before := aligntest.Share(draw(t, w, p, 64, 4, 2))
+			won(ss)
+			for i := range ss {
+				ss[i].Weight = ss[i].Reward
+			}
+			r, err := align.Rehearse(idle{p}, ss, align.RehearsalConfig{Steps: 150})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := r.Step(t.Context(), &align.Batch{}); err != nil {
+				t.Fatal(err)
+			}
+			after := draw(t, w, r.Tuned(), 64, 4, 2)
+			share, on := aligntest.Share(after), aligntest.On(after)
+			t.Logf("share %.2f to %.2f, on a way %.2f", before, share, on)
+			if share < before+0.25 || on < 0.7 {
+				t.Errorf("share %.2f to %.2f, on a way %.2f; want a quarter more, and 0.7 at least", before, share, on)
+			}
+		})
 	}
 }
 

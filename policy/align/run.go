@@ -363,8 +363,13 @@ func (r *Run) Restore(f io.Reader) error {
 
 func (r *Run) parts() []checkpoint.Part {
 	ps := append(r.a.Tuned().parts(), checkpoint.Part{Name: "best", Tensors: nn.Tensors(r.best)})
-	if a, ok := r.a.(interface{ parts() []checkpoint.Part }); ok {
-		ps = append(ps, a.parts()...) // what it remembers
+	return append(ps, remembered(r.a)...)
+}
+
+// remembered is what an aligner keeps beside the policy, if anything.
+func remembered(a Aligner) []checkpoint.Part {
+	if a, ok := a.(interface{ parts() []checkpoint.Part }); ok {
+		return a.parts()
 	}
-	return ps
+	return nil
 }

@@ -45,6 +45,7 @@ type SePPO struct {
 	draws        *Recorder     // of past
 	rivals       []Sample      // it drew
 	kept         [][]*nn.Param // earlier policies' denoisers, a ring
+	count        *nn.Param     // how many were remembered, and after how many steps the next is
 	now          []*nn.Node    // the policy's, with the adapter
 	liked        []int
 }
@@ -67,7 +68,7 @@ func NewSePPO(t *Tuned, c SePPOConfig) (*SePPO, error) {
 		return nil, errors.New("align: seppo: its earlier policies serve all alike: set Config.Taste to 0")
 	}
 	n := c.Chunks * c.Times
-	s := &SePPO{t: t, cfg: c, g: nn.NewGraph()}
+	s := &SePPO{t: t, cfg: c, g: nn.NewGraph(), count: nn.NewParam("count", 2)}
 	net := t.Net()
 	s.past = &Tuned{cfg: t.cfg, net: net, ref: net, hops: t.hops, bars: t.bars}
 	var err error
@@ -145,19 +146,21 @@ func (s *SePPO) put(b *Batch, idx []int) (weighs bool) {
 }
 
 // recall remembers the policy, if it is time, and makes an earlier one the reference.
+// Others may take steps in between, as Rehearsal does.
 func (s *SePPO) recall() {
-	age := int(s.t.Steps() / uint64(s.cfg.Every))
-	newest := age % s.cfg.Past
-	if s.t.Steps()%uint64(s.cfg.Every) == 0 {
+	many, next := int(s.count.Data[0]), uint64(s.count.Data[1])
+	if steps, every := s.t.Steps(), uint64(s.cfg.Every); steps >= next {
 		for i, p := range s.t.net.Denoiser() {
 			s.g.ForwardTo(s.now[i])
 			p.Pull()
-			copy(s.kept[newest][i].Data, s.now[i].Value)
+			copy(s.kept[many%s.cfg.Past][i].Data, s.now[i].Value)
 		}
+		many++
+		s.count.Data[0], s.count.Data[1] = float32(many), float32(steps-steps%every+every)
 	}
-	which := newest
+	which := (many - 1) % s.cfg.Past
 	if !s.cfg.Newest {
-		which = s.t.rng.IntN(min(age+1, s.cfg.Past))
+		which = s.t.rng.IntN(min(many, s.cfg.Past))
 	}
 	nn.Copy(s.past.net.Denoiser(), s.kept[which])
 }
@@ -183,5 +186,5 @@ func (s *SePPO) parts() (ps []checkpoint.Part) {
 	for i, k := range s.kept {
 		ps = append(ps, checkpoint.Part{Name: fmt.Sprintf("past%d", i), Tensors: nn.Tensors(k)})
 	}
-	return ps
+	return append(ps, checkpoint.Part{Name: "past", Tensors: nn.Tensors([]*nn.Param{s.count})})
 }

@@ -73,7 +73,8 @@ func TestSePPOsSignKeepsItNear(t *testing.T) {
 	}
 }
 
-// TestSePPOGoesOn: a run that was saved goes on with the policies that it remembers.
+// TestSePPOGoesOn: a run that was saved goes on with the policies that it remembers, though
+// it rehearses as well.
 func TestSePPOGoesOn(t *testing.T) {
 	w := ways(t)
 	begin := func(rounds int) (*align.Tuned, *align.Run) {
@@ -83,7 +84,11 @@ func TestSePPOGoesOn(t *testing.T) {
 			t.Fatal(err)
 		}
 		judge := align.Rated(aligntest.Liked, 0)
-		r, err := align.NewRun(a, judge, align.RunConfig{Rounds: rounds, Observations: 16, Each: 2, Train: w.Train, Held: w.Held, Value: func([]align.Sample) float64 { return later(p) }})
+		rehearsed, err := align.Rehearse(a, draw(t, w, p, 8, 1, 5), align.RehearsalConfig{Chunks: 8, Steps: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := align.NewRun(rehearsed, judge, align.RunConfig{Rounds: rounds, Observations: 16, Each: 2, Train: w.Train, Held: w.Held, Value: func([]align.Sample) float64 { return later(p) }})
 		if err != nil {
 			t.Fatal(err)
 		}
