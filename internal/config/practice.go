@@ -15,7 +15,9 @@ func (c Config) practice(p *problems) {
 	p.oneOf("robot.way", c.Robot.Way, "forward", "backward")
 	p.need(c.Robot.Way != "backward" || c.Robot.Kind != "sim" || c.HasWayBack(), "robot.way", "is backward, but the task %s is not undone in simulation; want forward, or robot.task one of %v", c.Robot.Task, waysBack)
 	p.oneOf("session.end", c.Session.End, "horizon", "success")
-	p.need(c.Session.End != "success" || c.Robot.Kind == "sim", "session.end", "is success, but robot.kind is %s: the simulator alone tells success while an episode runs; want horizon", c.Robot.Kind)
+	told := c.Reward.Kind == "kagi" && c.Reward.KAGI.Sparse == "classifier"
+	p.need(c.Session.End != "success" || c.Robot.Kind == "sim" || told, "session.end", "is success, but robot.kind is %s: the simulator tells success while an episode runs, and reward.kagi.sparse classifier; want one of these, or horizon", c.Robot.Kind)
+	p.need(c.Practice.Mate == "" || !told, "reward.kagi.sparse", "is classifier, which knows one way of a practice; want truth or none")
 	p.within("practice.reminder", float64(c.Practice.Reminder), 1, 1e6)
 	p.within("practice.hours", c.Practice.Hours, 0, 1000)
 	p.need(fileName.MatchString(c.Practice.Mate), "practice.mate", "is %q; want a session's name", c.Practice.Mate)

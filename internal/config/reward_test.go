@@ -34,6 +34,9 @@ func TestKindsOfRewardsThatCannotBeAreRefused(t *testing.T) {
 		{[]string{"reward.success=perhaps"}, "want one of none, truth, classifier"},
 		{[]string{"reward.success=truth", "robot.kind=ros", "session.from=runs/a"}, "nobody knows the truth of a real arm; want classifier"},
 		{[]string{"reward.classifier=nowhere.json"}, "rapport reward classifier train"},
+		{[]string{"reward.kind=kagi", "reward.kagi.sparse=perhaps"}, "want one of truth, classifier, none"},
+		{[]string{"reward.kind=kagi", "reward.kagi.sparse=classifier", "reward.kagi.cameras=c.json", "robot.kind=ros", "session.from=runs/a", "session.end=success"}, ""},
+		{[]string{"reward.kind=kagi", "reward.kagi.sparse=none", "reward.kagi.cameras=c.json", "robot.kind=ros", "session.from=runs/a", "session.end=success"}, "and reward.kagi.sparse classifier"},
 		{[]string{"robot.look=green"}, "want one of panda, orange"},
 	} {
 		_, err := Load("", nil, c.sets)

@@ -82,7 +82,7 @@ func evaluate(ctx context.Context, c config.Config, x perception.Extractor, r re
 			return err
 		}
 		pi.Begin(uint64(i))
-		actor := &loop.Actor{Backend: a.guard, Extractor: x, Track: a.track, Policy: pi, Scorer: scorerOn(r, a), Horizon: c.Robot.Horizon, Pixels: len(v.Cameras) > 0, Over: overOf(c, a)}
+		actor := &loop.Actor{Backend: a.guard, Extractor: x, Track: a.track, Tell: tellerOf(ctx), Policy: pi, Scorer: scorerOn(r, a), Horizon: c.Robot.Horizon, Pixels: len(v.Cameras) > 0, Over: overOf(c, a)}
 		if err := actor.Load(p); err != nil {
 			return err
 		}

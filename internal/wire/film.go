@@ -73,7 +73,7 @@ func (s *Session) film(ctx context.Context, a *arm, p parts, params policy.Param
 		return t, err
 	}
 	pi.Begin(uint64(i))
-	actor := &loop.Actor{Backend: a.guard, Extractor: p.eyes, Track: a.track, Policy: pi, Horizon: s.cfg.Robot.Horizon, Pixels: pixels(s.cfg),
+	actor := &loop.Actor{Backend: a.guard, Extractor: p.eyes, Track: a.track, Tell: tellerOf(ctx), Policy: pi, Horizon: s.cfg.Robot.Horizon, Pixels: pixels(s.cfg),
 		Watch: func(_ context.Context, _ int, obs robot.Observation, _ policy.Input) error {
 			t.frames, t.hands = append(t.frames, obs.Frames), append(t.hands, obs.State.EE)
 			return nil
@@ -151,7 +151,7 @@ func (s *Session) report(ctx context.Context, p parts, tuned policy.Params, befo
 		return "", err
 	}
 	r.Config = string(resolved)
-	if err := s.suspicions(ctx, &r); err != nil {
+	if err := errors.Join(s.suspicions(ctx, &r), s.sayings(ctx, &r)); err != nil {
 		return "", err
 	}
 	if r.Episodes, err = s.curve(ctx); err != nil {

@@ -17,6 +17,10 @@ import (
 // encoder, a reward and a policy were made with.
 var taken = []string{"robot.horizon", "robot.cameras", "guard.workspace.", "encoder.", "reward.", "policy."}
 
+// untaken are those of them that tell success, which nothing was made with: a classifier
+// is trained on an earlier session's frames.
+var untaken = []string{"reward.kagi.sparse", "reward.success", "reward.classifier"}
+
 // inherit copies the parts of the earlier session that session.from names, so that
 // this session's folder is whole without it.
 func (s *Session) inherit(ctx context.Context) (p parts, err error) {
@@ -44,6 +48,9 @@ func (s *Session) inherit(ctx context.Context) (p parts, err error) {
 		if err := s.store.SaveCheckpoint(ctx, kind, v, b); err != nil {
 			return p, err
 		}
+	}
+	if err := s.inheritSuccess(ctx, st); err != nil {
+		return p, err
 	}
 	// A policy commands so much a tick, whatever a tick is.
 	if cloned := 1 / tabletop.Period.Seconds(); real(s.cfg) && s.cfg.Robot.ROS.Rate != cloned {
@@ -94,7 +101,7 @@ func alike(cfg config.Config) error {
 	}
 	var errs []error
 	for _, c := range cfg.Changes(was) {
-		if covers(taken, c.Key) {
+		if covers(taken, c.Key) && !covers(untaken, c.Key) {
 			errs = append(errs, fmt.Errorf("wire: session.from: %v in %s; want --set '%s=%s'", c, from, c.Key, c.Was))
 		}
 	}

@@ -383,7 +383,10 @@ func (s *Session) plan(ctx context.Context) (context.Context, error) {
 		source = "task"
 	}
 	sparse := "success told by the simulator's truth"
-	if s.cfg.Reward.KAGI.Sparse == "none" {
+	switch s.cfg.Reward.KAGI.Sparse {
+	case "classifier":
+		sparse = "success told by a classifier"
+	case "none":
 		sparse = "no success told"
 	}
 	if s.Clicks() != "" {

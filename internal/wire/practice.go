@@ -25,16 +25,6 @@ func wayOf(c config.Config) tabletop.Direction {
 	return tabletop.Forward
 }
 
-// overOf ends episodes on success, if they are to.
-func overOf(c config.Config, a *arm) func(context.Context, int, robot.Observation, policy.Input) (bool, error) {
-	if c.Session.End != "success" {
-		return nil
-	}
-	return func(context.Context, int, robot.Observation, policy.Input) (bool, error) {
-		return a.world.Truth().Success, nil
-	}
-}
-
 // onward is a world in which an episode begins where the last one left things. It is
 // the backend behind the guard, driven by whose turn it is.
 type onward struct {

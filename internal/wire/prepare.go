@@ -95,8 +95,14 @@ func (s *Session) prepare(ctx context.Context) (parts, error) {
 	if err := s.keepMakers(ctx); err != nil {
 		return p, err
 	}
+	if ctx, err = s.telling(ctx); err != nil {
+		return p, err
+	}
 	for i := range demos {
 		e := &demos[i].episode
+		if err := retell(ctx, e); err != nil {
+			return p, err
+		}
 		if _, ok := p.scorer.(truth); ok {
 			e.Rewards = trueRewards(demos[i])
 		} else if err := rate(ctx, p.scorer, e); err != nil {
@@ -132,8 +138,19 @@ func (s *Session) prepared(ctx context.Context) (parts, error) {
 	if err := s.keepMakers(ctx); err != nil {
 		return p, err
 	}
-	p.demos, err = s.stored(ctx, policy.Demo)
-	return p, err
+	if p.demos, err = s.stored(ctx, policy.Demo); err != nil || !classified(s.cfg) {
+		return p, err
+	}
+	// Those of an earlier session tell the success that it went by.
+	if ctx, err = s.telling(ctx); err != nil {
+		return p, err
+	}
+	for i := range p.demos {
+		if err := errors.Join(retell(ctx, &p.demos[i]), rate(ctx, p.scorer, &p.demos[i])); err != nil {
+			return p, err
+		}
+	}
+	return p, nil
 }
 
 // made is what prepare made, without the demonstrations.

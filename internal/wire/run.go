@@ -52,6 +52,9 @@ func (s *Session) Run(ctx context.Context) (Result, error) {
 	if err != nil {
 		return res, err
 	}
+	if ctx, err = s.telling(ctx); err != nil {
+		return res, err
+	}
 	if err := s.checkGate(ctx, p); err != nil {
 		return res, err
 	}
@@ -297,7 +300,7 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 	defer t.close()
 	n, hits := s.cfg.Session.Episodes, 0
 	t.scorer = p.scorer
-	t.actor = &loop.Actor{Backend: a.guard, Extractor: p.eyes, Track: a.track, Policy: pi, Scorer: scorerOn(p.scorer, a), Horizon: s.cfg.Robot.Horizon, Pixels: pixels(s.cfg), Watch: t.watch, Override: t.override, Over: overOf(s.cfg, a)}
+	t.actor = &loop.Actor{Backend: a.guard, Extractor: p.eyes, Track: a.track, Tell: tellerOf(ctx), Policy: pi, Scorer: scorerOn(p.scorer, a), Horizon: s.cfg.Robot.Horizon, Pixels: pixels(s.cfg), Watch: t.watch, Override: t.override, Over: overOf(s.cfg, a)}
 	var turns *turns
 	if s.practice == nil {
 		a.next = next
@@ -330,7 +333,7 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 		Done: func(ctx context.Context, i int, ep policy.Episode, st policy.Stats) error {
 			if real(s.cfg) {
 				s.tell("fine-tune", i+1, n, tellPace(a.ros.Stats()))
-				if err := s.keepOnline(ctx, t, i, ep, st, l, a.pace()); err != nil {
+				if err := s.keepOnline(ctx, t, i, ep, st, l, append(a.pace(), s.classedAs(ep)...)); err != nil {
 					return err
 				}
 				return fresh(ctx, i)
@@ -341,7 +344,7 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 			}
 			s.show.share("while exploring", report.Share{Hits: hits, Of: i + 1 - next})
 			s.tell("fine-tune", i+1, n, fmt.Sprintf("success %d/%d while exploring", hits, i+1-next))
-			known := []policy.Metric{{Name: "success", Value: bit(success)}}
+			known := append([]policy.Metric{{Name: "success", Value: bit(success)}}, s.classedAs(ep)...)
 			if turns != nil {
 				known = append(known, turns.judged(success)...)
 			}

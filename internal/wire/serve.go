@@ -66,6 +66,9 @@ func join(ctx context.Context, c config.Config, what string, o Options) (*role, 
 	if c.Reward.Kind == "truth" {
 		return nil, errNoTruth
 	}
+	if classified(c) {
+		return nil, errors.New("wire: reward.kagi.sparse is classifier, which one process has; use rapport run, or reward.kagi.sparse none")
+	}
 	if logged(c) {
 		return nil, errors.New("wire: robot.kind is bag, which one process learns from; use rapport run")
 	}

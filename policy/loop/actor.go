@@ -24,6 +24,8 @@ type Actor struct {
 	// Track, if set, is told every tick in order and returns the keypoints of its
 	// features: what needs to know the arm and the episode, as an Extractor does not.
 	Track func(ctx context.Context, step int, obs robot.Observation) ([]perception.Keypoint, error)
+	// Tell, if set, returns further keypoints of a tick, which follow from its features.
+	Tell func(ctx context.Context, f perception.Features) ([]perception.Keypoint, error)
 	// Watch, if set, is told every tick, the one after the reset included, before
 	// the next command is chosen. Its error ends the episode.
 	Watch func(ctx context.Context, step int, obs robot.Observation, in policy.Input) error
@@ -119,6 +121,13 @@ func (a *Actor) sense(ctx context.Context, t int, obs robot.Observation) (policy
 		if f.Keys, err = a.Track(ctx, t, obs); err != nil {
 			return policy.Input{}, fmt.Errorf("loop: step %d: track: %w", t, err)
 		}
+	}
+	if a.Tell != nil {
+		more, err := a.Tell(ctx, f)
+		if err != nil {
+			return policy.Input{}, fmt.Errorf("loop: step %d: tell: %w", t, err)
+		}
+		f.Keys = append(f.Keys, more...)
 	}
 	in := policy.Input{Step: t, Features: f, State: obs.State}
 	if a.Pixels {

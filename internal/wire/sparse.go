@@ -1,0 +1,155 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/internal/report"
+	"github.com/rapport-rl/rapport/internal/store"
+	"github.com/rapport-rl/rapport/perception"
+	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/reward"
+	"github.com/rapport-rl/rapport/reward/kagi"
+	"github.com/rapport-rl/rapport/robot"
+)
+
+// classified says whether a classifier tells the success that KAGI's reward pays.
+func classified(c config.Config) bool { return keyed(c) && c.Reward.KAGI.Sparse == "classifier" }
+
+// successTeller is loop.Actor's Tell.
+type successTeller func(ctx context.Context, f perception.Features) ([]perception.Keypoint, error)
+
+// tellSuccess tells success by who.
+func tellSuccess(who reward.Success) successTeller {
+	return func(ctx context.Context, f perception.Features) ([]perception.Keypoint, error) {
+		p, err := who.Succeeded(ctx, f)
+		if errors.Is(err, reward.ErrUnknown) {
+			return nil, nil
+		}
+		return []perception.Keypoint{{Name: kagi.Success, Score: p}}, err
+	}
+}
+
+type tellerKey struct{}
+
+// tellerOf is nil where a tick's features do not tell success.
+func tellerOf(ctx context.Context) successTeller {
+	t, _ := ctx.Value(tellerKey{}).(successTeller)
+	return t
+}
+
+// telling returns the context under which actors have the session's classifier tell
+// success, where reward.kagi.sparse says so. The encoder must be there already.
+func (s *Session) telling(ctx context.Context) (context.Context, error) {
+	if !classified(s.cfg) {
+		return ctx, nil
+	}
+	m, err := s.classifier(ctx)
+	if errors.Is(err, store.ErrNone) {
+		return ctx, errors.New("wire: reward.kagi.sparse is classifier, but the session has none: run one with reward.kagi.sparse=none, mark frames and train (rapport reward classifier collect, then train), and begin from that session: --set session.from=runs/NAME --set reward.kagi.sparse=classifier")
+	}
+	if err != nil {
+		return ctx, err
+	}
+	return context.WithValue(ctx, tellerKey{}, tellSuccess(m)), nil
+}
+
+// retell has demonstrations tell success as the context does, whoever told it when they
+// were recorded.
+func retell(ctx context.Context, e *policy.Episode) error {
+	tell := tellerOf(ctx)
+	if tell == nil {
+		return nil
+	}
+	for t := range e.Inputs {
+		f := &e.Inputs[t].Features
+		f.Keys = slices.DeleteFunc(slices.Clone(f.Keys), func(k perception.Keypoint) bool { return k.Name == kagi.Success })
+		ks, err := tell(ctx, *f)
+		if err != nil {
+			return fmt.Errorf("wire: %s: frame %d: %w", e.ID, t, err)
+		}
+		f.Keys = append(f.Keys, ks...)
+	}
+	return nil
+}
+
+// succeeded says whether a tick's features tell success.
+func succeeded(f perception.Features) bool {
+	return slices.ContainsFunc(f.Keys, func(k perception.Keypoint) bool { return k.Name == kagi.Success && k.Score >= 0.5 })
+}
+
+// overOf ends episodes of an arm on success, where session.end says so: by what their
+// features tell, or by the simulator's truth.
+func overOf(c config.Config, a *arm) func(context.Context, int, robot.Observation, policy.Input) (bool, error) {
+	if c.Session.End != "success" {
+		return nil
+	}
+	return func(_ context.Context, _ int, _ robot.Observation, in policy.Input) (bool, error) {
+		if classified(c) {
+			return succeeded(in.Features), nil
+		}
+		return a.world.Truth().Success, nil
+	}
+}
+
+// metricSaid is what a classifier said at an episode's end.
+const metricSaid = "success_said"
+
+// classedAs is that, where one is asked.
+func (s *Session) classedAs(ep policy.Episode) []policy.Metric {
+	if !classified(s.cfg) {
+		return nil
+	}
+	return []policy.Metric{{Name: metricSaid, Value: bit(succeeded(ep.Inputs[len(ep.Inputs)-1].Features))}}
+}
+
+// sayings tells the report what the classifier said, and how often it was so.
+func (s *Session) sayings(ctx context.Context, r *report.Report) error {
+	said, err := s.store.Metric(ctx, "episode", metricSaid)
+	if err != nil || len(said) == 0 {
+		return err
+	}
+	won, err := s.store.Metric(ctx, "episode", "success")
+	if err != nil {
+		return err
+	}
+	truth := map[uint64]float64{}
+	for _, p := range won {
+		truth[p.Step] = p.Value
+	}
+	yes, known, right := 0, 0, 0
+	for _, p := range said {
+		if p.Value > 0 {
+			yes++
+		}
+		if v, ok := truth[p.Step]; ok {
+			known++
+			if v == p.Value {
+				right++
+			}
+		}
+	}
+	f := report.Fact{Name: "success, by the classifier", Value: fmt.Sprintf("at the end of %d of %d episodes", yes, len(said))}
+	if known > 0 {
+		f.Value += fmt.Sprintf("; the truth agrees with it in %d of %d", right, known)
+	}
+	r.Facts = append(r.Facts, f)
+	return nil
+}
+
+// inheritSuccess copies the classifier of the session that this one begins from, if it
+// has one.
+func (s *Session) inheritSuccess(ctx context.Context, from *store.Session) error {
+	v, b, err := from.LatestCheckpoint(ctx, kindSuccess)
+	if errors.Is(err, store.ErrNone) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("wire: session.from: %s: %w", filepath.Base(s.cfg.Session.From), err)
+	}
+	return s.store.SaveCheckpoint(ctx, kindSuccess, v, b)
+}

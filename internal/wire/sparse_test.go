@@ -1,0 +1,121 @@
+package wire
+
+import (
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/rapport-rl/rapport/perception"
+	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/reward/classifier"
+	"github.com/rapport-rl/rapport/reward/kagi"
+)
+
+// A session by waypoints whose success nobody tells; frames of it are marked, a
+// classifier is trained, and a session that begins from it is paid by that, in its
+// demonstrations, too, and ends its episodes on it.
+func TestAClassifierTellsKAGIsSuccess(t *testing.T) {
+	ctx := t.Context()
+	c := waypointed(t, "reach")
+	c.Name, c.Reward.KAGI.Sparse, c.Session.Episodes, c.Session.Evaluate = "none", "none", 2, 1
+	s, err := Create(ctx, c, quietly())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(c.Out, c.Name)
+
+	next := c
+	next.Name, next.Session.From, next.Reward.KAGI.Sparse, next.Session.End = "told", dir, "classifier", "success"
+	if s, err = Create(ctx, next, quietly()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Run(ctx); err == nil || !strings.Contains(err.Error(), "rapport reward classifier collect") {
+		t.Errorf("no classifier: error %v, want what to do", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	var marks []Marked
+	for i := range 6 {
+		id := []string{"demo-00000", "demo-00001", "demo-00002", "demo-00003", "demo-00004", "demo-00005"}[i]
+		marks = append(marks, Marked{Episode: id, To: 9}, Marked{Episode: id, From: 15, To: 30, Success: true})
+	}
+	if _, err := MarkSuccess(ctx, dir, marks, 0, nil, nil, quietly()); err != nil {
+		t.Fatal(err)
+	}
+	if rep, err := TrainClassifier(ctx, dir, Classifying{Config: classifier.Config{Precision: 0.3}}, nil, nil, quietly()); err != nil {
+		t.Fatalf("%v\n%s", err, rep)
+	}
+	next.Name = "told2"
+	if s, err = Create(ctx, next, quietly()); err != nil {
+		t.Fatal(err)
+	}
+	res, err := s.Run(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := s.classifier(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := s.prepared(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	paid := 0
+	check := func(e policy.Episode, ends bool) {
+		for k, in := range e.Inputs {
+			margin, err := m.Margin(in.Features.Embed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			i := slices.IndexFunc(in.Features.Keys, func(k perception.Keypoint) bool { return k.Name == kagi.Success })
+			if i < 0 || math.Abs(in.Features.Keys[i].Score-1/(1+math.Exp(-margin))) > 1e-6 {
+				t.Fatalf("%s: frame %d: keys %v, the classifier's margin is %v", e.ID, k, in.Features.Keys, margin)
+			}
+			if k == 0 {
+				continue
+			}
+			if done := margin >= 0; done != (e.Rewards[k-1] == 0) {
+				t.Errorf("%s: frame %d: reward %v, done %v by the classifier", e.ID, k, e.Rewards[k-1], done)
+			} else if done {
+				paid++
+				if ends && (k != e.Len() || !e.Terminal) {
+					t.Errorf("%s goes on after success at frame %d of %d", e.ID, k, e.Len())
+				}
+			}
+		}
+	}
+	for _, e := range p.demos {
+		check(e, false)
+	}
+	online, err := s.stored(ctx, policy.Online)
+	if err != nil || len(online) != 2 {
+		t.Fatalf("%d online episodes, error %v, want 2", len(online), err)
+	}
+	for _, e := range online {
+		check(e, true)
+	}
+	if paid == 0 {
+		t.Error("the classifier told no success at all, so nothing was tried")
+	}
+	if b, err := os.ReadFile(res.Report); err != nil || !strings.Contains(string(b), "success, by the classifier") || !strings.Contains(string(b), "the truth agrees with it in") {
+		t.Errorf("the report does not tell of the classifier (error %v)", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Evaluate(ctx, s.Dir(), "tuned", 1, nil, nil, quietly()); err != nil {
+		t.Error(err)
+	}
+}
