@@ -60,7 +60,7 @@ func FitCritic(ctx context.Context, ss []Sample, c CriticConfig) (*Critic, error
 		}
 	}
 	rng := rand.New(rand.NewPCG(c.Seed, 0x637269746963)) // "critic"
-	k := &Critic{mlp: nn.NewMLP("critic", nn.MLPConfig{In: C + L, Out: 1, Hidden: []int{c.Hidden, c.Hidden}, Act: nn.Tanh, OutScale: 0.1}, rng), seen: C}
+	k := newCritic(C, L, c.Hidden, rng)
 	q := k.graph(c.Batch, true)
 	target, weight := q.g.Input(c.Batch, 1), q.g.Input(c.Batch, 1)
 	// softplus(f) - r f is the cross-entropy of S(f).
@@ -83,8 +83,13 @@ func FitCritic(ctx context.Context, ss []Sample, c CriticConfig) (*Critic, error
 		q.g.Backward(loss)
 		adam.Step()
 	}
-	k.one = k.graph(1, false)
 	return k, nil
+}
+
+func newCritic(seen, length, hidden int, rng *rand.Rand) *Critic {
+	k := &Critic{mlp: nn.NewMLP("critic", nn.MLPConfig{In: seen + length, Out: 1, Hidden: []int{hidden, hidden}, Act: nn.Tanh, OutScale: 0.1}, rng), seen: seen}
+	k.one = k.graph(1, false)
+	return k
 }
 
 func (k *Critic) graph(rows int, learns bool) critique {

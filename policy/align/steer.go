@@ -1,0 +1,119 @@
+package align
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+
+	"github.com/rapport-rl/rapport/internal/nn"
+	"github.com/rapport-rl/rapport/policy/checkpoint"
+	"github.com/rapport-rl/rapport/policy/diffusion"
+)
+
+// criticFormat marks a Critic's checkpoint; its number changes with the layout.
+const criticFormat = "rapport-align-critic-1"
+
+// criticStage is what a Critic keeps beside its tensors.
+type criticStage struct{ Seen, Len, Hidden int }
+
+// Save writes the critic, for RestoreCritic.
+func (k *Critic) Save(w io.Writer) error {
+	c := k.mlp.Config
+	if err := checkpoint.Save(w, criticFormat, criticStage{k.seen, c.In - k.seen, c.Hidden[0]}, checkpoint.Part{Tensors: nn.Tensors(k.mlp.Params())}); err != nil {
+		return fmt.Errorf("align: critic: save: %w", err)
+	}
+	return nil
+}
+
+// RestoreCritic reads what Save wrote of a critic of the chunks of n.
+func RestoreCritic(b []byte, n *diffusion.Net) (*Critic, error) {
+	want := criticStage{Seen: n.Seen(), Len: n.Arch.Horizon * n.Arch.View.Action.Dim()}
+	_, meta, err := nn.Load(bytes.NewReader(b))
+	if err != nil {
+		return nil, fmt.Errorf("align: critic: %w", err)
+	}
+	var was criticStage // whose checksum is checked below
+	if err := json.Unmarshal([]byte(meta["state"]), &was); err != nil {
+		return nil, fmt.Errorf("align: critic: its state: %w", err)
+	}
+	if want.Hidden = was.Hidden; was != want || was.Hidden < 1 || was.Hidden > 1<<12 {
+		return nil, fmt.Errorf("align: critic: it is of %+v, want %+v, those of the policy", was, want)
+	}
+	k := newCritic(want.Seen, want.Len, want.Hidden, rand.New(rand.NewPCG(0, 0)))
+	_, err = checkpoint.Restore(bytes.NewReader(b), criticFormat, func(criticStage) error { return nil }, checkpoint.Part{Tensors: nn.Tensors(k.mlp.Params())})
+	if err != nil {
+		return nil, fmt.Errorf("align: critic: restore: %w", err)
+	}
+	return k, nil
+}
+
+// Steering is a Critic as a reward to search by (sample.Gradient): the log odds that
+// what is done with a chunk is good. It is used by one goroutine.
+type Steering struct {
+	critic *Critic
+	net    *diffusion.Net
+	look   *diffusion.Looker
+	seen   []float32 // (Seen,) of the history asked about
+	rows   map[int]critique
+}
+
+// Steer returns the critic as a reward of chunks of n, in the view's units. Policies
+// that see frames themselves are refused: a search is told the history's numbers alone.
+func (k *Critic) Steer(n *diffusion.Net) (*Steering, error) {
+	if len(n.Arch.View.Cameras) > 0 {
+		return nil, errors.New("align: steer: the policy sees frames, of which a search is told nothing: take one of policy.sees features")
+	}
+	look, err := diffusion.NewLooker(n, 1)
+	if err != nil {
+		return nil, err
+	}
+	return &Steering{critic: k, net: n, look: look, seen: make([]float32, n.Seen()), rows: map[int]critique{}}, nil
+}
+
+// ask has the critic judge chunks (N, H, k) after the history seen (To, D).
+func (s *Steering) ask(n int, chunks, seen []float32) critique {
+	q, ok := s.rows[n]
+	if !ok {
+		g := nn.NewGraph()
+		q = critique{g: g, in: g.InputGrad(n, s.critic.mlp.Config.In)}
+		q.out = s.critic.mlp.Frozen(g, q.in)
+		s.rows[n] = q
+	}
+	s.look.Look(s.seen, seen, nil)
+	C, L, In := len(s.seen), len(chunks)/n, s.critic.mlp.Config.In
+	for i := range n {
+		row := q.in.Value[i*In : (i+1)*In]
+		copy(row, s.seen)
+		s.net.Normal(row[C:], chunks[i*L:(i+1)*L])
+	}
+	q.g.ForwardTo(q.out)
+	return q
+}
+
+// Value writes to dst (N,) the log odds of chunks (N, H, k) after the history seen (To, D).
+func (s *Steering) Value(dst []float64, chunks, seen []float32) {
+	q := s.ask(len(dst), chunks, seen)
+	for i := range dst {
+		dst[i] = float64(q.out.Value[i])
+	}
+}
+
+// Grad writes their derivatives to grad (N, H, k) besides, an action's unit each.
+func (s *Steering) Grad(dst []float64, grad, chunks, seen []float32) {
+	n := len(dst)
+	q := s.ask(n, chunks, seen)
+	for i := range dst {
+		dst[i] = float64(q.out.Value[i])
+	}
+	q.g.BackwardFrom(q.out, nil)
+	_, half := s.net.Units()
+	C, L, In := len(s.seen), len(chunks)/n, s.critic.mlp.Config.In
+	for i := range n {
+		for j := range L {
+			grad[i*L+j] = q.in.Grad[i*In+C+j] / half[j%len(half)]
+		}
+	}
+}
