@@ -220,6 +220,14 @@ type Diffusion struct {
 	Draws    int     `yaml:"draws"`
 	Eta      float64 `yaml:"eta"`
 	Channels []int   `yaml:"channels"`
+	Sampler  Sampler `yaml:"sampler"`
+}
+
+// Sampler configures the search among the chunks of a policy that draws them.
+type Sampler struct {
+	Kind  string  `yaml:"kind"`
+	Draws int     `yaml:"draws"`
+	Scale float64 `yaml:"scale"`
 }
 
 // Clone configures behaviour cloning.

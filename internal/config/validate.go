@@ -224,6 +224,13 @@ func (l Policy) validate(p *problems) {
 	for _, n := range d.Channels {
 		p.need(n > 0 && n%8 == 0 && n <= 4096, "policy.diffusion.channels", "holds %d; want multiples of 8 up to 4096", n)
 	}
+	p.oneOf("policy.diffusion.sampler.kind", d.Sampler.Kind, "plain", "best", "fk", "guided", "reno", "nrg")
+	p.within("policy.diffusion.sampler.draws", float64(d.Sampler.Draws), 1, 1024)
+	p.within("policy.diffusion.sampler.scale", d.Sampler.Scale, 0, 1000)
+	p.need(d.Sampler.Kind != "nrg" || d.Process == "flow", "policy.diffusion.sampler.kind", "is nrg, but policy.diffusion.process is %s; want guided", d.Process)
+	p.need(d.Sampler.Kind != "guided" || d.Process == "diffusion", "policy.diffusion.sampler.kind", "is guided, but policy.diffusion.process is %s; want nrg", d.Process)
+	p.need(d.Sampler.Kind != "fk" || d.Process == "diffusion", "policy.diffusion.sampler.kind", "is fk, but policy.diffusion.process is %s, which has no noise on the way; want best", d.Process)
+	p.need(d.Sampler.Kind != "reno" || d.Eta == 0, "policy.diffusion.sampler.kind", "is reno, but policy.diffusion.eta is %g; want 0", d.Eta)
 	p.need(len(l.Axes) > 0, "policy.axes", "is empty; name what the policy commands, as [x, y]")
 	var seen []string
 	for _, a := range l.Axes {

@@ -220,7 +220,7 @@ func (d *driver) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, done()) }()
-	pi, err := newPlayer(d.s.cfg, v, chunks, true)
+	pi, err := newPlayer(ctx, d.s.cfg, v, chunks, true)
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/internal/report"
+	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/align"
 	"github.com/rapport-rl/rapport/policy/dataset/lerobot/grid"
@@ -205,7 +206,13 @@ func (a *Alignment) tune(ctx context.Context) (string, error) {
 	out := tunedBy{Of: sum(append(raw, how...)), By: c.Aligner}
 	var was tunedBy
 	if err := a.read(tuneFile, &was); err == nil && was.Of == out.Of {
-		return was.note() + ", made before", nil
+		_, _, err := a.s.store.LatestCheckpoint(ctx, kindCritic)
+		if err == nil {
+			return was.note() + ", made before", nil
+		}
+		if !errors.Is(err, store.ErrNone) { // else it is of before critics were kept
+			return "", err
+		}
 	}
 	net, err := a.net()
 	if err != nil {
@@ -276,6 +283,9 @@ func (a *Alignment) tune(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if err := a.s.store.SaveCheckpoint(ctx, kindTuned, ps.Version, ps.Data); err != nil {
+		return "", err
+	}
+	if err := a.s.keepCritic(ctx, l.critic, ps.Version); err != nil {
 		return "", err
 	}
 	err = grid.Put(a.file(policyFile), func(w io.Writer) error {

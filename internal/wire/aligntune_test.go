@@ -10,6 +10,7 @@ import (
 	"github.com/rapport-rl/rapport/policy/align"
 	"github.com/rapport-rl/rapport/policy/align/aligntest"
 	"github.com/rapport-rl/rapport/policy/diffusion"
+	"github.com/rapport-rl/rapport/policy/view"
 )
 
 // Every aligner is made of the policies that the configuration says it takes, and of
@@ -56,4 +57,96 @@ func TestFlowsAreAligned(t *testing.T) {
 	}
 	_, err = steps(t.Context(), t, dir, []string{"align.aligner=prdp"}, nil, AlignTune)
 	wantErr(t, err, "align.aligner is prdp", "want one of flow-dpo, rwr, seppo")
+	searchedFor(t, dir)
+	for _, kind := range []string{"best", "nrg"} {
+		if _, err := Evaluate(t.Context(), dir, "cloned", 1, nil, []string{"policy.diffusion.sampler.kind=" + kind}, quiet(nil)); err != nil {
+			t.Errorf("%s: %v", kind, err)
+		}
+	}
+}
+
+// searchedFor tries players of an alignment in dir: of an episode's first chunks they
+// take those that the critic likes, and its later ones they draw as ever.
+func searchedFor(t *testing.T, dir string) {
+	t.Helper()
+	s, err := visit(dir, judged, "a search", nil, []string{"policy.diffusion.sampler.kind=best", "policy.diffusion.sampler.draws=8"}, quiet(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.store.Close()
+	ctx, err := s.searching(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := s.made(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	net, err := diffusion.Decode(p.clone)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, b, err := s.store.LatestCheckpoint(ctx, kindCritic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	critic, err := align.RestoreCritic(b, net)
+	if err != nil {
+		t.Fatal(err)
+	}
+	by, err := critic.Steer(net)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := diffusion.Draw{Steps: 3}
+	open, err := drawerOf(ctx, s.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	search, err := open(net, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := diffusion.NewSampler(net, 1, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := net.Arch
+	seen := make([]float32, a.History*a.View.Dim())
+	chunk := func(d diffusion.Drawer, n uint64) ([]float32, float64) {
+		c, v := make([]float32, a.Horizon*a.View.Action.Dim()), make([]float64, 1)
+		d.Sample(c, seen, nil, rand.New(rand.NewPCG(n, 1)))
+		by.Value(v, c, seen)
+		return c, v[0]
+	}
+	better := 0.0
+	for n := range uint64(20) {
+		search.(*searcher).Begin()
+		_, first := chunk(search, n)
+		want, as := chunk(plain, n)
+		better += first - as
+		for range s.cfg.Align.Chunks - 1 {
+			chunk(search, n)
+		}
+		if got, _ := chunk(search, n); !slices.Equal(got, want) {
+			t.Fatal("chunks that the critic was not fitted to are searched for, too")
+		}
+	}
+	if better <= 0 {
+		t.Errorf("the critic likes what was searched for by %v more than plain chunks", better)
+	}
+}
+
+func TestASearchWantsACritic(t *testing.T) {
+	c := tinyAlign(t)
+	c.Policy.Diffusion.Sampler.Kind = "best"
+	s, err := Create(t.Context(), c, quiet(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	_, err = s.searching(t.Context())
+	wantErr(t, err, "policy.diffusion.sampler.kind is best", "rapport align")
+	_, err = newPlayer(t.Context(), c, view.Config{}, true, false)
+	wantErr(t, err, "policy.diffusion.sampler.kind is best", "want plain")
 }

@@ -339,7 +339,7 @@ func (l *flatLab) curve(ctx context.Context, kind string) (Curve, error) {
 		return cv, err
 	}
 	defer w.Close()
-	pi, err := newPlayer(l.c, l.view, false, true)
+	pi, err := newPlayer(ctx, l.c, l.view, false, true)
 	if err != nil {
 		return cv, err
 	}
@@ -428,7 +428,7 @@ func (l *flatLab) judge(ctx context.Context, ps policy.Params) (CurvePoint, erro
 		return p, err
 	}
 	defer w.Close()
-	pi, err := newPlayer(l.c, l.view, false, false)
+	pi, err := newPlayer(ctx, l.c, l.view, false, false)
 	if err != nil {
 		return p, err
 	}

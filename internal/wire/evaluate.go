@@ -77,7 +77,7 @@ func evaluate(ctx context.Context, c config.Config, x perception.Extractor, r re
 		return nil, err
 	}
 	err = spread(ctx, c, evaluation, n, func(ctx context.Context, a *arm, i int) error {
-		pi, err := newPlayer(c, v, chunks, false)
+		pi, err := newPlayer(ctx, c, v, chunks, false)
 		if err != nil {
 			return err
 		}

@@ -68,7 +68,7 @@ func (s *Session) film(ctx context.Context, a *arm, p parts, params policy.Param
 	if err != nil {
 		return t, err
 	}
-	pi, err := newPlayer(s.cfg, p.view, chunks, false)
+	pi, err := newPlayer(ctx, s.cfg, p.view, chunks, false)
 	if err != nil {
 		return t, err
 	}

@@ -49,8 +49,10 @@ func (s *Session) inherit(ctx context.Context) (p parts, err error) {
 			return p, err
 		}
 	}
-	if err := s.inheritSuccess(ctx, st); err != nil {
-		return p, err
+	for _, kind := range []string{kindSuccess, kindCritic} {
+		if err := s.inheritMore(ctx, st, kind); err != nil {
+			return p, err
+		}
 	}
 	// A policy commands so much a tick, whatever a tick is.
 	if cloned := 1 / tabletop.Period.Seconds(); real(s.cfg) && s.cfg.Robot.ROS.Rate != cloned {
@@ -121,4 +123,17 @@ func (s *Session) adopt(ctx context.Context, st *store.Session, id string) error
 	}
 	_, err = s.store.AddEpisode(ctx, e)
 	return err
+}
+
+// inheritMore copies a checkpoint of the session that this one begins from, if it has
+// one of the kind.
+func (s *Session) inheritMore(ctx context.Context, from *store.Session, kind string) error {
+	v, b, err := from.LatestCheckpoint(ctx, kind)
+	if errors.Is(err, store.ErrNone) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("wire: session.from: %s: %w", s.cfg.Session.From, err)
+	}
+	return s.store.SaveCheckpoint(ctx, kind, v, b)
 }

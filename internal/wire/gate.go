@@ -178,7 +178,7 @@ func (d *Dry) run(ctx context.Context, c config.Config, params policy.Params, ey
 	if err != nil {
 		return fmt.Errorf("wire: %s: %w", d.Policy, err)
 	}
-	pi, err := newPlayer(c, v, chunks, explore)
+	pi, err := newPlayer(ctx, c, v, chunks, explore)
 	if err != nil {
 		return err
 	}

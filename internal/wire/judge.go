@@ -42,7 +42,7 @@ type Evaluation struct {
 
 // judged are the keys, and those that end in a dot their groups, that may be
 // other for an evaluation than when the session began.
-var judged = []string{"name", "out", "seed", "robot.", "guard.", "bus.", "session.", "policy.diffusion.draws", "policy.diffusion.eta"}
+var judged = []string{"name", "out", "seed", "robot.", "guard.", "bus.", "session.", "policy.diffusion.draws", "policy.diffusion.eta", "policy.diffusion.sampler."}
 
 // Evaluate runs a policy of the session in dir without exploration on seeds
 // starts that neither demonstrations nor learning have seen: the first of them
@@ -71,6 +71,9 @@ func Evaluate(ctx context.Context, dir, which string, seeds int, environ, sets [
 		return ev, err
 	}
 	if ctx, err = s.telling(ctx); err != nil {
+		return ev, err
+	}
+	if ctx, err = s.searching(ctx); err != nil {
 		return ev, err
 	}
 	s.tell("evaluate", 0, seeds, "")

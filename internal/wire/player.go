@@ -32,7 +32,7 @@ func viewOf(ps policy.Params) (v view.Config, chunks bool, err error) {
 
 // newPlayer returns a policy of view v that waits for Load; chunks says whether it
 // draws them, as viewOf tells.
-func newPlayer(c config.Config, v view.Config, chunks, explore bool) (player, error) {
+func newPlayer(ctx context.Context, c config.Config, v view.Config, chunks, explore bool) (player, error) {
 	// Exploring and evaluating draw from different streams.
 	n := 1
 	if explore {
@@ -41,7 +41,11 @@ func newPlayer(c config.Config, v view.Config, chunks, explore bool) (player, er
 	seed := draw(c.Seed, exploration, n)
 	if chunks {
 		d := c.Policy.Diffusion
-		return diffusion.NewPolicy(diffusion.PolicyConfig{View: v, Draw: diffusion.Draw{Steps: d.Draws, Eta: d.Eta}, Exec: d.Exec, Seed: seed})
+		drawer, err := drawerOf(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		return diffusion.NewPolicy(diffusion.PolicyConfig{View: v, Draw: diffusion.Draw{Steps: d.Draws, Eta: d.Eta}, Exec: d.Exec, Seed: seed, Drawer: drawer})
 	}
 	mode := bc.Mean
 	if explore {

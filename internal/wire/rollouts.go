@@ -101,7 +101,7 @@ func (k crew) collect(ctx context.Context, n int, tell func(done int)) ([]demo, 
 		var pi policy.Policy
 		var r *rover
 		if k.eyes != nil && len(k.clone) > 0 && i%2 == 1 {
-			p, err := newPlayer(k.cfg, k.view, false, true)
+			p, err := newPlayer(ctx, k.cfg, k.view, false, true)
 			if err != nil {
 				return err
 			}

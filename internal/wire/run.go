@@ -55,6 +55,9 @@ func (s *Session) Run(ctx context.Context) (Result, error) {
 	if ctx, err = s.telling(ctx); err != nil {
 		return res, err
 	}
+	if ctx, err = s.searching(ctx); err != nil {
+		return res, err
+	}
 	if err := s.checkGate(ctx, p); err != nil {
 		return res, err
 	}
@@ -288,7 +291,7 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 	if err != nil {
 		return tuned, err
 	}
-	pi, err := newPlayer(s.cfg, p.view, chunks, true)
+	pi, err := newPlayer(ctx, s.cfg, p.view, chunks, true)
 	if err != nil {
 		return tuned, err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 
 	"github.com/rapport-rl/rapport/internal/config"
@@ -139,17 +138,4 @@ func (s *Session) sayings(ctx context.Context, r *report.Report) error {
 	}
 	r.Facts = append(r.Facts, f)
 	return nil
-}
-
-// inheritSuccess copies the classifier of the session that this one begins from, if it
-// has one.
-func (s *Session) inheritSuccess(ctx context.Context, from *store.Session) error {
-	v, b, err := from.LatestCheckpoint(ctx, kindSuccess)
-	if errors.Is(err, store.ErrNone) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("wire: session.from: %s: %w", filepath.Base(s.cfg.Session.From), err)
-	}
-	return s.store.SaveCheckpoint(ctx, kindSuccess, v, b)
 }

@@ -1,0 +1,115 @@
+package wire
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/internal/store"
+	"github.com/rapport-rl/rapport/policy/align"
+	"github.com/rapport-rl/rapport/policy/diffusion"
+	"github.com/rapport-rl/rapport/policy/sample"
+)
+
+// kindCritic is the checkpoint of what an alignment says of chunks that nobody carried
+// out (align.Critic).
+const kindCritic = "critic"
+
+type criticKey struct{}
+
+// searching returns the context under which players search among chunks by the
+// session's critic, where policy.diffusion.sampler says so.
+func (s *Session) searching(ctx context.Context) (context.Context, error) {
+	if !searched(s.cfg) {
+		return ctx, nil
+	}
+	_, b, err := s.store.LatestCheckpoint(ctx, kindCritic)
+	if errors.Is(err, store.ErrNone) {
+		return ctx, fmt.Errorf("wire: policy.diffusion.sampler.kind is %s, but %s has no critic to search by; align it first: rapport align %s, or take plain", s.cfg.Policy.Diffusion.Sampler.Kind, s.Dir(), s.Dir())
+	}
+	if err != nil {
+		return ctx, err
+	}
+	return context.WithValue(ctx, criticKey{}, b), nil
+}
+
+func searched(c config.Config) bool { return c.Policy.Diffusion.Sampler.Kind != "plain" }
+
+// keepCritic stores an alignment's critic.
+func (s *Session) keepCritic(ctx context.Context, k *align.Critic, version uint64) error {
+	var b bytes.Buffer
+	if err := k.Save(&b); err != nil {
+		return err
+	}
+	return s.store.SaveCheckpoint(ctx, kindCritic, version, b.Bytes())
+}
+
+// share of a control tick that a search on a real arm may take: the rest is for the
+// encoder, the guard and what a busy machine takes.
+const searchShare = 0.5
+
+// drawerOf makes what draws a player's chunks, for diffusion.PolicyConfig.Drawer; nil is
+// the plain sampler. Each player has a critic of its own.
+func drawerOf(ctx context.Context, c config.Config) (func(*diffusion.Net, diffusion.Draw) (diffusion.Drawer, error), error) {
+	if !searched(c) {
+		return nil, nil
+	}
+	b, _ := ctx.Value(criticKey{}).([]byte)
+	if b == nil {
+		return nil, fmt.Errorf("wire: policy.diffusion.sampler.kind is %s, which sessions of one process and evaluations of an aligned policy have; want plain", c.Policy.Diffusion.Sampler.Kind)
+	}
+	p := c.Policy.Diffusion.Sampler
+	kind, err := sample.KindOf(p.Kind)
+	if err != nil {
+		return nil, fmt.Errorf("wire: policy.diffusion.sampler.kind: %w", err)
+	}
+	sc := sample.Config{Kind: kind, N: p.Draws, Scale: p.Scale}
+	if real(c) {
+		began := time.Now()
+		sc.Budget, sc.Clock = searchShare/c.Robot.ROS.Rate, func() time.Duration { return time.Since(began) }
+	}
+	return func(n *diffusion.Net, d diffusion.Draw) (diffusion.Drawer, error) {
+		k, err := align.RestoreCritic(b, n)
+		if err != nil {
+			return nil, err
+		}
+		by, err := k.Steer(n)
+		if err != nil {
+			return nil, err
+		}
+		s := &searcher{first: c.Align.Chunks}
+		if s.by, err = sample.New(n, d, sc, by); err != nil {
+			return nil, fmt.Errorf("wire: policy.diffusion.sampler: %w", err)
+		}
+		s.plain, err = diffusion.NewSampler(n, 1, d)
+		return s, err
+	}, nil
+}
+
+// searcher searches among an episode's first chunks, of which the critic was fitted, and
+// draws the others plainly.
+type searcher struct {
+	by    *sample.Drawer
+	plain diffusion.Drawer
+	first int // chunks; 0: all
+	drawn int
+}
+
+// Begin says that the next chunk is an episode's first.
+func (s *searcher) Begin() {
+	s.drawn = 0
+	s.by.Begin()
+}
+
+// Sample draws a chunk.
+func (s *searcher) Sample(dst, seen []float32, pix []byte, rng *rand.Rand) {
+	if s.drawn++; s.first > 0 && s.drawn > s.first {
+		s.plain.Sample(dst, seen, pix, rng)
+		return
+	}
+	s.by.Sample(dst, seen, pix, rng)
+}
