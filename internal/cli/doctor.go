@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"net"
 	"runtime"
 	"runtime/debug"
 
@@ -15,7 +16,7 @@ func (a *app) doctorCmd() *cobra.Command {
 		Use:   "doctor",
 		Short: "Try on this machine all that a session needs, and say what computes",
 		Long: `Use each part that a session of the given configuration needs once, and print
-what it is: what networks are computed on, physics, cameras, bus, disk. Ends
+what it is: what networks are computed on, physics, cameras, bus, disk, ports. Ends
 with 1 if a part is missing, and says what to do.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -33,12 +34,27 @@ with 1 if a part is missing, and says what to do.`,
 				}
 				fmt.Fprintf(a.stdout, "%-5s %-16s %s\n", state, f.What, detail)
 			}
+			state, detail := pagePort()
+			fmt.Fprintf(a.stdout, "%-5s %-16s %s\n", state, "pages", detail)
 			if bad > 0 {
 				return fmt.Errorf("%d of the parts that a session needs failed", bad)
 			}
 			return nil
 		},
 	}
+}
+
+// pagePort says whether pages find their port free. A session needs none, so a taken one
+// is no fault.
+func pagePort() (state, detail string) {
+	l, err := net.Listen("tcp", defaultPage)
+	if err == nil {
+		err = l.Close()
+	}
+	if err != nil {
+		return "note", fmt.Sprintf("%s is taken (%v); give pages another address: rapport run --dashboard=127.0.0.1:0, rapport dashboard --listen 127.0.0.1:0", defaultPage, err)
+	}
+	return "ok", defaultPage + " is free"
 }
 
 // version is this program's, as the build knows it.

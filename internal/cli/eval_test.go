@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/csv"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -93,8 +94,11 @@ func TestEvalRefuses(t *testing.T) {
 
 func TestDoctor(t *testing.T) {
 	l := newLab(t)
+	if taken, err := net.Listen("tcp", defaultPage); err == nil { // else it is taken by another
+		defer taken.Close()
+	}
 	out := l.must("doctor")
-	for _, want := range []string{"MuJoCo 2.", "OpenCV 4.", "front 64x64", "NATS server inside", "GiB free", "learning on"} {
+	for _, want := range []string{"note  pages            127.0.0.1:8080 is taken", "--dashboard=", "MuJoCo 2.", "OpenCV 4.", "front 64x64", "NATS server inside", "GiB free", "learning on"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the doctor does not say %q:\n%s", want, out)
 		}

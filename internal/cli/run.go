@@ -57,7 +57,7 @@ Ctrl-C ends it cleanly at any moment; --resume goes on.`,
 				return err
 			}
 			defer func() { err = errors.Join(err, s.Close()) }()
-			a.again = goOn("run", s.Dir())
+			a.again = goOn(s.Dir())
 			if drop != "" {
 				if err := s.DropCheckpoint(ctx, drop); err != nil {
 					return err
@@ -90,8 +90,12 @@ Ctrl-C ends it cleanly at any moment; --resume goes on.`,
 	return cmd
 }
 
-// goOn is the command, run or practice, that goes on with the session in a folder.
-func goOn(command, dir string) string {
+// goOn is the command that goes on with the session in a folder.
+func goOn(dir string) string {
+	command := "run"
+	if first := wire.Practises(dir); first != "" {
+		command, dir = "practice", first
+	}
 	out, name := filepath.Split(dir)
 	again := "rapport " + command + " --resume --set name=" + name
 	if out = filepath.Clean(out); out != config.Default().Out {

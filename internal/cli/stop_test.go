@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/rapport-rl/rapport/internal/bus"
+	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/internal/store"
 )
 
@@ -167,6 +168,42 @@ func TestStopWithoutABus(t *testing.T) {
 	defer s.Close()
 	if open, err := s.OpenFaults(t.Context()); err != nil || len(open) != 1 || open[0].Detail != "by this machine: signal USR1" {
 		t.Errorf("open faults of the killed session: %+v, %v", open, err)
+	}
+}
+
+// Two sessions that practise together go on together.
+func TestStopOfAGoneProcessNamesWhatGoesOn(t *testing.T) {
+	l := newLab(t)
+	for name, tt := range map[string]struct {
+		sets []string
+		want string
+	}{
+		"reach-001":      {nil, "rapport run --resume --set name=reach-001 --set out="},
+		"stack-001":      {[]string{"robot.task=stack", "practice.mate=stack-001-back"}, "rapport practice --resume --set name=stack-001 --set out="},
+		"stack-001-back": {[]string{"robot.task=stack", "robot.way=backward", "practice.mate=stack-001"}, "rapport practice --resume --set name=stack-001 --set out="},
+	} {
+		c, err := config.Load("", nil, tt.sets)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := c.YAML()
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir := filepath.Join(l.dir, "runs", name)
+		s, err := store.Create(dir, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := bus.WriteAddress(dir, bus.Address{Session: name, URL: "nats://127.0.0.1:1"}); err != nil { // of a process that is gone
+			t.Fatal(err)
+		}
+		if code, out := l.run(t.Context(), &console{}, "stop", "--session", dir); code != exitFailed || !strings.Contains(out, tt.want) {
+			t.Errorf("%s: %d, want %q:\n%s", name, code, tt.want, out)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"math"
 
@@ -60,4 +61,18 @@ func (s *Session) Metric(ctx context.Context, series, name string) ([]Point, err
 		out = append(out, p)
 	}
 	return out, rows.Err()
+}
+
+// MetricAt returns a metric of a series at one step, NaN where it was not finite or is
+// not there.
+func (s *Session) MetricAt(ctx context.Context, series, name string, step uint64) (float64, error) {
+	var v sql.Null[float64]
+	err := s.db.QueryRowContext(ctx, "SELECT value FROM metrics WHERE series = ? AND name = ? AND step = ?", series, name, int64(step)).Scan(&v)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return 0, s.fault("read metrics", err)
+	}
+	if !v.Valid {
+		return math.NaN(), nil
+	}
+	return v.V, nil
 }

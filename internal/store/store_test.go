@@ -286,6 +286,11 @@ func TestLogs(t *testing.T) {
 	if err != nil || len(got) != 3 || !math.IsNaN(got[0].Value) || got[2] != (store.Point{Step: 2, Value: 0.5}) {
 		t.Errorf("got %v, %v", got, err)
 	}
+	for step, want := range []float64{math.NaN(), 1, 0.5, math.NaN()} { // 1/0 is not finite, and there is no fourth
+		if v, err := s.MetricAt(ctx, "learner", "loss", uint64(step)); err != nil || v != want && !(math.IsNaN(v) && math.IsNaN(want)) {
+			t.Errorf("at step %d: got %v, %v, want %v", step, v, err, want)
+		}
+	}
 	if err := errors.Join(s.Mark(ctx, "stage", "clone"), s.Mark(ctx, "stage", "tune")); err != nil {
 		t.Fatal(err)
 	}

@@ -260,14 +260,34 @@ func Practice(ctx context.Context, cfg config.Config, again bool, o Options) (re
 
 // paired refuses to go on with one of two sessions that practise together.
 func (s *Session) paired() error {
-	m := s.cfg.Practice.Mate
-	if m == "" || s.practice != nil {
+	first := leads(s.name, s.cfg)
+	if first == "" || s.practice != nil {
 		return nil
 	}
-	if wayOf(s.cfg) == tabletop.Forward {
-		m = s.name
+	return fmt.Errorf("wire: %s practises with %s, and neither goes on alone; go on with: rapport practice --resume --set name=%s", s.name, s.cfg.Practice.Mate, first)
+}
+
+// leads names the first session of the practice that a session is one of, none if it
+// practises with no other.
+func leads(name string, c config.Config) string {
+	if c.Practice.Mate == "" || wayOf(c) == tabletop.Backward {
+		return c.Practice.Mate
 	}
-	return fmt.Errorf("wire: %s practises with %s, and neither goes on alone; go on with: rapport practice --resume --set name=%s", s.name, s.cfg.Practice.Mate, m)
+	return name
+}
+
+// Practises returns the folder of the first session of the practice that the session in
+// dir is one of, "" if it practises with no other or cannot be read.
+func Practises(dir string) string {
+	c, err := config.Load(filepath.Join(dir, "config.yaml"), nil, nil)
+	if err != nil {
+		return ""
+	}
+	first := leads(filepath.Base(dir), c)
+	if first == "" {
+		return ""
+	}
+	return filepath.Join(filepath.Dir(dir), first)
 }
 
 // mate is a session that shares another's bus and desk, since there is one arm to

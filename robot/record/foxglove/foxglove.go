@@ -147,7 +147,7 @@ func (w *writer) tick(e *Episode, t int, sum *float64) error {
 
 // annotate draws a note on a frame; nil for nothing.
 func annotate(f record.Encoded, n Note) *annotations {
-	a := annotations{Timestamp: stampOf(f.Stamp), Circles: []circle{}, Points: []struct{}{}, Texts: []text{}}
+	a := annotations{Timestamp: stampOf(f.Stamp), Circles: []circle{}, Points: []lines{}, Texts: []text{}}
 	for _, k := range n.Keys {
 		if k.Camera != f.Camera || !known(k.X) || !known(k.Y) || !known(k.Score) {
 			continue

@@ -94,7 +94,8 @@ func read(t testing.TB, path string) (ms []message) {
 }
 
 // published are the fields of the schemas that Foxglove knows by name, as its
-// documentation lists them; those with a question mark are optional.
+// documentation and its package @foxglove/schemas 2.1.0 list them; those with a question
+// mark are optional.
 var published = map[string]string{
 	"foxglove.CompressedImage":  "timestamp frame_id data format",
 	"foxglove.ImageAnnotations": "timestamp? circles points texts metadata?",
@@ -103,6 +104,8 @@ var published = map[string]string{
 	"time":                      "sec nsec",
 	"joints":                    "name position? velocity? acceleration? effort?",
 	"circles":                   "timestamp position diameter thickness fill_color outline_color metadata?",
+	"points":                    "timestamp type points outline_color outline_colors fill_color thickness metadata?",
+	"points.points":             "x y",
 	"texts":                     "timestamp position text font_size text_color background_color metadata?",
 	"pose":                      "position orientation",
 	"orientation":               "x y z w",
@@ -131,6 +134,8 @@ func fits(v map[string]any, name string) error {
 		kind := k
 		if k == "timestamp" {
 			kind = "time"
+		} else if within := name + "." + k; published[within] != "" {
+			kind = within
 		}
 		switch x := x.(type) {
 		case map[string]any:
@@ -148,6 +153,22 @@ func fits(v map[string]any, name string) error {
 		}
 	}
 	return nil
+}
+
+// shape is a message such as a JSON Schema describes, with one item in each array.
+func shape(def map[string]any) any {
+	if items, ok := def["items"].(map[string]any); ok {
+		return []any{shape(items)}
+	}
+	fields, ok := def["properties"].(map[string]any)
+	if !ok {
+		return def["type"]
+	}
+	m := map[string]any{}
+	for k, f := range fields {
+		m[k] = shape(f.(map[string]any))
+	}
+	return m
 }
 
 func TestMessagesAreFoxgloves(t *testing.T) {
@@ -169,17 +190,18 @@ func TestMessagesAreFoxgloves(t *testing.T) {
 			}
 		}
 		// The schema describes each field of the message.
-		var def struct {
-			Title      string
-			Properties map[string]any
-		}
-		if err := json.Unmarshal([]byte(m.definition), &def); err != nil || def.Title != m.schema {
+		var def map[string]any
+		if err := json.Unmarshal([]byte(m.definition), &def); err != nil || def["title"] != m.schema {
 			t.Fatalf("schema %s: %v: %s", m.schema, err, m.definition)
 		}
+		described := shape(def).(map[string]any)
 		for k := range m.body {
-			if _, ok := def.Properties[k]; !ok {
+			if _, ok := described[k]; !ok {
 				t.Errorf("the schema %s lacks %s", m.schema, k)
 			}
+		}
+		if err := fits(described, m.schema); err != nil {
+			t.Errorf("as its schema describes it, %v", err)
 		}
 	}
 	want := map[string]int{"/joint_states foxglove.JointStates": 4, "/tool foxglove.PoseInFrame": 4, "/wrench rapport.Wrench": 4, "/command rapport.Command": 3,

@@ -88,11 +88,22 @@ type text struct {
 	Background colour  `json:"background_color"`
 }
 
+// lines are of no message; readers want them in its schema.
+type lines struct {
+	Timestamp stamp    `json:"timestamp"`
+	Type      int      `json:"type"`
+	Points    []point  `json:"points"`
+	Outline   colour   `json:"outline_color"`
+	Outlines  []colour `json:"outline_colors"`
+	Fill      colour   `json:"fill_color"`
+	Thickness float64  `json:"thickness"`
+}
+
 type annotations struct {
-	Timestamp stamp      `json:"timestamp"`
-	Circles   []circle   `json:"circles"`
-	Points    []struct{} `json:"points"`
-	Texts     []text     `json:"texts"`
+	Timestamp stamp    `json:"timestamp"`
+	Circles   []circle `json:"circles"`
+	Points    []lines  `json:"points"`
+	Texts     []text   `json:"texts"`
 }
 
 // Ours.
