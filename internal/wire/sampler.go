@@ -21,6 +21,12 @@ const kindCritic = "critic"
 
 type criticKey struct{}
 
+// searchBy is what players search by.
+type searchBy struct {
+	critic []byte
+	now    func() time.Time
+}
+
 // searching returns the context under which players search among chunks by the
 // session's critic, where policy.diffusion.sampler says so.
 func (s *Session) searching(ctx context.Context) (context.Context, error) {
@@ -34,7 +40,7 @@ func (s *Session) searching(ctx context.Context) (context.Context, error) {
 	if err != nil {
 		return ctx, err
 	}
-	return context.WithValue(ctx, criticKey{}, b), nil
+	return context.WithValue(ctx, criticKey{}, searchBy{b, s.now}), nil
 }
 
 func searched(c config.Config) bool { return c.Policy.Diffusion.Sampler.Kind != "plain" }
@@ -58,8 +64,8 @@ func drawerOf(ctx context.Context, c config.Config) (func(*diffusion.Net, diffus
 	if !searched(c) {
 		return nil, nil
 	}
-	b, _ := ctx.Value(criticKey{}).([]byte)
-	if b == nil {
+	with, ok := ctx.Value(criticKey{}).(searchBy)
+	if !ok {
 		return nil, fmt.Errorf("wire: policy.diffusion.sampler.kind is %s, which sessions of one process and evaluations of an aligned policy have; want plain", c.Policy.Diffusion.Sampler.Kind)
 	}
 	p := c.Policy.Diffusion.Sampler
@@ -69,11 +75,11 @@ func drawerOf(ctx context.Context, c config.Config) (func(*diffusion.Net, diffus
 	}
 	sc := sample.Config{Kind: kind, N: p.Draws, Scale: p.Scale}
 	if real(c) {
-		began := time.Now()
-		sc.Budget, sc.Clock = searchShare/c.Robot.ROS.Rate, func() time.Duration { return time.Since(began) }
+		began := with.now()
+		sc.Budget, sc.Clock = searchShare/c.Robot.ROS.Rate, func() time.Duration { return with.now().Sub(began) }
 	}
 	return func(n *diffusion.Net, d diffusion.Draw) (diffusion.Drawer, error) {
-		k, err := align.RestoreCritic(b, n)
+		k, err := align.RestoreCritic(with.critic, n)
 		if err != nil {
 			return nil, err
 		}
