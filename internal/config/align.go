@@ -2,16 +2,16 @@ package config
 
 // Aligners lists the values of align.aligner.
 func Aligners() []string {
-	return []string{"d3po", "diffusion-dpo", "flow-dpo", "prdp", "dppo", "rwr", "seppo"}
+	return []string{"d3po", "diffusion-dpo", "flow-dpo", "prdp", "dppo", "rwr", "seppo", "fdpo", "rm-filter"}
 }
 
 // AlignersOf lists those that take a policy of a process. D3PO, PRDP and DPPO learn from
 // the densities of a chain's steps, which those of a flow have none of.
 func AlignersOf(process string) []string {
 	if process == "flow" {
-		return []string{"flow-dpo", "rwr", "seppo"}
+		return []string{"flow-dpo", "rwr", "seppo", "fdpo", "rm-filter"}
 	}
-	return []string{"d3po", "diffusion-dpo", "prdp", "dppo", "rwr", "seppo"}
+	return []string{"d3po", "diffusion-dpo", "prdp", "dppo", "rwr", "seppo", "fdpo", "rm-filter"}
 }
 
 // Align is how a policy that draws chunks is brought to what people ranked.
@@ -37,7 +37,11 @@ type Align struct {
 func (a Align) validate(p *problems) {
 	p.within("align.rollouts", float64(a.Rollouts), 4, 1e5)
 	p.within("align.labels", float64(a.Labels), 2, 1e5)
-	p.oneOf("align.ask", a.Ask, "pair", "ranking")
+	p.oneOf("align.ask", a.Ask, "pair", "ranking", "segments")
+	marks := a.Ask == "segments"
+	p.need(!marks || a.By != "rapl", "align.by", "is rapl, which is like whole rollouts that people preferred, but align.ask is segments, which prefers none; want rlhf or labels")
+	p.need(!marks || a.Labels <= a.Rollouts, "align.labels", "is %d, but align.ask is segments, which asks about each of the %d rollouts (align.rollouts) once at most", a.Labels, a.Rollouts)
+	p.need(marks || a.Aligner != "fdpo", "align.aligner", "is fdpo, which learns from marks of parts of rollouts, but align.ask is %s; want align.ask segments", a.Ask)
 	p.within("align.clips", float64(a.Clips), 2, 8)
 	p.oneOf("align.by", a.By, "rapl", "rlhf", "labels")
 	p.within("align.pairs", float64(a.Pairs), 1, 1e6)

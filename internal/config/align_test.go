@@ -1,13 +1,14 @@
 package config
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
 
 func TestAlignmentErrorsNameTheKey(t *testing.T) {
 	sets := map[string]string{
-		"align.rollouts": "3", "align.labels": "1", "align.ask": "segments", "align.clips": "9", "align.by": "truth", "align.pairs": "0",
+		"align.rollouts": "3", "align.labels": "1", "align.ask": "marks", "align.clips": "9", "align.by": "truth", "align.pairs": "0",
 		"align.chunks": "-1", "align.aligner": "sft", "align.beta": "-1", "align.rank": "-1", "align.rehearse": "-1", "align.rate": "0", "align.rounds": "0",
 		"align.budget": "0", "align.lambda": "2", "align.near": "0",
 	}
@@ -19,6 +20,21 @@ func TestAlignmentErrorsNameTheKey(t *testing.T) {
 	for k := range sets {
 		if err == nil || !strings.Contains(err.Error(), k) {
 			t.Errorf("error %v, want %s", err, k)
+		}
+	}
+}
+
+func TestMarksAreAskedForAndLearnedTogether(t *testing.T) {
+	for _, tt := range []struct{ sets, want string }{
+		{"align.aligner=fdpo", "align.aligner is fdpo"},
+		{"align.ask=segments", "align.by is rapl"},
+		{"align.ask=segments align.by=rlhf align.labels=61", "align.labels is 61"},
+		{"align.ask=segments align.by=rlhf align.labels=60 align.aligner=fdpo", ""},
+		{"align.ask=segments align.by=labels align.aligner=d3po", ""},
+	} {
+		_, err := Load("", nil, strings.Fields(tt.sets))
+		if got := fmt.Sprint(err); (err == nil) != (tt.want == "") || !strings.Contains(got, tt.want) {
+			t.Errorf("%s: %v, want %q", tt.sets, err, tt.want)
 		}
 	}
 }

@@ -138,7 +138,7 @@ func TestAlignmentsGoOn(t *testing.T) {
 // Other settings do the steps that they matter to again, with every way of ranking and
 // every aligner.
 func testAlignSettings(t *testing.T, dir string) {
-	for _, tt := range []struct{ by, aligner string }{{"rlhf", "prdp"}, {"labels", "d3po"}, {"labels", "dppo"}, {"labels", "rwr"}, {"labels", "seppo"}} {
+	for _, tt := range []struct{ by, aligner string }{{"rlhf", "prdp"}, {"labels", "d3po"}, {"labels", "dppo"}, {"labels", "rwr"}, {"labels", "seppo"}, {"labels", "rm-filter"}} {
 		sets := []string{"align.by=" + tt.by, "align.aligner=" + tt.aligner, "align.rounds=1"}
 		notes, err := steps(t.Context(), t, dir, sets, nil, AlignEncoder, AlignSynthetic, AlignTune)
 		if err != nil {
@@ -147,6 +147,13 @@ func testAlignSettings(t *testing.T, dir string) {
 		}
 		if !strings.HasPrefix(notes[0], tt.by+" of 6 answers") || !strings.HasPrefix(notes[2], tt.aligner+", round") || strings.Contains(notes[2], "made before") {
 			t.Errorf("%s: %q", sets, notes)
+		}
+	}
+	for _, by := range []string{"labels", "rlhf"} { // of other answers, which are to marks
+		sets := []string{"align.ask=segments", "align.by=" + by, "align.aligner=fdpo", "align.rounds=1"}
+		notes, err := steps(t.Context(), t, dir, sets, nil, AlignRank, AlignEncoder, AlignSynthetic, AlignTune)
+		if err != nil || !strings.HasPrefix(notes[1], by+" of 6 answers") || !strings.HasPrefix(notes[3], "fdpo, round") {
+			t.Errorf("%s: %q, %v", sets, notes, err)
 		}
 	}
 	notes, err := steps(t.Context(), t, dir, []string{"align.labels=5", "align.by=labels"}, nil, AlignEncoder)

@@ -66,7 +66,7 @@ func (a *Alignment) encoder(ctx context.Context) (string, error) {
 		return was.note() + ", made before", nil
 	}
 	if len(said) < 2 {
-		return "", fmt.Errorf("wire: align: of %d answers %d say which of two rollouts is better; want 2 at least: give more (--set align.labels=%d), or make more rollouts", len(ls), len(said), 2*len(ls))
+		return "", fmt.Errorf("wire: align: of %d answers %d compare two rollouts, or parts of one; want 2 at least: give more (--set align.labels=%d), or make more rollouts", len(ls), len(said), 2*len(ls))
 	}
 	if c.Align.By != "labels" {
 		if err := a.learn(ctx, &j, said, alike); err != nil {
@@ -300,9 +300,12 @@ func (a *Alignment) ofReward(ctx context.Context, j judgement, r *rankings) erro
 // ofLabels takes what people said and nothing else. Of a rollout that nobody was
 // asked about, the share is one half.
 func (a *Alignment) ofLabels(ctx context.Context, r *rankings) error {
-	said, _, _, err := a.orders(ctx)
+	said, _, ls, err := a.orders(ctx)
 	if err != nil {
 		return err
+	}
+	if a.s.cfg.Align.Ask == string(label.Segments) {
+		said = byMarks(ls)
 	}
 	n := a.s.cfg.Align.Rollouts
 	number := map[string]int{}
@@ -341,6 +344,37 @@ func (a *Alignment) ofLabels(ctx context.Context, r *rankings) error {
 		return 0
 	})
 	return nil
+}
+
+// byMarks compares each two episodes of which steps were marked: better is that of whose
+// marked steps a larger share is good.
+func byMarks(ls []label.Label) (said []label.Order) {
+	var ids []string // in the labels' order
+	good, all := map[string]int{}, map[string]int{}
+	for _, l := range ls {
+		id := l.Query.Clips[0].Episode
+		for _, m := range l.Marks {
+			if all[id] == 0 {
+				ids = append(ids, id)
+			}
+			all[id] += m.To - m.From
+			if m.Good {
+				good[id] += m.To - m.From
+			}
+		}
+	}
+	for i, x := range ids {
+		for _, y := range ids[i+1:] {
+			d := good[x]*all[y] - good[y]*all[x]
+			switch better, worse := (label.Clip{Episode: x}), (label.Clip{Episode: y}); {
+			case d > 0:
+				said = append(said, label.Order{Better: better, Worse: worse})
+			case d < 0:
+				said = append(said, label.Order{Better: worse, Worse: better})
+			}
+		}
+	}
+	return said
 }
 
 // check tells how many of the comparisons a simulated person sees so, for the report.

@@ -18,6 +18,8 @@ import (
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/align"
 	"github.com/rapport-rl/rapport/policy/dataset/lerobot/grid"
+	"github.com/rapport-rl/rapport/policy/diffusion"
+	"github.com/rapport-rl/rapport/reward/label"
 )
 
 // sum is a SHA-256 in hexadecimal.
@@ -46,6 +48,7 @@ type lessons struct {
 	all         []align.Sample // train, and chunks at each other's histories
 	pairs       []align.Pair   // of all
 	good        []align.Sample // all chunks of the better half of the rollouts
+	marked      []align.Sample // of train's rollouts, with what somebody marked of their actions
 	critic      *align.Critic
 	right       float64 // see tunedBy.Held
 }
@@ -53,6 +56,10 @@ type lessons struct {
 // lessons reads the chains of the ranked rollouts. Every fifth is held out.
 func (a *Alignment) lessons(ctx context.Context, t *align.Tuned, r rankings) (l lessons, err error) {
 	rec, err := align.NewRecorder(t, 64)
+	if err != nil {
+		return l, err
+	}
+	marks, err := a.marks(ctx)
 	if err != nil {
 		return l, err
 	}
@@ -64,6 +71,11 @@ func (a *Alignment) lessons(ctx context.Context, t *align.Tuned, r rankings) (l 
 		}
 		if x.Share > 0.5 && place%5 != 2 {
 			l.good = append(l.good, ss...)
+		}
+		if place%5 != 2 {
+			for _, ms := range marks[x.Rollout] { // of each person
+				l.marked = append(l.marked, a.carried(ss, ms, t.Net().Arch)...)
+			}
 		}
 		if n := a.s.cfg.Align.Chunks; n > 0 {
 			ss = ss[:min(n, len(ss))]
@@ -138,6 +150,49 @@ func (l *lessons) bring(b *align.Batch, rng *rand.Rand) {
 	}
 }
 
+// marks are what people marked of rollouts, by the rollouts' numbers.
+func (a *Alignment) marks(ctx context.Context) (map[int][][]label.Mark, error) {
+	ls, err := a.answers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	number := map[string]int{}
+	for n := range a.s.cfg.Align.Rollouts {
+		number[rolloutID(n)] = n
+	}
+	out := map[int][][]label.Mark{}
+	for _, l := range ls {
+		if n, ok := number[l.Query.Clips[0].Episode]; ok && l.Query.Kind == label.Segments {
+			out[n] = append(out[n], l.Marks)
+		}
+	}
+	return out, nil
+}
+
+// carried copies those of the chunks of a rollout of which somebody marked actions, with
+// these marks. The first actions of a chunk are of its history, and the last ones were
+// not carried out: nobody saw them.
+func (a *Alignment) carried(ss []align.Sample, ms []label.Mark, arch diffusion.Arch) (out []align.Sample) {
+	exec := a.s.cfg.Policy.Diffusion.Exec
+	for i, s := range ss {
+		s.Marks = make([]align.Mark, arch.Horizon)
+		said := s.Marks[arch.History-1:][:exec] // of the steps from i exec on
+		for _, m := range ms {
+			mark := align.Bad
+			if m.Good {
+				mark = align.Good
+			}
+			for step := max(m.From-i*exec, 0); step < min(m.To-i*exec, exec); step++ {
+				said[step] = mark
+			}
+		}
+		if slices.Max(said) != align.Unmarked {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
 // liked are the chunks of train whose rollouts are of the better half.
 func (l *lessons) liked() (ss []align.Sample) {
 	for _, s := range l.train {
@@ -171,6 +226,10 @@ func aligner(t *align.Tuned, c config.Align) (align.Aligner, error) {
 		return align.NewRWR(t, align.RWRConfig{Heat: c.Beta})
 	case "seppo":
 		return align.NewSePPO(t, align.SePPOConfig{Beta: c.Beta})
+	case "fdpo": // without Keep, good and bad marks together can make all that is marked unlikely
+		return align.NewFDPO(t, align.FDPOConfig{Beta: c.Beta, Keep: 1})
+	case "rm-filter": // of chunks whose rewards are alike, RWR is plain imitation
+		return align.NewRWR(t, align.RWRConfig{})
 	}
 	return nil, fmt.Errorf("wire: align.aligner is %q; want one of %v", c.Aligner, config.Aligners())
 }
@@ -244,6 +303,13 @@ func (a *Alignment) tune(ctx context.Context) (string, error) {
 		rc.Bring = stored(l.train)
 	case "seppo":
 		rc.Bring = stored(l.liked())
+	case "fdpo":
+		if len(l.marked) == 0 {
+			return "", fmt.Errorf("wire: align: nobody marked a part of one of the %d rollouts that are learned from (every fifth is held out); mark more of them: rapport align rank %s --set align.labels=%d", len(r.Order)-(len(r.Order)+2)/5, a.s.Dir(), 2*c.Labels)
+		}
+		rc.Bring = stored(l.marked)
+	case "rm-filter":
+		rc.Bring = stored(l.good)
 	default:
 		rc.Bring = l.bring
 	}
