@@ -24,13 +24,18 @@ func TestAlignmentErrorsNameTheKey(t *testing.T) {
 	}
 }
 
-func TestMarksAreAskedForAndLearnedTogether(t *testing.T) {
+func TestAlignersAreAskedForWhatTheyLearnFrom(t *testing.T) {
 	for _, tt := range []struct{ sets, want string }{
 		{"align.aligner=fdpo", "align.aligner is fdpo"},
 		{"align.ask=segments", "align.by is rapl"},
 		{"align.ask=segments align.by=rlhf align.labels=61", "align.labels is 61"},
 		{"align.ask=segments align.by=rlhf align.labels=60 align.aligner=fdpo", ""},
 		{"align.ask=segments align.by=labels align.aligner=d3po", ""},
+		{"align.aligner=ppd align.rank=4 align.person=ann", "align.by is rapl"},
+		{"align.aligner=ppd align.rank=4 align.person=ann align.by=labels align.ask=segments", "align.ask is segments"},
+		{"align.aligner=ppd align.person=ann align.by=labels", "align.rank is 0"},
+		{"align.aligner=ppd align.rank=4 align.by=labels", "align.person is empty"},
+		{"align.aligner=ppd align.rank=4 align.person=ann align.by=labels", ""},
 	} {
 		_, err := Load("", nil, strings.Fields(tt.sets))
 		if got := fmt.Sprint(err); (err == nil) != (tt.want == "") || !strings.Contains(got, tt.want) {

@@ -312,7 +312,6 @@ func (a *Alignment) ofLabels(ctx context.Context, r *rankings) error {
 	for i := range n {
 		number[rolloutID(i)] = i
 	}
-	wins, of := make([]int, n), make([]int, n)
 	for _, o := range said {
 		w, okW := number[o.Better.Episode]
 		l, okL := number[o.Worse.Episode]
@@ -320,19 +319,13 @@ func (a *Alignment) ofLabels(ctx context.Context, r *rankings) error {
 			continue // no chains
 		}
 		r.Better = append(r.Better, [2]int{w, l})
-		wins[w]++
-		of[w]++
-		of[l]++
 	}
 	if len(r.Better) == 0 {
 		return errors.New("wire: align: no answer compares two rollouts, whose chains alone can be learned from; answer about those, or rank by a reward: --set align.by=rapl")
 	}
-	for i := range n {
-		x := ranked{Rollout: i, Share: 0.5}
-		if of[i] > 0 {
-			x.Share = float64(wins[i]) / float64(of[i])
-		}
-		r.Order = append(r.Order, x)
+	shares, _ := beats(n, r.Better)
+	for i, share := range shares {
+		r.Order = append(r.Order, ranked{Rollout: i, Share: share})
 	}
 	slices.SortStableFunc(r.Order, func(x, y ranked) int {
 		switch {
@@ -344,6 +337,26 @@ func (a *Alignment) ofLabels(ctx context.Context, r *rankings) error {
 		return 0
 	})
 	return nil
+}
+
+// beats is for each of n rollouts the share of the others that it was compared with and
+// is better than, one half where it was not compared, and with how many it was.
+func beats(n int, better [][2]int) (shares []float64, asked []int) {
+	wins := make([]int, n)
+	asked = make([]int, n)
+	for _, p := range better {
+		wins[p[0]]++
+		asked[p[0]]++
+		asked[p[1]]++
+	}
+	for i := range n {
+		share := 0.5
+		if asked[i] > 0 {
+			share = float64(wins[i]) / float64(asked[i])
+		}
+		shares = append(shares, share)
+	}
+	return shares, asked
 }
 
 // byMarks compares each two episodes of which steps were marked: better is that of whose

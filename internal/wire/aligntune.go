@@ -50,7 +50,8 @@ type lessons struct {
 	good        []align.Sample // all chunks of the better half of the rollouts
 	marked      []align.Sample // of train's rollouts, with what somebody marked of their actions
 	critic      *align.Critic
-	right       float64 // see tunedBy.Held
+	value       func([]align.Sample) float64 // of chunks, 0 to 1
+	right       float64                      // see tunedBy.Held
 }
 
 // lessons reads the chains of the ranked rollouts. Every fifth is held out.
@@ -106,6 +107,7 @@ func (a *Alignment) lessons(ctx context.Context, t *align.Tuned, r rankings) (l 
 	if l.critic, err = align.FitCritic(ctx, l.train, align.CriticConfig{Seed: draw(a.s.cfg.Seed, networks, 21)}); err != nil {
 		return l, err
 	}
+	l.value = l.critic.Mean
 	right, of := 0, 0
 	for i := range l.held {
 		for k := range i {
@@ -230,6 +232,12 @@ func aligner(t *align.Tuned, c config.Align) (align.Aligner, error) {
 		return align.NewFDPO(t, align.FDPOConfig{Beta: c.Beta, Keep: 1})
 	case "rm-filter": // of chunks whose rewards are alike, RWR is plain imitation
 		return align.NewRWR(t, align.RWRConfig{})
+	case "ppd": // by DPO, with Keep as FDPO
+		dpo := align.NewDiffusionDPO
+		if t.Net().Arch.Process.Kind == diffusion.Flow {
+			dpo = align.NewFlowDPO
+		}
+		return dpo(t, align.DiffusionDPOConfig{Beta: c.Beta, Keep: 1})
 	}
 	return nil, fmt.Errorf("wire: align.aligner is %q; want one of %v", c.Aligner, config.Aligners())
 }
@@ -270,11 +278,28 @@ func (a *Alignment) tune(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	t, err := align.Tune(net, a.tuning())
+	tuning := a.tuning()
+	var cs []client
+	served := 0
+	if c.Aligner == "ppd" {
+		if cs, err = a.clients(ctx); err != nil {
+			return "", err
+		}
+		if served, err = find(cs, c.Person); err != nil {
+			return "", err
+		}
+		tuning.Taste, out.By = len(cs[0].taste), "ppd for "+cs[served].name
+	}
+	t, err := align.Tune(net, tuning)
 	if err != nil {
 		return "", err
 	}
-	l, err := a.lessons(ctx, t, r)
+	var l lessons
+	if c.Aligner == "ppd" {
+		l, err = a.theirs(ctx, t, cs)
+	} else {
+		l, err = a.lessons(ctx, t, r)
+	}
 	if err != nil {
 		return "", err
 	}
@@ -284,13 +309,13 @@ func (a *Alignment) tune(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if c.Rehearse > 0 && len(l.good) > 0 {
-		if by, err = align.Rehearse(by, l.good, align.RehearsalConfig{Steps: c.Rehearse}); err != nil {
+		if by, err = align.Rehearse(by, l.good, align.RehearsalConfig{Steps: c.Rehearse, Tastes: tastesOf(cs)}); err != nil {
 			return "", err
 		}
 	}
 	rc := align.RunConfig{
 		Rounds: c.Rounds, Budget: c.Budget, Near: c.Near, Lambda: c.Lambda, Train: histories(l.train), Held: histories(l.held),
-		Value: l.critic.Mean,
+		Value: l.value, Tastes: tastesOf(cs),
 	}
 	judge := align.Kept
 	switch c.Aligner {
@@ -336,6 +361,11 @@ func (a *Alignment) tune(ctx context.Context) (string, error) {
 	}
 	if out.Report, err = run.Go(ctx); err != nil {
 		return "", err
+	}
+	if cs != nil {
+		if err := t.Serve(cs[served].taste); err != nil {
+			return "", err
+		}
 	}
 	ps, err := t.Net().Encode(a.p.clone.Version + 1)
 	if err != nil {
