@@ -203,7 +203,7 @@ func (g *aligning) ask(ctx context.Context, dir string) error {
 		if err != nil && ctx.Err() == nil {
 			return err
 		}
-		if wire.Ranked(ls) >= want {
+		if len(wire.Ranked(ls, c.Align.Ask)) >= want {
 			done()
 			return <-served
 		}

@@ -2,16 +2,16 @@ package config
 
 // Aligners lists the values of align.aligner.
 func Aligners() []string {
-	return []string{"d3po", "diffusion-dpo", "flow-dpo", "prdp", "dppo", "rwr", "seppo"}
+	return []string{"d3po", "diffusion-dpo", "flow-dpo", "prdp", "dppo", "rwr", "seppo", "fdpo", "rm-filter", "ppd"}
 }
 
 // AlignersOf lists those that take a policy of a process. D3PO, PRDP and DPPO learn from
 // the densities of a chain's steps, which those of a flow have none of.
 func AlignersOf(process string) []string {
 	if process == "flow" {
-		return []string{"flow-dpo", "rwr", "seppo"}
+		return []string{"flow-dpo", "rwr", "seppo", "fdpo", "rm-filter", "ppd"}
 	}
-	return []string{"d3po", "diffusion-dpo", "prdp", "dppo", "rwr", "seppo"}
+	return []string{"d3po", "diffusion-dpo", "prdp", "dppo", "rwr", "seppo", "fdpo", "rm-filter", "ppd"}
 }
 
 // Align is how a policy that draws chunks is brought to what people ranked.
@@ -24,6 +24,7 @@ type Align struct {
 	Pairs    int     `yaml:"pairs"`
 	Chunks   int     `yaml:"chunks"`
 	Aligner  string  `yaml:"aligner"`
+	Person   string  `yaml:"person"`
 	Beta     float64 `yaml:"beta"`
 	Rehearse int     `yaml:"rehearse"` // gradient steps
 	Rank     int     `yaml:"rank"`
@@ -37,7 +38,17 @@ type Align struct {
 func (a Align) validate(p *problems) {
 	p.within("align.rollouts", float64(a.Rollouts), 4, 1e5)
 	p.within("align.labels", float64(a.Labels), 2, 1e5)
-	p.oneOf("align.ask", a.Ask, "pair", "ranking")
+	p.oneOf("align.ask", a.Ask, "pair", "ranking", "segments")
+	marks := a.Ask == "segments"
+	p.need(!marks || a.By != "rapl", "align.by", "is rapl, which is like whole rollouts that people preferred, but align.ask is segments, which prefers none; want rlhf or labels")
+	p.need(!marks || a.Labels <= a.Rollouts, "align.labels", "is %d, but align.ask is segments, which asks about each of the %d rollouts (align.rollouts) once at most", a.Labels, a.Rollouts)
+	p.need(marks || a.Aligner != "fdpo", "align.aligner", "is fdpo, which learns from marks of parts of rollouts, but align.ask is %s; want align.ask segments", a.Ask)
+	if a.Aligner == "ppd" {
+		p.need(a.By == "labels", "align.by", "is %s, which ranks for all alike, but align.aligner is ppd, which learns what each person said; want labels", a.By)
+		p.need(!marks, "align.ask", "is segments, which compares no rollouts, but align.aligner is ppd; want pair or ranking")
+		p.need(a.Rank > 0, "align.rank", "is 0, but align.aligner is ppd, whose adapter is each person's; want 4")
+		p.need(a.Person != "", "align.person", "is empty, but align.aligner is ppd; name whom of those who answered the policy is to serve")
+	}
 	p.within("align.clips", float64(a.Clips), 2, 8)
 	p.oneOf("align.by", a.By, "rapl", "rlhf", "labels")
 	p.within("align.pairs", float64(a.Pairs), 1, 1e6)

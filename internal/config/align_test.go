@@ -1,13 +1,14 @@
 package config
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
 
 func TestAlignmentErrorsNameTheKey(t *testing.T) {
 	sets := map[string]string{
-		"align.rollouts": "3", "align.labels": "1", "align.ask": "segments", "align.clips": "9", "align.by": "truth", "align.pairs": "0",
+		"align.rollouts": "3", "align.labels": "1", "align.ask": "marks", "align.clips": "9", "align.by": "truth", "align.pairs": "0",
 		"align.chunks": "-1", "align.aligner": "sft", "align.beta": "-1", "align.rank": "-1", "align.rehearse": "-1", "align.rate": "0", "align.rounds": "0",
 		"align.budget": "0", "align.lambda": "2", "align.near": "0",
 	}
@@ -19,6 +20,26 @@ func TestAlignmentErrorsNameTheKey(t *testing.T) {
 	for k := range sets {
 		if err == nil || !strings.Contains(err.Error(), k) {
 			t.Errorf("error %v, want %s", err, k)
+		}
+	}
+}
+
+func TestAlignersAreAskedForWhatTheyLearnFrom(t *testing.T) {
+	for _, tt := range []struct{ sets, want string }{
+		{"align.aligner=fdpo", "align.aligner is fdpo"},
+		{"align.ask=segments", "align.by is rapl"},
+		{"align.ask=segments align.by=rlhf align.labels=61", "align.labels is 61"},
+		{"align.ask=segments align.by=rlhf align.labels=60 align.aligner=fdpo", ""},
+		{"align.ask=segments align.by=labels align.aligner=d3po", ""},
+		{"align.aligner=ppd align.rank=4 align.person=ann", "align.by is rapl"},
+		{"align.aligner=ppd align.rank=4 align.person=ann align.by=labels align.ask=segments", "align.ask is segments"},
+		{"align.aligner=ppd align.person=ann align.by=labels", "align.rank is 0"},
+		{"align.aligner=ppd align.rank=4 align.by=labels", "align.person is empty"},
+		{"align.aligner=ppd align.rank=4 align.person=ann align.by=labels", ""},
+	} {
+		_, err := Load("", nil, strings.Fields(tt.sets))
+		if got := fmt.Sprint(err); (err == nil) != (tt.want == "") || !strings.Contains(got, tt.want) {
+			t.Errorf("%s: %v, want %q", tt.sets, err, tt.want)
 		}
 	}
 }

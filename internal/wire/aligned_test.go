@@ -3,7 +3,10 @@ package wire
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -132,13 +135,14 @@ func TestAlignmentsGoOn(t *testing.T) {
 		t.Errorf("result %+v, %v", r, err)
 	}
 	testAlignSettings(t, whole)
+	testAlignPeople(t, whole)
 	testAlignDamage(t, parts)
 }
 
 // Other settings do the steps that they matter to again, with every way of ranking and
 // every aligner.
 func testAlignSettings(t *testing.T, dir string) {
-	for _, tt := range []struct{ by, aligner string }{{"rlhf", "prdp"}, {"labels", "d3po"}, {"labels", "dppo"}, {"labels", "rwr"}, {"labels", "seppo"}} {
+	for _, tt := range []struct{ by, aligner string }{{"rlhf", "prdp"}, {"labels", "d3po"}, {"labels", "dppo"}, {"labels", "rwr"}, {"labels", "seppo"}, {"labels", "rm-filter"}} {
 		sets := []string{"align.by=" + tt.by, "align.aligner=" + tt.aligner, "align.rounds=1"}
 		notes, err := steps(t.Context(), t, dir, sets, nil, AlignEncoder, AlignSynthetic, AlignTune)
 		if err != nil {
@@ -147,6 +151,13 @@ func testAlignSettings(t *testing.T, dir string) {
 		}
 		if !strings.HasPrefix(notes[0], tt.by+" of 6 answers") || !strings.HasPrefix(notes[2], tt.aligner+", round") || strings.Contains(notes[2], "made before") {
 			t.Errorf("%s: %q", sets, notes)
+		}
+	}
+	for _, by := range []string{"labels", "rlhf"} { // of other answers, which are to marks
+		sets := []string{"align.ask=segments", "align.by=" + by, "align.aligner=fdpo", "align.rounds=1"}
+		notes, err := steps(t.Context(), t, dir, sets, nil, AlignRank, AlignEncoder, AlignSynthetic, AlignTune)
+		if err != nil || !strings.HasPrefix(notes[1], by+" of 6 answers") || !strings.HasPrefix(notes[3], "fdpo, round") {
+			t.Errorf("%s: %q, %v", sets, notes, err)
 		}
 	}
 	notes, err := steps(t.Context(), t, dir, []string{"align.labels=5", "align.by=labels"}, nil, AlignEncoder)
@@ -158,6 +169,52 @@ func testAlignSettings(t *testing.T, dir string) {
 	}
 	_, err = steps(t.Context(), t, dir, []string{"align.labels=7"}, nil, AlignEncoder)
 	wantErr(t, err, "nothing of the step rank", "rapport align rank")
+}
+
+// Two people who prefer the opposite are each served a policy of their own.
+func testAlignPeople(t *testing.T, dir string) {
+	a, err := OpenAlign(dir, nil, nil, quiet(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, pair := range [][2]int{{0, 1}, {3, 4}, {1, 5}, {0, 6}} {
+		for k, who := range []string{"ann", "ben"} {
+			choice := []label.Choice{label.Left, label.Right}[k]
+			q := label.Query{ID: fmt.Sprint("pair", i), Kind: label.Pair, Clips: []label.Clip{{Episode: rolloutID(pair[0])}, {Episode: rolloutID(pair[1])}}}
+			if _, err := a.s.store.Append(t.Context(), label.Label{ID: who + q.ID, Query: q, Choice: choice, Annotator: who}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	cs, err := a.clients(t.Context())
+	if err := errors.Join(err, a.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if len(cs) != 3 || cs[0].name != "ann" || cs[1].name != "ben" || cs[2].name != nobody {
+		t.Fatalf("served are %+v, want ann, ben and the simulated person", cs)
+	}
+	for k, v := range cs[0].taste {
+		if math.Abs(v+cs[1].taste[k]) > 1e-9 {
+			t.Fatalf("the tastes %v and %v of who prefers the opposite are none", cs[0].taste, cs[1].taste)
+		}
+	}
+	policies := map[string][]byte{}
+	for _, who := range []string{"ann", "ben"} {
+		sets := []string{"align.labels=14", "align.by=labels", "align.aligner=ppd", "align.rank=2", "align.rate=0.01", "align.lambda=1", "align.rounds=3", "align.person=" + who}
+		notes, err := steps(t.Context(), t, dir, sets, nil, AlignEncoder, AlignSynthetic, AlignTune)
+		if err != nil || !strings.HasPrefix(notes[2], "ppd for "+who+", round ") {
+			t.Fatalf("%s: %q, %v", sets, notes, err)
+		}
+		t.Log(notes[2])
+		if policies[who], err = os.ReadFile(filepath.Join(dir, alignFolder, policyFile)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if bytes.Equal(policies["ann"], policies["ben"]) {
+		t.Error("both are served the same policy")
+	}
+	_, err = steps(t.Context(), t, dir, []string{"align.labels=14", "align.by=labels", "align.aligner=ppd", "align.rank=2", "align.person=cid"}, nil, AlignEncoder, AlignSynthetic, AlignTune)
+	wantErr(t, err, `align.person is "cid"`, "ann, ben")
 }
 
 func testAlignDamage(t *testing.T, dir string) {

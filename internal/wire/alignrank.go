@@ -21,26 +21,27 @@ const alignPrefix = "align-"
 func (a *Alignment) Simulate() { a.simulated = true }
 
 // answers are what people said of rollouts, as far as it stands: those to pairs and
-// rankings that were not left open. Of a simulated person's no more than are wanted:
+// rankings that were not left open, or those to segments where such are asked for. Of a simulated person's no more than are wanted:
 // its n-th answer is the same however many follow, so fewer can be studied after more.
 func (a *Alignment) answers(ctx context.Context) ([]label.Label, error) {
 	all, err := a.s.store.Labels(ctx)
-	ls := ranking(all)
+	ls := Ranked(all, a.s.cfg.Align.Ask)
 	if a.simulated {
 		ls = ls[:min(len(ls), a.s.cfg.Align.Labels)]
 	}
 	return ls, err
 }
 
-// ranking are the labels among ls that rank something.
-func ranking(ls []label.Label) []label.Label {
+// Ranked are the answers of an alignment that asks so (align.ask) among a session's
+// labels.
+func Ranked(ls []label.Label, ask string) []label.Label {
 	return slices.DeleteFunc(label.Standing(ls), func(l label.Label) bool {
+		if ask == string(label.Segments) {
+			return l.Query.Kind != label.Segments
+		}
 		return l.Query.Kind != label.Pair && l.Query.Kind != label.Ranking || l.Choice == label.Unsure
 	})
 }
-
-// Ranked is how many answers of an alignment there are among a session's labels.
-func Ranked(ls []label.Label) int { return len(ranking(ls)) }
 
 // Rollouts are the clips that are rollouts of an alignment.
 type Rollouts struct{ *Clips }
@@ -111,9 +112,12 @@ func (a *Alignment) simulate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	kind, clips := label.Pair, 2
-	if c.Align.Ask == "ranking" {
+	kind, clips, prefix := label.Pair, 2, alignPrefix
+	switch c.Align.Ask {
+	case "ranking":
 		kind, clips = label.Ranking, min(c.Align.Clips, len(truths))
+	case "segments":
+		kind, clips, prefix = label.Segments, 1, alignPrefix+"segments-"
 	}
 	for n := 0; ; n++ {
 		had, want, err := a.Answered(ctx)
@@ -123,8 +127,12 @@ func (a *Alignment) simulate(ctx context.Context) error {
 		if n > 20*want {
 			return fmt.Errorf("wire: align: the person could not tell in %d of %d questions; lower people.unsure", n-had, n)
 		}
-		q := label.Query{ID: fmt.Sprintf("%s%06d", alignPrefix, n), Kind: kind, Why: "random"}
-		for _, i := range rand.New(rand.NewPCG(draw(c.Seed, people, -3), uint64(n))).Perm(len(truths))[:clips] {
+		q := label.Query{ID: fmt.Sprintf("%s%06d", prefix, n), Kind: kind, Why: "random"}
+		shuffle, first := uint64(n), 0
+		if kind == label.Segments { // of each rollout once
+			shuffle, first = 0, n%len(truths)
+		}
+		for _, i := range rand.New(rand.NewPCG(draw(c.Seed, people, -3), shuffle)).Perm(len(truths))[first:][:clips] {
 			q.Clips = append(q.Clips, label.Clip{Episode: rolloutID(i)})
 		}
 		l, err := crowd.Answer(ctx, q)

@@ -66,7 +66,7 @@ func (a *Alignment) encoder(ctx context.Context) (string, error) {
 		return was.note() + ", made before", nil
 	}
 	if len(said) < 2 {
-		return "", fmt.Errorf("wire: align: of %d answers %d say which of two rollouts is better; want 2 at least: give more (--set align.labels=%d), or make more rollouts", len(ls), len(said), 2*len(ls))
+		return "", fmt.Errorf("wire: align: of %d answers %d compare two rollouts, or parts of one; want 2 at least: give more (--set align.labels=%d), or make more rollouts", len(ls), len(said), 2*len(ls))
 	}
 	if c.Align.By != "labels" {
 		if err := a.learn(ctx, &j, said, alike); err != nil {
@@ -300,16 +300,18 @@ func (a *Alignment) ofReward(ctx context.Context, j judgement, r *rankings) erro
 // ofLabels takes what people said and nothing else. Of a rollout that nobody was
 // asked about, the share is one half.
 func (a *Alignment) ofLabels(ctx context.Context, r *rankings) error {
-	said, _, _, err := a.orders(ctx)
+	said, _, ls, err := a.orders(ctx)
 	if err != nil {
 		return err
+	}
+	if a.s.cfg.Align.Ask == string(label.Segments) {
+		said = byMarks(ls)
 	}
 	n := a.s.cfg.Align.Rollouts
 	number := map[string]int{}
 	for i := range n {
 		number[rolloutID(i)] = i
 	}
-	wins, of := make([]int, n), make([]int, n)
 	for _, o := range said {
 		w, okW := number[o.Better.Episode]
 		l, okL := number[o.Worse.Episode]
@@ -317,19 +319,13 @@ func (a *Alignment) ofLabels(ctx context.Context, r *rankings) error {
 			continue // no chains
 		}
 		r.Better = append(r.Better, [2]int{w, l})
-		wins[w]++
-		of[w]++
-		of[l]++
 	}
 	if len(r.Better) == 0 {
 		return errors.New("wire: align: no answer compares two rollouts, whose chains alone can be learned from; answer about those, or rank by a reward: --set align.by=rapl")
 	}
-	for i := range n {
-		x := ranked{Rollout: i, Share: 0.5}
-		if of[i] > 0 {
-			x.Share = float64(wins[i]) / float64(of[i])
-		}
-		r.Order = append(r.Order, x)
+	shares, _ := beats(n, r.Better)
+	for i, share := range shares {
+		r.Order = append(r.Order, ranked{Rollout: i, Share: share})
 	}
 	slices.SortStableFunc(r.Order, func(x, y ranked) int {
 		switch {
@@ -341,6 +337,57 @@ func (a *Alignment) ofLabels(ctx context.Context, r *rankings) error {
 		return 0
 	})
 	return nil
+}
+
+// beats is for each of n rollouts the share of the others that it was compared with and
+// is better than, one half where it was not compared, and with how many it was.
+func beats(n int, better [][2]int) (shares []float64, asked []int) {
+	wins := make([]int, n)
+	asked = make([]int, n)
+	for _, p := range better {
+		wins[p[0]]++
+		asked[p[0]]++
+		asked[p[1]]++
+	}
+	for i := range n {
+		share := 0.5
+		if asked[i] > 0 {
+			share = float64(wins[i]) / float64(asked[i])
+		}
+		shares = append(shares, share)
+	}
+	return shares, asked
+}
+
+// byMarks compares each two episodes of which steps were marked: better is that of whose
+// marked steps a larger share is good.
+func byMarks(ls []label.Label) (said []label.Order) {
+	var ids []string // in the labels' order
+	good, all := map[string]int{}, map[string]int{}
+	for _, l := range ls {
+		id := l.Query.Clips[0].Episode
+		for _, m := range l.Marks {
+			if all[id] == 0 {
+				ids = append(ids, id)
+			}
+			all[id] += m.To - m.From
+			if m.Good {
+				good[id] += m.To - m.From
+			}
+		}
+	}
+	for i, x := range ids {
+		for _, y := range ids[i+1:] {
+			d := good[x]*all[y] - good[y]*all[x]
+			switch better, worse := (label.Clip{Episode: x}), (label.Clip{Episode: y}); {
+			case d > 0:
+				said = append(said, label.Order{Better: better, Worse: worse})
+			case d < 0:
+				said = append(said, label.Order{Better: worse, Worse: better})
+			}
+		}
+	}
+	return said
 }
 
 // check tells how many of the comparisons a simulated person sees so, for the report.

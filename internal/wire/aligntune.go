@@ -19,6 +19,8 @@ import (
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/align"
 	"github.com/rapport-rl/rapport/policy/dataset/lerobot/grid"
+	"github.com/rapport-rl/rapport/policy/diffusion"
+	"github.com/rapport-rl/rapport/reward/label"
 )
 
 // sum is a SHA-256 in hexadecimal.
@@ -47,13 +49,19 @@ type lessons struct {
 	all         []align.Sample // train, and chunks at each other's histories
 	pairs       []align.Pair   // of all
 	good        []align.Sample // all chunks of the better half of the rollouts
+	marked      []align.Sample // of train's rollouts, with what somebody marked of their actions
 	critic      *align.Critic
-	right       float64 // see tunedBy.Held
+	value       func([]align.Sample) float64 // of chunks, 0 to 1
+	right       float64                      // see tunedBy.Held
 }
 
 // lessons reads the chains of the ranked rollouts. Every fifth is held out.
 func (a *Alignment) lessons(ctx context.Context, t *align.Tuned, r rankings) (l lessons, err error) {
 	rec, err := align.NewRecorder(t, 64)
+	if err != nil {
+		return l, err
+	}
+	marks, err := a.marks(ctx)
 	if err != nil {
 		return l, err
 	}
@@ -65,6 +73,11 @@ func (a *Alignment) lessons(ctx context.Context, t *align.Tuned, r rankings) (l 
 		}
 		if x.Share > 0.5 && place%5 != 2 {
 			l.good = append(l.good, ss...)
+		}
+		if place%5 != 2 {
+			for _, ms := range marks[x.Rollout] { // of each person
+				l.marked = append(l.marked, a.carried(ss, ms, t.Net().Arch)...)
+			}
 		}
 		if n := a.s.cfg.Align.Chunks; n > 0 {
 			ss = ss[:min(n, len(ss))]
@@ -95,6 +108,7 @@ func (a *Alignment) lessons(ctx context.Context, t *align.Tuned, r rankings) (l 
 	if l.critic, err = align.FitCritic(ctx, l.train, align.CriticConfig{Seed: draw(a.s.cfg.Seed, networks, 21)}); err != nil {
 		return l, err
 	}
+	l.value = l.critic.Mean
 	right, of := 0, 0
 	for i := range l.held {
 		for k := range i {
@@ -139,6 +153,49 @@ func (l *lessons) bring(b *align.Batch, rng *rand.Rand) {
 	}
 }
 
+// marks are what people marked of rollouts, by the rollouts' numbers.
+func (a *Alignment) marks(ctx context.Context) (map[int][][]label.Mark, error) {
+	ls, err := a.answers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	number := map[string]int{}
+	for n := range a.s.cfg.Align.Rollouts {
+		number[rolloutID(n)] = n
+	}
+	out := map[int][][]label.Mark{}
+	for _, l := range ls {
+		if n, ok := number[l.Query.Clips[0].Episode]; ok && l.Query.Kind == label.Segments {
+			out[n] = append(out[n], l.Marks)
+		}
+	}
+	return out, nil
+}
+
+// carried copies those of the chunks of a rollout of which somebody marked actions, with
+// these marks. The first actions of a chunk are of its history, and the last ones were
+// not carried out: nobody saw them.
+func (a *Alignment) carried(ss []align.Sample, ms []label.Mark, arch diffusion.Arch) (out []align.Sample) {
+	exec := a.s.cfg.Policy.Diffusion.Exec
+	for i, s := range ss {
+		s.Marks = make([]align.Mark, arch.Horizon)
+		said := s.Marks[arch.History-1:][:exec] // of the steps from i exec on
+		for _, m := range ms {
+			mark := align.Bad
+			if m.Good {
+				mark = align.Good
+			}
+			for step := max(m.From-i*exec, 0); step < min(m.To-i*exec, exec); step++ {
+				said[step] = mark
+			}
+		}
+		if slices.Max(said) != align.Unmarked {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
 // liked are the chunks of train whose rollouts are of the better half.
 func (l *lessons) liked() (ss []align.Sample) {
 	for _, s := range l.train {
@@ -172,6 +229,16 @@ func aligner(t *align.Tuned, c config.Align) (align.Aligner, error) {
 		return align.NewRWR(t, align.RWRConfig{Heat: c.Beta})
 	case "seppo":
 		return align.NewSePPO(t, align.SePPOConfig{Beta: c.Beta})
+	case "fdpo": // without Keep, good and bad marks together can make all that is marked unlikely
+		return align.NewFDPO(t, align.FDPOConfig{Beta: c.Beta, Keep: 1})
+	case "rm-filter": // of chunks whose rewards are alike, RWR is plain imitation
+		return align.NewRWR(t, align.RWRConfig{})
+	case "ppd": // by DPO, with Keep as FDPO
+		dpo := align.NewDiffusionDPO
+		if t.Net().Arch.Process.Kind == diffusion.Flow {
+			dpo = align.NewFlowDPO
+		}
+		return dpo(t, align.DiffusionDPOConfig{Beta: c.Beta, Keep: 1})
 	}
 	return nil, fmt.Errorf("wire: align.aligner is %q; want one of %v", c.Aligner, config.Aligners())
 }
@@ -218,11 +285,28 @@ func (a *Alignment) tune(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	t, err := align.Tune(net, a.tuning())
+	tuning := a.tuning()
+	var cs []client
+	served := 0
+	if c.Aligner == "ppd" {
+		if cs, err = a.clients(ctx); err != nil {
+			return "", err
+		}
+		if served, err = find(cs, c.Person); err != nil {
+			return "", err
+		}
+		tuning.Taste, out.By = len(cs[0].taste), "ppd for "+cs[served].name
+	}
+	t, err := align.Tune(net, tuning)
 	if err != nil {
 		return "", err
 	}
-	l, err := a.lessons(ctx, t, r)
+	var l lessons
+	if c.Aligner == "ppd" {
+		l, err = a.theirs(ctx, t, cs)
+	} else {
+		l, err = a.lessons(ctx, t, r)
+	}
 	if err != nil {
 		return "", err
 	}
@@ -232,13 +316,13 @@ func (a *Alignment) tune(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if c.Rehearse > 0 && len(l.good) > 0 {
-		if by, err = align.Rehearse(by, l.good, align.RehearsalConfig{Steps: c.Rehearse}); err != nil {
+		if by, err = align.Rehearse(by, l.good, align.RehearsalConfig{Steps: c.Rehearse, Tastes: tastesOf(cs)}); err != nil {
 			return "", err
 		}
 	}
 	rc := align.RunConfig{
 		Rounds: c.Rounds, Budget: c.Budget, Near: c.Near, Lambda: c.Lambda, Train: histories(l.train), Held: histories(l.held),
-		Value: l.critic.Mean,
+		Value: l.value, Tastes: tastesOf(cs),
 	}
 	judge := align.Kept
 	switch c.Aligner {
@@ -251,6 +335,13 @@ func (a *Alignment) tune(ctx context.Context) (string, error) {
 		rc.Bring = stored(l.train)
 	case "seppo":
 		rc.Bring = stored(l.liked())
+	case "fdpo":
+		if len(l.marked) == 0 {
+			return "", fmt.Errorf("wire: align: nobody marked a part of one of the %d rollouts that are learned from (every fifth is held out); mark more of them: rapport align rank %s --set align.labels=%d", len(r.Order)-(len(r.Order)+2)/5, a.s.Dir(), 2*c.Labels)
+		}
+		rc.Bring = stored(l.marked)
+	case "rm-filter":
+		rc.Bring = stored(l.good)
 	default:
 		rc.Bring = l.bring
 	}
@@ -277,6 +368,11 @@ func (a *Alignment) tune(ctx context.Context) (string, error) {
 	}
 	if out.Report, err = run.Go(ctx); err != nil {
 		return "", err
+	}
+	if cs != nil {
+		if err := t.Serve(cs[served].taste); err != nil {
+			return "", err
+		}
 	}
 	ps, err := t.Net().Encode(a.p.clone.Version + 1)
 	if err != nil {

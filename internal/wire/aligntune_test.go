@@ -2,6 +2,7 @@ package wire
 
 import (
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/rapport-rl/rapport/policy/align/aligntest"
 	"github.com/rapport-rl/rapport/policy/diffusion"
 	"github.com/rapport-rl/rapport/policy/view"
+	"github.com/rapport-rl/rapport/reward/label"
 )
 
 // Every aligner is made of the policies that the configuration says it takes, and of
@@ -38,6 +40,44 @@ func TestAlignersTakeTheirPolicies(t *testing.T) {
 	wantErr(t, err, `align.aligner is "sft"`, "seppo")
 }
 
+// Marks of steps are marks of the actions that were carried out then: of a chunk those
+// after the first, which is of its history, up to the next chunk.
+func TestMarksAreOfWhatWasCarriedOut(t *testing.T) {
+	a := &Alignment{s: &Session{}}
+	a.s.cfg.Policy.Diffusion.Exec = 3
+	ss := []align.Sample{{Group: 10}, {Group: 11}, {Group: 12}, {Group: 13}}
+	got := a.carried(ss, []label.Mark{{From: 2, To: 5, Good: true}, {From: 5, To: 6}, {From: 10, To: 12}}, diffusion.Arch{History: 2, Horizon: 5})
+	const no, good, bad = align.Unmarked, align.Good, align.Bad
+	want := []align.Sample{
+		{Group: 10, Marks: []align.Mark{no, no, no, good, no}},
+		{Group: 11, Marks: []align.Mark{no, good, good, bad, no}},
+		{Group: 13, Marks: []align.Mark{no, no, bad, bad, no}}, // of the third nothing was said
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if ss[1].Marks != nil {
+		t.Error("the rollout's own chunks are marked")
+	}
+}
+
+func TestRolloutsAreRankedByTheirMarks(t *testing.T) {
+	about := func(episode string, ms ...label.Mark) label.Label {
+		return label.Label{Query: label.Query{Kind: label.Segments, Clips: []label.Clip{{Episode: episode}}}, Marks: ms}
+	}
+	said := byMarks([]label.Label{
+		about("half", label.Mark{To: 4, Good: true}, label.Mark{From: 4, To: 8}), about("nothing"), about("bad", label.Mark{From: 3, To: 4}),
+		about("same", label.Mark{To: 1, Good: true}), about("same", label.Mark{To: 1}), // by two people
+	})
+	var got []string
+	for _, o := range said {
+		got = append(got, o.Better.Episode+">"+o.Worse.Episode)
+	}
+	if s := strings.Join(got, " "); s != "half>bad same>bad" {
+		t.Errorf("said %q", s)
+	}
+}
+
 // A flow goes the whole way, and its aligners learn from ranked rollouts.
 func TestFlowsAreAligned(t *testing.T) {
 	c := tinyAlign(t)
@@ -49,7 +89,7 @@ func TestFlowsAreAligned(t *testing.T) {
 	if _, err := steps(t.Context(), t, dir, nil, nil, AlignSteps()...); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"rwr", "seppo"} {
+	for _, name := range []string{"rwr", "seppo", "rm-filter"} {
 		notes, err := steps(t.Context(), t, dir, []string{"align.aligner=" + name}, nil, AlignTune)
 		if err != nil || len(notes) != 1 || !strings.HasPrefix(notes[0], name+", round") {
 			t.Errorf("%s: %q, %v", name, notes, err)

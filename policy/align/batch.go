@@ -50,6 +50,19 @@ func (t *Tuned) groups(b *Batch, n int, who string) (int, error) {
 	return len(b.Samples) / n, nil
 }
 
+// looks fills in and checks how an aligner by misses goes over a batch: how many items, so
+// named in who's configuration, a gradient step takes, how often it goes over all, and at
+// how many times of noise it looks at each.
+func looks(who, name string, items, epochs, times *int) error {
+	whole(items, 64)
+	whole(epochs, 4)
+	whole(times, 4)
+	if *items < 1 || *epochs < 1 || *times < 1 {
+		return fmt.Errorf("align: %s: %s, Epochs and Times are %d, %d and %d, want at least 1", who, name, *items, *epochs, *times)
+	}
+	return nil
+}
+
 // add counts a gradient step; mean ends the count.
 func (s *Stats) add(loss, grad, clipped float64) {
 	s.Steps++

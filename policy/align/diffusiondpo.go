@@ -75,13 +75,10 @@ func (t *Tuned) weigh(beta float64) float64 {
 }
 
 func newDPO(t *Tuned, c DiffusionDPOConfig, who string) (*DiffusionDPO, error) {
-	whole(&c.Pairs, 64)
-	whole(&c.Epochs, 4)
-	whole(&c.Times, 4)
-	number(&c.Beta, t.beta())
-	if c.Pairs < 1 || c.Epochs < 1 || c.Times < 1 {
-		return nil, fmt.Errorf("align: %s: Pairs, Epochs and Times are %d, %d and %d, want at least 1", who, c.Pairs, c.Epochs, c.Times)
+	if err := looks(who, "Pairs", &c.Pairs, &c.Epochs, &c.Times); err != nil {
+		return nil, err
 	}
+	number(&c.Beta, t.beta())
 	if !(c.Beta > 0) || math.IsInf(c.Beta, 0) || !(c.Keep >= 0) || math.IsInf(c.Keep, 0) {
 		return nil, fmt.Errorf("align: %s: Beta is %v and Keep %v, want a positive number and one from 0", who, c.Beta, c.Keep)
 	}

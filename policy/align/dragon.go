@@ -7,6 +7,7 @@ import (
 	"math"
 
 	"gonum.org/v1/gonum/mat"
+	"gonum.org/v1/gonum/stat"
 )
 
 // Sets is the Judge who values sets of chunks and not single ones (DRAGON, Bai et al.
@@ -137,25 +138,20 @@ func (f *Frechet) Of(set [][]float64) float64 {
 
 // moments are the mean of a set and its shrunk covariance.
 func (f *Frechet) moments(set [][]float64) ([]float64, *mat.SymDense) {
-	D, n := len(set[0]), float64(len(set))
-	mean, cov := make([]float64, D), mat.NewSymDense(D, nil)
-	for _, z := range set {
-		if len(z) != D {
-			panic("align: Frechet: another number of features")
-		}
-		for i, v := range z {
-			mean[i] += v / n
-		}
+	D := len(set[0])
+	x := mat.NewDense(len(set), D, nil)
+	for i, z := range set {
+		x.SetRow(i, z) // panics at another number of features
 	}
-	for _, z := range set {
-		for i := range D {
-			for j := i; j < D; j++ {
-				c := (z[i] - mean[i]) * (z[j] - mean[j]) / (n - 1)
-				if i != j {
-					c *= 1 - f.shrink
-				}
-				cov.SetSym(i, j, cov.At(i, j)+c)
-			}
+	mean := make([]float64, D)
+	for j := range mean {
+		mean[j] = stat.Mean(mat.Col(nil, j, x), nil)
+	}
+	cov := mat.NewSymDense(D, nil)
+	stat.CovarianceMatrix(cov, x, nil)
+	for i := range D {
+		for j := i + 1; j < D; j++ {
+			cov.SetSym(i, j, (1-f.shrink)*cov.At(i, j))
 		}
 	}
 	return mean, cov

@@ -48,13 +48,10 @@ type segment struct {
 
 // NewFDPO returns an FDPO of t.
 func NewFDPO(t *Tuned, c FDPOConfig) (*FDPO, error) {
-	whole(&c.Segments, 64)
-	whole(&c.Epochs, 4)
-	whole(&c.Times, 4)
-	number(&c.Beta, t.beta())
-	if c.Segments < 1 || c.Epochs < 1 || c.Times < 1 {
-		return nil, fmt.Errorf("align: fdpo: Segments, Epochs and Times are %d, %d and %d, want at least 1", c.Segments, c.Epochs, c.Times)
+	if err := looks("fdpo", "Segments", &c.Segments, &c.Epochs, &c.Times); err != nil {
+		return nil, err
 	}
+	number(&c.Beta, t.beta())
 	if !(c.Beta > 0) || math.IsInf(c.Beta, 0) || !(c.Keep >= 0) || math.IsInf(c.Keep, 0) {
 		return nil, fmt.Errorf("align: fdpo: Beta is %v and Keep %v, want a positive number and one from 0", c.Beta, c.Keep)
 	}

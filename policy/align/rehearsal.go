@@ -3,6 +3,7 @@ package align
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/rapport-rl/rapport/internal/nn"
 	"github.com/rapport-rl/rapport/policy/checkpoint"
@@ -12,6 +13,9 @@ import (
 type RehearsalConfig struct {
 	Chunks int // of a gradient step; 64
 	Steps  int // of the gradient after each batch of the aligner's; 4
+	// Tastes are those of the samples' users, where a policy serves many: a step imitates
+	// what is one's, for whom it serves.
+	Tastes [][]float64
 }
 
 // Rehearsal is an Aligner beside whose steps the policy imitates stored chunks, so that
@@ -29,6 +33,7 @@ type Rehearsal struct {
 	miss   *Miss
 	weight *nn.Node // (Chunks, 1)
 	loss   *nn.Node
+	whose  [][]int // samples of each user
 }
 
 // Rehearse has a imitate ss, by their Weights, beside what it learns.
@@ -39,13 +44,22 @@ func Rehearse(a Aligner, ss []Sample, c RehearsalConfig) (*Rehearsal, error) {
 	if c.Chunks < 1 || c.Steps < 1 {
 		return nil, fmt.Errorf("align: rehearsal: Chunks and Steps are %d and %d, want at least 1", c.Chunks, c.Steps)
 	}
-	if err := t.samples(&Batch{Samples: ss}); err != nil {
+	if err := t.samples(&Batch{Samples: ss, Tastes: c.Tastes}); err != nil {
 		return nil, fmt.Errorf("align: rehearsal: %w", err)
 	}
 	r := &Rehearsal{a: a, ss: ss, cfg: c, g: nn.NewGraph()}
 	r.miss = NewMiss(t, r.g, c.Chunks)
 	r.weight = r.g.Input(c.Chunks, 1)
 	r.loss = r.g.Sum(r.g.Mul(r.miss.Out, r.weight))
+	r.whose = make([][]int, max(1, len(c.Tastes)))
+	for i := range ss {
+		u := 0 // all are one's where there are no Tastes
+		if t.cfg.Taste > 0 {
+			u = ss[i].User
+		}
+		r.whose[u] = append(r.whose[u], i)
+	}
+	r.whose = slices.DeleteFunc(r.whose, func(of []int) bool { return len(of) == 0 })
 	return r, nil
 }
 
@@ -63,8 +77,13 @@ func (r *Rehearsal) Step(ctx context.Context, b *Batch) (Stats, error) {
 		if err := ctx.Err(); err != nil {
 			return st, err
 		}
+		mine := r.whose[0]
+		if t.cfg.Taste > 0 {
+			mine = r.whose[t.rng.IntN(len(r.whose))]
+			t.lora.Serve(r.cfg.Tastes[r.ss[mine[0]].User])
+		}
 		for i := range r.cfg.Chunks {
-			s := &r.ss[t.rng.IntN(len(r.ss))]
+			s := &r.ss[mine[t.rng.IntN(len(mine))]]
 			r.miss.look()
 			r.miss.show(i, s)
 			r.weight.Value[i] = float32(s.Weight / float64(r.cfg.Chunks*t.len()))

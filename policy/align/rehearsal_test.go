@@ -44,6 +44,39 @@ func TestRehearsalImitates(t *testing.T) {
 	}
 }
 
+// Of several users each one's samples are imitated for that user alone.
+func TestRehearsalServesEachUser(t *testing.T) {
+	w := ways(t)
+	tastes := [][]float64{{1}, {-1}}
+	p := tune(t, w, align.Config{Rank: 4, Taste: 1, LR: 1e-3})
+	ss := draw(t, w, p, 64, 4, 1)
+	for i := range ss {
+		if aligntest.Liked(&ss[i]) < 0 {
+			ss[i].User = 1
+		}
+	}
+	r, err := align.Rehearse(idle{p}, ss, align.RehearsalConfig{Steps: 200, Tastes: tastes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Step(t.Context(), &align.Batch{}); err != nil {
+		t.Fatal(err)
+	}
+	var shares []float64
+	for _, taste := range tastes {
+		if err := p.Serve(taste); err != nil {
+			t.Fatal(err)
+		}
+		shares = append(shares, aligntest.Share(draw(t, w, p, 64, 4, 2)))
+	}
+	if t.Logf("shares %.2f", shares); shares[0] < 0.75 || shares[1] > 0.25 {
+		t.Errorf("the liked way is gone by %.2f for who likes it and %.2f for who does not; want 0.75 and 0.25", shares[0], shares[1])
+	}
+	if _, err := align.Rehearse(idle{p}, ss, align.RehearsalConfig{}); err == nil || !strings.Contains(err.Error(), "set Batch.Tastes") {
+		t.Errorf("without tastes: %v", err)
+	}
+}
+
 func TestRehearsalSaysWhatIsWrong(t *testing.T) {
 	w := ways(t)
 	p := tune(t, w, align.Config{})

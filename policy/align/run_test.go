@@ -281,7 +281,7 @@ func TestWhatIsWrongIsSaid(t *testing.T) {
 	_, err = align.NewFDPO(p, align.FDPOConfig{Keep: math.Inf(1)})
 	bad("fdpo", "Keep +Inf", err)
 	_, err = align.NewSePPO(p, align.SePPOConfig{Past: -1})
-	bad("seppo", "Past and Every are 64, 4, 4, -1", err)
+	bad("seppo", "Past and Every are -1", err)
 	_, err = align.NewSePPO(p, align.SePPOConfig{Beta: math.NaN()})
 	bad("seppo", "Beta is NaN", err)
 	_, err = align.NewRWR(p, align.RWRConfig{Heat: -1})

@@ -37,13 +37,10 @@ type RWR struct {
 
 // NewRWR returns an RWR of t.
 func NewRWR(t *Tuned, c RWRConfig) (*RWR, error) {
-	whole(&c.Chunks, 64)
-	whole(&c.Epochs, 4)
-	whole(&c.Times, 4)
-	number(&c.Heat, 0.5)
-	if c.Chunks < 1 || c.Epochs < 1 || c.Times < 1 {
-		return nil, fmt.Errorf("align: rwr: Chunks, Epochs and Times are %d, %d and %d, want at least 1", c.Chunks, c.Epochs, c.Times)
+	if err := looks("rwr", "Chunks", &c.Chunks, &c.Epochs, &c.Times); err != nil {
+		return nil, err
 	}
+	number(&c.Heat, 0.5)
 	if !(c.Heat > 0) || math.IsInf(c.Heat, 0) {
 		return nil, fmt.Errorf("align: rwr: Heat is %v, want a positive number", c.Heat)
 	}

@@ -52,14 +52,14 @@ type SePPO struct {
 
 // NewSePPO returns a SePPO of t. Its first earlier policy is t as it is now.
 func NewSePPO(t *Tuned, c SePPOConfig) (*SePPO, error) {
-	whole(&c.Chunks, 64)
-	whole(&c.Epochs, 4)
-	whole(&c.Times, 4)
+	if err := looks("seppo", "Chunks", &c.Chunks, &c.Epochs, &c.Times); err != nil {
+		return nil, err
+	}
 	whole(&c.Past, 7)
 	whole(&c.Every, 30)
 	number(&c.Beta, t.beta()/4)
-	if c.Chunks < 1 || c.Epochs < 1 || c.Times < 1 || c.Past < 1 || c.Every < 1 {
-		return nil, fmt.Errorf("align: seppo: Chunks, Epochs, Times, Past and Every are %d, %d, %d, %d and %d, want at least 1", c.Chunks, c.Epochs, c.Times, c.Past, c.Every)
+	if c.Past < 1 || c.Every < 1 {
+		return nil, fmt.Errorf("align: seppo: Past and Every are %d and %d, want at least 1", c.Past, c.Every)
 	}
 	if !(c.Beta > 0) || math.IsInf(c.Beta, 0) {
 		return nil, fmt.Errorf("align: seppo: Beta is %v, want a positive number", c.Beta)

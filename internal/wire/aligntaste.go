@@ -1,0 +1,172 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/rapport-rl/rapport/internal/store"
+	"github.com/rapport-rl/rapport/policy/align"
+)
+
+// client is somebody whose own way a policy aligned by PPD goes (align.Taste).
+type client struct {
+	name  string
+	said  [][2]int  // rollouts by number that were compared, the better first
+	taste []float64 // (D,), to length 1; D is that of the encoder's embedding
+}
+
+// clients are those who compared rollouts, by name.
+func (a *Alignment) clients(ctx context.Context) ([]client, error) {
+	said, _, _, err := a.orders(ctx)
+	if err != nil {
+		return nil, err
+	}
+	n := a.s.cfg.Align.Rollouts
+	phi := make([][]float64, n) // of a rollout, the mean of its embeddings
+	number := map[string]int{}
+	for i := range n {
+		number[rolloutID(i)] = i
+		e, err := a.s.store.Episode(rolloutID(i))
+		if errors.Is(err, store.ErrNone) {
+			return nil, a.before(AlignRollouts)
+		}
+		if err != nil {
+			return nil, err
+		}
+		traj := e.Trajectory()[1:] // the frame after the reset is no doing of anybody's
+		phi[i] = make([]float64, len(traj[0].Embed))
+		for _, f := range traj {
+			for k, v := range f.Embed {
+				phi[i][k] += float64(v) / float64(len(traj))
+			}
+		}
+	}
+	var out []client
+	for _, o := range said {
+		w, okW := number[o.Better.Episode]
+		l, okL := number[o.Worse.Episode]
+		if !okW || !okL {
+			continue // no chains
+		}
+		at := slices.IndexFunc(out, func(c client) bool { return c.name == o.Annotator })
+		if at < 0 {
+			at = len(out)
+			out = append(out, client{name: o.Annotator})
+		}
+		out[at].said = append(out[at].said, [2]int{w, l})
+	}
+	if len(out) < 2 {
+		return nil, fmt.Errorf("wire: align: the answers of %d people compare rollouts, but ppd is for several; have others answer, too, or take another align.aligner", len(out))
+	}
+	slices.SortFunc(out, func(x, y client) int { return strings.Compare(x.name, y.name) })
+	for i := range out {
+		var b align.Batch
+		for _, p := range out[i].said {
+			b.Pairs = append(b.Pairs, align.Pair{Win: len(b.Samples), Lose: len(b.Samples) + 1})
+			b.Samples = append(b.Samples, align.Sample{Group: p[0]}, align.Sample{Group: p[1]})
+		}
+		out[i].taste = align.Taste(&b, 0, func(s *align.Sample) []float64 { return phi[s.Group] })
+	}
+	return out, nil
+}
+
+// find is the number of the client of align.person, who may be a simulated one.
+func find(cs []client, name string) (int, error) {
+	var names []string
+	for i, c := range cs {
+		if c.name == name || c.name == nobody+"-"+name {
+			return i, nil
+		}
+		names = append(names, c.name)
+	}
+	return 0, fmt.Errorf("wire: align: align.person is %q, who compared no rollouts; want one of %s", name, strings.Join(names, ", "))
+}
+
+// theirs are lessons of what each client said, for its own way. Every fifth rollout is
+// held out.
+func (a *Alignment) theirs(ctx context.Context, t *align.Tuned, cs []client) (l lessons, err error) {
+	rec, err := align.NewRecorder(t, 64)
+	if err != nil {
+		return l, err
+	}
+	c := a.s.cfg.Align
+	few := func(ss []align.Sample) []align.Sample {
+		if c.Chunks > 0 {
+			ss = ss[:min(c.Chunks, len(ss))]
+		}
+		return ss
+	}
+	chains := make([][]align.Sample, c.Rollouts)
+	for i := range chains {
+		if chains[i], err = a.chains(i, 0, rec); err != nil {
+			return l, err
+		}
+		if i%5 == 2 {
+			l.held = append(l.held, few(chains[i])...)
+		}
+	}
+	at := make([]map[int]int, len(cs)) // of each client, the first sample in train of a rollout
+	var critics []*align.Critic
+	for u, who := range cs {
+		at[u] = map[int]int{}
+		begin := len(l.train)
+		shares, asked := beats(c.Rollouts, who.said)
+		for n, share := range shares {
+			if n%5 == 2 || asked[n] == 0 {
+				continue
+			}
+			ss := slices.Clone(chains[n])
+			for i := range ss {
+				ss[i].User, ss[i].Reward = u, share
+			}
+			if share > 0.5 {
+				l.good = append(l.good, ss...)
+			}
+			at[u][n] = len(l.train)
+			l.train = append(l.train, few(ss)...)
+		}
+		if len(l.train) == begin {
+			return l, fmt.Errorf("wire: align: %s compared held-out rollouts alone (every fifth is), which leaves nothing to learn from; have %[1]s answer more", who.name)
+		}
+		critic, err := align.FitCritic(ctx, l.train[begin:], align.CriticConfig{Seed: draw(a.s.cfg.Seed, networks, 21)})
+		if err != nil {
+			return l, err
+		}
+		critics = append(critics, critic)
+	}
+	l.all = slices.Clone(l.train)
+	for u, who := range cs {
+		for _, p := range who.said {
+			w, okW := at[u][p[0]]
+			x, okX := at[u][p[1]]
+			if !okW || !okX {
+				continue
+			}
+			for k := range min(len(few(chains[p[0]])), len(few(chains[p[1]]))) {
+				l.compare(w+k, x+k, k == 0)
+			}
+		}
+	}
+	rec.Replay(l.all[len(l.train):])
+	if len(l.pairs) == 0 || len(l.held) < len(cs) {
+		return l, fmt.Errorf("wire: align: %d rollouts and the comparisons of %d people leave nothing to hold out; raise align.rollouts or align.labels", c.Rollouts, len(cs))
+	}
+	l.value = func(ss []align.Sample) float64 {
+		sum := 0.0
+		for i := range ss {
+			sum += critics[ss[i].User].Of(&ss[i])
+		}
+		return sum / float64(max(1, len(ss)))
+	}
+	return l, nil
+}
+
+func tastesOf(cs []client) (out [][]float64) {
+	for _, c := range cs {
+		out = append(out, c.taste)
+	}
+	return out
+}
