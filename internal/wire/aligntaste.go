@@ -85,9 +85,9 @@ func find(cs []client, name string) (int, error) {
 	return 0, fmt.Errorf("wire: align: align.person is %q, who compared no rollouts; want one of %s", name, strings.Join(names, ", "))
 }
 
-// theirs are lessons of what each client said, for its own way. Every fifth rollout is
-// held out.
-func (a *Alignment) theirs(ctx context.Context, t *align.Tuned, cs []client) (l lessons, err error) {
+// theirs are lessons of what each client said, for its own way, with the critic of the one
+// who is served. Every fifth rollout is held out.
+func (a *Alignment) theirs(ctx context.Context, t *align.Tuned, cs []client, served int) (l lessons, err error) {
 	rec, err := align.NewRecorder(t, 64)
 	if err != nil {
 		return l, err
@@ -137,6 +137,7 @@ func (a *Alignment) theirs(ctx context.Context, t *align.Tuned, cs []client) (l 
 		}
 		critics = append(critics, critic)
 	}
+	l.critic = critics[served]
 	l.all = slices.Clone(l.train)
 	for u, who := range cs {
 		for _, p := range who.said {

@@ -303,7 +303,7 @@ func (a *Alignment) tune(ctx context.Context) (string, error) {
 	}
 	var l lessons
 	if c.Aligner == "ppd" {
-		l, err = a.theirs(ctx, t, cs)
+		l, err = a.theirs(ctx, t, cs, served)
 	} else {
 		l, err = a.lessons(ctx, t, r)
 	}
