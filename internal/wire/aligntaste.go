@@ -85,9 +85,9 @@ func find(cs []client, name string) (int, error) {
 	return 0, fmt.Errorf("wire: align: align.person is %q, who compared no rollouts; want one of %s", name, strings.Join(names, ", "))
 }
 
-// theirs are lessons of what each client said, for its own way. Every fifth rollout is
-// held out.
-func (a *Alignment) theirs(ctx context.Context, t *align.Tuned, cs []client) (l lessons, err error) {
+// theirs are lessons of what each client said, for its own way; the critic is that of who
+// is served. Every fifth rollout is held out.
+func (a *Alignment) theirs(ctx context.Context, t *align.Tuned, cs []client, served int) (l lessons, err error) {
 	rec, err := align.NewRecorder(t, 64)
 	if err != nil {
 		return l, err
@@ -154,6 +154,7 @@ func (a *Alignment) theirs(ctx context.Context, t *align.Tuned, cs []client) (l 
 	if len(l.pairs) == 0 || len(l.held) < len(cs) {
 		return l, fmt.Errorf("wire: align: %d rollouts and the comparisons of %d people leave nothing to hold out; raise align.rollouts or align.labels", c.Rollouts, len(cs))
 	}
+	l.critic, l.right = critics[served], -1
 	l.value = func(ss []align.Sample) float64 {
 		sum := 0.0
 		for i := range ss {

@@ -36,7 +36,7 @@ type tunedBy struct {
 	Of     string // rankings and settings
 	By     string // the aligner
 	Report align.Report
-	Held   float64 // share of held-out pairs that the critic orders as the reward does
+	Held   float64 // share of held-out pairs that the critic orders as the reward does; -1: not measured
 }
 
 // Rounds between two savings of an alignment.
@@ -296,7 +296,7 @@ func (a *Alignment) tune(ctx context.Context) (string, error) {
 	}
 	var l lessons
 	if c.Aligner == "ppd" {
-		l, err = a.theirs(ctx, t, cs)
+		l, err = a.theirs(ctx, t, cs, served)
 	} else {
 		l, err = a.lessons(ctx, t, r)
 	}
