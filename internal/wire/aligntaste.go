@@ -85,8 +85,8 @@ func find(cs []client, name string) (int, error) {
 	return 0, fmt.Errorf("wire: align: align.person is %q, who compared no rollouts; want one of %s", name, strings.Join(names, ", "))
 }
 
-// theirs are lessons of what each client said, for its own way, with the critic of the one
-// who is served. Every fifth rollout is held out.
+// theirs are lessons of what each client said, for its own way; the critic is that of who
+// is served. Every fifth rollout is held out.
 func (a *Alignment) theirs(ctx context.Context, t *align.Tuned, cs []client, served int) (l lessons, err error) {
 	rec, err := align.NewRecorder(t, 64)
 	if err != nil {
@@ -137,7 +137,6 @@ func (a *Alignment) theirs(ctx context.Context, t *align.Tuned, cs []client, ser
 		}
 		critics = append(critics, critic)
 	}
-	l.critic = critics[served]
 	l.all = slices.Clone(l.train)
 	for u, who := range cs {
 		for _, p := range who.said {
@@ -155,6 +154,7 @@ func (a *Alignment) theirs(ctx context.Context, t *align.Tuned, cs []client, ser
 	if len(l.pairs) == 0 || len(l.held) < len(cs) {
 		return l, fmt.Errorf("wire: align: %d rollouts and the comparisons of %d people leave nothing to hold out; raise align.rollouts or align.labels", c.Rollouts, len(cs))
 	}
+	l.critic, l.right = critics[served], -1
 	l.value = func(ss []align.Sample) float64 {
 		sum := 0.0
 		for i := range ss {

@@ -37,7 +37,7 @@ type tunedBy struct {
 	Of     string // rankings and settings
 	By     string // the aligner
 	Report align.Report
-	Held   float64 // share of held-out pairs that the critic orders as the reward does
+	Held   float64 // share of held-out pairs that the critic orders as the reward does; -1: not measured
 }
 
 // Rounds between two savings of an alignment.
