@@ -82,6 +82,9 @@ func alignable(c config.Config) error {
 	if process, of := c.Policy.Diffusion.Process, config.AlignersOf(c.Policy.Diffusion.Process); !slices.Contains(of, c.Align.Aligner) {
 		bad("align.aligner", "is %s, but policy.diffusion.process is %s; of that want one of %s", c.Align.Aligner, process, strings.Join(of, ", "))
 	}
+	if searched(c) {
+		bad("policy.diffusion.sampler.kind", "is %s, but both policies are evaluated as they draw; want plain, and search afterwards: rapport eval RUN --set policy.diffusion.sampler.kind=%[2]s", c.Policy.Diffusion.Sampler.Kind)
+	}
 	if c.Reward.Kind != "rapl" {
 		bad("reward.kind", "is %s, which learns nothing of answers about rollouts; want rapl (align.by chooses who ranks them)", c.Reward.Kind)
 	}

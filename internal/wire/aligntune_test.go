@@ -180,11 +180,18 @@ func searchedFor(t *testing.T, dir string) {
 func TestASearchWantsACritic(t *testing.T) {
 	c := tinyAlign(t)
 	c.Policy.Diffusion.Sampler.Kind = "best"
-	s, err := Create(t.Context(), c, quiet(nil))
+	_, err := Create(t.Context(), c, quiet(nil))
+	wantErr(t, err, "policy.diffusion.sampler.kind is best", "session.from=runs/NAME")
+	_, err = BeginAlign(c)
+	wantErr(t, err, "policy.diffusion.sampler.kind is best", "rapport eval RUN")
+	plain := c
+	plain.Policy.Diffusion.Sampler.Kind = "plain"
+	s, err := Create(t.Context(), plain, quiet(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
+	s.cfg = c
 	_, err = s.searching(t.Context())
 	wantErr(t, err, "policy.diffusion.sampler.kind is best", "rapport align")
 	_, err = newPlayer(t.Context(), c, view.Config{}, true, false)

@@ -110,6 +110,21 @@ func alike(cfg config.Config) error {
 	return errors.Join(errs...)
 }
 
+// founding refuses, of a session that begins from no other, what only another can have.
+func founding(cfg config.Config) error {
+	if cfg.Session.From != "" {
+		return nil
+	}
+	var errs []error
+	if classified(cfg) && (cfg.Reward.Classifier == "" || cfg.Encoder.Kind != "onnx") {
+		errs = append(errs, errors.New("wire: reward.kagi.sparse is classifier, but a session that trains its encoder has none of it: "+firstClassifier))
+	}
+	if searched(cfg) {
+		errs = append(errs, fmt.Errorf("wire: policy.diffusion.sampler.kind is %s, but a new session has no critic to search by; begin from an aligned one (--set session.from=runs/NAME), or take plain", cfg.Policy.Diffusion.Sampler.Kind))
+	}
+	return errors.Join(errs...)
+}
+
 // adopt copies a demonstration. Its frames are taken as they lie in the file, so that a
 // policy that sees pixels learns from those that it was cloned from.
 func (s *Session) adopt(ctx context.Context, st *store.Session, id string) error {

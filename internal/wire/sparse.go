@@ -33,6 +33,9 @@ func tellSuccess(who reward.Success) successTeller {
 	}
 }
 
+// firstClassifier is how to come by one.
+const firstClassifier = "run one with reward.kagi.sparse=none, mark frames and train (rapport reward classifier collect, then train), and begin from that session: --set session.from=runs/NAME --set reward.kagi.sparse=classifier"
+
 type tellerKey struct{}
 
 // tellerOf is nil where a tick's features do not tell success.
@@ -49,7 +52,7 @@ func (s *Session) telling(ctx context.Context) (context.Context, error) {
 	}
 	m, err := s.classifier(ctx)
 	if errors.Is(err, store.ErrNone) {
-		return ctx, errors.New("wire: reward.kagi.sparse is classifier, but the session has none: run one with reward.kagi.sparse=none, mark frames and train (rapport reward classifier collect, then train), and begin from that session: --set session.from=runs/NAME --set reward.kagi.sparse=classifier")
+		return ctx, errors.New("wire: reward.kagi.sparse is classifier, but the session has none: " + firstClassifier)
 	}
 	if err != nil {
 		return ctx, err

@@ -33,6 +33,11 @@ func TestAClassifierTellsKAGIsSuccess(t *testing.T) {
 	}
 	dir := filepath.Join(c.Out, c.Name)
 
+	orphan := c
+	orphan.Name, orphan.Reward.KAGI.Sparse = "orphan", "classifier"
+	if _, err := Create(ctx, orphan, quietly()); err == nil || !strings.Contains(err.Error(), "session.from=runs/NAME") {
+		t.Errorf("a new session: error %v, want what to do", err)
+	}
 	next := c
 	next.Name, next.Session.From, next.Reward.KAGI.Sparse, next.Session.End = "told", dir, "classifier", "success"
 	if s, err = Create(ctx, next, quietly()); err != nil {

@@ -93,7 +93,7 @@ func Create(ctx context.Context, cfg config.Config, o Options) (*Session, error)
 			return nil, fmt.Errorf("wire: policy.trunk does not fit robot.cameras: %w", err)
 		}
 	}
-	if err := alike(cfg); err != nil {
+	if err := errors.Join(alike(cfg), founding(cfg)); err != nil {
 		return nil, err
 	}
 	if logged(cfg) {
