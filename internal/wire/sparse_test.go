@@ -64,7 +64,7 @@ func TestAClassifierTellsKAGIsSuccess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := s.classifier(ctx)
+	by, err := s.classifier(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func TestAClassifierTellsKAGIsSuccess(t *testing.T) {
 	paid := 0
 	check := func(e policy.Episode, ends bool) {
 		for k, in := range e.Inputs {
-			margin, err := m.Margin(in.Features.Embed)
+			margin, err := by.Model.Margin(in.Features.Embed)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -109,7 +109,7 @@ func TestAClassifierTellsKAGIsSuccess(t *testing.T) {
 	if paid == 0 {
 		t.Error("the classifier told no success at all, so nothing was tried")
 	}
-	if b, err := os.ReadFile(res.Report); err != nil || !strings.Contains(string(b), "success, by the classifier") || !strings.Contains(string(b), "the truth agrees with it in") {
+	if b, err := os.ReadFile(res.Report); err != nil || !strings.Contains(string(b), "success, by the classifier") || !strings.Contains(string(b), "the truth agrees with it in") || !strings.Contains(string(b), by.Measured.String()) {
 		t.Errorf("the report does not tell of the classifier (error %v)", err)
 	}
 	if err := s.Close(); err != nil {
