@@ -1,17 +1,20 @@
 package wire
 
 import (
+	"errors"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/reward/classifier"
 	"github.com/rapport-rl/rapport/reward/kagi"
+	"github.com/rapport-rl/rapport/reward/kagi/click"
 )
 
 // A session by waypoints whose success nobody tells; frames of it are marked, a
@@ -56,8 +59,25 @@ func TestAClassifierTellsKAGIsSuccess(t *testing.T) {
 	if rep, err := TrainClassifier(ctx, dir, Classifying{Config: classifier.Config{Precision: 0.3}}, nil, nil, quietly()); err != nil {
 		t.Fatalf("%v\n%s", err, rep)
 	}
-	next.Name = "told2"
-	if s, err = Create(ctx, next, quietly()); err != nil {
+	// Another plan, and cameras elsewhere, but the points that the policy sees.
+	next.Name, next.Reward.KAGI.Source, next.Reward.KAGI.Cameras = "told2", "clicks", "cameras.json"
+	o, asked := quietly(), 0
+	o.After = func(d time.Duration) <-chan time.Time {
+		ch := make(chan time.Time, 1)
+		if d != clickEvery {
+			return ch // of others, who wait for nothing here
+		}
+		asked++
+		if err := clickBall(s.Clicks(), "sphere"); !errors.Is(err, click.ErrRefused) || !strings.Contains(err.Error(), "the policy sees") {
+			t.Errorf("points that the cloned policy does not see: error %v", err)
+		}
+		if err := clickBall(s.Clicks(), "ball"); err != nil {
+			t.Error(err)
+		}
+		ch <- time.Time{}
+		return ch
+	}
+	if s, err = Create(ctx, next, o); err != nil {
 		t.Fatal(err)
 	}
 	res, err := s.Run(ctx)
@@ -71,6 +91,9 @@ func TestAClassifierTellsKAGIsSuccess(t *testing.T) {
 	p, err := s.prepared(ctx)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if asked != 1 {
+		t.Errorf("a plan was asked for %d times, want 1", asked)
 	}
 	paid := 0
 	check := func(e policy.Episode, ends bool) {
