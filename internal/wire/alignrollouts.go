@@ -61,6 +61,9 @@ func (a *Alignment) rollouts(ctx context.Context) (string, error) {
 	if err := a.s.keepMakers(ctx); err != nil {
 		return "", err
 	}
+	if ctx, err = a.s.telling(ctx); err != nil {
+		return "", err
+	}
 	var keep sync.Mutex // one file is written at a time
 	c, p := a.s.cfg, a.p
 	count := counter(a.s.tell, "rollouts", len(todo))
@@ -79,7 +82,7 @@ func (a *Alignment) rollouts(ctx context.Context) (string, error) {
 		}
 		pi.Begin(uint64(n))
 		d := demo{}
-		actor := &loop.Actor{Backend: m.guard, Extractor: p.eyes, Track: m.track, Policy: pi, Horizon: c.Robot.Horizon, Pixels: len(p.view.Cameras) > 0,
+		actor := &loop.Actor{Backend: m.guard, Extractor: p.eyes, Track: m.track, Tell: tellerOf(ctx), Policy: pi, Horizon: c.Robot.Horizon, Pixels: len(p.view.Cameras) > 0,
 			Watch: func(_ context.Context, _ int, obs robot.Observation, _ policy.Input) error {
 				d.frames = append(d.frames, obs.Frames)
 				return nil

@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"path/filepath"
 	"sync"
@@ -160,6 +161,12 @@ func (s *Session) clicked(ctx context.Context) (context.Context, error) {
 	}
 	if !first {
 		see() // what was learned sees the points of the earlier plan
+	} else if from := s.cfg.Session.From; from != "" && s.cfg.Policy.Keys {
+		was, err := config.Load(filepath.Join(from, "config.yaml"), nil, nil)
+		if err != nil {
+			return ctx, fmt.Errorf("wire: session.from: %w", err)
+		}
+		k.names = append([]string{}, seenKeys(withClicks(was, from))...)
 	}
 	if wanted {
 		hear := func(*arm) error { return nil }

@@ -17,9 +17,12 @@ import (
 // encoder, a reward and a policy were made with.
 var taken = []string{"robot.horizon", "robot.cameras", "guard.workspace.", "encoder.", "reward.", "policy."}
 
-// untaken are those of them that tell success, which nothing was made with: a classifier
-// is trained on an earlier session's frames.
-var untaken = []string{"reward.kagi.sparse", "reward.success", "reward.classifier"}
+// untaken are those of them that nothing was made with: who tells success, since a
+// classifier is trained on an earlier session's frames, and where an arm's cameras are and
+// who writes its waypoints, which episodes carry themselves. That a policy sees the same
+// points is for inherit to check.
+var untaken = []string{"reward.kagi.sparse", "reward.success", "reward.classifier",
+	"reward.kagi.cameras", "reward.kagi.source", "reward.kagi.plan", "reward.kagi.marks", "reward.kagi.cache"}
 
 // inherit copies the parts of the earlier session that session.from names, so that
 // this session's folder is whole without it.

@@ -12,6 +12,7 @@ import (
 	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/reward"
+	"github.com/rapport-rl/rapport/reward/classifier"
 	"github.com/rapport-rl/rapport/reward/kagi"
 	"github.com/rapport-rl/rapport/robot"
 )
@@ -50,14 +51,18 @@ func (s *Session) telling(ctx context.Context) (context.Context, error) {
 	if !classified(s.cfg) {
 		return ctx, nil
 	}
-	m, err := s.classifier(ctx)
+	by, err := s.classifier(ctx)
 	if errors.Is(err, store.ErrNone) {
 		return ctx, errors.New("wire: reward.kagi.sparse is classifier, but the session has none: " + firstClassifier)
 	}
 	if err != nil {
 		return ctx, err
 	}
-	return context.WithValue(ctx, tellerKey{}, tellSuccess(m)), nil
+	if by.Measured == (classifier.Measure{}) {
+		return ctx, errors.New("wire: reward.kagi.sparse is classifier, but this one does not say how it was measured; train it anew: rapport reward classifier train")
+	}
+	s.tell("success", 1, 1, "told by a classifier: "+by.Measured.String())
+	return context.WithValue(ctx, tellerKey{}, tellSuccess(by.Model)), nil
 }
 
 // retell has demonstrations tell success as the context does, whoever told it when they
@@ -123,6 +128,10 @@ func (s *Session) sayings(ctx context.Context, r *report.Report) error {
 	for _, p := range won {
 		truth[p.Step] = p.Value
 	}
+	by, err := s.classifier(ctx)
+	if err != nil {
+		return err
+	}
 	yes, known, right := 0, 0, 0
 	for _, p := range said {
 		if p.Value > 0 {
@@ -139,6 +148,6 @@ func (s *Session) sayings(ctx context.Context, r *report.Report) error {
 	if known > 0 {
 		f.Value += fmt.Sprintf("; the truth agrees with it in %d of %d", right, known)
 	}
-	r.Facts = append(r.Facts, f)
+	r.Facts = append(r.Facts, f, report.Fact{Name: "the classifier, measured on marked frames", Value: by.Measured.String()})
 	return nil
 }

@@ -1,17 +1,20 @@
 package wire
 
 import (
+	"errors"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/reward/classifier"
 	"github.com/rapport-rl/rapport/reward/kagi"
+	"github.com/rapport-rl/rapport/reward/kagi/click"
 )
 
 // A session by waypoints whose success nobody tells; frames of it are marked, a
@@ -61,15 +64,32 @@ func TestAClassifierTellsKAGIsSuccess(t *testing.T) {
 	if rep, err := TrainClassifier(ctx, dir, Classifying{Config: classifier.Config{Precision: 0.3}}, nil, nil, quietly()); err != nil {
 		t.Fatalf("%v\n%s", err, rep)
 	}
-	next.Name = "told2"
-	if s, err = Create(ctx, next, quietly()); err != nil {
+	// Another plan, and cameras elsewhere, but the points that the policy sees.
+	next.Name, next.Reward.KAGI.Source, next.Reward.KAGI.Cameras = "told2", "clicks", "cameras.json"
+	o, asked := quietly(), 0
+	o.After = func(d time.Duration) <-chan time.Time {
+		ch := make(chan time.Time, 1)
+		if d != clickEvery {
+			return ch // of others, who wait for nothing here
+		}
+		asked++
+		if err := clickBall(s.Clicks(), "sphere"); !errors.Is(err, click.ErrRefused) || !strings.Contains(err.Error(), "the policy sees") {
+			t.Errorf("points that the cloned policy does not see: error %v", err)
+		}
+		if err := clickBall(s.Clicks(), "ball"); err != nil {
+			t.Error(err)
+		}
+		ch <- time.Time{}
+		return ch
+	}
+	if s, err = Create(ctx, next, o); err != nil {
 		t.Fatal(err)
 	}
 	res, err := s.Run(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := s.classifier(ctx)
+	by, err := s.classifier(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,10 +97,13 @@ func TestAClassifierTellsKAGIsSuccess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if asked != 1 {
+		t.Errorf("a plan was asked for %d times, want 1", asked)
+	}
 	paid := 0
 	check := func(e policy.Episode, ends bool) {
 		for k, in := range e.Inputs {
-			margin, err := m.Margin(in.Features.Embed)
+			margin, err := by.Model.Margin(in.Features.Embed)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -114,7 +137,7 @@ func TestAClassifierTellsKAGIsSuccess(t *testing.T) {
 	if paid == 0 {
 		t.Error("the classifier told no success at all, so nothing was tried")
 	}
-	if b, err := os.ReadFile(res.Report); err != nil || !strings.Contains(string(b), "success, by the classifier") || !strings.Contains(string(b), "the truth agrees with it in") {
+	if b, err := os.ReadFile(res.Report); err != nil || !strings.Contains(string(b), "success, by the classifier") || !strings.Contains(string(b), "the truth agrees with it in") || !strings.Contains(string(b), by.Measured.String()) {
 		t.Errorf("the report does not tell of the classifier (error %v)", err)
 	}
 	if err := s.Close(); err != nil {

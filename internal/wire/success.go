@@ -25,6 +25,8 @@ const seriesWatch = "watch"
 type trained struct {
 	Encoder string           `json:"encoder"` // SHA-256
 	Model   classifier.Model `json:"model"`
+	// Measured is how it did on episodes that it had not learned from.
+	Measured classifier.Measure `json:"measured"`
 }
 
 func decodeTrained(b []byte) (trained, error) {
@@ -40,29 +42,27 @@ func decodeTrained(b []byte) (trained, error) {
 
 // classifier is that of reward.classifier, or the session's own. It wraps store.ErrNone
 // if there is none.
-func (s *Session) classifier(ctx context.Context) (classifier.Model, error) {
+func (s *Session) classifier(ctx context.Context) (t trained, err error) {
 	var b []byte
-	var err error
 	if path := s.cfg.Reward.Classifier; path != "" {
 		b, err = os.ReadFile(path)
 	} else {
 		_, b, err = s.store.LatestCheckpoint(ctx, kindSuccess)
 	}
 	if err != nil {
-		return classifier.Model{}, fmt.Errorf("wire: success classifier: %w", err)
+		return t, fmt.Errorf("wire: success classifier: %w", err)
 	}
-	t, err := decodeTrained(b)
-	if err != nil {
-		return t.Model, err
+	if t, err = decodeTrained(b); err != nil {
+		return t, err
 	}
 	enc, _, err := s.makers(ctx)
 	if err != nil {
-		return t.Model, err
+		return t, err
 	}
 	if t.Encoder != enc {
-		return t.Model, fmt.Errorf("wire: the success classifier was trained on another encoder's embeddings; train it anew with rapport reward classifier train %s, or set reward.success to none", s.Dir())
+		return t, fmt.Errorf("wire: the success classifier was trained on another encoder's embeddings; train it anew with rapport reward classifier train %s, or set reward.success to none", s.Dir())
 	}
-	return t.Model, nil
+	return t, nil
 }
 
 // sentry looks out for a reward that rises while success falls.
@@ -77,7 +77,7 @@ type sentry struct {
 func (s *Session) newSentry(ctx context.Context, n int) (*sentry, error) {
 	y := &sentry{names: []string{"success"}}
 	if s.cfg.Reward.Success == "classifier" {
-		m, err := s.classifier(ctx)
+		by, err := s.classifier(ctx)
 		if errors.Is(err, store.ErrNone) {
 			s.log.Warn("nobody tells success yet: the reward is not watched; mark frames and train a classifier", "remedy", "rapport reward classifier collect, then train, then rapport run --resume")
 			return y, nil
@@ -85,7 +85,7 @@ func (s *Session) newSentry(ctx context.Context, n int) (*sentry, error) {
 		if err != nil {
 			return nil, err
 		}
-		y.model, y.names = &m, []string{"success", "margin"}
+		y.model, y.names = &by.Model, []string{"success", "margin"}
 	}
 	var err error
 	if y.w, err = watch.New(watch.Config{Checks: y.names}); err != nil {

@@ -45,6 +45,13 @@ func (m Measure) Accuracy() float64 { return share(m.TP+m.TN, m.TP+m.FP+m.TN+m.F
 // F1 is 2TP/(2TP + FP + FN); NaN for none.
 func (m Measure) F1() float64 { return share(2*m.TP, 2*m.TP+m.FP+m.FN) }
 
+// String is a line; the interval is Wilson's of the precision.
+func (m Measure) String() string {
+	lo, hi := Wilson(m.TP, m.TP+m.FP)
+	return fmt.Sprintf("precision %.3f (%.2f to %.2f), recall %.3f, F1 %.3f on %d frames",
+		m.Precision(), lo, hi, m.Recall(), m.F1(), m.TP+m.FP+m.TN+m.FN)
+}
+
 func share(a, b int) float64 {
 	if b == 0 {
 		return math.NaN()

@@ -133,10 +133,7 @@ type Report struct {
 
 // String is a line.
 func (r Report) String() string {
-	m := r.Measured
-	lo, hi := classifier.Wilson(m.TP, m.TP+m.FP)
-	return fmt.Sprintf("precision %.3f (%.2f to %.2f), recall %.3f, F1 %.3f on %d frames, %d without a clear answer",
-		m.Precision(), lo, hi, m.Recall(), m.F1(), m.TP+m.FP+m.TN+m.FN, r.Unknown)
+	return fmt.Sprintf("%v, %d without a clear answer", r.Measured, r.Unknown)
 }
 
 // Measure asks of every marked moment, and refuses a judge whose precision is below
