@@ -136,7 +136,7 @@ func TrainClassifier(ctx context.Context, dir string, c Classifying, environ, se
 	if err != nil {
 		return rep, s.unready(err)
 	}
-	b, err := json.Marshal(trained{Encoder: enc, Model: m, Measured: rep.Measured})
+	b, err := json.Marshal(trained{Encoder: enc, Model: m})
 	if err != nil {
 		return rep, fmt.Errorf("wire: success classifier: %w", err)
 	}

@@ -51,18 +51,18 @@ func (s *Session) telling(ctx context.Context) (context.Context, error) {
 	if !classified(s.cfg) {
 		return ctx, nil
 	}
-	by, err := s.classifier(ctx)
+	m, err := s.classifier(ctx)
 	if errors.Is(err, store.ErrNone) {
 		return ctx, errors.New("wire: reward.kagi.sparse is classifier, but the session has none: " + firstClassifier)
 	}
 	if err != nil {
 		return ctx, err
 	}
-	if by.Measured == (classifier.Measure{}) {
+	if m.Measured == (classifier.Measure{}) {
 		return ctx, errors.New("wire: reward.kagi.sparse is classifier, but this one does not say how it was measured; train it anew: rapport reward classifier train")
 	}
-	s.tell("success", 1, 1, "told by a classifier: "+by.Measured.String())
-	return context.WithValue(ctx, tellerKey{}, tellSuccess(by.Model)), nil
+	s.tell("success", 1, 1, "told by a classifier: "+m.Measured.String())
+	return context.WithValue(ctx, tellerKey{}, tellSuccess(m)), nil
 }
 
 // retell has demonstrations tell success as the context does, whoever told it when they
@@ -128,7 +128,7 @@ func (s *Session) sayings(ctx context.Context, r *report.Report) error {
 	for _, p := range won {
 		truth[p.Step] = p.Value
 	}
-	by, err := s.classifier(ctx)
+	m, err := s.classifier(ctx)
 	if err != nil {
 		return err
 	}
@@ -148,6 +148,6 @@ func (s *Session) sayings(ctx context.Context, r *report.Report) error {
 	if known > 0 {
 		f.Value += fmt.Sprintf("; the truth agrees with it in %d of %d", right, known)
 	}
-	r.Facts = append(r.Facts, f, report.Fact{Name: "the classifier, measured on marked frames", Value: by.Measured.String()})
+	r.Facts = append(r.Facts, f, report.Fact{Name: "the classifier, measured on marked frames", Value: m.Measured.String()})
 	return nil
 }

@@ -89,7 +89,7 @@ func TestAClassifierTellsKAGIsSuccess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	by, err := s.classifier(ctx)
+	m, err := s.classifier(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +103,7 @@ func TestAClassifierTellsKAGIsSuccess(t *testing.T) {
 	paid := 0
 	check := func(e policy.Episode, ends bool) {
 		for k, in := range e.Inputs {
-			margin, err := by.Model.Margin(in.Features.Embed)
+			margin, err := m.Margin(in.Features.Embed)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -137,7 +137,7 @@ func TestAClassifierTellsKAGIsSuccess(t *testing.T) {
 	if paid == 0 {
 		t.Error("the classifier told no success at all, so nothing was tried")
 	}
-	if b, err := os.ReadFile(res.Report); err != nil || !strings.Contains(string(b), "success, by the classifier") || !strings.Contains(string(b), "the truth agrees with it in") || !strings.Contains(string(b), by.Measured.String()) {
+	if b, err := os.ReadFile(res.Report); err != nil || !strings.Contains(string(b), "success, by the classifier") || !strings.Contains(string(b), "the truth agrees with it in") || !strings.Contains(string(b), m.Measured.String()) {
 		t.Errorf("the report does not tell of the classifier (error %v)", err)
 	}
 	if err := s.Close(); err != nil {

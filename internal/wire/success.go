@@ -25,8 +25,6 @@ const seriesWatch = "watch"
 type trained struct {
 	Encoder string           `json:"encoder"` // SHA-256
 	Model   classifier.Model `json:"model"`
-	// Measured is how it did on episodes that it had not learned from.
-	Measured classifier.Measure `json:"measured"`
 }
 
 func decodeTrained(b []byte) (trained, error) {
@@ -42,7 +40,7 @@ func decodeTrained(b []byte) (trained, error) {
 
 // classifier is that of reward.classifier, or the session's own. It wraps store.ErrNone
 // if there is none.
-func (s *Session) classifier(ctx context.Context) (t trained, err error) {
+func (s *Session) classifier(ctx context.Context) (m classifier.Model, err error) {
 	var b []byte
 	if path := s.cfg.Reward.Classifier; path != "" {
 		b, err = os.ReadFile(path)
@@ -50,19 +48,20 @@ func (s *Session) classifier(ctx context.Context) (t trained, err error) {
 		_, b, err = s.store.LatestCheckpoint(ctx, kindSuccess)
 	}
 	if err != nil {
-		return t, fmt.Errorf("wire: success classifier: %w", err)
+		return m, fmt.Errorf("wire: success classifier: %w", err)
 	}
-	if t, err = decodeTrained(b); err != nil {
-		return t, err
+	t, err := decodeTrained(b)
+	if err != nil {
+		return m, err
 	}
 	enc, _, err := s.makers(ctx)
 	if err != nil {
-		return t, err
+		return m, err
 	}
 	if t.Encoder != enc {
-		return t, fmt.Errorf("wire: the success classifier was trained on another encoder's embeddings; train it anew with rapport reward classifier train %s, or set reward.success to none", s.Dir())
+		return m, fmt.Errorf("wire: the success classifier was trained on another encoder's embeddings; train it anew with rapport reward classifier train %s, or set reward.success to none", s.Dir())
 	}
-	return t, nil
+	return t.Model, nil
 }
 
 // sentry looks out for a reward that rises while success falls.
@@ -77,7 +76,7 @@ type sentry struct {
 func (s *Session) newSentry(ctx context.Context, n int) (*sentry, error) {
 	y := &sentry{names: []string{"success"}}
 	if s.cfg.Reward.Success == "classifier" {
-		by, err := s.classifier(ctx)
+		m, err := s.classifier(ctx)
 		if errors.Is(err, store.ErrNone) {
 			s.log.Warn("nobody tells success yet: the reward is not watched; mark frames and train a classifier", "remedy", "rapport reward classifier collect, then train, then rapport run --resume")
 			return y, nil
@@ -85,7 +84,7 @@ func (s *Session) newSentry(ctx context.Context, n int) (*sentry, error) {
 		if err != nil {
 			return nil, err
 		}
-		y.model, y.names = &by.Model, []string{"success", "margin"}
+		y.model, y.names = &m, []string{"success", "margin"}
 	}
 	var err error
 	if y.w, err = watch.New(watch.Config{Checks: y.names}); err != nil {
