@@ -4,6 +4,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/rapport-rl/rapport/reward/judge"
 	"github.com/rapport-rl/rapport/reward/kagi"
 	"github.com/rapport-rl/rapport/reward/vlm"
 )
@@ -19,5 +20,21 @@ func (a *app) vlm() func(cache string) (kagi.Model, error) {
 	return func(cache string) (kagi.Model, error) {
 		c.Cache = cache
 		return vlm.New(c)
+	}
+}
+
+// judge is that model as one that tells success, with its name; nil for none.
+func (a *app) judge() func() (judge.Model, string, error) {
+	c := vlm.FromEnv(a.getenv)
+	if c.URL == "" {
+		return nil
+	}
+	c.Now, c.Log = time.Now, a.log
+	return func() (judge.Model, string, error) {
+		m, err := vlm.New(c)
+		if err != nil {
+			return nil, "", err
+		}
+		return judge.Over(m), m.Model(), nil
 	}
 }

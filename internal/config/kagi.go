@@ -6,7 +6,7 @@ func (k KAGI) validate(p *problems, on bool, robot string) {
 	p.oneOf("reward.kagi.source", k.Source, "auto", "vlm", "task", "clicks")
 	p.oneOf("reward.kagi.marks", k.Marks, "plan", "candidates")
 	p.oneOf("reward.kagi.form", k.Form, "furthest", "nearest")
-	p.oneOf("reward.kagi.sparse", k.Sparse, "truth", "classifier", "none")
+	p.oneOf("reward.kagi.sparse", k.Sparse, "truth", "classifier", "judge", "none")
 	p.within("reward.kagi.tolerance", k.Tolerance, 1e-4, 1)
 	p.within("reward.kagi.top", k.Top, 1e-3, 1)
 	if !on {

@@ -17,6 +17,12 @@ func (c Config) practice(p *problems) {
 	p.oneOf("session.end", c.Session.End, "horizon", "success")
 	told := c.Reward.Kind == "kagi" && c.Reward.KAGI.Sparse == "classifier"
 	p.need(c.Session.End != "success" || c.Robot.Kind == "sim" || told, "session.end", "is success, but robot.kind is %s: the simulator tells success while an episode runs, and reward.kagi.sparse classifier; want one of these, or horizon", c.Robot.Kind)
+	if c.Reward.Kind == "kagi" && c.Reward.KAGI.Sparse == "judge" {
+		p.need(c.Session.From != "", "reward.kagi.sparse", "is judge, but session.from is empty; name a session on whose marked frames the judge was measured (rapport reward judge)")
+		p.need(c.Session.Record, "reward.kagi.sparse", "is judge, which looks at frames, but session.record is false; want true")
+		p.need(c.Session.End == "horizon", "session.end", "is %s, but reward.kagi.sparse is judge, which is asked at the horizon alone; want horizon", c.Session.End)
+		p.need(c.Practice.Mate == "", "reward.kagi.sparse", "is judge, which knows one way of a practice; want truth or none")
+	}
 	p.need(c.Practice.Mate == "" || !told, "reward.kagi.sparse", "is classifier, which knows one way of a practice; want truth or none")
 	p.within("practice.reminder", float64(c.Practice.Reminder), 1, 1e6)
 	p.within("practice.hours", c.Practice.Hours, 0, 1000)

@@ -386,6 +386,8 @@ func (s *Session) plan(ctx context.Context) (context.Context, error) {
 	switch s.cfg.Reward.KAGI.Sparse {
 	case "classifier":
 		sparse = "success told by a classifier"
+	case "judge":
+		sparse = "success told by a judge"
 	case "none":
 		sparse = "no success told"
 	}

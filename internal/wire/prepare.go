@@ -138,7 +138,7 @@ func (s *Session) prepared(ctx context.Context) (parts, error) {
 	if err := s.keepMakers(ctx); err != nil {
 		return p, err
 	}
-	if p.demos, err = s.stored(ctx, policy.Demo); err != nil || !classified(s.cfg) {
+	if p.demos, err = s.stored(ctx, policy.Demo); err != nil || !classified(s.cfg) && refereeOf(ctx) == nil {
 		return p, err
 	}
 	// Those of an earlier session tell the success that it went by.
@@ -146,7 +146,7 @@ func (s *Session) prepared(ctx context.Context) (parts, error) {
 		return p, err
 	}
 	for i := range p.demos {
-		if err := errors.Join(retell(ctx, &p.demos[i]), rate(ctx, p.scorer, &p.demos[i])); err != nil {
+		if err := errors.Join(retell(ctx, &p.demos[i]), s.rejudge(ctx, &p.demos[i]), rate(ctx, p.scorer, &p.demos[i])); err != nil {
 			return p, err
 		}
 	}

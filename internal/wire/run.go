@@ -28,8 +28,8 @@ const keep = 3
 // Run goes through the session's stages, from where an earlier run ended:
 // demonstrations, encoder, preferences, cloning, evaluation, fine-tuning,
 // evaluation, report. When ctx ends, what is done is kept.
-func (s *Session) Run(ctx context.Context) (Result, error) {
-	res := Result{Dir: s.Dir()}
+func (s *Session) Run(ctx context.Context) (res Result, err error) {
+	res.Dir = s.Dir()
 	if err := s.paired(); err != nil {
 		return res, err
 	}
@@ -43,6 +43,11 @@ func (s *Session) Run(ctx context.Context) (Result, error) {
 	if ctx, err = s.plan(ctx); err != nil {
 		return res, err
 	}
+	ctx, forget, err := s.refereed(ctx)
+	if err != nil {
+		return res, err
+	}
+	defer func() { err = errors.Join(err, forget()) }()
 	settle, err := s.mirror(ctx)
 	if err != nil {
 		return res, err
@@ -303,7 +308,7 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 	defer t.close()
 	n, hits := s.cfg.Session.Episodes, 0
 	t.scorer = p.scorer
-	t.actor = &loop.Actor{Backend: a.guard, Extractor: p.eyes, Track: a.track, Tell: tellerOf(ctx), Policy: pi, Scorer: scorerOn(p.scorer, a), Horizon: s.cfg.Robot.Horizon, Pixels: pixels(s.cfg), Watch: t.watch, Override: t.override, Over: overOf(s.cfg, a)}
+	t.actor = &loop.Actor{Backend: a.guard, Extractor: p.eyes, Track: a.track, Tell: tellerOf(ctx), Last: lastOf(ctx), Policy: pi, Scorer: scorerOn(p.scorer, a), Horizon: s.cfg.Robot.Horizon, Pixels: pixels(s.cfg), Watch: t.watch, Override: t.override, Over: overOf(s.cfg, a)}
 	var turns *turns
 	if s.practice == nil {
 		a.next = next

@@ -69,6 +69,9 @@ func join(ctx context.Context, c config.Config, what string, o Options) (*role, 
 	if classified(c) {
 		return nil, errors.New("wire: reward.kagi.sparse is classifier, which one process has; use rapport run, or reward.kagi.sparse none")
 	}
+	if byJudge(c) {
+		return nil, errors.New("wire: reward.kagi.sparse is judge, which one process asks; use rapport run, or reward.kagi.sparse none")
+	}
 	if logged(c) {
 		return nil, errors.New("wire: robot.kind is bag, which one process learns from; use rapport run")
 	}

@@ -103,18 +103,18 @@ func overOf(c config.Config, a *arm) func(context.Context, int, robot.Observatio
 	}
 }
 
-// metricSaid is what a classifier said at an episode's end.
+// metricSaid is what a classifier or a judge said at an episode's end.
 const metricSaid = "success_said"
 
 // classedAs is that, where one is asked.
 func (s *Session) classedAs(ep policy.Episode) []policy.Metric {
-	if !classified(s.cfg) {
+	if !classified(s.cfg) && !byJudge(s.cfg) {
 		return nil
 	}
 	return []policy.Metric{{Name: metricSaid, Value: bit(succeeded(ep.Inputs[len(ep.Inputs)-1].Features))}}
 }
 
-// sayings tells the report what the classifier said, and how often it was so.
+// sayings tells the report what the classifier or the judge said, and how often it was so.
 func (s *Session) sayings(ctx context.Context, r *report.Report) error {
 	said, err := s.store.Metric(ctx, "episode", metricSaid)
 	if err != nil || len(said) == 0 {
@@ -128,9 +128,19 @@ func (s *Session) sayings(ctx context.Context, r *report.Report) error {
 	for _, p := range won {
 		truth[p.Step] = p.Value
 	}
-	m, err := s.classifier(ctx)
-	if err != nil {
-		return err
+	who, measured := "classifier", ""
+	if byJudge(s.cfg) {
+		m, err := readJudge(s.Dir())
+		if err != nil {
+			return err
+		}
+		who, measured = "judge", m.Rep.String()
+	} else {
+		m, err := s.classifier(ctx)
+		if err != nil {
+			return err
+		}
+		measured = m.Measured.String()
 	}
 	yes, known, right := 0, 0, 0
 	for _, p := range said {
@@ -144,10 +154,10 @@ func (s *Session) sayings(ctx context.Context, r *report.Report) error {
 			}
 		}
 	}
-	f := report.Fact{Name: "success, by the classifier", Value: fmt.Sprintf("at the end of %d of %d episodes", yes, len(said))}
+	f := report.Fact{Name: "success, by the " + who, Value: fmt.Sprintf("at the end of %d of %d episodes", yes, len(said))}
 	if known > 0 {
 		f.Value += fmt.Sprintf("; the truth agrees with it in %d of %d", right, known)
 	}
-	r.Facts = append(r.Facts, f, report.Fact{Name: "the classifier, measured on marked frames", Value: m.Measured.String()})
+	r.Facts = append(r.Facts, f, report.Fact{Name: "the " + who + ", measured on marked frames", Value: measured})
 	return nil
 }

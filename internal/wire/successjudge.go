@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 
@@ -12,7 +14,8 @@ import (
 
 // MeasureJudge asks j of the marked frames of the session in dir, and refuses it where
 // its precision is below the one asked for; the report comes with that error too. name
-// is the model's, under which its answers are kept beside the session's database. Calls
+// is the model's, under which its answers are kept beside the session's database, with how it did unless it was refused:
+// sessions that begin from this one may be paid by it (reward.kagi.sparse). Calls
 // are those that had to be made.
 func MeasureJudge(ctx context.Context, dir string, j judge.Judge, name string, precision float64, environ, sets []string, o Options) (rep judge.Report, calls int, err error) {
 	s, err := visit(dir, judged, "a judge", environ, sets, o)
@@ -56,5 +59,14 @@ func MeasureJudge(ctx context.Context, dir string, j judge.Judge, name string, p
 	j.Model = m
 	rep, err = j.Measure(ctx, shots, precision)
 	calls, _ = m.Count()
+	file := filepath.Join(dir, judgeFile)
+	switch {
+	case err == nil:
+		err = keepJudge(s.store, measuredJudge{Model: name, Task: j.Task, Times: j.Times, Rep: rep})
+	case errors.Is(err, judge.ErrPrecision): // what was kept of an earlier asking holds no more
+		if e := os.Remove(file); !errors.Is(e, fs.ErrNotExist) {
+			err = errors.Join(err, e)
+		}
+	}
 	return rep, calls, errors.Join(err, m.Close())
 }

@@ -26,6 +26,7 @@ import (
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/internal/report"
 	"github.com/rapport-rl/rapport/internal/store"
+	"github.com/rapport-rl/rapport/reward/judge"
 	"github.com/rapport-rl/rapport/reward/kagi"
 )
 
@@ -49,6 +50,8 @@ type Options struct {
 	Stops <-chan string
 	// VLM is the vision-language model that writes waypoints, see reward.kagi; nil: none.
 	VLM func(cache string) (kagi.Model, error)
+	// Judge is the model that tells success, see reward.kagi.sparse, with its name; nil: none.
+	Judge func() (judge.Model, string, error)
 	// PID is the process's number, which the session's folder tells to whoever
 	// wants to stop it.
 	PID int
@@ -61,6 +64,7 @@ type Session struct {
 	store *store.Session
 	conn  *bus.Conn
 	vlm   func(cache string) (kagi.Model, error) // nil: none
+	eye   func() (judge.Model, string, error)    // a judge's; nil: none
 	page  string                                 // where a plan is clicked, see ClickAt
 	hang  func()                                 // closes the bus
 	desk  *desk                                  // where people stop the arm; nil for who drives none
@@ -124,7 +128,7 @@ func Create(ctx context.Context, cfg config.Config, o Options) (*Session, error)
 
 func begin(ctx context.Context, cfg config.Config, name string, st *store.Session, o Options) (*Session, error) {
 	cfg = withClicks(cfg, st.Dir())
-	s := &Session{cfg: cfg, name: name, store: st, tell: o.Tell, log: o.Log, now: o.Now, after: o.After, ticks: o.Tick, vlm: o.VLM}
+	s := &Session{cfg: cfg, name: name, store: st, tell: o.Tell, log: o.Log, now: o.Now, after: o.After, ticks: o.Tick, vlm: o.VLM, eye: o.Judge}
 	st.Lossless(cfg.Session.Lossless)
 	var err error
 	var at bus.Address

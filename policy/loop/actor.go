@@ -26,6 +26,10 @@ type Actor struct {
 	Track func(ctx context.Context, step int, obs robot.Observation) ([]perception.Keypoint, error)
 	// Tell, if set, returns further keypoints of a tick, which follow from its features.
 	Tell func(ctx context.Context, f perception.Features) ([]perception.Keypoint, error)
+	// Last, if set, is asked once, at the horizon, and returns further keypoints of that
+	// tick: what is too slow to be asked every tick. An episode that ends before is not
+	// asked of.
+	Last func(ctx context.Context, obs robot.Observation) ([]perception.Keypoint, error)
 	// Watch, if set, is told every tick, the one after the reset included, before
 	// the next command is chosen. Its error ends the episode.
 	Watch func(ctx context.Context, step int, obs robot.Observation, in policy.Input) error
@@ -126,6 +130,13 @@ func (a *Actor) sense(ctx context.Context, t int, obs robot.Observation) (policy
 		more, err := a.Tell(ctx, f)
 		if err != nil {
 			return policy.Input{}, fmt.Errorf("loop: step %d: tell: %w", t, err)
+		}
+		f.Keys = append(f.Keys, more...)
+	}
+	if t == a.Horizon && a.Last != nil {
+		more, err := a.Last(ctx, obs)
+		if err != nil {
+			return policy.Input{}, fmt.Errorf("loop: step %d: last: %w", t, err)
 		}
 		f.Keys = append(f.Keys, more...)
 	}

@@ -127,8 +127,8 @@ var ErrPrecision = errors.New("judge: precision too low to be used")
 
 // Report is how a judge did on marked moments.
 type Report struct {
-	Measured classifier.Measure
-	Unknown  int // moments without a clear answer, counted as not done
+	Measured classifier.Measure `json:"measured"`
+	Unknown  int                `json:"unknown"` // moments without a clear answer, counted as not done
 }
 
 // String is a line.

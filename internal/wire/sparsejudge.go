@@ -1,0 +1,161 @@
+package wire
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/internal/store"
+	"github.com/rapport-rl/rapport/perception"
+	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/reward"
+	"github.com/rapport-rl/rapport/reward/judge"
+	"github.com/rapport-rl/rapport/reward/kagi"
+	"github.com/rapport-rl/rapport/robot"
+)
+
+// judgeFile keeps, beside a session's database, how a judge was measured on its frames.
+const judgeFile = "judge.json"
+
+// measuredJudge is a judge that was precise enough on marked frames.
+type measuredJudge struct {
+	Model string       `json:"model"` // the endpoint's name of it
+	Task  string       `json:"task"`
+	Times int          `json:"times"`
+	Rep   judge.Report `json:"report"`
+}
+
+// keepJudge writes down that a judge was measured.
+func keepJudge(st *store.Session, m measuredJudge) error {
+	b, err := json.Marshal(m)
+	if err != nil {
+		return fmt.Errorf("wire: %s: %w", judgeFile, err)
+	}
+	return st.Put(judgeFile, b)
+}
+
+// readJudge reads that of the session in dir; without one the error wraps fs.ErrNotExist.
+func readJudge(dir string) (m measuredJudge, err error) {
+	file := filepath.Join(dir, judgeFile)
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return m, fmt.Errorf("wire: %w", err)
+	}
+	if err := json.Unmarshal(b, &m); err != nil {
+		return m, fmt.Errorf("wire: %s: %w; measure the judge again: rapport reward judge %s", file, err, dir)
+	}
+	return m, nil
+}
+
+// byJudge says whether a judge tells the success that KAGI's reward pays.
+func byJudge(c config.Config) bool { return keyed(c) && c.Reward.KAGI.Sparse == "judge" }
+
+// referee asks a judge of the last moments of episodes.
+type referee struct {
+	judge judge.Judge
+	log   *slog.Logger
+}
+
+// last is loop.Actor's Last. A judge that cannot answer saw no success.
+func (r *referee) last(ctx context.Context, obs robot.Observation) ([]perception.Keypoint, error) {
+	p, err := r.judge.Look(ctx, obs.Frames)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if err != nil {
+		p = 0
+		if !errors.Is(err, reward.ErrUnknown) {
+			r.log.Warn("the judge did not answer: the episode is paid no success", "err", err)
+		} else {
+			r.log.Info("the judge cannot tell: the episode is paid no success", "err", err)
+		}
+	}
+	return []perception.Keypoint{{Name: kagi.Success, Score: p}}, nil
+}
+
+type refereeKey struct{}
+
+// refereeOf is nil where no judge is asked.
+func refereeOf(ctx context.Context) *referee {
+	r, _ := ctx.Value(refereeKey{}).(*referee)
+	return r
+}
+
+// lastOf is loop.Actor's Last.
+func lastOf(ctx context.Context) func(context.Context, robot.Observation) ([]perception.Keypoint, error) {
+	if r := refereeOf(ctx); r != nil {
+		return r.last
+	}
+	return nil
+}
+
+// refereed returns the context under which a judge tells success at the ends of
+// episodes, where reward.kagi.sparse says so, and what closes its answers' file. A judge
+// that was not measured, or another model than was, is refused.
+func (s *Session) refereed(ctx context.Context) (_ context.Context, done func() error, err error) {
+	none := func() error { return nil }
+	if !byJudge(s.cfg) {
+		return ctx, none, nil
+	}
+	m, err := readJudge(s.Dir())
+	if errors.Is(err, fs.ErrNotExist) {
+		m, err = readJudge(s.cfg.Session.From)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return ctx, none, fmt.Errorf("wire: reward.kagi.sparse is judge, but none was measured in session.from; mark frames there (rapport reward classifier collect), then: rapport reward judge %s --task TEXT", s.cfg.Session.From)
+	}
+	if err != nil {
+		return ctx, none, err
+	}
+	if s.eye == nil {
+		return ctx, none, errors.New("wire: reward.kagi.sparse is judge, but there is no endpoint; set RAPPORT_VLM_URL and RAPPORT_VLM_MODEL")
+	}
+	model, name, err := s.eye()
+	if err != nil {
+		return ctx, none, err
+	}
+	if name != m.Model {
+		return ctx, none, fmt.Errorf("wire: the judge was measured with model %s, but RAPPORT_VLM_MODEL is %s; name that, or measure this one: rapport reward judge %s --task TEXT", m.Model, name, s.cfg.Session.From)
+	}
+	if err := keepJudge(s.store, m); err != nil { // so that the folder is whole without session.from
+		return ctx, none, err
+	}
+	kept, err := judge.Remember(model, name, filepath.Join(s.Dir(), answersFile))
+	if err != nil {
+		return ctx, none, err
+	}
+	s.tell("success", 1, 1, fmt.Sprintf("told by the judge %s at the end of each episode: %v", name, m.Rep))
+	r := &referee{judge: judge.Judge{Model: kept, Task: m.Task, Times: m.Times}, log: s.log}
+	return context.WithValue(ctx, refereeKey{}, r), kept.Close, nil
+}
+
+// rejudge has a demonstration's end tell success by the judge, and nothing else tell it.
+func (s *Session) rejudge(ctx context.Context, e *policy.Episode) error {
+	r := refereeOf(ctx)
+	if r == nil {
+		return nil
+	}
+	end := len(e.Inputs) - 1
+	shown, err := s.frames(*e, []int{end})
+	if err != nil {
+		return err
+	}
+	ks, err := r.last(ctx, robot.Observation{Frames: shown[0]})
+	if err != nil {
+		return err
+	}
+	for t := range e.Inputs {
+		f := &e.Inputs[t].Features
+		f.Keys = slices.DeleteFunc(slices.Clone(f.Keys), func(k perception.Keypoint) bool { return k.Name == kagi.Success })
+	}
+	f := &e.Inputs[end].Features
+	f.Keys = append(f.Keys, ks...)
+	return nil
+}
