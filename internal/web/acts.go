@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -14,6 +15,9 @@ import (
 // actLimit is how long the session may take to answer an act. A person who
 // pressed STOP must know soon that nobody heard it.
 const actLimit = 1500 * time.Millisecond
+
+// maxRest bounds what is read of a stop's body after its answer, bytes.
+const maxRest = 1 << 20
 
 // stopReply is what the page is told of a stop.
 type stopReply struct {
@@ -42,6 +46,9 @@ func (s *Server) stop(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer(w, http.StatusOK, stopReply{out, 1e-6 * float64(time.Since(began).Nanoseconds())})
+	// A connection closed over unread bytes is reset, and the answer may be lost with it.
+	_ = http.NewResponseController(w).Flush()
+	_, _ = io.CopyN(io.Discard, r.Body, maxRest)
 }
 
 // acknowledge clears the fault that the person has seen.
