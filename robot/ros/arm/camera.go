@@ -112,16 +112,21 @@ func (c *camera) begin() {
 func (b *Backend) decode(c *camera, s *shot) (robot.Frame, error) {
 	var f robot.Frame
 	var err error
+	scale := func(f robot.Frame) (robot.Frame, error) { return b.cfg.Resize(f, c.cfg.W, c.cfg.H) }
 	if s.raw != nil {
 		m := s.raw
-		f, err = picture(m.Encoding, int(m.Width), int(m.Height), int(m.Step), m.IsBigendian != 0, m.Data)
+		to := scale
+		if c.cfg.W == 0 || (int(m.Width) == c.cfg.W && int(m.Height) == c.cfg.H) {
+			to = nil
+		}
+		f, err = picture(m.Encoding, int(m.Width), int(m.Height), int(m.Step), m.IsBigendian != 0, m.Data, to)
 	} else if strings.Contains(s.comp.Format, "compressedDepth") {
 		err = fmt.Errorf("format %q holds depth; name the topic of the colour image", s.comp.Format)
 	} else {
 		f, err = b.cfg.Decode(s.comp.Data)
-	}
-	if err == nil && c.cfg.W > 0 && (f.W != c.cfg.W || f.H != c.cfg.H) {
-		f, err = b.cfg.Resize(f, c.cfg.W, c.cfg.H)
+		if err == nil && c.cfg.W > 0 && (f.W != c.cfg.W || f.H != c.cfg.H) {
+			f, err = scale(f)
+		}
 	}
 	if err != nil {
 		return f, fmt.Errorf("arm: camera %s (%s): %w", c.cfg.Name, c.cfg.Topic, err)

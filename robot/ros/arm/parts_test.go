@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/rapport-rl/rapport/perception/vision"
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/robot/franka"
 )
@@ -221,15 +222,34 @@ func TestPicture(t *testing.T) {
 		{"mono16", 4, false, []byte{0, 7, 0, 9}, []byte{7, 7, 7, 9, 9, 9}},
 		{"mono16", 4, true, []byte{7, 0, 9, 0}, []byte{7, 7, 7, 9, 9, 9}},
 	} {
-		f, err := picture(tt.encoding, 2, 1, tt.step, tt.big, tt.data)
+		f, err := picture(tt.encoding, 2, 1, tt.step, tt.big, tt.data, nil)
 		if err != nil || f.W != 2 || f.H != 1 || !bytes.Equal(f.Pix, tt.want) {
 			t.Errorf("%s: %dx%d %v, %v; want %v", tt.encoding, f.W, f.H, f.Pix, err, tt.want)
 		}
 	}
 	// Rows are apart by step, and the last needs no padding.
-	f, err := picture("mono8", 1, 2, 3, false, []byte{5, 0, 0, 6})
+	f, err := picture("mono8", 1, 2, 3, false, []byte{5, 0, 0, 6}, nil)
 	if err != nil || !bytes.Equal(f.Pix, []byte{5, 5, 5, 6, 6, 6}) {
 		t.Errorf("padded rows: %v, %v", f.Pix, err)
+	}
+	// Scaled, an image is what its pixels in BGR would be.
+	noise := make([]byte, 3*64*48)
+	for i := range noise {
+		noise[i] = byte(i * i >> 3)
+	}
+	small := func(f robot.Frame) (robot.Frame, error) { return vision.Resize(f, 20, 15) }
+	for _, encoding := range []string{"rgb8", "bgr8"} {
+		whole, err := picture(encoding, 64, 48, 192, false, noise, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := small(whole)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := picture(encoding, 64, 48, 192, false, noise, small); err != nil || got.W != 20 || !bytes.Equal(got.Pix, want.Pix) {
+			t.Errorf("%s scaled: %d wide, %v; not what it is in BGR", encoding, got.W, err)
+		}
 	}
 	for _, tt := range []struct {
 		name, encoding string
@@ -242,7 +262,7 @@ func TestPicture(t *testing.T) {
 		{"no pixels", "rgb8", 0, 1, 0, nil},
 		{"huge", "mono8", maxSide + 1, 1, maxSide + 1, make([]byte, maxSide+1)},
 	} {
-		if _, err := picture(tt.encoding, tt.w, tt.h, tt.step, false, tt.data); err == nil {
+		if _, err := picture(tt.encoding, tt.w, tt.h, tt.step, false, tt.data, nil); err == nil {
 			t.Errorf("%s was taken", tt.name)
 		}
 	}
@@ -253,7 +273,7 @@ func FuzzPicture(f *testing.F) {
 	f.Add("mono16", 1, 2, 2, []byte{1, 2, 3, 4})
 	f.Add("bgra8", 1<<40, 1<<40, -1, []byte{})
 	f.Fuzz(func(t *testing.T, encoding string, w, h, step int, data []byte) {
-		p, err := picture(encoding, w, h, step, len(data)%2 == 0, data)
+		p, err := picture(encoding, w, h, step, len(data)%2 == 0, data, nil)
 		if err == nil && (p.W != w || p.H != h || len(p.Pix) != 3*w*h) {
 			t.Errorf("%dx%d with %d bytes", p.W, p.H, len(p.Pix))
 		}

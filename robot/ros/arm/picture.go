@@ -24,8 +24,9 @@ var layouts = map[string]struct{ size, b, g, r int }{
 }
 
 // picture turns the contents of a sensor_msgs/Image into a frame with pixels of
-// its own. step is the length of a row in bytes.
-func picture(encoding string, w, h, step int, big bool, data []byte) (robot.Frame, error) {
+// its own, brought to another size by scale unless that is nil. step is the length of
+// a row in bytes.
+func picture(encoding string, w, h, step int, big bool, data []byte, scale func(robot.Frame) (robot.Frame, error)) (robot.Frame, error) {
 	l, ok := layouts[encoding]
 	if !ok {
 		return robot.Frame{}, fmt.Errorf("encoding %q is unknown; have the driver publish rgb8, bgr8, rgba8, bgra8, mono8 or mono16", encoding)
@@ -35,6 +36,16 @@ func picture(encoding string, w, h, step int, big bool, data []byte) (robot.Fram
 	}
 	if need := (h-1)*step + w*l.size; step < w*l.size || len(data) < need {
 		return robot.Frame{}, fmt.Errorf("%d bytes in rows of %d for %dx%d pixels of %s; want rows of %d at least", len(data), step, w, h, encoding, w*l.size)
+	}
+	if scale != nil && l.size == 3 && step == 3*w {
+		// Every channel is scaled by itself, so their order can wait until few pixels are left.
+		f, err := scale(robot.Frame{W: w, H: h, Pix: data[:3*w*h]})
+		if err == nil && l.b == 2 {
+			for i := 0; i < len(f.Pix); i += 3 {
+				f.Pix[i], f.Pix[i+2] = f.Pix[i+2], f.Pix[i]
+			}
+		}
+		return f, err
 	}
 	if encoding == "mono16" && big {
 		l.b, l.g, l.r = 0, 0, 0
@@ -51,6 +62,9 @@ func picture(encoding string, w, h, step int, big bool, data []byte) (robot.Fram
 			dst[0], dst[1], dst[2] = row[l.b], row[l.g], row[l.r]
 			row, dst = row[l.size:], dst[3:]
 		}
+	}
+	if scale != nil {
+		return scale(f)
 	}
 	return f, nil
 }
