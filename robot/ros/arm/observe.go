@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/rapport-rl/rapport/robot"
@@ -171,14 +172,15 @@ func (b *Backend) look(obs *robot.Observation) error {
 		if d := c.same.look(s.stamp, s.data()); d > b.cfg.Frozen {
 			return fmt.Errorf("arm: %w: camera %s is frozen: the same pixels for %d ms, at most %d are allowed", robot.ErrStale, c.cfg.Name, d.Milliseconds(), b.cfg.Frozen.Milliseconds())
 		}
-		f, err := b.decode(c, s)
-		if err != nil {
-			return err
-		}
-		obs.Frames[i] = f
 		if s.stamp.Before(b.seen) {
 			b.seen = s.stamp
 		}
 	}
-	return nil
+	errs := make([]error, len(b.cams))
+	var wg sync.WaitGroup
+	for i, c := range b.cams {
+		wg.Go(func() { obs.Frames[i], errs[i] = b.decode(c, &b.shots[i][pick[i]]) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
 }
