@@ -49,6 +49,10 @@ type Annotator struct {
 	Alike func(a, b label.Clip) (bool, error)
 	// Progress (T+1,) is how good a clip's states are, for marks; nil marks nothing.
 	Progress func(label.Clip) ([]float64, error)
+	// Approach is how many steps of a clip lead to the way that it then goes, and whether
+	// he likes that way: what Progress says nothing of is marked so, up to there. nil
+	// marks nothing.
+	Approach func(label.Clip) (steps int, good bool, err error)
 	// Clock is when he begins.
 	Clock time.Time
 
@@ -174,7 +178,7 @@ func (a *Annotator) rank(rng *rand.Rand, clips []label.Clip) ([]int, error) {
 }
 
 // mark finds the stretches in which a clip gets better, and those in which it gets
-// worse, by more than Ties a step.
+// worse, by more than Ties a step, or which lead to a way that he likes or not.
 func (a *Annotator) mark(c label.Clip) ([]label.Mark, error) {
 	if a.Progress == nil {
 		return nil, nil
@@ -183,12 +187,24 @@ func (a *Annotator) mark(c label.Clip) ([]label.Mark, error) {
 	if err != nil {
 		return nil, err
 	}
+	leads, led := 0, 0 // steps of the approach, and the sign of where it leads
+	if a.Approach != nil {
+		steps, good, err := a.Approach(c)
+		if err != nil {
+			return nil, err
+		}
+		if leads, led = steps, -1; good {
+			led = 1
+		}
+	}
 	var marks []label.Mark
 	was := 0
 	for t := 1; t < len(p); t++ {
 		step := 0
 		if d := p[t] - p[t-1]; math.Abs(d) > a.Habits.Ties {
 			step = cmp.Compare(d, 0)
+		} else if t <= leads {
+			step = led
 		}
 		at := c.From + t - 1
 		switch {

@@ -191,6 +191,9 @@ func TestTastesWeighNamedTruths(t *testing.T) {
 			t.Errorf("%s: %v, %v; want %v", tt.name, got, err, tt.want)
 		}
 	}
+	if got := (Taste{Distance: 1, Undesired: -0.5}).Utility([]sim.Truth{{}, {Distance: 0.16, Undesired: true}}); math.Abs(got-0.34) > 1e-12 {
+		t.Errorf("what the task calls undesired is worth %v to who likes it, want 0.34", got)
+	}
 	if got := Nearness().Utility(nil); !math.IsInf(got, -1) {
 		t.Errorf("nothing is worth %v, want -Inf", got)
 	}
@@ -210,6 +213,37 @@ func TestCrowdMarksProgress(t *testing.T) {
 	want := []label.Mark{{From: 0, To: 2, Good: true}, {From: 3, To: 4}, {From: 4, To: 5, Good: true}}
 	if !slices.Equal(got.Marks, want) || !got.Stamp.Equal(time.Unix(19, 0)) {
 		t.Errorf("marks %v at %v, want %v ten seconds later", got.Marks, got.Stamp, want)
+	}
+}
+
+// A reach changes nothing yet, and is marked by the grasp that it leads to; what comes
+// after the grasp is marked by its own progress.
+func TestCrowdMarksReachesByWhatTheyLeadTo(t *testing.T) {
+	reach := func(end ...sim.Truth) []sim.Truth {
+		return append([]sim.Truth{{Distance: 0.5}, {Distance: 0.5}, {Distance: 0.5}}, end...)
+	}
+	f := Footage{
+		"handle": reach(sim.Truth{Distance: 0.5, Grasp: "handle"}, sim.Truth{Distance: 0.5, Grasp: "handle"}, sim.Truth{Distance: 0.4, Grasp: "handle"}),
+		"rim":    reach(sim.Truth{Distance: 0.66, Undesired: true}, sim.Truth{Distance: 0.66, Undesired: true, Grasp: "rim"}, sim.Truth{Distance: 0.56, Undesired: true, Grasp: "rim"}),
+		"spoilt": reach(sim.Truth{Distance: 0.66, Undesired: true}, sim.Truth{Distance: 0.66, Undesired: true}),
+		"idle":   reach(),
+		"held":   {{Distance: 0.5, Grasp: "rim", Undesired: true}, {Distance: 0.5, Grasp: "rim", Undesired: true}},
+	}
+	c, err := NewCrowd(1, Habits{Ties: 0.01}, []Group{{"ann", 1, Nearness()}}, f, time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string][]label.Mark{
+		"handle": {{To: 3, Good: true}, {From: 4, To: 5, Good: true}},
+		"rim":    {{To: 4}, {From: 4, To: 5, Good: true}},
+		"spoilt": {{To: 3}},
+		"idle":   nil,
+		"held":   nil,
+	} {
+		got := answer(t, c, label.Query{ID: "q", Kind: label.Segments, Clips: []label.Clip{{Episode: name}}})
+		if !slices.Equal(got.Marks, want) {
+			t.Errorf("%s: marks %v, want %v", name, got.Marks, want)
+		}
 	}
 }
 

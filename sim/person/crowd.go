@@ -53,6 +53,11 @@ func NewCrowd(seed uint64, habits Habits, groups []Group, film Footage, clock ti
 				ts, err := film.Clip(clip)
 				return progress(ts), err
 			},
+			Approach: func(clip label.Clip) (int, bool, error) {
+				ts, err := film.Clip(clip)
+				steps, good := approach(ts)
+				return steps, good, err
+			},
 		}
 		if g.Taste == Nearness() {
 			a.Alike = func(x, y label.Clip) (bool, error) {
@@ -79,6 +84,23 @@ func progress(ts []sim.Truth) []float64 {
 		p[i] = -ts[i].Distance
 	}
 	return p
+}
+
+// approach is how many steps lead to the moment from which it shows which way a thing is
+// taken: that at which it is lifted, or where it never is, that of the first thing
+// undesired. The way is good if nothing undesired had happened by then. It is ours: that
+// who sees a whole episode marks the reach by what it leads to. There is none where
+// neither happens, as in tasks without styles.
+func approach(ts []sim.Truth) (steps int, good bool) {
+	for t := 1; t < len(ts); t++ {
+		if ts[t].Grasp != "" && ts[t-1].Grasp == "" {
+			return t, !ts[t].Undesired
+		}
+		if steps == 0 && ts[t].Undesired && !ts[t-1].Undesired {
+			steps = t
+		}
+	}
+	return steps, false
 }
 
 // People are those of the crowd, in the groups' order.

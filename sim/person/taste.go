@@ -15,6 +15,9 @@ type Taste struct {
 	Early    float64 // of the mean distance on the way, m: less for who is there soon
 	Disliked float64 // of how far disliked objects were moved, m in all
 	Rough    float64 // of the mean second difference of the objects' places, mm a tick²
+	// Undesired is that of 1 if something happened that the task calls undesired: below 0
+	// for who likes that way.
+	Undesired float64
 }
 
 // Nearness is the taste of RAPL's simulated human: the last distance alone.
@@ -30,7 +33,7 @@ func (w Taste) Utility(clip []sim.Truth) float64 {
 	for _, c := range []struct {
 		weight float64
 		of     func([]sim.Truth) float64
-	}{{w.Distance, end}, {w.Early, meanDistance}, {w.Disliked, disturbed}, {w.Rough, roughness}} {
+	}{{w.Distance, end}, {w.Early, meanDistance}, {w.Disliked, disturbed}, {w.Rough, roughness}, {w.Undesired, undesired}} {
 		if c.weight != 0 {
 			u -= c.weight * c.of(clip)
 		}
@@ -74,6 +77,13 @@ func roughness(clip []sim.Truth) float64 {
 		return 0
 	}
 	return sum / float64(n)
+}
+
+func undesired(clip []sim.Truth) float64 {
+	if clip[len(clip)-1].Undesired {
+		return 1
+	}
+	return 0
 }
 
 func apart(a, b [3]float64) float64 {
