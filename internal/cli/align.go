@@ -235,6 +235,13 @@ func (g *aligning) print(dir string) (err error) {
 		}
 		fmt.Fprintf(w, "%-10s before %v\n%-10s after  %v\n", x.name, x.before, "", x.after)
 	}
+	for _, p := range r.People {
+		served := ""
+		if p.Served {
+			served = ", whom it serves"
+		}
+		fmt.Fprintf(w, "%-10s finds it better than before at %d of %d starts, worse at %d%s\n", p.Person, p.Better, p.Of, p.Worse, served)
+	}
 	_, err = fmt.Fprintf(w, "\npolicy     %s\nrankings   %s\nsession    %s (rapport eval %s)\n", r.Policy, r.Rankings, r.Dir, r.Dir)
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,16 +21,32 @@ import (
 
 // alignStudy is what rapport reproduce align does.
 type alignStudy struct {
-	seeds               int
-	tasks, by, aligners []string
-	labels              []int
-	out                 string
+	seeds                         int
+	tasks, by, aligners, samplers []string
+	labels                        []int
+	draws                         int
+	out                           string
 }
 
 // alignVariant is one way of aligning the same rollouts.
 type alignVariant struct {
 	labels      int
 	by, aligner string
+	// sampler, if there is one, searches among the chunks of the policy as it was cloned,
+	// by the critic that the aligner leaves; the aligner does nothing then.
+	sampler string
+	draws   int // chunks that are searched at a time, of samplers with some
+}
+
+// searched is what the sampler does, in the words that join; empty without one.
+func (v alignVariant) searched(join string) string {
+	switch v.sampler {
+	case "guided", "nrg":
+		return v.sampler
+	case "":
+		return ""
+	}
+	return v.sampler + join + strconv.Itoa(v.draws)
 }
 
 func (a *app) reproduceAlignCmd() *cobra.Command {
@@ -41,13 +58,16 @@ func (a *app) reproduceAlignCmd() *cobra.Command {
 both behaviours and have it do the rollouts once; then, for each number of --labels,
 each of --by and each of --aligners, align it by a simulated person's answers to
 those same rollouts, and evaluate it before and after on the same fresh starts
-(docs/align-pipeline.md).
+(docs/align-pipeline.md). With --samplers the policy as it was cloned is evaluated
+there, too, each sampler searching among its chunks by the critic that the first of
+--aligners leaves of the same answers, so that training is compared with searching.
 
 A table in Markdown goes to stdout: success, preferred and undesired before and
 after, in percent of starts, the KL, and how the reward ranks, with 95 % intervals
 over the seeds by Student's t. The result of every alignment is a file of its own in
 --to. What is in there already is read and not made again, whatever --set says.`,
 		Example: `  rapport reproduce align --seeds 5 --tasks cup --labels 10,20,50,100 --by rapl,rlhf,labels
+  rapport reproduce align --labels 20 --by rapl --samplers best,fk,guided --draws 8
   rapport reproduce align --aligners flow-dpo,rwr,seppo --set policy.diffusion.process=flow --set align.beta=0`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -63,6 +83,8 @@ over the seeds by Student's t. The result of every alignment is a file of its ow
 	f.IntSliceVar(&r.labels, "labels", []int{10, 20, 50, 100}, "numbers of answers")
 	f.StringSliceVar(&r.by, "by", []string{"rapl", "rlhf", "labels"}, "who ranks all rollouts")
 	f.StringSliceVar(&r.aligners, "aligners", []string{"diffusion-dpo"}, "aligners: "+strings.Join(config.Aligners(), ", "))
+	f.StringSliceVar(&r.samplers, "samplers", nil, "samplers of the cloned policy (docs/sample.md): best, fk, guided, nrg, reno")
+	f.IntVar(&r.draws, "draws", 8, "chunks that best and fk draw side by side; iterations of reno")
 	f.StringVar(&r.out, "to", "runs/reproduce-align", "folder of results and sessions")
 	return cmd
 }
@@ -76,7 +98,7 @@ func (r alignStudy) check() error {
 	if r.seeds < 1 {
 		return fmt.Errorf("--seeds is %d; want at least 1, and 2 for an interval", r.seeds)
 	}
-	if len(r.variants()) == 0 || len(r.tasks) == 0 {
+	if len(r.aligners) == 0 || len(r.variants()) == 0 || len(r.tasks) == 0 {
 		return errors.New("one of --tasks, --labels, --by and --aligners is empty; want at least one of each")
 	}
 	return nil
@@ -87,7 +109,10 @@ func (r alignStudy) variants() (vs []alignVariant) {
 	for _, n := range slices.Sorted(slices.Values(r.labels)) {
 		for _, by := range r.by {
 			for _, aligner := range r.aligners {
-				vs = append(vs, alignVariant{n, by, aligner})
+				vs = append(vs, alignVariant{labels: n, by: by, aligner: aligner})
+			}
+			for _, sampler := range r.samplers {
+				vs = append(vs, alignVariant{n, by, r.aligners[0], sampler, r.draws})
 			}
 		}
 	}
@@ -99,6 +124,21 @@ func (v alignVariant) sets(others []string, task string) []string {
 	return append(slices.Clone(others), "robot.task="+task, "align.labels="+strconv.Itoa(v.labels), "align.by="+v.by, "align.aligner="+v.aligner)
 }
 
+// search is c with the variant's sampler.
+func (v alignVariant) search(c config.Config) config.Config {
+	c.Policy.Diffusion.Sampler.Kind, c.Policy.Diffusion.Sampler.Draws = v.sampler, v.draws
+	return c
+}
+
+// String names the variant.
+func (v alignVariant) String() string {
+	s := fmt.Sprintf("%d answers, %s, %s", v.labels, v.by, v.aligner)
+	if v.sampler != "" {
+		s = fmt.Sprintf("%d answers, %s, searched by %s", v.labels, v.by, v.searched(" of "))
+	}
+	return s
+}
+
 // alignments makes what is missing, and writes it up.
 func (a *app) alignments(ctx context.Context, r alignStudy) error {
 	// Nothing is begun that one of the variants would end.
@@ -108,6 +148,11 @@ func (a *app) alignments(ctx context.Context, r alignStudy) error {
 			c, err := wire.AlignConfig(a.file, a.environ, v.sets(a.sets, task))
 			if err != nil {
 				return usageError{err}
+			}
+			if v.sampler != "" {
+				if err := v.search(c).Validate(); err != nil {
+					return usageError{err}
+				}
 			}
 			configs[task] = c
 		}
@@ -129,7 +174,7 @@ func (a *app) alignments(ctx context.Context, r alignStudy) error {
 			for i, v := range r.variants() {
 				res, err := a.alignVariant(ctx, c, v)
 				if err != nil {
-					return fmt.Errorf("%s, %d answers, %s, %s: %w", c.Name, v.labels, v.by, v.aligner, err)
+					return fmt.Errorf("%s, %v: %w", c.Name, v, err)
 				}
 				results[task][i] = append(results[task][i], res)
 			}
@@ -143,7 +188,11 @@ func (a *app) alignments(ctx context.Context, r alignStudy) error {
 // step does again what depends on other settings, and the file is what is left of each.
 func (a *app) alignVariant(ctx context.Context, c config.Config, v alignVariant) (res wire.Aligned, err error) {
 	dir := filepath.Join(c.Out, c.Name)
-	file := fmt.Sprintf("%s-%d-%s-%s.json", dir, v.labels, v.by, v.aligner)
+	file := fmt.Sprintf("%s-%d-%s-%s", dir, v.labels, v.by, v.aligner)
+	if v.sampler != "" {
+		file += "-" + v.searched("-")
+	}
+	file += ".json"
 	if ok, err := found(file, &res); ok || err != nil {
 		return res, err
 	}
@@ -154,7 +203,7 @@ func (a *app) alignVariant(ctx context.Context, c config.Config, v alignVariant)
 	} else if err != nil {
 		return res, err
 	}
-	fmt.Fprintf(a.stderr, "%s: %d answers, %s, %s\n", c.Name, v.labels, v.by, v.aligner)
+	fmt.Fprintf(a.stderr, "%s: %v\n", c.Name, v)
 	bars := newProgress(a.stderr)
 	defer bars.close()
 	al, err := wire.OpenAlign(dir, a.environ, append(v.sets(a.sets, c.Robot.Task), "seed="+strconv.FormatUint(c.Seed, 10)), a.options(bars))
@@ -163,12 +212,21 @@ func (a *app) alignVariant(ctx context.Context, c config.Config, v alignVariant)
 	}
 	defer func() { err = errors.Join(err, al.Close()) }()
 	al.Simulate()
-	for _, step := range wire.AlignSteps() {
+	steps := wire.AlignSteps()
+	if v.sampler != "" {
+		steps = steps[:slices.Index(steps, wire.AlignTune)]
+	}
+	for _, step := range steps {
 		if _, err := al.Do(ctx, step); err != nil {
 			return res, err
 		}
 	}
-	if res, err = al.Result(); err != nil {
+	if v.sampler != "" {
+		res, err = al.Search(ctx, v.search(al.Config()).Policy.Diffusion.Sampler)
+	} else {
+		res, err = al.Result()
+	}
+	if err != nil {
 		return res, err
 	}
 	// The next variant writes where these are.
@@ -176,9 +234,10 @@ func (a *app) alignVariant(ctx context.Context, c config.Config, v alignVariant)
 	return res, keep(file, res)
 }
 
-// markdown writes the table, a row for each variant of each task.
+// markdown writes the table, a row for each variant of each task, and one of what
+// simulated people find where there are several.
 func (r alignStudy) markdown(w io.Writer, results map[string][][]wire.Aligned) error {
-	var b strings.Builder
+	var b, people strings.Builder
 	b.WriteString("| task | answers | who ranks | aligner | success, % | preferred, % | undesired, % | KL, nats a chain | ranks as the person, % of pairs |\n|---|---|---|---|---|---|---|---|---|\n")
 	for _, task := range r.tasks {
 		for i, v := range r.variants() {
@@ -194,13 +253,36 @@ func (r alignStudy) markdown(w io.Writer, results map[string][][]wire.Aligned) e
 				return over(0, func(x wire.Aligned) float64 { return 100 * of(x.Before).Rate() }) + " to " +
 					over(0, func(x wire.Aligned) float64 { return 100 * of(x.After).Rate() })
 			}
-			fmt.Fprintf(&b, "| %s | %d | %s | %s | %s | %s | %s | %s | %s |\n", task, v.labels, v.by, v.aligner,
+			aligner, kl := v.aligner, over(1, func(x wire.Aligned) float64 { return x.KL })
+			if v.sampler != "" { // the policy is what it was
+				aligner, kl = "searched: "+v.searched(" of "), "–"
+			}
+			fmt.Fprintf(&b, "| %s | %d | %s | %s | %s | %s | %s | %s | %s |\n", task, v.labels, v.by, aligner,
 				change(func(x wire.AlignedResult) report.Share { return x.Success }),
 				change(func(x wire.AlignedResult) report.Share { return x.Preferred }),
 				change(func(x wire.AlignedResult) report.Share { return x.Undesired }),
-				over(1, func(x wire.Aligned) float64 { return x.KL }),
+				kl,
 				over(0, func(x wire.Aligned) float64 { return 100 * x.Right }))
+			for k, p := range results[task][i][0].People {
+				if p.Served {
+					p.Person += ", served"
+				}
+				// Of a seed without the others' people, nobody knows.
+				share := func(of func(wire.Regard) int) string {
+					return over(0, func(x wire.Aligned) float64 {
+						if k >= len(x.People) || x.People[k].Of == 0 {
+							return math.NaN()
+						}
+						return 100 * float64(of(x.People[k])) / float64(x.People[k].Of)
+					})
+				}
+				fmt.Fprintf(&people, "| %s | %d | %s | %s | %s | %s |\n", task, v.labels, aligner, p.Person,
+					share(func(p wire.Regard) int { return p.Better }), share(func(p wire.Regard) int { return p.Worse }))
+			}
 		}
+	}
+	if people.Len() > 0 {
+		b.WriteString("\n| task | answers | aligner | person | finds it better than before, % of starts | worse, % |\n|---|---|---|---|---|---|\n" + people.String())
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

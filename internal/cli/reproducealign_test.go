@@ -21,6 +21,10 @@ func TestReproduceAlignRefusesWhatItCannotDo(t *testing.T) {
 		{"--labels 1", "align.labels"},
 		{"--by truth", "align.by"},
 		{"--aligners sft", "align.aligner"},
+		{"--aligners= --samplers best", "--by and --aligners is empty"},
+		{"--samplers most", "policy.diffusion.sampler.kind"},
+		{"--samplers nrg", "policy.diffusion.sampler.kind is nrg"},
+		{"--samplers best --draws 0", "policy.diffusion.sampler.draws"},
 		{"--aligners diffusion-dpo,flow-dpo", "align.aligner is flow-dpo, but policy.diffusion.process is diffusion"},
 		{"--set policy.diffusion.process=flow", "want one of flow-dpo, rwr, seppo"},
 	} {
@@ -40,31 +44,46 @@ func TestReproduceAlignRefusesWhatItCannotDo(t *testing.T) {
 // tells means and intervals, the fewest answers first.
 func TestReproduceAlignReadsWhatIsDone(t *testing.T) {
 	to := t.TempDir()
-	put := func(seed, labels, preferred int, kl float64) {
+	put := func(seed, labels, preferred int, kl float64, how string, people ...wire.Regard) {
 		share := func(n int) report.Share { return report.Share{Hits: n, Of: 50} }
 		b, err := json.Marshal(wire.Aligned{
-			KL: kl, Right: 0.9, Before: wire.AlignedResult{Success: share(50), Preferred: share(25), Undesired: share(25)},
+			KL: kl, Right: 0.9, People: people, Before: wire.AlignedResult{Success: share(50), Preferred: share(25), Undesired: share(25)},
 			After: wire.AlignedResult{Success: share(50), Preferred: share(preferred), Undesired: share(50 - preferred)},
 		})
 		if err == nil {
-			err = os.WriteFile(filepath.Join(to, fmt.Sprintf("cup-%d-%d-rapl-diffusion-dpo.json", seed, labels)), b, 0o644)
+			err = os.WriteFile(filepath.Join(to, fmt.Sprintf("cup-%d-%d-rapl-diffusion-dpo%s.json", seed, labels, how)), b, 0o644)
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	put(1, 10, 30, 1)
-	put(2, 10, 40, 1)
-	put(1, 20, 50, 2)
-	put(2, 20, 50, 4)
-	args := []string{"reproduce", "align", "--seeds", "2", "--labels", "20,10", "--by", "rapl", "--to", to}
+	put(1, 10, 30, 1, "")
+	put(2, 10, 40, 1, "")
+	put(1, 20, 50, 2, "")
+	put(2, 20, 50, 4, "")
+	for seed := range 2 {
+		put(seed+1, 10, 45, 0, "-best-6")
+		put(seed+1, 20, 35, 0, "-best-6", wire.Regard{Person: "ann", Served: true, Better: 25, Worse: 5, Of: 50}, wire.Regard{Person: "ben", Worse: 25, Of: 50})
+		put(seed+1, 10, 25, 0, "-guided")
+		put(seed+1, 20, 25, 0, "-guided")
+	}
+	args := []string{"reproduce", "align", "--seeds", "2", "--labels", "20,10", "--by", "rapl", "--to", to, "--samplers", "best,guided", "--draws", "6"}
 	var out, errs bytes.Buffer
 	if code := Main(args, nil, &out, &errs); code != exitDone {
 		t.Fatalf("exit %d: %s", code, errs.String())
 	}
 	// Of 60 and 80 %: Student's t at one degree of freedom is 12.7, times 10.
 	want := `| cup | 10 | rapl | diffusion-dpo | 100 ± 0 to 100 ± 0 | 50 ± 0 to 70 ± 127 | 50 ± 0 to 30 ± 127 | 1.0 ± 0.0 | 90 ± 0 |
+| cup | 10 | rapl | searched: best of 6 | 100 ± 0 to 100 ± 0 | 50 ± 0 to 90 ± 0 | 50 ± 0 to 10 ± 0 | – | 90 ± 0 |
+| cup | 10 | rapl | searched: guided | 100 ± 0 to 100 ± 0 | 50 ± 0 to 50 ± 0 | 50 ± 0 to 50 ± 0 | – | 90 ± 0 |
 | cup | 20 | rapl | diffusion-dpo | 100 ± 0 to 100 ± 0 | 50 ± 0 to 100 ± 0 | 50 ± 0 to 0 ± 0 | 3.0 ± 12.7 | 90 ± 0 |
+| cup | 20 | rapl | searched: best of 6 | 100 ± 0 to 100 ± 0 | 50 ± 0 to 70 ± 0 | 50 ± 0 to 30 ± 0 | – | 90 ± 0 |
+| cup | 20 | rapl | searched: guided | 100 ± 0 to 100 ± 0 | 50 ± 0 to 50 ± 0 | 50 ± 0 to 50 ± 0 | – | 90 ± 0 |
+
+| task | answers | aligner | person | finds it better than before, % of starts | worse, % |
+|---|---|---|---|---|---|
+| cup | 20 | searched: best of 6 | ann, served | 50 ± 0 | 10 ± 0 |
+| cup | 20 | searched: best of 6 | ben | 0 ± 0 | 50 ± 0 |
 `
 	if !strings.HasSuffix(out.String(), want) {
 		t.Errorf("got\n%swant rows\n%s", out.String(), want)

@@ -2,16 +2,16 @@ package config
 
 // Aligners lists the values of align.aligner.
 func Aligners() []string {
-	return []string{"d3po", "diffusion-dpo", "flow-dpo", "prdp", "dppo", "rwr", "seppo", "fdpo", "rm-filter", "ppd"}
+	return []string{"d3po", "diffusion-dpo", "flow-dpo", "prdp", "dppo", "rwr", "seppo", "fdpo", "rm-filter", "ppd", "alignprop", "partial"}
 }
 
 // AlignersOf lists those that take a policy of a process. D3PO, PRDP and DPPO learn from
 // the densities of a chain's steps, which those of a flow have none of.
 func AlignersOf(process string) []string {
 	if process == "flow" {
-		return []string{"flow-dpo", "rwr", "seppo", "fdpo", "rm-filter", "ppd"}
+		return []string{"flow-dpo", "rwr", "seppo", "fdpo", "rm-filter", "ppd", "alignprop", "partial"}
 	}
-	return []string{"d3po", "diffusion-dpo", "prdp", "dppo", "rwr", "seppo", "fdpo", "rm-filter", "ppd"}
+	return []string{"d3po", "diffusion-dpo", "prdp", "dppo", "rwr", "seppo", "fdpo", "rm-filter", "ppd", "alignprop", "partial"}
 }
 
 // Align is how a policy that draws chunks is brought to what people ranked.

@@ -186,6 +186,9 @@ type Group struct {
 	Early    float64 `yaml:"early"`
 	Disliked float64 `yaml:"disliked"`
 	Rough    float64 `yaml:"rough"`
+	// Undesired weighs, below 0 in its favour, that something happened which the task calls
+	// undesired.
+	Undesired float64 `yaml:"undesired"`
 }
 
 // Policy configures what acts.

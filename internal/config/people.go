@@ -16,9 +16,9 @@ func (c People) validate(p *problems) {
 		p.need(g.Name != "" && fileName.MatchString(g.Name) && !seen[g.Name], key+".name", "is %q; want a name of its own of letters, digits, - and _", g.Name)
 		seen[g.Name] = true
 		p.within(key+".share", g.Share, 1e-6, 1e6)
-		for name, w := range map[string]float64{"distance": g.Distance, "early": g.Early, "disliked": g.Disliked, "rough": g.Rough} {
+		for name, w := range map[string]float64{"distance": g.Distance, "early": g.Early, "disliked": g.Disliked, "rough": g.Rough, "undesired": g.Undesired} {
 			p.within(key+"."+name, w, -1e3, 1e3)
 		}
-		p.need(g.Distance != 0 || g.Early != 0 || g.Disliked != 0 || g.Rough != 0, key, "weighs nothing; want at least one of distance, early, disliked and rough")
+		p.need(g.Distance != 0 || g.Early != 0 || g.Disliked != 0 || g.Rough != 0 || g.Undesired != 0, key, "weighs nothing; want at least one of distance, early, disliked, rough and undesired")
 	}
 }

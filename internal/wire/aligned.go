@@ -39,7 +39,7 @@ func AlignSteps() []string {
 const alignFolder = "align"
 
 // alignFree are the keys that an alignment may go on with other values of.
-var alignFree = []string{"name", "out", "align.", "session.evaluate", "reward.gradient", "reward.temperature", "reward.ties", "learner.device"}
+var alignFree = []string{"name", "out", "align.", "session.evaluate", "policy.diffusion.sampler.", "reward.gradient", "reward.temperature", "reward.ties", "learner.device"}
 
 // Alignment is a session whose policy is brought from what it was cloned of to what
 // people like: a step at a time, each of which survives the death of the process.
@@ -141,22 +141,29 @@ func (a *Alignment) Do(ctx context.Context, step string) (string, error) {
 	if step == AlignPrepare {
 		return a.prepare(ctx)
 	}
-	if a.p.eyes == nil {
-		done, err := a.s.store.Marked(ctx, "prepared")
-		if err != nil {
-			return "", err
-		}
-		if done == "" {
-			return "", a.before(AlignPrepare)
-		}
-		if a.p, err = a.s.made(ctx); err != nil {
-			return "", err
-		}
+	if err := a.begun(ctx); err != nil {
+		return "", err
 	}
 	return map[string]func(context.Context) (string, error){
 		AlignRollouts: a.rollouts, AlignRank: a.rank, AlignEncoder: a.encoder,
 		AlignSynthetic: a.synthetic, AlignTune: a.tune, AlignEvaluate: a.evaluate,
 	}[step](ctx)
+}
+
+// begun reads what AlignPrepare made.
+func (a *Alignment) begun(ctx context.Context) error {
+	if a.p.eyes != nil {
+		return nil
+	}
+	done, err := a.s.store.Marked(ctx, "prepared")
+	if err != nil {
+		return err
+	}
+	if done == "" {
+		return a.before(AlignPrepare)
+	}
+	a.p, err = a.s.made(ctx)
+	return err
 }
 
 // before is the error of a step whose predecessor was not done.
@@ -204,11 +211,20 @@ type Aligned struct {
 	Round            int           // that was kept
 	KL               float64       // nats of a chain, of that
 	Before, After    AlignedResult // on the same starts
+	People           []Regard      `json:",omitempty"` // each of people.groups
 	Policy, Rankings string        // files
 }
 
 // AlignedResult is how a policy did.
 type AlignedResult struct{ Success, Preferred, Undesired report.Share }
+
+// Regard is what a simulated person says of the policy before and after: of each start,
+// in which of its two episodes things went more as that person likes.
+type Regard struct {
+	Person            string
+	Served            bool `json:",omitzero"` // the policy was tuned for this person
+	Better, Worse, Of int  // starts at which the policy after does better, worse, of how many
+}
 
 // resultFile is that of an Aligned.
 const resultFile = "result.json"

@@ -142,7 +142,7 @@ func TestAlignmentsGoOn(t *testing.T) {
 // Other settings do the steps that they matter to again, with every way of ranking and
 // every aligner.
 func testAlignSettings(t *testing.T, dir string) {
-	for _, tt := range []struct{ by, aligner string }{{"rlhf", "prdp"}, {"labels", "d3po"}, {"labels", "dppo"}, {"labels", "rwr"}, {"labels", "seppo"}, {"labels", "rm-filter"}} {
+	for _, tt := range []struct{ by, aligner string }{{"rlhf", "prdp"}, {"labels", "d3po"}, {"labels", "dppo"}, {"labels", "rwr"}, {"labels", "seppo"}, {"labels", "rm-filter"}, {"labels", "alignprop"}, {"labels", "partial"}} {
 		sets := []string{"align.by=" + tt.by, "align.aligner=" + tt.aligner, "align.rounds=1"}
 		notes, err := steps(t.Context(), t, dir, sets, nil, AlignEncoder, AlignSynthetic, AlignTune)
 		if err != nil {

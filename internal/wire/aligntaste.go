@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -77,13 +78,16 @@ func (a *Alignment) clients(ctx context.Context) ([]client, error) {
 func find(cs []client, name string) (int, error) {
 	var names []string
 	for i, c := range cs {
-		if c.name == name || c.name == nobody+"-"+name {
+		if serves(name, c.name) {
 			return i, nil
 		}
 		names = append(names, c.name)
 	}
 	return 0, fmt.Errorf("wire: align: align.person is %q, who compared no rollouts; want one of %s", name, strings.Join(names, ", "))
 }
+
+// serves says whether align.person names the annotator who, who may be a simulated one.
+func serves(person, who string) bool { return who == person || who == nobody+"-"+person }
 
 // theirs are lessons of what each client said, for its own way; the critic is that of who
 // is served. Every fifth rollout is held out.
@@ -163,6 +167,25 @@ func (a *Alignment) theirs(ctx context.Context, t *align.Tuned, cs []client, ser
 		return sum / float64(max(1, len(ss)))
 	}
 	return l, nil
+}
+
+// regards is what each of people.groups says of two policies on the same starts. Who sees
+// less than people.ties between two episodes finds them alike.
+func (a *Alignment) regards(before, after verdict) (out []Regard) {
+	for g, who := range a.s.cfg.People.Groups {
+		r := Regard{Person: who.Name, Of: len(before.Worth), Served: a.s.cfg.Align.Aligner == "ppd" && serves(a.s.cfg.Align.Person, nobody+"-"+who.Name)}
+		for i := range before.Worth {
+			switch d := after.Worth[i][g] - before.Worth[i][g]; {
+			case d == 0 || math.Abs(d) < a.s.cfg.People.Ties:
+			case d > 0:
+				r.Better++
+			default:
+				r.Worse++
+			}
+		}
+		out = append(out, r)
+	}
+	return out
 }
 
 func tastesOf(cs []client) (out [][]float64) {

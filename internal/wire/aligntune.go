@@ -212,8 +212,8 @@ func stored(ss []align.Sample) func(*align.Batch, *rand.Rand) {
 	return func(b *align.Batch, _ *rand.Rand) { b.Samples, b.Pairs = ss, b.Pairs[:0] }
 }
 
-// aligner makes the configured aligner of t.
-func aligner(t *align.Tuned, c config.Align) (align.Aligner, error) {
+// aligner makes the configured aligner of t. slope is that of the critic.
+func aligner(t *align.Tuned, c config.Align, slope align.Slope) (align.Aligner, error) {
 	switch c.Aligner {
 	case "d3po":
 		return align.NewD3PO(t, align.D3POConfig{Beta: c.Beta})
@@ -239,6 +239,10 @@ func aligner(t *align.Tuned, c config.Align) (align.Aligner, error) {
 			dpo = align.NewFlowDPO
 		}
 		return dpo(t, align.DiffusionDPOConfig{Beta: c.Beta, Keep: 1})
+	case "alignprop":
+		return align.NewAlignProp(t, slope, align.AlignPropConfig{})
+	case "partial":
+		return align.NewPartial(t, slope, align.PartialConfig{})
 	}
 	return nil, fmt.Errorf("wire: align.aligner is %q; want one of %v", c.Aligner, config.Aligners())
 }
@@ -248,6 +252,34 @@ func histories(ss []align.Sample) (seen []float32) {
 		seen = append(seen, ss[i].Seen...)
 	}
 	return seen
+}
+
+// learning is the policy as an aligner begins with it, and what it learns from. cs are
+// whom it is tuned for, of whom one is served; nil: for all alike.
+func (a *Alignment) learning(ctx context.Context, r rankings) (t *align.Tuned, l lessons, cs []client, served int, err error) {
+	net, err := a.net()
+	if err != nil {
+		return nil, l, nil, 0, err
+	}
+	tuning := a.tuning()
+	if c := a.s.cfg.Align; c.Aligner == "ppd" {
+		if cs, err = a.clients(ctx); err != nil {
+			return nil, l, nil, 0, err
+		}
+		if served, err = find(cs, c.Person); err != nil {
+			return nil, l, nil, 0, err
+		}
+		tuning.Taste = len(cs[0].taste)
+	}
+	if t, err = align.Tune(net, tuning); err != nil {
+		return nil, l, nil, 0, err
+	}
+	if cs != nil {
+		l, err = a.theirs(ctx, t, cs, served)
+	} else {
+		l, err = a.lessons(ctx, t, r)
+	}
+	return t, l, cs, served, err
 }
 
 // tune aligns the policy with the rankings.
@@ -281,37 +313,15 @@ func (a *Alignment) tune(ctx context.Context) (string, error) {
 			return "", err
 		}
 	}
-	net, err := a.net()
+	t, l, cs, served, err := a.learning(ctx, r)
 	if err != nil {
 		return "", err
 	}
-	tuning := a.tuning()
-	var cs []client
-	served := 0
-	if c.Aligner == "ppd" {
-		if cs, err = a.clients(ctx); err != nil {
-			return "", err
-		}
-		if served, err = find(cs, c.Person); err != nil {
-			return "", err
-		}
-		tuning.Taste, out.By = len(cs[0].taste), "ppd for "+cs[served].name
-	}
-	t, err := align.Tune(net, tuning)
-	if err != nil {
-		return "", err
-	}
-	var l lessons
-	if c.Aligner == "ppd" {
-		l, err = a.theirs(ctx, t, cs, served)
-	} else {
-		l, err = a.lessons(ctx, t, r)
-	}
-	if err != nil {
-		return "", err
+	if cs != nil {
+		out.By = "ppd for " + cs[served].name
 	}
 	out.Held = l.right
-	by, err := aligner(t, c)
+	by, err := aligner(t, c, l.critic.Steer(t.Net()).Slope)
 	if err != nil {
 		return "", err
 	}
@@ -331,9 +341,9 @@ func (a *Alignment) tune(ctx context.Context) (string, error) {
 		fallthrough
 	case "dppo":
 		judge = align.Rated(l.critic.Of, 0)
-	case "rwr":
+	case "rwr", "alignprop": // which looks at the histories alone
 		rc.Bring = stored(l.train)
-	case "seppo":
+	case "seppo", "partial":
 		rc.Bring = stored(l.liked())
 	case "fdpo":
 		if len(l.marked) == 0 {
@@ -435,30 +445,42 @@ func (a *Alignment) evaluate(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	said, _, ls, err := a.orders(ctx)
+	out, err := a.told(ctx, r)
 	if err != nil {
 		return "", err
 	}
-	out := Aligned{
-		Aligner: t.By, By: r.By, Person: strings.Join(annotators(ls), ", "), Answers: len(ls), Decided: len(said),
-		Rollouts: len(r.Order), Right: r.Right, Round: t.Report.Best, KL: t.kept().KL,
-		Policy: a.file(policyFile), Rankings: a.file(rankingFile),
+	out.Aligner, out.Round, out.KL = t.By, t.Report.Best, t.kept().KL
+	out.Policy, out.Rankings = a.file(policyFile), a.file(rankingFile)
+	before, err := a.did(ctx, "before", a.p.clone, &out.Before)
+	if err != nil {
+		return "", err
 	}
-	for _, x := range []struct {
-		when string
-		of   policy.Params
-		to   *AlignedResult
-	}{{"before", a.p.clone, &out.Before}, {"after", policy.Params{Version: v, Data: b}, &out.After}} {
-		won, err := a.s.judge(ctx, x.when, a.p, x.of)
-		if err != nil {
-			return "", err
-		}
-		x.to.Success = share(won)
-		m, err := a.s.manner(ctx, x.when)
-		if err != nil {
-			return "", err
-		}
-		x.to.Preferred, x.to.Undesired = report.Share{Hits: m.Preferred, Of: m.Of}, report.Share{Hits: m.Undesired, Of: m.Of}
+	after, err := a.did(ctx, "after", policy.Params{Version: v, Data: b}, &out.After)
+	if err != nil {
+		return "", err
 	}
+	out.People = a.regards(before, after)
 	return "on " + fmt.Sprint(out.After.Success.Of) + " fresh starts", a.write(resultFile, out)
+}
+
+// told is what is known before anything is learned of the rankings.
+func (a *Alignment) told(ctx context.Context, r rankings) (Aligned, error) {
+	said, _, ls, err := a.orders(ctx)
+	return Aligned{By: r.By, Person: strings.Join(annotators(ls), ", "), Answers: len(ls), Decided: len(said), Rollouts: len(r.Order), Right: r.Right}, err
+}
+
+// did evaluates parameters on the session's fresh starts, and counts in r.
+func (a *Alignment) did(ctx context.Context, when string, of policy.Params, r *AlignedResult) (verdict, error) {
+	v, err := a.s.verdict(ctx, when, a.p, of)
+	if err != nil {
+		return v, err
+	}
+	m, err := a.s.manner(ctx, when)
+	*r = resultOf(v, m)
+	return v, err
+}
+
+// resultOf counts episodes of the verdict v that were done in the manner m.
+func resultOf(v verdict, m manner) AlignedResult {
+	return AlignedResult{Success: share(v.Won), Preferred: report.Share{Hits: m.Preferred, Of: m.Of}, Undesired: report.Share{Hits: m.Undesired, Of: m.Of}}
 }

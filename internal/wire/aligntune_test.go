@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -30,13 +31,13 @@ func TestAlignersTakeTheirPolicies(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = aligner(tuned, config.Align{Aligner: name, Beta: 0.1})
+			_, err = aligner(tuned, config.Align{Aligner: name, Beta: 0.1}, aligntest.Climb)
 			if takes := slices.Contains(config.AlignersOf(process), name); takes != (err == nil) {
 				t.Errorf("%s of a %s: error %v, want one: %t", name, process, err, !takes)
 			}
 		}
 	}
-	_, err := aligner(nil, config.Align{Aligner: "sft"})
+	_, err := aligner(nil, config.Align{Aligner: "sft"}, nil)
 	wantErr(t, err, `align.aligner is "sft"`, "seppo")
 }
 
@@ -82,6 +83,8 @@ func TestRolloutsAreRankedByTheirMarks(t *testing.T) {
 func TestFlowsAreAligned(t *testing.T) {
 	c := tinyAlign(t)
 	c.Policy.Diffusion.Process, c.Align.Aligner, c.Align.Rounds, c.Align.By = "flow", "flow-dpo", 2, "labels"
+	c.People.Ties = 0
+	c.People.Groups = []config.Group{{Name: "near", Share: 1, Distance: 1}, {Name: "far", Share: 1, Distance: -1}}
 	dir, err := BeginAlign(c)
 	if err != nil {
 		t.Fatal(err)
@@ -89,7 +92,8 @@ func TestFlowsAreAligned(t *testing.T) {
 	if _, err := steps(t.Context(), t, dir, nil, nil, AlignSteps()...); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"rwr", "seppo", "rm-filter"} {
+	searchedBeside(t, dir)
+	for _, name := range []string{"rwr", "seppo", "rm-filter", "alignprop", "partial"} {
 		notes, err := steps(t.Context(), t, dir, []string{"align.aligner=" + name}, nil, AlignTune)
 		if err != nil || len(notes) != 1 || !strings.HasPrefix(notes[0], name+", round") {
 			t.Errorf("%s: %q, %v", name, notes, err)
@@ -102,6 +106,50 @@ func TestFlowsAreAligned(t *testing.T) {
 		if _, err := Evaluate(t.Context(), dir, "cloned", 1, nil, []string{"policy.diffusion.sampler.kind=" + kind}, quiet(nil)); err != nil {
 			t.Errorf("%s: %v", kind, err)
 		}
+	}
+}
+
+// searchedBeside searches by the rankings' critic, which is the one that tuning kept, and
+// leaves that. What two people of opposite tastes say is opposite.
+func searchedBeside(t *testing.T, dir string) {
+	t.Helper()
+	a, err := OpenAlign(dir, nil, nil, quiet(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	aligned, err := a.Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sampler := a.Config().Policy.Diffusion.Sampler
+	sampler.Kind = "best"
+	searched, err := a.Search(t.Context(), sampler)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if searched.Before != aligned.Before || searched.After.Success.Of != aligned.After.Success.Of || searched.Answers != aligned.Answers {
+		t.Errorf("searched %+v, aligned %+v; want the same starts, before and answers", searched, aligned)
+	}
+	for _, r := range []Aligned{aligned, searched} {
+		if len(r.People) != 2 || r.People[0].Better != r.People[1].Worse || r.People[0].Worse != r.People[1].Better || r.People[0].Better+r.People[0].Worse == 0 {
+			t.Errorf("%s: opposite people say %+v", r.Aligner, r.People)
+		}
+	}
+	var rank rankings
+	if err := a.read(rankingFile, &rank); err != nil {
+		t.Fatal(err)
+	}
+	critic, err := a.critic(t.Context(), rank)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, kept, err := a.s.store.LatestCheckpoint(t.Context(), kindCritic)
+	if err != nil || !bytes.Equal(critic, kept) {
+		t.Errorf("it is searched by another critic than tuning keeps (%v)", err)
+	}
+	if again, err := a.Result(); err != nil || !reflect.DeepEqual(again, aligned) {
+		t.Errorf("the search changed the result: %+v, %v", again, err)
 	}
 }
 
@@ -134,7 +182,8 @@ func searchedFor(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	by, err := critic.Steer(net)
+	by := critic.Steer(net)
+	look, err := diffusion.NewLooker(net, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,11 +201,13 @@ func searchedFor(t *testing.T, dir string) {
 		t.Fatal(err)
 	}
 	a := net.Arch
-	seen := make([]float32, a.History*a.View.Dim())
+	seen, history := make([]float32, a.History*a.View.Dim()), make([]float32, net.Seen())
+	look.Look(history, seen, nil)
+	by.See(history)
 	chunk := func(d diffusion.Drawer, n uint64) ([]float32, float64) {
 		c, v := make([]float32, a.Horizon*a.View.Action.Dim()), make([]float64, 1)
 		d.Sample(c, seen, nil, rand.New(rand.NewPCG(n, 1)))
-		by.Value(v, c, seen)
+		by.Value(v, c, nil)
 		return c, v[0]
 	}
 	better := 0.0

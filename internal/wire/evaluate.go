@@ -16,6 +16,8 @@ import (
 	"github.com/rapport-rl/rapport/policy/loop"
 	"github.com/rapport-rl/rapport/policy/view"
 	"github.com/rapport-rl/rapport/reward"
+	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/sim"
 )
 
 // perWorld is how many episodes are worth a world of their own: cameras take as long
@@ -63,6 +65,16 @@ type outcome struct {
 	ret     float64 // sum of the visual reward; 0 without a scorer
 
 	preferred, undesired bool // by the truth, where the task has styles
+
+	worth []float64 // to each of people.groups
+}
+
+// worths is what an episode is worth to each of the people's groups.
+func worths(c config.People, episode []sim.Truth) (out []float64) {
+	for _, g := range tastes(c) {
+		out = append(out, g.Taste.Utility(episode))
+	}
+	return out
 }
 
 // evaluate runs the parameters without exploration on the first n seeds of
@@ -86,6 +98,16 @@ func evaluate(ctx context.Context, c config.Config, x perception.Extractor, r re
 		if err := actor.Load(p); err != nil {
 			return err
 		}
+		var truths []sim.Truth
+		if len(c.People.Groups) > 0 {
+			actor.Watch = func(_ context.Context, step int, _ robot.Observation, _ policy.Input) error {
+				if step == 0 { // a fault may have an episode begun again
+					truths = truths[:0]
+				}
+				truths = append(truths, a.world.Truth())
+				return nil
+			}
+		}
 		ep, err := deskOf(ctx).again(ctx, func() (policy.Episode, error) {
 			return actor.Episode(ctx, fmt.Sprintf("evaluate-%05d", i), uint64(i))
 		}, func() error {
@@ -98,6 +120,9 @@ func evaluate(ctx context.Context, c config.Config, x perception.Extractor, r re
 		}
 		end := a.world.Truth()
 		ends[i] = outcome{success: end.Success, ret: ep.Return(), preferred: end.Preferred, undesired: end.Undesired}
+		if truths != nil {
+			ends[i].worth = worths(c.People, truths)
+		}
 		mu.Lock()
 		defer mu.Unlock()
 		done++

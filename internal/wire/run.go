@@ -106,46 +106,63 @@ func share(won []bool) report.Share {
 type verdict struct {
 	Params string `json:"params"` // SHA-256 of what was evaluated
 	Won    []bool `json:"won"`
+	// Worth (episodes, groups) is that of each episode to each of people.groups.
+	Worth [][]float64 `json:"worth,omitempty"`
 }
 
-// judge evaluates parameters on the session's fresh seeds, once. A session that
-// goes on for more episodes ends with other parameters, which are judged anew.
+// judge says in which of the session's fresh seeds parameters succeed.
 func (s *Session) judge(ctx context.Context, when string, p parts, params policy.Params) ([]bool, error) {
+	v, err := s.verdict(ctx, when, p, params)
+	return v.Won, err
+}
+
+// verdict evaluates parameters on the session's fresh seeds, once. A session that
+// goes on for more episodes ends with other parameters, which are judged anew.
+func (s *Session) verdict(ctx context.Context, when string, p parts, params policy.Params) (v verdict, err error) {
 	if !judgeable(s.cfg) {
-		return nil, nil // nobody knows
+		return v, nil // nobody knows
 	}
 	mark := "success " + when
 	done, err := s.store.Marked(ctx, mark)
 	if err != nil {
-		return nil, err
+		return v, err
 	}
 	sum, n := fmt.Sprintf("%x", sha256.Sum256(params.Data)), s.cfg.Session.Evaluate
 	if done != "" {
-		var v verdict
 		if err := json.Unmarshal([]byte(done), &v); err != nil {
-			return nil, fmt.Errorf("wire: %s: mark %q: %w", s.Dir(), mark, err)
+			return v, fmt.Errorf("wire: %s: mark %q: %w", s.Dir(), mark, err)
 		}
-		if v.Params == sum && len(v.Won) == n {
-			return v.Won, nil
+		// Those of before what episodes are worth to people was kept have none.
+		if asked := len(s.cfg.People.Groups) > 0; v.Params == sum && len(v.Won) == n && (!asked || len(v.Worth) == n) {
+			return v, nil
 		}
 	}
 	s.tell("evaluate "+when, 0, n, "")
 	ends, err := evaluate(ctx, s.cfg, p.eyes, nil, p.view, params, n, func(done int, note string) { s.tell("evaluate "+when, done, n, note) })
 	if err != nil {
-		return nil, err
+		return v, err
 	}
-	won := make([]bool, n)
-	for i, e := range ends {
-		won[i] = e.success
-	}
+	v = verdictOf(sum, ends)
 	if err := s.keepStyles(ctx, when, ends); err != nil {
-		return nil, err
+		return v, err
 	}
-	b, err := json.Marshal(verdict{sum, won})
+	b, err := json.Marshal(v)
 	if err != nil {
-		return nil, err
+		return v, err
 	}
-	return won, s.store.Mark(ctx, mark, string(b))
+	return v, s.store.Mark(ctx, mark, string(b))
+}
+
+// verdictOf is how parameters of that sum did, whose episodes ended so.
+func verdictOf(sum string, ends []outcome) verdict {
+	v := verdict{Params: sum}
+	for _, e := range ends {
+		v.Won = append(v.Won, e.success)
+		if e.worth != nil {
+			v.Worth = append(v.Worth, e.worth)
+		}
+	}
+	return v
 }
 
 // newLearner starts from the cloned policy and holds the demonstrations.

@@ -40,7 +40,12 @@ func (s *Session) searching(ctx context.Context) (context.Context, error) {
 	if err != nil {
 		return ctx, err
 	}
-	return context.WithValue(ctx, criticKey{}, searchBy{b, s.now}), nil
+	return searchedBy(ctx, b, s.now), nil
+}
+
+// searchedBy returns the context under which players search by a critic that was saved.
+func searchedBy(ctx context.Context, critic []byte, now func() time.Time) context.Context {
+	return context.WithValue(ctx, criticKey{}, searchBy{critic, now})
 }
 
 func searched(c config.Config) bool { return c.Policy.Diffusion.Sampler.Kind != "plain" }
@@ -83,12 +88,8 @@ func drawerOf(ctx context.Context, c config.Config) (func(*diffusion.Net, diffus
 		if err != nil {
 			return nil, err
 		}
-		by, err := k.Steer(n)
-		if err != nil {
-			return nil, err
-		}
 		s := &searcher{first: c.Align.Chunks}
-		if s.by, err = sample.New(n, d, sc, by); err != nil {
+		if s.by, err = sample.New(n, d, sc, k.Steer(n)); err != nil {
 			return nil, fmt.Errorf("wire: policy.diffusion.sampler: %w", err)
 		}
 		s.plain, err = diffusion.NewSampler(n, 1, d)

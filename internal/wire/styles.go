@@ -16,12 +16,13 @@ func styled(c config.Config) bool { return !flat(c) && tabletop.Task(c.Robot.Tas
 // manner counts how evaluated episodes were done.
 type manner struct{ Preferred, Undesired, Of int }
 
-// keepStyles keeps how the episodes of an evaluation were done, for the report.
-func (s *Session) keepStyles(ctx context.Context, when string, ends []outcome) error {
-	if !styled(s.cfg) {
-		return nil
+// mannerOf counts how episodes of c's task were done; the zero value where it has no
+// styles.
+func mannerOf(c config.Config, ends []outcome) (m manner) {
+	if !styled(c) {
+		return m
 	}
-	m := manner{Of: len(ends)}
+	m.Of = len(ends)
 	for _, e := range ends {
 		if e.preferred {
 			m.Preferred++
@@ -30,7 +31,15 @@ func (s *Session) keepStyles(ctx context.Context, when string, ends []outcome) e
 			m.Undesired++
 		}
 	}
-	b, err := json.Marshal(m)
+	return m
+}
+
+// keepStyles keeps how the episodes of an evaluation were done, for the report.
+func (s *Session) keepStyles(ctx context.Context, when string, ends []outcome) error {
+	if !styled(s.cfg) {
+		return nil
+	}
+	b, err := json.Marshal(mannerOf(s.cfg, ends))
 	if err != nil {
 		return err
 	}

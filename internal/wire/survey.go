@@ -50,7 +50,7 @@ func tastes(c config.People) []person.Group {
 	var out []person.Group
 	for _, g := range c.Groups {
 		out = append(out, person.Group{Name: nobody + "-" + g.Name, Share: g.Share,
-			Taste: person.Taste{Distance: g.Distance, Early: g.Early, Disliked: g.Disliked, Rough: g.Rough}})
+			Taste: person.Taste{Distance: g.Distance, Early: g.Early, Disliked: g.Disliked, Rough: g.Rough, Undesired: g.Undesired}})
 	}
 	return out
 }

@@ -3,7 +3,6 @@ package align
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -50,31 +49,29 @@ func RestoreCritic(b []byte, n *diffusion.Net) (*Critic, error) {
 	return k, nil
 }
 
-// Steering is a Critic as a reward to search by (sample.Gradient): the log odds that
-// what is done with a chunk is good. It is used by one goroutine.
+// Steering is a Critic as a reward to search by (sample.Gradient, sample.Insider) or to
+// climb (Slope): the log odds that what is done with a chunk is good. It is used by one
+// goroutine.
 type Steering struct {
 	critic *Critic
 	net    *diffusion.Net
-	look   *diffusion.Looker
 	seen   []float32 // (Seen,) of the history asked about
 	rows   map[int]critique
 }
 
-// Steer returns the critic as a reward of chunks of n, in the view's units. Policies
-// that see frames themselves are refused: a search is told the history's numbers alone.
-func (k *Critic) Steer(n *diffusion.Net) (*Steering, error) {
-	if len(n.Arch.View.Cameras) > 0 {
-		return nil, errors.New("align: steer: the policy sees frames, of which a search is told nothing: take one of policy.sees features")
-	}
-	look, err := diffusion.NewLooker(n, 1)
-	if err != nil {
-		return nil, err
-	}
-	return &Steering{critic: k, net: n, look: look, seen: make([]float32, n.Seen()), rows: map[int]critique{}}, nil
+// Steer returns the critic as a reward of chunks of n, in the view's units. Of a policy
+// that sees frames, the critic goes by what the trunk of n makes of them, which must be
+// that of the policy whose samples it was fitted to.
+func (k *Critic) Steer(n *diffusion.Net) *Steering {
+	return &Steering{critic: k, net: n, seen: make([]float32, n.Seen()), rows: map[int]critique{}}
 }
 
-// ask has the critic judge chunks (N, H, k) after the history seen (To, D).
-func (s *Steering) ask(n int, chunks, seen []float32) critique {
+// See takes the history that Value and Grad are asked about, as the denoiser sees it.
+func (s *Steering) See(history []float32) { copy(s.seen, history) }
+
+// ask has the critic judge chunks (N, H, k), each after one of the histories (N, Seen), or
+// all after the same (Seen,).
+func (s *Steering) ask(n int, chunks, histories []float32) critique {
 	q, ok := s.rows[n]
 	if !ok {
 		g := nn.NewGraph()
@@ -82,35 +79,40 @@ func (s *Steering) ask(n int, chunks, seen []float32) critique {
 		q.out = s.critic.mlp.Frozen(g, q.in)
 		s.rows[n] = q
 	}
-	s.look.Look(s.seen, seen, nil)
 	C, L, In := len(s.seen), len(chunks)/n, s.critic.mlp.Config.In
 	for i := range n {
 		row := q.in.Value[i*In : (i+1)*In]
-		copy(row, s.seen)
+		copy(row, histories[i*C%len(histories):][:C])
 		s.net.Normal(row[C:], chunks[i*L:(i+1)*L])
 	}
 	q.g.ForwardTo(q.out)
 	return q
 }
 
-// Value writes to dst (N,) the log odds of chunks (N, H, k) after the history seen (To, D).
-func (s *Steering) Value(dst []float64, chunks, seen []float32) {
-	q := s.ask(len(dst), chunks, seen)
+// Value writes to dst (N,) the log odds of chunks (N, H, k) after the history that See
+// took last.
+func (s *Steering) Value(dst []float64, chunks, _ []float32) {
+	q := s.ask(len(dst), chunks, s.seen)
 	for i := range dst {
 		dst[i] = float64(q.out.Value[i])
 	}
 }
 
 // Grad writes their derivatives to grad (N, H, k) besides, an action's unit each.
-func (s *Steering) Grad(dst []float64, grad, chunks, seen []float32) {
-	n := len(dst)
-	q := s.ask(n, chunks, seen)
-	for i := range dst {
-		dst[i] = float64(q.out.Value[i])
+func (s *Steering) Grad(dst []float64, grad, chunks, _ []float32) {
+	s.Slope(dst, grad, chunks, s.seen)
+}
+
+// Slope implements Slope.
+func (s *Steering) Slope(score []float64, grad, actions, seen []float32) {
+	n := len(score)
+	q := s.ask(n, actions, seen)
+	for i := range score {
+		score[i] = float64(q.out.Value[i])
 	}
 	q.g.BackwardFrom(q.out, nil)
 	_, half := s.net.Units()
-	C, L, In := len(s.seen), len(chunks)/n, s.critic.mlp.Config.In
+	C, L, In := len(s.seen), len(actions)/n, s.critic.mlp.Config.In
 	for i := range n {
 		for j := range L {
 			grad[i*L+j] = q.in.Grad[i*In+C+j] / half[j%len(half)]

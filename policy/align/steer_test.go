@@ -4,13 +4,13 @@ import (
 	"bytes"
 	"math"
 	"math/rand/v2"
-	"strings"
 	"testing"
 
 	"github.com/rapport-rl/rapport/policy/align"
 	"github.com/rapport-rl/rapport/policy/align/aligntest"
 	"github.com/rapport-rl/rapport/policy/diffusion"
 	"github.com/rapport-rl/rapport/policy/sample"
+	"github.com/rapport-rl/rapport/policy/trunk"
 	"github.com/rapport-rl/rapport/policy/view"
 )
 
@@ -41,10 +41,7 @@ func TestSteeringIsTheCritic(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := again.Steer(n)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := again.Steer(n)
 	look, err := diffusion.NewLooker(n, 1)
 	if err != nil {
 		t.Fatal(err)
@@ -55,8 +52,9 @@ func TestSteeringIsTheCritic(t *testing.T) {
 		look.Look(ss[i].Seen, raw, nil)
 		n.Actions(chunks[2*i:2*i+2], ss[i].Chunk())
 	}
+	s.See(ss[0].Seen)
 	value, grad := make([]float64, 4), make([]float32, 8)
-	s.Grad(value, grad, chunks, raw)
+	s.Grad(value, grad, chunks, nil)
 	for i := range ss {
 		if got, want := 1/(1+math.Exp(-value[i])), k.Of(&ss[i]); math.Abs(got-want) > 1e-5 {
 			t.Errorf("chunk %d is judged %v, as a sample %v", i, got, want)
@@ -67,15 +65,15 @@ func TestSteeringIsTheCritic(t *testing.T) {
 	for j := range chunks {
 		at := chunks[j]
 		chunks[j] = at + h
-		s.Value(up, chunks, raw)
+		s.Value(up, chunks, nil)
 		chunks[j] = at - h
-		s.Value(down, chunks, raw)
+		s.Value(down, chunks, nil)
 		chunks[j] = at
 		if want := (up[j/2] - down[j/2]) / (2 * h); math.Abs(want-float64(grad[j])) > 0.02*(1+math.Abs(want)) {
 			t.Errorf("number %d: gradient %v, by differences %v", j, grad[j], want)
 		}
 	}
-	if allocs := testing.AllocsPerRun(10, func() { s.Grad(value, grad, chunks, raw) }); allocs != 0 {
+	if allocs := testing.AllocsPerRun(10, func() { s.Grad(value, grad, chunks, nil) }); allocs != 0 {
 		t.Errorf("asking allocates %v times, want 0", allocs)
 	}
 }
@@ -94,10 +92,7 @@ func TestSearchesByACriticFindWhatIsLiked(t *testing.T) {
 		{flows(t), diffusion.Draw{Steps: 10}, sample.Config{Kind: sample.NRG, Scale: 2}, 0.7},
 	} {
 		n := tt.w.Net
-		s, err := critic(t, tt.w).Steer(n)
-		if err != nil {
-			t.Fatal(err)
-		}
+		s := critic(t, tt.w).Steer(n)
 		share := func(c sample.Config) float64 {
 			d, err := sample.New(n, tt.draw, c, s)
 			if err != nil {
@@ -140,11 +135,65 @@ func TestCriticsOfOtherPoliciesAreRefused(t *testing.T) {
 	if _, err := align.RestoreCritic(file.Bytes()[:file.Len()/2], w.Net); err == nil {
 		t.Error("half a critic was read")
 	}
-	a.View.Cameras = []view.Camera{{Name: "front", W: 32, H: 32}}
-	if other, err = diffusion.NewNet(a, rand.New(rand.NewPCG(1, 1))); err != nil {
+}
+
+// Of a policy that sees frames, a critic that likes one way where they are bright and the
+// other where they are dark steers by the frames of the moment.
+func TestSteeringSeesFrames(t *testing.T) {
+	a := aligntest.Arch()
+	a.View.Cameras, a.Trunk = []view.Camera{{Name: "front", W: 32, H: 32}}, trunk.Config{Channels: 4, Strides: []int{2, 2}, Latent: 4}
+	n, err := diffusion.NewNet(a, rand.New(rand.NewPCG(1, 1)))
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := k.Steer(other); err == nil || !strings.Contains(err.Error(), "sees frames") {
-		t.Errorf("error %v, want that the policy sees frames", err)
+	p, err := align.Tune(n, align.Config{Draw: diffusion.Draw{Steps: 2, Eta: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := align.NewRecorder(p, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	look, err := diffusion.NewLooker(n, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(2, 2))
+	raw := []float32{0}
+	frames := map[bool][]byte{true: bytes.Repeat([]byte{220}, 32*32*3), false: bytes.Repeat([]byte{30}, 32*32*3)}
+	likes := func(chunk []float32, bright bool) bool { return (chunk[0]+chunk[1] > 0) == bright }
+	var fit []align.Sample
+	for _, bright := range []bool{true, false} {
+		seen := make([]float32, n.Seen())
+		look.Look(seen, raw, frames[bright])
+		ss := r.New(64, seen)
+		r.Draw(ss, rng)
+		for i := range ss {
+			if likes(ss[i].Actions, bright) {
+				ss[i].Reward = 1
+			}
+		}
+		fit = append(fit, ss...)
+	}
+	k, err := align.FitCritic(t.Context(), fit, align.CriticConfig{Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := sample.New(n, diffusion.Draw{Steps: 2}, sample.Config{Kind: sample.Best, N: 16}, k.Steer(n))
+	if err != nil {
+		t.Fatal(err)
+	}
+	chunk := make([]float32, 2)
+	for _, bright := range []bool{true, false} {
+		liked := 0
+		for range 50 {
+			d.Sample(chunk, raw, frames[bright], rng)
+			if likes(chunk, bright) {
+				liked++
+			}
+		}
+		if liked < 45 {
+			t.Errorf("bright %t: %d of 50 chunks are liked, want 45 at least", bright, liked)
+		}
 	}
 }

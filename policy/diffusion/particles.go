@@ -45,6 +45,10 @@ func (p *Particles) Like(o *Particles) {
 	}
 }
 
+// Seen is the history that See looked at, (Net.Seen,), as the denoiser sees it: the trunk
+// has looked at its frames. It must not be written, and changes with the next See.
+func (p *Particles) Seen() []float32 { return p.look.history.all.Value }
+
 // Predict is a Model of all particles.
 func (p *Particles) Predict(out, x []float32, time float64) { p.teller.tell(out, x, time) }
 

@@ -12,6 +12,7 @@ import (
 type Drawer struct {
 	search    *Search
 	particles []*diffusion.Particles
+	insider   Insider // nil where the reward goes by the history's numbers
 	first     bool
 }
 
@@ -28,6 +29,7 @@ func New(n *diffusion.Net, d diffusion.Draw, c Config, reward Reward) (*Drawer, 
 		return nil, err
 	}
 	r := &Drawer{}
+	r.insider, _ = reward.(Insider)
 	mid, half := n.Units()
 	r.search, err = NewSearch(Process{Chain: chain, Len: length, Middle: mid, Half: half, Denoiser: func(rows int) (Denoiser, error) {
 		p, err := diffusion.NewParticles(n, rows)
@@ -49,6 +51,9 @@ func (r *Drawer) Sample(dst, seen []float32, pix []byte, rng *rand.Rand) {
 	for i, p := range r.particles {
 		if i == 0 {
 			p.See(seen, pix)
+			if r.insider != nil {
+				r.insider.See(p.Seen())
+			}
 		} else {
 			p.Like(r.particles[0])
 		}

@@ -66,6 +66,15 @@ type Gradient interface {
 	Grad(dst []float64, grad, chunks, seen []float32)
 }
 
+// Insider is a Reward of histories as the denoiser sees them, frames included. A Drawer
+// shows it each before asking about its chunks; what it is told of the history then, it
+// knows better.
+type Insider interface {
+	Reward
+	// See takes the history (diffusion.Net.Seen,) that is asked about until the next.
+	See(history []float32)
+}
+
 // Denoiser predicts for chunks (N, H, k) on the normalised scale: diffusion.Particles.
 type Denoiser interface {
 	// Predict is a diffusion.Model.
