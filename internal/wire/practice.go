@@ -63,6 +63,7 @@ var errTimeUp = errors.New("wire: practice.hours are over")
 type practice struct {
 	until time.Time // zero: no end
 	now   func() time.Time
+	shown chan struct{} // closed once the first session shows what both do
 
 	mu      sync.Mutex
 	arm     *arm // while one of both is there
@@ -236,7 +237,7 @@ func Practice(ctx context.Context, cfg config.Config, again bool, o Options) (re
 			return res, err
 		}
 	}
-	p := &practice{now: o.Now, turn: nobodys, moved: make(chan struct{})}
+	p := &practice{now: o.Now, shown: make(chan struct{}), turn: nobodys, moved: make(chan struct{})}
 	if cfg.Practice.Hours > 0 {
 		p.until = o.Now().Add(time.Duration(cfg.Practice.Hours * float64(time.Hour)))
 	}
@@ -258,6 +259,13 @@ func Practice(ctx context.Context, cfg config.Config, again bool, o Options) (re
 	both, ctx := errgroup.WithContext(ctx)
 	for s, r := range map[*Session]*Result{first: &res.Forward, second: &res.Backward} {
 		both.Go(func() (err error) {
+			if s == second { // which tells what it does by the first
+				select {
+				case <-p.shown:
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			}
 			*r, err = s.Run(ctx)
 			return err
 		})

@@ -39,6 +39,9 @@ func (s *Session) Run(ctx context.Context) (res Result, err error) {
 		return res, err
 	}
 	defer quiet()
+	if s.practice != nil && leads(s.name, s.cfg) == s.name {
+		close(s.practice.shown)
+	}
 	ctx = withDesk(ctx, s.desk)
 	if ctx, err = s.plan(ctx); err != nil {
 		return res, err
