@@ -129,7 +129,8 @@ func TestAClassifierTellsKAGIsSuccess(t *testing.T) {
 	if _, err := Evaluate(ctx, s.Dir(), "tuned", 1, nil, nil, quietly()); err != nil {
 		t.Error(err)
 	}
-	next.Name, next.Reward.KAGI.Source, next.Reward.KAGI.Cameras, next.Session.Episodes = "far", "task", "", 3
+	next.Name, next.Reward.KAGI.Source, next.Reward.KAGI.Cameras = "far", "task", ""
+	next.Session.Episodes, next.Session.Record = 2, false
 	toldFarAway(t, next, m)
 }
 

@@ -63,7 +63,7 @@ func (e *endpoint) serve(t *testing.T) judge.Model {
 	e.order, e.asked = map[string]int{}, map[int]int{}
 	s := vlmtest.Start(e.answer)
 	t.Cleanup(s.Close)
-	c, err := vlm.New(vlm.Config{URL: s.URL, Model: "stub", Tries: 3, Deadline: 300 * time.Millisecond, Sleep: func(context.Context, time.Duration) error { return nil }})
+	c, err := vlm.New(vlm.Config{URL: s.URL, Model: "stub", Tries: 3, Deadline: 200 * time.Millisecond, Sleep: func(context.Context, time.Duration) error { return nil }})
 	if err != nil {
 		t.Fatal(err)
 	}
