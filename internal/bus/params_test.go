@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 
@@ -51,9 +52,12 @@ func TestLatestParamsWin(t *testing.T) {
 	}
 }
 
+// Old versions go. The latest that is published again stays as it lies, since somebody may
+// be reading it.
 func TestOldParamsArePruned(t *testing.T) {
 	srv := start(t, bus.Options{Listen: "127.0.0.1:0"})
-	for v := range uint64(bus.KeepParams + 4) {
+	const versions = bus.KeepParams + 4
+	for v := range uint64(versions) {
 		put(t, srv.Conn(), params(v, 1000))
 	}
 	nc, err := nats.Connect(srv.URL())
@@ -72,6 +76,19 @@ func TestOldParamsArePruned(t *testing.T) {
 	all, err := obs.List(within(t))
 	if err != nil || len(all) != bus.KeepParams {
 		t.Errorf("got %d objects, %v; want %d", len(all), err, bus.KeepParams)
+	}
+	lies := func() string {
+		t.Helper()
+		info, err := obs.GetInfo(within(t), fmt.Sprintf("params-%020d", versions-1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.NUID
+	}
+	before := lies()
+	put(t, srv.Conn(), params(versions-1, 1000))
+	if after := lies(); after != before {
+		t.Errorf("the same parameters were written again, as %s after %s", after, before)
 	}
 }
 

@@ -1,6 +1,9 @@
 package cli
 
 import (
+	"net/http"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/rapport-rl/rapport/reward/vlm/vlmtest"
@@ -22,8 +25,11 @@ func testClassifier(t *testing.T, l lab) {
 // It needs the marks of testClassifier: the later frames of two demonstrations are
 // successes. Such is a model that counts what it is asked.
 func testJudge(t *testing.T, l lab) {
-	n := 0
+	n, refuses := 0, false
 	s := vlmtest.Start(func(int, vlmtest.Request) vlmtest.Reply {
+		if refuses {
+			return vlmtest.Reply{Status: http.StatusUnauthorized}
+		}
 		n++
 		// Frames in order, three times each: ten failures, ten successes, and again.
 		if (n-1)/3%20 >= 10 {
@@ -38,6 +44,12 @@ func testJudge(t *testing.T, l lab) {
 	l.env = append(append([]string{}, l.env...), "RAPPORT_VLM_URL="+s.URL, "RAPPORT_VLM_MODEL=stub")
 	l.wants(exitDone, []string{"precision 1.000", "recall 1.000", "40 frames", "120 calls"}, "reward", "judge", l.session(), "--task", "it is done")
 	l.wants(exitDone, []string{"precision 1.000", "0 calls"}, "reward", "judge", l.session(), "--task", "it is done")
+	refuses = true // and takes nothing back
+	l.wants(exitFailed, []string{"RAPPORT_VLM_KEY", "measure again once the endpoint answers"}, "reward", "judge", l.session(), "--task", "it was")
+	if _, err := os.Stat(filepath.Join(l.session(), "judge.json")); err != nil {
+		l.t.Error(err)
+	}
+	refuses = false
 	n = 30 // now it is wrong throughout
 	l.wants(exitFailed, []string{"precision 0.000", "too low", "word the task"}, "reward", "judge", l.session(), "--task", "it is not")
 }

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"os"
 	"time"
 
 	"github.com/rapport-rl/rapport/reward/judge"
@@ -12,7 +11,7 @@ import (
 // vlm is the vision-language model that the environment names, as wire.Options wants
 // it; nil for none.
 func (a *app) vlm() func(cache string) (kagi.Model, error) {
-	c := vlm.FromEnv(os.Getenv)
+	c := vlm.FromEnv(a.getenv)
 	if c.URL == "" {
 		return nil
 	}
@@ -23,13 +22,15 @@ func (a *app) vlm() func(cache string) (kagi.Model, error) {
 	}
 }
 
-// judge is that model as one that tells success, with its name; nil for none.
+// judge is that model as one that tells success, with its name; nil for none. It is tried
+// twice, since an arm stands still meanwhile: two minutes an episode while an endpoint
+// hangs, in place of more than four.
 func (a *app) judge() func() (judge.Model, string, error) {
 	c := vlm.FromEnv(a.getenv)
 	if c.URL == "" {
 		return nil
 	}
-	c.Now, c.Log = time.Now, a.log
+	c.Now, c.Log, c.Tries = time.Now, a.log, 2
 	return func() (judge.Model, string, error) {
 		m, err := vlm.New(c)
 		if err != nil {

@@ -21,9 +21,8 @@ func (c Config) practice(p *problems) {
 		p.need(c.Session.From != "", "reward.kagi.sparse", "is judge, but session.from is empty; name a session on whose marked frames the judge was measured (rapport reward judge)")
 		p.need(c.Session.Record, "reward.kagi.sparse", "is judge, which looks at frames, but session.record is false; want true")
 		p.need(c.Session.End == "horizon", "session.end", "is %s, but reward.kagi.sparse is judge, which is asked at the horizon alone; want horizon", c.Session.End)
-		p.need(c.Practice.Mate == "", "reward.kagi.sparse", "is judge, which knows one way of a practice; want truth or none")
 	}
-	p.need(c.Practice.Mate == "" || !told, "reward.kagi.sparse", "is classifier, which knows one way of a practice; want truth or none")
+	p.need(c.Practice.Mate == "" || c.Reward.Classifier == "", "reward.classifier", "is set, but practice goes there and back, and a classifier knows one way; leave it empty, and each way takes that of the session that it begins from")
 	p.within("practice.reminder", float64(c.Practice.Reminder), 1, 1e6)
 	p.within("practice.hours", c.Practice.Hours, 0, 1000)
 	p.need(fileName.MatchString(c.Practice.Mate), "practice.mate", "is %q; want a session's name", c.Practice.Mate)

@@ -23,6 +23,8 @@ func TestKindsOfRewardsThatCannotBeAreRefused(t *testing.T) {
 		{[]string{"reward.kind=kagi", "reward.kagi.source=clicks", "reward.kagi.marks=candidates"}, ""},
 		{[]string{"policy.clone.std=0"}, "policy.clone.std is 0; want 0.01 to 2"},
 		{[]string{"reward.kind=kagi", "practice.mate=back", "reward.kagi.plan=there.json"}, "practice goes there and back, which are two plans"},
+		{[]string{"reward.kind=kagi", "practice.mate=back", "reward.kagi.sparse=classifier", "session.from=runs/a", "session.end=success"}, ""},
+		{[]string{"practice.mate=back", "reward.classifier=nowhere.json"}, "a classifier knows one way"},
 		{[]string{"reward.kagi.marks=things"}, "want one of plan, candidates"},
 		{[]string{"reward.kind=kagi", "robot.kind=ros", "session.from=runs/a"}, "name the file of the calibrated cameras"},
 		{[]string{"reward.kind=uvd", "reward.visual.gap=9", "reward.success=truth"}, ""},

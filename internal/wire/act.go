@@ -92,7 +92,14 @@ func Act(ctx context.Context, c config.Config, o Options) (err error) {
 			o.Log.Error("wire: parameters come no more", "err", err)
 		}
 	})
-	return r.end(d.run(r.ctx))
+	acts, err := s.plan(r.ctx)
+	if err != nil {
+		return err
+	}
+	if acts, err = r.hearClassifier(acts); err != nil {
+		return r.end(err)
+	}
+	return r.end(d.run(acts))
 }
 
 // driver is the actor's loop.
@@ -229,8 +236,8 @@ func (d *driver) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer t.close()
-	t.actor = &loop.Actor{Backend: a.guard, Extractor: bus.Extractor(d.r.conn, d.r.name), Policy: pi,
-		Scorer: bus.Scorer(d.r.conn, d.r.name), Horizon: d.s.cfg.Robot.Horizon, Watch: t.watch, Override: t.override}
+	t.actor = &loop.Actor{Backend: a.guard, Extractor: bus.Extractor(d.r.conn, d.r.name), Track: a.track, Tell: tellerOf(ctx), Policy: pi,
+		Scorer: bus.Scorer(d.r.conn, d.r.name), Horizon: d.s.cfg.Robot.Horizon, Watch: t.watch, Override: t.override, Over: overOf(d.s.cfg, a)}
 	for ; ; next++ {
 		if err := d.wait(ctx); err != nil {
 			return err

@@ -15,7 +15,7 @@ import (
 
 // taken are the keys that a session has as the one that it begins from: what an
 // encoder, a reward and a policy were made with.
-var taken = []string{"robot.horizon", "robot.cameras", "guard.workspace.", "encoder.", "reward.", "policy."}
+var taken = []string{"robot.way", "robot.horizon", "robot.cameras", "guard.workspace.", "encoder.", "reward.", "policy."}
 
 // untaken are those of them that nothing was made with: who tells success, since a
 // classifier is trained on an earlier session's frames, and where an arm's cameras are and

@@ -28,9 +28,6 @@ func Learn(ctx context.Context, c config.Config, o Options) (res Result, err err
 	if c.Session.Realign > 0 {
 		return res, fmt.Errorf("wire: session.realign is %d, but the reward is another process's here; want 0, or the session in one process: rapport run", c.Session.Realign)
 	}
-	if keyed(c) {
-		return res, fmt.Errorf("wire: reward.kind is kagi, whose points are tracked beside the arm; want the session in one process: rapport run")
-	}
 	r, err := join(ctx, c, "learner", o)
 	if err != nil {
 		return res, err
@@ -56,29 +53,36 @@ func Learn(ctx context.Context, c config.Config, o Options) (res Result, err err
 		return res, r.end(err)
 	}
 	defer settle()
-	p, err := s.prepare(r.ctx)
+	run, err := s.plan(r.ctx)
 	if err != nil {
 		return res, r.end(err)
 	}
-	if err := s.publish(r.ctx, p); err != nil {
+	p, err := s.prepare(run)
+	if err != nil {
 		return res, r.end(err)
 	}
-	before, err := s.judge(r.ctx, "before", p, p.clone)
+	if run, err = s.telling(run); err != nil {
+		return res, r.end(err)
+	}
+	if err := s.publish(run, p); err != nil {
+		return res, r.end(err)
+	}
+	before, err := s.judge(run, "before", p, p.clone)
 	if err != nil {
 		return res, r.end(err)
 	}
 	s.show.share("before", share(before))
-	tuned, err := s.consume(r.ctx, p)
+	tuned, err := s.consume(run, p)
 	if err != nil {
 		return res, r.end(err)
 	}
-	after, err := s.judge(r.ctx, "after", p, tuned)
+	after, err := s.judge(run, "after", p, tuned)
 	if err != nil {
 		return res, r.end(err)
 	}
 	res.Before, res.After = share(before), share(after)
 	s.show.share("after", res.After)
-	if res.Report, err = s.report(r.ctx, p, tuned, before, after, s.now().Sub(began)); err != nil {
+	if res.Report, err = s.report(run, p, tuned, before, after, s.now().Sub(began)); err != nil {
 		return res, r.end(err)
 	}
 	return res, s.announce(ctx, res)
@@ -86,11 +90,14 @@ func Learn(ctx context.Context, c config.Config, o Options) (res Result, err err
 
 // checkFresh refuses to begin a session whose name the server knows already:
 // what another folder's encoder saw and its policy did must not be mixed with
-// this one's.
+// this one's. Of a new one it refuses what session.from does not have.
 func (r *role) checkFresh() error {
 	dir := filepath.Join(r.cfg.Out, r.name)
 	if _, err := os.Stat(filepath.Join(dir, database)); err == nil {
 		return nil
+	}
+	if err := errors.Join(alike(r.cfg), founding(r.cfg)); err != nil {
+		return err
 	}
 	for _, sub := range []string{"", subEncoder, subReward} {
 		p, err := r.conn.LatestParams(r.ctx, r.name+sub)
@@ -148,10 +155,11 @@ func reopened(dir string, c config.Config) (*store.Session, error) {
 // guestOf is a session on a bus that is another's to close.
 func guestOf(name string, conn *bus.Conn, st *store.Session, c config.Config, o Options) *Session {
 	st.Lossless(c.Session.Lossless)
-	return &Session{cfg: c, name: name, store: st, conn: conn, hang: func() {}, tell: o.Tell, log: o.Log, now: o.Now, after: o.After, ticks: o.Tick}
+	return &Session{cfg: c, name: name, store: st, conn: conn, hang: func() {}, tell: o.Tell, log: o.Log, now: o.Now, after: o.After, ticks: o.Tick, vlm: o.VLM, eye: o.Judge}
 }
 
-// publish puts encoder and reward where perception and scorer look.
+// publish puts encoder and reward where perception and scorer look, and where the actor
+// does a classifier that tells success.
 func (s *Session) publish(ctx context.Context, p parts) error {
 	if x, ok := p.eyes.(interface{ Encode() ([]byte, error) }); ok {
 		b, err := x.Encode()
@@ -166,7 +174,10 @@ func (s *Session) publish(ctx context.Context, p parts) error {
 	if err != nil {
 		return fmt.Errorf("wire: reward: %w", err)
 	}
-	return s.put(ctx, subReward, policy.Params{Version: 1, Data: b})
+	if err := s.put(ctx, subReward, policy.Params{Version: 1, Data: b}); err != nil {
+		return err
+	}
+	return s.publishClassifier(ctx)
 }
 
 // shared is a learner that the queue and the served port drive in turn.

@@ -63,6 +63,7 @@ var errTimeUp = errors.New("wire: practice.hours are over")
 type practice struct {
 	until time.Time // zero: no end
 	now   func() time.Time
+	shown chan struct{} // closed once the first session shows what both do
 
 	mu      sync.Mutex
 	arm     *arm // while one of both is there
@@ -167,7 +168,8 @@ func (t *turns) Reset(ctx context.Context) (robot.Observation, error) {
 	}
 }
 
-// judged takes how an episode ended, and returns what is known of it besides.
+// judged takes how an episode ended, by who tells the session, and returns what is known
+// of it besides.
 func (t *turns) judged(success bool) []policy.Metric {
 	s := t.arm.onward
 	if s.failed++; success {
@@ -224,10 +226,18 @@ func Practice(ctx context.Context, cfg config.Config, again bool, o Options) (re
 	b.Name = mateOf(f.Name)
 	f.Practice.Mate, b.Practice.Mate = b.Name, f.Name
 	b.Seed++ // its demonstrations are others
+	if from := cfg.Session.From; from != "" {
+		b.Session.From = mateOf(filepath.Clean(from))
+	}
 	if err := errors.Join(f.Validate(), b.Validate()); err != nil {
 		return res, err
 	}
-	p := &practice{now: o.Now, turn: nobodys, moved: make(chan struct{})}
+	if !again {
+		if err := beginsWell(*f, *b); err != nil {
+			return res, err
+		}
+	}
+	p := &practice{now: o.Now, shown: make(chan struct{}), turn: nobodys, moved: make(chan struct{})}
 	if cfg.Practice.Hours > 0 {
 		p.until = o.Now().Add(time.Duration(cfg.Practice.Hours * float64(time.Hour)))
 	}
@@ -249,6 +259,13 @@ func Practice(ctx context.Context, cfg config.Config, again bool, o Options) (re
 	both, ctx := errgroup.WithContext(ctx)
 	for s, r := range map[*Session]*Result{first: &res.Forward, second: &res.Backward} {
 		both.Go(func() (err error) {
+			if s == second { // which tells what it does by the first
+				select {
+				case <-p.shown:
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			}
 			*r, err = s.Run(ctx)
 			return err
 		})
@@ -256,6 +273,22 @@ func Practice(ctx context.Context, cfg config.Config, again bool, o Options) (re
 	err = both.Wait()
 	res.Resets = p.resets
 	return res, err
+}
+
+// beginsWell refuses, before there is a folder of either, what one of two new sessions
+// that practise together cannot begin from. Demonstrations, policy and who tells success
+// are of one way, so that each begins from a session of its own.
+func beginsWell(f, b config.Config) error {
+	if f.Session.From == "" && classified(f) {
+		return errors.New("wire: reward.kagi.sparse is classifier, and each way wants one of its own: practise with reward.kagi.sparse=none first, mark frames of NAME and of NAME-back and train in both (rapport reward classifier collect, then train), and begin from the first: --set session.from=runs/NAME --set reward.kagi.sparse=classifier")
+	}
+	if err := errors.Join(alike(f), founding(f)); err != nil {
+		return err
+	}
+	if err := errors.Join(alike(b), founding(b)); err != nil {
+		return fmt.Errorf("wire: the way back begins from %s, which comes with the other by rapport practice, or by rapport run --set robot.way=backward --set name=%s: %w", b.Session.From, filepath.Base(b.Session.From), err)
+	}
+	return nil
 }
 
 // paired refuses to go on with one of two sessions that practise together.

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/reward/classifier"
 	"github.com/rapport-rl/rapport/sim/tabletop"
 )
 
@@ -67,6 +69,7 @@ func onlineOf(t *testing.T, c config.Config, name string) (es []policy.Episode, 
 // scene back only after as many failures as practice.reminder says.
 func TestPracticeTakesTurns(t *testing.T) {
 	c := rehearsal(t)
+	c.Reward.Kind, c.Reward.KAGI.Sparse, c.Policy.Keys = "kagi", "none", true
 	var mu sync.Mutex
 	var turns []string
 	o := quietly()
@@ -114,6 +117,85 @@ func TestPracticeTakesTurns(t *testing.T) {
 	}
 	if want := []string{"3", "back: 3"}; !slices.Equal(turns, want) {
 		t.Errorf("gone on, turns %q, want %q", turns, want)
+	}
+
+	toldByTheirOwn(t, c)
+}
+
+// toldByTheirOwn marks frames of both sessions of a practice, trains a classifier of each,
+// and has a practice that begins from them told success by those, as an arm would have it.
+func toldByTheirOwn(t *testing.T, c config.Config) {
+	t.Helper()
+	ctx, names := t.Context(), []string{"both", "both-back"}
+	for _, name := range names {
+		dir := filepath.Join(c.Out, name)
+		var marks []Marked
+		for i := range 6 {
+			id := fmt.Sprintf("demo-%05d", i)
+			marks = append(marks, Marked{Episode: id, To: 9}, Marked{Episode: id, From: 30, To: 60, Success: true})
+		}
+		if _, err := MarkSuccess(ctx, dir, marks, 0, nil, nil, quietly()); err != nil {
+			t.Fatal(err)
+		}
+		if rep, err := TrainClassifier(ctx, dir, Classifying{Config: classifier.Config{Precision: 0.3}}, nil, nil, quietly()); err != nil {
+			t.Fatalf("%v\n%s", err, rep)
+		}
+	}
+	c.Name, c.Reward.KAGI.Sparse, c.Session.End = "told", "classifier", "success"
+	c.Session.Episodes, c.Session.Evaluate, c.Practice.Reminder = 2, 1, 1
+	if _, err := Practice(ctx, c, false, quietly()); err == nil || !strings.Contains(err.Error(), "frames of NAME and of NAME-back") {
+		t.Errorf("no classifiers: error %v, want how to come by them", err)
+	}
+	c.Session.From = filepath.Join(c.Out, "both-back")
+	if _, err := Practice(ctx, c, false, quietly()); err == nil || !strings.Contains(err.Error(), "robot.way") {
+		t.Errorf("there from the way back: error %v, want robot.way", err)
+	}
+	c.Session.From = filepath.Join(c.Out, "both") + "/"
+	res, err := Practice(ctx, c, false, quietly())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var es [2][]policy.Episode
+	var resets [2][]float64
+	paid := 0
+	for i, name := range names {
+		st, err := store.Open(filepath.Join(c.Out, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, b, err := st.LatestCheckpoint(ctx, kindSuccess)
+		if err := errors.Join(err, st.Close()); err != nil {
+			t.Fatal(err)
+		}
+		m, err := decodeTrained(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		es[i], resets[i] = onlineOf(t, c, strings.Replace(name, "both", "told", 1))
+		if len(es[i]) != 2 || len(resets[i]) != 2 {
+			t.Fatalf("%s: %d episodes, resets %v", name, len(es[i]), resets[i])
+		}
+		for _, e := range es[i] {
+			paid += toldBy(t, m.Model, e, true)
+		}
+	}
+	if paid == 0 {
+		t.Error("neither classifier told success, so nothing was tried")
+	}
+	// A person is called for after an episode that the classifier did not take for done.
+	var want [2][]float64
+	n, failed := 0.0, true
+	for k := range 2 {
+		for i := range es {
+			if failed {
+				n++
+			}
+			failed = !succeeded(endOf(es[i][k]))
+			want[i] = append(want[i], n)
+		}
+	}
+	if !slices.Equal(resets[0], want[0]) || !slices.Equal(resets[1], want[1]) || float64(res.Resets) != n {
+		t.Errorf("resets %v, %d in all, want %v by what the classifiers said", resets, res.Resets, want)
 	}
 }
 

@@ -39,6 +39,9 @@ func (s *Session) Run(ctx context.Context) (res Result, err error) {
 		return res, err
 	}
 	defer quiet()
+	if s.practice != nil && leads(s.name, s.cfg) == s.name {
+		close(s.practice.shown)
+	}
 	ctx = withDesk(ctx, s.desk)
 	if ctx, err = s.plan(ctx); err != nil {
 		return res, err
@@ -358,7 +361,7 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 		Done: func(ctx context.Context, i int, ep policy.Episode, st policy.Stats) error {
 			if real(s.cfg) {
 				s.tell("fine-tune", i+1, n, tellPace(a.ros.Stats()))
-				if err := s.keepOnline(ctx, t, i, ep, st, l, append(a.pace(), s.classedAs(ep)...)); err != nil {
+				if err := s.keepOnline(ctx, t, i, ep, st, l, a.pace()); err != nil {
 					return err
 				}
 				return fresh(ctx, i)
@@ -369,9 +372,13 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 			}
 			s.show.share("while exploring", report.Share{Hits: hits, Of: i + 1 - next})
 			s.tell("fine-tune", i+1, n, fmt.Sprintf("success %d/%d while exploring", hits, i+1-next))
-			known := append([]policy.Metric{{Name: "success", Value: bit(success)}}, s.classedAs(ep)...)
+			known := []policy.Metric{{Name: "success", Value: bit(success)}}
 			if turns != nil {
-				known = append(known, turns.judged(success)...)
+				told := success
+				if witnessed(s.cfg) {
+					told = succeeded(endOf(ep))
+				}
+				known = append(known, turns.judged(told)...)
 			}
 			if err := s.keepOnline(ctx, t, i, ep, st, l, known); err != nil {
 				return err
@@ -444,7 +451,7 @@ func (s *Session) keepOnline(ctx context.Context, t *tracks, i int, ep policy.Ep
 // tally stores the numbers of the i-th online episode and of its round.
 func (s *Session) tally(ctx context.Context, i int, ep policy.Episode, st policy.Stats) error {
 	s.show.returned(i, ep.Return())
-	ms := []policy.Metric{{Name: "return", Value: ep.Return()}}
+	ms := append([]policy.Metric{{Name: "return", Value: ep.Return()}}, s.classedAs(ep)...)
 	if n := countBy(ep, robot.ByHuman); n > 0 {
 		ms = append(ms, policy.Metric{Name: "human", Value: float64(n)})
 	}

@@ -23,7 +23,8 @@ import (
 const (
 	subEncoder = "-encoder"
 	subReward  = "-reward"
-	nameLimit  = 64 // letters of a session's name on the bus, docs/bus.md
+	subSuccess = "-success" // what tells it, where a classifier does
+	nameLimit  = 64         // letters of a session's name on the bus, docs/bus.md
 )
 
 // journalKind and overID mark the session's end in its journal.
@@ -66,11 +67,11 @@ func join(ctx context.Context, c config.Config, what string, o Options) (*role, 
 	if c.Reward.Kind == "truth" {
 		return nil, errNoTruth
 	}
-	if classified(c) {
-		return nil, errors.New("wire: reward.kagi.sparse is classifier, which one process has; use rapport run, or reward.kagi.sparse none")
-	}
 	if byJudge(c) {
-		return nil, errors.New("wire: reward.kagi.sparse is judge, which one process asks; use rapport run, or reward.kagi.sparse none")
+		return nil, errors.New("wire: reward.kagi.sparse is judge, which needs the frames of demonstrations and the arm in one process; use rapport run, or reward.kagi.sparse classifier or none")
+	}
+	if byClicks(c) {
+		return nil, errors.New("wire: reward.kagi.source is clicks, whose page is of one process; click a plan first (rapport clicks) and name its file in reward.kagi.plan")
 	}
 	if logged(c) {
 		return nil, errors.New("wire: robot.kind is bag, which one process learns from; use rapport run")
@@ -228,6 +229,14 @@ func (r *role) serve(begin func() (stop func(), err error)) error {
 
 // follow takes each version of an artifact, and serves from the first on.
 func (r *role) follow(sub string, take func([]byte) error, begin func() (stop func(), err error)) error {
+	if err := r.await(sub, take); err != nil || r.ctx.Err() != nil {
+		return r.end(err)
+	}
+	return r.serve(begin)
+}
+
+// await takes each version of an artifact, and returns after the first, or when r.ctx ends.
+func (r *role) await(sub string, take func([]byte) error) error {
 	r.o.Tell("waiting for the learner", 0, 1, "")
 	first := make(chan error, 1)
 	r.wg.Go(func() {
@@ -250,13 +259,10 @@ func (r *role) follow(sub string, take func([]byte) error, begin func() (stop fu
 	})
 	select {
 	case err := <-first:
-		if err != nil {
-			return r.end(err)
-		}
+		return err
 	case <-r.ctx.Done():
-		return r.end(nil)
+		return nil
 	}
-	return r.serve(begin)
 }
 
 // swap is a part that is replaced while it serves.

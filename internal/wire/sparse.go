@@ -106,18 +106,31 @@ func overOf(c config.Config, a *arm) func(context.Context, int, robot.Observatio
 // metricSaid is what a classifier or a judge said at an episode's end.
 const metricSaid = "success_said"
 
-// classedAs is that, where one is asked.
+// witnessed says whether a classifier or a judge tells success in place of the simulator.
+func witnessed(c config.Config) bool { return classified(c) || byJudge(c) }
+
+// endOf are the features of an episode's last frame.
+func endOf(ep policy.Episode) perception.Features { return ep.Inputs[len(ep.Inputs)-1].Features }
+
+// classedAs is that, where one is asked and answered.
 func (s *Session) classedAs(ep policy.Episode) []policy.Metric {
-	if !classified(s.cfg) && !byJudge(s.cfg) {
+	if !witnessed(s.cfg) || !slices.ContainsFunc(endOf(ep).Keys, func(k perception.Keypoint) bool { return k.Name == kagi.Success }) {
 		return nil
 	}
-	return []policy.Metric{{Name: metricSaid, Value: bit(succeeded(ep.Inputs[len(ep.Inputs)-1].Features))}}
+	return []policy.Metric{{Name: metricSaid, Value: bit(succeeded(endOf(ep)))}}
 }
 
 // sayings tells the report what the classifier or the judge said, and how often it was so.
 func (s *Session) sayings(ctx context.Context, r *report.Report) error {
+	if !witnessed(s.cfg) {
+		return nil
+	}
+	all, err := s.store.Episodes(ctx, policy.Online)
+	if err != nil {
+		return err
+	}
 	said, err := s.store.Metric(ctx, "episode", metricSaid)
-	if err != nil || len(said) == 0 {
+	if err != nil {
 		return err
 	}
 	won, err := s.store.Metric(ctx, "episode", "success")
@@ -155,6 +168,9 @@ func (s *Session) sayings(ctx context.Context, r *report.Report) error {
 		}
 	}
 	f := report.Fact{Name: "success, by the " + who, Value: fmt.Sprintf("at the end of %d of %d episodes", yes, len(said))}
+	if n := len(all) - len(said); n > 0 {
+		f.Value += fmt.Sprintf("; no answer at the end of %d more, which were paid no success", n)
+	}
 	if known > 0 {
 		f.Value += fmt.Sprintf("; the truth agrees with it in %d of %d", right, known)
 	}

@@ -1,7 +1,9 @@
 package wire
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -10,6 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
+	"github.com/rapport-rl/rapport/internal/bus"
+	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/reward/classifier"
@@ -101,38 +107,15 @@ func TestAClassifierTellsKAGIsSuccess(t *testing.T) {
 		t.Errorf("a plan was asked for %d times, want 1", asked)
 	}
 	paid := 0
-	check := func(e policy.Episode, ends bool) {
-		for k, in := range e.Inputs {
-			margin, err := m.Margin(in.Features.Embed)
-			if err != nil {
-				t.Fatal(err)
-			}
-			i := slices.IndexFunc(in.Features.Keys, func(k perception.Keypoint) bool { return k.Name == kagi.Success })
-			if i < 0 || math.Abs(in.Features.Keys[i].Score-1/(1+math.Exp(-margin))) > 1e-6 {
-				t.Fatalf("%s: frame %d: keys %v, the classifier's margin is %v", e.ID, k, in.Features.Keys, margin)
-			}
-			if k == 0 {
-				continue
-			}
-			if done := margin >= 0; done != (e.Rewards[k-1] == 0) {
-				t.Errorf("%s: frame %d: reward %v, done %v by the classifier", e.ID, k, e.Rewards[k-1], done)
-			} else if done {
-				paid++
-				if ends && (k != e.Len() || !e.Terminal) {
-					t.Errorf("%s goes on after success at frame %d of %d", e.ID, k, e.Len())
-				}
-			}
-		}
-	}
 	for _, e := range p.demos {
-		check(e, false)
+		paid += toldBy(t, m, e, false)
 	}
 	online, err := s.stored(ctx, policy.Online)
 	if err != nil || len(online) != 2 {
 		t.Fatalf("%d online episodes, error %v, want 2", len(online), err)
 	}
 	for _, e := range online {
-		check(e, true)
+		paid += toldBy(t, m, e, true)
 	}
 	if paid == 0 {
 		t.Error("the classifier told no success at all, so nothing was tried")
@@ -145,5 +128,76 @@ func TestAClassifierTellsKAGIsSuccess(t *testing.T) {
 	}
 	if _, err := Evaluate(ctx, s.Dir(), "tuned", 1, nil, nil, quietly()); err != nil {
 		t.Error(err)
+	}
+	next.Name, next.Reward.KAGI.Source, next.Reward.KAGI.Cameras = "far", "task", ""
+	next.Session.Episodes, next.Session.Record = 2, false
+	toldFarAway(t, next, m)
+}
+
+// toldBy holds what an episode tells and pays of success against the classifier, and
+// returns how many steps are paid it. If it ends with success, nothing comes after it.
+func toldBy(t *testing.T, m classifier.Model, e policy.Episode, ends bool) (paid int) {
+	t.Helper()
+	for k, in := range e.Inputs {
+		margin, err := m.Margin(in.Features.Embed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(in.Features.Keys, func(k perception.Keypoint) bool { return k.Name == kagi.Success })
+		if i < 0 || math.Abs(in.Features.Keys[i].Score-1/(1+math.Exp(-margin))) > 1e-6 {
+			t.Fatalf("%s: frame %d: keys %v, the classifier's margin is %v", e.ID, k, in.Features.Keys, margin)
+		}
+		if k == 0 {
+			continue
+		}
+		if done := margin >= 0; done != (e.Rewards[k-1] == 0) {
+			t.Errorf("%s: frame %d: reward %v, done %v by the classifier", e.ID, k, e.Rewards[k-1], done)
+		} else if done {
+			paid++
+			if ends && (k != e.Len() || !e.Terminal) {
+				t.Errorf("%s goes on after success at frame %d of %d", e.ID, k, e.Len())
+			}
+		}
+	}
+	return paid
+}
+
+// toldFarAway runs a session of several processes, whose actor has points, classifier and
+// the episodes' ends, and whose learner has none of them.
+func toldFarAway(t *testing.T, c config.Config, m classifier.Model) {
+	t.Helper()
+	srv, err := bus.Start(t.Context(), bus.Options{StoreDir: t.TempDir(), Listen: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer srv.Close()
+	c.Bus.URL = srv.URL()
+	o := quietly()
+	o.After = time.After
+	var res Result
+	roles, ctx := errgroup.WithContext(t.Context())
+	roles.Go(func() (err error) {
+		res, err = Learn(ctx, c, o)
+		return err
+	})
+	for _, play := range []func(context.Context, config.Config, Options) error{ServePerception, ServeScorer, Act} {
+		roles.Go(func() error { return play(ctx, c, o) })
+	}
+	if err := roles.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	es, _ := onlineOf(t, c, c.Name)
+	if len(es) != c.Session.Episodes {
+		t.Fatalf("%d episodes, want %d", len(es), c.Session.Episodes)
+	}
+	paid := 0
+	for _, e := range es {
+		paid += toldBy(t, m, e, true)
+	}
+	if paid == 0 {
+		t.Error("far away, the classifier told no success at all, so nothing was tried")
+	}
+	if b, err := os.ReadFile(res.Report); err != nil || !strings.Contains(string(b), fmt.Sprintf("at the end of %d of %d episodes", paid, len(es))) {
+		t.Errorf("the report does not tell of the classifier's %d (error %v)", paid, err)
 	}
 }

@@ -6,19 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/internal/store"
-	"github.com/rapport-rl/rapport/perception"
-	"github.com/rapport-rl/rapport/policy"
-	"github.com/rapport-rl/rapport/reward"
 	"github.com/rapport-rl/rapport/reward/judge"
-	"github.com/rapport-rl/rapport/reward/kagi"
-	"github.com/rapport-rl/rapport/robot"
 )
 
 // judgeFile keeps, beside a session's database, how a judge was measured on its frames.
@@ -56,45 +49,6 @@ func readJudge(dir string) (m measuredJudge, err error) {
 
 // byJudge says whether a judge tells the success that KAGI's reward pays.
 func byJudge(c config.Config) bool { return keyed(c) && c.Reward.KAGI.Sparse == "judge" }
-
-// referee asks a judge of the last moments of episodes.
-type referee struct {
-	judge judge.Judge
-	log   *slog.Logger
-}
-
-// last is loop.Actor's Last. A judge that cannot answer saw no success.
-func (r *referee) last(ctx context.Context, obs robot.Observation) ([]perception.Keypoint, error) {
-	p, err := r.judge.Look(ctx, obs.Frames)
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	if err != nil {
-		p = 0
-		if !errors.Is(err, reward.ErrUnknown) {
-			r.log.Warn("the judge did not answer: the episode is paid no success", "err", err)
-		} else {
-			r.log.Info("the judge cannot tell: the episode is paid no success", "err", err)
-		}
-	}
-	return []perception.Keypoint{{Name: kagi.Success, Score: p}}, nil
-}
-
-type refereeKey struct{}
-
-// refereeOf is nil where no judge is asked.
-func refereeOf(ctx context.Context) *referee {
-	r, _ := ctx.Value(refereeKey{}).(*referee)
-	return r
-}
-
-// lastOf is loop.Actor's Last.
-func lastOf(ctx context.Context) func(context.Context, robot.Observation) ([]perception.Keypoint, error) {
-	if r := refereeOf(ctx); r != nil {
-		return r.last
-	}
-	return nil
-}
 
 // refereed returns the context under which a judge tells success at the ends of
 // episodes, where reward.kagi.sparse says so, and what closes its answers' file. A judge
@@ -134,28 +88,4 @@ func (s *Session) refereed(ctx context.Context) (_ context.Context, done func() 
 	s.tell("success", 1, 1, fmt.Sprintf("told by the judge %s at the end of each episode: %v", name, m.Rep))
 	r := &referee{judge: judge.Judge{Model: kept, Task: m.Task, Times: m.Times}, log: s.log}
 	return context.WithValue(ctx, refereeKey{}, r), kept.Close, nil
-}
-
-// rejudge has a demonstration's end tell success by the judge, and nothing else tell it.
-func (s *Session) rejudge(ctx context.Context, e *policy.Episode) error {
-	r := refereeOf(ctx)
-	if r == nil {
-		return nil
-	}
-	end := len(e.Inputs) - 1
-	shown, err := s.frames(*e, []int{end})
-	if err != nil {
-		return err
-	}
-	ks, err := r.last(ctx, robot.Observation{Frames: shown[0]})
-	if err != nil {
-		return err
-	}
-	for t := range e.Inputs {
-		f := &e.Inputs[t].Features
-		f.Keys = slices.DeleteFunc(slices.Clone(f.Keys), func(k perception.Keypoint) bool { return k.Name == kagi.Success })
-	}
-	f := &e.Inputs[end].Features
-	f.Keys = append(f.Keys, ks...)
-	return nil
 }

@@ -1,42 +1,79 @@
 package wire
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/reward/judge"
 	"github.com/rapport-rl/rapport/reward/kagi"
 	"github.com/rapport-rl/rapport/reward/vlm"
+	"github.com/rapport-rl/rapport/reward/vlm/vlmtest"
 )
 
-// script answers in order; after its end, no.
-type script struct {
-	says  []string // yes, no, unknown, or refused, which is an error
-	calls int
+// What an endpoint does.
+var (
+	yes     = vlmtest.Reply{Text: `{"seen":"a ball","done":"yes"}`}
+	no      = vlmtest.Reply{Text: `{"seen":"a ball","done":"no"}`}
+	unsure  = vlmtest.Reply{Text: `{"seen":"a ball","done":"unknown"}`}
+	words   = vlmtest.Reply{Text: "I think that it is done."}
+	another = vlmtest.Reply{Text: `{"thoughts":["another shape"]}`}
+	busy    = vlmtest.Reply{Status: http.StatusTooManyRequests, RetryAfter: "1"}
+	half    = vlmtest.Reply{Text: yes.Text, Half: true}
+	hangs   = vlmtest.Reply{Hang: true}
+	down    = vlmtest.Reply{Status: http.StatusServiceUnavailable}
+	refuses = vlmtest.Reply{Status: http.StatusUnauthorized}
+)
+
+// endpoint is a model behind HTTP. Each picture has replies of its own, in the order in
+// which pictures are first seen: one after the other, and the last from then on.
+type endpoint struct {
+	replies [][]vlmtest.Reply
+	order   map[string]int
+	asked   map[int]int // by picture
 }
 
-func (m *script) Ask(context.Context, judge.Prompt) ([]byte, error) {
-	say := "no"
-	if m.calls < len(m.says) {
-		say = m.says[m.calls]
+func (e *endpoint) answer(_ int, q vlmtest.Request) vlmtest.Reply {
+	picture := string(q.Images[0])
+	i, ok := e.order[picture]
+	if !ok {
+		i = len(e.order)
+		e.order[picture] = i
 	}
-	m.calls++
-	if say == "refused" {
-		return nil, vlm.ErrRefused
-	}
-	return fmt.Appendf(nil, `{"seen":"a ball","done":%q}`, say), nil
+	rs := e.replies[min(i, len(e.replies)-1)]
+	e.asked[i]++
+	return rs[min(e.asked[i], len(rs))-1]
 }
 
-// A judge that was measured on marked frames pays the ends of the demonstrations and of
-// the episodes that it says yes to, is asked of nothing else, and an endpoint that
-// refuses is no success.
+// serve makes a judge's model of what answers over HTTP.
+func (e *endpoint) serve(t *testing.T) judge.Model {
+	t.Helper()
+	e.order, e.asked = map[string]int{}, map[int]int{}
+	s := vlmtest.Start(e.answer)
+	t.Cleanup(s.Close)
+	c, err := vlm.New(vlm.Config{URL: s.URL, Model: "stub", Tries: 3, Deadline: 200 * time.Millisecond, Sleep: func(context.Context, time.Duration) error { return nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return judge.Over(c)
+}
+
+// A judge behind HTTP that was measured on marked frames pays the ends of the
+// demonstrations and of the episodes that it says yes to, and is asked of nothing else.
+// Whatever goes wrong on the way, only a clear yes is paid; before anything moves, an
+// endpoint that does not answer stops the session, which then goes on where it was.
 func TestAJudgePaysKAGIsSuccess(t *testing.T) {
 	ctx := t.Context()
 	c := waypointed(t, "reach")
@@ -53,11 +90,16 @@ func TestAJudgePaysKAGIsSuccess(t *testing.T) {
 	}
 	dir := filepath.Join(c.Out, c.Name)
 
-	pays := &script{says: []string{"yes", "no", "unknown", "yes", "yes", "no", "yes", "refused"}}
-	name := "another"
+	pays := &endpoint{replies: [][]vlmtest.Reply{
+		{yes}, {no}, {refuses, words, yes}, {another}, {busy, half, yes}, {unsure}, // demonstrations
+		{hangs}, {yes}, {refuses}, // episodes
+	}}
+	model, name := pays.serve(t), "another"
+	var log bytes.Buffer
 	o := quietly()
-	o.Judge = func() (judge.Model, string, error) { return pays, name, nil }
-	c.Session.From, c.Reward.KAGI.Sparse, c.Session.Episodes = dir, "judge", 2
+	o.Log = slog.New(slog.NewTextHandler(&log, nil))
+	o.Judge = func() (judge.Model, string, error) { return model, name, nil }
+	c.Session.From, c.Reward.KAGI.Sparse, c.Session.Episodes = dir, "judge", 3
 	refused := func(session, want string) {
 		t.Helper()
 		c.Name = session
@@ -75,32 +117,44 @@ func TestAJudgePaysKAGIsSuccess(t *testing.T) {
 	refused("unmeasured", "rapport reward judge")
 
 	var marks []Marked
-	measured := &script{}
+	measured := &endpoint{}
 	for i := range 6 {
 		id := fmt.Sprintf("demo-%05d", i)
 		marks = append(marks, Marked{Episode: id}, Marked{Episode: id, From: 20, To: 20, Success: true})
-		measured.says = append(measured.says, "no", "yes")
+		measured.replies = append(measured.replies, []vlmtest.Reply{no}, []vlmtest.Reply{yes})
 	}
 	if _, err := MarkSuccess(ctx, dir, marks, 0, nil, nil, quietly()); err != nil {
 		t.Fatal(err)
 	}
-	rep, calls, err := MeasureJudge(ctx, dir, judge.Judge{Model: measured, Task: "the hand is at the ball", Times: 1}, "stub", 0.9, nil, nil, quietly())
+	j := judge.Judge{Model: measured.serve(t), Task: "the hand is at the ball", Times: 1}
+	rep, calls, err := MeasureJudge(ctx, dir, j, "stub", 0.9, nil, nil, quietly())
 	if err != nil || calls != 12 {
 		t.Fatalf("%v, %d calls, error %v, want 12", rep, calls, err)
 	}
+	// Silence measures nothing, and takes nothing back.
+	dead := &endpoint{replies: [][]vlmtest.Reply{{down}}}
+	j = judge.Judge{Model: dead.serve(t), Task: "another", Times: 3}
+	if _, calls, err := MeasureJudge(ctx, dir, j, "stub", 0.9, nil, nil, quietly()); !errors.Is(err, vlm.ErrBusy) || !strings.Contains(err.Error(), "measure again") || calls != 1 {
+		t.Errorf("an endpoint that is down: error %v after %d calls, want what to do after one", err, calls)
+	}
 	refused("mistaken", "measured with model stub")
 
-	name, c.Name = "stub", "told"
-	if s, err = Create(ctx, c, o); err != nil {
+	name = "stub"
+	refused("told", "go on with rapport run --resume --set name=told")
+	if len(pays.order) != 3 {
+		t.Errorf("%d pictures were asked of until the endpoint refused, want 3", len(pays.order))
+	}
+	if s, err = Reopen(ctx, c, o); err != nil {
 		t.Fatal(err)
 	}
 	res, err := s.Run(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if pays.calls != 8 {
-		t.Errorf("%d calls, want one for each of 6 demonstrations and 2 episodes", pays.calls)
+	if len(pays.order) != 9 || pays.asked[0] != 1 || pays.asked[1] != 1 {
+		t.Errorf("asked %v times of each picture, want once of the first two, and of 9", pays.asked)
 	}
+	before := maps.Clone(pays.asked)
 	asked, done, err := s.refereed(ctx)
 	if err != nil {
 		t.Fatal(err)
@@ -112,30 +166,40 @@ func TestAJudgePaysKAGIsSuccess(t *testing.T) {
 	if err := done(); err != nil {
 		t.Fatal(err)
 	}
+	pays.asked[3] = before[3] // was never answered
+	if !maps.Equal(pays.asked, before) {
+		t.Errorf("what was answered was asked again: %v, then %v", before, pays.asked)
+	}
 	online, err := s.stored(ctx, policy.Online)
-	if err != nil || len(p.demos) != 6 || len(online) != 2 {
-		t.Fatalf("%d demonstrations and %d episodes, error %v, want 6 and 2", len(p.demos), len(online), err)
+	if err != nil || len(p.demos) != 6 || len(online) != 3 {
+		t.Fatalf("%d demonstrations and %d episodes, error %v, want 6 and 3", len(p.demos), len(online), err)
 	}
-	if pays.calls != 8 {
-		t.Error("what was answered was asked again")
-	}
+	paid, silent := []int{0, 2, 4, 7}, []int{6, 8}
 	for i, e := range slices.Concat(p.demos, online) {
 		for k, r := range e.Rewards {
-			if want := k == e.Len()-1 && pays.says[i] == "yes"; (r == 0) != want {
-				t.Errorf("%s: step %d is paid %v, the judge says %s at the end", e.ID, k, r, pays.says[i])
+			if want := k == e.Len()-1 && slices.Contains(paid, i); (r == 0) != want {
+				t.Errorf("%s: step %d is paid %v, want success paid: %v", e.ID, k, r, want)
 			}
 		}
 		for k, in := range e.Inputs {
 			told := slices.ContainsFunc(in.Features.Keys, func(k perception.Keypoint) bool { return k.Name == kagi.Success })
-			if told != (k == e.Len()) {
+			if want := k == e.Len() && !slices.Contains(silent, i); told != want {
 				t.Errorf("%s: frame %d of %d: success is told: %v", e.ID, k, e.Len(), told)
 			}
 		}
 	}
-	if b, err := os.ReadFile(res.Report); err != nil || !strings.Contains(string(b), "success, by the judge") || !strings.Contains(string(b), rep.String()) {
-		t.Errorf("the report does not tell of the judge (error %v)", err)
+	b, err := os.ReadFile(res.Report)
+	for _, want := range []string{"success, by the judge", rep.String(), "at the end of 1 of 1 episodes; no answer at the end of 2 more"} {
+		if err != nil || !strings.Contains(string(b), want) {
+			t.Errorf("the report does not say %q (error %v)", want, err)
+		}
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
+	}
+	for want, n := range map[string]int{"the judge did not answer": 2, "the judge cannot tell": 2} {
+		if got := strings.Count(log.String(), want); got < n {
+			t.Errorf("the log says %q %d times, want %d:\n%s", want, got, n, &log)
+		}
 	}
 }

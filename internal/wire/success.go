@@ -38,17 +38,25 @@ func decodeTrained(b []byte) (trained, error) {
 	return t, nil
 }
 
-// classifier is that of reward.classifier, or the session's own. It wraps store.ErrNone
-// if there is none.
-func (s *Session) classifier(ctx context.Context) (m classifier.Model, err error) {
-	var b []byte
+// classifierFile is what is in the file of reward.classifier, or the session's own. It
+// wraps store.ErrNone if there is none.
+func (s *Session) classifierFile(ctx context.Context) (b []byte, err error) {
 	if path := s.cfg.Reward.Classifier; path != "" {
 		b, err = os.ReadFile(path)
 	} else {
 		_, b, err = s.store.LatestCheckpoint(ctx, kindSuccess)
 	}
 	if err != nil {
-		return m, fmt.Errorf("wire: success classifier: %w", err)
+		return nil, fmt.Errorf("wire: success classifier: %w", err)
+	}
+	return b, nil
+}
+
+// classifier is that, if it is of the session's encoder.
+func (s *Session) classifier(ctx context.Context) (m classifier.Model, err error) {
+	b, err := s.classifierFile(ctx)
+	if err != nil {
+		return m, err
 	}
 	t, err := decodeTrained(b)
 	if err != nil {

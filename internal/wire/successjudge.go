@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/rapport-rl/rapport/reward/judge"
+	"github.com/rapport-rl/rapport/reward/vlm"
 )
 
 // MeasureJudge asks j of the marked frames of the session in dir, and refuses it where
@@ -67,6 +68,8 @@ func MeasureJudge(ctx context.Context, dir string, j judge.Judge, name string, p
 		if e := os.Remove(file); !errors.Is(e, fs.ErrNotExist) {
 			err = errors.Join(err, e)
 		}
+	case errors.Is(err, vlm.ErrBusy) || errors.Is(err, vlm.ErrRefused): // nothing was measured
+		err = fmt.Errorf("wire: %w; answers so far are kept: measure again once the endpoint answers", err)
 	}
 	return rep, calls, errors.Join(err, m.Close())
 }

@@ -19,7 +19,7 @@ import (
 
 func client(t *testing.T, url string) *vlm.Client {
 	t.Helper()
-	c, err := vlm.New(vlm.Config{URL: url, Model: "stub", Tries: 2, Sleep: func(context.Context, time.Duration) error { return nil }})
+	c, err := vlm.New(vlm.Config{URL: url, Model: "stub", Tries: 4, Sleep: func(context.Context, time.Duration) error { return nil }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +115,13 @@ func TestRefusalStops(t *testing.T) {
 	busy := vlmtest.Script(vlmtest.Reply{Status: 503})
 	defer busy.Close()
 	j = Judge{Model: Over(client(t, busy.URL)), Task: "it is red"}
-	if _, err := j.Look(t.Context(), shot(1)); !errors.Is(err, reward.ErrUnknown) {
-		t.Errorf("busy: error %v, want ErrUnknown", err)
+	if _, err := j.Look(t.Context(), shot(1)); !errors.Is(err, reward.ErrUnknown) || !errors.Is(err, vlm.ErrBusy) {
+		t.Errorf("busy: error %v, want ErrUnknown and ErrBusy", err)
+	}
+	if n := len(busy.Asked()); n != 4 {
+		t.Errorf("asked %d times, want the four tries of one asking", n)
+	}
+	if _, err := j.Measure(t.Context(), marked(4), 0); !errors.Is(err, vlm.ErrBusy) || errors.Is(err, ErrPrecision) {
+		t.Errorf("busy: measured with error %v, want ErrBusy", err)
 	}
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/rapport-rl/rapport/reward"
 	"github.com/rapport-rl/rapport/reward/classifier"
+	"github.com/rapport-rl/rapport/reward/vlm"
 	"github.com/rapport-rl/rapport/robot"
 )
 
@@ -53,10 +54,16 @@ const system = `You look at images from the cameras of a robot arm. You answer o
 var yesNo = json.RawMessage(`{"type":"object","properties":{"seen":{"type":"string"},"done":{"type":"string","enum":["yes","no","unknown"]}},"required":["seen","done"],"additionalProperties":false}`)
 
 // Votes counts answers.
-type Votes struct{ Yes, No, Unknown int }
+type Votes struct {
+	Yes, No, Unknown int
+	// Silent is why the model was asked no further: what was not asked is unknown. nil: it
+	// answered.
+	Silent error
+}
 
-// Ask asks Times times. Answers that cannot be read, and a model that is busy, count
-// as unknown; one that refuses, or the end of ctx, is an error.
+// Ask asks Times times. Answers that cannot be read count as unknown. So does all that is
+// left once an endpoint does not answer, since each asking has tried it for minutes
+// already. One that refuses, or the end of ctx, is an error.
 func (j *Judge) Ask(ctx context.Context, frames []robot.Frame) (Votes, error) {
 	var v Votes
 	if j.Model == nil || strings.TrimSpace(j.Task) == "" {
@@ -72,7 +79,7 @@ func (j *Judge) Ask(ctx context.Context, frames []robot.Frame) (Votes, error) {
 	if times < 0 {
 		return v, fmt.Errorf("judge: to be asked %d times, want once at least", times)
 	}
-	for i := range times {
+	for i := 0; i < times && v.Silent == nil; i++ {
 		b, err := j.Model.Ask(ctx, Prompt{
 			System: system, Schema: yesNo, Images: frames, Turn: i,
 			Text: "The images show one moment. Say in a sentence what you see, then whether this is true: " + j.Task,
@@ -82,6 +89,11 @@ func (j *Judge) Ask(ctx context.Context, frames []robot.Frame) (Votes, error) {
 		}
 		if fatal(err) {
 			return v, err
+		}
+		if errors.Is(err, vlm.ErrBusy) {
+			v.Unknown += times - i
+			v.Silent = err
+			continue
 		}
 		var said struct {
 			Done string `json:"done"`
@@ -103,7 +115,8 @@ func (j *Judge) Ask(ctx context.Context, frames []robot.Frame) (Votes, error) {
 }
 
 // Look is the share of yes among the answers if more than half are yes or no alike;
-// otherwise the error wraps reward.ErrUnknown.
+// otherwise the error wraps reward.ErrUnknown, and vlm.ErrBusy besides where that is
+// because the endpoint does not answer.
 func (j *Judge) Look(ctx context.Context, frames []robot.Frame) (float64, error) {
 	v, err := j.Ask(ctx, frames)
 	if err != nil {
@@ -111,6 +124,9 @@ func (j *Judge) Look(ctx context.Context, frames []robot.Frame) (float64, error)
 	}
 	n := v.Yes + v.No + v.Unknown
 	if 2*v.Yes <= n && 2*v.No <= n {
+		if v.Silent != nil {
+			return 0, fmt.Errorf("judge: %w: %w", reward.ErrUnknown, v.Silent)
+		}
 		return 0, fmt.Errorf("judge: %d yes, %d no and %d times nothing clear: %w", v.Yes, v.No, v.Unknown, reward.ErrUnknown)
 	}
 	return float64(v.Yes) / float64(n), nil
@@ -138,7 +154,8 @@ func (r Report) String() string {
 
 // Measure asks of every marked moment, and refuses a judge whose precision is below
 // the one asked for (0: 0.9), or that never says yes, with an error that wraps
-// ErrPrecision; the report comes with it.
+// ErrPrecision; the report comes with it. An endpoint that does not answer ends the
+// measuring with an error that wraps vlm.ErrBusy: its silence measures nothing.
 func (j *Judge) Measure(ctx context.Context, shots []Shot, precision float64) (Report, error) {
 	var r Report
 	if precision == 0 {
@@ -158,8 +175,11 @@ func (j *Judge) Measure(ctx context.Context, shots []Shot, precision float64) (R
 	if !sides[0] || !sides[1] {
 		return r, errors.New("judge: frames of success and of failure are wanted to measure by; mark some of either")
 	}
-	for _, s := range shots {
+	for k, s := range shots {
 		p, err := j.Look(ctx, s.Frames)
+		if errors.Is(err, vlm.ErrBusy) {
+			return r, fmt.Errorf("judge: moment %d of %d: %w", k+1, len(shots), err)
+		}
 		if errors.Is(err, reward.ErrUnknown) {
 			r.Unknown++
 			p, err = 0, nil

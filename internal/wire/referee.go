@@ -1,0 +1,94 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"github.com/rapport-rl/rapport/perception"
+	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/reward"
+	"github.com/rapport-rl/rapport/reward/judge"
+	"github.com/rapport-rl/rapport/reward/kagi"
+	"github.com/rapport-rl/rapport/reward/vlm"
+	"github.com/rapport-rl/rapport/robot"
+)
+
+// referee asks a judge of the last moments of episodes.
+type referee struct {
+	judge judge.Judge
+	log   *slog.Logger
+}
+
+// look has the judge tell success. An answer that is not clear is no success; an error is
+// what kept it from answering.
+func (r *referee) look(ctx context.Context, frames []robot.Frame) ([]perception.Keypoint, error) {
+	p, err := r.judge.Look(ctx, frames)
+	if errors.Is(err, reward.ErrUnknown) && !errors.Is(err, vlm.ErrBusy) {
+		r.log.Info("the judge cannot tell: the episode is paid no success", "err", err)
+		p, err = 0, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return []perception.Keypoint{{Name: kagi.Success, Score: p}}, nil
+}
+
+// last is loop.Actor's Last. Where the judge does not answer nobody tells success, and the
+// session goes on.
+func (r *referee) last(ctx context.Context, obs robot.Observation) ([]perception.Keypoint, error) {
+	ks, err := r.look(ctx, obs.Frames)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if err != nil {
+		r.log.Warn("the judge did not answer: the episode is paid no success", "err", err)
+	}
+	return ks, nil
+}
+
+type refereeKey struct{}
+
+// refereeOf is nil where no judge is asked.
+func refereeOf(ctx context.Context) *referee {
+	r, _ := ctx.Value(refereeKey{}).(*referee)
+	return r
+}
+
+// lastOf is loop.Actor's Last.
+func lastOf(ctx context.Context) func(context.Context, robot.Observation) ([]perception.Keypoint, error) {
+	if r := refereeOf(ctx); r != nil {
+		return r.last
+	}
+	return nil
+}
+
+// rejudge has a demonstration's end tell success by the judge, and nothing else tell it. A
+// judge that does not answer is an error, since nothing moves yet and its answers are kept.
+func (s *Session) rejudge(ctx context.Context, e *policy.Episode) error {
+	r := refereeOf(ctx)
+	if r == nil {
+		return nil
+	}
+	end := len(e.Inputs) - 1
+	shown, err := s.frames(*e, []int{end})
+	if err != nil {
+		return err
+	}
+	ks, err := r.look(ctx, shown[0])
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		return fmt.Errorf("wire: reward.kagi.sparse is judge, which did not tell of %s: %w; no episode begins before that, and its answers so far are kept: once the endpoint answers, go on with rapport run --resume --set name=%s", e.ID, err, s.name)
+	}
+	for t := range e.Inputs {
+		f := &e.Inputs[t].Features
+		f.Keys = slices.DeleteFunc(slices.Clone(f.Keys), func(k perception.Keypoint) bool { return k.Name == kagi.Success })
+	}
+	f := &e.Inputs[end].Features
+	f.Keys = append(f.Keys, ks...)
+	return nil
+}
