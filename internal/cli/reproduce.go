@@ -48,6 +48,7 @@ every session alone besides, and evaluates it on the same seeds.`,
 	cmd.AddCommand(a.reproduceXMagicalCmd())
 	cmd.AddCommand(a.reproduceKeypointsCmd())
 	cmd.AddCommand(a.reproduceKAGICmd())
+	cmd.AddCommand(a.reproduceRobustCmd())
 	cmd.AddCommand(a.reproduceAlignCmd())
 	cmd.Flags().IntVar(&seeds, "seeds", 5, "how many seeds")
 	cmd.Flags().StringSliceVar(&offline, "offline", nil, "kinds of learners to train on the demonstrations alone, as bc,iql")
@@ -132,13 +133,7 @@ func (a *app) offline(ctx context.Context, dir, kind string, steps, evaluate int
 		return won, err
 	}
 	ev, err := wire.Evaluate(ctx, dir, file, evaluate, a.environ, nil, o)
-	won.Of = len(ev.Trials)
-	for _, trial := range ev.Trials {
-		if trial.Success {
-			won.Hits++
-		}
-	}
-	return won, err
+	return ev.Success(), err
 }
 
 // once runs a session, or goes on with it.

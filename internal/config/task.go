@@ -14,12 +14,14 @@ func TabletopTasks() []string {
 // Disturb is what evaluation sees besides.
 type Disturb struct {
 	Camera      float64 `yaml:"camera"` // m
+	Turn        float64 `yaml:"turn"`   // rad
 	Light       float64 `yaml:"light"`
 	Distractors int     `yaml:"distractors"`
 }
 
 func (d Disturb) validate(p *problems, world string) {
 	p.within("robot.disturb.camera", d.Camera, 0, 0.3)
+	p.within("robot.disturb.turn", d.Turn, 0, 0.3)
 	p.within("robot.disturb.light", d.Light, -0.5, 1)
 	p.within("robot.disturb.distractors", float64(d.Distractors), 0, 6)
 	p.need(d == Disturb{} || world != XMagical, "robot.disturb", "is set, but robot.world is %s, which has nothing to disturb; want zeros", world)

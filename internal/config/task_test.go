@@ -49,8 +49,8 @@ func TestFittedValuesStay(t *testing.T) {
 }
 
 func TestDisturbanceErrorsNameTheKey(t *testing.T) {
-	_, err := Load("", nil, []string{"robot.disturb.camera=1", "robot.disturb.light=-1", "robot.disturb.distractors=9"})
-	for _, want := range []string{"robot.disturb.camera", "robot.disturb.light", "robot.disturb.distractors"} {
+	_, err := Load("", nil, []string{"robot.disturb.camera=1", "robot.disturb.turn=1", "robot.disturb.light=-1", "robot.disturb.distractors=9"})
+	for _, want := range []string{"robot.disturb.camera", "robot.disturb.turn", "robot.disturb.light", "robot.disturb.distractors"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %s", err, want)
 		}

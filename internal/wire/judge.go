@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/internal/report"
 	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/policy"
 )
@@ -38,6 +39,17 @@ type Evaluation struct {
 	Policy string // what was evaluated, in words
 	Trials []Trial
 	Styled bool // the task has preferred and undesired ways
+}
+
+// Success is the share of the trials that did the task.
+func (e Evaluation) Success() report.Share {
+	s := report.Share{Of: len(e.Trials)}
+	for _, t := range e.Trials {
+		if t.Success {
+			s.Hits++
+		}
+	}
+	return s
 }
 
 // judged are the keys, and those that end in a dot their groups, that may be

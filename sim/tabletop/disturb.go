@@ -2,6 +2,7 @@ package tabletop
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 
 	"github.com/rapport-rl/rapport/robot"
@@ -10,9 +11,10 @@ import (
 // Disturb changes what a camera sees and leaves the task as it is, to try how far
 // what was learned depends on it. Its zero value changes nothing.
 type Disturb struct {
-	// Camera is how far the fixed cameras are shifted, m, each in a direction that
-	// the world's seed draws; they look where they looked.
-	Camera float64
+	// Camera is how far the fixed cameras are shifted, m, in a direction that the
+	// world's seed draws; they look where they looked. Turn is by how much they look
+	// beside that, rad. Nobody calibrates them anew: see World.Lens.
+	Camera, Turn float64
 	// Light is the share by which lamps are brighter, or dimmer below 0: -0.5 to 1.
 	Light float64
 	// Distractors are so many small boxes at the sides of the table, 0 to 6.
@@ -23,6 +25,9 @@ func (d Disturb) validate(bad func(format string, args ...any)) {
 	if !(d.Camera >= 0 && d.Camera <= 0.3) {
 		bad("disturb: the camera is shifted by %g m, want 0 to 0.3", d.Camera)
 	}
+	if !(d.Turn >= 0 && d.Turn <= 0.3) {
+		bad("disturb: the camera is turned by %g rad, want 0 to 0.3", d.Turn)
+	}
 	if !(d.Light >= -0.5 && d.Light <= 1) {
 		bad("disturb: light is changed by a share of %g, want -0.5 to 1", d.Light)
 	}
@@ -31,15 +36,24 @@ func (d Disturb) validate(bad func(format string, args ...any)) {
 	}
 }
 
-// shift moves a fixed camera.
-func (d Disturb) shift(v *view, seed uint64) {
-	if d.Camera == 0 || v.attached {
+// knocks says whether a camera is not where calibration has it.
+func (d Disturb) knocks(v view) bool { return (d.Camera > 0 || d.Turn > 0) && !v.attached }
+
+// knock moves a fixed camera.
+func (d Disturb) knock(v *view, seed uint64) {
+	if !d.knocks(*v) {
 		return
 	}
 	r := rand.New(rand.NewPCG(seed, 0x646973747572+uint64(len(v.name)))) // "distur"
 	u := unit([3]float64{r.NormFloat64(), r.NormFloat64(), r.NormFloat64()})
 	for i := range u {
 		v.pos[i] += d.Camera * u[i]
+	}
+	right, up, _ := frame(v.pos, v.at)
+	beside := dist(v.pos, v.at) * math.Tan(d.Turn)
+	sin, cos := math.Sincos(2 * math.Pi * r.Float64())
+	for i := range v.at {
+		v.at[i] += beside * (cos*right[i] + sin*up[i])
 	}
 }
 

@@ -90,7 +90,7 @@ type Lens struct {
 	Focal  float64
 }
 
-// LensOf returns the lens of one of the scene's cameras.
+// LensOf returns the lens of one of the scene's cameras, undisturbed.
 func LensOf(name string) (Lens, bool) {
 	v, ok := viewOf(name)
 	if !ok {
@@ -102,9 +102,7 @@ func LensOf(name string) (Lens, bool) {
 		v.pos, v.fovy = [3]float64{0.06, 0, -0.035}, 82
 		up = unit(up)
 	} else {
-		f := unit([3]float64{v.at[0] - v.pos[0], v.at[1] - v.pos[1], v.at[2] - v.pos[2]})
-		right = unit(cross(f, [3]float64{0, 0, 1}))
-		up = cross(right, f)
+		right, up, _ = frame(v.pos, v.at)
 	}
 	ahead := cross(up, right)
 	l.Pose = franka.Matrix(&[16]float64{

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/robot/franka"
 )
 
 // errands are the tasks that are practised both ways.
@@ -217,7 +218,7 @@ func TestDisturbancesAreSeenAndLeaveTheTask(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		d    Disturb
-	}{{"camera", Disturb{Camera: 0.05}}, {"light", Disturb{Light: -0.4}}, {"distractors", Disturb{Distractors: 4}}} {
+	}{{"camera", Disturb{Camera: 0.05}}, {"turn", Disturb{Turn: 0.05}}, {"light", Disturb{Light: -0.4}}, {"distractors", Disturb{Distractors: 4}}} {
 		obs, w := look(tt.d)
 		n := 0
 		for i, p := range plain.Frames[0].Pix {
@@ -231,9 +232,23 @@ func TestDisturbancesAreSeenAndLeaveTheTask(t *testing.T) {
 		if a, b := was.Truth(), w.Truth(); !slices.Equal(a.Bodies, b.Bodies[:2]) || a.Distance != b.Distance {
 			t.Errorf("%s: the task is another: %+v and %+v", tt.name, a, b)
 		}
+		calibrated, err := was.Lens("front")
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := w.Lens("front")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, off := range franka.Diff(l.Pose, calibrated.Pose) {
+			if math.Abs(off) > 1e-5 {
+				t.Errorf("%s: calibration has the camera at %+v, want %+v, where it was", tt.name, l.Pose, calibrated.Pose)
+				break
+			}
+		}
 	}
-	_, err := New(Config{Disturb: Disturb{Camera: 1, Light: 2, Distractors: -1}})
-	for _, want := range []string{"1 m", "share of 2", "-1 distractors"} {
+	_, err := New(Config{Disturb: Disturb{Camera: 1, Turn: 1, Light: 2, Distractors: -1}})
+	for _, want := range []string{"1 m", "1 rad", "share of 2", "-1 distractors"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q", err, want)
 		}

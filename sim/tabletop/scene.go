@@ -90,7 +90,7 @@ func compose(c Config, l *layout, torque [7]float64) ([]byte, error) {
 	}
 	for _, name := range []string{"front", "scene"} {
 		v, _ := viewOf(name)
-		c.Disturb.shift(&v, c.Seed)
+		c.Disturb.knock(&v, c.Seed)
 		s.Cameras = append(s.Cameras, cameraXML{name, triple(v.pos), axes(v.pos, v.at), v.fovy})
 	}
 	if l.goal {
@@ -117,9 +117,15 @@ func triple(v [3]float64) string { return fmt.Sprintf("%.6f %.6f %.6f", v[0], v[
 // axes are the right and up directions of an upright camera at pos that looks
 // at a point.
 func axes(pos, at [3]float64) string {
-	f := unit([3]float64{at[0] - pos[0], at[1] - pos[1], at[2] - pos[2]})
-	right := unit(cross(f, [3]float64{0, 0, 1}))
-	return triple(right) + " " + triple(cross(right, f))
+	right, up, _ := frame(pos, at)
+	return triple(right) + " " + triple(up)
+}
+
+// frame is the axes of that camera.
+func frame(pos, at [3]float64) (right, up, ahead [3]float64) {
+	ahead = unit([3]float64{at[0] - pos[0], at[1] - pos[1], at[2] - pos[2]})
+	right = unit(cross(ahead, [3]float64{0, 0, 1}))
+	return right, cross(right, ahead), ahead
 }
 
 func cross(a, b [3]float64) [3]float64 {

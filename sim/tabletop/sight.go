@@ -10,7 +10,8 @@ import (
 
 // Lens describes a camera of the scene as it stands, read from MuJoCo. One on the hand
 // is told of in the tool's frame (OnHand), as calibrated cameras are, and not in the
-// hand's as LensOf has it.
+// hand's as LensOf has it. A camera that Disturb moved is told of as if it had not:
+// calibration was before that.
 func (w *World) Lens(name string) (Lens, error) {
 	if w.data == nil {
 		return Lens{}, ErrClosed
@@ -20,6 +21,10 @@ func (w *World) Lens(name string) (Lens, error) {
 		return Lens{}, fmt.Errorf("tabletop: camera %q: %w", name, err)
 	}
 	v, _ := viewOf(name)
+	if w.cfg.Disturb.knocks(v) {
+		l, _ := LensOf(name)
+		return l, nil
+	}
 	l := Lens{Pose: w.sight(cam), OnHand: v.attached, Focal: 0.5 / math.Tan(w.model.CamFovy()[cam]*math.Pi/360)}
 	if l.OnHand {
 		tool := franka.Forward(&w.in.Q)

@@ -1,0 +1,34 @@
+package wire
+
+import (
+	"testing"
+
+	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/internal/report"
+)
+
+// A camera that was turned since it was calibrated shows points beside their places;
+// boxes at the sides change nothing.
+func TestPointsAreSeenBesideTheirPlacesByATurnedCamera(t *testing.T) {
+	c, err := config.Load("", nil, []string{"robot.task=reach", "reward.kind=kagi", "session.end=success", "robot.render=raster", "robot.cameras=[{name: front, width: 96, height: 96}]"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ss, err := Sight(t.Context(), c, 3, []config.Disturb{{Turn: 0.03}, {Distractors: 2}}, func(string, int, int, string) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// 0.03 rad at 1.03 m, which the front camera is from the middle of the table, and that
+	// aslant.
+	for i, want := range []struct{ least, most float64 }{{0.02, 0.06}, {0, 0.002}} {
+		s := ss[i]
+		beside := report.Quantile(s.Beside, 0.5)
+		if s.Points < 50 || 10*s.Lost > s.Points || len(s.Beside) != s.Points-s.Lost || !(beside >= want.least && beside <= want.most) {
+			t.Errorf("level %d: %d of %d points lost, the others %.4f m beside their places, want %g to %g m", i, s.Lost, s.Points, beside, want.least, want.most)
+		}
+	}
+	turned, straight := ss[0].Order, ss[1].Order
+	if len(straight) == 0 || straight[0] < 0.95 || turned[0] >= straight[0] {
+		t.Errorf("the reward follows the truth by %.3f, and by %.3f seen aslant; want 0.95, and less", straight, turned)
+	}
+}
