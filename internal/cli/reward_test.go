@@ -1,14 +1,20 @@
 package cli
 
 import (
+	"bytes"
+	"errors"
+	"fmt"
 	"image/png"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/rapport-rl/rapport/reward/label"
 	"github.com/rapport-rl/rapport/robot/record"
 	"github.com/rapport-rl/rapport/sim/tabletop"
 )
@@ -130,6 +136,42 @@ func testCompare(t *testing.T, l lab) {
 				t.Errorf("%s is the session's reward: %v", name, same)
 			}
 		}
+
+		// Two people answer, one by what the session's reward says, and one against it.
+		worth := map[string]float64{}
+		for i, id := range column(t, frames, "episode") {
+			worth[id] += number(t, own[i])
+		}
+		ids := slices.Sorted(maps.Keys(worth))
+		var ls []label.Label
+		for i, a := range ids {
+			for j, b := range ids[:i] {
+				for k, who := range []string{"ann", "ben"} {
+					l := label.Label{ID: fmt.Sprintf("%s-%d-%d", who, i, j), Annotator: who, Stamp: time.Unix(1, 0), Choice: label.Left}
+					l.Query = label.Query{ID: "q" + l.ID, Kind: label.Pair, Clips: []label.Clip{{Episode: a}, {Episode: b}}}
+					if (worth[a] > worth[b]) != (k == 0) {
+						l.Choice = label.Right
+					}
+					ls = append(ls, l)
+				}
+			}
+		}
+		var said bytes.Buffer
+		file := filepath.Join(t.TempDir(), "said.jsonl")
+		if err := errors.Join(label.Write(&said, ls), os.WriteFile(file, said.Bytes(), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		l.must("label", "import", file, l.session())
+		out = filepath.Join(t.TempDir(), "out")
+		l.wants(exitDone, []string{"PAL, ann of 3 people", "VPL, ben among 3 people", "a stranger"},
+			"reward", "compare", l.session(), "--bare", "--out", out, "--saliency", "0", "--reward", "rapl=own", "--reward", "ann=pal:person=ann,prototypes=3",
+			"--reward", "ben=pal:person=ben,model=b", "--reward", "new=vpl:steps=5", "--reward", "vpl=vpl:person=ben,steps=300")
+		for _, r := range readCSV(t, filepath.Join(out, "pairs.csv"))[1:] {
+			// Of episodes that the models were fitted to: whose view it is must show.
+			if d := number(t, r[5]); r[0] == "rapl" && (r[1] == "ann" && d < 0.7 || r[1] == "ben" && d > -0.7 || r[1] == "vpl" && d > -0.7) {
+				t.Errorf("returns by what %s likes agree by %v with what ann judges by and ben against", r[1], d)
+			}
+		}
 	})
 
 	t.Run("of a bag, an episode and a dataset", func(t *testing.T) {
@@ -235,6 +277,10 @@ func testCompare(t *testing.T, l lab) {
 			"soft=rapl:colour=red":                "has no colour",
 			"soft=frozen:cost=manhattan":          "manhattan",
 			"soft=rlhf:labels=1":                  "holds 1",
+			"soft=pal:person=carl":                "one of those who answered: ann, ben, simulated",
+			"soft=pal":                            "one of those who answered",
+			"soft=pal:model=c":                    "model is",
+			"soft=vpl:steps=0":                    "whole number",
 			"soft=goal:labels=9":                  "learns from no comparisons",
 			"soft=goal:gama=9":                    "has no gama",
 			"soft=session":                        "dir=",

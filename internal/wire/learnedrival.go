@@ -7,9 +7,7 @@ import (
 	"math"
 	"slices"
 
-	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/policy"
-	"github.com/rapport-rl/rapport/reward/label"
 	"github.com/rapport-rl/rapport/reward/rapl"
 )
 
@@ -67,36 +65,8 @@ func learnedRival(kind string) func(ctx context.Context, b *bench, name string, 
 // said are the comparisons that people have answered in the session, in that order, of
 // episodes whose features it has.
 func (s *Session) said(ctx context.Context) ([]rapl.Triplet, error) {
-	all, err := s.store.Labels(ctx)
-	if err != nil {
-		return nil, err
-	}
-	standing := label.Standing(all)
-	var videos []rapl.Video
-	have := map[string]bool{}
-	var known []label.Label
-	for _, l := range standing {
-		whole := l.Query.Kind == label.Triplet
-		for _, c := range l.Query.Clips {
-			if have[c.Episode] {
-				continue
-			}
-			v, err := s.video(c.Episode)
-			if errors.Is(err, store.ErrNone) {
-				whole = false // of another session, or a bag
-				continue
-			}
-			if err != nil {
-				return nil, err
-			}
-			have[c.Episode] = true
-			videos = append(videos, v)
-		}
-		if whole {
-			known = append(known, l)
-		}
-	}
-	return decided(known, videos), nil
+	known, videos, err := s.known(ctx)
+	return decided(known, videos), err
 }
 
 // video is an episode of the session as rewards compare it.

@@ -101,6 +101,8 @@ func rivalKinds() []rivalKind {
 		{"goal", "distance to how the preferred videos end, in the encoder's embedding", learnedRival("goal")},
 		{"tcc", "temporal cycle-consistency, with form (transport, goal)", learnedRival("tcc")},
 		{"rlhf", "learned from the answers without the preferred videos; the first labels=N of them", learnedRival("rlhf")},
+		{"pal", "what person=NAME likes, by a model of all who answered (PAL) with so many prototypes; model=b has these follow how an episode begins", palRival},
+		{"vpl", "what VPL infers of person=NAME from their answers; of a stranger without", vplRival},
 		{"gail", "a discriminator of the preferred videos and those that lost", learnedRival("gail")},
 		{"session", "the encoder and the reward of the session in the folder dir", sessionRival},
 		{"krc", "signed geometric mean of the rewards of=A+B+..., each from lo to hi; potential is the discount of its shaping", krcRival},

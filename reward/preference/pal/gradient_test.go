@@ -25,11 +25,14 @@ func few(rng *rand.Rand) []preference.Pair {
 	return ps
 }
 
+// kinds are the models, A and B.
+var kinds = []Config{{}, {Likeness: Distance}, {Context: true}, {Likeness: Distance, Context: true}}
+
 func TestGradientsAgainstDifferences(t *testing.T) {
-	for _, like := range []Likeness{Cosine, Distance} {
+	for _, c := range kinds {
 		rng := rand.New(rand.NewPCG(1, 1))
 		ps := few(rng)
-		cfg := Config{Likeness: like, Prototypes: 3, Dim: 4, Hidden: 5, Ties: preference.RaoKupper}.withDefaults()
+		cfg := Config{Likeness: c.Likeness, Context: c.Context, Prototypes: 3, Dim: 4, Hidden: 5, Ties: preference.RaoKupper}.withDefaults()
 		m := newModel(cfg, []string{"0", "1", "2"}, preference.NewScale(ps), rng)
 		tr := newTrainer(m, ps, []int{0, 1, 2, 0, 1, 2, 0, 1})
 		tr.share = 1
@@ -50,20 +53,15 @@ func TestGradientsAgainstDifferences(t *testing.T) {
 				p.Data[j] = x
 				want := (up - down) / (2 * h)
 				if got := float64(p.Grad[j]); math.Abs(got-want) > 1e-2*(math.Abs(want)+0.3) { // single precision
-					t.Errorf("likeness %d: %s[%d]: gradient %v, differences %v", like, p.Name, j, got, want)
+					t.Errorf("%+v: %s[%d]: gradient %v, differences %v", c, p.Name, j, got, want)
 				}
 			}
 		}
 		// And by the weights of somebody new, in double precision.
 		m.ready(ps)
-		me := &meeting{m: m, shares: make([]float64, 3), ideal: make([]float64, 4), dir: make([]float64, 4), byDir: make([]float64, 4)}
-		for _, p := range ps {
-			a, _ := m.embed(p.A)
-			b, _ := m.embed(p.B)
-			for j := range a.place {
-				a.place[j] -= b.place[j]
-			}
-			me.place, me.base, me.said = append(me.place, a.place), append(me.base, a.base-b.base), append(me.said, p.Verdict)
+		me, err := m.newMeeting(ps)
+		if err != nil {
+			t.Fatal(err)
 		}
 		w, grad := []float64{0.5, -0.3, 0.1}, make([]float64, 3)
 		start := me.loss(w, grad)
@@ -76,21 +74,21 @@ func TestGradientsAgainstDifferences(t *testing.T) {
 			down := me.loss(w, nil)
 			w[k] = x
 			if want := (up - down) / (2 * h); math.Abs(grad[k]-want) > 1e-5*(1+math.Abs(want)) {
-				t.Errorf("likeness %d: weight %d: gradient %v, differences %v", like, k, grad[k], want)
+				t.Errorf("%+v: weight %d: gradient %v, differences %v", c, k, grad[k], want)
 			}
 		}
 		if end := me.descend(w); end >= start {
-			t.Errorf("likeness %d: descent from %v to %v", like, start, end)
+			t.Errorf("%+v: descent from %v to %v", c, start, end)
 		}
 	}
 }
 
 // What a person's view says in use is what was trained.
 func TestTrainingAndUseAgree(t *testing.T) {
-	for _, like := range []Likeness{Cosine, Distance} {
+	for _, c := range kinds {
 		rng := rand.New(rand.NewPCG(2, 2))
 		ps := few(rng)
-		cfg := Config{Likeness: like}.withDefaults()
+		cfg := c.withDefaults()
 		m := newModel(cfg, []string{"0", "1", "2"}, preference.NewScale(ps), rng)
 		m.ready(ps)
 		tr := newTrainer(m, ps, []int{0, 1, 2, 0, 1, 2, 0, 1})
@@ -101,7 +99,7 @@ func TestTrainingAndUseAgree(t *testing.T) {
 			t.Fatal(err)
 		}
 		if want := float64(tr.loss.Value[0]); math.Abs(got.Loss-want) > 1e-4*want {
-			t.Errorf("likeness %d: loss %v in use, %v in training", like, got.Loss, want)
+			t.Errorf("%+v: loss %v in use, %v in training", c, got.Loss, want)
 		}
 	}
 }
@@ -109,11 +107,13 @@ func TestTrainingAndUseAgree(t *testing.T) {
 func TestStepsAllocateNothing(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 3))
 	ps := few(rng)
-	m := newModel(Config{}.withDefaults(), []string{"0", "1", "2"}, preference.NewScale(ps), rng)
-	tr := newTrainer(m, ps, []int{0, 1, 2, 0, 1, 2, 0, 1})
-	ids := []int{0, 1, 2, 3}
-	tr.step(ids)
-	if n := testing.AllocsPerRun(20, func() { tr.step(ids) }); n > 0 && !raced {
-		t.Errorf("a step allocates %v times", n)
+	for _, c := range kinds {
+		m := newModel(c.withDefaults(), []string{"0", "1", "2"}, preference.NewScale(ps), rng)
+		tr := newTrainer(m, ps, []int{0, 1, 2, 0, 1, 2, 0, 1})
+		ids := []int{0, 1, 2, 3}
+		tr.step(ids)
+		if n := testing.AllocsPerRun(20, func() { tr.step(ids) }); n > 0 && !raced {
+			t.Errorf("%+v: a step allocates %v times", c, n)
+		}
 	}
 }

@@ -16,22 +16,20 @@ const prior = 0.02
 // meeting is the fit of one new person's weights, everything else held.
 type meeting struct {
 	m     *Model
-	place [][]float64 // (pairs, Dim) difference of places
-	base  []float64   // (pairs,) of bases
+	sides [][2]embedding // (pairs,) of either clip
 	said  []preference.Verdict
 
-	shares, ideal, dir, byDir []float64
+	shares []float64    // (K,)
+	views  [2]view      // of the shares in either clip
+	by     [2][]float64 // (Dim,) derivative of its worth by the ideal point
 }
 
-// Meet makes the view of somebody new from a few answers, by fitting the weights of
-// the prototypes alone: descent from each prototype and from all of them alike, the
-// best of which is kept.
-func (m *Model) Meet(pairs []preference.Pair) (*User, error) {
-	if _, err := preference.Validate(pairs); err != nil {
-		return nil, fmt.Errorf("pal: meet: %w", err)
-	}
+func (m *Model) newMeeting(pairs []preference.Pair) (*meeting, error) {
 	K, D := m.cfg.Prototypes, m.cfg.Dim
-	t := &meeting{m: m, shares: make([]float64, K), ideal: make([]float64, D), dir: make([]float64, D), byDir: make([]float64, D)}
+	t := &meeting{m: m, shares: make([]float64, K)}
+	for i := range t.views {
+		t.views[i], t.by[i] = newView(D), make([]float64, D)
+	}
 	for _, p := range pairs {
 		a, err := m.embed(p.A)
 		if err != nil {
@@ -41,9 +39,23 @@ func (m *Model) Meet(pairs []preference.Pair) (*User, error) {
 		if err != nil {
 			return nil, fmt.Errorf("pal: meet: %w", err)
 		}
-		floats.Sub(a.place, b.place)
-		t.place, t.base, t.said = append(t.place, a.place), append(t.base, a.base-b.base), append(t.said, p.Verdict)
+		t.sides, t.said = append(t.sides, [2]embedding{a, b}), append(t.said, p.Verdict)
 	}
+	return t, nil
+}
+
+// Meet makes the view of somebody new from a few answers, by fitting the weights of
+// the prototypes alone: descent from each prototype and from all of them alike, the
+// best of which is kept.
+func (m *Model) Meet(pairs []preference.Pair) (*User, error) {
+	if _, err := preference.Validate(pairs); err != nil {
+		return nil, fmt.Errorf("pal: meet: %w", err)
+	}
+	t, err := m.newMeeting(pairs)
+	if err != nil {
+		return nil, err
+	}
+	K := m.cfg.Prototypes
 	var best []float64
 	var least float64
 	for start := -1; start < K; start++ {
@@ -62,48 +74,53 @@ func (m *Model) Meet(pairs []preference.Pair) (*User, error) {
 //
 //	Σ_i ℓ_i + prior ‖w‖²/2 − Sparse Σ_k s_k log s_k
 func (t *meeting) loss(w, grad []float64) float64 {
-	m, D := t.m, len(t.dir)
+	m, D := t.m, t.m.cfg.Dim
 	softmax(t.shares, w)
-	m.direct(t.dir, t.shares)
 	sum := prior / 2 * floats.Dot(w, w)
-	for _, s := range t.shares {
+	clear(grad)
+	for k, s := range t.shares {
 		sum -= max(m.cfg.Sparse, 0) * s * math.Log(s+tiny)
+		if grad != nil {
+			grad[k] = -max(m.cfg.Sparse, 0) * (math.Log(s+tiny) + s/(s+tiny))
+		}
 	}
-	clear(t.byDir)
-	for i, p := range t.place {
-		l, slope, _ := m.cfg.Ties.Loss(t.said[i], floats.Dot(t.dir, p)+t.base[i], m.cfg.Strength)
+	for i, sides := range t.sides {
+		var worth [2]float64
+		for side, e := range sides {
+			v := &t.views[side]
+			m.look(v, t.shares, e.points)
+			worth[side] = v.worth(e)
+		}
+		l, slope, _ := m.cfg.Ties.Loss(t.said[i], worth[0]-worth[1], m.cfg.Strength)
 		sum += l
-		floats.AddScaled(t.byDir, slope, p)
+		if grad == nil {
+			continue
+		}
+		for side, e := range sides {
+			v, by := &t.views[side], t.by[side]
+			if m.cfg.Likeness == Distance { // 2 z·a − ‖a‖²
+				for j := range by {
+					by[j] = 2 * (e.place[j] - v.ideal[j])
+				}
+			} else { // s z·a/√(‖a‖² + ε)
+				square := floats.Dot(v.ideal, v.ideal) + 1e-6
+				along := floats.Dot(v.dir, e.place) / square
+				c := m.temperature() / math.Sqrt(square)
+				for j := range by {
+					by[j] = c*e.place[j] - along*v.ideal[j]
+				}
+			}
+			for k := range t.shares {
+				grad[k] += slope * floats.Dot(by, e.points[k*D:(k+1)*D])
+			}
+			slope = -slope
+		}
 	}
 	if grad == nil {
 		return sum
 	}
-	// By the ideal point a: dir = 2a, or s a/√(a·a + ε).
-	byIdeal := t.byDir
-	if m.cfg.Likeness == Distance {
-		floats.Scale(2, byIdeal)
-	} else {
-		clear(t.ideal)
-		for k, s := range t.shares {
-			for j := range D {
-				t.ideal[j] += s * float64(m.points.Data[k*D+j])
-			}
-		}
-		square := floats.Dot(t.ideal, t.ideal) + 1e-6
-		along := floats.Dot(t.ideal, byIdeal) / square
-		c := floats.Norm(t.dir, 2) / (floats.Norm(t.ideal, 2) + 1e-300)
-		floats.AddScaled(byIdeal, -along, t.ideal)
-		floats.Scale(c, byIdeal)
-	}
-	// By the shares, and through the softmax.
-	var mean float64
-	for k, s := range t.shares {
-		grad[k] = -max(m.cfg.Sparse, 0) * (math.Log(s+tiny) + s/(s+tiny))
-		for j := range D {
-			grad[k] += byIdeal[j] * float64(m.points.Data[k*D+j])
-		}
-		mean += s * grad[k]
-	}
+	// Through the softmax.
+	mean := floats.Dot(t.shares, grad)
 	for k, s := range t.shares {
 		grad[k] = s*(grad[k]-mean) + prior*w[k]
 	}

@@ -2,7 +2,8 @@
 // ideal point is a mixture of a few prototypes, and a clip is worth the more the
 // nearer it lies to it. It is PAL (Chen, Chen, Rege, Vinayak, PAL: Pluralistic
 // alignment framework for learning from heterogeneous preferences, ICLR 2025,
-// arXiv:2406.08469, its model A), on ideal points of Coombs 1950.
+// arXiv:2406.08469), on ideal points of Coombs 1950. In its model A the prototypes are
+// points, in its model B (Config.Context) they follow what a clip begins with.
 //
 //	m, report, err := pal.Fit(ctx, pairs, pal.Config{Prototypes: 3, Seed: 1}) // by Pair.Annotator
 //	user, err := m.User("ann")      // somebody who was fitted to
@@ -37,16 +38,19 @@ const (
 type Config struct {
 	Prototypes int // K; 0: 2
 	Likeness   Likeness
-	Dim        int     // of the space of ideal points; 0: 16 (authors: 512)
-	Hidden     int     // width of the two-layer network; 0: 32
-	Linear     bool    // has no hidden layer, for few answers
-	Rate       float64 // Adam's, of the network; 0: 1e-3 (authors: 1e-4)
-	UserRate   float64 // of prototypes and people's weights; 0: 5e-2 (authors: 5e-3)
-	Decay      float64 // of weights, decoupled; 0: 0.01, negative: none
-	Batch      int     // pairs a step; 0: 64
-	Epochs     int     // at most; 0: 60 (authors: 10)
-	Patience   int     // epochs without a better held-out loss; 0: 15
-	Held       float64 // share of pairs that choose epoch and restart; 0: 0.15
+	// Context takes model B: a prototype is a network of a clip's first frame, for
+	// people whose taste depends on how a scene begins.
+	Context  bool
+	Dim      int     // of the space of ideal points; 0: 16 (authors: 512)
+	Hidden   int     // width of the two-layer network; 0: 32
+	Linear   bool    // has no hidden layer, for few answers
+	Rate     float64 // Adam's, of the network; 0: 1e-3 (authors: 1e-4)
+	UserRate float64 // of prototypes and people's weights; 0: 5e-2 (authors: 5e-3)
+	Decay    float64 // of weights, decoupled; 0: 0.01, negative: none
+	Batch    int     // pairs a step; 0: 64
+	Epochs   int     // at most; 0: 60 (authors: 10)
+	Patience int     // epochs without a better held-out loss; 0: 15
+	Held     float64 // share of pairs that choose epoch and restart; 0: 0.15
 	// Restarts are fits from other networks and prototypes, of which the best on the
 	// held-out pairs is kept: prototypes may fall together. 0: 3.
 	Restarts int
@@ -110,7 +114,8 @@ type Model struct {
 	people []string // those fitted to, sorted
 	net    *nn.MLP
 	temp   *nn.Param // (1,) log s of Cosine
-	points *nn.Param // P (K, Dim), the prototypes
+	points *nn.Param // P (K, Dim), the prototypes of model A
+	maps   *nn.MLP   // g (K networks of a frame), the prototypes of model B; nil
 	weight *nn.Param // W (len(people), K)
 	bench  *bench
 	usual  []embedding // of frames fitted to, by which rewards are normalised
@@ -125,7 +130,12 @@ func newModel(cfg Config, people []string, scale preference.Scale, rng *rand.Ran
 	m.net = nn.NewMLP("f", c, rng)
 	m.temp = nn.NewParam("temperature", 1)
 	m.temp.Data[0] = float32(math.Log(firstTemperature))
-	m.points = nn.InitNormal(nn.NewParam("prototypes", cfg.Prototypes, cfg.Dim), 1, rng)
+	if cfg.Context {
+		c.Members = cfg.Prototypes
+		m.maps = nn.NewMLP("g", c, rng)
+	} else {
+		m.points = nn.InitNormal(nn.NewParam("prototypes", cfg.Prototypes, cfg.Dim), 1, rng)
+	}
 	// Equal weights would leave every prototype with the same gradient.
 	m.weight = nn.InitNormal(nn.NewParam("weights", len(people), cfg.Prototypes), 0.5, rng)
 	return m
@@ -146,29 +156,50 @@ func (m *Model) places(g *nn.Graph, rows *preference.Rows, get func(*nn.Param) *
 	return rows.Pool(g, g.Div(z, g.Sqrt(g.AddScalar(square, 1e-6)))), nil
 }
 
-// toward adds what multiplies a place: s a/‖a‖, or 2a for −‖z‖² + 2 z·a (‖a‖² is the
-// same for both clips).
-func (m *Model) toward(g *nn.Graph, ideal *nn.Node, get func(*nn.Param) *nn.Node) *nn.Node {
-	if m.cfg.Likeness == Distance {
-		return g.Scale(ideal, 2)
+// ideals adds the ideal points (2B, Dim) of those who judge the clips of rows, by
+// their shares of the prototypes (2B, K).
+func (m *Model) ideals(g *nn.Graph, rows *preference.Rows, shares *nn.Node) *nn.Node {
+	if m.maps == nil {
+		return g.MatMul(shares, g.Param(m.points), false, false)
 	}
-	norm := g.Sqrt(g.AddScalar(g.Reshape(g.SumLast(g.Square(ideal)), ideal.Shape[0], 1), 1e-6))
-	return g.Mul(g.Div(ideal, norm), g.Exp(g.Clamp(get(m.temp), -10, float32(math.Log(lastTemperature)))))
+	n, K, D := 2*rows.B, m.cfg.Prototypes, m.cfg.Dim
+	first := make([]int, n)
+	for i := range first {
+		first[i] = i * rows.T
+	}
+	points := g.Permute(m.maps.Forward(g, g.Select(rows.X, first)), 1, 0, 2) // (2B, K, Dim)
+	return g.Reshape(g.MatMul(g.Reshape(shares, n, 1, K), points, false, false), n, D)
+}
+
+// worth adds what clips are worth (2B, 1) to whoever has the ideal points (2B, Dim):
+// s z·a/‖a‖, or −‖z‖² + 2 z·a − ‖a‖².
+func (m *Model) worth(g *nn.Graph, rows *preference.Rows, ideal *nn.Node) *nn.Node {
+	place, base := m.places(g, rows, g.Param)
+	n := ideal.Shape[0]
+	along := g.Reshape(g.SumLast(g.Mul(ideal, place)), n, 1)
+	square := g.Reshape(g.SumLast(g.Square(ideal)), n, 1)
+	if m.cfg.Likeness == Distance {
+		return g.Add(base, g.Sub(g.Scale(along, 2), square))
+	}
+	s := g.Exp(g.Clamp(g.Param(m.temp), -10, float32(math.Log(lastTemperature))))
+	return g.Mul(g.Div(along, g.Sqrt(g.AddScalar(square, 1e-6))), s)
 }
 
 // trainer fits a Model:
 //
 //	L = −mean log P(answer | u(A) − u(B)),   u(c) = mean_t likeness(f(o_t), a),   a = Σ_k softmax(w_user)_k P_k
+//
+// with P_k a point (model A) or g_k(o_1) (model B).
 type trainer struct {
 	m      *Model
 	pairs  []preference.Pair
 	user   []int // of each pair
 	g      *nn.Graph
 	rows   *preference.Rows
-	who    []int // (B,)
+	who    []int // (2B,) who judges either clip
 	said   []preference.Verdict
 	many   []int    // pairs that each person answered
-	sparse *nn.Node // (B, 1) weight of the entropy
+	sparse *nn.Node // (2B, 1) weight of the entropy
 	share  float64  // of Sparse that counts now
 	loss   *nn.Node // of the answers
 	whole  *nn.Node // with the entropy
@@ -186,25 +217,23 @@ func newTrainer(m *Model, pairs []preference.Pair, user []int) *trainer {
 	t := &trainer{m: m, pairs: pairs, user: user, g: nn.NewGraph()}
 	g, B := t.g, min(m.cfg.Batch, len(pairs))
 	t.rows = preference.NewRows(g, B, preference.Longest(pairs), m.scale)
-	t.who, t.said = make([]int, B), make([]preference.Verdict, B)
-	place, base := m.places(g, t.rows, g.Param)
-	a, b := t.rows.Sides(g, place)
+	t.who, t.said = make([]int, 2*B), make([]preference.Verdict, B)
 	shares := g.Softmax(g.Select(g.Param(m.weight), t.who))
-	ideal := g.MatMul(shares, g.Param(m.points), false, false)
-	d := g.Reshape(g.SumLast(g.Mul(m.toward(g, ideal, g.Param), g.Sub(a, b))), B, 1)
-	if base != nil {
-		a, b := t.rows.Sides(g, base)
-		d = g.Add(d, g.Sub(a, b))
-	}
-	t.loss = m.cfg.Ties.Node(g, d, t.said, m.cfg.Strength)
-	t.sparse = g.Input(B, 1)
+	a, b := t.rows.Sides(g, m.worth(g, t.rows, m.ideals(g, t.rows, shares)))
+	t.loss = m.cfg.Ties.Node(g, g.Sub(a, b), t.said, m.cfg.Strength)
+	t.sparse = g.Input(2*B, 1)
 	entropy := g.Neg(g.Mul(shares, g.Log(g.AddScalar(shares, tiny))))
 	t.whole = g.Add(t.loss, g.Sum(g.Mul(entropy, t.sparse)))
 	t.many = make([]int, len(m.people))
 	for _, u := range user {
 		t.many[u]++
 	}
-	net, mix := m.net.Params(), []*nn.Param{m.points, m.weight}
+	net, mix := m.net.Params(), []*nn.Param{m.weight}
+	if m.maps != nil {
+		net = append(net, m.maps.Params()...)
+	} else {
+		mix = append(mix, m.points)
+	}
 	if m.cfg.Likeness == Cosine {
 		net = append(net, m.temp)
 	}
@@ -216,13 +245,15 @@ func newTrainer(m *Model, pairs []preference.Pair, user []int) *trainer {
 
 func (t *trainer) load(ids []int) {
 	for b := range t.said {
+		other := len(t.said) + b
 		t.said[b], t.sparse.Value[b] = preference.Unknown, 0
 		if b < len(ids) {
 			p := &t.pairs[ids[b]]
 			t.rows.Load(b, p, 0)
-			t.who[b], t.said[b] = t.user[ids[b]], p.Verdict
-			t.sparse.Value[b] = float32(t.share * max(t.m.cfg.Sparse, 0) / float64(t.many[t.who[b]]*len(ids)))
+			t.who[b], t.who[other], t.said[b] = t.user[ids[b]], t.user[ids[b]], p.Verdict
+			t.sparse.Value[b] = float32(t.share * max(t.m.cfg.Sparse, 0) / float64(2*t.many[t.who[b]]*len(ids)))
 		}
+		t.sparse.Value[other] = t.sparse.Value[b]
 	}
 }
 

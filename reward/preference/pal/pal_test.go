@@ -148,6 +148,66 @@ func TestModelTellsTastesApart(t *testing.T) {
 	}
 }
 
+// What each of three groups likes depends on how the scene begins: which of two
+// features counts. Only model B can know, as the first frame alone shows it.
+func TestPrototypesFollowTheContext(t *testing.T) {
+	rng := rand.New(rand.NewPCG(4, 4))
+	scenes := func(n, group int, who string) []preference.Pair {
+		var ps []preference.Pair
+		for range n {
+			begin, p := 2*rng.IntN(2)-1, preference.Pair{Annotator: who, Verdict: preference.Second}
+			w := make([]float64, 6)
+			w[2*group+(begin+1)/2] = 1.4 // as sharp a taste as that of groups
+			var u [2]float64
+			for i, c := range [2]*preference.Clip{&p.A, &p.B} {
+				end := clip(rng)
+				*c = preference.Clip{D: 7, Embed: append([]float32{float32(begin), 0, 0, 0, 0, 0, 0, 0}, end.Embed...)}
+				u[i] = utility(end, w)
+			}
+			if rng.Float64() < preference.BradleyTerry.Odds(sure*(u[0]-u[1]), 0).First {
+				p.Verdict = preference.First
+			}
+			ps = append(ps, p)
+		}
+		return ps
+	}
+	var train, fresh []preference.Pair
+	for u := range 60 {
+		who := fmt.Sprintf("p%02d", u)
+		train, fresh = append(train, scenes(20, u%3, who)...), append(fresh, scenes(10, u%3, who)...)
+	}
+	accuracy := func(c pal.Config) (*pal.Model, float64) {
+		c.Prototypes, c.Linear, c.Rate, c.Seed = 3, true, 5e-3, 1
+		m, _, err := pal.Fit(t.Context(), train, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := m.Measure(fresh)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m, got.Accuracy
+	}
+	_, points := accuracy(pal.Config{Restarts: 1})
+	m, follows := accuracy(pal.Config{Context: true})
+	new := 0.0
+	for i := range 9 {
+		u, err := m.Meet(scenes(8, i%3, ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		own, err := preference.Evaluate(u, scenes(50, i%3, ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		new += own.Accuracy / 9
+	}
+	t.Logf("model A %.3f, model B %.3f, new people %.3f", points, follows, new)
+	if points > 0.78 || follows < 0.85 || new < 0.8 {
+		t.Errorf("model A %.3f, want at most 0.78; model B %.3f, want 0.85; new people %.3f, want 0.8", points, follows, new)
+	}
+}
+
 func TestFitIsDeterministicAndRewardsAreNormalised(t *testing.T) {
 	rng := rand.New(rand.NewPCG(2, 2))
 	train := crowd(rng, 4)

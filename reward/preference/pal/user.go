@@ -12,10 +12,11 @@ import (
 	"github.com/rapport-rl/rapport/reward/preference"
 )
 
-// embedding is all that a Model sees of a clip: u = toward(a)·place + base.
+// embedding is all that a Model sees of a frame or a clip.
 type embedding struct {
-	place []float64 // (Dim,)
-	base  float64
+	place  []float64 // (Dim,)
+	base   float64
+	points []float64 // (K, Dim) the prototypes there
 }
 
 // bench embeds single frames.
@@ -24,6 +25,8 @@ type bench struct {
 	g           *nn.Graph
 	rows        *preference.Rows
 	place, base *nn.Node
+	points      *nn.Node  // (K, lanes, Dim) of model B; nil
+	fixed       []float64 // (K, Dim) of model A
 }
 
 // lanes are frames that a bench takes at once, half on either side of its pairs.
@@ -33,16 +36,22 @@ func (m *Model) newBench() *bench {
 	b := &bench{g: nn.NewGraph()}
 	b.rows = preference.NewRows(b.g, lanes/2, 1, m.scale)
 	b.place, b.base = m.places(b.g, b.rows, b.g.Frozen)
+	if m.maps != nil {
+		b.points = m.maps.Frozen(b.g, b.rows.X)
+		return b
+	}
+	for _, x := range m.points.Data {
+		b.fixed = append(b.fixed, float64(x))
+	}
 	return b
 }
 
-// frames embeds T frames, each on its own.
-func (m *Model) frames(T int, frame func(int) []float32) []embedding {
+// each computes what there is of T frames, each on its own, and calls got with the
+// lane of each.
+func (m *Model) each(T int, frame func(int) []float32, got func(b *bench, t, lane int)) {
 	b := m.bench
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	out := make([]embedding, T)
-	D := m.cfg.Dim
 	for from := 0; from < T; from += lanes {
 		n := min(lanes, T-from)
 		for i := range n {
@@ -51,14 +60,41 @@ func (m *Model) frames(T int, frame func(int) []float32) []embedding {
 		}
 		b.g.Forward()
 		for i := range n {
-			e := embedding{place: make([]float64, D)}
-			for j := range D {
-				e.place[j] = float64(b.place.Value[i*D+j])
-			}
-			if b.base != nil {
-				e.base = float64(b.base.Value[i])
-			}
-			out[from+i] = e
+			got(b, from+i, i)
+		}
+	}
+}
+
+// frames embeds the T frames of a clip, each on its own; the first has the prototypes.
+func (m *Model) frames(T int, frame func(int) []float32) []embedding {
+	out := make([]embedding, T)
+	D := m.cfg.Dim
+	m.each(T, frame, func(b *bench, t, lane int) {
+		e := embedding{place: make([]float64, D)}
+		if t == 0 {
+			e.points = m.prototypesAt(b, lane)
+		}
+		for j := range D {
+			e.place[j] = float64(b.place.Value[lane*D+j])
+		}
+		if b.base != nil {
+			e.base = float64(b.base.Value[lane])
+		}
+		out[t] = e
+	})
+	return out
+}
+
+// prototypesAt are those (K, Dim) of a clip that begins with the frame in a lane.
+func (m *Model) prototypesAt(b *bench, lane int) []float64 {
+	K, D := m.cfg.Prototypes, m.cfg.Dim
+	if b.points == nil {
+		return b.fixed
+	}
+	out := make([]float64, K*D)
+	for k := range K {
+		for j := range D {
+			out[k*D+j] = float64(b.points.Value[(k*lanes+lane)*D+j])
 		}
 	}
 	return out
@@ -70,8 +106,9 @@ func (m *Model) embed(c preference.Clip) (embedding, error) {
 		return embedding{}, err
 	}
 	T := c.Len()
-	e := embedding{place: make([]float64, m.cfg.Dim)}
-	for _, f := range m.frames(T, c.Frame) {
+	fs := m.frames(T, c.Frame)
+	e := embedding{place: make([]float64, m.cfg.Dim), points: fs[0].points}
+	for _, f := range fs {
 		for j, x := range f.place {
 			e.place[j] += x / float64(T)
 		}
@@ -83,20 +120,63 @@ func (m *Model) embed(c preference.Clip) (embedding, error) {
 // ready prepares m for use: at most 512 frames of pairs say what is usual.
 func (m *Model) ready(pairs []preference.Pair) {
 	m.bench = m.newBench()
-	var fs [][]float32
+	var fs, first [][]float32
 	for _, p := range pairs {
 		for _, c := range [2]*preference.Clip{&p.A, &p.B} {
 			for t := range c.Len() {
-				fs = append(fs, c.Frame(t))
+				fs, first = append(fs, c.Frame(t)), append(first, c.Frame(0))
 			}
 		}
 	}
 	every := (len(fs) + 511) / 512
-	var some [][]float32
-	for i := 0; i < len(fs); i += every {
-		some = append(some, fs[i])
+	n := (len(fs) + every - 1) / every
+	m.usual = m.frames(n, func(t int) []float32 { return fs[t*every] })
+	m.each(n, func(t int) []float32 { return first[t*every] }, func(b *bench, t, lane int) {
+		m.usual[t].points = m.prototypesAt(b, lane)
+	})
+}
+
+// view is how somebody looks at a clip.
+type view struct {
+	ideal []float64 // (Dim,) a
+	dir   []float64 // (Dim,) what a place is multiplied by
+	rest  float64   // what is added
+}
+
+func newView(dim int) view { return view{ideal: make([]float64, dim), dir: make([]float64, dim)} }
+
+func (m *Model) temperature() float64 { return min(math.Exp(float64(m.temp.Data[0])), lastTemperature) }
+
+// look makes the view of shares (K,) where the prototypes are points (K, Dim).
+func (m *Model) look(v *view, shares, points []float64) {
+	D := m.cfg.Dim
+	clear(v.ideal)
+	for k, s := range shares {
+		for j := range D {
+			v.ideal[j] += s * points[k*D+j]
+		}
 	}
-	m.usual = m.frames(len(some), func(t int) []float32 { return some[t] })
+	square := 0.0
+	for _, x := range v.ideal {
+		square += x * x
+	}
+	c := 2.0
+	v.rest = -square
+	if m.cfg.Likeness == Cosine {
+		c = m.temperature() / math.Sqrt(square+1e-6)
+		v.rest = 0
+	}
+	for j, x := range v.ideal {
+		v.dir[j] = c * x
+	}
+}
+
+func (v *view) worth(e embedding) float64 {
+	s := e.base + v.rest
+	for j, x := range e.place {
+		s += v.dir[j] * x
+	}
+	return s
 }
 
 // User is one person's view of a Model. It implements preference.Model and
@@ -105,8 +185,7 @@ type User struct {
 	// Shares (K,) are how much of each prototype the person's ideal point holds.
 	Shares []float64
 	m      *Model
-	dir    []float64 // (Dim,) what a place is multiplied by
-	zero   float64   // mean and deviation of the usual frames' worth
+	zero   float64 // mean and deviation of the usual frames' worth
 	unit   float64
 }
 
@@ -129,12 +208,13 @@ func (m *Model) User(name string) (*User, error) {
 
 // user is whoever has the weights w (K,).
 func (m *Model) user(w []float64) *User {
-	u := &User{Shares: make([]float64, len(w)), m: m, dir: make([]float64, m.cfg.Dim)}
+	u := &User{Shares: make([]float64, len(w)), m: m}
 	softmax(u.Shares, w)
-	m.direct(u.dir, u.Shares)
+	v := newView(m.cfg.Dim)
 	var sum, square float64
 	for _, e := range m.usual {
-		x := u.worth(e)
+		m.look(&v, u.Shares, e.points)
+		x := v.worth(e)
 		sum += x
 		square += x * x
 	}
@@ -146,43 +226,15 @@ func (m *Model) user(w []float64) *User {
 	return u
 }
 
-// direct writes what places are multiplied by, for shares of the prototypes.
-func (m *Model) direct(dst, shares []float64) {
-	D := m.cfg.Dim
-	clear(dst)
-	for k, s := range shares {
-		for j := range dst {
-			dst[j] += s * float64(m.points.Data[k*D+j])
-		}
-	}
-	c := 2.0
-	if m.cfg.Likeness == Cosine {
-		square := 1e-6
-		for _, x := range dst {
-			square += x * x
-		}
-		c = min(math.Exp(float64(m.temp.Data[0])), lastTemperature) / math.Sqrt(square)
-	}
-	for j := range dst {
-		dst[j] *= c
-	}
-}
-
-func (u *User) worth(e embedding) float64 {
-	s := e.base
-	for j, x := range e.place {
-		s += u.dir[j] * x
-	}
-	return s
-}
-
 // Utility implements preference.Model.
 func (u *User) Utility(c preference.Clip) (float64, error) {
 	e, err := u.m.embed(c)
 	if err != nil {
 		return 0, err
 	}
-	return u.worth(e), nil
+	v := newView(u.m.cfg.Dim)
+	u.m.look(&v, u.Shares, e.points)
+	return v.worth(e), nil
 }
 
 // Odds implements preference.Model.
@@ -199,14 +251,17 @@ func (u *User) Odds(a, b preference.Clip) (preference.Odds, error) {
 }
 
 // Score implements reward.Scorer: the worth of each frame arrived at, with mean 0
-// and deviation 1 over the frames fitted to.
+// and deviation 1 over the frames fitted to. Model B takes the first frame arrived at
+// for what the episode begins with.
 func (u *User) Score(ctx context.Context, dst []float64, traj []perception.Features) error {
 	c, err := u.m.scale.Arrived(ctx, "pal", len(dst), traj)
 	if err != nil {
 		return err
 	}
-	for t, e := range u.m.frames(c.Len(), c.Frame) {
-		dst[t] = (u.worth(e) - u.zero) / u.unit
+	v, fs := newView(u.m.cfg.Dim), u.m.frames(c.Len(), c.Frame)
+	u.m.look(&v, u.Shares, fs[0].points)
+	for t, e := range fs {
+		dst[t] = (v.worth(e) - u.zero) / u.unit
 	}
 	return nil
 }

@@ -1,0 +1,170 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/rapport-rl/rapport/internal/store"
+	"github.com/rapport-rl/rapport/reward/label"
+	"github.com/rapport-rl/rapport/reward/preference"
+	"github.com/rapport-rl/rapport/reward/preference/pal"
+	"github.com/rapport-rl/rapport/reward/preference/vpl"
+	"github.com/rapport-rl/rapport/reward/rapl"
+)
+
+// palRival is one person's view of PAL, fitted to the answers of all.
+func palRival(ctx context.Context, b *bench, name string, o *choices) (rival, error) {
+	// Few answers are what a session has: the network of PAL has no hidden layer then.
+	c := pal.Config{Prototypes: o.count("prototypes", 2), Linear: true, Seed: draw(b.s.cfg.Seed, networks, 4)}
+	switch m := o.text("model", "a"); m {
+	case "a":
+	case "b":
+		c.Context = true
+	default:
+		return rival{}, fmt.Errorf("model is %q; want a, or b, whose prototypes follow how an episode begins", m)
+	}
+	person := o.text("person", "")
+	if err := o.end(); err != nil {
+		return rival{}, err
+	}
+	pairs, people, err := b.s.comparisons(ctx)
+	if err != nil {
+		return rival{}, err
+	}
+	who, err := whose(person, people)
+	if err != nil {
+		return rival{}, err
+	}
+	m, rep, err := pal.Fit(ctx, pairs, c)
+	if err != nil {
+		return rival{}, err
+	}
+	u, err := m.User(who)
+	if err != nil {
+		return rival{}, err
+	}
+	return scored(name, fmt.Sprintf("PAL, %s of %d people, %.2f of the prototypes, from %d comparisons; %.2f of %d held out foretold",
+		who, len(people), u.Shares, rep.Train, rep.After.Accuracy, rep.Held), u), nil
+}
+
+// vplRival is what VPL infers of one person from their answers, or of a stranger.
+func vplRival(ctx context.Context, b *bench, name string, o *choices) (rival, error) {
+	c := vpl.Config{Steps: o.count("steps", 0), Seed: draw(b.s.cfg.Seed, networks, 5)}
+	person := o.text("person", "")
+	if err := o.end(); err != nil {
+		return rival{}, err
+	}
+	pairs, people, err := b.s.comparisons(ctx)
+	if err != nil {
+		return rival{}, err
+	}
+	c.People = min(len(people), 16) // its default: more only repeat those that there are
+	who := "a stranger"
+	if person != "" {
+		if who, err = whose(person, people); err != nil {
+			return rival{}, err
+		}
+	}
+	m, _, err := vpl.Fit(ctx, pairs, c)
+	if err != nil {
+		return rival{}, err
+	}
+	u := m.Stranger()
+	if person != "" {
+		if u, err = m.User(who); err != nil {
+			return rival{}, err
+		}
+	}
+	mean, dev := u.Latent()
+	return scored(name, fmt.Sprintf("VPL, %s among %d people, z %.2f ± %.2f, from %d comparisons", who, len(people), mean, dev, len(pairs)), u), nil
+}
+
+// whose is the annotator that a person is called by; the only one where none is named.
+func whose(person string, people []string) (string, error) {
+	if person == "" && len(people) == 1 {
+		return people[0], nil
+	}
+	if i := slices.IndexFunc(people, func(who string) bool { return serves(person, who) }); i >= 0 {
+		return people[i], nil
+	}
+	return "", fmt.Errorf("person is %q; want one of those who answered: %s", person, strings.Join(people, ", "))
+}
+
+// comparisons are those of clips that people made in the session, and who they
+// are, sorted. Preferred clips count as better than what lost beside them.
+func (s *Session) comparisons(ctx context.Context) ([]preference.Pair, []string, error) {
+	known, videos, err := s.known(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	pairs, err := preference.FromLabels(known, func(c label.Clip) (preference.Clip, error) {
+		i := slices.IndexFunc(videos, func(v rapl.Video) bool { return v.Name == c.Episode })
+		got := clip(videos[i])
+		to := c.To
+		if to == 0 {
+			to = got.Len()
+		}
+		if c.From < 0 || c.From >= to || to > got.Len() {
+			return preference.Clip{}, fmt.Errorf("it shows steps %d to %d of %s, which has %d", c.From, to, c.Episode, got.Len())
+		}
+		got.Embed = got.Embed[c.From*got.D : to*got.D]
+		return got, nil
+	}, preference.Options{Anchored: true})
+	if err != nil {
+		return nil, nil, err
+	}
+	var people []string
+	for _, p := range pairs {
+		people = append(people, p.Annotator)
+	}
+	slices.Sort(people)
+	if people = slices.Compact(people); len(people) == 0 {
+		return nil, nil, fmt.Errorf("%s holds no comparisons; ask somebody by rapport label", s.Dir())
+	}
+	return pairs, people, nil
+}
+
+// known are the standing labels of episodes that the session has, and these.
+func (s *Session) known(ctx context.Context) (known []label.Label, videos []rapl.Video, err error) {
+	all, err := s.store.Labels(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	have := map[string]bool{}
+	for _, l := range label.Standing(all) {
+		whole := true
+		for _, c := range l.Query.Clips {
+			if have[c.Episode] {
+				continue
+			}
+			v, err := s.video(c.Episode)
+			if errors.Is(err, store.ErrNone) {
+				whole = false // of another session, or a bag
+				continue
+			}
+			if err != nil {
+				return nil, nil, err
+			}
+			have[c.Episode] = true
+			videos = append(videos, v)
+		}
+		if whole {
+			known = append(known, l)
+		}
+	}
+	return known, videos, nil
+}
+
+// count is a number that counts something, at least 1 where it is said.
+func (o *choices) count(key string, otherwise int) int {
+	_, said := o.kv[key]
+	x := o.number(key, float64(otherwise))
+	if said && len(o.errs) == 0 && (x < 1 || x > 1e6 || x != math.Trunc(x)) {
+		o.errs = append(o.errs, fmt.Errorf("%s is %g, want a whole number of 1 or more", key, x))
+	}
+	return int(x)
+}
