@@ -16,15 +16,17 @@ func AlignersOf(process string) []string {
 
 // Align is how a policy that draws chunks is brought to what people ranked.
 type Align struct {
-	Rollouts int     `yaml:"rollouts"`
-	Labels   int     `yaml:"labels"`
-	Ask      string  `yaml:"ask"`
-	Clips    int     `yaml:"clips"`
-	By       string  `yaml:"by"`
-	Pairs    int     `yaml:"pairs"`
-	Chunks   int     `yaml:"chunks"`
-	Aligner  string  `yaml:"aligner"`
-	Person   string  `yaml:"person"`
+	Rollouts int    `yaml:"rollouts"`
+	Labels   int    `yaml:"labels"`
+	Ask      string `yaml:"ask"`
+	Clips    int    `yaml:"clips"`
+	By       string `yaml:"by"`
+	Pairs    int    `yaml:"pairs"`
+	Chunks   int    `yaml:"chunks"`
+	Aligner  string `yaml:"aligner"`
+	Person   string `yaml:"person"`
+	// Taste is what a person is to a policy that serves several.
+	Taste    string  `yaml:"taste"`
 	Beta     float64 `yaml:"beta"`
 	Rehearse int     `yaml:"rehearse"` // gradient steps
 	Rank     int     `yaml:"rank"`
@@ -50,6 +52,8 @@ func (a Align) validate(p *problems) {
 		p.need(a.Person != "", "align.person", "is empty, but align.aligner is ppd; name whom of those who answered the policy is to serve")
 	}
 	p.within("align.clips", float64(a.Clips), 2, 8)
+	p.oneOf("align.taste", a.Taste, "difference", "vpl")
+	p.need(a.Taste == "difference" || a.Aligner == "ppd", "align.taste", "is %s, but align.aligner is %s, which is for all alike; want difference, or ppd", a.Taste, a.Aligner)
 	p.oneOf("align.by", a.By, "rapl", "rlhf", "labels")
 	p.within("align.pairs", float64(a.Pairs), 1, 1e6)
 	p.within("align.chunks", float64(a.Chunks), 0, 1000)

@@ -34,6 +34,7 @@ func TestAlignersAreAskedForWhatTheyLearnFrom(t *testing.T) {
 		{"align.aligner=ppd align.rank=4 align.person=ann", "align.by is rapl"},
 		{"align.aligner=ppd align.rank=4 align.person=ann align.by=labels align.ask=segments", "align.ask is segments"},
 		{"align.aligner=ppd align.person=ann align.by=labels", "align.rank is 0"},
+		{"align.taste=vpl", "align.taste is vpl"},
 		{"align.aligner=ppd align.rank=4 align.by=labels", "align.person is empty"},
 		{"align.aligner=ppd align.rank=4 align.person=ann align.by=labels", ""},
 	} {

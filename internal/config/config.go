@@ -268,6 +268,8 @@ type Learner struct {
 type PPO struct {
 	Episodes int `yaml:"episodes"`
 	Epochs   int `yaml:"epochs"`
+	// Auxiliary weighs the heads that predict reward and row from the trunk.
+	Auxiliary float64 `yaml:"auxiliary"`
 }
 
 // Replay is how what was collected is kept and drawn.

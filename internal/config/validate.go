@@ -103,6 +103,8 @@ func (c Config) Validate() error {
 	p.need(c.Learner.Noise == 0 || c.Learner.DrM > 0, "learner.noise", "is %g, but learner.drm is 0, whose noise it is; want 0, or learner.drm 10000", c.Learner.Noise)
 	p.within("learner.ppo.episodes", float64(c.Learner.PPO.Episodes), 1, 1e5)
 	p.within("learner.ppo.epochs", float64(c.Learner.PPO.Epochs), 1, 1000)
+	p.within("learner.ppo.auxiliary", c.Learner.PPO.Auxiliary, 0, 100)
+	p.need(c.Learner.PPO.Auxiliary == 0 || c.Learner.Kind == "ppo" && c.Policy.Sees == "pixels", "learner.ppo.auxiliary", "is %g, but learner.kind is %s and policy.sees is %s; want 0, or ppo and pixels, whose trunk it trains", c.Learner.PPO.Auxiliary, c.Learner.Kind, c.Policy.Sees)
 	if c.Policy.Sees == "pixels" {
 		p.need(c.Session.Record, "session.record", "is false, but policy.sees is pixels: a session is gone on with from the frames in its files")
 	}

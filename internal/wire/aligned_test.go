@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"gonum.org/v1/gonum/floats"
+
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/reward/label"
 )
@@ -198,7 +200,26 @@ func testAlignPeople(t *testing.T, dir string) {
 			t.Fatalf("the tastes %v and %v of who prefers the opposite are none", cs[0].taste, cs[1].taste)
 		}
 	}
+	// What VPL infers of the same answers tells them apart, too, and serves them.
+	latent := []string{"align.taste=vpl", "align.aligner=ppd", "align.by=labels", "align.labels=14", "align.rank=2", "align.rate=0.01", "align.lambda=1", "align.rounds=3", "align.person=ann"}
+	if a, err = OpenAlign(dir, nil, latent, quiet(nil)); err != nil {
+		t.Fatal(err)
+	}
+	cs, err = a.clients(t.Context())
+	if err := errors.Join(err, a.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if ann, ben := cs[0].taste, cs[1].taste; len(ann) != 2 || floats.Dot(ann, ben) > -0.3 || floats.Norm(ann, 2) > 1+1e-9 {
+		t.Errorf("VPL's tastes of who prefers the opposite are %v and %v", ann, ben)
+	}
 	policies := map[string][]byte{}
+	notes, err := steps(t.Context(), t, dir, latent, nil, AlignEncoder, AlignSynthetic, AlignTune)
+	if err != nil || !strings.HasPrefix(notes[2], "ppd for ann, round ") {
+		t.Fatalf("%s: %q, %v", latent, notes, err)
+	}
+	if policies["latent"], err = os.ReadFile(filepath.Join(dir, alignFolder, policyFile)); err != nil {
+		t.Fatal(err)
+	}
 	for _, who := range []string{"ann", "ben"} {
 		sets := []string{"align.labels=14", "align.by=labels", "align.aligner=ppd", "align.rank=2", "align.rate=0.01", "align.lambda=1", "align.rounds=3", "align.person=" + who}
 		notes, err := steps(t.Context(), t, dir, sets, nil, AlignEncoder, AlignSynthetic, AlignTune)
@@ -210,8 +231,8 @@ func testAlignPeople(t *testing.T, dir string) {
 			t.Fatal(err)
 		}
 	}
-	if bytes.Equal(policies["ann"], policies["ben"]) {
-		t.Error("both are served the same policy")
+	if bytes.Equal(policies["ann"], policies["ben"]) || bytes.Equal(policies["ann"], policies["latent"]) {
+		t.Error("both are served the same policy, or ann whatever her taste is told by")
 	}
 	_, err = steps(t.Context(), t, dir, []string{"align.labels=14", "align.by=labels", "align.aligner=ppd", "align.rank=2", "align.person=cid"}, nil, AlignEncoder, AlignSynthetic, AlignTune)
 	wantErr(t, err, `align.person is "cid"`, "ann, ben")

@@ -8,15 +8,19 @@ import (
 	"slices"
 	"strings"
 
+	"gonum.org/v1/gonum/floats"
+
 	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/policy/align"
+	"github.com/rapport-rl/rapport/reward/preference"
+	"github.com/rapport-rl/rapport/reward/preference/vpl"
 )
 
 // client is somebody whose own way a policy aligned by PPD goes (align.Taste).
 type client struct {
 	name  string
 	said  [][2]int  // rollouts by number that were compared, the better first
-	taste []float64 // (D,), to length 1; D is that of the encoder's embedding
+	taste []float64 // to length 1, of the encoder's embedding; or at most, of VPL's latent
 }
 
 // clients are those who compared rollouts, by name.
@@ -27,6 +31,7 @@ func (a *Alignment) clients(ctx context.Context) ([]client, error) {
 	}
 	n := a.s.cfg.Align.Rollouts
 	phi := make([][]float64, n) // of a rollout, the mean of its embeddings
+	clips := make([]preference.Clip, n)
 	number := map[string]int{}
 	for i := range n {
 		number[rolloutID(i)] = i
@@ -38,6 +43,9 @@ func (a *Alignment) clients(ctx context.Context) ([]client, error) {
 			return nil, err
 		}
 		traj := e.Trajectory()[1:] // the frame after the reset is no doing of anybody's
+		if clips[i], err = preference.ClipOf(rolloutID(i), traj); err != nil {
+			return nil, fmt.Errorf("wire: align: %w", err)
+		}
 		phi[i] = make([]float64, len(traj[0].Embed))
 		for _, f := range traj {
 			for k, v := range f.Embed {
@@ -63,6 +71,9 @@ func (a *Alignment) clients(ctx context.Context) ([]client, error) {
 		return nil, fmt.Errorf("wire: align: the answers of %d people compare rollouts, but ppd is for several; have others answer, too, or take another align.aligner", len(out))
 	}
 	slices.SortFunc(out, func(x, y client) int { return strings.Compare(x.name, y.name) })
+	if a.s.cfg.Align.Taste == "vpl" {
+		return out, a.infer(ctx, out, clips)
+	}
 	for i := range out {
 		var b align.Batch
 		for _, p := range out[i].said {
@@ -72,6 +83,32 @@ func (a *Alignment) clients(ctx context.Context) ([]client, error) {
 		out[i].taste = align.Taste(&b, 0, func(s *align.Sample) []float64 { return phi[s.Group] })
 	}
 	return out, nil
+}
+
+// infer makes the taste of each client what VPL infers of them among all: the mean of z
+// given their comparisons, of the clips (align.rollouts,), to length 1 at most, so that
+// who is not known, and has z 0, is served as nobody.
+func (a *Alignment) infer(ctx context.Context, cs []client, clips []preference.Clip) error {
+	var pairs []preference.Pair
+	for _, c := range cs {
+		for _, p := range c.said {
+			pairs = append(pairs, preference.Pair{A: clips[p[0]], B: clips[p[1]], Verdict: preference.First, Annotator: c.name})
+		}
+	}
+	m, _, err := vpl.Fit(ctx, pairs, vpl.Config{People: min(len(cs), usualPeople), Seed: draw(a.s.cfg.Seed, networks, 22)})
+	if err != nil {
+		return fmt.Errorf("wire: align: align.taste is vpl: %w", err)
+	}
+	for i := range cs {
+		u, err := m.User(cs[i].name)
+		if err != nil {
+			return fmt.Errorf("wire: align: %w", err)
+		}
+		mean, _ := u.Latent()
+		floats.Scale(1/max(1, floats.Norm(mean, 2)), mean)
+		cs[i].taste = mean
+	}
+	return nil
 }
 
 // find is the number of the client of align.person, who may be a simulated one.

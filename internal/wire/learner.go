@@ -69,6 +69,7 @@ func newKeeper(c config.Config, from policy.Params, finite bool, dir string) (po
 	case "ppo":
 		return ppo.New(ppo.Config{
 			Gamma: l.Gamma, Scale: l.Scale, Finite: finite, Ticks: l.PPO.Episodes * c.Robot.Horizon, Epochs: l.PPO.Epochs, Batch: l.Batch, Warmup: 1,
+			Auxiliary:   l.PPO.Auxiliary,
 			ValueHidden: l.Hidden, ActorLR: l.Rate, ValueLR: l.Rate, Seed: seed, Device: on,
 		}, start)
 	case "bc":

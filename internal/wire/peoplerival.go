@@ -51,6 +51,9 @@ func palRival(ctx context.Context, b *bench, name string, o *choices) (rival, er
 		who, len(people), u.Shares, rep.Train, rep.After.Accuracy, rep.Held), u), nil
 }
 
+// usualPeople is vpl's default of people a step; more than there are only repeat them.
+const usualPeople = 16
+
 // vplRival is what VPL infers of one person from their answers, or of a stranger.
 func vplRival(ctx context.Context, b *bench, name string, o *choices) (rival, error) {
 	c := vpl.Config{Steps: o.count("steps", 0), Seed: draw(b.s.cfg.Seed, networks, 5)}
@@ -62,7 +65,7 @@ func vplRival(ctx context.Context, b *bench, name string, o *choices) (rival, er
 	if err != nil {
 		return rival{}, err
 	}
-	c.People = min(len(people), 16) // its default: more only repeat those that there are
+	c.People = min(len(people), usualPeople)
 	who := "a stranger"
 	if person != "" {
 		if who, err = whose(person, people); err != nil {

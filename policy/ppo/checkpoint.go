@@ -18,6 +18,7 @@ type state struct {
 	Arch        bc.Arch
 	ValueHidden []int
 	Keep        int
+	Auxiliary   bool   `json:",omitempty"` // there are heads
 	Rand        []byte // the PCG's own encoding
 	Fitted      bool
 	Slots       []uint64 // versions remembered
@@ -36,7 +37,7 @@ func (l *Learner) Save(w io.Writer) error {
 	pcg, err := l.pcg.MarshalBinary()
 	if err == nil {
 		err = checkpoint.Save(w, format, state{
-			Arch: l.actor.Arch, ValueHidden: l.cfg.ValueHidden, Keep: l.cfg.Keep, Rand: pcg, Fitted: l.fitted,
+			Arch: l.actor.Arch, ValueHidden: l.cfg.ValueHidden, Keep: l.cfg.Keep, Auxiliary: l.cfg.Auxiliary > 0, Rand: pcg, Fitted: l.fitted,
 			Slots: l.slots, Taken: l.taken, Updates: l.updates, Steps: l.steps, Version: l.version,
 		}, l.parts()...)
 	}
@@ -55,6 +56,7 @@ func (l *Learner) Restore(r io.Reader) error {
 		d := checkpoint.Diff(l.actor.Arch.Diff(s.Arch))
 		d.Field("ValueHidden", l.cfg.ValueHidden, s.ValueHidden)
 		d.Field("Keep", l.cfg.Keep, s.Keep)
+		d.Field("Auxiliary heads", l.cfg.Auxiliary > 0, s.Auxiliary)
 		if err := d.Err(); err != nil {
 			return err
 		}
@@ -82,6 +84,9 @@ func (l *Learner) parts() []checkpoint.Part {
 		{Tensors: nn.Tensors(l.valueParams)},
 		{Name: "actor", Adam: l.adam.actor},
 		{Name: "value", Adam: l.adam.value},
+	}
+	if l.sight != nil && l.sight.aside != nil {
+		ps = append(ps, checkpoint.Part{Tensors: nn.Tensors(l.sight.aside.params)}, checkpoint.Part{Name: "auxiliary", Adam: l.sight.aside.adam})
 	}
 	if l.sight != nil {
 		ps = append(ps, checkpoint.Part{Name: "trunk", Adam: l.sight.adam})

@@ -55,6 +55,10 @@ type Config struct {
 	// trains the trunk of a view with cameras; 1 (c1 of the paper's Atari policies,
 	// table 5).
 	ValueWeight float64
+	// Auxiliary weighs, in what trains that trunk, the losses of heads that predict the
+	// reward of the step and rebuild the row from its latents (package auxiliary);
+	// 0: there are none.
+	Auxiliary float64
 
 	Seed uint64
 	// Device learns; nil is the processor.
@@ -120,6 +124,9 @@ func (c *Config) complete(cloned bool) error {
 	}
 	if !(c.ValueWeight > 0 && finite(c.ValueWeight)) {
 		wrong("ValueWeight is %v, want a positive number", c.ValueWeight)
+	}
+	if !(c.Auxiliary >= 0 && finite(c.Auxiliary)) {
+		wrong("Auxiliary is %v, want a finite weight, 0 or more", c.Auxiliary)
 	}
 	if c.Batch > c.Ticks {
 		wrong("Batch is %d rows of %d Ticks", c.Batch, c.Ticks)

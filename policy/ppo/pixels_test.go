@@ -5,7 +5,11 @@ import (
 	"slices"
 	"testing"
 
+	"gonum.org/v1/gonum/floats"
+	"gonum.org/v1/gonum/mat"
+
 	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/policy/auxiliary"
 	"github.com/rapport-rl/rapport/policy/bc"
 	"github.com/rapport-rl/rapport/policy/policytest"
 )
@@ -15,7 +19,7 @@ func seeing(seed uint64) Config {
 	a.Hidden = []int{16}
 	return Config{
 		Arch: a, Ticks: policytest.Ticks, Batch: 6, Epochs: 2, ValueHidden: []int{16}, Keep: 3, MaxKL: math.Inf(1),
-		ActorLR: 1e-4, Entropy: 0.01, Finite: true, Seed: seed,
+		ActorLR: 1e-4, Entropy: 0.01, Auxiliary: 0.1, Finite: true, Seed: seed,
 	}
 }
 
@@ -57,16 +61,22 @@ func TestLearnerThatSeesIsAKeeper(t *testing.T) {
 				c.Arch.Trunk.Latent = 7
 				return New(c, nil)
 			},
+			"Auxiliary heads is": func() (policy.Keeper, error) {
+				c := seeing(1)
+				c.Auxiliary = 0
+				return New(c, nil)
+			},
 		},
 	})
 }
 
-// TestTrunkFollowsBothLosses: the gradient that a step leaves in the trunk is that of
-// the policy's loss and ValueWeight of the value's, against differences along it.
+// TestTrunkFollowsAllLosses: the gradient that a step leaves in the trunk is that of
+// the policy's loss, ValueWeight of the value's and that of the auxiliary heads, against
+// differences along it.
 // Rates are too small for float32, so that nothing moves.
-func TestTrunkFollowsBothLosses(t *testing.T) {
+func TestTrunkFollowsAllLosses(t *testing.T) {
 	c := seeing(1)
-	c.ActorLR, c.ValueLR, c.ClipNorm, c.ValueWeight, c.Entropy = 1e-20, 1e-20, math.Inf(1), 0.3, 0.1
+	c.ActorLR, c.ValueLR, c.ClipNorm, c.ValueWeight, c.Entropy, c.Auxiliary = 1e-20, 1e-20, math.Inf(1), 0.3, 0.1, 0.5
 	l := watcher(t, c, 1)
 	wild(4, l.actor)
 	stir(5, 0.3, l.valueParams)
@@ -83,7 +93,11 @@ func TestTrunkFollowsBothLosses(t *testing.T) {
 		copy(l.fit.x.Value, l.improve.x.Value)
 		l.improve.g.Forward()
 		l.fit.g.Forward()
-		return float64(l.improve.loss.Value[0]) + 0.3*float64(l.fit.loss.Value[0])
+		a := l.sight.aside
+		copy(a.z.Value, l.sight.latents)
+		copy(a.row.Value, l.sight.rows)
+		a.g.Forward()
+		return float64(l.improve.loss.Value[0]) + 0.3*float64(l.fit.loss.Value[0]) + float64(a.loss.Value[0])
 	}
 	var old [][]float32
 	norm := 0.0
@@ -105,6 +119,43 @@ func TestTrunkFollowsBothLosses(t *testing.T) {
 	// float32 losses and kinks of the ReLUs and the clipped ratios: 2 %.
 	if got := (at(3e-3) - at(-3e-3)) / 6e-3; math.Abs(got-norm) > 0.02*norm || norm < 1e-2 {
 		t.Errorf("the losses rise by %v along a gradient of norm %v", got, norm)
+	}
+}
+
+// TestRewardIsReadFromTheTrunk: a linear probe of the latents tells the reward of the
+// step better where the heads taught the trunk, from the same episodes.
+func TestRewardIsReadFromTheTrunk(t *testing.T) {
+	probe := func(weight float64) float64 {
+		c := seeing(1)
+		c.Ticks, c.Batch, c.Epochs, c.ActorLR, c.Auxiliary = 40*policytest.Ticks, 60, 25, 1e-3, weight
+		l := watcher(t, c, 40)
+		update(t, l)
+		d := &l.data
+		l.read(d.x, l.actor)
+		n, D := l.actor.Dim(), l.sight.D
+		// Fitted to half of the steps, the rest judges.
+		half := len(d.order) / 2
+		a, b := mat.NewDense(half, n-D+1, nil), mat.NewVecDense(half, nil)
+		row := func(i int) []float64 { return append(policytest.Row(d.x[i*n+D:(i+1)*n], 0, n-D), 1) }
+		for k, i := range d.order[:half] {
+			a.SetRow(k, row(i))
+			b.SetVec(k, float64(d.reward[i]))
+		}
+		var svd mat.SVD
+		svd.Factorize(a, mat.SVDThin)
+		var w mat.VecDense
+		svd.SolveVecTo(&w, b, svd.Rank(1e-6))
+		sum := 0.0
+		for _, i := range d.order[half:] {
+			e := floats.Dot(w.RawVector().Data, row(i)) - float64(d.reward[i])
+			sum += e * e / float64(len(d.order)-half)
+		}
+		return sum
+	}
+	without, with := probe(0), probe(auxiliary.DefaultWeight)
+	t.Logf("%.3f without heads, %.3f with", without, with)
+	if with > 0.8*without {
+		t.Errorf("a probe for the reward errs by %.3f with the heads, by %.3f without, want 20 %% less", with, without)
 	}
 }
 

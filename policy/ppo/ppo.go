@@ -24,7 +24,9 @@
 // That likelihood is one of independent draws: bc.PolicyConfig.Rho should be 0.
 //
 // From frames, policy and value share a trunk, which the losses of both train while
-// the policy moves (equation 9).
+// the policy moves (equation 9), and with Config.Auxiliary those of heads that predict
+// the reward and the row, as Lucy-SKG trains beside PPO (Moschopoulos et al. 2023,
+// arXiv:2305.15801).
 //
 // Deviations from the paper: policy and value are networks of their own with an
 // optimiser each, the value has LayerNorm, rows are normalised.
@@ -118,6 +120,9 @@ func New(c Config, start *bc.Net) (*Learner, error) {
 	l.adam.actor = nn.NewAdam(l.actorParams, nn.AdamConfig{LR: c.ActorLR, ClipNorm: c.ClipNorm})
 	l.adam.value = nn.NewAdam(l.valueParams, nn.AdamConfig{LR: c.ValueLR, ClipNorm: c.ClipNorm})
 	l.sight = newSight(l.actor, c.Batch, nn.AdamConfig{LR: c.ActorLR, ClipNorm: c.ClipNorm}, c.Device)
+	if l.sight != nil && c.Auxiliary > 0 {
+		l.sight.aside = newAside(l.sight, c.Auxiliary, nn.AdamConfig{LR: c.ActorLR, ClipNorm: c.ClipNorm}, c.Device, l.rng)
+	}
 	return l, nil
 }
 

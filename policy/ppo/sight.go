@@ -1,8 +1,11 @@
 package ppo
 
 import (
+	"math/rand/v2"
+
 	"github.com/rapport-rl/rapport/internal/nn"
 	"github.com/rapport-rl/rapport/internal/nn/device"
+	"github.com/rapport-rl/rapport/policy/auxiliary"
 	"github.com/rapport-rl/rapport/policy/bc"
 	"github.com/rapport-rl/rapport/policy/trunk"
 )
@@ -17,9 +20,45 @@ type sight struct {
 	read    *trunk.Glance // through spare
 	page    []byte        // (B, P)
 	rows    []float32     // (B, D)
+	latents []float32     // (B, L) of the last look
 	dz      []float32     // (B, L)
 	params  []*nn.Param   // of the actor's trunk
 	adam    *nn.Adam
+	aside   *aside // nil for none
+}
+
+// aside is what the trunk learns beside policy and value: to tell the reward of the
+// step and the row from the latents.
+type aside struct {
+	g              *nn.Graph
+	z, reward, row *nn.Node // (B, L), (B,), (B, D)
+	loss           *nn.Node
+	params         []*nn.Param // of the heads
+	adam           *nn.Adam
+}
+
+func newAside(s *sight, weight float64, c nn.AdamConfig, on device.Device, rng *rand.Rand) *aside {
+	a := &aside{g: nn.NewGraphOn(on)}
+	heads := auxiliary.New("auxiliary", auxiliary.Config{Width: s.L, State: s.D, Reward: weight, Rebuild: weight}, rng)
+	a.z, a.reward, a.row = a.g.InputGrad(s.B, s.L), a.g.Input(s.B), a.g.Input(s.B, s.D)
+	a.loss = heads.Loss(a.g, a.z, a.reward, a.row)
+	a.params = heads.Params()
+	a.adam = nn.NewAdam(a.params, c)
+	return a
+}
+
+// learn does a step of the heads on the latents z of rows, and adds what they say of
+// these to dz (B, L).
+func (a *aside) learn(dz, z, rows []float32) {
+	copy(a.z.Value, z)
+	copy(a.row.Value, rows)
+	a.g.Forward()
+	nn.ZeroGrad(a.params)
+	a.g.Backward(a.loss)
+	a.adam.Step()
+	for i, d := range a.z.Grad {
+		dz[i] += d
+	}
 }
 
 // newSight returns the sight of an actor for batches of B rows; without cameras it
@@ -58,7 +97,13 @@ func (s *sight) look(dst []float32, d *data, idx []int) {
 		copy(s.rows[i*s.D:(i+1)*s.D], d.rows[j*s.D:])
 		copy(s.page[i*len(d.pix[j]):], d.pix[j])
 	}
-	trunk.Beside(dst, s.rows, s.now.Look(s.page, 0, nil), s.B)
+	s.latents = s.now.Look(s.page, 0, nil)
+	trunk.Beside(dst, s.rows, s.latents, s.B)
+	if s.aside != nil {
+		for i, j := range idx {
+			s.aside.reward.Value[i] = d.reward[j]
+		}
+	}
 }
 
 // learn does a step along what the losses of policy and value say of the latents of
@@ -71,6 +116,9 @@ func (s *sight) learn(policy, value *nn.Node, weight float64) {
 		for j := range dz {
 			dz[j] = dp[j] + float32(weight)*dv[j]
 		}
+	}
+	if s.aside != nil {
+		s.aside.learn(s.dz, s.latents, s.rows)
 	}
 	nn.ZeroGrad(s.params)
 	s.now.Back(s.dz)

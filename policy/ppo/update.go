@@ -24,6 +24,7 @@ type data struct {
 	old, now []float32    // (M,) log densities when acted, and when the update began
 	v        []float32    // (M,) values when the update began
 	adv, ret []float32    // (M,) advantages, and what the value is fitted to
+	reward   []float32    // (M,) of the step from a row, with mean 0 and deviation 1; 0 in an episode's last row
 	start    []float32    // (M, 2k) heads when the update began
 	order    []int        // (N,) the rows but for the last ones, shuffled
 	deciding bool         // a policy decided some of them
@@ -36,6 +37,7 @@ type tally struct {
 	actors, values                          float64
 	actor, grad, entropy, kl, clipped, step float64 // of policy steps
 	trunk                                   float64 // gradient, of policy steps
+	aside                                   float64 // loss of the auxiliary heads, of policy steps
 	value                                   float64
 	stopped                                 bool
 }
@@ -109,7 +111,7 @@ func (l *Learner) gather(rolls []*roll) {
 	}
 	d.deciding = slices.Contains(d.decided, true)
 	M := len(d.version)
-	for _, a := range []*[]float32{&d.old, &d.now, &d.v, &d.adv, &d.ret} {
+	for _, a := range []*[]float32{&d.old, &d.now, &d.v, &d.adv, &d.ret, &d.reward} {
 		*a = resize(*a, M)
 	}
 	d.rows, d.start = resize(d.rows, M*D), resize(d.start, M*2*k)
@@ -157,10 +159,13 @@ func (l *Learner) gather(rolls []*roll) {
 		for t := range T {
 			d.ret[first+t] = d.adv[first+t] + d.v[first+t]
 			d.rewards += r.reward[t] / float64(len(d.order))
+			d.reward[first+t] = float32(r.reward[t])
 		}
+		d.reward[first+T] = 0
 		first += T + 1
 	}
 	d.fitness = d.explained()
+	d.evenRewards()
 	standardise(d.adv, d.decided)
 }
 
@@ -194,6 +199,19 @@ func (d *data) explained() float64 {
 	return 1 - left/all
 }
 
+// evenRewards gives the rewards of the steps mean 0 and deviation 1.
+func (d *data) evenRewards() {
+	n, square := float64(len(d.order)), 0.0
+	for _, i := range d.order {
+		e := float64(d.reward[i]) - d.rewards
+		square += e * e / n
+	}
+	dev := math.Sqrt(square) + 1e-8 // as standardise
+	for _, i := range d.order {
+		d.reward[i] = float32((float64(d.reward[i]) - d.rewards) / dev)
+	}
+}
+
 // learn passes over the data.
 func (l *Learner) learn(ctx context.Context) error {
 	c, d := &l.cfg, &l.data
@@ -204,6 +222,9 @@ func (l *Learner) learn(ctx context.Context) error {
 	l.adam.actor.LR, l.adam.value.LR = rate*c.ActorLR, rate*c.ValueLR
 	if l.sight != nil {
 		l.sight.adam.LR = rate * c.ActorLR
+		if l.sight.aside != nil {
+			l.sight.aside.adam.LR = rate * c.ActorLR
+		}
 	}
 	for range c.Epochs {
 		l.rng.Shuffle(len(d.order), func(i, j int) { d.order[i], d.order[j] = d.order[j], d.order[i] })
@@ -244,6 +265,9 @@ func (l *Learner) step(idx []int) error {
 	if moves && l.sight != nil {
 		l.sight.learn(l.improve.x, f.x, l.cfg.ValueWeight)
 		l.observed.trunk += l.sight.adam.Norm()
+		if l.sight.aside != nil {
+			l.observed.aside += float64(l.sight.aside.loss.Value[0])
+		}
 	}
 	l.observed.values++
 	l.observed.value += loss
@@ -325,6 +349,9 @@ func (l *Learner) tell(ms []policy.Metric) []policy.Metric {
 		tell("actor_grad", o.grad/o.actors)
 		if l.sight != nil {
 			tell("trunk_grad", o.trunk/o.actors)
+			if l.sight.aside != nil {
+				tell("auxiliary_loss", o.aside/o.actors)
+			}
 		}
 		tell("kl", o.kl/o.actors)
 		tell("kl_update", o.step)
