@@ -12,6 +12,7 @@ import (
 	"github.com/rapport-rl/rapport/reward/label"
 	"github.com/rapport-rl/rapport/reward/preference"
 	"github.com/rapport-rl/rapport/reward/preference/pal"
+	"github.com/rapport-rl/rapport/reward/preference/regret"
 	"github.com/rapport-rl/rapport/reward/preference/vpl"
 	"github.com/rapport-rl/rapport/reward/rapl"
 )
@@ -86,6 +87,65 @@ func vplRival(ctx context.Context, b *bench, name string, o *choices) (rival, er
 	return scored(name, fmt.Sprintf("VPL, %s among %d people, z %.2f ± %.2f, from %d comparisons", who, len(people), mean, dev, len(pairs)), u), nil
 }
 
+// regretRival is a reward that explains one person's answers by regret. The ways of acting
+// that it knows are two: of the episodes that mostly won with that person, and of the rest.
+func regretRival(ctx context.Context, b *bench, name string, o *choices) (rival, error) {
+	r := regret.Recordings{Components: o.count("components", 8)}
+	person := o.text("person", "")
+	if err := o.end(); err != nil {
+		return rival{}, err
+	}
+	pairs, people, err := b.s.comparisons(ctx)
+	if err != nil {
+		return rival{}, err
+	}
+	who, err := whose(person, people)
+	if err != nil {
+		return rival{}, err
+	}
+	pairs = slices.DeleteFunc(pairs, func(p preference.Pair) bool { return p.Annotator != who })
+	won := map[string]int{} // less what was lost
+	for _, p := range pairs {
+		for _, x := range []struct {
+			clip    preference.Clip
+			verdict preference.Verdict
+		}{{p.A, p.Verdict}, {p.B, p.Verdict.Flip()}} {
+			switch x.verdict {
+			case preference.First:
+				won[x.clip.Name]++
+			case preference.Second:
+				won[x.clip.Name]--
+			}
+		}
+	}
+	_, videos, err := b.s.known(ctx)
+	if err != nil {
+		return rival{}, err
+	}
+	better, worse := 0, 0
+	for _, v := range videos {
+		r.Episodes = append(r.Episodes, clip(v))
+		if won[v.Name] > 0 {
+			r.Shows, better = append(r.Shows, 0), better+1
+		} else {
+			r.Shows, worse = append(r.Shows, 1), worse+1
+		}
+	}
+	if better == 0 || worse == 0 {
+		r.Shows = nil // one way
+	}
+	c, err := regret.CompareRecorded(ctx, r, pairs, regret.Config{})
+	if err != nil {
+		return rival{}, err
+	}
+	m, err := regret.FitRecorded(ctx, r, pairs, regret.Config{Explain: regret.Regret})
+	if err != nil {
+		return rival{}, err
+	}
+	return scored(name, fmt.Sprintf("regret, %s, from %d comparisons against the better of %d and %d episodes; an answer is likelier by %.3f nats than by partial return",
+		who, len(pairs), better, worse, c.Margin), m), nil
+}
+
 // whose is the annotator that a person is called by; the only one where none is named.
 func whose(person string, people []string) (string, error) {
 	if person == "" && len(people) == 1 {
@@ -114,6 +174,7 @@ func (s *Session) comparisons(ctx context.Context) ([]preference.Pair, []string,
 		if c.From < 0 || c.From >= to || to > got.Len() {
 			return preference.Clip{}, fmt.Errorf("it shows steps %d to %d of %s, which has %d", c.From, to, c.Episode, got.Len())
 		}
+		got.Rest = got.Len() - to
 		got.Embed = got.Embed[c.From*got.D : to*got.D]
 		return got, nil
 	}, preference.Options{Anchored: true})

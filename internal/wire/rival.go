@@ -103,6 +103,7 @@ func rivalKinds() []rivalKind {
 		{"rlhf", "learned from the answers without the preferred videos; the first labels=N of them", learnedRival("rlhf")},
 		{"pal", "what person=NAME likes, by a model of all who answered (PAL) with so many prototypes; model=b has these follow how an episode begins", palRival},
 		{"vpl", "what VPL infers of person=NAME from their answers; of a stranger without", vplRival},
+		{"regret", "what person=NAME likes where their answers judge what was made of a start, and not what fell to it (regret), of so many components", regretRival},
 		{"gail", "a discriminator of the preferred videos and those that lost", learnedRival("gail")},
 		{"session", "the encoder and the reward of the session in the folder dir", sessionRival},
 		{"krc", "signed geometric mean of the rewards of=A+B+..., each from lo to hi; potential is the discount of its shaping", krcRival},

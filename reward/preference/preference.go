@@ -24,6 +24,8 @@ type Clip struct {
 	Name  string
 	D     int       // width of a frame's features
 	Embed []float32 // (T,D), row-major
+	// Rest is how many frames of its episode come after it; 0 where it ends that.
+	Rest int
 }
 
 // Len is the number of frames T.

@@ -29,10 +29,15 @@ func (c Comparison) Names() Explain {
 // Compare fits both models with Config.Folds-fold cross-validation. Both have as many
 // parameters. The i-th of the answered pairs belongs to fold i mod Folds.
 func Compare(ctx context.Context, world *World, pairs []preference.Pair, cfg Config) (Comparison, error) {
-	cfg = cfg.withDefaults()
-	if err := cfg.validate(); err != nil {
+	return compare(pairs, cfg, func(train []preference.Pair, c Config) (preference.Model, error) { return Fit(ctx, world, train, c) })
+}
+
+func compare(pairs []preference.Pair, cfg Config, fit func([]preference.Pair, Config) (preference.Model, error)) (Comparison, error) {
+	whole := cfg.withDefaults()
+	if err := whole.validate(); err != nil {
 		return Comparison{}, err
 	}
+	cfg.Folds = whole.Folds
 	pairs = slices.DeleteFunc(slices.Clone(pairs), func(p preference.Pair) bool { return p.Verdict == preference.Unknown })
 	if len(pairs) < 2*cfg.Folds {
 		return Comparison{}, fmt.Errorf("regret: %d answered pairs are too few for %d folds, want two in each", len(pairs), cfg.Folds)
@@ -44,7 +49,7 @@ func Compare(ctx context.Context, world *World, pairs []preference.Pair, cfg Con
 	}{{PartialReturn, &out.PartialReturn}, {Regret, &out.Regret}} {
 		c := cfg
 		c.Explain = x.explain
-		models := make([]*Model, cfg.Folds)
+		models := make([]preference.Model, cfg.Folds)
 		for f := range models {
 			var train []preference.Pair
 			for i, p := range pairs {
@@ -53,7 +58,7 @@ func Compare(ctx context.Context, world *World, pairs []preference.Pair, cfg Con
 				}
 			}
 			var err error
-			if models[f], err = Fit(ctx, world, train, c); err != nil {
+			if models[f], err = fit(train, c); err != nil {
 				return Comparison{}, err
 			}
 		}

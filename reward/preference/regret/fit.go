@@ -47,7 +47,7 @@ type Config struct {
 	Rate   float64 // Adam's; 0: 0.05
 	Steps  int     // between two plans; 0: 300
 	Rounds int     // plans at most, each of which adds a policy; 0: 10
-	L2     float64 // penalty L2 ‖w‖²/2 beside the mean loss; 0: 1e-3, negative: none
+	L2     float64 // penalty L2 ‖w‖²/2 beside the mean loss; 0: 1e-3, of recordings 0.1; negative: none
 	Ties   preference.Ties
 	// Strength is that of ties; 0: their default.
 	Strength float64
@@ -189,17 +189,21 @@ func (m *Model) learn(weights []float64) (fresh bool, err error) {
 
 // loss of the answers and its gradient, which it writes.
 func (m *Model) loss(grad []float64, by [2][]float64, sides [2][][]Step, said []preference.Verdict) float64 {
-	l2 := max(m.cfg.L2, 0)
-	floats.ScaleTo(grad, l2, m.Weights)
-	sum := l2 / 2 * floats.Dot(m.Weights, m.Weights)
-	c := 1 / float64(len(said))
+	return m.cfg.loss(grad, by, m.Weights, said, func(grad []float64, i, side int) float64 { return m.worth(grad, sides[side][i]) })
+}
+
+// loss of answers and its gradient by weights, of models in which worth says what a side
+// of a pair is worth, and writes the derivative.
+func (c Config) loss(grad []float64, by [2][]float64, weights []float64, said []preference.Verdict, worth func(grad []float64, i, side int) float64) float64 {
+	l2 := max(c.L2, 0)
+	floats.ScaleTo(grad, l2, weights)
+	sum := l2 / 2 * floats.Dot(weights, weights)
+	n := float64(len(said))
 	for i, v := range said {
-		a := m.worth(by[0], sides[0][i])
-		b := m.worth(by[1], sides[1][i])
-		l, slope, _ := m.cfg.Ties.Loss(v, a-b, m.cfg.Strength)
-		sum += c * l
-		floats.AddScaled(grad, c*slope, by[0])
-		floats.AddScaled(grad, -c*slope, by[1])
+		l, slope, _ := c.Ties.Loss(v, worth(by[0], i, 0)-worth(by[1], i, 1), c.Strength)
+		sum += l / n
+		floats.AddScaled(grad, slope/n, by[0])
+		floats.AddScaled(grad, -slope/n, by[1])
 	}
 	return sum
 }
@@ -240,23 +244,28 @@ func (m *Model) worth(grad []float64, steps []Step) float64 {
 //
 //	V~ = Σ_j p_j ψ_j·w,   p = softmax(ψ·w / τ),   ∂V~/∂w = Σ_j p_j (1 + (ψ_j·w − V~)/τ) ψ_j
 func (m *Model) best(grad []float64, c float64, psi func(*successor) []float64) float64 {
+	return m.cfg.best(grad, c, m.Weights, len(m.library), func(j int) []float64 { return psi(&m.library[j]) })
+}
+
+// best is Model.best of n policies.
+func (o Config) best(grad []float64, c float64, weights []float64, n int, psi func(j int) []float64) float64 {
 	top := math.Inf(-1)
-	for j := range m.library {
-		top = max(top, floats.Dot(psi(&m.library[j]), m.Weights))
+	for j := range n {
+		top = max(top, floats.Dot(psi(j), weights))
 	}
 	var sum, v float64
-	for j := range m.library {
-		x := floats.Dot(psi(&m.library[j]), m.Weights)
-		e := math.Exp((x - top) / m.cfg.Tau)
+	for j := range n {
+		x := floats.Dot(psi(j), weights)
+		e := math.Exp((x - top) / o.Tau)
 		sum += e
 		v += e * x
 	}
 	v /= sum
-	for j := range m.library {
-		f := psi(&m.library[j])
-		x := floats.Dot(f, m.Weights)
-		p := math.Exp((x-top)/m.cfg.Tau) / sum
-		floats.AddScaled(grad, c*p*(1+(x-v)/m.cfg.Tau), f)
+	for j := range n {
+		f := psi(j)
+		x := floats.Dot(f, weights)
+		p := math.Exp((x-top)/o.Tau) / sum
+		floats.AddScaled(grad, c*p*(1+(x-v)/o.Tau), f)
 	}
 	return c * v
 }
