@@ -35,6 +35,8 @@ func TestAlignersAreAskedForWhatTheyLearnFrom(t *testing.T) {
 		{"align.aligner=ppd align.rank=4 align.person=ann align.by=labels align.ask=segments", "align.ask is segments"},
 		{"align.aligner=ppd align.person=ann align.by=labels", "align.rank is 0"},
 		{"align.taste=vpl", "align.taste is vpl"},
+		{"align.by=pal", "align.person is empty"},
+		{"align.by=pal align.person=ann align.aligner=rwr", ""},
 		{"align.aligner=ppd align.rank=4 align.by=labels", "align.person is empty"},
 		{"align.aligner=ppd align.rank=4 align.person=ann align.by=labels", ""},
 	} {

@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -179,7 +180,14 @@ func testAlignPeople(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, pair := range [][2]int{{0, 1}, {3, 4}, {1, 5}, {0, 6}} {
+	var compared [][2]int
+	order := []int{0, 1, 3, 4, 5, 6}
+	for i, better := range order {
+		for _, worse := range order[i+1:] {
+			compared = append(compared, [2]int{better, worse})
+		}
+	}
+	for i, pair := range compared {
 		for k, who := range []string{"ann", "ben"} {
 			choice := []label.Choice{label.Left, label.Right}[k]
 			q := label.Query{ID: fmt.Sprint("pair", i), Kind: label.Pair, Clips: []label.Clip{{Episode: rolloutID(pair[0])}, {Episode: rolloutID(pair[1])}}}
@@ -188,6 +196,11 @@ func testAlignPeople(t *testing.T, dir string) {
 			}
 		}
 	}
+	all, err := a.s.store.Labels(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	every := fmt.Sprintf("align.labels=%d", len(Ranked(all, string(label.Pair))))
 	cs, err := a.clients(t.Context())
 	if err := errors.Join(err, a.Close()); err != nil {
 		t.Fatal(err)
@@ -212,6 +225,34 @@ func testAlignPeople(t *testing.T, dir string) {
 	if ann, ben := cs[0].taste, cs[1].taste; len(ann) != 2 || floats.Dot(ann, ben) > -0.3 || floats.Norm(ann, 2) > 1+1e-9 {
 		t.Errorf("VPL's tastes of who prefers the opposite are %v and %v", ann, ben)
 	}
+	// So does PAL, which ranks all rollouts for either.
+	for who, better := range map[string]int{"ann": 0, "ben": 1} {
+		sets := []string{every, "align.by=pal", "align.aligner=rwr", "align.person=" + who}
+		notes, err := steps(t.Context(), t, dir, sets, nil, AlignEncoder, AlignSynthetic)
+		if err != nil || !strings.HasPrefix(notes[0], "pal for "+who+" of ") {
+			t.Fatalf("%s: %q, %v", sets, notes, err)
+		}
+		if a, err = OpenAlign(dir, nil, sets, quiet(nil)); err != nil {
+			t.Fatal(err)
+		}
+		var r rankings
+		if err := errors.Join(a.read(rankingFile, &r), a.Close()); err != nil {
+			t.Fatal(err)
+		}
+		at := func(n int) int { return slices.IndexFunc(r.Order, func(x ranked) bool { return x.Rollout == n }) }
+		right := 0
+		for _, pair := range compared {
+			if at(pair[better]) < at(pair[1-better]) {
+				right++
+			}
+		}
+		t.Logf("%s: %d of %d as they said", notes[0], right, len(compared))
+		if right < 12 { // 7.5 by chance
+			t.Errorf("PAL ranks %d of %d comparisons as %s said", right, len(compared), who)
+		}
+	}
+	_, err = steps(t.Context(), t, dir, []string{"align.labels=14", "align.by=pal", "align.person=cid"}, nil, AlignEncoder)
+	wantErr(t, err, `align.person is "cid"`, "who decided no comparison")
 	policies := map[string][]byte{}
 	notes, err := steps(t.Context(), t, dir, latent, nil, AlignEncoder, AlignSynthetic, AlignTune)
 	if err != nil || !strings.HasPrefix(notes[2], "ppd for ann, round ") {

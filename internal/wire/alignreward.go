@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,9 +11,12 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/reward/label"
+	"github.com/rapport-rl/rapport/reward/preference"
+	"github.com/rapport-rl/rapport/reward/preference/pal"
 	"github.com/rapport-rl/rapport/reward/rapl"
 	"github.com/rapport-rl/rapport/sim/person"
 )
@@ -20,6 +24,7 @@ import (
 // judgement is what AlignEncoder left: the reward that ranks.
 type judgement struct {
 	By       string
+	Person   string   `json:",omitempty"` // of pal: for whom it ranks
 	Answers  string   // what was said, so that a change is seen
 	Count    int      // of answers
 	Decided  int      // comparisons of two rollouts in them
@@ -60,9 +65,9 @@ func (a *Alignment) encoder(ctx context.Context) (string, error) {
 	for _, l := range ls {
 		ids = append(ids, l.ID)
 	}
-	j := judgement{By: c.Align.By, Answers: sum([]byte(strings.Join(ids, "\n"))), Count: len(ls), Decided: len(said)}
+	j := judgement{By: c.Align.By, Person: ranksFor(c.Align), Answers: sum([]byte(strings.Join(ids, "\n"))), Count: len(ls), Decided: len(said)}
 	var was judgement
-	if err := a.read(judgementFile, &was); err == nil && was.By == j.By && was.Answers == j.Answers {
+	if err := a.read(judgementFile, &was); err == nil && was.By == j.By && was.Person == j.Person && was.Answers == j.Answers {
 		return was.note() + ", made before", nil
 	}
 	if len(said) < 2 {
@@ -77,11 +82,59 @@ func (a *Alignment) encoder(ctx context.Context) (string, error) {
 }
 
 func (j judgement) note() string {
-	s := fmt.Sprintf("%s of %d answers, which decide %d comparisons", j.By, j.Count, j.Decided)
+	s := j.By
+	if j.Person != "" {
+		s += " for " + j.Person
+	}
+	s += fmt.Sprintf(" of %d answers, which decide %d comparisons", j.Count, j.Decided)
 	if j.Version > 0 {
 		s += fmt.Sprintf("; reward %d tells %.0f %% of the held-out ones right", j.Version, 100*j.Accuracy)
 	}
 	return s
+}
+
+// ranksFor is the person for whom all rollouts are ranked; "" for all alike.
+func ranksFor(c config.Align) string {
+	if c.By == "pal" {
+		return c.Person
+	}
+	return ""
+}
+
+// view learns PAL from what everybody said, and gives the view of align.person as a taste,
+// with the share of the held-out comparisons, of all, that the model tells right.
+func (a *Alignment) view(ctx context.Context, t *taste, said []label.Order, video func(label.Clip) (rapl.Video, error)) (right float64, err error) {
+	var pairs []preference.Pair
+	var people []string
+	for _, o := range said {
+		better, err := video(o.Better)
+		if err != nil {
+			return 0, err
+		}
+		worse, err := video(o.Worse)
+		if err != nil {
+			return 0, err
+		}
+		pairs = append(pairs, preference.Pair{A: clip(better), B: clip(worse), Verdict: preference.First, Annotator: o.Annotator})
+		people = append(people, o.Annotator)
+	}
+	slices.Sort(people)
+	who, err := whose(a.s.cfg.Align.Person, slices.Compact(people))
+	if err != nil {
+		return 0, fmt.Errorf("align.person: %w", err)
+	}
+	m, rep, err := pal.Fit(ctx, pairs, pal.Config{Linear: true, Seed: draw(a.s.cfg.Seed, networks, 4)}) // as palRival
+	if err != nil {
+		return 0, err
+	}
+	u, err := m.User(who)
+	if err != nil {
+		return 0, err
+	}
+	var b bytes.Buffer
+	err = u.Save(&b)
+	t.PAL = b.Bytes()
+	return rep.After.Accuracy, err
 }
 
 // learn learns the reward of the comparisons said, and of what is alike.
@@ -99,7 +152,15 @@ func (a *Alignment) learn(ctx context.Context, j *judgement, said, alike []label
 		}
 		return v, err
 	}
-	for _, x := range favourites(said, alike, c.Reward.Experts) {
+	theirs, same := said, alike
+	if who := ranksFor(c.Align); who != "" { // what one person likes best
+		others := func(o label.Order) bool { return !serves(who, o.Annotator) }
+		theirs, same = slices.DeleteFunc(slices.Clone(said), others), slices.DeleteFunc(slices.Clone(alike), others)
+		if len(theirs) == 0 {
+			return fmt.Errorf("wire: align: align.person is %q, who decided no comparison of two rollouts; have them answer, or name another", who)
+		}
+	}
+	for _, x := range favourites(theirs, same, c.Reward.Experts) {
 		v, err := video(x)
 		if err != nil {
 			return err
@@ -129,13 +190,18 @@ func (a *Alignment) learn(ctx context.Context, j *judgement, said, alike []label
 			}
 		}
 	}
-	if len(ts) < 2 {
+	if len(ts) < 2 && c.Align.By != "pal" {
 		return fmt.Errorf("wire: align: %d comparisons are too few to learn from some and be judged on others; give more answers", len(ts))
 	}
 	reward := c.Reward
 	reward.Kind = c.Align.By
 	var err error
-	if j.Accuracy, err = t.compare(ctx, reward, c.Seed, ts); err != nil {
+	if c.Align.By == "pal" {
+		j.Accuracy, err = a.view(ctx, &t, said, video)
+	} else {
+		j.Accuracy, err = t.compare(ctx, reward, c.Seed, ts)
+	}
+	if err != nil {
 		return fmt.Errorf("wire: align: %s: %w", c.Align.By, err)
 	}
 	v, _, err := a.s.store.LatestCheckpoint(ctx, kindReward)
@@ -228,7 +294,7 @@ func (a *Alignment) synthetic(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if a.simulated {
+	if a.simulated && j.Person == "" { // whose rankings are not theirs
 		if err := a.check(ctx, &r); err != nil {
 			return "", err
 		}

@@ -209,8 +209,9 @@ func (a *Alignment) theirs(ctx context.Context, t *align.Tuned, cs []client, ser
 // regards is what each of people.groups says of two policies on the same starts. Who sees
 // less than people.ties between two episodes finds them alike.
 func (a *Alignment) regards(before, after verdict) (out []Regard) {
+	c := a.s.cfg.Align
 	for g, who := range a.s.cfg.People.Groups {
-		r := Regard{Person: who.Name, Of: len(before.Worth), Served: a.s.cfg.Align.Aligner == "ppd" && serves(a.s.cfg.Align.Person, nobody+"-"+who.Name)}
+		r := Regard{Person: who.Name, Of: len(before.Worth), Served: (c.Aligner == "ppd" || c.By == "pal") && serves(c.Person, nobody+"-"+who.Name)}
 		for i := range before.Worth {
 			switch d := after.Worth[i][g] - before.Worth[i][g]; {
 			case d == 0 || math.Abs(d) < a.s.cfg.People.Ties:

@@ -16,6 +16,7 @@ import (
 	"github.com/rapport-rl/rapport/reward/kagi"
 	"github.com/rapport-rl/rapport/reward/ot"
 	"github.com/rapport-rl/rapport/reward/preference"
+	"github.com/rapport-rl/rapport/reward/preference/pal"
 	"github.com/rapport-rl/rapport/reward/rapl"
 	"github.com/rapport-rl/rapport/reward/tcc"
 	"github.com/rapport-rl/rapport/reward/uvd"
@@ -37,6 +38,7 @@ type taste struct {
 	Goal    *goal.Goal   `json:"goal,omitempty"` // of goal, and of tcc in that form
 	GAIL    *gail.Model  `json:"gail,omitempty"`
 	RLHF    []byte       `json:"rlhf,omitempty"` // as preference.Net saves itself
+	PAL     []byte       `json:"pal,omitempty"`  // as pal.User saves itself
 	KAGI    *kagi.Config `json:"kagi,omitempty"`
 	visual
 }
@@ -65,6 +67,8 @@ func (t taste) scorer() (reward.Scorer, error) {
 		return gail.NewScorer(*t.GAIL)
 	case k == "rlhf" && t.RLHF != nil:
 		return preference.Load(bytes.NewReader(t.RLHF))
+	case k == "pal" && t.PAL != nil:
+		return pal.Load(bytes.NewReader(t.PAL))
 	case k == "kagi" && t.KAGI != nil:
 		return kagi.New(*t.KAGI)
 	case t.visual.of(k):

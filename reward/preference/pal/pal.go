@@ -8,6 +8,7 @@
 //	m, report, err := pal.Fit(ctx, pairs, pal.Config{Prototypes: 3, Seed: 1}) // by Pair.Annotator
 //	user, err := m.User("ann")      // somebody who was fitted to
 //	user, err = m.Meet(answered)    // somebody new, from a few answers
+//	err = user.Save(file)           // which Load reads
 //
 // A User is a preference.Model and a reward.Scorer.
 package pal

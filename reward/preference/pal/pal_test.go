@@ -1,11 +1,13 @@
 package pal_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -240,6 +242,68 @@ func TestFitIsDeterministicAndRewardsAreNormalised(t *testing.T) {
 	if m, v := sum/n, square/n; math.Abs(m) > 1e-6 || math.Abs(v-1) > 1e-6 {
 		t.Errorf("rewards have mean %v and mean square %v", m, v)
 	}
+}
+
+// A view that is read back says the same as the one that was saved.
+func TestViewsAreReadBack(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 5))
+	train := crowd(rng, 1)
+	for _, c := range views {
+		u, b := saved(t, train, c)
+		got, err := pal.Load(bytes.NewReader(b))
+		if err != nil {
+			t.Fatal(err)
+		}
+		traj := []perception.Features{{}, {Embed: clip(rng).Embed}, {Embed: clip(rng).Embed}}
+		is, want := make([]float64, 2), make([]float64, 2)
+		if err := errors.Join(got.Score(t.Context(), is, traj), u.Score(t.Context(), want, traj)); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(is, want) {
+			t.Errorf("%+v: rewards %v after reading, %v before", c, is, want)
+		}
+	}
+}
+
+// views are of either model and likeness.
+var views = []pal.Config{{Epochs: 1, Restarts: 1, Linear: true}, {Epochs: 1, Restarts: 1, Hidden: 2, Dim: 2, Context: true, Likeness: pal.Distance}}
+
+func saved(t testing.TB, train []preference.Pair, c pal.Config) (*pal.User, []byte) {
+	t.Helper()
+	m, _, err := pal.Fit(t.Context(), train, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := m.User("p07")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := u.Save(&b); err != nil {
+		t.Fatal(err)
+	}
+	return u, b.Bytes()
+}
+
+func FuzzLoad(f *testing.F) {
+	train := crowd(rand.New(rand.NewPCG(6, 6)), 1)
+	for _, c := range views {
+		_, b := saved(f, train, c)
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		u, err := pal.Load(bytes.NewReader(data))
+		if err != nil {
+			return
+		}
+		var b bytes.Buffer
+		if err := u.Save(&b); err != nil {
+			t.Fatalf("what was read cannot be written: %v", err)
+		}
+		if _, err := pal.Load(&b); err != nil {
+			t.Fatalf("what was written cannot be read: %v", err)
+		}
+	})
 }
 
 func TestMistakesAreNamed(t *testing.T) {
