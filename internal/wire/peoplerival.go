@@ -17,6 +17,36 @@ import (
 	"github.com/rapport-rl/rapport/reward/rapl"
 )
 
+// rlhfRival learns from all answers, or from those of one person.
+func rlhfRival(ctx context.Context, b *bench, name string, o *choices) (rival, error) {
+	person := o.text("person", "")
+	if person == "" {
+		return learnedRival("rlhf")(ctx, b, name, o)
+	}
+	if err := o.end(); err != nil {
+		return rival{}, err
+	}
+	pairs, people, err := b.s.comparisons(ctx)
+	if err != nil {
+		return rival{}, err
+	}
+	who, err := whose(person, people)
+	if err != nil {
+		return rival{}, err
+	}
+	pairs = by(pairs, who)
+	n, rep, err := preference.FitRLHF(ctx, pairs, preference.Config{Seed: draw(b.s.cfg.Seed, networks, 2)})
+	if err != nil {
+		return rival{}, err
+	}
+	return scored(name, fmt.Sprintf("RLHF, %s alone, from %d comparisons; %.2f of %d held out foretold", who, rep.Train, rep.After.Accuracy, rep.Held), n), nil
+}
+
+// by are the answers of one person.
+func by(pairs []preference.Pair, who string) []preference.Pair {
+	return slices.DeleteFunc(pairs, func(p preference.Pair) bool { return p.Annotator != who })
+}
+
 // palRival is one person's view of PAL, fitted to the answers of all.
 func palRival(ctx context.Context, b *bench, name string, o *choices) (rival, error) {
 	// Few answers are what a session has: the network of PAL has no hidden layer then.
@@ -103,7 +133,7 @@ func regretRival(ctx context.Context, b *bench, name string, o *choices) (rival,
 	if err != nil {
 		return rival{}, err
 	}
-	pairs = slices.DeleteFunc(pairs, func(p preference.Pair) bool { return p.Annotator != who })
+	pairs = by(pairs, who)
 	won := map[string]int{} // less what was lost
 	for _, p := range pairs {
 		for _, x := range []struct {
