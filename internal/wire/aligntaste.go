@@ -95,7 +95,9 @@ func (a *Alignment) infer(ctx context.Context, cs []client, clips []preference.C
 			pairs = append(pairs, preference.Pair{A: clips[p[0]], B: clips[p[1]], Verdict: preference.First, Annotator: c.name})
 		}
 	}
-	m, _, err := vpl.Fit(ctx, pairs, vpl.Config{People: min(len(cs), usualPeople), Seed: draw(a.s.cfg.Seed, networks, 22)})
+	// The last step's networks: that z tells these people apart is all that is wanted here,
+	// and of few of them that comes long after new answers are foretold best.
+	m, _, err := vpl.Fit(ctx, pairs, vpl.Config{People: min(len(cs), usualPeople), Held: -1, Seed: draw(a.s.cfg.Seed, networks, 22)})
 	if err != nil {
 		return fmt.Errorf("wire: align: align.taste is vpl: %w", err)
 	}

@@ -31,12 +31,16 @@ type Config struct {
 	// of the steps, so that z is not ignored. 0: 0.02; at 0.1 noisy answers let it be.
 	Beta    float64
 	Rate    float64 // Adam's; 0: 3e-3
-	Decay   float64 // of weights, decoupled; 0: 1e-2, negative: none
+	Decay   float64 // of weights, decoupled; 0: 0.3, negative: none
 	People  int     // a step; 0: 16
 	Context int     // answers of a person that z is inferred from, at most; 0: 8
 	Targets int     // answers that are then foretold; 0: 8
 	Steps   int     // 0: 1500
-	Samples int     // of z that a User averages over; 0: 32
+	// Held is the share of each person's answers that choose the step whose networks are
+	// kept: a few people are learned by heart long before the last. 0: 0.15, negative:
+	// none, and the last step's are.
+	Held    float64
+	Samples int // of z that a User averages over; 0: 32
 	Ties    preference.Ties
 	// Strength is that of ties; 0: their default.
 	Strength float64
@@ -46,7 +50,8 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	c.Beta = cmp.Or(c.Beta, 0.02)
 	c.Rate = cmp.Or(c.Rate, 3e-3)
-	c.Decay = cmp.Or(c.Decay, 1e-2)
+	c.Decay = cmp.Or(c.Decay, 0.3)
+	c.Held = cmp.Or(c.Held, 0.15)
 	c.Strength = cmp.Or(c.Strength, c.Ties.DefaultStrength())
 	c.Latent = cmp.Or(c.Latent, 2)
 	c.Hidden = cmp.Or(c.Hidden, 32)
@@ -62,6 +67,8 @@ func (c Config) validate() error {
 	switch {
 	case !(c.Rate > 0) || !(c.Beta > 0) || math.IsInf(c.Rate+c.Beta, 1):
 		return fmt.Errorf("vpl: rate %v, beta %v, want positive", c.Rate, c.Beta)
+	case !(c.Held < 1):
+		return fmt.Errorf("vpl: held-out share %v, want below 1", c.Held)
 	case c.Latent < 1 || c.Hidden < 1 || c.People < 1 || c.Context < 1 || c.Targets < 1 || c.Steps < 1 || c.Samples < 1:
 		return fmt.Errorf("vpl: latent %d, hidden %d, people %d, context %d, targets %d, steps %d, samples %d, want positive", c.Latent, c.Hidden, c.People, c.Context, c.Targets, c.Steps, c.Samples)
 	}
@@ -76,6 +83,9 @@ type Report struct {
 	People int
 	Loss   float64 // of the answers foretold, mean of the last tenth of the steps
 	KL     float64 // of z from the prior, in nats for a person, likewise
+	Held   int     // answers held out
+	Step   int     // the kept one, from 1
+	After  float64 // loss on the held-out answers there, given the others; they chose it, so it flatters
 }
 
 // Model is fitted to many people. It is safe for several goroutines.
@@ -247,6 +257,47 @@ func (t *trainer) step(rng *rand.Rand, beta float64) {
 	t.adam.Step()
 }
 
+// looks is how often the held-out answers are foretold.
+const looks = 30
+
+// judge is the mean loss of held-out answers of each person, given the mean of z after as
+// many of their others as a step knows at most.
+func (t *trainer) judge(held [][]preference.Pair) float64 {
+	P, C, N := t.m.cfg.People, t.m.cfg.Context, t.m.cfg.Targets
+	W := t.x.Shape[1]
+	clear(t.eps.Value)
+	sum, n := 0.0, 0.0
+	for first := 0; first < len(held); first += P {
+		for from := 0; ; from += N {
+			clear(t.mask.Value)
+			told := 0.0
+			for p := range P {
+				u := first + p
+				for i := range N {
+					t.said[p*N+i] = preference.Unknown
+					if u < len(held) && from+i < len(held[u]) {
+						t.rows.Load(p*N+i, &held[u][from+i], 0)
+						t.said[p*N+i] = held[u][from+i].Verdict
+						told++
+					}
+				}
+				if u < len(held) {
+					for i := range min(C, len(t.read[u])) {
+						copy(t.x.Value[(p*C+i)*W:(p*C+i+1)*W], t.read[u][i])
+						t.mask.Value[p*C+i] = 1
+					}
+				}
+			}
+			if told == 0 {
+				break
+			}
+			t.g.ForwardTo(t.loss)
+			sum, n = sum+told*float64(t.loss.Value[0]), n+told
+		}
+	}
+	return sum / max(n, 1)
+}
+
 // Fit fits a Model to answered pairs of several people, told apart by
 // Pair.Annotator, each of whom answered at least two. The result is determined by
 // the arguments. ctx is looked at between steps.
@@ -274,19 +325,40 @@ func Fit(ctx context.Context, pairs []preference.Pair, cfg Config) (*Model, Repo
 		m.people[p.Annotator] = append(m.people[p.Annotator], p)
 	}
 	slices.Sort(names)
-	var who [][]preference.Pair
+	var who, held [][]preference.Pair
+	rep := Report{People: len(names)}
 	for _, n := range names {
 		if len(m.people[n]) < 2 {
 			return nil, Report{}, fmt.Errorf("vpl: %s answered %d pairs, want at least two: one to know them by and one to foretell", n, len(m.people[n]))
 		}
-		who = append(who, m.people[n])
+		// Two at least are left to learn from.
+		ps, h := m.people[n], 0
+		if cfg.Held > 0 {
+			h = min(int(math.Round(cfg.Held*float64(len(ps)))), len(ps)-2)
+		}
+		order := rng.Perm(len(ps))
+		var mine [2][]preference.Pair
+		for i, j := range order {
+			side := 0
+			if i < h {
+				side = 1
+			}
+			mine[side] = append(mine[side], ps[j])
+		}
+		who, held = append(who, mine[0]), append(held, mine[1])
+		rep.Held += h
 	}
 	if len(who) == 0 {
 		return nil, Report{}, fmt.Errorf("vpl: none of %d pairs is answered", len(pairs))
 	}
 	t := newTrainer(m, who, preference.Longest(pairs))
-	rep := Report{People: len(who)}
 	late := 0.0
+	rep.Step, rep.After = cfg.Steps, math.Inf(1)
+	var keep [][]float32
+	for _, p := range t.params {
+		keep = append(keep, slices.Clone(p.Data))
+	}
+	every := max(1, cfg.Steps/looks)
 	for s := range cfg.Steps {
 		if err := ctx.Err(); err != nil {
 			return nil, Report{}, err
@@ -299,6 +371,22 @@ func Fit(ctx context.Context, pairs []preference.Pair, cfg Config) (*Model, Repo
 			rep.Loss += float64(t.loss.Value[0])
 			rep.KL += float64(t.kl.Value[0])
 			late++
+		}
+		if rep.Held == 0 || (s+1)%every != 0 {
+			continue
+		}
+		if l := t.judge(held); l < rep.After {
+			rep.Step, rep.After = s+1, l
+			for i, p := range t.params {
+				copy(keep[i], p.Data)
+			}
+		}
+	}
+	if rep.Held == 0 {
+		rep.After = math.NaN()
+	} else {
+		for i, p := range t.params {
+			copy(p.Data, keep[i])
 		}
 	}
 	rep.Loss /= late

@@ -204,6 +204,35 @@ func TestEvidenceAdds(t *testing.T) {
 	}
 }
 
+// Held-out answers end the fit of three people before it knows theirs by heart.
+func TestFewPeopleAreNotLearnedByHeart(t *testing.T) {
+	rng := rand.New(rand.NewPCG(8, 8))
+	var train, fresh []preference.Pair
+	for u := range 3 {
+		train = append(train, asked(rng, 20, kind(u), fmt.Sprint(u))...)
+		fresh = append(fresh, asked(rng, 60, kind(u), fmt.Sprint(u))...)
+	}
+	var loss [2]float64
+	for i, held := range []float64{0, -1} {
+		m, rep, err := vpl.Fit(t.Context(), train, vpl.Config{Seed: 1, Steps: 600, People: 3, Samples: 8, Held: held})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := preference.EvaluateBy(fresh, func(p preference.Pair) (preference.Model, error) { return m.User(p.Annotator) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("held %v: %+v, loss of new answers %.2f, %.2f foretold", held, rep, got.Loss, got.Accuracy)
+		loss[i] = got.Loss
+		if held == 0 && (rep.Held != 9 || rep.Step > 300) || held < 0 && (rep.Held != 0 || rep.Step != 600) {
+			t.Errorf("held out %v: %+v", held, rep)
+		}
+	}
+	if loss[0] > loss[1]-0.3 {
+		t.Errorf("loss of new answers %v with answers held out, %v without", loss[0], loss[1])
+	}
+}
+
 func TestMistakesAreNamed(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 3))
 	good := asked(rng, 5, 1, "ann")
@@ -220,6 +249,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		{unknown, vpl.Config{}, "none of 2 pairs"},
 		{good, vpl.Config{Rate: -1}, "rate -1"},
 		{good, vpl.Config{Beta: -1}, "beta -1"},
+		{good, vpl.Config{Held: 1}, "share 1"},
 		{good, vpl.Config{Latent: -1}, "latent -1"},
 		{good, vpl.Config{Ties: preference.Davidson, Strength: -1}, "tie strength -1"},
 		{good, vpl.Config{Rate: 1e30, Steps: 50}, "lower the rate"},
