@@ -179,7 +179,7 @@ func TestPrototypesFollowTheContext(t *testing.T) {
 		train, fresh = append(train, scenes(20, u%3, who)...), append(fresh, scenes(10, u%3, who)...)
 	}
 	accuracy := func(c pal.Config) (*pal.Model, float64) {
-		c.Prototypes, c.Linear, c.Rate, c.Seed = 3, true, 5e-3, 1
+		c.Prototypes, c.Linear, c.Rate, c.Restarts, c.Seed = 3, true, 5e-3, 1, 2
 		m, _, err := pal.Fit(t.Context(), train, c)
 		if err != nil {
 			t.Fatal(err)
@@ -190,7 +190,7 @@ func TestPrototypesFollowTheContext(t *testing.T) {
 		}
 		return m, got.Accuracy
 	}
-	_, points := accuracy(pal.Config{Restarts: 1})
+	_, points := accuracy(pal.Config{Epochs: 25})
 	m, follows := accuracy(pal.Config{Context: true})
 	new := 0.0
 	for i := range 9 {

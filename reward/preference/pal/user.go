@@ -30,7 +30,7 @@ type bench struct {
 }
 
 // lanes are frames that a bench takes at once, half on either side of its pairs.
-const lanes = 64
+const lanes = 16
 
 func (m *Model) newBench() *bench {
 	b := &bench{g: nn.NewGraph()}
