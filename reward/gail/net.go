@@ -85,6 +85,8 @@ func general(x []float64, rows, cols int) blas64.General {
 }
 
 // forward takes p.h[0] to p.y.
+//
+//go:norace
 func (n *Net) forward(p *pass) {
 	for l := range n.W {
 		in, out := n.Sizes[l], n.Sizes[l+1]
@@ -105,6 +107,8 @@ func (n *Net) forward(p *pass) {
 //	u_l = δ_{l+1} W_l,   δ_l = u_l ⊙ (1 − h_l²)
 //
 // u in p.pre, δ in p.back; u_0 is the gradient, of norm p.norms.
+//
+//go:norace
 func (n *Net) grad(p *pass) {
 	L := len(n.W)
 	for i := range p.back[L] {
@@ -145,6 +149,8 @@ func (s *slopes) clear() {
 
 // backward adds the gradient of Σ_i dy_i y_i, after forward, and that of what
 // p.adj holds already by the layers before their tanh (extra).
+//
+//go:norace
 func (n *Net) backward(p *pass, s *slopes, dy []float64, extra bool) {
 	L := len(n.W)
 	if !extra {
@@ -178,6 +184,8 @@ func (n *Net) backward(p *pass, s *slopes, dy []float64, extra bool) {
 //	∂u_l = ∂δ_l ⊙ φ'(a_l),   ∂a_l = ∂δ_l ⊙ u_l ⊙ φ''(a_l),
 //
 // with φ” = −2 h (1 − h²), and then the ∂a_l go down as a loss would.
+//
+//go:norace
 func (n *Net) penalty(p *pass, s *slopes, lambda, k float64, zero []float64) float64 {
 	in := n.Sizes[0]
 	total := 0.0

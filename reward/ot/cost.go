@@ -51,6 +51,8 @@ func (c *Cost) UnmarshalText(b []byte) error {
 
 // Matrix writes the cost of every pair of rows of x (n,d) and y (m,d) to dst
 // (n,m). It allocates nothing.
+//
+//go:norace
 func Matrix[F Float](c Cost, dst []float64, x, y []F, d int) {
 	n, m := shape(dst, x, y, d)
 	switch c {
@@ -87,6 +89,8 @@ func Matrix[F Float](c Cost, dst []float64, x, y []F, d int) {
 // MatrixGrad adds to dx (n,d) and dy (m,d) the gradients of a loss whose
 // gradient by the cost matrix is dc (n,m). dx or dy may be nil. At the kinks
 // (equal rows for Euclidean, a zero row for Cosine) the gradient is zero.
+//
+//go:norace
 func MatrixGrad[F Float](c Cost, dx, dy, dc []float64, x, y []F, d int) {
 	n, m := shape(dc, x, y, d)
 	if dx != nil && len(dx) != len(x) || dy != nil && len(dy) != len(y) {
@@ -144,6 +148,8 @@ func shape[F Float](c []float64, x, y []F, d int) (n, m int) {
 }
 
 // dot keeps four sums, so that additions need not wait for one another.
+//
+//go:norace
 func dot[F Float](x, y []F) float64 {
 	y = y[:len(x)]
 	var a, b, c, e float64
@@ -162,6 +168,8 @@ func dot[F Float](x, y []F) float64 {
 }
 
 // gap is |x-y|².
+//
+//go:norace
 func gap[F Float](x, y []F) float64 {
 	y = y[:len(x)]
 	var a, b float64
@@ -178,6 +186,7 @@ func gap[F Float](x, y []F) float64 {
 	return a + b
 }
 
+//go:norace
 func axpby[F Float](dst []float64, a float64, x []F, b float64, y []F) {
 	x, y = x[:len(dst)], y[:len(dst)]
 	for i := range dst {
@@ -185,6 +194,7 @@ func axpby[F Float](dst []float64, a float64, x []F, b float64, y []F) {
 	}
 }
 
+//go:norace
 func axpy[F Float](dst []float64, a float64, x []F) {
 	x = x[:len(dst)]
 	for i := range dst {

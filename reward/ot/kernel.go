@@ -18,6 +18,10 @@ const absorbAt = 1e60
 // nm/min(a,b) a sweep and no row or column sum can vanish: the plan's row sums
 // are a, and dividing its columns by sums below the mass lowers no entry by
 // more than b/mass. So a check after the sweep is early enough.
+//
+// The innermost loops of this package, over a solver's own numbers and its caller's, are
+// marked go:norace: under the race detector they were two fifths of RAPL's tests. Two
+// goroutines that share a solver are still found by what sets it up.
 type kernel struct {
 	n, m int
 	inv  float64 // 1/ε
@@ -76,6 +80,8 @@ func (k *kernel) warm(eps float64) {
 }
 
 // columns meets the column marginals, after rows.
+//
+//go:norace
 func (k *kernel) columns() {
 	for j, s := range k.s {
 		k.v[j] = k.b[j] / s
@@ -83,6 +89,8 @@ func (k *kernel) columns() {
 }
 
 // residual is the L1 error of the columns over the mass, after rows.
+//
+//go:norace
 func (k *kernel) residual() float64 {
 	var e float64
 	for j, s := range k.s {
@@ -92,6 +100,8 @@ func (k *kernel) residual() float64 {
 }
 
 // settle absorbs the scalings into the potentials if one left the safe range.
+//
+//go:norace
 func (k *kernel) settle() {
 	for _, x := range [2][]float64{k.u, k.v} {
 		for _, y := range x {

@@ -164,6 +164,8 @@ func (t *newton) conjugate(k *kernel) bool {
 }
 
 // factor takes the Hessian at k.
+//
+//go:norace
 func (t *newton) factor(k *kernel) {
 	n, m := k.n, k.m
 	t.p, t.c = resize(t.p, n*m), resize(t.c, m)
@@ -213,6 +215,8 @@ type schur struct {
 
 // Entries of P below cut of their row's sum are left out where they multiply
 // the row, which moves H by less than cut of its diagonal.
+//
+//go:norace
 func (h *schur) factor(p, r, c []float64, cut float64) {
 	m := len(c)
 	h.m, h.l = m, resize(h.l, m*m)
@@ -246,6 +250,8 @@ func (h *schur) factor(p, r, c []float64, cut float64) {
 }
 
 // solve replaces b (m,), which must sum to zero, by H⁻¹b.
+//
+//go:norace
 func (h *schur) solve(b []float64) {
 	m := h.m
 	for i := range m - 1 {

@@ -13,6 +13,8 @@ type lamp struct {
 
 // light returns the colour (RGB, 0..1) of a point p of s with normal n, lit by
 // ls and seen from an eye that looks along forward.
+//
+//go:norace
 func light(s *solid, ls []lamp, p, n, forward vec) vec {
 	sum := vec{s.emission, s.emission, s.emission}
 	for i := range ls {
@@ -32,6 +34,8 @@ func light(s *solid, ls []lamp, p, n, forward vec) vec {
 
 // spot is how much of a spotlight's light a point p with normal n sends back
 // (OpenGL 1.5, section 2.14.1: attenuation, spotlight, Lambert).
+//
+//go:norace
 func (l *lamp) spot(p, n vec) float64 {
 	to := l.pos.minus(p)
 	lambert := to.dot(n)

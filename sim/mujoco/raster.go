@@ -17,6 +17,9 @@ import (
 // inside its bounds, into a depth buffer, and what is seen is lit once. Lights
 // are Lambert's; there is no gloss, no shadow, and a texture counts by its mean
 // colour. What is drawn, and where, is MuJoCo's own list (mjv_updateScene).
+//
+// What is done for each pixel is marked go:norace, since the race detector made it seven
+// times as slow; paint, which is not, tells it who draws.
 type raster struct {
 	size  Size
 	over  int // samples per pixel and axis
@@ -171,6 +174,8 @@ func vecOf[F ~float32 | ~float64](x []F) vec {
 }
 
 // shoot draws what e sees into image (e.h,e.w,3), BGR8.
+//
+//go:norace
 func (r *raster) shoot(e *eye, image []byte) {
 	for i := range r.depth {
 		r.depth[i], r.seen[i] = float32(e.far), -1
@@ -209,6 +214,8 @@ func (r *raster) shoot(e *eye, image []byte) {
 }
 
 // each calls f for the pixels at which solid i is nearer than the depth buffer.
+//
+//go:norace
 func (r *raster) each(e *eye, i int, f func(at int, t float64)) {
 	s := &r.solids[i]
 	x0, y0, x1, y1 := e.bounds(s)
@@ -226,6 +233,8 @@ func (r *raster) each(e *eye, i int, f func(at int, t float64)) {
 }
 
 // lit is the colour of s at depth t along d.
+//
+//go:norace
 func (r *raster) lit(e *eye, s *solid, d, forward vec, t float64) vec {
 	p := along(e.pos, d, t)
 	n := s.frame.out(s.normal(s.frame.in(p.minus(s.pos))))
@@ -233,6 +242,8 @@ func (r *raster) lit(e *eye, s *solid, d, forward vec, t float64) vec {
 }
 
 // put lays an RGB colour over a BGR pixel.
+//
+//go:norace
 func put(bgr []byte, rgb vec, alpha float64) {
 	_ = bgr[2]
 	bgr[0] = blend(bgr[0], rgb.z, alpha)
@@ -249,6 +260,8 @@ func blend(under byte, over, alpha float64) byte {
 }
 
 // shrink averages squares of four pixels of src into dst, of the given size.
+//
+//go:norace
 func shrink(dst, src []byte, size Size) {
 	row := 2 * size.W * 3
 	for y := range size.H {

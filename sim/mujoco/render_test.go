@@ -172,6 +172,19 @@ func TestImagesAreByteIdentical(t *testing.T) {
 			})
 		}
 		wg.Wait()
+		// What a renderer gives back is used by the next, whatever that draws.
+		shapes := load(t, "shapes.xml")
+		between := world(t, shapes)
+		if err := errors.Join(first.Close(), between.Forward()); err != nil {
+			t.Fatal(err)
+		}
+		second := renderer(t, shapes, Size{160, 120}, 1-q, k)
+		if err := errors.Join(second.Render(between, []int{0}, [][]byte{make([]byte, 160*120*3)}), second.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := film(d, renderer(t, m, s, q, k)); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("drawn after another model: got other images, error %v", err)
+		}
 	})
 }
 

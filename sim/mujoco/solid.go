@@ -26,6 +26,8 @@ type solid struct {
 
 // cast returns the depth at which the ray o + t·d, in s's own frame, enters s
 // beyond near, or +Inf.
+//
+//go:norace
 func (s *solid) cast(o, d vec, near float64) float64 {
 	switch s.shape {
 	case plane:
@@ -51,6 +53,7 @@ func (s *solid) cast(o, d vec, near float64) float64 {
 	panic("mujoco: unknown shape")
 }
 
+//go:norace
 func (s *solid) castPlane(o, d vec, near float64) float64 {
 	if o.z <= 0 || d.z >= 0 { // seen from below: not drawn
 		return math.Inf(1)
@@ -64,6 +67,7 @@ func (s *solid) castPlane(o, d vec, near float64) float64 {
 	return t
 }
 
+//go:norace
 func (s *solid) castBox(o, d vec, near float64) float64 {
 	in, out := slab(o.x, d.x, s.size.x, math.Inf(-1), math.Inf(1))
 	in, out = slab(o.y, d.y, s.size.y, in, out)
@@ -75,6 +79,8 @@ func (s *solid) castBox(o, d vec, near float64) float64 {
 }
 
 // slab cuts [in,out] down to where |o + t·d| <= half.
+//
+//go:norace
 func slab(o, d, half, in, out float64) (float64, float64) {
 	if d == 0 {
 		if math.Abs(o) > half {
@@ -87,6 +93,8 @@ func slab(o, d, half, in, out float64) (float64, float64) {
 }
 
 // castSide is where the ray enters the mantle of a cylinder.
+//
+//go:norace
 func (s *solid) castSide(o, d vec, near float64) float64 {
 	a, b, c := d.flat2(), o.dotFlat(d), o.flat2()-s.size.x*s.size.x
 	disc := b*b - a*c
@@ -100,6 +108,7 @@ func (s *solid) castSide(o, d vec, near float64) float64 {
 	return t
 }
 
+//go:norace
 func sphere(o, d vec, r, near float64) float64 {
 	a, b, c := d.dot(d), o.dot(d), o.dot(o)-r*r
 	disc := b*b - a*c
@@ -114,6 +123,8 @@ func sphere(o, d vec, r, near float64) float64 {
 
 // normal returns the outward unit normal at p, a point of s's surface, both in
 // s's own frame.
+//
+//go:norace
 func (s *solid) normal(p vec) vec {
 	switch s.shape {
 	case plane:

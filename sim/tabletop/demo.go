@@ -57,6 +57,8 @@ func NewDemonstrator(w *World, style Style, seed uint64) (*Demonstrator, error) 
 // Act returns the next command, given what w's last Reset or Step returned. A
 // stamp of zero starts a new episode.
 func (d *Demonstrator) Act(obs robot.Observation) robot.Command {
+	d.w.mu.Lock()
+	defer d.w.mu.Unlock()
 	if obs.State.Stamp.Equal(time.Unix(0, 0)) {
 		d.stage = 0
 		d.pace = Speed * (0.86 + 0.12*d.rng.Float64())

@@ -21,6 +21,8 @@ type Guide struct {
 // Guide is the plan for an episode that begins now, in its direction. Tasks without
 // one have an empty one.
 func (w *World) Guide() Guide {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.job.guide == nil {
 		return Guide{}
 	}

@@ -51,6 +51,8 @@ func (w *World) sight(cam int) robot.Pose {
 // but for what is nearer to p than slack, m: the thing on which p lies. It asks the
 // scene, so that only evaluation and tests may ask it.
 func (w *World) Sees(name string, p [3]float64, slack float64) (bool, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.data == nil {
 		return false, ErrClosed
 	}

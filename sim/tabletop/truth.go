@@ -35,6 +35,8 @@ import (
 // Clutter, besides, no disliked box is within Keep of it or beyond; in Reach the
 // fingers are within Touch of the ball.
 func (w *World) Truth() sim.Truth {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	t := w.truth
 	t.Bodies = slices.Clone(t.Bodies)
 	return t

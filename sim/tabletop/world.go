@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/rapport-rl/rapport/robot"
@@ -19,8 +20,12 @@ import (
 var ErrClosed = errors.New("tabletop: use after Close")
 
 // World is a simulated arm at a table. It is a robot.Backend, driven by one
-// goroutine; worlds do not share anything.
+// goroutine at a time; worlds do not share anything. A guard's stop steps it from
+// another goroutine than its episode's: that may ask for Truth, Guide and Sees, and
+// have a demonstrator act, meanwhile.
 type World struct {
+	mu sync.Mutex // of what Step changes
+
 	cfg    Config
 	job    *job
 	layout *layout
@@ -188,6 +193,8 @@ func (w *World) put(r *rand.Rand) {
 // and ByGuard that it was not all of it. A command with a number that is none
 // is refused, and the arm keeps still.
 func (w *World) Step(ctx context.Context, c robot.Command) (robot.Observation, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.data == nil {
 		return robot.Observation{}, ErrClosed
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,6 +25,46 @@ func TestBackend(t *testing.T) {
 			robottest.TestBackend(t, func(t *testing.T) robot.Backend { return world(t, c) })
 		})
 	}
+}
+
+// For the race detector: a stop steps the world from a goroutine of its own.
+func TestAWorldIsReadWhileAStopStepsIt(t *testing.T) {
+	w := world(t, Config{Task: Stack, Render: None})
+	obs, err := w.ResetSeed(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	who, err := NewDemonstrator(w, Good, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	all.Go(func() {
+		if _, err := w.Step(t.Context(), robot.Command{Grip: 1}); err != nil {
+			t.Error(err)
+		}
+	})
+	all.Go(func() {
+		if n := len(w.Truth().Bodies); n < 2 {
+			t.Errorf("%d bodies", n)
+		}
+	})
+	all.Go(func() {
+		if _, err := w.Sees("front", [3]float64{0.5}, 0.01); err != nil {
+			t.Error(err)
+		}
+	})
+	all.Go(func() {
+		if len(w.Guide().Keypoints) == 0 {
+			t.Error("no plan")
+		}
+	})
+	all.Go(func() {
+		if c := who.Act(obs); c.Finite() != nil {
+			t.Errorf("acts by %v", c)
+		}
+	})
+	all.Wait()
 }
 
 func world(t *testing.T, c Config) *World {
