@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/internal/report"
 	"github.com/rapport-rl/rapport/reward/label"
 )
 
@@ -270,6 +271,22 @@ func TestOnlyPoliciesOfChunksAreAligned(t *testing.T) {
 	c, err := AlignConfig("", nil, nil)
 	if err != nil || c.Robot.Task != "cup" || c.Demos.Bad != c.Demos.Good || c.Policy.Diffusion.Predict != "action" {
 		t.Errorf("task %s, %d and %d demonstrations, predicts %s, %v", c.Robot.Task, c.Demos.Good, c.Demos.Bad, c.Policy.Diffusion.Predict, err)
+	}
+}
+
+// Success that fell by more than chance may is told; what chance may do is not.
+func TestWorseIsBeyondChance(t *testing.T) {
+	of := func(n int) report.Share { return report.Share{Hits: n, Of: 100} }
+	for _, tt := range []struct {
+		before, after report.Share
+		want          bool
+	}{
+		{of(99), of(51), true}, {of(99), of(93), false}, {of(50), of(99), false}, {of(100), of(92), true},
+		{report.Share{Hits: 2, Of: 2}, report.Share{Of: 2}, false}, {report.Share{}, report.Share{}, false},
+	} {
+		if got := worse(tt.before, tt.after); got != tt.want {
+			t.Errorf("%v, then %v: worse %t, want %t", tt.before, tt.after, got, tt.want)
+		}
 	}
 }
 

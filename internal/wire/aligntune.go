@@ -391,7 +391,7 @@ func (a *Alignment) tune(ctx context.Context) (string, error) {
 	if err := a.s.store.SaveCheckpoint(ctx, kindTuned, ps.Version, ps.Data); err != nil {
 		return "", err
 	}
-	if err := a.s.keepCritic(ctx, l.critic, ps.Version); err != nil {
+	if err := a.s.keepCritic(ctx, l.critic, t.Reference(), ps.Version); err != nil {
 		return "", err
 	}
 	err = grid.Put(a.file(policyFile), func(w io.Writer) error {
@@ -459,8 +459,15 @@ func (a *Alignment) evaluate(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	out.People = a.regards(before, after)
+	out.People, out.Worse = a.regards(before, after), worse(out.Before.Success, out.After.Success)
 	return "on " + fmt.Sprint(out.After.Success.Of) + " fresh starts", a.write(resultFile, out)
+}
+
+// worse says whether less is done after than before, by intervals that are apart.
+func worse(before, after report.Share) bool {
+	least, _ := before.Wilson()
+	_, most := after.Wilson()
+	return most < least
 }
 
 // told is what is known before anything is learned of the rankings.
