@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -135,9 +136,28 @@ func TestAlignmentsGoOn(t *testing.T) {
 	if err != nil || r.Answers != 6 || r.Rollouts != 8 || r.Person != "a simulated person" || r.Before.Success.Of != 2 || r.After.Success.Of != 2 || r.Right < 0 {
 		t.Errorf("result %+v, %v", r, err)
 	}
+	testAlignDrifts(t, whole)
 	testAlignSettings(t, whole)
 	testAlignPeople(t, whole)
 	testAlignDamage(t, parts)
+}
+
+// testAlignDrifts: the choice of the round sees the good chunks that were held out.
+func testAlignDrifts(t *testing.T, dir string) {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(dir, alignFolder, tuneFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var was tunedBy
+	if err := json.Unmarshal(b, &was); err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range was.Report.Looks[1:] {
+		if !(l.Drift > 0) {
+			t.Errorf("after round %d the policy is %v nats from good chunks, want some", l.Round, l.Drift)
+		}
+	}
 }
 
 // Other settings do the steps that they matter to again, with every way of ranking and
