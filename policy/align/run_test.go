@@ -226,7 +226,7 @@ func TestEarlyStopKeepsTheBest(t *testing.T) {
 func TestSoundnessKeepsWhatWorks(t *testing.T) {
 	w := ways(t)
 	far := func(s *align.Sample) float64 { return float64(s.Actions[0] + s.Actions[1]) }
-	for seed := range uint64(3) {
+	for seed := range uint64(2) {
 		p := tune(t, w, align.Config{LR: 2e-3, Seed: seed})
 		a, err := align.NewDPPO(p, align.DPPOConfig{})
 		if err != nil {
