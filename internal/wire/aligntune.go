@@ -212,7 +212,7 @@ func stored(ss []align.Sample) func(*align.Batch, *rand.Rand) {
 }
 
 // coarse is where Diffusion-DPO compares chunks: where noise leaves no more than half of
-// their variance (docs/align-pipeline.md, "What is kept").
+// their variance (docs/align/diffusion-dpo.md, "Where to compare").
 const coarse = 0.5
 
 // aligner makes the configured aligner of t. slope is that of the critic.

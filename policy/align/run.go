@@ -39,10 +39,11 @@ type RunConfig struct {
 	// that the Judge prefers to the reference's, ties counting half.
 	Value func(ss []Sample) float64
 	// Sound, where there are some, are held-out samples of the reference whose chunks are
-	// good: all of an episode, not the first alone. A policy that changes its way is far from the reference where that
-	// goes the other way, and is to be; where the reference does well, it is far because
-	// it breaks, which the Value of what it draws need not tell. Drift is the KL along
-	// their chains at which the score of being sound has fallen to 1/e, nats of a chain: 60.
+	// good: all of an episode, not the first alone. A policy that changes its way is far
+	// from the reference where that goes the other way, and is to be; where the reference
+	// does well, it is far because it breaks, which the Value of what it draws need not
+	// tell. Drift is the KL along their chains at which the score of being sound has fallen
+	// to 1/e, nats of a chain: 60, chosen on the cup (docs/align-pipeline.md).
 	Sound []Sample
 	Drift float64
 	// Bring, where there is one, fills a round's batch with samples that were stored in
@@ -343,7 +344,7 @@ func (r *Run) wins(ctx context.Context) (float64, error) {
 }
 
 // runFormat marks a Run's checkpoint; its number changes with the layout.
-const runFormat = "rapport-align-run-1"
+const runFormat = "rapport-align-run-2"
 
 // stage is what a Run keeps beside its tensors.
 type stage struct {
