@@ -242,6 +242,12 @@ func (g *aligning) print(dir string) (err error) {
 		}
 		fmt.Fprintf(w, "%-10s finds it better than before at %d of %d starts, worse at %d%s\n", p.Person, p.Better, p.Of, p.Worse, served)
 	}
+	if r.Worse {
+		fmt.Fprintf(w, "\nworse      success fell by more than chance may. Keep the policy of before, and search among its chunks without training,\n"+
+			"               rapport eval %[1]s --policy cloned --set policy.diffusion.sampler.kind=best --set policy.diffusion.sampler.draws=8\n"+
+			"           or align it by more answers,\n"+
+			"               rapport align %[1]s --set align.labels=%[2]d\n", r.Dir, 2*r.Answers)
+	}
 	_, err = fmt.Fprintf(w, "\npolicy     %s\nrankings   %s\nsession    %s (rapport eval %s)\n", r.Policy, r.Rankings, r.Dir, r.Dir)
 	return err
 }

@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -71,9 +73,38 @@ func TestAlignAsksAPerson(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, "align", "rankings.json")); err != nil {
 		t.Error(err)
 	}
+	testAlignSaysWhatIsWorse(t, dir)
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
 	if code, out := l.run(ctx, &console{}, "align", dir, "--set", "align.rounds=3"); code != exitInterrupted || !strings.Contains(out, "rapport align "+dir) {
 		t.Errorf("interrupted: %d\n%s", code, out)
+	}
+}
+
+// testAlignSaysWhatIsWorse: with a remedy that is a command.
+func testAlignSaysWhatIsWorse(t *testing.T, dir string) {
+	t.Helper()
+	file := filepath.Join(dir, "align", "result.json")
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, worse := range []bool{false, true} {
+		var out bytes.Buffer
+		g := &aligning{a: &app{stdout: &out, log: slog.New(slog.DiscardHandler)}}
+		if worse {
+			b = bytes.Replace(b, []byte("{"), []byte(`{"Worse": true,`), 1)
+		}
+		if err := os.WriteFile(file, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := g.print(dir); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"worse      success fell", "--policy cloned", "sampler.kind=best", "align.labels=8"} {
+			if strings.Contains(out.String(), want) != worse {
+				t.Errorf("worse %t, %q in\n%s", worse, want, out.String())
+			}
+		}
 	}
 }

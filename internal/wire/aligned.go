@@ -211,8 +211,11 @@ type Aligned struct {
 	Round            int           // that was kept
 	KL               float64       // nats of a chain, of that
 	Before, After    AlignedResult // on the same starts
-	People           []Regard      `json:",omitempty"` // each of people.groups
-	Policy, Rankings string        // files
+	// Worse: the policy after succeeds less often than the one before, and the Wilson
+	// intervals of the two are apart.
+	Worse            bool     `json:",omitzero"`
+	People           []Regard `json:",omitempty"` // each of people.groups
+	Policy, Rankings string   // files
 }
 
 // AlignedResult is how a policy did.

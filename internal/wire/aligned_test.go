@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,6 +18,7 @@ import (
 	"gonum.org/v1/gonum/floats"
 
 	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/internal/report"
 	"github.com/rapport-rl/rapport/reward/label"
 )
 
@@ -137,9 +139,28 @@ func TestAlignmentsGoOn(t *testing.T) {
 	if err != nil || r.Answers != 6 || r.Rollouts != 8 || r.Person != "a simulated person" || r.Before.Success.Of != 2 || r.After.Success.Of != 2 || r.Right < 0 {
 		t.Errorf("result %+v, %v", r, err)
 	}
+	testAlignDrifts(t, whole)
 	testAlignSettings(t, whole)
 	testAlignPeople(t, whole)
 	testAlignDamage(t, parts)
+}
+
+// testAlignDrifts: the choice of the round sees the good chunks that were held out.
+func testAlignDrifts(t *testing.T, dir string) {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(dir, alignFolder, tuneFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var was tunedBy
+	if err := json.Unmarshal(b, &was); err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range was.Report.Looks[1:] {
+		if !(l.Drift > 0) {
+			t.Errorf("after round %d the policy is %v nats from good chunks, want some", l.Round, l.Drift)
+		}
+	}
 }
 
 // Other settings do the steps that they matter to again, with every way of ranking and
@@ -332,6 +353,22 @@ func TestOnlyPoliciesOfChunksAreAligned(t *testing.T) {
 	c, err := AlignConfig("", nil, nil)
 	if err != nil || c.Robot.Task != "cup" || c.Demos.Bad != c.Demos.Good || c.Policy.Diffusion.Predict != "action" {
 		t.Errorf("task %s, %d and %d demonstrations, predicts %s, %v", c.Robot.Task, c.Demos.Good, c.Demos.Bad, c.Policy.Diffusion.Predict, err)
+	}
+}
+
+// Success that fell by more than chance may is told; what chance may do is not.
+func TestWorseIsBeyondChance(t *testing.T) {
+	of := func(n int) report.Share { return report.Share{Hits: n, Of: 100} }
+	for _, tt := range []struct {
+		before, after report.Share
+		want          bool
+	}{
+		{of(99), of(51), true}, {of(99), of(93), false}, {of(50), of(99), false}, {of(100), of(92), true},
+		{report.Share{Hits: 2, Of: 2}, report.Share{Of: 2}, false}, {report.Share{}, report.Share{}, false},
+	} {
+		if got := worse(tt.before, tt.after); got != tt.want {
+			t.Errorf("%v, then %v: worse %t, want %t", tt.before, tt.after, got, tt.want)
+		}
 	}
 }
 

@@ -41,7 +41,7 @@ func (a *Alignment) Search(ctx context.Context, sampler config.Sampler) (Aligned
 	c.Policy.Diffusion.Sampler = sampler
 	n, stage := c.Session.Evaluate, "search by "+sampler.Kind
 	a.s.tell(stage, 0, n, "")
-	ends, err := evaluate(searchedBy(ctx, critic, a.s.now), c, a.p.eyes, nil, a.p.view, a.p.clone, n, func(done int, note string) { a.s.tell(stage, done, n, note) })
+	ends, err := evaluate(searchedBy(ctx, critic, a.s.Dir(), a.s.now), c, a.p.eyes, nil, a.p.view, a.p.clone, n, func(done int, note string) { a.s.tell(stage, done, n, note) })
 	if err != nil {
 		return out, fmt.Errorf("wire: align: %s: %w", stage, err)
 	}
@@ -52,11 +52,11 @@ func (a *Alignment) Search(ctx context.Context, sampler config.Sampler) (Aligned
 
 // critic is the critic of rankings, saved: that which AlignTune keeps.
 func (a *Alignment) critic(ctx context.Context, r rankings) ([]byte, error) {
-	_, l, _, _, err := a.learning(ctx, r)
+	t, l, _, _, err := a.learning(ctx, r)
 	if err != nil {
 		return nil, err
 	}
 	var b bytes.Buffer
-	err = l.critic.Save(&b)
+	err = l.critic.Save(&b, t.Reference())
 	return b.Bytes(), err
 }

@@ -48,7 +48,7 @@ type lessons struct {
 	train, held []align.Sample
 	all         []align.Sample // train, and chunks at each other's histories
 	pairs       []align.Pair   // of all
-	good        []align.Sample // all chunks of the better half of the rollouts
+	good, sound []align.Sample // all chunks of the better half of the rollouts, and of those held out
 	marked      []align.Sample // of train's rollouts, with what somebody marked of their actions
 	critic      *align.Critic
 	value       func([]align.Sample) float64 // of chunks, 0 to 1
@@ -71,10 +71,14 @@ func (a *Alignment) lessons(ctx context.Context, t *align.Tuned, r rankings) (l 
 		if err != nil {
 			return l, err
 		}
-		if x.Share > 0.5 && place%5 != 2 {
+		held := place%5 == 2
+		switch {
+		case x.Share > 0.5 && held:
+			l.sound = append(l.sound, ss...)
+		case x.Share > 0.5:
 			l.good = append(l.good, ss...)
 		}
-		if place%5 != 2 {
+		if !held {
 			for _, ms := range marks[x.Rollout] { // of each person
 				l.marked = append(l.marked, a.carried(ss, ms, t.Net().Arch)...)
 			}
@@ -85,7 +89,7 @@ func (a *Alignment) lessons(ctx context.Context, t *align.Tuned, r rankings) (l 
 		for i := range ss {
 			ss[i].Reward = x.Share
 		}
-		if place%5 == 2 {
+		if held {
 			l.held = append(l.held, ss...)
 			continue
 		}
@@ -196,14 +200,9 @@ func (a *Alignment) carried(ss []align.Sample, ms []label.Mark, arch diffusion.A
 	return out
 }
 
-// liked are the chunks of train whose rollouts are of the better half.
-func (l *lessons) liked() (ss []align.Sample) {
-	for _, s := range l.train {
-		if s.Reward > 0.5 {
-			ss = append(ss, s)
-		}
-	}
-	return ss
+// better are the chunks whose rollouts are of the better half.
+func better(ss []align.Sample) []align.Sample {
+	return slices.DeleteFunc(slices.Clone(ss), func(s align.Sample) bool { return s.Reward <= 0.5 })
 }
 
 // stored fills each batch with all of some stored chunks, whose rewards are the shares
@@ -212,13 +211,17 @@ func stored(ss []align.Sample) func(*align.Batch, *rand.Rand) {
 	return func(b *align.Batch, _ *rand.Rand) { b.Samples, b.Pairs = ss, b.Pairs[:0] }
 }
 
+// coarse is where Diffusion-DPO compares chunks: where noise leaves no more than half of
+// their variance (docs/align/diffusion-dpo.md, "Where to compare").
+const coarse = 0.5
+
 // aligner makes the configured aligner of t. slope is that of the critic.
 func aligner(t *align.Tuned, c config.Align, slope align.Slope) (align.Aligner, error) {
 	switch c.Aligner {
 	case "d3po":
 		return align.NewD3PO(t, align.D3POConfig{Beta: c.Beta})
 	case "diffusion-dpo":
-		return align.NewDiffusionDPO(t, align.DiffusionDPOConfig{Beta: c.Beta})
+		return align.NewDiffusionDPO(t, align.DiffusionDPOConfig{Beta: c.Beta, Coarse: coarse})
 	case "flow-dpo":
 		return align.NewFlowDPO(t, align.DiffusionDPOConfig{Beta: c.Beta})
 	case "prdp":
@@ -332,7 +335,7 @@ func (a *Alignment) tune(ctx context.Context) (string, error) {
 	}
 	rc := align.RunConfig{
 		Rounds: c.Rounds, Budget: c.Budget, Near: c.Near, Lambda: c.Lambda, Train: histories(l.train), Held: histories(l.held),
-		Value: l.value, Tastes: tastesOf(cs),
+		Value: l.value, Tastes: tastesOf(cs), Sound: l.sound,
 	}
 	judge := align.Kept
 	switch c.Aligner {
@@ -344,7 +347,7 @@ func (a *Alignment) tune(ctx context.Context) (string, error) {
 	case "rwr", "alignprop": // which looks at the histories alone
 		rc.Bring = stored(l.train)
 	case "seppo", "partial":
-		rc.Bring = stored(l.liked())
+		rc.Bring = stored(better(l.train))
 	case "fdpo":
 		if len(l.marked) == 0 {
 			return "", fmt.Errorf("wire: align: nobody marked a part of one of the %d rollouts that are learned from (every fifth is held out); mark more of them: rapport align rank %s --set align.labels=%d", len(r.Order)-(len(r.Order)+2)/5, a.s.Dir(), 2*c.Labels)
@@ -357,7 +360,7 @@ func (a *Alignment) tune(ctx context.Context) (string, error) {
 	}
 	var run *align.Run
 	rc.Looked = func(k align.Look) error {
-		a.s.tell("align", k.Round, c.Rounds, fmt.Sprintf("liked %.2f  kl %.2f", k.Value, k.KL))
+		a.s.tell("align", k.Round, c.Rounds, fmt.Sprintf("liked %.2f  kl %.2f  drift %.2f", k.Value, k.KL, k.Drift))
 		if k.Round == 0 || k.Round%savedEvery != 0 {
 			return nil
 		}
@@ -391,7 +394,7 @@ func (a *Alignment) tune(ctx context.Context) (string, error) {
 	if err := a.s.store.SaveCheckpoint(ctx, kindTuned, ps.Version, ps.Data); err != nil {
 		return "", err
 	}
-	if err := a.s.keepCritic(ctx, l.critic, ps.Version); err != nil {
+	if err := a.s.keepCritic(ctx, l.critic, t.Reference(), ps.Version); err != nil {
 		return "", err
 	}
 	err = grid.Put(a.file(policyFile), func(w io.Writer) error {
@@ -422,7 +425,7 @@ func (t tunedBy) kept() align.Look {
 
 func (t tunedBy) note() string {
 	k, n := t.kept(), len(t.Report.Looks)
-	s := fmt.Sprintf("%s, round %d kept of %d, KL %.2f nats", t.By, k.Round, t.Report.Looks[n-1].Round, k.KL)
+	s := fmt.Sprintf("%s, round %d kept of %d, KL %.2f nats, drift %.2f", t.By, k.Round, t.Report.Looks[n-1].Round, k.KL, k.Drift)
 	if t.Report.Spent {
 		s += " (the budget ended it)"
 	}
@@ -459,8 +462,15 @@ func (a *Alignment) evaluate(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	out.People = a.regards(before, after)
+	out.People, out.Worse = a.regards(before, after), worse(out.Before.Success, out.After.Success)
 	return "on " + fmt.Sprint(out.After.Success.Of) + " fresh starts", a.write(resultFile, out)
+}
+
+// worse says whether less is done after than before, by intervals that are apart.
+func worse(before, after report.Share) bool {
+	least, _ := before.Wilson()
+	_, most := after.Wilson()
+	return most < least
 }
 
 // told is what is known before anything is learned of the rankings.

@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"math/rand/v2"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -192,6 +193,14 @@ func searchedFor(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	longer := net.Arch
+	longer.Horizon++
+	stranger, err := diffusion.NewNet(longer, rand.New(rand.NewPCG(1, 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = open(stranger, d)
+	wantErr(t, err, filepath.Join(dir, "checkpoints", "critic-*.bin"), "--policy cloned")
 	search, err := open(net, d)
 	if err != nil {
 		t.Fatal(err)

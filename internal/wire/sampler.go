@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
 	"time"
 
 	"github.com/rapport-rl/rapport/internal/config"
@@ -24,6 +25,7 @@ type criticKey struct{}
 // searchBy is what players search by.
 type searchBy struct {
 	critic []byte
+	of     string // the folder of the session that keeps it
 	now    func() time.Time
 }
 
@@ -40,20 +42,21 @@ func (s *Session) searching(ctx context.Context) (context.Context, error) {
 	if err != nil {
 		return ctx, err
 	}
-	return searchedBy(ctx, b, s.now), nil
+	return searchedBy(ctx, b, s.Dir(), s.now), nil
 }
 
-// searchedBy returns the context under which players search by a critic that was saved.
-func searchedBy(ctx context.Context, critic []byte, now func() time.Time) context.Context {
-	return context.WithValue(ctx, criticKey{}, searchBy{critic, now})
+// searchedBy returns the context under which players search by a critic that was saved,
+// of the session in the folder of.
+func searchedBy(ctx context.Context, critic []byte, of string, now func() time.Time) context.Context {
+	return context.WithValue(ctx, criticKey{}, searchBy{critic, of, now})
 }
 
 func searched(c config.Config) bool { return c.Policy.Diffusion.Sampler.Kind != "plain" }
 
-// keepCritic stores an alignment's critic.
-func (s *Session) keepCritic(ctx context.Context, k *align.Critic, version uint64) error {
+// keepCritic stores an alignment's critic, of samples of n.
+func (s *Session) keepCritic(ctx context.Context, k *align.Critic, n *diffusion.Net, version uint64) error {
 	var b bytes.Buffer
-	if err := k.Save(&b); err != nil {
+	if err := k.Save(&b, n); err != nil {
 		return err
 	}
 	return s.store.SaveCheckpoint(ctx, kindCritic, version, b.Bytes())
@@ -86,7 +89,7 @@ func drawerOf(ctx context.Context, c config.Config) (func(*diffusion.Net, diffus
 	return func(n *diffusion.Net, d diffusion.Draw) (diffusion.Drawer, error) {
 		k, err := align.RestoreCritic(with.critic, n)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("wire: policy.diffusion.sampler: %s: %w; search with the policy that was aligned (rapport eval %s --policy cloned), or align this one to have a critic of it (rapport align)", filepath.Join(with.of, "checkpoints", kindCritic+"-*.bin"), err, with.of)
 		}
 		s := &searcher{first: c.Align.Chunks}
 		if s.by, err = sample.New(n, d, sc, k.Steer(n)); err != nil {

@@ -20,6 +20,11 @@ type DiffusionDPOConfig struct {
 	// Keep is the weight of the winners' own miss beside the comparison, so that the
 	// policy does not get worse at both of a pair; 0: none.
 	Keep float64
+	// Coarse is the largest share of a chunk's variance that noise leaves of it where pairs
+	// are compared: 1. Which of several ways a chunk goes is decided while little is left of
+	// it; at less noise the policy learns to go unlike the loser, and what it needs for going
+	// the winner's way exactly is spoiled.
+	Coarse float64
 }
 
 // DiffusionDPO prefers by how well chunks are denoised (Wallace et al. 2023,
@@ -79,8 +84,16 @@ func newDPO(t *Tuned, c DiffusionDPOConfig, who string) (*DiffusionDPO, error) {
 		return nil, err
 	}
 	number(&c.Beta, t.beta())
+	number(&c.Coarse, 1)
 	if !(c.Beta > 0) || math.IsInf(c.Beta, 0) || !(c.Keep >= 0) || math.IsInf(c.Keep, 0) {
 		return nil, fmt.Errorf("align: %s: Beta is %v and Keep %v, want a positive number and one from 0", who, c.Beta, c.Keep)
+	}
+	least := 0.0
+	if !t.flows() {
+		least = t.bars[len(t.bars)-1]
+	}
+	if !(c.Coarse > least && c.Coarse <= 1) {
+		return nil, fmt.Errorf("align: %s: Coarse is %v, want more than %.2g, which the most noise leaves, and at most 1", who, c.Coarse, least)
 	}
 	n := c.Pairs * c.Times
 	d := &DiffusionDPO{t: t, cfg: c, who: who, g: nn.NewGraph()}
@@ -116,7 +129,8 @@ func (d *DiffusionDPO) put(b *Batch, idx []int) (weighs bool) {
 		weighs = weighs || b.weight(p) > 0
 		for j := range d.cfg.Times {
 			row := i*d.cfg.Times + j
-			d.miss.look()
+			for d.miss.look(); d.miss.bar > d.cfg.Coarse; d.miss.look() {
+			}
 			d.miss.show(2*row, &b.Samples[p.Win])
 			d.miss.show(2*row+1, &b.Samples[p.Lose])
 			d.weight.Value[row] = float32(b.weight(p) / float64(len(idx)*d.cfg.Times))

@@ -248,6 +248,29 @@ func TestLossOfDPOByHand(t *testing.T) {
 	}
 }
 
+// Pairs are compared at much noise alone, if so configured, and at all of that.
+func TestDPOComparesWhatIsCoarse(t *testing.T) {
+	for kind, p := range kinds(t, 0) {
+		b, lo, hi := drawn(t, p, 4), 0.0, 1.0
+		if !p.flows() {
+			lo, hi = p.bars[len(p.bars)-1], p.bars[0]
+		}
+		coarse := (lo + hi) / 2
+		d, err := newDPO(p, DiffusionDPOConfig{Pairs: 1, Times: 1, Coarse: coarse}, kind)
+		if err != nil {
+			t.Fatal(err)
+		}
+		least, most := 1.0, 0.0
+		for range 200 {
+			d.put(b, []int{0})
+			least, most = min(least, d.miss.bar), max(most, d.miss.bar)
+		}
+		if least > lo+0.05 || most > coarse || most < (lo+coarse)/2 {
+			t.Errorf("%s: compared where noise leaves %v to %v of the variance, want %v to %v", kind, least, most, lo, coarse)
+		}
+	}
+}
+
 func TestTiltByHand(t *testing.T) {
 	ss := []Sample{{Reward: 1, Weight: 1}, {Reward: 2, Weight: 1}, {Reward: 900}, {Reward: 1, Weight: 2}}
 	sum := 3*math.Exp(1/0.7) + math.Exp(2/0.7)

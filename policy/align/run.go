@@ -38,6 +38,14 @@ type RunConfig struct {
 	// Value says how good held-out samples are, from 0 to 1; nil: the share of them
 	// that the Judge prefers to the reference's, ties counting half.
 	Value func(ss []Sample) float64
+	// Sound, where there are some, are held-out samples of the reference whose chunks are
+	// good: all of an episode, not the first alone. A policy that changes its way is far
+	// from the reference where that goes the other way, and is to be; where the reference
+	// does well, it is far because it breaks, which the Value of what it draws need not
+	// tell. Drift is the KL along their chains at which the score of being sound has fallen
+	// to 1/e, nats of a chain: 60, chosen on the cup (docs/align-pipeline.md).
+	Sound []Sample
+	Drift float64
 	// Bring, where there is one, fills a round's batch with samples that were stored in
 	// place of drawing them. All its randomness is that of rng.
 	Bring func(b *Batch, rng *rand.Rand)
@@ -59,6 +67,7 @@ func (c *RunConfig) complete(seen, taste int) error {
 	number(&c.Budget, 5)
 	number(&c.Near, c.Budget)
 	number(&c.Lambda, 0.5)
+	number(&c.Drift, 60)
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("align: run: "+format, args...)) }
 	if c.Alike < 0 || c.Alike == 1 {
@@ -75,8 +84,8 @@ func (c *RunConfig) complete(seen, taste int) error {
 			bad("%s has %d numbers, want some histories of %d: make them with a diffusion.Looker", h.name, len(h.x), seen)
 		}
 	}
-	if !(c.Budget > 0) || !(c.Near > 0) {
-		bad("Budget and Near are %v and %v nats, want positive numbers, or +Inf", c.Budget, c.Near)
+	if !(c.Budget > 0) || !(c.Near > 0) || !(c.Drift > 0) {
+		bad("Budget, Near and Drift are %v, %v and %v nats, want positive numbers, or +Inf", c.Budget, c.Near, c.Drift)
 	}
 	if n := len(c.Tastes); (n > 0) != (taste > 0) || n > c.Observations || n > len(c.Held)/seen {
 		bad("Tastes are of %d users, %d observations of a round and %d held-out histories, with tastes of %d numbers: want at least as many observations and histories as users, and users where there is Config.Taste", n, c.Observations, len(c.Held)/seen, taste)
@@ -96,9 +105,11 @@ func (c *RunConfig) complete(seen, taste int) error {
 type Look struct {
 	Round int
 	// KL from the reference at the held-out histories, nats of a chain; Value, from 0
-	// to 1, and Score, the harmonic mean of it with being near.
+	// to 1, and Score, the harmonic mean of it with being near, and of both with being
+	// sound.
 	KL, Value, Score float64
 	Alike            float64 `json:",omitzero"` // share of what is like the reference's, if that is told
+	Drift            float64 `json:",omitzero"` // KL along the chains of RunConfig.Sound, nats of a chain, if that is told
 	Stats            Stats   // of the last batch
 }
 
@@ -121,6 +132,7 @@ type Run struct {
 
 	draws, looks *Recorder
 	held, was    []Sample // of the policy and of the reference
+	sound        []Sample // copies of RunConfig.Sound
 	alike        *Likeness
 	batch        Batch
 	round        int
@@ -150,6 +162,13 @@ func NewRun(a Aligner, judge Judge, c RunConfig) (*Run, error) {
 		if r.alike, err = NewLikeness(t, c.Held, c.Alike, r.noise(3)); err != nil {
 			return nil, err
 		}
+	}
+	if err := t.samples(&Batch{Samples: c.Sound, Tastes: c.Tastes}); len(c.Sound) > 0 && err != nil {
+		return nil, fmt.Errorf("align: run: Sound: %w", err)
+	}
+	for _, s := range c.Sound {
+		s.LogP, s.Ref = slices.Clone(s.LogP), slices.Clone(s.Ref) // become those of the look
+		r.sound = append(r.sound, s)
 	}
 	r.held, r.was = r.looks.New(held, c.Held), r.looks.New(held, c.Held)
 	r.batch.Tastes = c.Tastes
@@ -223,11 +242,12 @@ func (r *Run) fill() {
 			s.User = (first + s.Group*n/r.cfg.Observations) % n
 		}
 	}
-	r.drawFor(r.draws, r.batch.Samples, t.rng)
+	r.serve(r.batch.Samples, func(ss []Sample) { r.draws.Draw(ss, t.rng) })
 }
 
-// drawFor draws samples, those of each user by the policy as it serves them.
-func (r *Run) drawFor(by *Recorder, ss []Sample, rng *rand.Rand) {
+// serve does some samples after the other, those of each user with the policy that
+// serves them.
+func (r *Run) serve(ss []Sample, do func([]Sample)) {
 	for len(ss) > 0 {
 		n := len(ss)
 		if len(r.cfg.Tastes) > 0 {
@@ -235,7 +255,7 @@ func (r *Run) drawFor(by *Recorder, ss []Sample, rng *rand.Rand) {
 			}
 			r.a.Tuned().lora.Serve(r.cfg.Tastes[ss[0].User])
 		}
-		by.Draw(ss[:n], rng)
+		do(ss[:n])
 		ss = ss[n:]
 	}
 }
@@ -244,7 +264,8 @@ func (r *Run) drawFor(by *Recorder, ss []Sample, rng *rand.Rand) {
 // by the policy alone; that of the reference is another, or the slightest change to the
 // better would win everywhere.
 func (r *Run) look(ctx context.Context, st Stats) error {
-	r.drawFor(r.looks, r.held, r.noise(1))
+	noise := r.noise(1)
+	r.serve(r.held, func(ss []Sample) { r.looks.Draw(ss, noise) })
 	l := Look{Round: r.round, Stats: st}
 	for i := range r.held {
 		l.KL += r.held[i].KL / float64(len(r.held))
@@ -265,6 +286,13 @@ func (r *Run) look(ctx context.Context, st Stats) error {
 		l.Alike = near
 	}
 	l.Score = Harmonic(r.cfg.Lambda, l.Value, near)
+	if len(r.sound) > 0 {
+		r.serve(r.sound, r.looks.Replay)
+		for i := range r.sound {
+			l.Drift += r.sound[i].KL / float64(len(r.sound))
+		}
+		l.Score = Harmonic(0.5, l.Score, Near(l.Drift, r.cfg.Drift))
+	}
 	if math.IsNaN(l.Score) {
 		return fmt.Errorf("align: run: look after round %d: value %v and KL %v have no score: want a Value from 0 to 1", r.round, l.Value, l.KL)
 	}
@@ -316,7 +344,7 @@ func (r *Run) wins(ctx context.Context) (float64, error) {
 }
 
 // runFormat marks a Run's checkpoint; its number changes with the layout.
-const runFormat = "rapport-align-run-1"
+const runFormat = "rapport-align-run-2"
 
 // stage is what a Run keeps beside its tensors.
 type stage struct {

@@ -220,6 +220,63 @@ func TestEarlyStopKeepsTheBest(t *testing.T) {
 	}
 }
 
+// TestSoundnessKeepsWhatWorks: runs climb a reward that has no end, and what is told of their
+// chunks rises while they leave the way that they are liked for. The KL along good chunks that
+// were held out tells, so that a run keeps a policy that still does them.
+func TestSoundnessKeepsWhatWorks(t *testing.T) {
+	w := ways(t)
+	far := func(s *align.Sample) float64 { return float64(s.Actions[0] + s.Actions[1]) }
+	for seed := range uint64(2) {
+		p := tune(t, w, align.Config{LR: 2e-3, Seed: seed})
+		a, err := align.NewDPPO(p, align.DPPOConfig{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var sound []align.Sample
+		for _, s := range draw(t, w, p, 64, 1, 9) {
+			if one := []align.Sample{s}; aligntest.Share(one)*aligntest.On(one) == 1 {
+				sound = append(sound, s)
+			}
+		}
+		was := slices.Clone(sound[0].LogP)
+		var truth []float64
+		r, err := align.NewRun(a, align.Rated(far, 0), align.RunConfig{
+			Rounds: 20, Observations: 16, Each: 4, Budget: math.Inf(1), Train: w.Train, Held: w.Held, Lambda: 1, Sound: sound, Drift: 8,
+			Value: func(ss []align.Sample) float64 {
+				both := 0.0
+				for i := range ss {
+					both += aligntest.Share(ss[i:i+1]) * aligntest.On(ss[i:i+1]) / float64(len(ss))
+				}
+				truth = append(truth, both)
+				return aligntest.Share(ss)
+			}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		rep, err := r.Go(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		liked := 0 // the last of the most liked rounds, which Value alone tells from no other
+		for _, l := range rep.Looks {
+			if l.Value >= rep.Looks[liked].Value {
+				liked = l.Round
+			}
+		}
+		best := slices.Max(truth)
+		t.Logf("seed %d: kept round %d, of %.2f; most liked is %d, of %.2f; the best is of %.2f", seed, rep.Best, truth[rep.Best], liked, truth[liked], best)
+		if truth[rep.Best] < 0.8*best {
+			t.Errorf("seed %d: kept round %d of %.2f, want 0.8 of the best, %.2f", seed, rep.Best, truth[rep.Best], best)
+		}
+		if truth[liked] > 0.5*best {
+			t.Errorf("seed %d: the most liked round is of %.2f: this shows nothing", seed, truth[liked])
+		}
+		if rep.Looks[0].Drift != 0 || rep.Looks[20].Drift <= rep.Looks[rep.Best].Drift || !slices.Equal(was, sound[0].LogP) {
+			t.Errorf("seed %d: drifts of %v, %v and %v; want 0 at first and more in the end, and the samples as they were", seed, rep.Looks[0].Drift, rep.Looks[rep.Best].Drift, rep.Looks[20].Drift)
+		}
+	}
+}
+
 func TestWhatIsWrongIsSaid(t *testing.T) {
 	w := ways(t)
 	bad := func(name, want string, err error) {
@@ -272,6 +329,8 @@ func TestWhatIsWrongIsSaid(t *testing.T) {
 	bad("diffusion-dpo", "-2", err)
 	_, err = align.NewDiffusionDPO(p, align.DiffusionDPOConfig{Keep: -1})
 	bad("diffusion-dpo", "Keep -1", err)
+	_, err = align.NewDiffusionDPO(p, align.DiffusionDPOConfig{Coarse: 1e-9})
+	bad("diffusion-dpo", "Coarse is 1e-09", err)
 	_, err = align.NewFlowDPO(p, align.DiffusionDPOConfig{})
 	bad("flow-dpo of a diffusion", "take DiffusionDPO", err)
 	_, err = align.NewFlowDPO(flow, align.DiffusionDPOConfig{Pairs: -1})
@@ -367,7 +426,8 @@ func TestWhatIsWrongIsSaid(t *testing.T) {
 	for want, c := range map[string]align.RunConfig{
 		"Held has 0 numbers":             {Train: w.Train},
 		"Rounds, Observations, Each and": {Train: w.Train, Held: w.Held, Rounds: -1},
-		"Budget and Near are -1":         {Train: w.Train, Held: w.Held, Budget: -1},
+		"Budget, Near and Drift are -1":  {Train: w.Train, Held: w.Held, Budget: -1},
+		"Sound: align: sample 0 has 0":   {Train: w.Train, Held: w.Held, Sound: make([]align.Sample, 1)},
 		"Alike is 1":                     {Train: w.Train, Held: w.Held, Alike: 1},
 		"Lambda is 2":                    {Train: w.Train, Held: w.Held, Lambda: 2},
 	} {

@@ -2,9 +2,13 @@ package align
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 
 	"github.com/rapport-rl/rapport/internal/nn"
@@ -16,18 +20,41 @@ import (
 const criticFormat = "rapport-align-critic-1"
 
 // criticStage is what a Critic keeps beside its tensors.
-type criticStage struct{ Seen, Len, Hidden int }
+type criticStage struct {
+	Seen, Len, Hidden int
+	Trunk             string `json:",omitzero"` // trunkSum of the policy; critics of before it was kept have none
+}
 
-// Save writes the critic, for RestoreCritic.
-func (k *Critic) Save(w io.Writer) error {
+// trunkSum is the SHA-256 of the parameters by which n sees frames, in hexadecimal; empty
+// of a policy that sees none.
+func trunkSum(n *diffusion.Net) string {
+	ps := n.Params()[len(n.Denoiser()):]
+	if len(ps) == 0 {
+		return ""
+	}
+	h := sha256.New()
+	var b []byte
+	for _, p := range ps {
+		b = b[:0]
+		for _, v := range p.Data {
+			b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
+		}
+		h.Write(b)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// Save writes the critic of samples of n, for RestoreCritic.
+func (k *Critic) Save(w io.Writer, n *diffusion.Net) error {
 	c := k.mlp.Config
-	if err := checkpoint.Save(w, criticFormat, criticStage{k.seen, c.In - k.seen, c.Hidden[0]}, checkpoint.Part{Tensors: nn.Tensors(k.mlp.Params())}); err != nil {
+	if err := checkpoint.Save(w, criticFormat, criticStage{k.seen, c.In - k.seen, c.Hidden[0], trunkSum(n)}, checkpoint.Part{Tensors: nn.Tensors(k.mlp.Params())}); err != nil {
 		return fmt.Errorf("align: critic: save: %w", err)
 	}
 	return nil
 }
 
-// RestoreCritic reads what Save wrote of a critic of the chunks of n.
+// RestoreCritic reads what Save wrote of a critic of the chunks of n, whose trunk must be
+// that of the policy whose samples it was fitted to.
 func RestoreCritic(b []byte, n *diffusion.Net) (*Critic, error) {
 	want := criticStage{Seen: n.Seen(), Len: n.Arch.Horizon * n.Arch.View.Action.Dim()}
 	_, meta, err := nn.Load(bytes.NewReader(b))
@@ -38,8 +65,11 @@ func RestoreCritic(b []byte, n *diffusion.Net) (*Critic, error) {
 	if err := json.Unmarshal([]byte(meta["state"]), &was); err != nil {
 		return nil, fmt.Errorf("align: critic: its state: %w", err)
 	}
-	if want.Hidden = was.Hidden; was != want || was.Hidden < 1 || was.Hidden > 1<<12 {
+	if want.Hidden, want.Trunk = was.Hidden, was.Trunk; was != want || was.Hidden < 1 || was.Hidden > 1<<12 {
 		return nil, fmt.Errorf("align: critic: it is of %+v, want %+v, those of the policy", was, want)
+	}
+	if now := trunkSum(n); was.Trunk != "" && was.Trunk != now {
+		return nil, fmt.Errorf("align: critic: it goes by what another trunk makes of frames (%.8s) than the policy's (%.8s)", was.Trunk, now)
 	}
 	k := newCritic(want.Seen, want.Len, want.Hidden, rand.New(rand.NewPCG(0, 0)))
 	_, err = checkpoint.Restore(bytes.NewReader(b), criticFormat, func(criticStage) error { return nil }, checkpoint.Part{Tensors: nn.Tensors(k.mlp.Params())})

@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
+	"github.com/rapport-rl/rapport/internal/nn"
 	"github.com/rapport-rl/rapport/policy/align"
 	"github.com/rapport-rl/rapport/policy/align/aligntest"
+	"github.com/rapport-rl/rapport/policy/checkpoint"
 	"github.com/rapport-rl/rapport/policy/diffusion"
 	"github.com/rapport-rl/rapport/policy/sample"
 	"github.com/rapport-rl/rapport/policy/trunk"
@@ -34,7 +37,7 @@ func TestSteeringIsTheCritic(t *testing.T) {
 	n := w.Net.Clone()
 	n.Fit([]float32{-3, 1}, []float32{-2, 6})
 	var file bytes.Buffer
-	if err := k.Save(&file); err != nil {
+	if err := k.Save(&file, w.Net); err != nil {
 		t.Fatal(err)
 	}
 	again, err := align.RestoreCritic(file.Bytes(), n)
@@ -120,7 +123,7 @@ func TestCriticsOfOtherPoliciesAreRefused(t *testing.T) {
 	w := ways(t)
 	k := critic(t, w)
 	var file bytes.Buffer
-	if err := k.Save(&file); err != nil {
+	if err := k.Save(&file, w.Net); err != nil {
 		t.Fatal(err)
 	}
 	a := aligntest.Arch()
@@ -194,6 +197,44 @@ func TestSteeringSeesFrames(t *testing.T) {
 		}
 		if liked < 45 {
 			t.Errorf("bright %t: %d of 50 chunks are liked, want 45 at least", bright, liked)
+		}
+	}
+	testCriticsGoByTheirTrunk(t, k, n)
+}
+
+// testCriticsGoByTheirTrunk: of a policy whose trunk learned on, the critic k of n is
+// refused, and of one whose denoiser did, or from before critics told their trunk, read.
+func testCriticsGoByTheirTrunk(t *testing.T, k *align.Critic, n *diffusion.Net) {
+	t.Helper()
+	var file, old bytes.Buffer
+	if err := k.Save(&file, n); err != nil {
+		t.Fatal(err)
+	}
+	ts, meta, err := nn.Load(bytes.NewReader(file.Bytes()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stage := struct{ Seen, Len, Hidden int }{n.Seen(), n.Arch.Horizon, 64}
+	if err := checkpoint.Save(&old, meta["format"], stage, checkpoint.Part{Tensors: ts}); err != nil {
+		t.Fatal(err)
+	}
+	tuned, learned := n.Clone(), n.Clone()
+	tuned.Params()[0].Data[0]++
+	learned.Params()[len(n.Denoiser())].Data[0]++
+	for _, tt := range []struct {
+		name string
+		file []byte
+		of   *diffusion.Net
+		want string
+	}{
+		{"its own policy", file.Bytes(), n, ""},
+		{"its own, tuned", file.Bytes(), tuned, ""},
+		{"its own, with another trunk", file.Bytes(), learned, "another trunk"},
+		{"an old critic", old.Bytes(), learned, ""},
+	} {
+		_, err := align.RestoreCritic(tt.file, tt.of)
+		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: error %v, want %q", tt.name, err, tt.want)
 		}
 	}
 }
