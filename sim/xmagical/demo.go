@@ -67,6 +67,8 @@ const patience = 45
 // Act returns the next command, given what w's last Reset or Step returned. A
 // stamp of zero starts a new episode.
 func (d *Demonstrator) Act(obs robot.Observation) robot.Command {
+	d.w.mu.Lock()
+	defer d.w.mu.Unlock()
 	if obs.State.Stamp.Equal(time.Unix(0, 0)) {
 		d.Begin()
 	}

@@ -32,6 +32,8 @@ const trespass = 0.16
 // Success: all squares are wholly in the strip; in Avoid the zone was never
 // entered, and in Group the squares are within Together of each other.
 func (w *World) Truth() sim.Truth {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	t := w.truth
 	t.Bodies = slices.Clone(t.Bodies)
 	return t

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/rapport-rl/rapport/robot"
@@ -16,8 +17,12 @@ import (
 var ErrClosed = errors.New("xmagical: use after Close")
 
 // World is the arena with its robot. It is a robot.Backend, driven by one
-// goroutine; worlds do not share anything.
+// goroutine at a time; worlds do not share anything. A guard's stop steps it from
+// another goroutine than its episode's: that may ask for Truth, and have a
+// demonstrator act, meanwhile.
 type World struct {
+	mu sync.Mutex // of what Step changes
+
 	cfg   Config
 	seeds *rand.Rand // of episodes
 
@@ -108,6 +113,8 @@ func (w *World) build(r *rand.Rand) {
 // and ByGuard that it was not all of it. A command with a number that is none is
 // refused, and the robot keeps still.
 func (w *World) Step(ctx context.Context, c robot.Command) (robot.Observation, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.closed {
 		return robot.Observation{}, ErrClosed
 	}

@@ -35,6 +35,36 @@ func TestBackend(t *testing.T) {
 	}
 }
 
+// For the race detector: a stop steps the world from a goroutine of its own.
+func TestAWorldIsReadWhileAStopStepsIt(t *testing.T) {
+	w := open(t, xmagical.Config{})
+	obs, err := w.ResetSeed(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	who, err := xmagical.NewDemonstrator(w, xmagical.Good, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	all.Go(func() {
+		if _, err := w.Step(t.Context(), robot.Command{Delta: [6]float64{0: 0.01}, Grip: 1}); err != nil {
+			t.Error(err)
+		}
+	})
+	all.Go(func() {
+		if n := len(w.Truth().Bodies); n != 3 {
+			t.Errorf("%d squares, want 3", n)
+		}
+	})
+	all.Go(func() {
+		if c := who.Act(obs); c.Finite() != nil {
+			t.Errorf("acts by %v", c)
+		}
+	})
+	all.Wait()
+}
+
 // The original: driving straight up from the demonstrations' layout brings all
 // squares home with a long stick, and the middle one otherwise.
 func TestStraightUpScores(t *testing.T) {
