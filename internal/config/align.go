@@ -32,7 +32,8 @@ type Align struct {
 	Rank     int     `yaml:"rank"`
 	Rate     float64 `yaml:"rate"`
 	Rounds   int     `yaml:"rounds"`
-	Budget   float64 `yaml:"budget"` // nats of a chain
+	Patience int     `yaml:"patience"` // rounds
+	Budget   float64 `yaml:"budget"`   // nats of a chain
 	Lambda   float64 `yaml:"lambda"`
 	Near     float64 `yaml:"near"` // nats of a chain
 }
@@ -64,6 +65,7 @@ func (a Align) validate(p *problems) {
 	p.within("align.rank", float64(a.Rank), 0, 256)
 	p.within("align.rate", a.Rate, 1e-7, 0.1)
 	p.within("align.rounds", float64(a.Rounds), 1, 1e5)
+	p.within("align.patience", float64(a.Patience), 0, 1e5)
 	p.within("align.budget", a.Budget, 1e-3, 1e6)
 	p.within("align.lambda", a.Lambda, 0, 1)
 	p.within("align.near", a.Near, 1e-3, 1e6)

@@ -9,7 +9,7 @@ import (
 func TestAlignmentErrorsNameTheKey(t *testing.T) {
 	sets := map[string]string{
 		"align.rollouts": "3", "align.labels": "1", "align.ask": "marks", "align.clips": "9", "align.by": "truth", "align.pairs": "0",
-		"align.chunks": "-1", "align.aligner": "sft", "align.beta": "-1", "align.rank": "-1", "align.rehearse": "-1", "align.rate": "0", "align.rounds": "0",
+		"align.chunks": "-1", "align.aligner": "sft", "align.beta": "-1", "align.rank": "-1", "align.rehearse": "-1", "align.rate": "0", "align.rounds": "0", "align.patience": "-1",
 		"align.budget": "0", "align.lambda": "2", "align.near": "0",
 	}
 	var all []string

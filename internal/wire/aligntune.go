@@ -334,7 +334,7 @@ func (a *Alignment) tune(ctx context.Context) (string, error) {
 		}
 	}
 	rc := align.RunConfig{
-		Rounds: c.Rounds, Budget: c.Budget, Near: c.Near, Lambda: c.Lambda, Train: histories(l.train), Held: histories(l.held),
+		Rounds: c.Rounds, Patience: c.Patience, Budget: c.Budget, Near: c.Near, Lambda: c.Lambda, Train: histories(l.train), Held: histories(l.held),
 		Value: l.value, Tastes: tastesOf(cs), Sound: l.sound,
 	}
 	judge := align.Kept
@@ -428,6 +428,8 @@ func (t tunedBy) note() string {
 	s := fmt.Sprintf("%s, round %d kept of %d, KL %.2f nats, drift %.2f", t.By, k.Round, t.Report.Looks[n-1].Round, k.KL, k.Drift)
 	if t.Report.Spent {
 		s += " (the budget ended it)"
+	} else if t.Report.Stalled {
+		s += " (align.patience ended it)"
 	}
 	return s
 }

@@ -35,6 +35,9 @@ type RunConfig struct {
 	Alike  int
 	Lambda float64 // weight of the value in the score, Harmonic's; 0.5
 	Every  int     // rounds between two looks; 1
+	// Patience is after how many looks in a row without a better score a Run ends; 0: it
+	// does not for that.
+	Patience int
 	// Value says how good held-out samples are, from 0 to 1; nil: the share of them
 	// that the Judge prefers to the reference's, ties counting half.
 	Value func(ss []Sample) float64
@@ -72,6 +75,9 @@ func (c *RunConfig) complete(seen, taste int) error {
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("align: run: "+format, args...)) }
 	if c.Alike < 0 || c.Alike == 1 {
 		bad("Alike is %d chunks, want at least 2, or 0 for the KL", c.Alike)
+	}
+	if c.Patience < 0 {
+		bad("Patience is %d looks, want at least 1, or 0 for all rounds", c.Patience)
 	}
 	if c.Rounds < 1 || c.Observations < 1 || c.Each < 1 || c.Every < 1 {
 		bad("Rounds, Observations, Each and Every are %d, %d, %d and %d, want at least 1", c.Rounds, c.Observations, c.Each, c.Every)
@@ -115,15 +121,16 @@ type Look struct {
 
 // Report is how a Run went.
 type Report struct {
-	Looks []Look
-	Best  int  // round of the policy that was kept, 0 for the reference
-	Spent bool // the budget ended the run
+	Looks   []Look
+	Best    int  // round of the policy that was kept, 0 for the reference
+	Spent   bool // the budget ended the run
+	Stalled bool `json:",omitzero"` // RunConfig.Patience did
 }
 
 // Run fine-tunes a policy in rounds: it draws chains from the policy as it is, has them
 // judged, and lets an Aligner learn from them. It ends when the KL from the frozen
-// reference exceeds the budget, and keeps the policy whose harmonic score of value and
-// nearness was the best (RPO, Miao et al. 2024, arXiv:2407.12164, lambda-harmonic
+// reference exceeds the budget, or once no look was better for as long as it has patience, and
+// keeps the policy whose harmonic score of value and nearness was the best (RPO, Miao et al. 2024, arXiv:2407.12164, lambda-harmonic
 // early stopping).
 type Run struct {
 	a     Aligner
@@ -194,7 +201,7 @@ func (r *Run) Go(ctx context.Context) (Report, error) {
 			return r.report, err
 		}
 	}
-	for r.round < r.cfg.Rounds && !r.report.Spent {
+	for r.round < r.cfg.Rounds && !r.report.Spent && !r.report.Stalled {
 		if err := ctx.Err(); err != nil {
 			return r.report, err
 		}
@@ -302,6 +309,8 @@ func (r *Run) look(ctx context.Context, st Stats) error {
 		r.report.Best = r.round
 		nn.Copy(r.best, r.a.Tuned().params)
 	}
+	since := len(r.report.Looks) - 1 - slices.IndexFunc(r.report.Looks, func(o Look) bool { return o.Round == r.report.Best })
+	r.report.Stalled = r.cfg.Patience > 0 && since >= r.cfg.Patience
 	if r.cfg.Looked != nil {
 		return r.cfg.Looked(l)
 	}

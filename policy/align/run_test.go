@@ -167,6 +167,24 @@ func TestBudgetEndsARun(t *testing.T) {
 	}
 }
 
+// A run that gets no better ends by its patience, and keeps the best.
+func TestPatienceEndsARun(t *testing.T) {
+	w := ways(t)
+	values := []float64{0.2, 0.5, 0.4, 0.6, 0.5, 0.55, 0.5, 0.9}
+	looks := 0
+	_, r := dppo(t, w, 0, align.RunConfig{Rounds: 7, Budget: math.Inf(1), Lambda: 1, Patience: 3, Value: func([]align.Sample) float64 {
+		looks++
+		return values[looks-1]
+	}})
+	rep, err := r.Go(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if last := rep.Looks[len(rep.Looks)-1].Round; !rep.Stalled || rep.Spent || rep.Best != 3 || last != 6 {
+		t.Errorf("stalled %t and spent %t after round %d, round %d kept; want round 6, three after the best, 3", rep.Stalled, rep.Spent, last, rep.Best)
+	}
+}
+
 // TestEarlyStopKeepsTheBest: runs of 20 seeds climb a reward that has no end, so that
 // chunks leave the ways of the demonstrations; the true score, which the run does not see, is the share that go
 // the liked way and are on a way.
@@ -429,6 +447,7 @@ func TestWhatIsWrongIsSaid(t *testing.T) {
 		"Budget, Near and Drift are -1":  {Train: w.Train, Held: w.Held, Budget: -1},
 		"Sound: align: sample 0 has 0":   {Train: w.Train, Held: w.Held, Sound: make([]align.Sample, 1)},
 		"Alike is 1":                     {Train: w.Train, Held: w.Held, Alike: 1},
+		"Patience is -1":                 {Train: w.Train, Held: w.Held, Patience: -1},
 		"Lambda is 2":                    {Train: w.Train, Held: w.Held, Lambda: 2},
 	} {
 		_, err := align.NewRun(d, judge, c)
