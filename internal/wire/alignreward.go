@@ -105,7 +105,6 @@ func ranksFor(c config.Align) string {
 // with the share of the held-out comparisons, of all, that the model tells right.
 func (a *Alignment) view(ctx context.Context, t *taste, said []label.Order, video func(label.Clip) (rapl.Video, error)) (right float64, err error) {
 	var pairs []preference.Pair
-	var people []string
 	for _, o := range said {
 		better, err := video(o.Better)
 		if err != nil {
@@ -116,10 +115,8 @@ func (a *Alignment) view(ctx context.Context, t *taste, said []label.Order, vide
 			return 0, err
 		}
 		pairs = append(pairs, preference.Pair{A: clip(better), B: clip(worse), Verdict: preference.First, Annotator: o.Annotator})
-		people = append(people, o.Annotator)
 	}
-	slices.Sort(people)
-	who, err := whose(a.s.cfg.Align.Person, slices.Compact(people))
+	who, err := whose(a.s.cfg.Align.Person, peopleOf(pairs))
 	if err != nil {
 		return 0, fmt.Errorf("align.person: %w", err)
 	}

@@ -23,14 +23,7 @@ func rlhfRival(ctx context.Context, b *bench, name string, o *choices) (rival, e
 	if person == "" {
 		return learnedRival("rlhf")(ctx, b, name, o)
 	}
-	if err := o.end(); err != nil {
-		return rival{}, err
-	}
-	pairs, people, err := b.s.comparisons(ctx)
-	if err != nil {
-		return rival{}, err
-	}
-	who, err := whose(person, people)
+	pairs, _, who, err := b.askedOf(ctx, o, person)
 	if err != nil {
 		return rival{}, err
 	}
@@ -40,6 +33,19 @@ func rlhfRival(ctx context.Context, b *bench, name string, o *choices) (rival, e
 		return rival{}, err
 	}
 	return scored(name, fmt.Sprintf("RLHF, %s alone, from %d comparisons; %.2f of %d held out foretold", who, rep.Train, rep.After.Accuracy, rep.Held), n), nil
+}
+
+// askedOf are all comparisons, who made them, and which of these the person is, once o
+// holds nothing else.
+func (b *bench) askedOf(ctx context.Context, o *choices, person string) (pairs []preference.Pair, people []string, who string, err error) {
+	if err = o.end(); err != nil {
+		return nil, nil, "", err
+	}
+	if pairs, people, err = b.s.comparisons(ctx); err != nil {
+		return nil, nil, "", err
+	}
+	who, err = whose(person, people)
+	return pairs, people, who, err
 }
 
 // by are the answers of one person.
@@ -58,15 +64,7 @@ func palRival(ctx context.Context, b *bench, name string, o *choices) (rival, er
 	default:
 		return rival{}, fmt.Errorf("model is %q; want a, or b, whose prototypes follow how an episode begins", m)
 	}
-	person := o.text("person", "")
-	if err := o.end(); err != nil {
-		return rival{}, err
-	}
-	pairs, people, err := b.s.comparisons(ctx)
-	if err != nil {
-		return rival{}, err
-	}
-	who, err := whose(person, people)
+	pairs, people, who, err := b.askedOf(ctx, o, o.text("person", ""))
 	if err != nil {
 		return rival{}, err
 	}
@@ -121,15 +119,7 @@ func vplRival(ctx context.Context, b *bench, name string, o *choices) (rival, er
 // that it knows are two: of the episodes that mostly won with that person, and of the rest.
 func regretRival(ctx context.Context, b *bench, name string, o *choices) (rival, error) {
 	r := regret.Recordings{Components: o.count("components", 8)}
-	person := o.text("person", "")
-	if err := o.end(); err != nil {
-		return rival{}, err
-	}
-	pairs, people, err := b.s.comparisons(ctx)
-	if err != nil {
-		return rival{}, err
-	}
-	who, err := whose(person, people)
+	pairs, _, who, err := b.askedOf(ctx, o, o.text("person", ""))
 	if err != nil {
 		return rival{}, err
 	}
@@ -211,15 +201,20 @@ func (s *Session) comparisons(ctx context.Context) ([]preference.Pair, []string,
 	if err != nil {
 		return nil, nil, err
 	}
-	var people []string
+	people := peopleOf(pairs)
+	if len(people) == 0 {
+		return nil, nil, fmt.Errorf("%s holds no comparisons; ask somebody by rapport label", s.Dir())
+	}
+	return pairs, people, nil
+}
+
+// peopleOf are those who compared, sorted.
+func peopleOf(pairs []preference.Pair) (people []string) {
 	for _, p := range pairs {
 		people = append(people, p.Annotator)
 	}
 	slices.Sort(people)
-	if people = slices.Compact(people); len(people) == 0 {
-		return nil, nil, fmt.Errorf("%s holds no comparisons; ask somebody by rapport label", s.Dir())
-	}
-	return pairs, people, nil
+	return slices.Compact(people)
 }
 
 // known are the standing labels of episodes that the session has, and these.

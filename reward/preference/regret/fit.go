@@ -107,28 +107,11 @@ func Fit(ctx context.Context, world *World, pairs []preference.Pair, cfg Config)
 	if err := world.Validate(); err != nil {
 		return nil, err
 	}
-	if _, err := preference.Validate(pairs); err != nil {
+	sides, said, err := answered(pairs, world.Read)
+	if err != nil {
 		return nil, err
 	}
 	m := &Model{Weights: make([]float64, world.Features), world: world, cfg: cfg}
-	var sides [2][][]Step
-	var said []preference.Verdict
-	for i, p := range pairs {
-		if p.Verdict == preference.Unknown {
-			continue
-		}
-		for side, c := range [2]preference.Clip{p.A, p.B} {
-			steps, err := world.Read(c)
-			if err != nil {
-				return nil, fmt.Errorf("regret: pair %d: %w", i, err)
-			}
-			sides[side] = append(sides[side], steps)
-		}
-		said = append(said, p.Verdict)
-	}
-	if len(said) == 0 {
-		return nil, fmt.Errorf("regret: none of %d pairs is answered", len(pairs))
-	}
 	// The first weights are small, so that no answer is sure yet; the first policies
 	// are the best for each feature, liked and disliked.
 	if cfg.Explain != PartialReturn {
@@ -146,17 +129,8 @@ func Fit(ctx context.Context, world *World, pairs []preference.Pair, cfg Config)
 	by := [2][]float64{make([]float64, world.Features), make([]float64, world.Features)}
 	opt := newAdam(world.Features, cfg.Rate)
 	for range cfg.Rounds {
-		for range cfg.Steps {
-			if err := ctx.Err(); err != nil {
-				return nil, err
-			}
-			m.loss(grad, by, sides, said)
-			opt.step(m.Weights, grad)
-		}
-		for _, x := range m.Weights {
-			if x-x != 0 {
-				return nil, fmt.Errorf("regret: a weight is %v: lower the rate", x)
-			}
+		if err := opt.descend(ctx, m.Weights, grad, cfg.Steps, func() { m.loss(grad, by, sides, said) }); err != nil {
+			return nil, err
 		}
 		if cfg.Explain == PartialReturn {
 			break
@@ -170,6 +144,48 @@ func Fit(ctx context.Context, world *World, pairs []preference.Pair, cfg Config)
 		}
 	}
 	return m, nil
+}
+
+// answered are the sides of the pairs that somebody answered, as read makes them of clips,
+// and the answers.
+func answered[T any](pairs []preference.Pair, read func(preference.Clip) (T, error)) (sides [2][]T, said []preference.Verdict, err error) {
+	if _, err := preference.Validate(pairs); err != nil {
+		return sides, nil, err
+	}
+	for i, p := range pairs {
+		if p.Verdict == preference.Unknown {
+			continue
+		}
+		for side, c := range [2]preference.Clip{p.A, p.B} {
+			x, err := read(c)
+			if err != nil {
+				return sides, nil, fmt.Errorf("regret: pair %d: %w", i, err)
+			}
+			sides[side] = append(sides[side], x)
+		}
+		said = append(said, p.Verdict)
+	}
+	if len(said) == 0 {
+		return sides, nil, fmt.Errorf("regret: none of %d pairs is answered", len(pairs))
+	}
+	return sides, said, nil
+}
+
+// descend does steps by the gradient that loss writes to grad.
+func (a *adam) descend(ctx context.Context, weights, grad []float64, steps int, loss func()) error {
+	for range steps {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		loss()
+		a.step(weights, grad)
+	}
+	for _, x := range weights {
+		if x-x != 0 {
+			return fmt.Errorf("regret: a weight is %v: lower the rate", x)
+		}
+	}
+	return nil
 }
 
 // learn plans for weights and adds the policy to the library, unless it is there.
@@ -281,15 +297,19 @@ func (m *Model) Utility(c preference.Clip) (float64, error) {
 
 // Odds implements preference.Model.
 func (m *Model) Odds(a, b preference.Clip) (preference.Odds, error) {
-	ua, err := m.Utility(a)
+	return m.cfg.odds(m.Utility, a, b)
+}
+
+func (c Config) odds(utility func(preference.Clip) (float64, error), a, b preference.Clip) (preference.Odds, error) {
+	ua, err := utility(a)
 	if err != nil {
 		return preference.Odds{}, err
 	}
-	ub, err := m.Utility(b)
+	ub, err := utility(b)
 	if err != nil {
 		return preference.Odds{}, err
 	}
-	return m.cfg.Ties.Odds(ua-ub, m.cfg.Strength), nil
+	return c.Ties.Odds(ua-ub, c.Strength), nil
 }
 
 // Policy is the best under the weights found. For partial returns that were fitted to

@@ -288,43 +288,20 @@ func (l *look) fit(ctx context.Context, pairs []preference.Pair, cfg Config) (*R
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	if _, err := preference.Validate(pairs); err != nil {
+	sides, said, err := answered(pairs, l.stretch)
+	if err != nil {
 		return nil, err
-	}
-	var sides [2][]stretch
-	var said []preference.Verdict
-	for i, p := range pairs {
-		if p.Verdict == preference.Unknown {
-			continue
-		}
-		for side, c := range [2]preference.Clip{p.A, p.B} {
-			s, err := l.stretch(c)
-			if err != nil {
-				return nil, fmt.Errorf("regret: pair %d: %w", i, err)
-			}
-			sides[side] = append(sides[side], s)
-		}
-		said = append(said, p.Verdict)
-	}
-	if len(said) == 0 {
-		return nil, fmt.Errorf("regret: none of %d pairs is answered", len(pairs))
 	}
 	_, K := l.lead.Dims()
 	m := &Recorded{Weights: make([]float64, K), cfg: cfg, look: l}
 	grad := make([]float64, K)
 	by := [2][]float64{make([]float64, K), make([]float64, K)}
 	opt := newAdam(K, cfg.Rate)
-	for range cfg.Steps {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
+	err = opt.descend(ctx, m.Weights, grad, cfg.Steps, func() {
 		cfg.loss(grad, by, m.Weights, said, func(grad []float64, i, side int) float64 { return m.worth(grad, &sides[side][i]) })
-		opt.step(m.Weights, grad)
-	}
-	for _, x := range m.Weights {
-		if x-x != 0 {
-			return nil, fmt.Errorf("regret: a weight is %v: lower the rate", x)
-		}
+	})
+	if err != nil {
+		return nil, err
 	}
 	return m, nil
 }
@@ -352,15 +329,7 @@ func (m *Recorded) Utility(c preference.Clip) (float64, error) {
 
 // Odds implements preference.Model.
 func (m *Recorded) Odds(a, b preference.Clip) (preference.Odds, error) {
-	ua, err := m.Utility(a)
-	if err != nil {
-		return preference.Odds{}, err
-	}
-	ub, err := m.Utility(b)
-	if err != nil {
-		return preference.Odds{}, err
-	}
-	return m.cfg.Ties.Odds(ua-ub, m.cfg.Strength), nil
+	return m.cfg.odds(m.Utility, a, b)
 }
 
 // Score implements reward.Scorer: r of each frame arrived at, with mean 0 and deviation 1
