@@ -43,14 +43,21 @@ func runBy(t testing.TB, w *aligntest.Ways, a align.Aligner, j align.Judge, c al
 	return before, after, on, kl, rep
 }
 
-// dppo is a quick run of few rounds.
-func dppo(t *testing.T, w *aligntest.Ways, rank int, c align.RunConfig) (*align.Tuned, *align.Run) {
+// policyGradient is a policy that DPPO is to tune.
+func policyGradient(t *testing.T, w *aligntest.Ways, c align.Config) (*align.Tuned, align.Aligner) {
 	t.Helper()
-	p := tune(t, w, align.Config{Rank: rank, LR: 1e-3, Seed: 4})
+	p := tune(t, w, c)
 	a, err := align.NewDPPO(p, align.DPPOConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}
+	return p, a
+}
+
+// dppo is a quick run of few rounds.
+func dppo(t *testing.T, w *aligntest.Ways, rank int, c align.RunConfig) (*align.Tuned, *align.Run) {
+	t.Helper()
+	p, a := policyGradient(t, w, align.Config{Rank: rank, LR: 1e-3, Seed: 4})
 	c.Train, c.Held, c.Observations, c.Each = w.Train, w.Held, 8, 4
 	r, err := align.NewRun(a, align.Rated(aligntest.Liked, 0), c)
 	if err != nil {
@@ -193,11 +200,7 @@ func TestEarlyStopKeepsTheBest(t *testing.T) {
 	far := func(s *align.Sample) float64 { return float64(s.Actions[0] + s.Actions[1]) }
 	good, overfit := 0, 0
 	for seed := range uint64(20) {
-		p := tune(t, w, align.Config{LR: 2e-3, Seed: seed})
-		a, err := align.NewDPPO(p, align.DPPOConfig{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		_, a := policyGradient(t, w, align.Config{LR: 2e-3, Seed: seed})
 		var truth []float64
 		r, err := align.NewRun(a, align.Rated(far, 0), align.RunConfig{
 			Rounds: 20, Observations: 16, Each: 4, Budget: math.Inf(1), Alike: 32, Lambda: 0.4, Train: w.Train, Held: append(w.Held[:len(w.Held):len(w.Held)], w.Train...),
@@ -245,11 +248,7 @@ func TestSoundnessKeepsWhatWorks(t *testing.T) {
 	w := ways(t)
 	far := func(s *align.Sample) float64 { return float64(s.Actions[0] + s.Actions[1]) }
 	for seed := range uint64(2) {
-		p := tune(t, w, align.Config{LR: 2e-3, Seed: seed})
-		a, err := align.NewDPPO(p, align.DPPOConfig{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		p, a := policyGradient(t, w, align.Config{LR: 2e-3, Seed: seed})
 		var sound []align.Sample
 		for _, s := range draw(t, w, p, 64, 1, 9) {
 			if one := []align.Sample{s}; aligntest.Share(one)*aligntest.On(one) == 1 {

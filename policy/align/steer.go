@@ -2,13 +2,9 @@ package align
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/binary"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
-	"math"
 	"math/rand/v2"
 
 	"github.com/rapport-rl/rapport/internal/nn"
@@ -32,16 +28,7 @@ func trunkSum(n *diffusion.Net) string {
 	if len(ps) == 0 {
 		return ""
 	}
-	h := sha256.New()
-	var b []byte
-	for _, p := range ps {
-		b = b[:0]
-		for _, v := range p.Data {
-			b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
-		}
-		h.Write(b)
-	}
-	return hex.EncodeToString(h.Sum(nil))
+	return checkpoint.Sum("", "", nn.Tensors(ps))
 }
 
 // Save writes the critic of samples of n, for RestoreCritic.

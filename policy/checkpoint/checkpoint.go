@@ -71,7 +71,7 @@ func Save(w io.Writer, format string, state any, parts ...Part) error {
 		return fmt.Errorf("state: %w", err)
 	}
 	ts := list(parts)
-	return nn.Save(w, ts, map[string]string{"format": format, "state": string(head), "sum": sum(format, string(head), ts)})
+	return nn.Save(w, ts, map[string]string{"format": format, "state": string(head), "sum": Sum(format, string(head), ts)})
 }
 
 // Restore reads a checkpoint back into parts and returns its state. fits says
@@ -86,7 +86,7 @@ func Restore[S any](r io.Reader, format string, fits func(S) error, parts ...Par
 	if meta["format"] != format {
 		return none, fmt.Errorf("format is %q, want %q", meta["format"], format)
 	}
-	if meta["sum"] != sum(format, meta["state"], ts) {
+	if meta["sum"] != Sum(format, meta["state"], ts) {
 		return none, errors.New("the checksum is wrong: the file is damaged, go back to an older checkpoint")
 	}
 	if err := json.Unmarshal([]byte(meta["state"]), &s); err != nil {
@@ -154,8 +154,8 @@ func find(ts []nn.Tensor, want nn.Tensor) (nn.Tensor, error) {
 	return t, nil
 }
 
-// sum is the SHA-256 of a checkpoint, in hex.
-func sum(format, state string, ts []nn.Tensor) string {
+// Sum is the SHA-256 of a checkpoint, in hex.
+func Sum(format, state string, ts []nn.Tensor) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%q %q", format, state)
 	buf := make([]byte, 0, 1<<16)
