@@ -133,6 +133,7 @@ type Encoder struct {
 // Reward configures what is learned from.
 type Reward struct {
 	Kind     string  `yaml:"kind"`
+	Sees     string  `yaml:"sees"`
 	Form     string  `yaml:"form"`
 	Experts  int     `yaml:"experts"`
 	Triplets int     `yaml:"triplets"`

@@ -137,8 +137,12 @@ func (a *Alignment) view(ctx context.Context, t *taste, said []label.Order, vide
 // learn learns the reward of the comparisons said, and of what is alike.
 func (a *Alignment) learn(ctx context.Context, j *judgement, said, alike []label.Order) error {
 	c := a.s.cfg
-	lib := library{s: a.s, videos: map[string]rapl.Video{}, trajs: map[string][]perception.Features{}}
-	t := taste{Version: tasteVersion, Kind: c.Align.By, Gamma: c.Reward.Gamma}
+	by, err := a.s.sight(ctx)
+	if err != nil {
+		return err
+	}
+	lib := library{s: a.s, by: by, videos: map[string]rapl.Video{}, trajs: map[string][]perception.Features{}}
+	t := taste{Version: tasteVersion, Kind: c.Align.By, Gamma: c.Reward.Gamma, Sight: by}
 	if err := t.Cost.UnmarshalText([]byte(c.Reward.Cost)); err != nil {
 		return fmt.Errorf("wire: reward.cost: %w", err)
 	}
@@ -192,7 +196,6 @@ func (a *Alignment) learn(ctx context.Context, j *judgement, said, alike []label
 	}
 	reward := c.Reward
 	reward.Kind = c.Align.By
-	var err error
 	if c.Align.By == "pal" {
 		j.Accuracy, err = a.view(ctx, &t, said, video)
 	} else {

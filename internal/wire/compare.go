@@ -190,6 +190,7 @@ func (c *comparer) reel(ctx context.Context, r reel) error {
 				rated.ID = id
 			}
 			if err := c.rate(ctx, film, &rated); err != nil {
+				rated.Rewards = nil // what some rewards gave is none to compare
 				rated.Err = errors.Join(rated.Err, fmt.Errorf("wire: compare %s: %w", r.file, err))
 			}
 		}

@@ -127,7 +127,7 @@ type flatLab struct {
 
 // ask has the person look at rollouts.
 func (l *flatLab) ask(pile []demo) error {
-	truths, videos, err := sightings(pile)
+	truths, videos, err := sightings(nil, pile)
 	if err != nil {
 		return err
 	}

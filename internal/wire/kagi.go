@@ -25,7 +25,10 @@ import (
 var plans embed.FS
 
 // keyed says whether episodes carry tracked points.
-func keyed(c config.Config) bool { return c.Reward.Kind == "kagi" }
+func keyed(c config.Config) bool { return byWaypoints(c) || c.Reward.Sees != "features" }
+
+// byWaypoints says whether the reward is progress along waypoints.
+func byWaypoints(c config.Config) bool { return c.Reward.Kind == "kagi" }
 
 // planOf is the configured plan, or the task's.
 func planOf(c config.Config) (kagi.Plan, error) {
@@ -78,7 +81,7 @@ func (s *Session) kagi() (*kagi.Config, error) {
 type tracking func(ctx context.Context, step int, obs robot.Observation) ([]perception.Keypoint, error)
 
 // errFlat says that there is nothing that a camera's pixel could be lifted into.
-var errFlat = errors.New("wire: reward.kind is kagi, whose cameras see in three dimensions; want another reward.kind, or a task of the table")
+var errFlat = errors.New("wire: reward.kind is kagi, or reward.sees names points: their cameras see in three dimensions; want another reward.kind and reward.sees features, or a task of the table")
 
 // trackSim follows the points of a simulated world's plan, until done; both are nil
 // under other rewards.
@@ -93,7 +96,7 @@ func trackSim(c config.Config, w world) (_ tracking, done func() error, err erro
 	// Where the cameras are is known from the first reset on.
 	cams := func() ([]keypoint.Camera, error) { return SimCameras(tw) }
 	var success func() bool
-	if c.Reward.KAGI.Sparse == "truth" {
+	if byWaypoints(c) && c.Reward.KAGI.Sparse == "truth" {
 		success = func() bool { return w.Truth().Success }
 	}
 	p, err := newPointer(c, cams, success)
@@ -372,6 +375,12 @@ func (pl *planner) ask(ctx context.Context, p *pointer, obs robot.Observation) (
 // it is asked.
 func (s *Session) plan(ctx context.Context) (context.Context, error) {
 	if !keyed(s.cfg) {
+		return ctx, nil
+	}
+	if !byWaypoints(s.cfg) { // the points are followed, and nobody goes anywhere
+		if s.Clicks() != "" {
+			return s.clicked(ctx)
+		}
 		return ctx, nil
 	}
 	source := s.cfg.Reward.KAGI.Source

@@ -35,6 +35,9 @@ func TestEveryKindOfRewardCarriesASession(t *testing.T) {
 			if kind == "vlm-rm" {
 				prompted(t, &c)
 			}
+			if kind == "goal" { // and of what is tracked
+				c.Reward.Sees = "points"
+			}
 			s, err := Create(ctx, c, quietly())
 			if err != nil {
 				t.Fatal(err)

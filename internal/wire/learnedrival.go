@@ -21,7 +21,7 @@ func learnedRival(kind string) func(ctx context.Context, b *bench, name string, 
 		if kind == "tcc" {
 			c.Form = o.text("form", "transport")
 		}
-		t := taste{Version: tasteVersion, Kind: kind, Experts: b.parts.taste.Experts, Gamma: o.number("gamma", b.parts.taste.Gamma), Cost: b.parts.taste.Cost}
+		t := taste{Version: tasteVersion, Kind: kind, Experts: b.parts.taste.Experts, Gamma: o.number("gamma", b.parts.taste.Gamma), Cost: b.parts.taste.Cost, Sight: b.parts.taste.Sight}
 		what := "made anew from the preferred videos"
 		n := o.number("labels", math.Inf(1))
 		if err := o.end(); err != nil {
@@ -70,13 +70,13 @@ func (s *Session) said(ctx context.Context) ([]rapl.Triplet, error) {
 }
 
 // video is an episode of the session as rewards compare it.
-func (s *Session) video(id string) (rapl.Video, error) {
+func (s *Session) video(by *sight, id string) (rapl.Video, error) {
 	e, err := s.store.Episode(id)
 	if err != nil {
 		return rapl.Video{}, err
 	}
 	// The frame after the reset is no doing of anybody's: Score leaves it out too.
-	return rapl.VideoOf(id, e.Trajectory()[1:])
+	return by.video(id, e.Trajectory()[1:])
 }
 
 // sides are the videos that people like and those that they do not, as far as they
@@ -92,6 +92,10 @@ func (s *Session) sides(ctx context.Context, experts []rapl.Video, said []rapl.T
 	for _, t := range said {
 		won[t.Better.Name], lost[t.Worse.Name] = true, true
 	}
+	by, err := s.sight(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
 	rows, err := s.store.Episodes(ctx, policy.Demo)
 	if err != nil {
 		return nil, nil, err
@@ -100,7 +104,7 @@ func (s *Session) sides(ctx context.Context, experts []rapl.Video, said []rapl.T
 		if in[r.ID] {
 			continue
 		}
-		v, err := s.video(r.ID)
+		v, err := s.video(by, r.ID)
 		if err != nil {
 			return nil, nil, err
 		}

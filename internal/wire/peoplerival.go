@@ -32,7 +32,7 @@ func rlhfRival(ctx context.Context, b *bench, name string, o *choices) (rival, e
 	if err != nil {
 		return rival{}, err
 	}
-	return scored(name, fmt.Sprintf("RLHF, %s alone, from %d comparisons; %.2f of %d held out foretold", who, rep.Train, rep.After.Accuracy, rep.Held), n), nil
+	return scored(name, fmt.Sprintf("RLHF, %s alone, from %d comparisons; %.2f of %d held out foretold", who, rep.Train, rep.After.Accuracy, rep.Held), b.parts.taste.Sight.judged(n)), nil
 }
 
 // askedOf are all comparisons, who made them, and which of these the person is, once o
@@ -77,7 +77,7 @@ func palRival(ctx context.Context, b *bench, name string, o *choices) (rival, er
 		return rival{}, err
 	}
 	return scored(name, fmt.Sprintf("PAL, %s of %d people, %.2f of the prototypes, from %d comparisons; %.2f of %d held out foretold",
-		who, len(people), u.Shares, rep.Train, rep.After.Accuracy, rep.Held), u), nil
+		who, len(people), u.Shares, rep.Train, rep.After.Accuracy, rep.Held), b.parts.taste.Sight.judged(u)), nil
 }
 
 // usualPeople is vpl's default of people a step; more than there are only repeat them.
@@ -112,7 +112,7 @@ func vplRival(ctx context.Context, b *bench, name string, o *choices) (rival, er
 		}
 	}
 	mean, dev := u.Latent()
-	return scored(name, fmt.Sprintf("VPL, %s among %d people, z %.2f ± %.2f, from %d comparisons", who, len(people), mean, dev, len(pairs)), u), nil
+	return scored(name, fmt.Sprintf("VPL, %s among %d people, z %.2f ± %.2f, from %d comparisons", who, len(people), mean, dev, len(pairs)), b.parts.taste.Sight.judged(u)), nil
 }
 
 // regretRival is a reward that explains one person's answers by regret. The ways of acting
@@ -163,7 +163,7 @@ func regretRival(ctx context.Context, b *bench, name string, o *choices) (rival,
 		return rival{}, err
 	}
 	return scored(name, fmt.Sprintf("regret, %s, from %d comparisons against the better of %d and %d episodes; an answer is likelier by %.3f nats than by partial return",
-		who, len(pairs), better, worse, c.Margin), m), nil
+		who, len(pairs), better, worse, c.Margin), b.parts.taste.Sight.judged(m)), nil
 }
 
 // whose is the annotator that a person is called by; the only one where none is named.
@@ -223,6 +223,10 @@ func (s *Session) known(ctx context.Context) (known []label.Label, videos []rapl
 	if err != nil {
 		return nil, nil, err
 	}
+	by, err := s.sight(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
 	have := map[string]bool{}
 	for _, l := range label.Standing(all) {
 		whole := true
@@ -230,7 +234,7 @@ func (s *Session) known(ctx context.Context) (known []label.Label, videos []rapl
 			if have[c.Episode] {
 				continue
 			}
-			v, err := s.video(c.Episode)
+			v, err := s.video(by, c.Episode)
 			if errors.Is(err, store.ErrNone) {
 				whole = false // of another session, or a bag
 				continue

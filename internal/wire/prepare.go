@@ -279,14 +279,12 @@ func (s *Session) ask(ctx context.Context, demos []demo) (taste, error) {
 	if err != nil {
 		return t, fmt.Errorf("wire: reward.cost: %w", err)
 	}
-	truths := make([][]sim.Truth, len(demos))
-	videos := make([]rapl.Video, len(demos))
-	for i, d := range demos {
-		truths[i] = d.truth
-		// The frame after the reset is no doing of anybody's: Score leaves it out too.
-		if videos[i], err = rapl.VideoOf(d.episode.ID, d.episode.Trajectory()[1:]); err != nil {
-			return t, err
-		}
+	if t.Sight, err = sightOfDemos(s.cfg, demos); err != nil {
+		return t, err
+	}
+	truths, videos, err := sightings(t.Sight, demos)
+	if err != nil {
+		return t, err
 	}
 	who := person.New(rand.NewPCG(draw(s.cfg.Seed, people, -1), 0), 0)
 	for _, i := range who.Pick(truths, c.Experts) {

@@ -90,6 +90,7 @@ func (s *Session) aligned(ctx context.Context) (int, error) {
 // library reads the clips that people were shown, once each.
 type library struct {
 	s      *Session
+	by     *sight
 	videos map[string]rapl.Video // by name
 	trajs  map[string][]perception.Features
 }
@@ -118,7 +119,7 @@ func (l library) video(x label.Clip) (rapl.Video, error) {
 	if x.From >= to || to > len(traj) {
 		return rapl.Video{}, fmt.Errorf("wire: a label is of steps %d to %d of %s, which has %d", x.From, x.To, x.Episode, len(traj))
 	}
-	v, err := rapl.VideoOf(name, traj[x.From:to])
+	v, err := l.by.video(name, traj[x.From:to])
 	if err == nil {
 		l.videos[name] = v
 	}
@@ -144,7 +145,7 @@ func (s *Session) realign(ctx context.Context, t taste) (taste, Realigned, error
 	if err != nil {
 		return t, re, err
 	}
-	lib := library{s, map[string]rapl.Video{}, map[string][]perception.Features{}}
+	lib := library{s, t.Sight, map[string]rapl.Video{}, map[string][]perception.Features{}}
 	var ts []rapl.Triplet
 	skipped := 0
 	add := func(anchor rapl.Video, x label.Order) error {

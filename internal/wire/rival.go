@@ -267,7 +267,7 @@ func otherRAPL(b *bench, name, what string, head *rapl.Head, o *choices) (rival,
 	if c.Gamma == 0 {
 		c.Gamma = rapl.DefaultGamma
 	}
-	return scored(name, fmt.Sprintf("%s, %s cost, gamma %g, %s", what, cost, c.Gamma, form), s), nil
+	return scored(name, fmt.Sprintf("%s, %s cost, gamma %g, %s", what, cost, c.Gamma, form), t.Sight.judged(s)), nil
 }
 
 func sessionRival(ctx context.Context, b *bench, name string, o *choices) (rival, error) {

@@ -33,7 +33,9 @@ func (c *comparer) salience(ctx context.Context) error {
 	}
 	var look []rival
 	for _, r := range c.rivals {
-		if r.scorer != nil {
+		switch r.scorer.(type) {
+		case nil, sighted, sightedExplainer: // of points, which covered pixels do not move
+		default:
 			look = append(look, r)
 		}
 	}

@@ -18,7 +18,7 @@ import (
 )
 
 // classified says whether a classifier tells the success that KAGI's reward pays.
-func classified(c config.Config) bool { return keyed(c) && c.Reward.KAGI.Sparse == "classifier" }
+func classified(c config.Config) bool { return byWaypoints(c) && c.Reward.KAGI.Sparse == "classifier" }
 
 // successTeller is loop.Actor's Tell.
 type successTeller func(ctx context.Context, f perception.Features) ([]perception.Keypoint, error)

@@ -48,7 +48,7 @@ func readJudge(dir string) (m measuredJudge, err error) {
 }
 
 // byJudge says whether a judge tells the success that KAGI's reward pays.
-func byJudge(c config.Config) bool { return keyed(c) && c.Reward.KAGI.Sparse == "judge" }
+func byJudge(c config.Config) bool { return byWaypoints(c) && c.Reward.KAGI.Sparse == "judge" }
 
 // refereed returns the context under which a judge tells success at the ends of
 // episodes, where reward.kagi.sparse says so, and what closes its answers' file. A judge

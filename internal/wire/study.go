@@ -137,7 +137,11 @@ func (s *study) pile(ctx context.Context, st Study) ([]demo, error) {
 
 // points learns each kind of reward from the pile and judges it on each set.
 func (s *study) points(ctx context.Context, st Study, pile []demo, judged [][]demo) ([]Point, error) {
-	truths, videos, err := sightings(pile)
+	see, err := sightOfDemos(s.c, pile)
+	if err != nil {
+		return nil, err
+	}
+	truths, videos, err := sightings(see, pile)
 	if err != nil {
 		return nil, err
 	}
@@ -168,7 +172,7 @@ func (s *study) points(ctx context.Context, st Study, pile []demo, judged [][]de
 			s.tell("reward "+kind, n, most, "")
 			c := s.c.Reward
 			c.Kind = kind
-			t := taste{Version: tasteVersion, Kind: kind, Experts: experts, Gamma: c.Gamma}
+			t := taste{Version: tasteVersion, Kind: kind, Experts: experts, Gamma: c.Gamma, Sight: see}
 			if err := t.Cost.UnmarshalText([]byte(c.Cost)); err != nil {
 				return nil, err
 			}
@@ -198,12 +202,13 @@ func (s *study) points(ctx context.Context, st Study, pile []demo, judged [][]de
 }
 
 // sightings are what people judge rollouts by, and what rewards see of them.
-func sightings(ds []demo) ([][]sim.Truth, []rapl.Video, error) {
+func sightings(by *sight, ds []demo) ([][]sim.Truth, []rapl.Video, error) {
 	truths, videos := make([][]sim.Truth, len(ds)), make([]rapl.Video, len(ds))
 	for i, d := range ds {
 		var err error
 		truths[i] = d.truth
-		if videos[i], err = rapl.VideoOf(d.episode.ID, d.episode.Trajectory()[1:]); err != nil {
+		// The frame after the reset is no doing of anybody's: Score leaves it out too.
+		if videos[i], err = by.video(d.episode.ID, d.episode.Trajectory()[1:]); err != nil {
 			return nil, nil, err
 		}
 	}

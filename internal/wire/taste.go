@@ -40,11 +40,12 @@ type taste struct {
 	RLHF    []byte       `json:"rlhf,omitempty"` // as preference.Net saves itself
 	PAL     []byte       `json:"pal,omitempty"`  // as pal.User saves itself
 	KAGI    *kagi.Config `json:"kagi,omitempty"`
+	Sight   *sight       `json:"sight,omitempty"` // nil: the encoder's embedding
 	visual
 }
 
 // tasteVersion is the newest that this program reads.
-const tasteVersion = 2
+const tasteVersion = 3
 
 // kind is reward.kind.
 func (t taste) kind() string {
@@ -56,6 +57,15 @@ func (t taste) kind() string {
 
 // scorer makes the reward of the kind.
 func (t taste) scorer() (reward.Scorer, error) {
+	s, err := t.compares()
+	if err != nil {
+		return nil, err
+	}
+	return t.Sight.judged(s), nil
+}
+
+// compares is scorer of what the reward sees.
+func (t taste) compares() (reward.Scorer, error) {
 	switch k := t.kind(); {
 	case k == "truth":
 		return truth{}, nil
@@ -189,9 +199,7 @@ func comparing(kind string) bool { return kind == "rapl" || kind == "rlhf" }
 // explain scores traj and tells how, as far as the kind of reward can: one that
 // compares with no video names none.
 func explain(ctx context.Context, s reward.Scorer, traj []perception.Features) (rapl.Explanation, error) {
-	if x, ok := s.(interface {
-		Explain(context.Context, []perception.Features) (rapl.Explanation, error)
-	}); ok {
+	if x, ok := s.(explainer); ok {
 		return x.Explain(ctx, traj)
 	}
 	T := len(traj) - 1
@@ -221,6 +229,10 @@ type running interface {
 // runningOf begins an episode.
 func runningOf(s reward.Scorer) (running, error) {
 	switch s := s.(type) {
+	case sighted:
+		return s.running()
+	case sightedExplainer:
+		return s.running()
 	case *rapl.Scorer:
 		return s.Live()
 	case *kagi.Scorer:
@@ -262,6 +274,11 @@ func (p *piecewise) Rewards(dst []float64) int {
 
 // named is what the report calls the reward.
 func named(c config.Reward) string {
+	if c.Sees != "features" {
+		what := c.Sees
+		c.Sees = "features"
+		return named(c) + " on tracked " + what
+	}
 	switch c.Kind {
 	case "features":
 		return "optimal transport on features that nobody aligned"
