@@ -22,7 +22,7 @@ seed: 5
 robot: {task: reach, horizon: 30, cameras: [{name: front, width: 64, height: 64}]}
 demos: {good: 3, bad: 3}
 encoder: {keypoints: 4, steps: 2}
-reward: {experts: 2, triplets: 8, dim: 4}
+reward: {experts: 2, triplets: 8, dim: 4, steps: 0}
 policy: {hidden: [16], clone: {steps: 30}}
 learner: {critics: 2, hidden: [16], batch: 16, warmup: 4, updates: 2}
 session: {episodes: 6, evaluate: 2, checkpoint: 2}

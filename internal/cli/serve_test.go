@@ -31,7 +31,7 @@ seed: 3
 robot: {task: reach, horizon: 30, cameras: [{name: front, width: 64, height: 64}]}
 demos: {good: 4, bad: 4}
 encoder: {keypoints: 6, steps: 20}
-reward: {experts: 2, triplets: 10, dim: 4}
+reward: {experts: 2, triplets: 10, dim: 4, steps: 0}
 policy: {hidden: [16], clone: {steps: 50}}
 learner: {critics: 2, hidden: [16], batch: 16, warmup: 10, updates: 5}
 session: {episodes: 12, evaluate: 4, checkpoint: 3}

@@ -145,6 +145,7 @@ type Reward struct {
 	Train       string  `yaml:"train"`
 	Gradient    string  `yaml:"gradient"`
 	Temperature float64 `yaml:"temperature"`
+	Steps       int     `yaml:"steps"`
 	Ties        bool    `yaml:"ties"`
 
 	KAGI KAGI `yaml:"kagi"`

@@ -9,6 +9,7 @@ func RewardKinds() []string {
 
 func (r Reward) validate(p *problems, robot string, bad int) {
 	p.oneOf("reward.kind", r.Kind, RewardKinds()...)
+	p.within("reward.steps", float64(r.Steps), 0, 1e6)
 	p.oneOf("reward.form", r.Form, "transport", "goal")
 	p.oneOf("reward.sees", r.Sees, "features", "points", "objects")
 	if r.Sees != "features" {

@@ -39,7 +39,7 @@ func AlignSteps() []string {
 const alignFolder = "align"
 
 // alignFree are the keys that an alignment may go on with other values of.
-var alignFree = []string{"name", "out", "align.", "session.evaluate", "policy.diffusion.sampler.", "reward.gradient", "reward.temperature", "reward.ties", "learner.device"}
+var alignFree = []string{"name", "out", "align.", "session.evaluate", "policy.diffusion.sampler.", "reward.gradient", "reward.steps", "reward.temperature", "reward.ties", "learner.device"}
 
 // Alignment is a session whose policy is brought from what it was cloned of to what
 // people like: a step at a time, each of which survives the death of the process.

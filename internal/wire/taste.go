@@ -145,6 +145,7 @@ func (t *taste) compare(ctx context.Context, c config.Reward, run uint64, triple
 	if err != nil {
 		return 0, err
 	}
+	how.Steps = c.Steps
 	head, rep, err := rapl.Align(ctx, triplets, how)
 	t.Head = &head
 	return rep.After.Accuracy, err

@@ -29,7 +29,7 @@ func tiny(t *testing.T) config.Config {
 		"out=" + t.TempDir(), "seed=7", "robot.task=reach", "robot.horizon=30",
 		"robot.cameras=[{name: front, width: 64, height: 64}]",
 		"demos.good=3", "demos.bad=3", "encoder.keypoints=4", "encoder.steps=5",
-		"reward.experts=2", "reward.triplets=8", "reward.dim=4",
+		"reward.experts=2", "reward.triplets=8", "reward.dim=4", "reward.steps=0",
 		"policy.hidden=[16]", "policy.clone.steps=30",
 		"learner.critics=2", "learner.hidden=[16]", "learner.batch=16", "learner.warmup=4", "learner.updates=2",
 		"session.episodes=4", "session.evaluate=2", "session.checkpoint=2",

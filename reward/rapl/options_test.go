@@ -30,6 +30,20 @@ func TestWarmupStartsWithoutAStep(t *testing.T) {
 	}
 }
 
+func TestFewTripletsAreGoneThroughMoreOften(t *testing.T) {
+	w := newWorld(2, 16)
+	ts := w.triplets(t, 40, 12) // of which 28 train, in three batches
+	for steps, want := range map[int]int{0: 2, 6: 2, 7: 3, 30: 10} {
+		_, rep, err := rapl.Align(t.Context(), ts, rapl.AlignConfig{Epochs: 2, Steps: steps, Seed: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := len(rep.Epochs); n != want {
+			t.Errorf("%d steps at least: %d epochs, want %d", steps, n, want)
+		}
+	}
+}
+
 func TestPatienceEndsTheTraining(t *testing.T) {
 	w := newWorld(2, 16)
 	ts := w.triplets(t, 40, 12)
