@@ -251,10 +251,11 @@ func TestAlignRefusesBadInput(t *testing.T) {
 	}
 }
 
+// As a session aligns: reward.steps are 2,000.
 func BenchmarkAlign(b *testing.B) {
 	ts := newWorld(1, 64).triplets(b, 150, 45)
 	for b.Loop() {
-		if _, _, err := rapl.Align(b.Context(), ts, rapl.AlignConfig{Workers: 2}); err != nil {
+		if _, _, err := rapl.Align(b.Context(), ts, rapl.AlignConfig{Steps: 2000, Workers: 2}); err != nil {
 			b.Fatal(err)
 		}
 	}
