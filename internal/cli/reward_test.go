@@ -278,7 +278,7 @@ func testCompare(t *testing.T, l lab) {
 			"soft=frozen:cost=manhattan":          "manhattan",
 			"soft=rlhf:labels=1":                  "holds 1",
 			"soft=pal:person=carl":                "one of those who answered: ann, ben, simulated",
-			"soft=pal":                            "one of those who answered",
+			"soft=regret":                         "one of those who answered",
 			"soft=pal:model=c":                    "model is",
 			"soft=rlhf:person=ann,labels=3":       "has no labels",
 			"soft=regret:person=carl":             "one of those who answered",

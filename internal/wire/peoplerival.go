@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 
 	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/reward/label"
@@ -44,19 +43,17 @@ func (b *bench) askedOf(ctx context.Context, o *choices, person string) (pairs [
 	if pairs, people, err = b.s.comparisons(ctx); err != nil {
 		return nil, nil, "", err
 	}
-	who, err = whose(person, people)
-	return pairs, people, who, err
+	i, err := whose("person", person, people)
+	if err != nil {
+		return nil, nil, "", err
+	}
+	return pairs, people, people[i], nil
 }
 
-// by are the answers of one person.
-func by(pairs []preference.Pair, who string) []preference.Pair {
-	return slices.DeleteFunc(pairs, func(p preference.Pair) bool { return p.Annotator != who })
-}
-
-// palRival is one person's view of PAL, fitted to the answers of all.
+// palRival is one person's view of PAL, fitted to the answers of all; what they have in
+// common where nobody is named.
 func palRival(ctx context.Context, b *bench, name string, o *choices) (rival, error) {
-	// Few answers are what a session has: the network of PAL has no hidden layer then.
-	c := pal.Config{Prototypes: o.count("prototypes", 2), Linear: true, Seed: draw(b.s.cfg.Seed, networks, 4)}
+	c := palConfig(o.count("prototypes", b.s.cfg.Reward.PAL.Prototypes), b.s.cfg.Seed)
 	switch m := o.text("model", "a"); m {
 	case "a":
 	case "b":
@@ -64,17 +61,31 @@ func palRival(ctx context.Context, b *bench, name string, o *choices) (rival, er
 	default:
 		return rival{}, fmt.Errorf("model is %q; want a, or b, whose prototypes follow how an episode begins", m)
 	}
-	pairs, people, who, err := b.askedOf(ctx, o, o.text("person", ""))
+	person := o.text("person", "")
+	if err := o.end(); err != nil {
+		return rival{}, err
+	}
+	pairs, people, err := b.s.comparisons(ctx)
 	if err != nil {
 		return rival{}, err
+	}
+	who := "what is common to all"
+	if person != "" {
+		i, err := whose("person", person, people)
+		if err != nil {
+			return rival{}, err
+		}
+		who = people[i]
 	}
 	m, rep, err := pal.Fit(ctx, pairs, c)
 	if err != nil {
 		return rival{}, err
 	}
-	u, err := m.User(who)
-	if err != nil {
-		return rival{}, err
+	u := m.Common()
+	if person != "" {
+		if u, err = m.User(who); err != nil {
+			return rival{}, err
+		}
 	}
 	return scored(name, fmt.Sprintf("PAL, %s of %d people, %.2f of the prototypes, from %d comparisons; %.2f of %d held out foretold",
 		who, len(people), u.Shares, rep.Train, rep.After.Accuracy, rep.Held), u), nil
@@ -97,9 +108,11 @@ func vplRival(ctx context.Context, b *bench, name string, o *choices) (rival, er
 	c.People = min(len(people), usualPeople)
 	who := "a stranger"
 	if person != "" {
-		if who, err = whose(person, people); err != nil {
+		i, err := whose("person", person, people)
+		if err != nil {
 			return rival{}, err
 		}
+		who = people[i]
 	}
 	m, _, err := vpl.Fit(ctx, pairs, c)
 	if err != nil {
@@ -166,17 +179,6 @@ func regretRival(ctx context.Context, b *bench, name string, o *choices) (rival,
 		who, len(pairs), better, worse, c.Margin), m), nil
 }
 
-// whose is the annotator that a person is called by; the only one where none is named.
-func whose(person string, people []string) (string, error) {
-	if person == "" && len(people) == 1 {
-		return people[0], nil
-	}
-	if i := slices.IndexFunc(people, func(who string) bool { return serves(person, who) }); i >= 0 {
-		return people[i], nil
-	}
-	return "", fmt.Errorf("person is %q; want one of those who answered: %s", person, strings.Join(people, ", "))
-}
-
 // comparisons are those of clips that people made in the session, and who they
 // are, sorted. Preferred clips count as better than what lost beside them.
 func (s *Session) comparisons(ctx context.Context) ([]preference.Pair, []string, error) {
@@ -206,15 +208,6 @@ func (s *Session) comparisons(ctx context.Context) ([]preference.Pair, []string,
 		return nil, nil, fmt.Errorf("%s holds no comparisons; ask somebody by rapport label", s.Dir())
 	}
 	return pairs, people, nil
-}
-
-// peopleOf are those who compared, sorted.
-func peopleOf(pairs []preference.Pair) (people []string) {
-	for _, p := range pairs {
-		people = append(people, p.Annotator)
-	}
-	slices.Sort(people)
-	return slices.Compact(people)
 }
 
 // known are the standing labels of episodes that the session has, and these.
