@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/reward/label"
@@ -32,6 +34,84 @@ func rlhfRival(ctx context.Context, b *bench, name string, o *choices) (rival, e
 		return rival{}, err
 	}
 	return scored(name, fmt.Sprintf("RLHF, %s alone, from %d comparisons; %.2f of %d held out foretold", who, rep.Train, rep.After.Accuracy, rep.Held), n), nil
+}
+
+// bttRival learns from all answers and ties, or from those of one person; or one aspect
+// after the other from the answers that name it as their reason, weighed.
+func bttRival(ctx context.Context, b *bench, name string, o *choices) (rival, error) {
+	c := b.s.cfg.Reward.BTT
+	c.Model, c.Strength = o.text("model", c.Model), o.number("strength", c.Strength)
+	person, of, weights := o.text("person", ""), o.text("axes", ""), o.text("weights", "")
+	if err := o.end(); err != nil {
+		return rival{}, err
+	}
+	how, err := bttConfig(c, b.s.cfg.Seed)
+	if err != nil {
+		return rival{}, err
+	}
+	var axes []string
+	if of != "" {
+		axes = strings.Split(of, "+")
+	}
+	pairs, people, err := b.s.comparisons(ctx, axes...)
+	if err != nil {
+		return rival{}, err
+	}
+	who := "of all"
+	if person != "" {
+		i, err := whose("person", person, people)
+		if err != nil {
+			return rival{}, err
+		}
+		who = people[i] + " alone"
+		pairs = by(pairs, people[i])
+	}
+	if axes == nil {
+		if weights != "" {
+			return rival{}, errors.New("weights are of axes, of which none are named; want axes=smooth+safe, by the reasons of answers")
+		}
+		n, rep, err := preference.FitRLHF(ctx, pairs, how)
+		if err != nil {
+			return rival{}, err
+		}
+		return scored(name, fmt.Sprintf("BTT, %s, %v of strength %.2f, from %d comparisons, %d of the held-out ones ties; %.2f of %d held out foretold",
+			who, how.Ties, n.Strength(), rep.Train, rep.After.Ties, rep.After.Accuracy, rep.After.Decided), n), nil
+	}
+	for i, axis := range axes {
+		if !slices.ContainsFunc(pairs, func(p preference.Pair) bool { return p.Axes[i] != preference.Unknown }) {
+			return rival{}, fmt.Errorf("axes names %q, which no answer gives as its reason; rapport label asks for reasons (tags)", axis)
+		}
+	}
+	x, reps, err := preference.FitAxes(ctx, pairs, axes, how)
+	if err != nil {
+		return rival{}, err
+	}
+	if weights != "" {
+		if x.Weights, err = weighed(weights, len(axes)); err != nil {
+			return rival{}, err
+		}
+	}
+	what := "BTT, " + who
+	for i, axis := range axes {
+		what += fmt.Sprintf(", %g of %s from %d comparisons", x.Weights[i], axis, reps[i].Train)
+	}
+	return scored(name, what, x), nil
+}
+
+// weighed are the n weights A+B+..., each finite.
+func weighed(said string, n int) ([]float64, error) {
+	parts := strings.Split(said, "+")
+	xs := make([]float64, len(parts))
+	bad := len(parts) != n
+	for i, p := range parts {
+		var err error
+		xs[i], err = strconv.ParseFloat(p, 64)
+		bad = bad || err != nil || xs[i]-xs[i] != 0
+	}
+	if bad {
+		return nil, fmt.Errorf("weights is %q; want %d numbers, as 1+0.5", said, n)
+	}
+	return xs, nil
 }
 
 // askedOf are all comparisons, who made them, and which of these the person is, once o
@@ -180,8 +260,9 @@ func regretRival(ctx context.Context, b *bench, name string, o *choices) (rival,
 }
 
 // comparisons are those of clips that people made in the session, and who they
-// are, sorted. Preferred clips count as better than what lost beside them.
-func (s *Session) comparisons(ctx context.Context) ([]preference.Pair, []string, error) {
+// are, sorted. Preferred clips count as better than what lost beside them. axes are
+// reasons that become aspects.
+func (s *Session) comparisons(ctx context.Context, axes ...string) ([]preference.Pair, []string, error) {
 	known, videos, err := s.known(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -199,7 +280,7 @@ func (s *Session) comparisons(ctx context.Context) ([]preference.Pair, []string,
 		got.Rest = got.Len() - to
 		got.Embed = got.Embed[c.From*got.D : to*got.D]
 		return got, nil
-	}, preference.Options{Anchored: true})
+	}, preference.Options{Anchored: true, Axes: axes})
 	if err != nil {
 		return nil, nil, err
 	}
