@@ -144,6 +144,7 @@ type Reward struct {
 	Person string `yaml:"person"`
 	BTT    BTT    `yaml:"btt"`
 	PAL    PAL    `yaml:"pal"`
+	HERON  HERON  `yaml:"heron"`
 
 	Train       string  `yaml:"train"`
 	Gradient    string  `yaml:"gradient"`
@@ -166,6 +167,12 @@ type BTT struct {
 // PAL configures the reward of people with several tastes.
 type PAL struct {
 	Prototypes int `yaml:"prototypes"`
+}
+
+// HERON configures the reward of criteria in an order.
+type HERON struct {
+	Order  []string `yaml:"order"`
+	Margin float64  `yaml:"margin"` // standard deviations
 }
 
 // KAGI configures the reward by keypoints and waypoints.

@@ -1,8 +1,14 @@
 package config
 
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
 // RewardKinds lists the values of reward.kind.
 func RewardKinds() []string {
-	return []string{"rapl", "features", "goal", "tcc", "rlhf", "btt", "pal", "gail", "kagi", "uvd", "perceptual", "vlm-rm", "truth"}
+	return []string{"rapl", "features", "goal", "tcc", "rlhf", "btt", "pal", "heron", "gail", "kagi", "uvd", "perceptual", "vlm-rm", "truth"}
 }
 
 // Comparing says whether a kind of reward learns from comparisons.
@@ -10,6 +16,9 @@ func Comparing(kind string) bool { return kind == "rapl" || preferring(kind) }
 
 // preferring says whether a kind learns from nothing else.
 func preferring(kind string) bool { return kind == "rlhf" || kind == "btt" || kind == "pal" }
+
+// HeronCriteria lists what reward.heron.order may name.
+func HeronCriteria() []string { return []string{"success", "force", "time", "path"} }
 
 func (r Reward) validate(p *problems, robot string, bad int) {
 	p.oneOf("reward.kind", r.Kind, RewardKinds()...)
@@ -23,5 +32,11 @@ func (r Reward) validate(p *problems, robot string, bad int) {
 	p.oneOf("reward.btt.model", r.BTT.Model, "rao-kupper", "davidson")
 	least := map[string]float64{"rao-kupper": 1}[r.BTT.Model]
 	p.need(r.BTT.Strength == 0 || r.BTT.Strength > least && r.BTT.Strength <= 1e3, "reward.btt.strength", "is %g; want 0 to learn it, or a number above %g to 1000", r.BTT.Strength, least)
+	p.need(len(r.HERON.Order) > 0, "reward.heron.order", "is empty; want one at least of %s, the most important first", strings.Join(HeronCriteria(), ", "))
+	for i, c := range r.HERON.Order {
+		p.oneOf(fmt.Sprintf("reward.heron.order[%d]", i), c, HeronCriteria()...)
+		p.need(slices.Index(r.HERON.Order, c) == i, fmt.Sprintf("reward.heron.order[%d]", i), "is %s, which is there before; want each once", c)
+	}
+	p.within("reward.heron.margin", r.HERON.Margin, 0, 10)
 	p.within("reward.pal.prototypes", float64(r.PAL.Prototypes), 1, 64)
 }

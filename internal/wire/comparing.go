@@ -54,8 +54,8 @@ func (t *taste) prefer(ctx context.Context, c config.Reward, run uint64, said []
 		}
 		who = people[i]
 	}
-	var b bytes.Buffer
 	if c.Kind == "pal" {
+		var b bytes.Buffer
 		m, told, err := pal.Fit(ctx, pairs, palConfig(c.PAL.Prototypes, run))
 		if err != nil {
 			return rep, err
@@ -83,9 +83,15 @@ func (t *taste) prefer(ctx context.Context, c config.Reward, run uint64, said []
 	if err != nil {
 		return rep, err
 	}
-	err = n.Save(&b)
+	return rapl.Report{Train: told.Train, Held: told.Held, Before: measured(told.Before), After: measured(told.After)}, t.keep(n)
+}
+
+// keep keeps the reward of kind rlhf, btt or heron.
+func (t *taste) keep(n *preference.Net) error {
+	var b bytes.Buffer
+	err := n.Save(&b)
 	t.RLHF = b.Bytes()
-	return rapl.Report{Train: told.Train, Held: told.Held, Before: measured(told.Before), After: measured(told.After)}, err
+	return err
 }
 
 // palConfig is PAL of the few answers that a session has: its network has no hidden layer.

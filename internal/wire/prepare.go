@@ -307,6 +307,14 @@ func (s *Session) ask(ctx context.Context, demos []demo) (taste, error) {
 		}
 		s.tell("preferences", 1, 1, fmt.Sprintf("%d answers, %.0f %% of the held-out ones told right", len(triplets), 100*rep.After.Accuracy))
 	}
+	if c.Kind == "heron" {
+		s.tell("preferences", 0, 1, "")
+		note, err := t.rank(ctx, c, s.cfg.Seed, demos)
+		if err != nil {
+			return t, fmt.Errorf("wire: reward.heron: %w", err)
+		}
+		s.tell("preferences", 1, 1, note)
+	}
 	liked, rest := parted(who, truths, videos)
 	if err := t.learn(ctx, c, draw(s.cfg.Seed, networks, 3), liked, rest); err != nil {
 		return t, err

@@ -102,6 +102,7 @@ func rivalKinds() []rivalKind {
 		{"tcc", "temporal cycle-consistency, with form (transport, goal)", learnedRival("tcc")},
 		{"rlhf", "learned from the answers without the preferred videos; the first labels=N of them, or those of person=NAME alone", rlhfRival},
 		{"btt", "learned from the answers and ties, of person=NAME alone if one is named; model (rao-kupper, davidson) and strength, how readily two are called alike (k above 1, or nu; 0: learned); axes=smooth+safe: of the answers with these reasons, weighed by weights=1+0.5", bttRival},
+		{"heron", "of criteria in the order of their importance, as order=success+force, each of which decides between two episodes that differ by more than margin deviations (HERON): " + heronHelp(), heronRival},
 		{"pal", "what person=NAME likes, or without one all have in common, by a model of all who answered (PAL) with so many prototypes; model=b has these follow how an episode begins", palRival},
 		{"vpl", "what VPL infers of person=NAME from their answers; of a stranger without", vplRival},
 		{"regret", "what person=NAME likes where their answers judge what was made of a start, and not what fell to it (regret), of so many components", regretRival},

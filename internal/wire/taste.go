@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/perception"
@@ -38,7 +39,7 @@ type taste struct {
 	Cost    ot.Cost      `json:"cost"`
 	Goal    *goal.Goal   `json:"goal,omitempty"` // of goal, and of tcc in that form
 	GAIL    *gail.Model  `json:"gail,omitempty"`
-	RLHF    []byte       `json:"rlhf,omitempty"` // of rlhf and btt, as preference.Net saves itself
+	RLHF    []byte       `json:"rlhf,omitempty"` // of rlhf, btt and heron, as preference.Net saves itself
 	PAL     []byte       `json:"pal,omitempty"`  // as pal.User saves itself
 	KAGI    *kagi.Config `json:"kagi,omitempty"`
 	visual
@@ -66,7 +67,7 @@ func (t taste) scorer() (reward.Scorer, error) {
 		return rapl.New(t.Experts, rapl.Config{Cost: t.Cost, Gamma: t.Gamma, Head: t.Head})
 	case k == "gail" && t.GAIL != nil:
 		return gail.NewScorer(*t.GAIL)
-	case (k == "rlhf" || k == "btt") && t.RLHF != nil:
+	case (k == "rlhf" || k == "btt" || k == "heron") && t.RLHF != nil:
 		return preference.Load(bytes.NewReader(t.RLHF))
 	case k == "pal" && t.PAL != nil:
 		return pal.Load(bytes.NewReader(t.PAL))
@@ -236,6 +237,8 @@ func named(c config.Reward) string {
 		return "a reward learned from comparisons and ties (BTT)" + forWhom(c, "")
 	case "pal":
 		return "a reward of people with several tastes (PAL)" + forWhom(c, ", what they have in common")
+	case "heron":
+		return "a reward of criteria in an order (HERON): " + strings.Join(c.HERON.Order, ", ")
 	case "gail":
 		return "a discriminator (GAIL)"
 	case "kagi":
