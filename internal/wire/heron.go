@@ -31,7 +31,7 @@ type criterion struct {
 // criteria are those of config.HeronCriteria.
 func criteria() []criterion {
 	return []criterion{
-		{name: "success", about: "done at the end, by the simulator (any difference decides)", either: true, truth: true, of: func(_ []robot.State, truths []sim.Truth) float64 {
+		{name: "success", about: "done at the end, by the simulator; any difference decides", either: true, truth: true, of: func(_ []robot.State, truths []sim.Truth) float64 {
 			if truths[len(truths)-1].Success {
 				return 1
 			}
@@ -61,13 +61,12 @@ func criteria() []criterion {
 	}
 }
 
-// heronHelp tells what the criteria are.
-func heronHelp() string {
-	var all []string
+// CriteriaOfHERON lists the criteria of the kind heron, with what they are.
+func CriteriaOfHERON() (out [][2]string) {
 	for _, c := range criteria() {
-		all = append(all, c.name+" ("+c.about+")")
+		out = append(out, [2]string{c.name, c.about})
 	}
-	return strings.Join(all, ", ")
+	return out
 }
 
 // ordered are the criteria of an order of importance.
