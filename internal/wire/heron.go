@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"gonum.org/v1/gonum/floats"
@@ -14,6 +13,7 @@ import (
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/reward/preference"
 	"github.com/rapport-rl/rapport/reward/preference/heron"
+	"github.com/rapport-rl/rapport/reward/rapl"
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/robot/record"
 	"github.com/rapport-rl/rapport/sim"
@@ -147,8 +147,8 @@ func heronRival(ctx context.Context, b *bench, name string, o *choices) (rival, 
 	if err != nil {
 		return rival{}, err
 	}
-	return scored(name, fmt.Sprintf("HERON, %s, of %d pairs of %d episodes; margin %s deviations, %.2f of %d held out foretold",
-		by, rep.Train+rep.Held, len(of), strconv.FormatFloat(margin, 'g', -1, 64), rep.After.Accuracy, rep.Held), n), nil
+	return scored(name, fmt.Sprintf("HERON, %s, of %d pairs of %d episodes; margin %g deviations, %.2f of %d held out foretold",
+		by, rep.Train+rep.Held, len(of), margin, rep.After.Accuracy, rep.Held), n), nil
 }
 
 // performed are all episodes of the session. What truly happened comes back by living
@@ -186,19 +186,16 @@ func (s *Session) performed(ctx context.Context, truth bool) (out []performed, e
 	return out, nil
 }
 
-// rank learns the reward of kind heron from the order of reward.heron.
-func (t *taste) rank(ctx context.Context, c config.Reward, run uint64, demos []demo) (note string, err error) {
+// rank learns the reward of kind heron from the order of reward.heron, which ranks the
+// demonstrations, of which these are the videos.
+func (t *taste) rank(ctx context.Context, c config.Reward, run uint64, demos []demo, videos []rapl.Video) (note string, err error) {
 	order, _, err := ordered(c.HERON.Order)
 	if err != nil {
 		return "", err
 	}
 	var of []performed
-	for _, d := range demos {
-		x := performed{truths: d.truth}
-		// The frame after the reset is no doing of anybody's: Score leaves it out too.
-		if x.clip, err = preference.ClipOf(d.episode.ID, d.episode.Trajectory()[1:]); err != nil {
-			return "", err
-		}
+	for i, d := range demos {
+		x := performed{clip: clip(videos[i]), truths: d.truth}
 		for _, in := range d.episode.Inputs {
 			x.states = append(x.states, in.State)
 		}

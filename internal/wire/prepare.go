@@ -309,7 +309,7 @@ func (s *Session) ask(ctx context.Context, demos []demo) (taste, error) {
 	}
 	if c.Kind == "heron" {
 		s.tell("preferences", 0, 1, "")
-		note, err := t.rank(ctx, c, s.cfg.Seed, demos)
+		note, err := t.rank(ctx, c, s.cfg.Seed, demos, videos)
 		if err != nil {
 			return t, fmt.Errorf("wire: reward.heron: %w", err)
 		}
