@@ -152,6 +152,9 @@ func testCompare(t *testing.T, l lab) {
 					if (worth[a] > worth[b]) != (k == 0) {
 						l.Choice = label.Right
 					}
+					if k == 0 && j%2 == 0 {
+						l.Tags = []string{"near"}
+					}
 					ls = append(ls, l)
 				}
 			}
@@ -163,12 +166,13 @@ func testCompare(t *testing.T, l lab) {
 		}
 		l.must("label", "import", file, l.session())
 		out = filepath.Join(t.TempDir(), "out")
-		l.wants(exitDone, []string{"PAL, ann of 3 people", "VPL, ben among 3 people", "a stranger", "regret, ann, from 28 comparisons", "RLHF, ben alone, from "},
+		l.wants(exitDone, []string{"PAL, ann of 3 people", "VPL, ben among 3 people", "a stranger", "regret, ann, from 28 comparisons", "RLHF, ben alone, from ", "BTT, ben alone, davidson of strength 2.00", "-1 of near from ", "HERON, decided by path "},
 			"reward", "compare", l.session(), "--bare", "--out", out, "--saliency", "0", "--reward", "rapl=own", "--reward", "ann=pal:person=ann,prototypes=3",
-			"--reward", "ben=pal:person=ben,model=b", "--reward", "new=vpl:steps=5", "--reward", "vpl=vpl:person=ben,steps=100", "--reward", "pains=regret:person=ann,components=3", "--reward", "alone=rlhf:person=ben")
+			"--reward", "ben=pal:person=ben,model=b", "--reward", "new=vpl:steps=5", "--reward", "vpl=vpl:person=ben,steps=100", "--reward", "pains=regret:person=ann,components=3", "--reward", "alone=rlhf:person=ben",
+			"--reward", "ties=btt:person=ben,model=davidson,strength=2", "--reward", "far=btt:axes=near,weights=-1", "--reward", "order=heron:order=path+time,margin=0.2")
 		for _, r := range readCSV(t, filepath.Join(out, "pairs.csv"))[1:] {
 			// Of episodes that the models were fitted to: whose view it is must show.
-			if d := number(t, r[5]); r[0] == "rapl" && (r[1] == "ann" && d < 0.7 || r[1] == "ben" && d > -0.7 || r[1] == "vpl" && d > -0.7 || r[1] == "alone" && d > -0.7 || r[1] == "pains" && d < 0.7) {
+			if d := number(t, r[5]); r[0] == "rapl" && (r[1] == "ann" && d < 0.7 || r[1] == "ben" && d > -0.7 || r[1] == "vpl" && d > -0.7 || r[1] == "alone" && d > -0.7 || r[1] == "ties" && d > -0.7 || r[1] == "far" && d > -0.7 || r[1] == "pains" && d < 0.7) {
 				t.Errorf("returns by what %s likes agree by %v with what ann judges by and ben against", r[1], d)
 			}
 		}
@@ -278,9 +282,15 @@ func testCompare(t *testing.T, l lab) {
 			"soft=frozen:cost=manhattan":          "manhattan",
 			"soft=rlhf:labels=1":                  "holds 1",
 			"soft=pal:person=carl":                "one of those who answered: ann, ben, simulated",
-			"soft=pal":                            "one of those who answered",
+			"soft=regret":                         "one of those who answered",
 			"soft=pal:model=c":                    "model is",
 			"soft=rlhf:person=ann,labels=3":       "has no labels",
+			"soft=heron:order=speed":              "success, force, time, path",
+			"soft=heron:margin=-1":                "want at least 0",
+			"soft=btt:model=elo":                  "rao-kupper",
+			"soft=btt:strength=0.5":               "want above 1",
+			"soft=btt:weights=1":                  "weights are of axes",
+			"soft=btt:axes=smooth":                "no answer gives as its reason",
 			"soft=regret:person=carl":             "one of those who answered",
 			"soft=vpl:steps=0":                    "whole number",
 			"soft=goal:labels=9":                  "learns from no comparisons",

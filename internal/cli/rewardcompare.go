@@ -99,11 +99,15 @@ saliency.png: frames on which red is what the reward would miss (docs/reward-com
 	return cmd
 }
 
-// kindsHelp lists the kinds of rewards.
+// kindsHelp lists the kinds of rewards, and what one of them ranks by.
 func kindsHelp() string {
 	var b strings.Builder
 	for _, k := range wire.KindsOfRewards() {
 		fmt.Fprintf(&b, "  %-9s %s\n", k[0], k[1])
+	}
+	b.WriteString("\nThe criteria of heron:\n\n")
+	for _, c := range wire.CriteriaOfHERON() {
+		fmt.Fprintf(&b, "  %-9s %s\n", c[0], c[1])
 	}
 	return b.String()
 }

@@ -141,6 +141,11 @@ type Reward struct {
 	Gamma    float64 `yaml:"gamma"`
 	Cost     string  `yaml:"cost"`
 	Query    string  `yaml:"query"`
+	// Person names whose reward it is, of those who answer; "" is all alike.
+	Person string `yaml:"person"`
+	BTT    BTT    `yaml:"btt"`
+	PAL    PAL    `yaml:"pal"`
+	HERON  HERON  `yaml:"heron"`
 
 	Train       string  `yaml:"train"`
 	Gradient    string  `yaml:"gradient"`
@@ -153,6 +158,23 @@ type Reward struct {
 	Success    string `yaml:"success"`
 	Classifier string `yaml:"classifier"`
 	Visual     Visual `yaml:"visual"`
+}
+
+// BTT configures the reward that explains ties.
+type BTT struct {
+	Model    string  `yaml:"model"`
+	Strength float64 `yaml:"strength"` // k or ν; 0: learned
+}
+
+// PAL configures the reward of people with several tastes.
+type PAL struct {
+	Prototypes int `yaml:"prototypes"`
+}
+
+// HERON configures the reward of criteria in an order.
+type HERON struct {
+	Order  []string `yaml:"order"`
+	Margin float64  `yaml:"margin"` // standard deviations
 }
 
 // KAGI configures the reward by keypoints and waypoints.

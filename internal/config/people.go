@@ -1,6 +1,14 @@
 package config
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
+
+// answers says whether person is one of the simulated people.
+func (c People) answers(person string) bool {
+	return slices.ContainsFunc(c.Groups, func(g Group) bool { return person == g.Name || person == "simulated-"+g.Name }) || len(c.Groups) == 0 && person == "simulated"
+}
 
 // validate says what is wrong with who answers in simulation.
 func (c People) validate(p *problems) {

@@ -1,11 +1,24 @@
 package config
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
 
 // RewardKinds lists the values of reward.kind.
 func RewardKinds() []string {
-	return []string{"rapl", "features", "goal", "tcc", "rlhf", "gail", "kagi", "uvd", "perceptual", "vlm-rm", "truth"}
+	return []string{"rapl", "features", "goal", "tcc", "rlhf", "btt", "pal", "heron", "gail", "kagi", "uvd", "perceptual", "vlm-rm", "truth"}
 }
+
+// Comparing says whether a kind of reward learns from comparisons.
+func Comparing(kind string) bool { return kind == "rapl" || preferring(kind) }
+
+// preferring says whether a kind learns from nothing else.
+func preferring(kind string) bool { return kind == "rlhf" || kind == "btt" || kind == "pal" }
+
+// HeronCriteria lists what reward.heron.order may name.
+func HeronCriteria() []string { return []string{"success", "force", "time", "path"} }
 
 func (r Reward) validate(p *problems, robot string, bad int) {
 	p.oneOf("reward.kind", r.Kind, RewardKinds()...)
@@ -22,5 +35,16 @@ func (r Reward) validate(p *problems, robot string, bad int) {
 	p.need(r.Kind != "truth" || robot != "ros", "reward.kind", "is truth, but robot.kind is ros: nobody knows the truth of a real arm; want rapl")
 	p.need(r.Kind != "gail" || bad > 0, "reward.kind", "is gail, but demos.bad is 0: it learns to tell the preferred demonstrations from others; want demos.bad 25, say")
 	r.KAGI.validate(p, r.Kind == "kagi", robot)
-	p.need(r.Kind != "rlhf" || r.Triplets > 0, "reward.triplets", "is 0, but reward.kind is rlhf, which learns from comparisons alone; want 100, say")
+	p.need(!preferring(r.Kind) || r.Triplets > 0, "reward.triplets", "is 0, but reward.kind is %s, which learns from comparisons alone; want 100, say", r.Kind)
+	p.need(r.Person == "" || preferring(r.Kind), "reward.person", "is %s, but reward.kind is %s, which knows nobody by name; leave it empty, or take rlhf, btt or pal", r.Person, r.Kind)
+	p.oneOf("reward.btt.model", r.BTT.Model, "rao-kupper", "davidson")
+	least := map[string]float64{"rao-kupper": 1}[r.BTT.Model]
+	p.need(r.BTT.Strength == 0 || r.BTT.Strength > least && r.BTT.Strength <= 1e3, "reward.btt.strength", "is %g; want 0 to learn it, or a number above %g to 1000", r.BTT.Strength, least)
+	p.need(len(r.HERON.Order) > 0, "reward.heron.order", "is empty; want one at least of %s, the most important first", strings.Join(HeronCriteria(), ", "))
+	for i, c := range r.HERON.Order {
+		p.oneOf(fmt.Sprintf("reward.heron.order[%d]", i), c, HeronCriteria()...)
+		p.need(slices.Index(r.HERON.Order, c) == i, fmt.Sprintf("reward.heron.order[%d]", i), "is %s, which is there before; want each once", c)
+	}
+	p.within("reward.heron.margin", r.HERON.Margin, 0, 10)
+	p.within("reward.pal.prototypes", float64(r.PAL.Prototypes), 1, 64)
 }

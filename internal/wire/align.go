@@ -42,7 +42,7 @@ func compared(said []label.Likeness, videos []rapl.Video, ties bool) []rapl.Trip
 	}
 	var out []rapl.Triplet
 	for _, x := range said {
-		t := rapl.Triplet{Anchor: find[x.Anchor.Episode], Better: find[x.Better.Episode], Worse: find[x.Worse.Episode], Tie: x.Tie}
+		t := rapl.Triplet{Anchor: find[x.Anchor.Episode], Better: find[x.Better.Episode], Worse: find[x.Worse.Episode], Tie: x.Tie, Annotator: x.Annotator}
 		if t.Tie && !ties || t.Anchor.Len() == 0 || t.Better.Len() == 0 || t.Worse.Len() == 0 {
 			continue
 		}

@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,8 +14,6 @@ import (
 	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/reward/label"
-	"github.com/rapport-rl/rapport/reward/preference"
-	"github.com/rapport-rl/rapport/reward/preference/pal"
 	"github.com/rapport-rl/rapport/reward/rapl"
 	"github.com/rapport-rl/rapport/sim/person"
 )
@@ -101,39 +98,6 @@ func ranksFor(c config.Align) string {
 	return ""
 }
 
-// view learns PAL from what everybody said, and gives the view of align.person as a taste,
-// with the share of the held-out comparisons, of all, that the model tells right.
-func (a *Alignment) view(ctx context.Context, t *taste, said []label.Order, video func(label.Clip) (rapl.Video, error)) (right float64, err error) {
-	var pairs []preference.Pair
-	for _, o := range said {
-		better, err := video(o.Better)
-		if err != nil {
-			return 0, err
-		}
-		worse, err := video(o.Worse)
-		if err != nil {
-			return 0, err
-		}
-		pairs = append(pairs, preference.Pair{A: clip(better), B: clip(worse), Verdict: preference.First, Annotator: o.Annotator})
-	}
-	who, err := whose(a.s.cfg.Align.Person, peopleOf(pairs))
-	if err != nil {
-		return 0, fmt.Errorf("align.person: %w", err)
-	}
-	m, rep, err := pal.Fit(ctx, pairs, pal.Config{Linear: true, Seed: draw(a.s.cfg.Seed, networks, 4)}) // as palRival
-	if err != nil {
-		return 0, err
-	}
-	u, err := m.User(who)
-	if err != nil {
-		return 0, err
-	}
-	var b bytes.Buffer
-	err = u.Save(&b)
-	t.PAL = b.Bytes()
-	return rep.After.Accuracy, err
-}
-
 // learn learns the reward of the comparisons said, and of what is alike.
 func (a *Alignment) learn(ctx context.Context, j *judgement, said, alike []label.Order) error {
 	c := a.s.cfg
@@ -141,7 +105,7 @@ func (a *Alignment) learn(ctx context.Context, j *judgement, said, alike []label
 	if err != nil {
 		return err
 	}
-	lib := library{s: a.s, by: by, videos: map[string]rapl.Video{}, trajs: map[string][]perception.Features{}}
+	lib := library{in: []*store.Session{a.s.store}, by: by, videos: map[string]rapl.Video{}, trajs: map[string][]perception.Features{}}
 	t := taste{Version: tasteVersion, Kind: c.Align.By, Gamma: c.Reward.Gamma, Sight: by}
 	if err := t.Cost.UnmarshalText([]byte(c.Reward.Cost)); err != nil {
 		return fmt.Errorf("wire: reward.cost: %w", err)
@@ -183,27 +147,24 @@ func (a *Alignment) learn(ctx context.Context, j *judgement, said, alike []label
 			return err
 		}
 		for _, e := range t.Experts {
-			if c.Align.By == "rlhf" || e.Name != better.Name {
-				ts = append(ts, rapl.Triplet{Anchor: e, Better: better, Worse: worse})
+			if c.Align.By != "rapl" || e.Name != better.Name {
+				ts = append(ts, rapl.Triplet{Anchor: e, Better: better, Worse: worse, Annotator: o.Annotator})
 			}
-			if c.Align.By == "rlhf" {
+			if c.Align.By != "rapl" {
 				break // it knows no anchor
 			}
 		}
 	}
-	if len(ts) < 2 && c.Align.By != "pal" {
+	if len(ts) < 2 {
 		return fmt.Errorf("wire: align: %d comparisons are too few to learn from some and be judged on others; give more answers", len(ts))
 	}
 	reward := c.Reward
-	reward.Kind = c.Align.By
-	if c.Align.By == "pal" {
-		j.Accuracy, err = a.view(ctx, &t, said, video)
-	} else {
-		j.Accuracy, err = t.compare(ctx, reward, c.Seed, ts)
-	}
+	reward.Kind, reward.Person = c.Align.By, ranksFor(c.Align)
+	rep, err := t.compare(ctx, reward, c.Seed, ts)
 	if err != nil {
 		return fmt.Errorf("wire: align: %s: %w", c.Align.By, err)
 	}
+	j.Accuracy = rep.After.Accuracy
 	v, _, err := a.s.store.LatestCheckpoint(ctx, kindReward)
 	if err != nil {
 		return err

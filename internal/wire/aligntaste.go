@@ -113,21 +113,6 @@ func (a *Alignment) infer(ctx context.Context, cs []client, clips []preference.C
 	return nil
 }
 
-// find is the number of the client of align.person, who may be a simulated one.
-func find(cs []client, name string) (int, error) {
-	var names []string
-	for i, c := range cs {
-		if serves(name, c.name) {
-			return i, nil
-		}
-		names = append(names, c.name)
-	}
-	return 0, fmt.Errorf("wire: align: align.person is %q, who compared no rollouts; want one of %s", name, strings.Join(names, ", "))
-}
-
-// serves says whether align.person names the annotator who, who may be a simulated one.
-func serves(person, who string) bool { return who == person || who == nobody+"-"+person }
-
 // theirs are lessons of what each client said, for its own way; the critic is that of who
 // is served. Every fifth rollout is held out.
 func (a *Alignment) theirs(ctx context.Context, t *align.Tuned, cs []client, served int) (l lessons, err error) {
@@ -224,6 +209,13 @@ func (a *Alignment) regards(before, after verdict) (out []Regard) {
 			}
 		}
 		out = append(out, r)
+	}
+	return out
+}
+
+func namesOf(cs []client) (out []string) {
+	for _, c := range cs {
+		out = append(out, c.name)
 	}
 	return out
 }

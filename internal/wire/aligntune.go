@@ -269,8 +269,8 @@ func (a *Alignment) learning(ctx context.Context, r rankings) (t *align.Tuned, l
 		if cs, err = a.clients(ctx); err != nil {
 			return nil, l, nil, 0, err
 		}
-		if served, err = find(cs, c.Person); err != nil {
-			return nil, l, nil, 0, err
+		if served, err = whose("align.person", c.Person, namesOf(cs)); err != nil {
+			return nil, l, nil, 0, fmt.Errorf("wire: align: %w", err)
 		}
 		tuning.Taste = len(cs[0].taste)
 	}

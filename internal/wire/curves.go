@@ -265,12 +265,12 @@ func (l *flatLab) scorer(ctx context.Context, kind string) (reward.Scorer, error
 	if err := t.Cost.UnmarshalText([]byte(rc.Cost)); err != nil {
 		return nil, err
 	}
-	if comparing(kind) {
-		right, err := t.compare(ctx, rc, l.c.Seed, l.triplets)
+	if config.Comparing(kind) {
+		rep, err := t.compare(ctx, rc, l.c.Seed, l.triplets)
 		if err != nil {
 			return nil, err
 		}
-		l.tell("reward "+kind, 1, 1, fmt.Sprintf("%.0f %% of the held-out answers told right", 100*right))
+		l.tell("reward "+kind, 1, 1, fmt.Sprintf("%.0f %% of the held-out answers told right", 100*rep.After.Accuracy))
 	}
 	if err := t.learn(ctx, rc, draw(l.c.Seed, networks, 3), l.liked, l.rest); err != nil {
 		return nil, err

@@ -17,11 +17,12 @@ import (
 // encoder, a reward and a policy were made with.
 var taken = []string{"robot.way", "robot.horizon", "robot.cameras", "guard.workspace.", "encoder.", "reward.", "policy."}
 
-// untaken are those of them that nothing was made with: who tells success, since a
+// untaken are those of them that nothing was made with, or that it is made with anew: whose
+// the reward is (servesAnother), who tells success, since a
 // classifier is trained on an earlier session's frames, and where an arm's cameras are and
 // who writes its waypoints, which episodes carry themselves. That a policy sees the same
 // points is for inherit to check.
-var untaken = []string{"reward.kagi.sparse", "reward.success", "reward.classifier",
+var untaken = []string{"reward.person", "reward.kagi.sparse", "reward.success", "reward.classifier",
 	"reward.kagi.cameras", "reward.kagi.source", "reward.kagi.plan", "reward.kagi.marks", "reward.kagi.cache"}
 
 // inherit copies the parts of the earlier session that session.from names, so that
@@ -80,6 +81,9 @@ func (s *Session) inherit(ctx context.Context) (p parts, err error) {
 			return p, err
 		}
 	}
+	if err := s.servesAnother(ctx, st); err != nil {
+		return p, err
+	}
 	if p, err = s.prepared(ctx); err != nil {
 		return p, err
 	}
@@ -91,6 +95,27 @@ func (s *Session) inherit(ctx context.Context) (p parts, err error) {
 		return p, fmt.Errorf("wire: session.from: the policy of %s sees and commands otherwise than this session: %+v, want %+v", from, v, p.view)
 	}
 	return p, s.store.Mark(ctx, "prepared", "yes")
+}
+
+// servesAnother makes the inherited reward that of reward.person, if the earlier session's
+// is another's, from all that was said there.
+func (s *Session) servesAnother(ctx context.Context, earlier *store.Session) error {
+	_, b, err := s.store.LatestCheckpoint(ctx, kindReward)
+	if err != nil {
+		return err
+	}
+	t, err := decodeTaste(b)
+	if err != nil || t.kind() != s.cfg.Reward.Kind || t.Person == s.cfg.Reward.Person {
+		return err
+	}
+	t.Person = s.cfg.Reward.Person
+	s.tell("preferences", 0, 1, "of "+s.cfg.Session.From)
+	_, re, err := s.realign(ctx, t, earlier)
+	if err != nil {
+		return err
+	}
+	s.tell("preferences", 1, 1, fmt.Sprintf("%d answers, %.0f %% of the held-out ones told right", re.Answers, 100*re.After.Accuracy))
+	return nil
 }
 
 // alike refuses what was configured otherwise in the earlier session that a new

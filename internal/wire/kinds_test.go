@@ -14,6 +14,7 @@ import (
 
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/reward/rank"
 	"github.com/rapport-rl/rapport/reward/rapl"
 )
 
@@ -32,11 +33,12 @@ func TestEveryKindOfRewardCarriesASession(t *testing.T) {
 			c.Name, c.Reward.Kind = "one", kind
 			c.Session.Episodes, c.Session.Evaluate = 1, 1
 			c.Robot.Horizon, c.Demos.Good, c.Demos.Bad = 20, 2, 2
-			if kind == "vlm-rm" {
+			switch kind {
+			case "vlm-rm":
 				prompted(t, &c)
-			}
-			if kind == "goal" { // and of what is tracked
-				c.Reward.Sees = "points"
+			case "pal":
+				c.Reward.Sees = "points" // and of what is tracked
+				set(t, &c, "people.groups=[{name: ann, share: 1, distance: 1}, {name: ben, share: 1, distance: -1}]", "reward.person=ann")
 			}
 			s, err := Create(ctx, c, quietly())
 			if err != nil {
@@ -104,7 +106,7 @@ func TestEveryKindOfRewardCarriesASession(t *testing.T) {
 				}
 			}
 			comparesAgain(t, dir, kind)
-			if kind != "truth" && kind != "goal" {
+			if kind != "truth" && kind != "pal" {
 				return
 			}
 
@@ -123,25 +125,69 @@ func TestEveryKindOfRewardCarriesASession(t *testing.T) {
 			// Beginning from it.
 			next := c
 			next.Name, next.Session.From, next.Session.Episodes = "two", dir, 1
+			if kind == "pal" {
+				next.Reward.Person = "ben"
+			}
 			if s, err = Create(ctx, next, quietly()); err != nil {
 				t.Fatal(err)
 			}
-			defer func() {
-				if err := s.Close(); err != nil {
-					t.Error(err)
-				}
-			}()
 			if _, err := s.Run(ctx); err != nil {
 				t.Fatal(err)
 			}
 			_, again, err := s.store.LatestCheckpoint(ctx, kindReward)
-			if err != nil {
+			if err := errors.Join(err, s.Close()); err != nil {
 				t.Fatal(err)
 			}
-			if !bytes.Equal(again, b) {
+			if kind == "pal" {
+				servesBen(t, next, demos, v, again)
+			} else if !bytes.Equal(again, b) {
 				t.Error("the session that began from it has another reward")
 			}
 		})
+	}
+}
+
+// servesBen fails unless the session that began from one for ann goes by what ben answered
+// in that, who likes the opposite.
+func servesBen(t *testing.T, c config.Config, demos []policy.Episode, ann taste, reward []byte) {
+	t.Helper()
+	ben, err := decodeTaste(reward)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ann.Person != "ann" || ben.Person != "ben" {
+		t.Errorf("the rewards are those of %q and %q", ann.Person, ben.Person)
+	}
+	hers, err := ann.scorer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	his, err := ben.scorer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var x, y []float64
+	for _, e := range demos {
+		if err := rate(t.Context(), hers, &e); err != nil {
+			t.Fatal(err)
+		}
+		x = append(x, e.Rewards...)
+		if err := rate(t.Context(), his, &e); err != nil {
+			t.Fatal(err)
+		}
+		y = append(y, e.Rewards...)
+	}
+	if rho := rank.Spearman(x, y); !(rho < 0) {
+		t.Errorf("the rewards of who likes the opposite correlate by %.2f", rho)
+	}
+	// The files of the demonstrations hold the rewards that they were recorded with.
+	dir := filepath.Join(c.Out, c.Name)
+	re, err := ReplayFiles(t.Context(), ReplayConfig{Session: dir, Files: []string{filepath.Join(dir, "episodes", "online-00000.mcap")}, Live: true}, nil, nil, quietly())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if verdict := re.Check(); verdict.Err() != nil || verdict.Episodes != 1 {
+		t.Errorf("replay of %d episodes for ben: %v", verdict.Episodes, verdict.Err())
 	}
 }
 

@@ -7,7 +7,9 @@ import (
 	"math"
 	"slices"
 
+	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/reward/label"
 	"github.com/rapport-rl/rapport/reward/rapl"
 )
 
@@ -17,7 +19,7 @@ import (
 func learnedRival(kind string) func(ctx context.Context, b *bench, name string, o *choices) (rival, error) {
 	return func(ctx context.Context, b *bench, name string, o *choices) (rival, error) {
 		c := b.s.cfg.Reward
-		c.Kind = kind
+		c.Kind, c.Person = kind, ""
 		if kind == "tcc" {
 			c.Form = o.text("form", "transport")
 		}
@@ -27,11 +29,11 @@ func learnedRival(kind string) func(ctx context.Context, b *bench, name string, 
 		if err := o.end(); err != nil {
 			return rival{}, err
 		}
-		said, err := b.s.said(ctx)
+		said, err := b.s.said(ctx, tied(c))
 		if err != nil {
 			return rival{}, err
 		}
-		if comparing(kind) {
+		if config.Comparing(kind) {
 			said = said[:int(min(max(0, n), float64(len(said))))]
 			if len(said) < 2 {
 				return rival{}, fmt.Errorf("kind %s learns from comparisons, of which %s holds %d; ask somebody by rapport label", kind, b.s.Dir(), len(said))
@@ -63,10 +65,10 @@ func learnedRival(kind string) func(ctx context.Context, b *bench, name string, 
 }
 
 // said are the comparisons that people have answered in the session, in that order, of
-// episodes whose features it has.
-func (s *Session) said(ctx context.Context) ([]rapl.Triplet, error) {
+// episodes whose features it has; those that two are alike if ties.
+func (s *Session) said(ctx context.Context, ties bool) ([]rapl.Triplet, error) {
 	known, videos, err := s.known(ctx)
-	return decided(known, videos), err
+	return compared(label.Triplets(known), videos, ties), err
 }
 
 // video is an episode of the session as rewards compare it.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/rapport-rl/rapport/internal/store"
@@ -35,6 +36,84 @@ func rlhfRival(ctx context.Context, b *bench, name string, o *choices) (rival, e
 	return scored(name, fmt.Sprintf("RLHF, %s alone, from %d comparisons; %.2f of %d held out foretold", who, rep.Train, rep.After.Accuracy, rep.Held), b.parts.taste.Sight.judged(n)), nil
 }
 
+// bttRival learns from all answers and ties, or from those of one person; or one aspect
+// after the other from the answers that name it as their reason, weighed.
+func bttRival(ctx context.Context, b *bench, name string, o *choices) (rival, error) {
+	c := b.s.cfg.Reward.BTT
+	c.Model, c.Strength = o.text("model", c.Model), o.number("strength", c.Strength)
+	person, of, weights := o.text("person", ""), o.text("axes", ""), o.text("weights", "")
+	if err := o.end(); err != nil {
+		return rival{}, err
+	}
+	how, err := bttConfig(c, b.s.cfg.Seed)
+	if err != nil {
+		return rival{}, err
+	}
+	var axes []string
+	if of != "" {
+		axes = strings.Split(of, "+")
+	}
+	pairs, people, err := b.s.comparisons(ctx, axes...)
+	if err != nil {
+		return rival{}, err
+	}
+	who := "of all"
+	if person != "" {
+		i, err := whose("person", person, people)
+		if err != nil {
+			return rival{}, err
+		}
+		who = people[i] + " alone"
+		pairs = by(pairs, people[i])
+	}
+	if axes == nil {
+		if weights != "" {
+			return rival{}, errors.New("weights are of axes, of which none are named; want axes=smooth+safe, by the reasons of answers")
+		}
+		n, rep, err := preference.FitRLHF(ctx, pairs, how)
+		if err != nil {
+			return rival{}, err
+		}
+		return scored(name, fmt.Sprintf("BTT, %s, %v of strength %.2f, from %d comparisons, %d of the held-out ones ties; %.2f of %d held out foretold",
+			who, how.Ties, n.Strength(), rep.Train, rep.After.Ties, rep.After.Accuracy, rep.After.Decided), b.parts.taste.Sight.judged(n)), nil
+	}
+	for i, axis := range axes {
+		if !slices.ContainsFunc(pairs, func(p preference.Pair) bool { return p.Axes[i] != preference.Unknown }) {
+			return rival{}, fmt.Errorf("axes names %q, which no answer gives as its reason; rapport label asks for reasons (tags)", axis)
+		}
+	}
+	x, reps, err := preference.FitAxes(ctx, pairs, axes, how)
+	if err != nil {
+		return rival{}, err
+	}
+	if weights != "" {
+		if x.Weights, err = weighed(weights, len(axes)); err != nil {
+			return rival{}, err
+		}
+	}
+	what := "BTT, " + who
+	for i, axis := range axes {
+		what += fmt.Sprintf(", %g of %s from %d comparisons", x.Weights[i], axis, reps[i].Train)
+	}
+	return scored(name, what, b.parts.taste.Sight.judged(x)), nil
+}
+
+// weighed are the n weights A+B+..., each finite.
+func weighed(said string, n int) ([]float64, error) {
+	parts := strings.Split(said, "+")
+	xs := make([]float64, len(parts))
+	bad := len(parts) != n
+	for i, p := range parts {
+		var err error
+		xs[i], err = strconv.ParseFloat(p, 64)
+		bad = bad || err != nil || xs[i]-xs[i] != 0
+	}
+	if bad {
+		return nil, fmt.Errorf("weights is %q; want %d numbers, as 1+0.5", said, n)
+	}
+	return xs, nil
+}
+
 // askedOf are all comparisons, who made them, and which of these the person is, once o
 // holds nothing else.
 func (b *bench) askedOf(ctx context.Context, o *choices, person string) (pairs []preference.Pair, people []string, who string, err error) {
@@ -44,19 +123,17 @@ func (b *bench) askedOf(ctx context.Context, o *choices, person string) (pairs [
 	if pairs, people, err = b.s.comparisons(ctx); err != nil {
 		return nil, nil, "", err
 	}
-	who, err = whose(person, people)
-	return pairs, people, who, err
+	i, err := whose("person", person, people)
+	if err != nil {
+		return nil, nil, "", err
+	}
+	return pairs, people, people[i], nil
 }
 
-// by are the answers of one person.
-func by(pairs []preference.Pair, who string) []preference.Pair {
-	return slices.DeleteFunc(pairs, func(p preference.Pair) bool { return p.Annotator != who })
-}
-
-// palRival is one person's view of PAL, fitted to the answers of all.
+// palRival is one person's view of PAL, fitted to the answers of all; what they have in
+// common where nobody is named.
 func palRival(ctx context.Context, b *bench, name string, o *choices) (rival, error) {
-	// Few answers are what a session has: the network of PAL has no hidden layer then.
-	c := pal.Config{Prototypes: o.count("prototypes", 2), Linear: true, Seed: draw(b.s.cfg.Seed, networks, 4)}
+	c := palConfig(o.count("prototypes", b.s.cfg.Reward.PAL.Prototypes), b.s.cfg.Seed)
 	switch m := o.text("model", "a"); m {
 	case "a":
 	case "b":
@@ -64,17 +141,31 @@ func palRival(ctx context.Context, b *bench, name string, o *choices) (rival, er
 	default:
 		return rival{}, fmt.Errorf("model is %q; want a, or b, whose prototypes follow how an episode begins", m)
 	}
-	pairs, people, who, err := b.askedOf(ctx, o, o.text("person", ""))
+	person := o.text("person", "")
+	if err := o.end(); err != nil {
+		return rival{}, err
+	}
+	pairs, people, err := b.s.comparisons(ctx)
 	if err != nil {
 		return rival{}, err
+	}
+	who := "what is common to all"
+	if person != "" {
+		i, err := whose("person", person, people)
+		if err != nil {
+			return rival{}, err
+		}
+		who = people[i]
 	}
 	m, rep, err := pal.Fit(ctx, pairs, c)
 	if err != nil {
 		return rival{}, err
 	}
-	u, err := m.User(who)
-	if err != nil {
-		return rival{}, err
+	u := m.Common()
+	if person != "" {
+		if u, err = m.User(who); err != nil {
+			return rival{}, err
+		}
 	}
 	return scored(name, fmt.Sprintf("PAL, %s of %d people, %.2f of the prototypes, from %d comparisons; %.2f of %d held out foretold",
 		who, len(people), u.Shares, rep.Train, rep.After.Accuracy, rep.Held), b.parts.taste.Sight.judged(u)), nil
@@ -97,9 +188,11 @@ func vplRival(ctx context.Context, b *bench, name string, o *choices) (rival, er
 	c.People = min(len(people), usualPeople)
 	who := "a stranger"
 	if person != "" {
-		if who, err = whose(person, people); err != nil {
+		i, err := whose("person", person, people)
+		if err != nil {
 			return rival{}, err
 		}
+		who = people[i]
 	}
 	m, _, err := vpl.Fit(ctx, pairs, c)
 	if err != nil {
@@ -166,20 +259,10 @@ func regretRival(ctx context.Context, b *bench, name string, o *choices) (rival,
 		who, len(pairs), better, worse, c.Margin), b.parts.taste.Sight.judged(m)), nil
 }
 
-// whose is the annotator that a person is called by; the only one where none is named.
-func whose(person string, people []string) (string, error) {
-	if person == "" && len(people) == 1 {
-		return people[0], nil
-	}
-	if i := slices.IndexFunc(people, func(who string) bool { return serves(person, who) }); i >= 0 {
-		return people[i], nil
-	}
-	return "", fmt.Errorf("person is %q; want one of those who answered: %s", person, strings.Join(people, ", "))
-}
-
 // comparisons are those of clips that people made in the session, and who they
-// are, sorted. Preferred clips count as better than what lost beside them.
-func (s *Session) comparisons(ctx context.Context) ([]preference.Pair, []string, error) {
+// are, sorted. Preferred clips count as better than what lost beside them. axes are
+// reasons that become aspects.
+func (s *Session) comparisons(ctx context.Context, axes ...string) ([]preference.Pair, []string, error) {
 	known, videos, err := s.known(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -197,7 +280,7 @@ func (s *Session) comparisons(ctx context.Context) ([]preference.Pair, []string,
 		got.Rest = got.Len() - to
 		got.Embed = got.Embed[c.From*got.D : to*got.D]
 		return got, nil
-	}, preference.Options{Anchored: true})
+	}, preference.Options{Anchored: true, Axes: axes})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -206,15 +289,6 @@ func (s *Session) comparisons(ctx context.Context) ([]preference.Pair, []string,
 		return nil, nil, fmt.Errorf("%s holds no comparisons; ask somebody by rapport label", s.Dir())
 	}
 	return pairs, people, nil
-}
-
-// peopleOf are those who compared, sorted.
-func peopleOf(pairs []preference.Pair) (people []string) {
-	for _, p := range pairs {
-		people = append(people, p.Annotator)
-	}
-	slices.Sort(people)
-	return slices.Compact(people)
 }
 
 // known are the standing labels of episodes that the session has, and these.

@@ -293,17 +293,25 @@ func (s *Session) ask(ctx context.Context, demos []demo) (taste, error) {
 	if len(t.Experts) == 0 {
 		return t, errors.New("wire: the person likes none of the demonstrations, so there is nothing to reward; record better ones, or raise demos.good")
 	}
-	if c.Triplets > 0 && comparing(c.Kind) {
+	if c.Triplets > 0 && config.Comparing(c.Kind) {
 		triplets, err := s.answers(ctx, who, truths, videos)
 		if err != nil {
 			return t, err
 		}
 		s.tell("preferences", 0, 1, fmt.Sprintf("%d answers", len(triplets)))
-		right, err := t.compare(ctx, c, s.cfg.Seed, triplets)
+		rep, err := t.compare(ctx, c, s.cfg.Seed, triplets)
 		if err != nil {
-			return t, err
+			return t, fmt.Errorf("wire: reward.kind %s: %w", c.Kind, err)
 		}
-		s.tell("preferences", 1, 1, fmt.Sprintf("%d answers, %.0f %% of the held-out ones told right", len(triplets), 100*right))
+		s.tell("preferences", 1, 1, fmt.Sprintf("%d answers, %.0f %% of the held-out ones told right", len(triplets), 100*rep.After.Accuracy))
+	}
+	if c.Kind == "heron" {
+		s.tell("preferences", 0, 1, "")
+		note, err := t.rank(ctx, c, s.cfg.Seed, demos, videos)
+		if err != nil {
+			return t, fmt.Errorf("wire: reward.heron: %w", err)
+		}
+		s.tell("preferences", 1, 1, note)
 	}
 	liked, rest := parted(who, truths, videos)
 	if err := t.learn(ctx, c, draw(s.cfg.Seed, networks, 3), liked, rest); err != nil {
@@ -327,7 +335,7 @@ func (s *Session) answers(ctx context.Context, who *person.Person, truths [][]si
 	if err != nil {
 		return nil, err
 	}
-	triplets := compared(label.Triplets(answers), videos, s.cfg.Reward.Ties)
+	triplets := compared(label.Triplets(answers), videos, tied(s.cfg.Reward))
 	if len(triplets) < 2 {
 		return nil, fmt.Errorf("wire: the person could tell apart only %d pairs of demonstrations; record more different ones, or set reward.triplets to 0", len(triplets))
 	}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/policy"
@@ -48,12 +49,12 @@ func (s *Session) opinions(ctx context.Context) (opinions, error) {
 // useful are the answers that decide, and ties where they are asked for.
 func (s *Session) useful(said []label.Label) (a opinions) {
 	for _, x := range label.Triplets(said) {
-		if !x.Tie || s.cfg.Reward.Ties {
+		if !x.Tie || tied(s.cfg.Reward) {
 			a.like = append(a.like, x)
 		}
 	}
 	for _, x := range label.Pairs(said) {
-		if !x.Tie || s.cfg.Reward.Ties {
+		if !x.Tie || tied(s.cfg.Reward) {
 			a.order = append(a.order, x)
 		}
 	}
@@ -89,7 +90,7 @@ func (s *Session) aligned(ctx context.Context) (int, error) {
 
 // library reads the clips that people were shown, once each.
 type library struct {
-	s      *Session
+	in     []*store.Session // that have them, the first that does counts
 	by     *sight
 	videos map[string]rapl.Video // by name
 	trajs  map[string][]perception.Features
@@ -105,7 +106,11 @@ func (l library) video(x label.Clip) (rapl.Video, error) {
 	}
 	traj, ok := l.trajs[x.Episode]
 	if !ok {
-		e, err := l.s.store.Episode(x.Episode)
+		var e policy.Episode
+		err := error(store.ErrNone)
+		for i := 0; i < len(l.in) && errors.Is(err, store.ErrNone); i++ {
+			e, err = l.in[i].Episode(x.Episode)
+		}
 		if err != nil {
 			return rapl.Video{}, err
 		}
@@ -128,24 +133,26 @@ func (l library) video(x label.Clip) (rapl.Video, error) {
 
 // Realigned is how an alignment anew went.
 type Realigned struct {
-	Version uint64 // of the reward
+	Kind    string // of the reward
+	Version uint64
 	Answers int
 	rapl.Report
 }
 
-// realign aligns the reward with all that was said so far, from the head that it
-// has, and stores it as the next version. What pairs say is taken as likeness to
-// the preferred videos, in turn. The encoder stays: the policy goes by it too.
-func (s *Session) realign(ctx context.Context, t taste) (taste, Realigned, error) {
-	var re Realigned
-	if k := t.kind(); k != "rapl" {
-		return t, re, fmt.Errorf("wire: the reward of %s is of kind %s, which is not aligned; want a session with reward.kind rapl", s.Dir(), k)
+// realign aligns the reward with all that was said so far, of kind rapl from the head
+// that it has, and stores it as the next version. What pairs say is taken as likeness to
+// the preferred videos, in turn. The encoder stays: the policy goes by it too. Clips
+// that the session has not may be of earlier ones.
+func (s *Session) realign(ctx context.Context, t taste, earlier ...*store.Session) (taste, Realigned, error) {
+	re := Realigned{Kind: t.kind()}
+	if !config.Comparing(re.Kind) {
+		return t, re, fmt.Errorf("wire: the reward of %s is of kind %s, which learns from no answers; want a session with reward.kind rapl, rlhf, btt or pal", s.Dir(), re.Kind)
 	}
 	said, err := s.opinions(ctx)
 	if err != nil {
 		return t, re, err
 	}
-	lib := library{s, t.Sight, map[string]rapl.Video{}, map[string][]perception.Features{}}
+	lib := library{append([]*store.Session{s.store}, earlier...), t.Sight, map[string]rapl.Video{}, map[string][]perception.Features{}}
 	var ts []rapl.Triplet
 	skipped := 0
 	add := func(anchor rapl.Video, x label.Order) error {
@@ -158,7 +165,7 @@ func (s *Session) realign(ctx context.Context, t taste) (taste, Realigned, error
 				return err
 			}
 		}
-		ts = append(ts, rapl.Triplet{Anchor: anchor, Better: two[0], Worse: two[1], Tie: x.Tie})
+		ts = append(ts, rapl.Triplet{Anchor: anchor, Better: two[0], Worse: two[1], Tie: x.Tie, Annotator: x.Annotator})
 		return nil
 	}
 	for _, x := range said.like {
@@ -185,21 +192,16 @@ func (s *Session) realign(ctx context.Context, t taste) (taste, Realigned, error
 	if len(ts) < 2 {
 		return t, re, fmt.Errorf("wire: %s holds %d answers to align the reward with; want at least 2: label some episodes first", s.Dir(), len(ts))
 	}
-	how, err := aligning(s.cfg.Reward, s.cfg.Seed, t.Cost)
-	if err != nil {
-		return t, re, err
-	}
-	how.Init = t.Head
-	head, rep, err := rapl.Align(ctx, ts, how)
-	if err != nil {
-		return t, re, err
+	c := s.cfg.Reward
+	c.Kind, c.Person = re.Kind, t.Person // of rapport align, it may be of another kind
+	if re.Report, err = t.compare(ctx, c, s.cfg.Seed, ts); err != nil {
+		return t, re, fmt.Errorf("wire: reward.kind %s: %w", re.Kind, err)
 	}
 	v, _, err := s.store.LatestCheckpoint(ctx, kindReward)
 	if err != nil {
 		return t, re, err
 	}
-	t.Head = &head
-	re = Realigned{Version: v + 1, Answers: said.len(), Report: rep}
+	re.Version, re.Answers = v+1, said.len()
 	b, err := json.Marshal(t)
 	if err != nil {
 		return t, re, fmt.Errorf("wire: reward: %w", err)
@@ -216,14 +218,14 @@ func (s *Session) realign(ctx context.Context, t taste) (taste, Realigned, error
 	if err != nil {
 		return t, re, err
 	}
-	s.log.Info("reward aligned anew", "version", re.Version, "answers", re.Answers, "held_out_before", rep.Before.Accuracy, "held_out", rep.After.Accuracy)
+	s.log.Info("reward aligned anew", "version", re.Version, "answers", re.Answers, "held_out_before", re.Before.Accuracy, "held_out", re.After.Accuracy)
 	return t, re, nil
 }
 
 // Align aligns the reward of the session in dir with all its labels, as a new
 // checkpoint: the session goes on with it, and so do those that begin from it.
 func Align(ctx context.Context, dir string, environ, sets []string, o Options) (re Realigned, err error) {
-	s, err := visit(dir, append([]string{"reward.gradient", "reward.temperature", "reward.ties"}, judged...), "an alignment", environ, sets, o)
+	s, err := visit(dir, append([]string{"reward.gradient", "reward.temperature", "reward.ties", "reward.btt.", "reward.pal."}, judged...), "an alignment", environ, sets, o)
 	if err != nil {
 		return re, err
 	}

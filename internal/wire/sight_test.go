@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -106,8 +107,12 @@ func TestARewardSeesTheTrackedPoints(t *testing.T) {
 		}
 	}
 	live := make([]float64, run.Len())
-	if run.Rewards(live); !slices.Equal(live, worse) {
-		t.Errorf("rewards as it goes %v, want %v", live, worse)
+	run.Rewards(live)
+	for i := range live { // plans are as near as their solver's tolerance
+		if math.Abs(live[i]-worse[i]) > 1e-5 {
+			t.Errorf("rewards as it goes %v, want %v", live, worse)
+			break
+		}
 	}
 
 	// What carries no point is refused, by its name.

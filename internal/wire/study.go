@@ -165,7 +165,7 @@ func (s *study) points(ctx context.Context, st Study, pile []demo, judged [][]de
 	var out []Point
 	for _, kind := range st.Kinds {
 		labels := []int{0}
-		if comparing(kind) {
+		if config.Comparing(kind) {
 			labels = st.Labels
 		}
 		for _, n := range labels {
@@ -176,7 +176,7 @@ func (s *study) points(ctx context.Context, st Study, pile []demo, judged [][]de
 			if err := t.Cost.UnmarshalText([]byte(c.Cost)); err != nil {
 				return nil, err
 			}
-			if comparing(kind) {
+			if config.Comparing(kind) {
 				if _, err := t.compare(ctx, c, s.c.Seed, triplets[:n]); err != nil {
 					return nil, fmt.Errorf("wire: %s from %d labels: %w", kind, n, err)
 				}

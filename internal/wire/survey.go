@@ -123,11 +123,6 @@ func (s *Session) answered(ctx context.Context) (map[string]label.Label, error) 
 	return had, err
 }
 
-// decided are the triplets of the answers that decide.
-func decided(said []label.Label, videos []rapl.Video) []rapl.Triplet {
-	return compared(label.Triplets(said), videos, false)
-}
-
 // asker chooses questions.
 type asker struct {
 	s       *Session

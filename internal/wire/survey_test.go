@@ -64,7 +64,7 @@ func TestDefaultSurveyIsRAPLsPersons(t *testing.T) {
 	}
 	var got []string
 	ties := 0
-	for _, x := range decided(said, videos) {
+	for _, x := range compared(label.Triplets(said), videos, false) {
 		got = append(got, fmt.Sprint(x.Anchor.Name, x.Better.Name, x.Worse.Name))
 	}
 	for _, l := range said {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/perception"
@@ -30,14 +31,15 @@ type taste struct {
 	// Version is that of this struct. Those of before there were kinds have none,
 	// and are of kind rapl.
 	Version int          `json:"version,omitempty"`
-	Kind    string       `json:"kind,omitempty"` // reward.kind
+	Kind    string       `json:"kind,omitempty"`   // reward.kind
+	Person  string       `json:"person,omitempty"` // reward.person
 	Experts []rapl.Video `json:"experts"`
 	Head    *rapl.Head   `json:"head"` // of rapl and tcc; nil for none
 	Gamma   float64      `json:"gamma"`
 	Cost    ot.Cost      `json:"cost"`
 	Goal    *goal.Goal   `json:"goal,omitempty"` // of goal, and of tcc in that form
 	GAIL    *gail.Model  `json:"gail,omitempty"`
-	RLHF    []byte       `json:"rlhf,omitempty"` // as preference.Net saves itself
+	RLHF    []byte       `json:"rlhf,omitempty"` // of rlhf, btt and heron, as preference.Net saves itself
 	PAL     []byte       `json:"pal,omitempty"`  // as pal.User saves itself
 	KAGI    *kagi.Config `json:"kagi,omitempty"`
 	Sight   *sight       `json:"sight,omitempty"` // nil: the encoder's embedding
@@ -75,7 +77,7 @@ func (t taste) compares() (reward.Scorer, error) {
 		return rapl.New(t.Experts, rapl.Config{Cost: t.Cost, Gamma: t.Gamma, Head: t.Head})
 	case k == "gail" && t.GAIL != nil:
 		return gail.NewScorer(*t.GAIL)
-	case k == "rlhf" && t.RLHF != nil:
+	case (k == "rlhf" || k == "btt" || k == "heron") && t.RLHF != nil:
 		return preference.Load(bytes.NewReader(t.RLHF))
 	case k == "pal" && t.PAL != nil:
 		return pal.Load(bytes.NewReader(t.PAL))
@@ -135,44 +137,6 @@ func (t *taste) learn(ctx context.Context, c config.Reward, seed uint64, liked, 
 	return nil
 }
 
-// compare learns from comparisons, and returns the share of the held-out ones that
-// is then told right.
-func (t *taste) compare(ctx context.Context, c config.Reward, run uint64, triplets []rapl.Triplet) (right float64, err error) {
-	if c.Kind == "rlhf" {
-		return t.prefer(ctx, run, triplets)
-	}
-	how, err := aligning(c, run, t.Cost)
-	if err != nil {
-		return 0, err
-	}
-	how.Steps = c.Steps
-	head, rep, err := rapl.Align(ctx, triplets, how)
-	t.Head = &head
-	return rep.After.Accuracy, err
-}
-
-// prefer learns a reward from which of two was better, whatever the anchor.
-func (t *taste) prefer(ctx context.Context, run uint64, triplets []rapl.Triplet) (right float64, err error) {
-	var pairs []preference.Pair
-	for _, p := range triplets {
-		pair := preference.Pair{A: clip(p.Better), B: clip(p.Worse), Verdict: preference.First}
-		if p.Tie {
-			pair.Verdict = preference.Tie
-		}
-		pairs = append(pairs, pair)
-	}
-	n, rep, err := preference.FitRLHF(ctx, pairs, preference.Config{Seed: draw(run, networks, 2)})
-	if err != nil {
-		return 0, err
-	}
-	var b bytes.Buffer
-	if err := n.Save(&b); err != nil {
-		return 0, err
-	}
-	t.RLHF = b.Bytes()
-	return rep.After.Accuracy, nil
-}
-
 func clip(v rapl.Video) preference.Clip {
 	return preference.Clip{Name: v.Name, D: v.D, Embed: v.Embed}
 }
@@ -193,9 +157,6 @@ func parted(who *person.Person, truths [][]sim.Truth, videos []rapl.Video) (like
 
 // discriminations are the gradient steps of gail's discriminator.
 const discriminations = 1000
-
-// comparing says whether a kind learns from comparisons.
-func comparing(kind string) bool { return kind == "rapl" || kind == "rlhf" }
 
 // explain scores traj and tells how, as far as the kind of reward can: one that
 // compares with no video names none.
@@ -288,7 +249,13 @@ func named(c config.Reward) string {
 	case "tcc":
 		return "temporal cycle-consistency"
 	case "rlhf":
-		return "a reward learned from comparisons (RLHF)"
+		return "a reward learned from comparisons (RLHF)" + forWhom(c, "")
+	case "btt":
+		return "a reward learned from comparisons and ties (BTT)" + forWhom(c, "")
+	case "pal":
+		return "a reward of people with several tastes (PAL)" + forWhom(c, ", what they have in common")
+	case "heron":
+		return "a reward of criteria in an order (HERON): " + strings.Join(c.HERON.Order, ", ")
 	case "gail":
 		return "a discriminator (GAIL)"
 	case "kagi":
@@ -303,6 +270,14 @@ func named(c config.Reward) string {
 		return "THE SIMULATOR'S TRUTH, which no real arm has"
 	}
 	return "RAPL"
+}
+
+// forWhom tells whose reward it is; all is what to say where that is everybody's.
+func forWhom(c config.Reward, all string) string {
+	if c.Person == "" {
+		return all
+	}
+	return ", as " + c.Person + " answered"
 }
 
 // errNoTruth is told where only features are at hand.

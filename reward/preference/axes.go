@@ -4,6 +4,10 @@ import (
 	"context"
 	"fmt"
 	"slices"
+
+	"gonum.org/v1/gonum/floats"
+
+	"github.com/rapport-rl/rapport/perception"
 )
 
 // Axes judges clips by several aspects at once, as VideoReward does motion quality
@@ -68,6 +72,20 @@ func (x *Axes) Utility(c Clip) (float64, error) {
 		sum += x.Weights[i] * u
 	}
 	return sum, nil
+}
+
+// Score implements reward.Scorer: Σ_i Weights[i] r_i, each with mean 0 and deviation 1 over
+// the frames of the clips that its aspect was judged on.
+func (x *Axes) Score(ctx context.Context, dst []float64, traj []perception.Features) error {
+	sum, r := make([]float64, len(dst)), make([]float64, len(dst))
+	for i, n := range x.nets {
+		if err := n.Score(ctx, r, traj); err != nil {
+			return fmt.Errorf("preference: aspect %s: %w", x.Names[i], err)
+		}
+		floats.AddScaled(sum, x.Weights[i], r)
+	}
+	copy(dst, sum)
+	return nil
 }
 
 // Odds implements Model, with the mean strength of the aspects.

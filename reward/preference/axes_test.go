@@ -1,9 +1,12 @@
 package preference_test
 
 import (
+	"errors"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/reward/preference"
 )
 
@@ -63,6 +66,20 @@ func TestTiesLieCloserThanDecidedPairs(t *testing.T) {
 	got, err := axes.Utility(c)
 	if err != nil || !near(got, 2*u0-u1, 1e-12) {
 		t.Errorf("weighted utility %v, want %v; %v", got, 2*u0-u1, err)
+	}
+	traj := []perception.Features{{Embed: c.Frame(0)}}
+	for i := range c.Len() {
+		traj = append(traj, perception.Features{Embed: c.Frame(i)})
+	}
+	none := []float64{0}
+	r0, r1, r := slices.Repeat(none, c.Len()), slices.Repeat(none, c.Len()), slices.Repeat(none, c.Len())
+	if err := errors.Join(axes.Axis(0).Score(t.Context(), r0, traj), axes.Axis(1).Score(t.Context(), r1, traj), axes.Score(t.Context(), r, traj)); err != nil {
+		t.Fatal(err)
+	}
+	for i := range r {
+		if !near(r[i], 2*r0[i]-r1[i], 1e-12) {
+			t.Errorf("frame %d: weighted reward %v, want %v", i, r[i], 2*r0[i]-r1[i])
+		}
 	}
 	o, err := axes.Odds(c, c)
 	if err != nil || !near(o.Tie, 4.0/6, 1e-6) {

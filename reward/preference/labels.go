@@ -2,6 +2,7 @@ package preference
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/rapport-rl/rapport/reward/label"
 )
@@ -13,6 +14,9 @@ type Options struct {
 	// other. Without it triplets, which compare likeness, say nothing of what is
 	// better and are left out.
 	Anchored bool
+	// Axes name reasons (label.Label.Tags) that are aspects: an answer with the reason is
+	// the verdict on that aspect, Pair.Axes[i], and one without says nothing of it.
+	Axes []string
 }
 
 // FromLabels turns standing labels into pairs, in their order. clip embeds what was
@@ -40,6 +44,13 @@ func FromLabels(ls []label.Label, clip func(label.Clip) (Clip, error), o Options
 	}
 	add := func(l label.Label, a, b label.Clip, v Verdict) error {
 		p := Pair{Verdict: v, Annotator: l.Annotator}
+		for _, axis := range o.Axes {
+			said := Unknown
+			if slices.Contains(l.Tags, axis) {
+				said = v
+			}
+			p.Axes = append(p.Axes, said)
+		}
 		var err error
 		if p.A, err = get(l, a); err != nil {
 			return err

@@ -16,7 +16,7 @@ func TestLabelsBecomePairs(t *testing.T) {
 	a, b, c := label.Clip{Episode: "a"}, label.Clip{Episode: "b"}, label.Clip{Episode: "c"}
 	query := func(k label.Kind, cs ...label.Clip) label.Query { return label.Query{ID: "q", Kind: k, Clips: cs} }
 	ls := []label.Label{
-		{ID: "1", Annotator: "ann", Query: query(label.Pair, a, b), Choice: label.Right},
+		{ID: "1", Annotator: "ann", Query: query(label.Pair, a, b), Choice: label.Right, Tags: []string{"smooth"}},
 		{ID: "2", Annotator: "ann", Query: query(label.Pair, a, b), Choice: label.Unsure},
 		{ID: "3", Annotator: "bob", Query: query(label.Triplet, a, b, c), Choice: label.Left},
 		{ID: "4", Annotator: "bob", Query: query(label.Ranking, a, b, c), Places: []int{2, 1, 2}},
@@ -30,6 +30,10 @@ func TestLabelsBecomePairs(t *testing.T) {
 		name := fmt.Sprintf("%s%d-%d", c.Episode, c.From, c.To)
 		asked[name]++
 		return preference.Clip{Name: name, D: 1, Embed: []float32{1}}, nil
+	}
+	axes, err := preference.FromLabels(ls[:1], embed, preference.Options{Axes: []string{"safe", "smooth"}})
+	if err != nil || !slices.Equal(axes[0].Axes, []preference.Verdict{preference.Unknown, preference.Second}) {
+		t.Errorf("an answer for the reason smooth: %+v, %v", axes, err)
 	}
 	for _, tt := range []struct {
 		o    preference.Options

@@ -18,6 +18,8 @@ type Triplet struct {
 	Anchor, Better, Worse Video
 	// Tie says that the two are alike, and which is which means nothing.
 	Tie bool
+	// Annotator is who said so, "" where nobody cares: Align does not.
+	Annotator string
 }
 
 // AlignConfig are the parameters of Align. The zero value stands for the

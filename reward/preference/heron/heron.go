@@ -162,7 +162,7 @@ func (r *Rank) Draw(items []Item, n int, rng *rand.Rand) (pairs []preference.Pai
 		pairs = append(pairs, preference.Pair{A: items[i].Clip, B: items[j].Clip, Verdict: v, Annotator: "heron"})
 	}
 	if len(pairs) == 0 {
-		return nil, drawn, by, fmt.Errorf("heron: no factor decides any of %d pairs: lower the margins", drawn)
+		return nil, drawn, by, fmt.Errorf("heron: no factor decides any of %d pairs: lower the margins, or rank by what differs", drawn)
 	}
 	return pairs, drawn, by, nil
 }

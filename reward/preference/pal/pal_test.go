@@ -101,6 +101,14 @@ func TestModelTellsTastesApart(t *testing.T) {
 		if got.Accuracy < 0.85 {
 			t.Errorf("likeness %d: accuracy %v, want 0.85", like, got.Accuracy)
 		}
+		// What all have in common foretells as much as one model for all.
+		common, err := preference.Evaluate(m.Common(), fresh)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if math.Abs(common.Accuracy-single.Accuracy) > 0.05 {
+			t.Errorf("likeness %d: accuracy %v of what is common, %v of one model for all", like, common.Accuracy, single.Accuracy)
+		}
 		new := 0.0
 		for i := range 15 {
 			u, err := m.Meet(answers(rng, 8, i%3, ""))

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 
+	"gonum.org/v1/gonum/floats"
+
 	"github.com/rapport-rl/rapport/internal/nn"
 	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/reward/preference"
@@ -206,10 +208,31 @@ func (m *Model) User(name string) (*User, error) {
 	return m.user(w), nil
 }
 
+// Common is what those fitted to have in common: the mean of their ideal points, everybody
+// counting alike.
+func (m *Model) Common() *User {
+	K, n := m.cfg.Prototypes, len(m.people)
+	mean, shares, w := make([]float64, K), make([]float64, K), make([]float64, K)
+	for i := range n {
+		for k := range w {
+			w[k] = float64(m.weight.Data[i*K+k])
+		}
+		softmax(shares, w)
+		floats.AddScaled(mean, 1/float64(n), shares)
+	}
+	return m.sharing(mean)
+}
+
 // user is whoever has the weights w (K,).
 func (m *Model) user(w []float64) *User {
-	u := &User{Shares: make([]float64, len(w)), m: m}
-	softmax(u.Shares, w)
+	shares := make([]float64, len(w))
+	softmax(shares, w)
+	return m.sharing(shares)
+}
+
+// sharing is whoever has the shares (K,) of the prototypes.
+func (m *Model) sharing(shares []float64) *User {
+	u := &User{Shares: shares, m: m}
 	v := newView(m.cfg.Dim)
 	var sum, square float64
 	for _, e := range m.usual {
