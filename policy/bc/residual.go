@@ -11,15 +11,15 @@ import (
 const baseName = "base"
 
 // Residual returns a Net that keeps n as a frozen base and learns a correction on top
-// (Silver et al. 2018, "Residual policy learning", arXiv:1812.06298, equation 1; bounded
+// (Silver et al. 2018, "Residual policy learning", arXiv:1812.06298; bounded
 // as by Yuan et al. 2024, "Policy decorator", arXiv:2412.13630, section 4.2). Of the
 // means before tanh, and of what LogStd turns into log deviations,
 //
 //	raw(s) = base(s) + bound tanh(f(s))
 //
 // so that neither what is done nor how far it is explored goes far from the base. The
-// papers add actions; before tanh, an axis that the base has at its end, as a hand that
-// is shut, stays there. f begins at zero.
+// papers add actions; added before tanh, nothing is cut off, and the mean of an axis that
+// the base has at its end, as a hand that is shut, hardly moves. f begins at zero.
 func (n *Net) Residual(bound float64, rng *rand.Rand) (*Net, error) {
 	if n.base != nil {
 		return nil, errors.New("bc: a residual of a residual: begin from the policy that was cloned")
