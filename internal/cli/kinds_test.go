@@ -23,7 +23,7 @@ func TestKindsOfLearners(t *testing.T) {
 		own  bool // clones a policy of its own kind
 	}{
 		{"iql", []string{"learner.kind=iql"}, true, nil, false},
-		{"calql", []string{"learner.kind=calql"}, false, nil, false},
+		{"calql", []string{"learner.kind=calql", "learner.residual=0.5"}, false, nil, false},
 		{"ppo", []string{"learner.kind=ppo", "learner.ppo.episodes=2", "learner.ppo.epochs=2"}, true, nil, false},
 		{"diffusion", []string{"learner.kind=diffusion", "policy.diffusion.channels=[8,16]", "policy.diffusion.draws=2"}, true, nil, true},
 		{"flow", []string{"learner.kind=diffusion", "policy.diffusion.shape=mlp", "policy.diffusion.process=flow", "policy.diffusion.draws=2"}, false, nil, true},
