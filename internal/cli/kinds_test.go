@@ -23,13 +23,13 @@ func TestKindsOfLearners(t *testing.T) {
 		own  bool // clones a policy of its own kind
 	}{
 		{"iql", []string{"learner.kind=iql"}, true, nil, false},
-		{"calql", []string{"learner.kind=calql"}, false, nil, false},
+		{"calql", []string{"learner.kind=calql", "learner.residual=0.5"}, false, nil, false},
 		{"ppo", []string{"learner.kind=ppo", "learner.ppo.episodes=2", "learner.ppo.epochs=2"}, true, nil, false},
 		{"diffusion", []string{"learner.kind=diffusion", "policy.diffusion.channels=[8,16]", "policy.diffusion.draws=2"}, true, nil, true},
 		{"flow", []string{"learner.kind=diffusion", "policy.diffusion.shape=mlp", "policy.diffusion.process=flow", "policy.diffusion.draws=2"}, false, nil, true},
 		{"drm", []string{"learner.drm=5", "learner.noise=0.3"}, true, nil, false},
+		{"a residual, by priority", []string{"learner.residual=0.5", "learner.replay.priority=0.6"}, true, nil, false},
 		{"bc", []string{"learner.kind=bc"}, false, nil, false},
-		{"priorities", []string{"learner.replay.priority=0.6"}, true, nil, false},
 		{"replay in the session's folder", []string{"learner.replay.dir=session", "learner.replay.priority=0.6"}, true, nil, false},
 		{"few kept in the session's folder", []string{"learner.kind=iql", "learner.replay.dir=session", "learner.replay.capacity=40"}, true, nil, false},
 		{"pixels", []string{"learner.replay.jpeg=90"}, true, seesPixels, false},
@@ -81,6 +81,8 @@ func TestPixelsAreRefusedWhereTheyDoNotReach(t *testing.T) {
 		{[]string{"run", "--set", "learner.kind=ppo", "--set", "learner.replay.priority=0.5"}, exitUsage, "learner.replay is set"},
 		{[]string{"run", "--set", "learner.replay.dir=/tmp/replay"}, exitUsage, "learner.replay.dir"},
 		{[]string{"run", "--set", "learner.kind=bc", "--set", "learner.replay.dir=session"}, exitUsage, "learner.replay is set"},
+		{[]string{"run", "--set", "learner.kind=iql", "--set", "learner.residual=1"}, exitUsage, "learner.residual"},
+		{[]string{"run", "--set", "policy.sees=pixels", "--set", "learner.residual=1"}, exitUsage, "learner.residual"},
 		{[]string{"run", "--set", "learner.noise=0.3"}, exitUsage, "learner.drm is 0"},
 		{[]string{"run", "--set", "learner.kind=sac"}, exitUsage, "rlpd, calql, iql, ppo, bc, diffusion"},
 	} {

@@ -280,12 +280,15 @@ type Learner struct {
 	Scale   float64 `yaml:"scale"`
 	Alpha   float64 `yaml:"alpha"`
 	Clone   float64 `yaml:"clone"`
-	DrM     int     `yaml:"drm"`
-	Noise   float64 `yaml:"noise"`
-	Replay  Replay  `yaml:"replay"`
-	IQL     IQL     `yaml:"iql"`
-	CalQL   CalQL   `yaml:"calql"`
-	PPO     PPO     `yaml:"ppo"`
+	// Residual bounds what is learned on top of the frozen clone, before tanh; 0: the
+	// clone itself goes on learning.
+	Residual float64 `yaml:"residual"`
+	DrM      int     `yaml:"drm"`
+	Noise    float64 `yaml:"noise"`
+	Replay   Replay  `yaml:"replay"`
+	IQL      IQL     `yaml:"iql"`
+	CalQL    CalQL   `yaml:"calql"`
+	PPO      PPO     `yaml:"ppo"`
 }
 
 // PPO is what proximal policy optimisation has besides.

@@ -48,6 +48,7 @@ func newKeeper(c config.Config, from policy.Params, finite bool, dir string) (po
 		Critics: l.Critics, CriticHidden: l.Hidden, CriticLR: l.Rate, ActorLR: l.Rate, AlphaLR: l.Rate,
 		Steps: l.Steps, Scale: l.Scale, Alpha: l.Alpha, Finite: finite, Seed: seed,
 		Dir: dir, Capacity: l.Replay.Capacity, JPEG: l.Replay.JPEG, Prioritised: priorities(l.Replay), Device: on,
+		Residual: l.Residual,
 	}
 	switch l.Kind {
 	case "rlpd":

@@ -58,7 +58,12 @@ func (n *Net) ExportONNX(w io.Writer, about About) error {
 		row = b.Op("Concat", []string{row, n.eye.Export(b, 0, func(name, doc string) { says("input", name, doc) })}, onnx.Attr{Name: "axis", Kind: onnx.Int, I: 1})
 	}
 	k := v.Action.Dim()
-	act := b.Op("Tanh", []string{b.MLP(row, n.mlp, k)}) // of 2k outputs the first k are the means
+	mean := b.MLP(row, n.mlp, k) // of 2k outputs the first k are the means
+	if n.base != nil {
+		bound := b.Const("residual.bound", []float32{float32(n.Arch.Residual)}, 1)
+		mean = b.Op("Add", []string{b.MLP(row, n.base, k), b.Op("Mul", []string{b.Op("Tanh", []string{mean}), bound})})
+	}
+	act := b.Op("Tanh", []string{mean})
 	scale, still := v.Action.Matrix()
 	says("output", "command", "(batch,7) "+view.CommandDoc)
 	b.Output("command", meta[len(meta)-1].Value,

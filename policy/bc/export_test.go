@@ -36,6 +36,7 @@ func exports() []exportCase {
 	return []exportCase{
 		{"every part, layer norm", bc.Arch{View: whole, Hidden: []int{64, 48}, LayerNorm: true}},
 		{"every part", bc.Arch{View: whole, Hidden: []int{64, 64}}},
+		{"residual", bc.Arch{View: whole, Hidden: []int{32}, Residual: 0.7}},
 		{"frames", bc.Arch{View: seeing, Hidden: []int{32}, Trunk: trunk.Config{Channels: 6, Strides: []int{2, 1}, Latent: 8}}},
 		{"clock alone, no hidden layer", bc.Arch{View: clock, Hidden: []int{}}},
 	}

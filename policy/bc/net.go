@@ -46,6 +46,9 @@ type Arch struct {
 	// Trunk is what a view with cameras is seen through; without cameras it does
 	// not matter.
 	Trunk trunk.Config `json:",omitzero"`
+	// Residual, if positive, bounds what is learned on top of a frozen base policy;
+	// see Net.Residual.
+	Residual float64 `json:",omitzero"`
 }
 
 // Validate reports what is wrong with a.
@@ -61,8 +64,14 @@ func (a Arch) Validate() error {
 	if len(a.Hidden) > 16 {
 		errs = append(errs, fmt.Errorf("bc: Hidden has %d layers, want at most 16", len(a.Hidden)))
 	}
+	if !(a.Residual >= 0 && !math.IsInf(a.Residual, 0)) {
+		errs = append(errs, fmt.Errorf("bc: Residual is %v, want a positive bound, or 0 for none", a.Residual))
+	}
 	if len(a.View.Cameras) > 0 {
 		errs = append(errs, a.Trunk.Validate(a.View.Cameras))
+		if a.Residual > 0 {
+			errs = append(errs, fmt.Errorf("bc: Residual is %v, but the view has cameras, whose trunk is trained: the base would not stay as it is", a.Residual))
+		}
 		if a.View.Dim() == 0 {
 			errs = append(errs, errors.New("bc: the view has cameras and no number beside them: set Place, Fingers or Horizon"))
 		}
@@ -78,7 +87,7 @@ func (a Arch) Diff(o Arch) []string {
 		a, o any
 	}{
 		{"Arch.Hidden", a.hidden(), o.hidden()}, {"Arch.LayerNorm", a.LayerNorm, o.LayerNorm},
-		{"Arch.Trunk", a.trunk(), o.trunk()},
+		{"Arch.Trunk", a.trunk(), o.trunk()}, {"Arch.Residual", a.Residual, o.Residual},
 	} {
 		if x, y := fmt.Sprint(f.a), fmt.Sprint(f.o); x != y {
 			d = append(d, fmt.Sprintf("%s is %s and %s", f.name, x, y))
@@ -111,6 +120,7 @@ type Net struct {
 	Noise float64
 	eye   *trunk.Net // nil without cameras
 	mlp   *nn.MLP
+	base  *nn.MLP // what mlp is a residual of; nil without
 	// mean and inv (D,) normalise a row: (x - mean) * inv.
 	mean, inv *nn.Param
 }
@@ -131,14 +141,21 @@ func NewNet(a Arch, rng *rand.Rand) (*Net, error) {
 		}
 		in += eye.Dim()
 	}
-	return &Net{
+	// A small last layer starts with actions about zero.
+	head := func(name string) *nn.MLP {
+		return nn.NewMLP(name, nn.MLPConfig{In: in, Hidden: a.Hidden, Out: 2 * k, LayerNorm: a.LayerNorm, OutScale: 0.01}, rng)
+	}
+	n := &Net{
 		Arch: a,
 		eye:  eye,
-		// A small last layer starts with actions about zero.
-		mlp:  nn.NewMLP("actor", nn.MLPConfig{In: in, Hidden: a.Hidden, Out: 2 * k, LayerNorm: a.LayerNorm, OutScale: 0.01}, rng),
+		mlp:  head("actor"),
 		mean: nn.NewParam("actor.input.mean", D),
 		inv:  nn.NewParam("actor.input.inv", D).Fill(1),
-	}, nil
+	}
+	if a.Residual > 0 {
+		n.base = head(baseName)
+	}
+	return n, nil
 }
 
 // Clone returns a Net of its own with the same parameters.
@@ -148,11 +165,14 @@ func (n *Net) Clone() *Net {
 	if n.eye != nil {
 		c.eye = n.eye.Clone()
 	}
+	if n.base != nil {
+		c.base = n.base.Clone(baseName)
+	}
 	return c
 }
 
 // Params lists what is trained of the head, in a fixed order. The trunk's are
-// Eye's.
+// Eye's, and a base is not trained.
 func (n *Net) Params() []*nn.Param { return n.mlp.Params() }
 
 // Head is the network that Params are of.
@@ -170,6 +190,9 @@ func (n *Net) all() []*nn.Param {
 	ps := append([]*nn.Param{n.mean, n.inv}, n.Params()...)
 	if n.eye != nil {
 		ps = append(ps, n.eye.Params()...)
+	}
+	if n.base != nil {
+		ps = append(ps, n.base.Params()...)
 	}
 	return ps
 }
@@ -227,10 +250,10 @@ func (n *Net) Normalise(dst, rows []float32) {
 
 // Raw adds the head to g: what it reads (B, D') to (B, 2k), the k means before
 // tanh, then the k numbers that LogStd turns into log deviations.
-func (n *Net) Raw(g *nn.Graph, x *nn.Node) *nn.Node { return n.mlp.Forward(g, x) }
+func (n *Net) Raw(g *nn.Graph, x *nn.Node) *nn.Node { return n.onBase(g, x, n.mlp.Forward(g, x)) }
 
 // Frozen is Raw with parameters that get no gradient.
-func (n *Net) Frozen(g *nn.Graph, x *nn.Node) *nn.Node { return n.mlp.Frozen(g, x) }
+func (n *Net) Frozen(g *nn.Graph, x *nn.Node) *nn.Node { return n.onBase(g, x, n.mlp.Frozen(g, x)) }
 
 // SetStd makes the deviation before tanh std in every state.
 func (n *Net) SetStd(std float64) {
@@ -316,8 +339,12 @@ func (a Arch) holds(ts []nn.Tensor) error {
 		want = int(min(a.Trunk.Count(a.View.Cameras), 1<<50))
 		in += a.Trunk.Complete().Latent * len(a.View.Cameras)
 	}
+	heads := 1
+	if a.Residual > 0 {
+		heads = 2
+	}
 	for _, h := range append(append([]int{}, a.hidden()...), 2*a.View.Action.Dim()) {
-		want += h * in
+		want += heads * h * in
 		in = h
 	}
 	got := 0

@@ -71,6 +71,10 @@ type Config struct {
 	// Stay weighs the divergence from the policy that learning started from,
 	// in units of the mean |Q| of the batch.
 	Stay float64
+	// Residual, if positive, keeps the policy that learning starts from as it is, and
+	// learns what is added to it, so much at most before tanh; see bc.Net.Residual. It
+	// wants a policy to start from.
+	Residual float64
 	// Noise is the deviation of noise on the normalised rows of a batch.
 	Noise float64
 
@@ -161,7 +165,7 @@ func (c *Config) complete(k int) error {
 	for _, f := range []struct {
 		name string
 		v    float64
-	}{{"Clone", c.Clone}, {"Stay", c.Stay}, {"Noise", c.Noise}} {
+	}{{"Clone", c.Clone}, {"Stay", c.Stay}, {"Residual", c.Residual}, {"Noise", c.Noise}} {
 		if !(f.v >= 0 && !math.IsInf(f.v, 0)) {
 			errs = append(errs, fmt.Errorf("rlpd: %s is %v, want a finite number, 0 or more", f.name, f.v))
 		}

@@ -1,9 +1,12 @@
 package rlpd_test
 
 import (
+	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/policy/bc"
 	"github.com/rapport-rl/rapport/policy/policytest"
 	"github.com/rapport-rl/rapport/policy/rlpd"
 )
@@ -23,6 +26,29 @@ func TestLearnerIsAKeeper(t *testing.T) {
 			},
 		},
 	})
+}
+
+func TestLearnerOfAResidualIsAKeeper(t *testing.T) {
+	of := func(seed uint64, bound float64) (policy.Keeper, error) {
+		c := small()
+		c.Seed, c.Residual = seed, bound
+		start, err := bc.NewNet(c.Arch, rand.New(rand.NewPCG(seed, 1)))
+		if err != nil {
+			return nil, err
+		}
+		return rlpd.New(c, start)
+	}
+	policytest.TestKeeper(t, policytest.Subject{
+		New: func(seed uint64) (policy.Keeper, error) { return of(seed, 0.5) },
+		Others: map[string]func() (policy.Keeper, error){
+			"Arch.Residual is 0.5 and 0.4": func() (policy.Keeper, error) { return of(1, 0.4) },
+		},
+	})
+	c := small()
+	c.Residual = 0.5
+	if _, err := rlpd.New(c, nil); err == nil || !strings.Contains(err.Error(), "no policy to start from") {
+		t.Errorf("a residual of nothing: %v", err)
+	}
 }
 
 func TestOfflinePhaseLearnsFromDemonstrationsAlone(t *testing.T) {

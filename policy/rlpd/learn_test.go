@@ -10,6 +10,7 @@ import (
 	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/bc"
+	"github.com/rapport-rl/rapport/policy/policytest"
 	"github.com/rapport-rl/rapport/policy/rlpd"
 	"github.com/rapport-rl/rapport/policy/view"
 	"github.com/rapport-rl/rapport/robot"
@@ -170,5 +171,23 @@ func TestLearnsFromAPoorClone(t *testing.T) {
 				t.Errorf("success %v before and %v after, want below 0.5 and at least 0.9", before, after)
 			}
 		})
+	}
+}
+
+// A clone that ends 10 cm beside the goal is put right by what is added to it.
+func TestLearnsAResidual(t *testing.T) {
+	prior := policytest.Demos(10, 1, [2]float64{0.08, -0.06})
+	l, err := rlpd.New(rlpd.Config{
+		Gamma: 0.9, Scale: 30, Finite: true, Batch: 32, UTD: 1, Round: 20, Warmup: 100, Critics: 3, CriticHidden: []int{32, 32},
+		CriticLR: 1e-3, ActorLR: 1e-3, AlphaLR: 1e-3, Tau: 0.02, Steps: 3, Residual: 0.5, Seed: 1,
+	}, policytest.Clone(t, policytest.Rows(), prior, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	policytest.Give(t, l, prior...)
+	before := policytest.Rate(t, l)
+	policytest.Practise(t, l, 15, 1, nil)
+	if after := policytest.Rate(t, l); before > 0.1 || after < 0.7 {
+		t.Errorf("success %v before and %v after, want at most 0.1 and at least 0.7", before, after)
 	}
 }

@@ -103,6 +103,8 @@ func NewConservative(c Config, term critic.Conserve, start *bc.Net) (*Learner, e
 func build(kind string, c Config, term *critic.Conserve, start *bc.Net) (*Learner, error) {
 	if start != nil {
 		c.Arch = start.Arch
+	} else if c.Residual > 0 {
+		return nil, fmt.Errorf("%s: Residual is %v, but there is no policy to start from", kind, c.Residual)
 	}
 	if err := c.complete(c.Arch.View.Action.Dim()); err != nil {
 		return nil, err
@@ -122,7 +124,11 @@ func build(kind string, c Config, term *critic.Conserve, start *bc.Net) (*Learne
 		return nil, err
 	}
 	l.batch = buffer.NewBatch(c.Batch, c.Arch.View)
-	if start != nil {
+	if c.Residual > 0 {
+		if l.actor, err = start.Residual(c.Residual, l.rng); err != nil {
+			return nil, errors.Join(err, l.replay.Close())
+		}
+	} else if start != nil {
 		l.actor = start.Clone()
 	} else if l.actor, err = bc.NewNet(c.Arch, l.rng); err != nil {
 		return nil, errors.Join(err, l.replay.Close())
