@@ -62,11 +62,9 @@ func (t *taste) prefer(ctx context.Context, c config.Reward, run uint64, said []
 		if err != nil {
 			return rep, err
 		}
-		u := m.Common()
-		if who != "" {
-			if u, err = m.User(who); err != nil {
-				return rep, err
-			}
+		u, err := viewed(m, who)
+		if err != nil {
+			return rep, err
 		}
 		err = u.Save(&b)
 		t.PAL = b.Bytes()
@@ -99,6 +97,14 @@ func (t *taste) keep(n *preference.Net) error {
 // palConfig is PAL of the few answers that a session has: its network has no hidden layer.
 func palConfig(prototypes int, run uint64) pal.Config {
 	return pal.Config{Prototypes: prototypes, Linear: true, Seed: draw(run, networks, 4)}
+}
+
+// viewed is a person's view of PAL, or what all have in common where nobody is named.
+func viewed(m *pal.Model, person string) (*pal.User, error) {
+	if person == "" {
+		return m.Common(), nil
+	}
+	return m.User(person)
 }
 
 // bttConfig is RLHF that explains ties, by as much as the answers say where

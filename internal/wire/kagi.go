@@ -374,11 +374,8 @@ func (pl *planner) ask(ctx context.Context, p *pointer, obs robot.Observation) (
 // plan settles who writes the waypoints, says so, and returns the context under which
 // it is asked.
 func (s *Session) plan(ctx context.Context) (context.Context, error) {
-	if !keyed(s.cfg) {
-		return ctx, nil
-	}
-	if !byWaypoints(s.cfg) { // the points are followed, and nobody goes anywhere
-		if s.Clicks() != "" {
+	if !byWaypoints(s.cfg) {
+		if s.Clicks() != "" { // of the points that the reward sees
 			return s.clicked(ctx)
 		}
 		return ctx, nil

@@ -155,17 +155,15 @@ func palRival(ctx context.Context, b *bench, name string, o *choices) (rival, er
 		if err != nil {
 			return rival{}, err
 		}
-		who = people[i]
+		person, who = people[i], people[i]
 	}
 	m, rep, err := pal.Fit(ctx, pairs, c)
 	if err != nil {
 		return rival{}, err
 	}
-	u := m.Common()
-	if person != "" {
-		if u, err = m.User(who); err != nil {
-			return rival{}, err
-		}
+	u, err := viewed(m, person)
+	if err != nil {
+		return rival{}, err
 	}
 	return scored(name, fmt.Sprintf("PAL, %s of %d people, %.2f of the prototypes, from %d comparisons; %.2f of %d held out foretold",
 		who, len(people), u.Shares, rep.Train, rep.After.Accuracy, rep.Held), b.parts.taste.Sight.judged(u)), nil

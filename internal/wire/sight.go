@@ -143,8 +143,8 @@ func (g *sight) judged(s reward.Scorer) reward.Scorer {
 	if g == nil {
 		return s
 	}
-	if x, ok := s.(explainer); ok {
-		return sightedExplainer{sighted{s, g}, x}
+	if _, ok := s.(explainer); ok {
+		return sightedExplainer{sighted{s, g}}
 	}
 	return sighted{s, g}
 }
@@ -170,10 +170,7 @@ func (s sighted) running() (running, error) {
 }
 
 // sightedExplainer is a sighted reward that matches frames.
-type sightedExplainer struct {
-	sighted
-	x explainer
-}
+type sightedExplainer struct{ sighted }
 
 // Explain implements explainer.
 func (s sightedExplainer) Explain(ctx context.Context, traj []perception.Features) (rapl.Explanation, error) {
@@ -181,7 +178,7 @@ func (s sightedExplainer) Explain(ctx context.Context, traj []perception.Feature
 	if err != nil {
 		return rapl.Explanation{}, err
 	}
-	return s.x.Explain(ctx, seen)
+	return explain(ctx, s.Scorer, seen)
 }
 
 // sightedRun is running of a sighted reward.

@@ -191,9 +191,7 @@ type running interface {
 // runningOf begins an episode.
 func runningOf(s reward.Scorer) (running, error) {
 	switch s := s.(type) {
-	case sighted:
-		return s.running()
-	case sightedExplainer:
+	case interface{ running() (running, error) }: // sighted, whether it explains or not
 		return s.running()
 	case *rapl.Scorer:
 		return s.Live()
