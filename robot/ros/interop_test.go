@@ -121,7 +121,11 @@ func TestActionsWithActionlib(t *testing.T) {
 	underBoth(t, func(t *testing.T, uri string) {
 		n := node(t, uri, "us")
 		theirs := peer(t, uri, "act_serve", "/theirs")
+		// actionlib's simple client loses every transition that comes before its own send_goal has
+		// returned, the end included, and then waits for ever: the end is held back until it has.
+		sent := make(chan struct{}, 1)
 		stop := must(ros.ServeAct(n, "/ours", func(ctx context.Context, g *actionlib.TwoIntsActionGoal, tell func(*actionlib.TwoIntsActionFeedback)) (*actionlib.TwoIntsActionResult, error) {
+			<-sent
 			tell(&actionlib.TwoIntsActionFeedback{})
 			res := &actionlib.TwoIntsActionResult{Sum: g.A + g.B}
 			if g.A > 100 {
@@ -140,6 +144,8 @@ func TestActionsWithActionlib(t *testing.T) {
 			{"101", "2", "true", "2 told to end 103"},
 		} {
 			p := peer(t, uri, "act_call", "/ours", tt.a, tt.b, tt.cancel)
+			p.expect("sent")
+			sent <- struct{}{}
 			if got := p.expect("ended"); got != tt.want {
 				t.Errorf("actionlib's client got %q, want %q", got, tt.want)
 			}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -174,19 +175,23 @@ func output(t *testing.T, uri, program string, args ...string) string {
 	}
 }
 
-// freePort is one that nobody listens on now.
+// freePort is one that nobody listens on now, and below those that a kernel gives
+// out (Linux: from 32768), so that no node of another test gets it meanwhile.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		port := strconv.Itoa(20000 + rand.IntN(12000))
+		l, err := net.Listen("tcp", "127.0.0.1:"+port)
+		if err != nil {
+			continue
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return port
 	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
+	t.Fatal("a hundred ports from 20000 to 32000 are all taken")
+	return ""
 }
 
 // debian starts Debian's master on a port and waits until it answers.

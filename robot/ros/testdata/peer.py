@@ -21,7 +21,8 @@ from sensor_msgs.msg import Image
 
 
 def say(*words):
-    print(*words, flush=True)
+    # One write: print alone writes a line and its end apart, and callbacks come on other threads.
+    os.write(1, (" ".join(map(str, words)) + "\n").encode())
 
 
 def image(n, fill):
@@ -124,6 +125,7 @@ def act_call(name, a, b, cancel):
     client.send_goal(
         actionlib.msg.TwoIntsGoal(int(a), int(b)), feedback_cb=lambda f: say("feedback")
     )
+    say("sent")
     if cancel == "true":
         time.sleep(0.5)
         client.cancel_goal()
