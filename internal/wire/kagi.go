@@ -241,6 +241,7 @@ func (p *pointer) look(step int, obs robot.Observation) (map[string]perception.K
 	pixels := false
 	for _, k := range slices.Concat(p.plan.Points, p.chosen) {
 		switch {
+		case k.Near != nil: // together with its likes, below
 		case k.Colour != nil:
 			f, err := frameOf(obs.Frames, k.Camera)
 			if err != nil {
@@ -260,6 +261,9 @@ func (p *pointer) look(step int, obs robot.Observation) (map[string]perception.K
 			}
 		}
 	}
+	if err := p.lookNear(step, obs, seen); err != nil {
+		return nil, err
+	}
 	if step == 0 || !pixels {
 		return seen, nil
 	}
@@ -271,6 +275,46 @@ func (p *pointer) look(step int, obs robot.Observation) (map[string]perception.K
 		seen[k.Name] = k
 	}
 	return seen, nil
+}
+
+// lookNear finds the points that the plan tells apart by where they lie: from there at the
+// reset, and then from where they were last, as their cameras see it now.
+func (p *pointer) lookNear(step int, obs robot.Observation, seen map[string]perception.Keypoint) error {
+	type likes struct {
+		camera string
+		colour [3]float64
+	}
+	names, from := map[likes][]string{}, map[likes][][2]float64{}
+	for _, k := range p.plan.Points {
+		if k.Near == nil {
+			continue
+		}
+		if step == 0 {
+			p.last[k.Name] = *k.Near
+		}
+		i := slices.IndexFunc(p.cams, func(c keypoint.Camera) bool { return c.Name == k.Camera })
+		cam := p.cams[i].At(obs.State.EE)
+		if px, ok := cam.Project(p.last[k.Name]); ok {
+			g := likes{k.Camera, *k.Colour}
+			names[g], from[g] = append(names[g], k.Name), append(from[g], px)
+		}
+	}
+	for g, at := range from {
+		f, err := frameOf(obs.Frames, g.camera)
+		if err != nil {
+			return err
+		}
+		px, ok, err := kagi.FindNear(f, g.colour, at)
+		if err != nil {
+			return err
+		}
+		for i, name := range names[g] {
+			if ok[i] {
+				seen[name] = perception.Keypoint{Name: name, Camera: g.camera, X: px[i][0], Y: px[i][1], Score: 1}
+			}
+		}
+	}
+	return nil
 }
 
 // firstOf is a point in its episode's first frame.

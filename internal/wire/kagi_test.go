@@ -29,8 +29,9 @@ func waypointed(t *testing.T, task string) config.Config {
 
 func TestPointsAreWhereTheThingsAre(t *testing.T) {
 	for task, body := range map[string]map[string]string{
-		"reach": {"ball": "ball"},
-		"group": {"red": "box1", "blue": "box2"},
+		"reach":   {"ball": "ball"},
+		"group":   {"red": "box1", "blue": "box2"},
+		"clutter": {"red": "box1", "blue": "box2", "yellow1": "box3", "yellow2": "box4", "yellow3": "box5", "yellow4": "box6"},
 	} {
 		a, err := newArm(waypointed(t, task), online)
 		if err != nil {

@@ -3,6 +3,7 @@ package kagi
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/rapport-rl/rapport/robot"
 )
@@ -23,29 +24,14 @@ func Find(f robot.Frame, colour [3]float64) (px [2]float64, ok bool, err error) 
 		return px, false, err
 	}
 	most := least - 1
-	var heap []int
 	for i := range like {
-		if !like[i] {
-			continue
-		}
-		like[i] = false
-		n, sx, sy := 0, 0, 0
-		for heap = append(heap[:0], i); len(heap) > 0; {
-			j := heap[len(heap)-1]
-			heap = heap[:len(heap)-1]
-			x, y := j%f.W, j/f.W
-			n, sx, sy = n+1, sx+x, sy+y
-			for _, d := range [4][2]int{{1, 0}, {-1, 0}, {0, 1}, {0, -1}} {
-				x, y := x+d[0], y+d[1]
-				if x < 0 || y < 0 || x >= f.W || y >= f.H || !like[y*f.W+x] {
-					continue
-				}
-				like[y*f.W+x] = false
-				heap = append(heap, y*f.W+x)
-			}
-		}
+		n, at := flood(f.W, f.H, i, func(j int) bool {
+			is := like[j]
+			like[j] = false
+			return is
+		})
 		if n > most {
-			most, px, ok = n, [2]float64{float64(sx) / float64(n), float64(sy) / float64(n)}, true
+			most, px, ok = n, at, true
 		}
 	}
 	return px, ok, nil
@@ -75,6 +61,89 @@ func middle(f robot.Frame, colour [3]float64) (px [2]float64, ok bool, err error
 		}
 	}
 	return px, n >= least, nil
+}
+
+// Numbers of FindNear, ours.
+const (
+	rounds = 8 // of dividing a colour; a box pushed against another settles in two or three
+	jump   = 8 // things are looked for within 1/jump of the image's height of where they were
+)
+
+// FindNear tells things of one colour apart, which may touch: the pixels of a colour in f
+// go to the nearest of from (pixels), one place for each thing, and each thing is the
+// middle of those of its own that hang together with the nearest; and so again from there
+// (Lloyd 1982). ok is false of a thing that has fewer than 4 pixels or none within an
+// eighth of the image's height, as when a hand hides it; its place is then as it was.
+func FindNear(f robot.Frame, colour [3]float64, from [][2]float64) (px [][2]float64, ok []bool, err error) {
+	like, err := alikeIn(f, colour)
+	if err != nil {
+		return nil, nil, err
+	}
+	px, ok = slices.Clone(from), make([]bool, len(from))
+	whose, far := make([]int, len(like)), make([]float64, len(from))
+	first := make([]int, len(from)) // pixel of each
+	for round := range rounds {
+		for k := range px {
+			far[k], first[k] = math.Inf(1), -1
+		}
+		for i, is := range like {
+			whose[i] = -1
+			if !is {
+				continue
+			}
+			best := math.Inf(1)
+			for k, p := range px {
+				if d := math.Hypot(float64(i%f.W)-p[0], float64(i/f.W)-p[1]); d < best {
+					best, whose[i] = d, k
+				}
+			}
+			if k := whose[i]; k >= 0 && best < far[k] {
+				far[k], first[k] = best, i
+			}
+		}
+		still := true
+		for k := range px {
+			if round > 0 && !ok[k] || first[k] < 0 || far[k] > float64(f.H)/jump {
+				continue
+			}
+			n, at := flood(f.W, f.H, first[k], func(i int) bool {
+				mine := whose[i] == k
+				if mine {
+					whose[i] = -1
+				}
+				return mine
+			})
+			if ok[k] = n >= least; ok[k] {
+				still = still && at == px[k]
+				px[k] = at
+			}
+		}
+		if still {
+			break
+		}
+	}
+	return px, ok, nil
+}
+
+// flood is how many pixels hang together with i by their sides, and their middle. take says
+// of a pixel whether it counts, and is not to say so twice.
+func flood(w, h, i int, take func(int) bool) (n int, at [2]float64) {
+	if !take(i) {
+		return 0, at
+	}
+	sx, sy := 0, 0
+	for heap := []int{i}; len(heap) > 0; {
+		j := heap[len(heap)-1]
+		heap = heap[:len(heap)-1]
+		x, y := j%w, j/w
+		n, sx, sy = n+1, sx+x, sy+y
+		for _, d := range [4][2]int{{1, 0}, {-1, 0}, {0, 1}, {0, -1}} {
+			if x, y := x+d[0], y+d[1]; x >= 0 && y >= 0 && x < w && y < h && take(y*w+x) {
+				heap = append(heap, y*w+x)
+			}
+		}
+	}
+	return n, [2]float64{float64(sx) / float64(n), float64(sy) / float64(n)}
 }
 
 // alikeIn says of each pixel of f whether it is of the colour.

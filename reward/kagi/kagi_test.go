@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -296,6 +297,8 @@ func TestBadPlansAreRefusedByField(t *testing.T) {
 		"needs neither":        {`"hand":true`, `"hand":true,"pixel":[1,2]`},
 		"pixel or a colour":    {`"colour":[51,166,77]`, `"height":1`},
 		"points[0].all":        {`"hand":true`, `"hand":true,"all":true`},
+		"points[2].near":       {`"name":"goal"`, `"name":"goal","all":true,"near":[0,0,0]`},
+		"points[0].near":       {`"hand":true`, `"hand":true,"near":[0,0,0]`},
 		"points[1].held":       {`"name":"object"`, `"name":"object","held":-1`},
 		"points[1].upon":       {`"name":"object"`, `"name":"object","upon":0.06`},
 		"stages[0].point":      {`"point":"hand"`, `"point":"foot"`},
@@ -391,6 +394,43 @@ func TestFindTakesTheLargestSpot(t *testing.T) {
 		t.Error("black passes for a colour")
 	}
 	if _, _, err := kagi.Find(robot.Frame{W: 3, H: 3}, [3]float64{1}); err == nil {
+		t.Error("a frame without pixels passes")
+	}
+}
+
+// Four things of one colour: two touch, one is far from its place, one is hidden.
+func TestFindNearTellsLikesApart(t *testing.T) {
+	f := robot.Frame{Camera: "c", W: 40, H: 32, Pix: make([]byte, 3*40*32)}
+	box := func(x, y, w, h int) {
+		for i := range w {
+			for j := range h {
+				copy(f.Pix[3*((y+j)*40+x+i):], []byte{10, 20, 200})
+			}
+		}
+	}
+	box(4, 10, 6, 4)  // its middle is (6.5, 11.5)
+	box(10, 10, 6, 4) // (12.5, 11.5), and touches it
+	box(30, 25, 4, 4) // (31.5, 26.5)
+	box(33, 2, 3, 3)  // nobody's
+	from := [][2]float64{{5, 12}, {13, 10}, {30, 25}, {20, 20}}
+	px, ok, err := kagi.FindNear(f, [3]float64{200, 20, 10}, from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := [][2]float64{{6.5, 11.5}, {12.5, 11.5}, {31.5, 26.5}, {20, 20}}
+	if !slices.Equal(px, want) || !slices.Equal(ok, []bool{true, true, true, false}) {
+		t.Errorf("got %v, %v, want %v and the last not seen", px, ok, want)
+	}
+	// In whichever order they are named.
+	slices.Reverse(from)
+	slices.Reverse(want)
+	if px, _, err = kagi.FindNear(f, [3]float64{200, 20, 10}, from); err != nil || !slices.Equal(px, want) {
+		t.Errorf("reversed: got %v, %v", px, err)
+	}
+	if _, ok, err = kagi.FindNear(f, [3]float64{0, 0, 255}, from); err != nil || slices.Contains(ok, true) {
+		t.Errorf("blue: got %v, %v, want nothing seen", ok, err)
+	}
+	if _, _, err := kagi.FindNear(robot.Frame{W: 3, H: 3}, [3]float64{1}, from); err == nil {
 		t.Error("a frame without pixels passes")
 	}
 }

@@ -45,6 +45,10 @@ type Point struct {
 	Colour *[3]float64 `json:"colour,omitempty"`
 	// All takes the middle of everything of the colour in place of the largest spot.
 	All bool `json:"all,omitempty"`
+	// Near (base frame, m) is about where it lies at the reset, and tells things of one
+	// Colour apart: each is the part of the colour that is nearer to its place than to
+	// the others' of the plan, there and from then on.
+	Near *[3]float64 `json:"near,omitempty"`
 	// Height of it in the base frame, m, which a single camera does not tell.
 	Height float64 `json:"height,omitempty"`
 	// Held says that a hand may carry it, whose tool centre point is within Held of it
@@ -104,6 +108,16 @@ func (p Plan) Validate() error {
 		}
 		if k.All && k.Colour == nil {
 			bad("points[%d].all is set, but it has no colour; all is of what is found by its colour", i)
+		}
+		if k.Near != nil {
+			switch {
+			case k.Colour == nil || k.All:
+				bad("points[%d].near is set; it tells things of one colour apart, and is of a point with a colour and without all", i)
+			case p.Camera != "":
+				bad("points[%d].near is a place in the base frame, but the plan is in pixels of camera %s", i, p.Camera)
+			case !finite(k.Near[:]...):
+				bad("points[%d].near has a number that is not finite", i)
+			}
 		}
 		if !(k.Held >= 0) || k.Held > 0 && k.Hand {
 			bad("points[%d].held is %g, want a distance from the hand, m, of a thing, or 0", i, k.Held)

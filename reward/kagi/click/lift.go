@@ -171,6 +171,21 @@ func (f Folder) found(c keypoint.Camera, v View) (p kagi.Point, err error) {
 	return p, nil
 }
 
+// find is where fr, of camera c, shows a point that has a colour.
+func find(c *keypoint.Camera, fr robot.Frame, k kagi.Point) (px [2]float64, ok bool, err error) {
+	if k.Near == nil {
+		return k.Find(fr)
+	}
+	if px, ok = c.Project(*k.Near); !ok {
+		return px, false, nil
+	}
+	at, seen, err := kagi.FindNear(fr, *k.Colour, [][2]float64{px})
+	if err != nil {
+		return px, false, err
+	}
+	return at[0], seen[0], nil
+}
+
 // where is the place of a plan's point in the scene; false: it is not seen.
 func (f Folder) where(sc Scene, k kagi.Point) (at [3]float64, ok bool, err error) {
 	if k.Hand {
@@ -191,7 +206,7 @@ func (f Folder) where(sc Scene, k kagi.Point) (at [3]float64, ok bool, err error
 		if err != nil {
 			return at, false, err
 		}
-		if px, ok, err = k.Find(fr); err != nil || !ok {
+		if px, ok, err = find(&c, fr, k); err != nil || !ok {
 			return at, false, err
 		}
 	}
