@@ -94,6 +94,7 @@ var rooms = []struct {
 	{"internal/config", nil},
 	{"internal/report", nil},
 	{"internal/arch", nil},
+	{"internal/porttest", nil},
 	{"internal/web", []string{"internal/bus", "policy", "robot", "reward/label", "reward/kagi"}},
 	{"internal/wire", []string{"robot", "sim", "perception", "reward", "policy", "internal/bus", "internal/store", "internal/config", "internal/nn", "internal/seed", "internal/report"}},
 	{"internal/cli", []string{"internal/wire", "internal/web", "internal/config", "internal/bus", "internal/store", "internal/report", "internal/nn", "sim", "reward", "perception", "policy", "robot"}},

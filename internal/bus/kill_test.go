@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/rapport-rl/rapport/internal/bus"
+	"github.com/rapport-rl/rapport/internal/porttest"
 )
 
 const (
@@ -18,19 +18,6 @@ const (
 	// beatEvery is how often the child's heart beats.
 	beatEvery = 20 * time.Millisecond
 )
-
-// freeAddr is an address that nobody listened on a moment ago.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return l.Addr().String()
-}
 
 func sorted(ids []string) []string {
 	ids = slices.Clone(ids)
@@ -92,7 +79,7 @@ func TestSoleConsumerTakesUpWhatADeadOneHeld(t *testing.T) {
 
 func TestKilledServerKeepsItsQueue(t *testing.T) {
 	const n = 30
-	addr, store := freeAddr(t), t.TempDir()
+	addr, store := "127.0.0.1:"+porttest.Free(t), t.TempDir()
 	s := spawn(t, "server", addr, store)
 	url := s.line()
 	p := publisher(t, dial(t, url, bus.Options{}), t.TempDir())
@@ -160,7 +147,7 @@ func TestServerRestartedByItsOwnerKeepsWhatItHandled(t *testing.T) {
 
 func TestKilledActorLosesNothingItPublished(t *testing.T) {
 	const n = 5
-	addr, spool := freeAddr(t), t.TempDir()
+	addr, spool := "127.0.0.1:"+porttest.Free(t), t.TempDir()
 	a := spawn(t, "actor", "nats://"+addr, spool, fmt.Sprint(n)) // no server yet
 	for range n {
 		a.line()

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/rapport-rl/rapport/internal/bus"
+	"github.com/rapport-rl/rapport/internal/porttest"
 	"github.com/rapport-rl/rapport/policy"
 )
 
@@ -148,7 +149,7 @@ func TestWatchersSeeNewerParamsOnly(t *testing.T) {
 }
 
 func TestParamsAndWatchersSurviveAServersDeath(t *testing.T) {
-	addr, store := freeAddr(t), t.TempDir()
+	addr, store := "127.0.0.1:"+porttest.Free(t), t.TempDir()
 	s := spawn(t, "server", addr, store)
 	url := s.line()
 	learner := dial(t, url, bus.Options{})

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/rapport-rl/rapport/internal/bus"
+	"github.com/rapport-rl/rapport/internal/porttest"
 	"github.com/rapport-rl/rapport/policy"
 )
 
@@ -65,7 +66,7 @@ func TestCredentialsAreAsked(t *testing.T) {
 }
 
 func TestAbsentServerIsAnErrorOrAwaited(t *testing.T) {
-	addr := freeAddr(t)
+	addr := "127.0.0.1:" + porttest.Free(t)
 	if c, err := bus.Dial(t.Context(), "nats://"+addr, bus.Options{}); err == nil || !strings.Contains(err.Error(), "is a server running there") {
 		if err == nil {
 			c.Close()

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -11,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rapport-rl/rapport/internal/porttest"
 	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/internal/wire"
 	"github.com/rapport-rl/rapport/policy"
@@ -19,17 +19,6 @@ import (
 	"github.com/rapport-rl/rapport/robot/ros/msgs/std"
 	"github.com/rapport-rl/rapport/sim/rosarm"
 )
-
-// freeAddress is where no master is.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return "http://" + l.Addr().String()
-}
 
 // simulate runs rapport sim --ros until the test ends.
 func (l lab) simulate(master string, args ...string) {
@@ -63,11 +52,11 @@ func (l lab) simulate(master string, args ...string) {
 func TestASessionOnAnArmOverROS(t *testing.T) {
 	l := ended(t)
 	l.checkNeeds()
-	master := freeAddress(t)
+	master := "http://127.0.0.1:" + porttest.Free(t)
 	l.simulate(master)
 	onROS := []string{"--set", "robot.kind=ros", "--set", "robot.ros.master=" + master, "--set", "session.from=" + l.session(),
 		"--set", "robot.ros.start.at=[0.42, 0, 0.12]", "--set", "robot.ros.start.lift=0", "--set", "robot.ros.again=/rapport/reset",
-		"--set", "robot.ros.gripper.open=false", "--set", "robot.ros.stale=1", "--set", "name=onros", "--set", "session.episodes=3"}
+		"--set", "robot.ros.gripper.open=false", "--set", "robot.ros.stale=5", "--set", "name=onros", "--set", "session.episodes=3"}
 	code, out := l.run(t.Context(), &console{}, append([]string{"run"}, onROS...)...)
 	m := regexp.MustCompile(`rapport guard check --policy (\S+),`).FindStringSubmatch(out)
 	if code != exitFailed || m == nil {
@@ -223,7 +212,7 @@ func (l lab) fault(number, cause string) {
 func (l lab) checkNeeds() {
 	t := l.t
 	t.Helper()
-	nowhere := "robot.ros.master=" + freeAddress(t)
+	nowhere := "robot.ros.master=" + "http://127.0.0.1:" + porttest.Free(t)
 	for _, tt := range []struct {
 		name string
 		args []string

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rapport-rl/rapport/internal/porttest"
 	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/policy"
 )
@@ -55,11 +56,11 @@ func TestAPolicyFromPixelsBeginsFromAnEarlierSession(t *testing.T) {
 	l.must(append(from, "--set", "name=onbag", "--set", "robot.kind=bag", "--set", "robot.bag.files=["+path+"]", "--set", "session.episodes=1")...)
 	whole("onbag", 1, 29)
 
-	master := freeAddress(t)
+	master := "http://127.0.0.1:" + porttest.Free(t)
 	l.simulate(master)
 	l.interrupted("fine-tune        1/2", append(from, "--set", "name=onros", "--set", "robot.kind=ros", "--set", "robot.ros.master="+master, "--set", "guard.gate=off",
 		"--set", "robot.ros.start.at=[0.42, 0, 0.12]", "--set", "robot.ros.start.lift=0", "--set", "robot.ros.again=/rapport/reset",
-		"--set", "robot.ros.gripper.open=false", "--set", "robot.ros.stale=1", "--set", "session.episodes=2")...)
+		"--set", "robot.ros.gripper.open=false", "--set", "robot.ros.stale=5", "--set", "session.episodes=2")...)
 	l.must("run", "--resume", "--set", "name=onros", "--set", "robot.ros.master="+master)
 	whole("onros", 2, 30)
 }

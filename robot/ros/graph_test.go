@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rapport-rl/rapport/internal/porttest"
 	"github.com/rapport-rl/rapport/robot/ros"
 	"github.com/rapport-rl/rapport/robot/ros/master"
 	"github.com/rapport-rl/rapport/robot/ros/msgs/std"
@@ -21,7 +22,7 @@ import (
 // the same process number then.
 func TestNodeOutlivesOurMaster(t *testing.T) {
 	t.Parallel()
-	addr := "127.0.0.1:" + freePort(t)
+	addr := "127.0.0.1:" + porttest.Free(t)
 	first, err := master.Start(addr)
 	if err != nil {
 		t.Fatal(err)
@@ -52,7 +53,7 @@ func TestNodeOutlivesOurMaster(t *testing.T) {
 
 func TestOpenWaitsForTheMaster(t *testing.T) {
 	t.Parallel()
-	port := freePort(t)
+	port := porttest.Free(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 	defer cancel()
 	_, err := ros.Open(ctx, ros.Config{Master: "http://127.0.0.1:" + port})
@@ -192,7 +193,7 @@ func TestKilledNodeEndsItself(t *testing.T) {
 
 func TestAttachStartsAMasterWhereNoneIs(t *testing.T) {
 	t.Parallel()
-	uri := "http://127.0.0.1:" + freePort(t) + "/"
+	uri := "http://127.0.0.1:" + porttest.Free(t) + "/"
 	own, err := ros.Attach(soon(t), uri)
 	if err != nil {
 		t.Fatal(err)

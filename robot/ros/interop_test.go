@@ -17,6 +17,7 @@ import (
 	"github.com/bluenviron/goroslib/v2/pkg/msgs/actionlib"
 	"github.com/bluenviron/goroslib/v2/pkg/msgs/rosgraph_msgs"
 
+	"github.com/rapport-rl/rapport/internal/porttest"
 	"github.com/rapport-rl/rapport/robot/ros"
 	"github.com/rapport-rl/rapport/robot/ros/msgs/std"
 	"github.com/rapport-rl/rapport/robot/ros/xmlrpc"
@@ -284,7 +285,7 @@ func TestToolsSeeTheNode(t *testing.T) {
 // the node all the same.
 func TestNodeOutlivesRoscore(t *testing.T) {
 	t.Parallel()
-	port := freePort(t)
+	port := porttest.Free(t)
 	uri := "http://127.0.0.1:" + port + "/"
 	core := run(t, uri, "/usr/bin/roscore", "-p", port)
 	awaitMaster(t, uri)
@@ -385,7 +386,7 @@ func TestOtherTypeIsToldLoudly(t *testing.T) {
 
 func TestCloseDoesNotWaitForAFrozenMaster(t *testing.T) {
 	t.Parallel()
-	uri, master := debian(t, freePort(t))
+	uri, master := debian(t, porttest.Free(t))
 	n, err := ros.Open(long(t), ros.Config{Master: uri, Name: "us"})
 	if err != nil {
 		t.Fatal(err)

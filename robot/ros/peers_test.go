@@ -6,8 +6,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"strconv"
@@ -17,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rapport-rl/rapport/internal/porttest"
 	"github.com/rapport-rl/rapport/robot/ros/xmlrpc"
 )
 
@@ -175,25 +174,6 @@ func output(t *testing.T, uri, program string, args ...string) string {
 	}
 }
 
-// freePort is one that nobody listens on now, and below those that a kernel gives
-// out (Linux: from 32768), so that no node of another test gets it meanwhile.
-func freePort(t *testing.T) string {
-	t.Helper()
-	for range 100 {
-		port := strconv.Itoa(20000 + rand.IntN(12000))
-		l, err := net.Listen("tcp", "127.0.0.1:"+port)
-		if err != nil {
-			continue
-		}
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
-		return port
-	}
-	t.Fatal("a hundred ports from 20000 to 32000 are all taken")
-	return ""
-}
-
 // debian starts Debian's master on a port and waits until it answers.
 func debian(t *testing.T, port string) (string, *process) {
 	t.Helper()
@@ -222,7 +202,7 @@ func underBoth(t *testing.T, test func(t *testing.T, uri string)) {
 	t.Parallel()
 	t.Run("debian", func(t *testing.T) {
 		t.Parallel()
-		uri, _ := debian(t, freePort(t))
+		uri, _ := debian(t, porttest.Free(t))
 		test(t, uri)
 	})
 	t.Run("own", func(t *testing.T) {
