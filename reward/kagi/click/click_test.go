@@ -127,12 +127,19 @@ func TestPlanIsWaitedForUntilItIsSaved(t *testing.T) {
 	}
 	clicktest.Show(t, f)
 	is("while it waits", true, true)
-	if err := f.Save(click.Draft{Scene: 1, Plan: plan()}); err != nil {
+	far := plan()
+	far.Points[1].Near = &[3]float64{0.5, -0.15, 0.05}
+	if err := f.Save(click.Draft{Scene: 1, Plan: far}); !errors.Is(err, click.ErrRefused) || !strings.Contains(err.Error(), "is not seen by camera") {
+		t.Errorf("the ball is 25 cm from where it is said to lie, got %v", err)
+	}
+	near := plan()
+	near.Points[1].Near = &[3]float64{0.48, 0.12, 0.05}
+	if err := f.Save(click.Draft{Scene: 1, Plan: near}); err != nil {
 		t.Fatal(err)
 	}
 	is("once it is saved", false, false)
 	got, err := f.Plan()
-	if err != nil || !reflect.DeepEqual(got, plan()) {
+	if err != nil || !reflect.DeepEqual(got, near) {
 		t.Errorf("got %+v, %v", got, err)
 	}
 	if err := f.Save(click.Draft{Scene: 1, Plan: plan()}); !errors.Is(err, click.ErrRefused) {
