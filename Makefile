@@ -62,7 +62,8 @@ reproduce: build ## five seeds of every claim of learning, with intervals (docs/
 	go test -run '^$$' -bench Variants -benchtime 1x ./policy/rlpd
 
 reproduce-rapl: build ## kinds of rewards by their correlation with the truth, and the policies that they make
-	bin/rapport reproduce rapl --seeds 5 --labels 10,30,75,150,300 --policies rapl:150,truth,rlhf:150,rlhf:300
+	bin/rapport reproduce rapl --seeds 5 --labels 10,30,75,150,300 --policies features,rapl:10,rapl:30,rapl:150,truth,rlhf:30,rlhf:300
+	bin/rapport reproduce rapl --seeds 5 --labels 10,30,75,150,300 --kinds rapl,rlhf --set reward.sees=objects --to runs/reproduce-rapl-objects
 
 reproduce-xmagical: build ## learning curves in two dimensions by kinds of rewards, and short to medium (docs/xmagical.md)
 	bin/rapport reproduce xmagical --seeds 5
