@@ -79,7 +79,7 @@ func TestSoleConsumerTakesUpWhatADeadOneHeld(t *testing.T) {
 
 func TestKilledServerKeepsItsQueue(t *testing.T) {
 	const n = 30
-	addr, store := "127.0.0.1:"+porttest.Free(t), t.TempDir()
+	addr, store := porttest.Address(t), t.TempDir()
 	s := spawn(t, "server", addr, store)
 	url := s.line()
 	p := publisher(t, dial(t, url, bus.Options{}), t.TempDir())
@@ -147,7 +147,7 @@ func TestServerRestartedByItsOwnerKeepsWhatItHandled(t *testing.T) {
 
 func TestKilledActorLosesNothingItPublished(t *testing.T) {
 	const n = 5
-	addr, spool := "127.0.0.1:"+porttest.Free(t), t.TempDir()
+	addr, spool := porttest.Address(t), t.TempDir()
 	a := spawn(t, "actor", "nats://"+addr, spool, fmt.Sprint(n)) // no server yet
 	for range n {
 		a.line()

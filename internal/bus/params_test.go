@@ -149,7 +149,7 @@ func TestWatchersSeeNewerParamsOnly(t *testing.T) {
 }
 
 func TestParamsAndWatchersSurviveAServersDeath(t *testing.T) {
-	addr, store := "127.0.0.1:"+porttest.Free(t), t.TempDir()
+	addr, store := porttest.Address(t), t.TempDir()
 	s := spawn(t, "server", addr, store)
 	url := s.line()
 	learner := dial(t, url, bus.Options{})

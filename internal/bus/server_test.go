@@ -66,7 +66,7 @@ func TestCredentialsAreAsked(t *testing.T) {
 }
 
 func TestAbsentServerIsAnErrorOrAwaited(t *testing.T) {
-	addr := "127.0.0.1:" + porttest.Free(t)
+	addr := porttest.Address(t)
 	if c, err := bus.Dial(t.Context(), "nats://"+addr, bus.Options{}); err == nil || !strings.Contains(err.Error(), "is a server running there") {
 		if err == nil {
 			c.Close()

@@ -116,7 +116,7 @@ func TestTapDropsItsOldest(t *testing.T) {
 }
 
 func TestTelemetryWithoutServerIsCounted(t *testing.T) {
-	c := dial(t, "nats://127.0.0.1:"+porttest.Free(t), bus.Options{Await: true})
+	c := dial(t, "nats://"+porttest.Address(t), bus.Options{Await: true})
 	f := feed(t, c, bus.RewardTopic(), 100)
 	for range 5 {
 		f.Publish([]float64{1})
@@ -210,7 +210,7 @@ func TestJournalIsFollowed(t *testing.T) {
 }
 
 func TestFollowingOutlivesAServersDeath(t *testing.T) {
-	addr, store := "127.0.0.1:"+porttest.Free(t), t.TempDir()
+	addr, store := porttest.Address(t), t.TempDir()
 	s := spawn(t, "server", addr, store)
 	url := s.line()
 	label, reader := dial(t, url, bus.Options{}), dial(t, url, bus.Options{})

@@ -52,7 +52,7 @@ func (l lab) simulate(master string, args ...string) {
 func TestASessionOnAnArmOverROS(t *testing.T) {
 	l := ended(t)
 	l.checkNeeds()
-	master := "http://127.0.0.1:" + porttest.Free(t)
+	master := "http://" + porttest.Address(t)
 	l.simulate(master)
 	onROS := []string{"--set", "robot.kind=ros", "--set", "robot.ros.master=" + master, "--set", "session.from=" + l.session(),
 		"--set", "robot.ros.start.at=[0.42, 0, 0.12]", "--set", "robot.ros.start.lift=0", "--set", "robot.ros.again=/rapport/reset",
@@ -212,7 +212,7 @@ func (l lab) fault(number, cause string) {
 func (l lab) checkNeeds() {
 	t := l.t
 	t.Helper()
-	nowhere := "robot.ros.master=" + "http://127.0.0.1:" + porttest.Free(t)
+	nowhere := "robot.ros.master=http://" + porttest.Address(t)
 	for _, tt := range []struct {
 		name string
 		args []string

@@ -56,7 +56,7 @@ func TestAPolicyFromPixelsBeginsFromAnEarlierSession(t *testing.T) {
 	l.must(append(from, "--set", "name=onbag", "--set", "robot.kind=bag", "--set", "robot.bag.files=["+path+"]", "--set", "session.episodes=1")...)
 	whole("onbag", 1, 29)
 
-	master := "http://127.0.0.1:" + porttest.Free(t)
+	master := "http://" + porttest.Address(t)
 	l.simulate(master)
 	l.interrupted("fine-tune        1/2", append(from, "--set", "name=onros", "--set", "robot.kind=ros", "--set", "robot.ros.master="+master, "--set", "guard.gate=off",
 		"--set", "robot.ros.start.at=[0.42, 0, 0.12]", "--set", "robot.ros.start.lift=0", "--set", "robot.ros.again=/rapport/reset",

@@ -31,3 +31,9 @@ func Free(t *testing.T) string {
 	t.Fatalf("a hundred ports from 20000 to %d are all taken", given)
 	return ""
 }
+
+// Address is 127.0.0.1 with a Free port.
+func Address(t *testing.T) string {
+	t.Helper()
+	return "127.0.0.1:" + Free(t)
+}

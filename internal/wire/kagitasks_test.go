@@ -10,29 +10,37 @@ import (
 	"github.com/rapport-rl/rapport/robot"
 )
 
-// demonstrated drives a simulated arm through a demonstration, until success, and has watch
-// see every observation.
-func demonstrated(t *testing.T, a *arm, seed, horizon int, watch func(step int, obs robot.Observation)) {
+// driven drives a simulated arm as people like or do not, until success, which it returns,
+// and has watch see every observation.
+func driven(t *testing.T, a *arm, good bool, seed, horizon int, watch func(step int, obs robot.Observation)) bool {
 	t.Helper()
 	a.next = seed
 	obs, err := a.guard.Reset(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	who, err := newDemonstrator(a.world, true, uint64(seed))
+	who, err := newDemonstrator(a.world, good, uint64(seed))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for step := 0; step < horizon; step++ {
 		watch(step, obs)
 		if a.world.Truth().Success {
-			return
+			return true
 		}
 		if obs, err = a.guard.Step(t.Context(), who.Act(obs)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	t.Fatalf("seed %d: the demonstrator did not do it in %d steps", seed, horizon)
+	return false
+}
+
+// demonstrated is driven through a demonstration.
+func demonstrated(t *testing.T, a *arm, seed, horizon int, watch func(step int, obs robot.Observation)) {
+	t.Helper()
+	if !driven(t, a, true, seed, horizon, watch) {
+		t.Fatalf("seed %d: the demonstrator did not do it in %d steps", seed, horizon)
+	}
 }
 
 // The dense reward alone, from what the camera sees, orders what a demonstrator does,

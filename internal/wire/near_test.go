@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/rapport-rl/rapport/perception"
+	"github.com/rapport-rl/rapport/robot"
 )
 
 // Four boxes of one colour keep their names while a hand that people dislike pushes two
@@ -19,17 +20,8 @@ func TestThingsOfOneColourKeepTheirNames(t *testing.T) {
 	var off []float64
 	seen, all, moved := 0, 0, 0
 	for seed := range 6 {
-		a.next = seed
-		obs, err := a.guard.Reset(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		d, err := newDemonstrator(a.world, false, uint64(seed))
-		if err != nil {
-			t.Fatal(err)
-		}
 		var start [4][3]float64
-		for step := range 45 {
+		driven(t, a, false, seed, 45, func(step int, obs robot.Observation) {
 			keys, err := a.track(t.Context(), step, obs)
 			if err != nil {
 				t.Fatal(err)
@@ -48,10 +40,7 @@ func TestThingsOfOneColourKeepTheirNames(t *testing.T) {
 					moved++
 				}
 			}
-			if obs, err = a.guard.Step(t.Context(), d.Act(obs)); err != nil {
-				t.Fatal(err)
-			}
-		}
+		})
 	}
 	slices.Sort(off)
 	if worst := off[len(off)-1]; seen < all || moved < 6 || worst > 0.025 { // half a box

@@ -86,7 +86,7 @@ func TestDeadProviderIsNoService(t *testing.T) {
 	t.Parallel()
 	uri := graph(t)
 	n := node(t, uri, "us")
-	if _, err := xmlrpc.Call(t.Context(), uri, "registerService", "/them", "/dead", "rosrpc://127.0.0.1:"+porttest.Free(t), "http://127.0.0.1:1/"); err != nil {
+	if _, err := xmlrpc.Call(t.Context(), uri, "registerService", "/them", "/dead", "rosrpc://"+porttest.Address(t), "http://127.0.0.1:1/"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := ros.Call[std.SetBoolReq, std.SetBoolRes](soon(t), n, "/dead", &std.SetBoolReq{}); !errors.Is(err, ros.ErrNoService) {

@@ -22,7 +22,7 @@ import (
 // the same process number then.
 func TestNodeOutlivesOurMaster(t *testing.T) {
 	t.Parallel()
-	addr := "127.0.0.1:" + porttest.Free(t)
+	addr := porttest.Address(t)
 	first, err := master.Start(addr)
 	if err != nil {
 		t.Fatal(err)
@@ -193,7 +193,7 @@ func TestKilledNodeEndsItself(t *testing.T) {
 
 func TestAttachStartsAMasterWhereNoneIs(t *testing.T) {
 	t.Parallel()
-	uri := "http://127.0.0.1:" + porttest.Free(t) + "/"
+	uri := "http://" + porttest.Address(t) + "/"
 	own, err := ros.Attach(soon(t), uri)
 	if err != nil {
 		t.Fatal(err)
