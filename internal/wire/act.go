@@ -99,6 +99,9 @@ func Act(ctx context.Context, c config.Config, o Options) (err error) {
 	if acts, err = r.hearClassifier(acts); err != nil {
 		return r.end(err)
 	}
+	if acts, err = r.hearCritic(acts, s.now); err != nil {
+		return r.end(err)
+	}
 	return r.end(d.run(acts))
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/rapport-rl/rapport/policy/diffusion"
 	"github.com/rapport-rl/rapport/policy/view"
 	"github.com/rapport-rl/rapport/reward/label"
+	"github.com/rapport-rl/rapport/robot"
 )
 
 // Every aligner is made of the policies that the configuration says it takes, and of
@@ -103,6 +104,7 @@ func TestFlowsAreAligned(t *testing.T) {
 	_, err = steps(t.Context(), t, dir, []string{"align.aligner=prdp"}, nil, AlignTune)
 	wantErr(t, err, "align.aligner is prdp", "want one of flow-dpo, rwr, seppo")
 	searchedFor(t, dir)
+	searchedFarAway(t, c, dir)
 	for _, kind := range []string{"best", "nrg"} {
 		if _, err := Evaluate(t.Context(), dir, "cloned", 1, nil, []string{"policy.diffusion.sampler.kind=" + kind}, quiet(nil)); err != nil {
 			t.Errorf("%s: %v", kind, err)
@@ -234,6 +236,34 @@ func searchedFor(t *testing.T, dir string) {
 	}
 	if better <= 0 {
 		t.Errorf("the critic likes what was searched for by %v more than plain chunks", better)
+	}
+}
+
+// searchedFarAway runs a session that begins from an alignment in dir: an actor in a process
+// of its own searches as a session of one process does, and not plainly.
+func searchedFarAway(t *testing.T, c config.Config, dir string) {
+	t.Helper()
+	c.Session.From, c.Session.Episodes, c.Session.Record = dir, 1, false
+	first := map[string][]robot.Command{}
+	for name, kind := range map[string]string{"near": "best", "plain": "plain"} {
+		c.Name, c.Policy.Diffusion.Sampler.Kind = name, kind
+		s, err := Create(t.Context(), c, quietly())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		es, _ := onlineOf(t, c, name)
+		first[name] = es[0].Applied
+	}
+	c.Name, c.Policy.Diffusion.Sampler.Kind = "far", "best"
+	_, es := farAway(t, c)
+	if got := es[0].Applied; !reflect.DeepEqual(got, first["near"]) || reflect.DeepEqual(got, first["plain"]) {
+		t.Errorf("an actor far away does not search as one process does: %v\nnear %v\nplain %v", got, first["near"], first["plain"])
 	}
 }
 

@@ -19,11 +19,12 @@ var taken = []string{"robot.way", "robot.horizon", "robot.cameras", "guard.works
 
 // untaken are those of them that nothing was made with, or that it is made with anew: whose
 // the reward is (servesAnother), who tells success, since a
-// classifier is trained on an earlier session's frames, and where an arm's cameras are and
-// who writes its waypoints, which episodes carry themselves. That a policy sees the same
+// classifier is trained on an earlier session's frames, where an arm's cameras are and
+// who writes its waypoints, which episodes carry themselves, and how chunks are searched for,
+// by the critic of an alignment. That a policy sees the same
 // points is for inherit to check.
 var untaken = []string{"reward.person", "reward.kagi.sparse", "reward.success", "reward.classifier",
-	"reward.kagi.cameras", "reward.kagi.source", "reward.kagi.plan", "reward.kagi.marks", "reward.kagi.cache"}
+	"reward.kagi.cameras", "reward.kagi.source", "reward.kagi.plan", "reward.kagi.marks", "reward.kagi.cache", "policy.diffusion.sampler."}
 
 // inherit copies the parts of the earlier session that session.from names, so that
 // this session's folder is whole without it.

@@ -64,6 +64,9 @@ func Learn(ctx context.Context, c config.Config, o Options) (res Result, err err
 	if run, err = s.telling(run); err != nil {
 		return res, r.end(err)
 	}
+	if run, err = s.searching(run); err != nil {
+		return res, r.end(err)
+	}
 	if err := s.publish(run, p); err != nil {
 		return res, r.end(err)
 	}
@@ -159,7 +162,7 @@ func guestOf(name string, conn *bus.Conn, st *store.Session, c config.Config, o 
 }
 
 // publish puts encoder and reward where perception and scorer look, and where the actor
-// does a classifier that tells success.
+// does a classifier that tells success and a critic that is searched by.
 func (s *Session) publish(ctx context.Context, p parts) error {
 	if x, ok := p.eyes.(interface{ Encode() ([]byte, error) }); ok {
 		b, err := x.Encode()
@@ -177,7 +180,10 @@ func (s *Session) publish(ctx context.Context, p parts) error {
 	if err := s.put(ctx, subReward, policy.Params{Version: 1, Data: b}); err != nil {
 		return err
 	}
-	return s.publishClassifier(ctx)
+	if err := s.publishClassifier(ctx); err != nil {
+		return err
+	}
+	return s.publishCritic(ctx)
 }
 
 // shared is a learner that the queue and the served port drive in turn.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/rapport-rl/rapport/internal/config"
@@ -25,7 +26,7 @@ type criticKey struct{}
 // searchBy is what players search by.
 type searchBy struct {
 	critic []byte
-	of     string // the folder of the session that keeps it
+	of     string // the session that keeps it: its folder, or its name on the bus
 	now    func() time.Time
 }
 
@@ -35,18 +36,58 @@ func (s *Session) searching(ctx context.Context) (context.Context, error) {
 	if !searched(s.cfg) {
 		return ctx, nil
 	}
-	_, b, err := s.store.LatestCheckpoint(ctx, kindCritic)
-	if errors.Is(err, store.ErrNone) {
-		return ctx, fmt.Errorf("wire: policy.diffusion.sampler.kind is %s, but %s has no critic to search by; align it first: rapport align %s, or take plain", s.cfg.Policy.Diffusion.Sampler.Kind, s.Dir(), s.Dir())
-	}
+	b, err := s.keptCritic(ctx)
 	if err != nil {
 		return ctx, err
 	}
 	return searchedBy(ctx, b, s.Dir(), s.now), nil
 }
 
+// keptCritic is the session's critic as it was saved.
+func (s *Session) keptCritic(ctx context.Context) ([]byte, error) {
+	_, b, err := s.store.LatestCheckpoint(ctx, kindCritic)
+	if errors.Is(err, store.ErrNone) {
+		err = fmt.Errorf("wire: policy.diffusion.sampler.kind is %s, but %s has no critic to search by; align it first: rapport align %s, or take plain", s.cfg.Policy.Diffusion.Sampler.Kind, s.Dir(), s.Dir())
+	}
+	return b, err
+}
+
+// publishCritic puts what players search by where the actor looks.
+func (s *Session) publishCritic(ctx context.Context) error {
+	if !searched(s.cfg) {
+		return nil
+	}
+	b, err := s.keptCritic(ctx)
+	if err != nil {
+		return err
+	}
+	return s.publishNewest(ctx, "the critic that is searched by", subCritic, b)
+}
+
+// hearCritic waits for the critic that the learner publishes, and returns the context
+// under which players search by it, where policy.diffusion.sampler says so. A learner
+// that begins again publishes the same one, since a session does not align.
+func (r *role) hearCritic(ctx context.Context, now func() time.Time) (context.Context, error) {
+	if !searched(r.cfg) {
+		return ctx, nil
+	}
+	var once sync.Once
+	var critic []byte
+	err := r.await(subCritic, func(b []byte) error {
+		once.Do(func() { critic = b })
+		return nil
+	})
+	if err == nil {
+		err = r.ctx.Err()
+	}
+	if err != nil {
+		return ctx, err
+	}
+	return searchedBy(ctx, critic, r.name, now), nil
+}
+
 // searchedBy returns the context under which players search by a critic that was saved,
-// of the session in the folder of.
+// of the session of.
 func searchedBy(ctx context.Context, critic []byte, of string, now func() time.Time) context.Context {
 	return context.WithValue(ctx, criticKey{}, searchBy{critic, of, now})
 }
@@ -74,7 +115,7 @@ func drawerOf(ctx context.Context, c config.Config) (func(*diffusion.Net, diffus
 	}
 	with, ok := ctx.Value(criticKey{}).(searchBy)
 	if !ok {
-		return nil, fmt.Errorf("wire: policy.diffusion.sampler.kind is %s, which sessions of one process and evaluations of an aligned policy have; want plain", c.Policy.Diffusion.Sampler.Kind)
+		return nil, fmt.Errorf("wire: policy.diffusion.sampler.kind is %s, which sessions and evaluations of an aligned policy have; want plain", c.Policy.Diffusion.Sampler.Kind)
 	}
 	p := c.Policy.Diffusion.Sampler
 	kind, err := sample.KindOf(p.Kind)

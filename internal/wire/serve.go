@@ -24,6 +24,7 @@ const (
 	subEncoder = "-encoder"
 	subReward  = "-reward"
 	subSuccess = "-success" // what tells it, where a classifier does
+	subCritic  = "-critic"  // what policy.diffusion.sampler searches by
 	nameLimit  = 64         // letters of a session's name on the bus, docs/bus.md
 )
 

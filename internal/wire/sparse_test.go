@@ -162,9 +162,9 @@ func toldBy(t *testing.T, m classifier.Model, e policy.Episode, ends bool) (paid
 	return paid
 }
 
-// toldFarAway runs a session of several processes, whose actor has points, classifier and
-// the episodes' ends, and whose learner has none of them.
-func toldFarAway(t *testing.T, c config.Config, m classifier.Model) {
+// farAway runs a session of several processes, and returns its learner's result and its
+// episodes.
+func farAway(t *testing.T, c config.Config) (Result, []policy.Episode) {
 	t.Helper()
 	srv, err := bus.Start(t.Context(), bus.Options{StoreDir: t.TempDir(), Listen: "127.0.0.1:0"})
 	if err != nil {
@@ -190,6 +190,14 @@ func toldFarAway(t *testing.T, c config.Config, m classifier.Model) {
 	if len(es) != c.Session.Episodes {
 		t.Fatalf("%d episodes, want %d", len(es), c.Session.Episodes)
 	}
+	return res, es
+}
+
+// toldFarAway tries a session of several processes, whose actor has points, classifier and
+// the episodes' ends, and whose learner has none of them.
+func toldFarAway(t *testing.T, c config.Config, m classifier.Model) {
+	t.Helper()
+	res, es := farAway(t, c)
 	paid := 0
 	for _, e := range es {
 		paid += toldBy(t, m, e, true)

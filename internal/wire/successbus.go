@@ -12,8 +12,7 @@ import (
 )
 
 // publishClassifier puts the classifier that tells success where the actor looks, if
-// reward.kagi.sparse is that. A session that goes on with another one has it as the next
-// version.
+// reward.kagi.sparse is that.
 func (s *Session) publishClassifier(ctx context.Context) error {
 	if !classified(s.cfg) {
 		return nil
@@ -22,9 +21,15 @@ func (s *Session) publishClassifier(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.insist(ctx, "publish the success classifier", func() error {
+	return s.publishNewest(ctx, "the success classifier", subSuccess, b)
+}
+
+// publishNewest puts what an actor wants under a sub-session. A session that goes on with
+// another one has it as the next version.
+func (s *Session) publishNewest(ctx context.Context, what, sub string, b []byte) error {
+	return s.insist(ctx, "publish "+what, func() error {
 		p := policy.Params{Version: 1, Data: b}
-		was, err := s.conn.LatestParams(ctx, s.name+subSuccess)
+		was, err := s.conn.LatestParams(ctx, s.name+sub)
 		switch {
 		case errors.Is(err, bus.ErrNone):
 		case err != nil:
@@ -34,7 +39,7 @@ func (s *Session) publishClassifier(ctx context.Context) error {
 		default:
 			p.Version = was.Version + 1
 		}
-		return s.conn.PutParams(ctx, s.name+subSuccess, p)
+		return s.conn.PutParams(ctx, s.name+sub, p)
 	})
 }
 
