@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,7 +26,7 @@ type wayRun struct {
 	tasks []string
 	kinds []string
 	share float64 // of the demonstrations
-	steps int     // of offline
+	steps int     // of offline; 0: as many as the session of kagi has
 	out   string
 }
 
@@ -72,7 +73,7 @@ made again; a session that was interrupted is gone on with.`,
 	f.StringSliceVar(&r.tasks, "tasks", []string{"reach", "stack", "almonds", "spatula", "cover"}, "tasks that a plan comes with")
 	f.StringSliceVar(&r.kinds, "kinds", wayKinds, "what is learned by: "+strings.Join(wayKinds, ", "))
 	f.Float64Var(&r.share, "demos", 1, "share of the demonstrations, as 0.2 for a fifth")
-	f.IntVar(&r.steps, "steps", 5000, "gradient steps of offline")
+	f.IntVar(&r.steps, "steps", 0, "gradient steps of offline; 0: as many as kagi's session has in all")
 	f.StringVar(&r.out, "to", "runs/reproduce-kagi", "folder of sessions and figures")
 	return cmd
 }
@@ -98,8 +99,8 @@ func (r *wayRun) check() error {
 	if !(r.share > 0 && r.share <= 1) {
 		return fmt.Errorf("--demos is %v; want above 0 and at most 1, as 0.2 for a fifth", r.share)
 	}
-	if r.steps < 1 {
-		return fmt.Errorf("--steps is %d; want at least 1", r.steps)
+	if r.steps < 0 {
+		return fmt.Errorf("--steps is %d; want at least 1, or 0 for as many as kagi's session has", r.steps)
 	}
 	return nil
 }
@@ -124,6 +125,11 @@ func (r wayRun) config(a *app, task, kind string, seed int) (config.Config, erro
 		c.Reward.KAGI.Sparse = "none"
 	}
 	return c, c.Validate()
+}
+
+// stepsOf is how long offline learns beside a session of c.
+func (r wayRun) stepsOf(c config.Config) int {
+	return cmp.Or(r.steps, c.Learner.Warmup+c.Session.Episodes*c.Learner.Updates)
 }
 
 // name is a task's, with the share of the demonstrations in hundredths.
@@ -187,7 +193,7 @@ func (a *app) wayOf(ctx context.Context, r wayRun, task, kind string, seed int, 
 		}
 		i := slices.IndexFunc(have, func(p wayPoint) bool { return p.Kind == "kagi" })
 		p.Before = have[i].Before
-		p.After, err = a.offline(ctx, filepath.Join(c.Out, c.Name), "iql", r.steps, c.Session.Evaluate)
+		p.After, err = a.offline(ctx, filepath.Join(c.Out, c.Name), "iql", r.stepsOf(c), c.Session.Evaluate)
 		return p, err
 	}
 	c, err := r.config(a, task, kind, seed)

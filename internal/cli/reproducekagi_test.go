@@ -20,7 +20,7 @@ func TestReproduceKAGIRefusesWhatItCannotDo(t *testing.T) {
 		{[]string{"--kinds", "luck"}, `--kinds names "luck"`},
 		{[]string{"--kinds", "sparse,offline"}, "offline without kagi"},
 		{[]string{"--demos", "0"}, "--demos is 0"},
-		{[]string{"--steps", "0"}, "--steps is 0"},
+		{[]string{"--steps", "-1"}, "--steps is -1"},
 		{[]string{"--tasks", "reach", "--set", "reward.kagi.form=fast"}, "reward.kagi.form"},
 	} {
 		var out, errs bytes.Buffer
@@ -81,6 +81,19 @@ func TestKindsOfWaysDifferInTheirRewardAlone(t *testing.T) {
 		}
 		if c.Name != "reach-demos20-"+tt.kind+"-3" || c.Demos.Good != 3 || c.Reward.Experts != 3 || c.Seed != 3 {
 			t.Errorf("%s: %s of %d demonstrations, %d experts, seed %d", tt.kind, c.Name, c.Demos.Good, c.Reward.Experts, c.Seed)
+		}
+	}
+}
+
+func TestOfflineLearnsAsLongAsTheSessionBesideIt(t *testing.T) {
+	for _, tt := range []struct{ steps, want int }{{0, 1500 + 120*180}, {7, 7}} {
+		r := wayRun{share: 1, steps: tt.steps, out: "runs"}
+		c, err := r.config(&app{}, "stack", "kagi", 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := r.stepsOf(c); got != tt.want {
+			t.Errorf("--steps %d: %d steps beside stack, want %d", tt.steps, got, tt.want)
 		}
 	}
 }

@@ -375,13 +375,14 @@ func Load(file string, environ, sets []string) (Config, error) {
 		}
 	}
 	named := c
+	named.Learner.Kind = "" // unless somebody names one, it is the task's own
 	if err := decode(b, &named); err != nil {
 		return c, fmt.Errorf("config: %s: %w", file, err)
 	}
 	_ = named.override(environ, sets) // told below
 	c.Robot.World, c.Robot.Task, c.Robot.Body = named.Robot.World, named.Robot.Task, named.Robot.Body
 	c.fitWorld()
-	c.Learner.Kind, c.Policy.Diffusion.Process = named.Learner.Kind, named.Policy.Diffusion.Process
+	c.Learner.Kind, c.Policy.Diffusion.Process, c.Reward.Kind = named.Learner.Kind, named.Policy.Diffusion.Process, named.Reward.Kind
 	c.fitTask()
 	if err := decode(b, &c); err != nil {
 		return c, fmt.Errorf("config: %s: %w", file, err)

@@ -1,6 +1,9 @@
 package config
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // TabletopTasks lists the values of robot.task at the table.
 func TabletopTasks() []string {
@@ -51,13 +54,14 @@ func wantsOf(task string) (wants, bool) {
 }
 
 // fitTask gives the task's values to what is at the defaults, which are those of
-// pushing boxes.
+// pushing boxes, and to a learner that is empty.
 func (c *Config) fitTask() {
+	d := Default()
 	w, ok := wantsOf(c.Robot.Task)
 	if !ok || c.Robot.World == XMagical {
+		c.Learner.Kind = cmp.Or(c.Learner.Kind, d.Learner.Kind)
 		return
 	}
-	d := Default()
 	if slices.Equal(c.Policy.Axes, d.Policy.Axes) {
 		c.Policy.Axes = w.axes
 	}
@@ -71,6 +75,7 @@ func (c *Config) fitTask() {
 		c.Demos.Good = w.good
 	}
 	c.fitCare(d)
+	c.Learner.Kind = cmp.Or(c.Learner.Kind, d.Learner.Kind)
 	c.fitStyle(d)
 }
 
@@ -98,7 +103,8 @@ func (c *Config) fitStyle(d Config) {
 
 // fitCare gives the values that keep what a hand holds from being let go of: few
 // demonstrators who drop it, little exploration, and a policy that stays near what
-// was demonstrated (docs/tasks.md has the figures).
+// was demonstrated. By waypoints it is learned from the better of what was done, where RLPD
+// tries what nobody did and drops it (docs/tasks.md has the figures).
 func (c *Config) fitCare(d Config) {
 	switch c.Robot.Task {
 	case "stack", "spatula", "cover":
@@ -118,5 +124,17 @@ func (c *Config) fitCare(d Config) {
 	}
 	if c.Learner.Alpha == d.Learner.Alpha {
 		c.Learner.Alpha = 0.01
+	}
+	if c.Reward.Kind != "kagi" {
+		return
+	}
+	if c.Learner.Kind == "" {
+		c.Learner.Kind = "iql"
+	}
+	if c.Learner.Kind == "iql" && c.Learner.Updates == d.Learner.Updates {
+		c.Learner.Updates = 180
+	}
+	if c.Learner.Kind == "iql" && c.Policy.Clone.Std == d.Policy.Clone.Std {
+		c.Policy.Clone.Std = 0.1
 	}
 }

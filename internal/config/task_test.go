@@ -33,6 +33,34 @@ func TestTasksBringTheirOwnValues(t *testing.T) {
 	}
 }
 
+// What holds something and goes by waypoints learns from the better of what was done, unless
+// somebody wants otherwise.
+func TestTasksBringTheirOwnLearner(t *testing.T) {
+	for _, tt := range []struct {
+		sets    []string
+		kind    string
+		updates int
+		std     float64
+	}{
+		{nil, "rlpd", 60, 0.3},
+		{[]string{"robot.task=clutter"}, "rlpd", 60, 0.3},
+		{[]string{"robot.task=cup"}, "rlpd", 60, 0.3},
+		{[]string{"robot.world=xmagical", "robot.task=group"}, "rlpd", 60, 0.3},
+		{[]string{"robot.task=stack"}, "rlpd", 60, 0.3},
+		{[]string{"robot.task=stack", "reward.kind=kagi"}, "iql", 180, 0.1},
+		{[]string{"robot.task=almonds", "reward.kind=kagi", "learner.updates=20"}, "iql", 20, 0.1},
+		{[]string{"robot.task=stack", "reward.kind=kagi", "learner.kind=rlpd"}, "rlpd", 60, 0.3},
+		{[]string{"robot.task=reach", "reward.kind=kagi"}, "rlpd", 60, 0.3},
+	} {
+		c, err := Load("", nil, tt.sets)
+		if err != nil {
+			t.Errorf("%v: %v", tt.sets, err)
+		} else if c.Learner.Kind != tt.kind || c.Learner.Updates != tt.updates || c.Policy.Clone.Std != tt.std {
+			t.Errorf("%v: %s, %d updates, std %g; want %s, %d, %g", tt.sets, c.Learner.Kind, c.Learner.Updates, c.Policy.Clone.Std, tt.kind, tt.updates, tt.std)
+		}
+	}
+}
+
 // A file of resolved values means the same when it is read again.
 func TestFittedValuesStay(t *testing.T) {
 	for _, task := range TabletopTasks() {
