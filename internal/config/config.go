@@ -9,6 +9,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -374,7 +375,7 @@ func Load(file string, environ, sets []string) (Config, error) {
 			return c, fmt.Errorf("config: %w; write one with: rapport config > %s", err, file)
 		}
 	}
-	named := c
+	named, kind := c, c.Learner.Kind
 	named.Learner.Kind = "" // unless somebody names one, it is the task's own
 	if err := decode(b, &named); err != nil {
 		return c, fmt.Errorf("config: %s: %w", file, err)
@@ -384,6 +385,7 @@ func Load(file string, environ, sets []string) (Config, error) {
 	c.fitWorld()
 	c.Learner.Kind, c.Policy.Diffusion.Process, c.Reward.Kind = named.Learner.Kind, named.Policy.Diffusion.Process, named.Reward.Kind
 	c.fitTask()
+	c.Learner.Kind = cmp.Or(c.Learner.Kind, kind)
 	if err := decode(b, &c); err != nil {
 		return c, fmt.Errorf("config: %s: %w", file, err)
 	}

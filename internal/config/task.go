@@ -54,14 +54,13 @@ func wantsOf(task string) (wants, bool) {
 }
 
 // fitTask gives the task's values to what is at the defaults, which are those of
-// pushing boxes, and to a learner that is empty.
+// pushing boxes. A learner that nobody named stays empty where the task has none of its own.
 func (c *Config) fitTask() {
-	d := Default()
 	w, ok := wantsOf(c.Robot.Task)
 	if !ok || c.Robot.World == XMagical {
-		c.Learner.Kind = cmp.Or(c.Learner.Kind, d.Learner.Kind)
 		return
 	}
+	d := Default()
 	if slices.Equal(c.Policy.Axes, d.Policy.Axes) {
 		c.Policy.Axes = w.axes
 	}
@@ -75,7 +74,6 @@ func (c *Config) fitTask() {
 		c.Demos.Good = w.good
 	}
 	c.fitCare(d)
-	c.Learner.Kind = cmp.Or(c.Learner.Kind, d.Learner.Kind)
 	c.fitStyle(d)
 }
 
@@ -128,13 +126,13 @@ func (c *Config) fitCare(d Config) {
 	if c.Reward.Kind != "kagi" {
 		return
 	}
-	if c.Learner.Kind == "" {
-		c.Learner.Kind = "iql"
+	if c.Learner.Kind = cmp.Or(c.Learner.Kind, "iql"); c.Learner.Kind != "iql" {
+		return
 	}
-	if c.Learner.Kind == "iql" && c.Learner.Updates == d.Learner.Updates {
+	if c.Learner.Updates == d.Learner.Updates {
 		c.Learner.Updates = 180
 	}
-	if c.Learner.Kind == "iql" && c.Policy.Clone.Std == d.Policy.Clone.Std {
+	if c.Policy.Clone.Std == d.Policy.Clone.Std {
 		c.Policy.Clone.Std = 0.1
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"github.com/rapport-rl/rapport/internal/config"
@@ -36,45 +35,35 @@ func (s *Session) searching(ctx context.Context) (context.Context, error) {
 	if !searched(s.cfg) {
 		return ctx, nil
 	}
-	b, err := s.keptCritic(ctx)
+	_, b, err := s.store.LatestCheckpoint(ctx, kindCritic)
+	if errors.Is(err, store.ErrNone) {
+		return ctx, fmt.Errorf("wire: policy.diffusion.sampler.kind is %s, but %s has no critic to search by; align it first: rapport align %s, or take plain", s.cfg.Policy.Diffusion.Sampler.Kind, s.Dir(), s.Dir())
+	}
 	if err != nil {
 		return ctx, err
 	}
 	return searchedBy(ctx, b, s.Dir(), s.now), nil
 }
 
-// keptCritic is the session's critic as it was saved.
-func (s *Session) keptCritic(ctx context.Context) ([]byte, error) {
-	_, b, err := s.store.LatestCheckpoint(ctx, kindCritic)
-	if errors.Is(err, store.ErrNone) {
-		err = fmt.Errorf("wire: policy.diffusion.sampler.kind is %s, but %s has no critic to search by; align it first: rapport align %s, or take plain", s.cfg.Policy.Diffusion.Sampler.Kind, s.Dir(), s.Dir())
-	}
-	return b, err
-}
-
-// publishCritic puts what players search by where the actor looks.
+// publishCritic puts what players search by under ctx, if they do, where the actor looks.
 func (s *Session) publishCritic(ctx context.Context) error {
-	if !searched(s.cfg) {
+	with, ok := ctx.Value(criticKey{}).(searchBy)
+	if !ok {
 		return nil
 	}
-	b, err := s.keptCritic(ctx)
-	if err != nil {
-		return err
-	}
-	return s.publishNewest(ctx, "the critic that is searched by", subCritic, b)
+	return s.publishNewest(ctx, "the critic that is searched by", subCritic, with.critic)
 }
 
 // hearCritic waits for the critic that the learner publishes, and returns the context
 // under which players search by it, where policy.diffusion.sampler says so. A learner
 // that begins again publishes the same one, since a session does not align.
-func (r *role) hearCritic(ctx context.Context, now func() time.Time) (context.Context, error) {
+func (r *role) hearCritic(ctx context.Context, clock func() time.Time) (context.Context, error) {
 	if !searched(r.cfg) {
 		return ctx, nil
 	}
-	var once sync.Once
-	var critic []byte
+	now := &swap[[]byte]{}
 	err := r.await(subCritic, func(b []byte) error {
-		once.Do(func() { critic = b })
+		now.set(b)
 		return nil
 	})
 	if err == nil {
@@ -83,7 +72,7 @@ func (r *role) hearCritic(ctx context.Context, now func() time.Time) (context.Co
 	if err != nil {
 		return ctx, err
 	}
-	return searchedBy(ctx, critic, r.name, now), nil
+	return searchedBy(ctx, now.get(), r.name, clock), nil
 }
 
 // searchedBy returns the context under which players search by a critic that was saved,

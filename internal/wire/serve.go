@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -332,4 +333,23 @@ func (s *Session) insist(ctx context.Context, what string, do func() error) erro
 // put publishes parameters, of the session or of its sub-session.
 func (s *Session) put(ctx context.Context, sub string, p policy.Params) error {
 	return s.insist(ctx, "publish parameters", func() error { return s.conn.PutParams(ctx, s.name+sub, p) })
+}
+
+// publishNewest puts what an actor wants under a sub-session. A session that goes on with
+// another one has it as the next version.
+func (s *Session) publishNewest(ctx context.Context, what, sub string, b []byte) error {
+	return s.insist(ctx, "publish "+what, func() error {
+		p := policy.Params{Version: 1, Data: b}
+		was, err := s.conn.LatestParams(ctx, s.name+sub)
+		switch {
+		case errors.Is(err, bus.ErrNone):
+		case err != nil:
+			return err
+		case bytes.Equal(was.Data, b):
+			return nil
+		default:
+			p.Version = was.Version + 1
+		}
+		return s.conn.PutParams(ctx, s.name+sub, p)
+	})
 }

@@ -1,13 +1,9 @@
 package wire
 
 import (
-	"bytes"
 	"context"
-	"errors"
 
-	"github.com/rapport-rl/rapport/internal/bus"
 	"github.com/rapport-rl/rapport/perception"
-	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/reward/classifier"
 )
 
@@ -22,25 +18,6 @@ func (s *Session) publishClassifier(ctx context.Context) error {
 		return err
 	}
 	return s.publishNewest(ctx, "the success classifier", subSuccess, b)
-}
-
-// publishNewest puts what an actor wants under a sub-session. A session that goes on with
-// another one has it as the next version.
-func (s *Session) publishNewest(ctx context.Context, what, sub string, b []byte) error {
-	return s.insist(ctx, "publish "+what, func() error {
-		p := policy.Params{Version: 1, Data: b}
-		was, err := s.conn.LatestParams(ctx, s.name+sub)
-		switch {
-		case errors.Is(err, bus.ErrNone):
-		case err != nil:
-			return err
-		case bytes.Equal(was.Data, b):
-			return nil
-		default:
-			p.Version = was.Version + 1
-		}
-		return s.conn.PutParams(ctx, s.name+sub, p)
-	})
 }
 
 // hearClassifier waits for the classifier that the learner publishes, and returns the
