@@ -33,6 +33,7 @@ type Align struct {
 	Rate     float64 `yaml:"rate"`
 	Rounds   int     `yaml:"rounds"`
 	Patience int     `yaml:"patience"` // rounds
+	Trials   int     `yaml:"trials"`   // episodes
 	Budget   float64 `yaml:"budget"`   // nats of a chain
 	Lambda   float64 `yaml:"lambda"`
 	Near     float64 `yaml:"near"` // nats of a chain
@@ -66,6 +67,8 @@ func (a Align) validate(p *problems) {
 	p.within("align.rate", a.Rate, 1e-7, 0.1)
 	p.within("align.rounds", float64(a.Rounds), 1, 1e5)
 	p.within("align.patience", float64(a.Patience), 0, 1e5)
+	p.within("align.trials", float64(a.Trials), 0, 1e4)
+	p.need(a.Trials == 0 || a.By != "labels", "align.trials", "is %d, but align.by is labels, which knows no episode but those that people answered about; want 0, or align.by rapl", a.Trials)
 	p.within("align.budget", a.Budget, 1e-3, 1e6)
 	p.within("align.lambda", a.Lambda, 0, 1)
 	p.within("align.near", a.Near, 1e-3, 1e6)

@@ -13,6 +13,7 @@ import (
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/perception"
+	"github.com/rapport-rl/rapport/reward"
 	"github.com/rapport-rl/rapport/reward/label"
 	"github.com/rapport-rl/rapport/reward/rapl"
 	"github.com/rapport-rl/rapport/sim/person"
@@ -158,9 +159,9 @@ func (a *Alignment) learn(ctx context.Context, j *judgement, said, alike []label
 	if len(ts) < 2 {
 		return fmt.Errorf("wire: align: %d comparisons are too few to learn from some and be judged on others; give more answers", len(ts))
 	}
-	reward := c.Reward
-	reward.Kind, reward.Person = c.Align.By, ranksFor(c.Align)
-	rep, err := t.compare(ctx, reward, c.Seed, ts)
+	how := c.Reward
+	how.Kind, how.Person = c.Align.By, ranksFor(c.Align)
+	rep, err := t.compare(ctx, how, c.Seed, ts)
 	if err != nil {
 		return fmt.Errorf("wire: align: %s: %w", c.Align.By, err)
 	}
@@ -271,20 +272,25 @@ func (r rankings) note() string {
 	return s
 }
 
-// ofReward ranks by the reward's sums.
-func (a *Alignment) ofReward(ctx context.Context, j judgement, r *rankings) error {
+// scorer is the reward of a judgement that has one.
+func (a *Alignment) scorer(ctx context.Context, j judgement) (reward.Scorer, error) {
 	v, b, err := a.s.store.LatestCheckpoint(ctx, kindReward)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if v != j.Version {
-		return fmt.Errorf("wire: align: the reward of %s is version %d, the alignment's %d; align it anew: remove %s", a.s.Dir(), v, j.Version, a.file(judgementFile))
+		return nil, fmt.Errorf("wire: align: the reward of %s is version %d, the alignment's %d; align it anew: remove %s", a.s.Dir(), v, j.Version, a.file(judgementFile))
 	}
 	t, err := decodeTaste(b)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	by, err := t.scorer()
+	return t.scorer()
+}
+
+// ofReward ranks by the reward's sums.
+func (a *Alignment) ofReward(ctx context.Context, j judgement, r *rankings) error {
+	by, err := a.scorer(ctx, j)
 	if err != nil {
 		return err
 	}

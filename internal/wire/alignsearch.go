@@ -41,7 +41,7 @@ func (a *Alignment) Search(ctx context.Context, sampler config.Sampler) (Aligned
 	c.Policy.Diffusion.Sampler = sampler
 	n, stage := c.Session.Evaluate, "search by "+sampler.Kind
 	a.s.tell(stage, 0, n, "")
-	ends, err := evaluate(searchedBy(ctx, critic, a.s.Dir(), a.s.now), c, a.p.eyes, nil, a.p.view, a.p.clone, n, func(done int, note string) { a.s.tell(stage, done, n, note) })
+	ends, err := evaluate(searchedBy(ctx, critic, a.s.Dir(), a.s.now), c, evaluation, a.p.eyes, nil, a.p.view, a.p.clone, n, func(done int, note string) { a.s.tell(stage, done, n, note) })
 	if err != nil {
 		return out, fmt.Errorf("wire: align: %s: %w", stage, err)
 	}

@@ -337,6 +337,9 @@ func (a *Alignment) tune(ctx context.Context) (string, error) {
 		Rounds: c.Rounds, Patience: c.Patience, Budget: c.Budget, Near: c.Near, Lambda: c.Lambda, Train: histories(l.train), Held: histories(l.held),
 		Value: l.value, Tastes: tastesOf(cs), Sound: l.sound,
 	}
+	if rc.Trial, err = a.trials(ctx, t, r); err != nil {
+		return "", err
+	}
 	judge := align.Kept
 	switch c.Aligner {
 	case "prdp":
@@ -360,7 +363,11 @@ func (a *Alignment) tune(ctx context.Context) (string, error) {
 	}
 	var run *align.Run
 	rc.Looked = func(k align.Look) error {
-		a.s.tell("align", k.Round, c.Rounds, fmt.Sprintf("liked %.2f  kl %.2f  drift %.2f", k.Value, k.KL, k.Drift))
+		note := fmt.Sprintf("liked %.2f  kl %.2f  drift %.2f", k.Value, k.KL, k.Drift)
+		if k.Tried != nil {
+			note += fmt.Sprintf("  tried %.2f", *k.Tried)
+		}
+		a.s.tell("align", k.Round, c.Rounds, note)
 		if k.Round == 0 || k.Round%savedEvery != 0 {
 			return nil
 		}
@@ -426,6 +433,9 @@ func (t tunedBy) kept() align.Look {
 func (t tunedBy) note() string {
 	k, n := t.kept(), len(t.Report.Looks)
 	s := fmt.Sprintf("%s, round %d kept of %d, KL %.2f nats, drift %.2f", t.By, k.Round, t.Report.Looks[n-1].Round, k.KL, k.Drift)
+	if k.Tried != nil {
+		s += fmt.Sprintf(", tried episodes better than %.0f %% of the rollouts", 100**k.Tried)
+	}
 	if t.Report.Spent {
 		s += " (the budget ended it)"
 	} else if t.Report.Stalled {

@@ -77,9 +77,9 @@ func worths(c config.People, episode []sim.Truth) (out []float64) {
 	return out
 }
 
-// evaluate runs the parameters without exploration on the first n seeds of
-// evaluation. r may be nil.
-func evaluate(ctx context.Context, c config.Config, x perception.Extractor, r reward.Scorer, v view.Config, p policy.Params, n int, tell func(done int, note string)) ([]outcome, error) {
+// evaluate runs the parameters without exploration on the first n seeds of a stream.
+// r may be nil.
+func evaluate(ctx context.Context, c config.Config, of stream, x perception.Extractor, r reward.Scorer, v view.Config, p policy.Params, n int, tell func(done int, note string)) ([]outcome, error) {
 	ctx = unasked(ctx) // an evaluation is not worth the asking
 	ends := make([]outcome, n)
 	var mu sync.Mutex
@@ -88,7 +88,7 @@ func evaluate(ctx context.Context, c config.Config, x perception.Extractor, r re
 	if err != nil {
 		return nil, err
 	}
-	err = spread(ctx, c, evaluation, n, func(ctx context.Context, a *arm, i int) error {
+	err = spread(ctx, c, of, n, func(ctx context.Context, a *arm, i int) error {
 		pi, err := newPlayer(ctx, c, v, chunks, false)
 		if err != nil {
 			return err

@@ -89,7 +89,7 @@ func Evaluate(ctx context.Context, dir, which string, seeds int, environ, sets [
 		return ev, err
 	}
 	s.tell("evaluate", 0, seeds, "")
-	ends, err := evaluate(ctx, s.cfg, p.eyes, p.scorer, v, params, seeds, func(done int, note string) { s.tell("evaluate", done, seeds, note) })
+	ends, err := evaluate(ctx, s.cfg, evaluation, p.eyes, p.scorer, v, params, seeds, func(done int, note string) { s.tell("evaluate", done, seeds, note) })
 	if err != nil {
 		return ev, err
 	}

@@ -141,7 +141,7 @@ func (s *Session) verdict(ctx context.Context, when string, p parts, params poli
 		}
 	}
 	s.tell("evaluate "+when, 0, n, "")
-	ends, err := evaluate(ctx, s.cfg, p.eyes, nil, p.view, params, n, func(done int, note string) { s.tell("evaluate "+when, done, n, note) })
+	ends, err := evaluate(ctx, s.cfg, evaluation, p.eyes, nil, p.view, params, n, func(done int, note string) { s.tell("evaluate "+when, done, n, note) })
 	if err != nil {
 		return v, err
 	}

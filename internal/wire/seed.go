@@ -15,6 +15,7 @@ const (
 	people
 	networks
 	exploration
+	trial
 )
 
 // draw returns the n-th seed of a stream: SplitMix64 (Steele, Lea, Flood 2014)

@@ -52,6 +52,11 @@ type RunConfig struct {
 	// Bring, where there is one, fills a round's batch with samples that were stored in
 	// place of drawing them. All its randomness is that of rng.
 	Bring func(b *Batch, rng *rand.Rand)
+	// Trial, where there is one, says how good the policy as it is does whole episodes,
+	// from 0 to 1, at every look: that is the look's score then, since neither value, nor
+	// nearness, nor soundness tells a policy that works from one that breaks
+	// (docs/align-pipeline.md, "Trials").
+	Trial func(ctx context.Context) (float64, error)
 	// Looked, where there is one, is told of every look; the Run may be saved in it. Its
 	// error ends the Run.
 	Looked func(l Look) error
@@ -96,6 +101,9 @@ func (c *RunConfig) complete(seen, taste int) error {
 	if n := len(c.Tastes); (n > 0) != (taste > 0) || n > c.Observations || n > len(c.Held)/seen {
 		bad("Tastes are of %d users, %d observations of a round and %d held-out histories, with tastes of %d numbers: want at least as many observations and histories as users, and users where there is Config.Taste", n, c.Observations, len(c.Held)/seen, taste)
 	}
+	if len(c.Tastes) > 0 && c.Trial != nil {
+		bad("Trial is of one policy, but there are Tastes of %d users; want one of the two", len(c.Tastes))
+	}
 	for i, u := range c.Tastes {
 		if len(u) != taste {
 			bad("Tastes has %d numbers of user %d, want the %d of Config.Taste", len(u), i, taste)
@@ -112,11 +120,13 @@ type Look struct {
 	Round int
 	// KL from the reference at the held-out histories, nats of a chain; Value, from 0
 	// to 1, and Score, the harmonic mean of it with being near, and of both with being
-	// sound.
+	// sound, unless policies are tried.
 	KL, Value, Score float64
 	Alike            float64 `json:",omitzero"` // share of what is like the reference's, if that is told
 	Drift            float64 `json:",omitzero"` // KL along the chains of RunConfig.Sound, nats of a chain, if that is told
-	Stats            Stats   // of the last batch
+	// Tried is what RunConfig.Trial said, and the score; nil without.
+	Tried *float64 `json:",omitempty"`
+	Stats Stats    // of the last batch
 }
 
 // Report is how a Run went.
@@ -299,6 +309,16 @@ func (r *Run) look(ctx context.Context, st Stats) error {
 			l.Drift += r.sound[i].KL / float64(len(r.sound))
 		}
 		l.Score = Harmonic(0.5, l.Score, Near(l.Drift, r.cfg.Drift))
+	}
+	if r.cfg.Trial != nil {
+		v, err := r.cfg.Trial(ctx)
+		if err == nil && !(v >= 0 && v <= 1) {
+			err = fmt.Errorf("it said %v, want 0 to 1", v)
+		}
+		if err != nil {
+			return fmt.Errorf("align: run: trial after round %d: %w", r.round, err)
+		}
+		l.Tried, l.Score = &v, v
 	}
 	if math.IsNaN(l.Score) {
 		return fmt.Errorf("align: run: look after round %d: value %v and KL %v have no score: want a Value from 0 to 1", r.round, l.Value, l.KL)

@@ -1,0 +1,59 @@
+package wire
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/rapport-rl/rapport/policy/align"
+)
+
+// trials says how a policy does, by what people like: it does align.trials episodes at
+// starts of their own, the same ones each time, and the reward that ranked the rollouts of
+// r ranks these among them. nil where none are asked for.
+func (a *Alignment) trials(ctx context.Context, t *align.Tuned, r rankings) (func(context.Context) (float64, error), error) {
+	n := a.s.cfg.Align.Trials
+	if n == 0 {
+		return nil, nil
+	}
+	var j judgement
+	if err := a.read(judgementFile, &j); err != nil {
+		return nil, err
+	}
+	if j.By == "labels" || j.By != r.By {
+		return nil, fmt.Errorf("wire: align: align.trials is %d, but the rollouts were ranked by %s and the reward is of %s; rank them by a reward, as rapl: rapport align %s --set align.by=rapl, or want no trials", n, r.By, j.By, a.s.Dir())
+	}
+	by, err := a.scorer(ctx, j)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) (float64, error) {
+		ps, err := t.Net().Encode(a.p.clone.Version + 1)
+		if err != nil {
+			return 0, err
+		}
+		ends, err := evaluate(ctx, a.s.cfg, trial, a.p.eyes, by, a.p.view, ps, n, func(done int, _ string) { a.s.tell("trials", done, n, "") })
+		if err != nil {
+			return 0, err
+		}
+		sum := 0.0
+		for _, e := range ends {
+			sum += r.beaten(e.ret)
+		}
+		return sum / float64(n), nil
+	}, nil
+}
+
+// beaten is the share of the ranked rollouts that an episode of that return is better
+// than; those that are as good count half.
+func (r rankings) beaten(ret float64) float64 {
+	beaten := 0.0
+	for _, x := range r.Order {
+		switch {
+		case ret > x.Return:
+			beaten++
+		case ret == x.Return:
+			beaten += 0.5
+		}
+	}
+	return beaten / float64(len(r.Order))
+}
