@@ -9,7 +9,7 @@ import (
 func TestAlignmentErrorsNameTheKey(t *testing.T) {
 	sets := map[string]string{
 		"align.rollouts": "3", "align.labels": "1", "align.ask": "marks", "align.clips": "9", "align.by": "truth", "align.pairs": "0",
-		"align.chunks": "-1", "align.aligner": "sft", "align.beta": "-1", "align.rank": "-1", "align.rehearse": "-1", "align.rate": "0", "align.rounds": "0", "align.patience": "-1",
+		"align.chunks": "-1", "align.aligner": "sft", "align.beta": "-1", "align.rank": "-1", "align.rehearse": "-1", "align.rate": "0", "align.rounds": "0", "align.patience": "-1", "align.trials": "-1",
 		"align.budget": "0", "align.lambda": "2", "align.near": "0",
 	}
 	var all []string
@@ -36,6 +36,8 @@ func TestAlignersAreAskedForWhatTheyLearnFrom(t *testing.T) {
 		{"align.aligner=ppd align.person=ann align.by=labels", "align.rank is 0"},
 		{"align.taste=vpl", "align.taste is vpl"},
 		{"align.by=pal", "align.person is empty"},
+		{"align.by=labels align.trials=8", "align.trials is 8"},
+		{"align.by=rlhf align.trials=8", ""},
 		{"align.by=pal align.person=ann align.aligner=rwr", ""},
 		{"align.aligner=ppd align.rank=4 align.by=labels", "align.person is empty"},
 		{"align.aligner=ppd align.rank=4 align.person=ann align.by=labels", ""},

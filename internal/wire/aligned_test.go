@@ -90,13 +90,14 @@ func wantErr(t *testing.T, err error, words ...string) {
 // An alignment that is stopped wherever it may be, and gone on with, ends as one that
 // was not; done again, it does nothing.
 func TestAlignmentsGoOn(t *testing.T) {
+	tried := []string{"align.trials=2"}
 	whole, parts := begunAlign(t), begunAlign(t)
-	if _, err := steps(t.Context(), t, whole, nil, nil, AlignSteps()...); err != nil {
+	if _, err := steps(t.Context(), t, whole, tried, nil, AlignSteps()...); err != nil {
 		t.Fatal(err)
 	}
 	for _, stage := range []string{"rollouts", "align"} {
 		ctx, stop := context.WithCancel(t.Context())
-		_, err := steps(ctx, t, parts, nil, func(s string, done, _ int, _ string) {
+		_, err := steps(ctx, t, parts, tried, func(s string, done, _ int, _ string) {
 			if s == stage && (stage == "rollouts" && done == 3 || done == 6) {
 				stop()
 			}
@@ -109,7 +110,7 @@ func TestAlignmentsGoOn(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(parts, alignFolder, runFile)); err != nil {
 		t.Errorf("the interrupted aligner kept nothing: %v", err)
 	}
-	if _, err := steps(t.Context(), t, parts, nil, nil, AlignSteps()...); err != nil {
+	if _, err := steps(t.Context(), t, parts, tried, nil, AlignSteps()...); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"chains/rollout-00000.safetensors", "chains/rollout-00007.safetensors", judgementFile, rankingFile, tuneFile, policyFile} {
@@ -119,7 +120,7 @@ func TestAlignmentsGoOn(t *testing.T) {
 			t.Errorf("%s differs after stops (%v, %v)", name, errX, errY)
 		}
 	}
-	notes, err := steps(t.Context(), t, parts, nil, nil, AlignRollouts, AlignEncoder, AlignSynthetic, AlignTune)
+	notes, err := steps(t.Context(), t, parts, tried, nil, AlignRollouts, AlignEncoder, AlignSynthetic, AlignTune)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,6 +141,7 @@ func TestAlignmentsGoOn(t *testing.T) {
 		t.Errorf("result %+v, %v", r, err)
 	}
 	testAlignDrifts(t, whole)
+	testAlignTrials(t, whole, tried)
 	testAlignSettings(t, whole)
 	testAlignPeople(t, whole)
 	testAlignDamage(t, parts)
@@ -159,6 +161,49 @@ func testAlignDrifts(t *testing.T, dir string) {
 	for _, l := range was.Report.Looks[1:] {
 		if !(l.Drift > 0) {
 			t.Errorf("after round %d the policy is %v nats from good chunks, want some", l.Round, l.Drift)
+		}
+	}
+}
+
+// testAlignTrials: policies that were stopped between two trials are chosen by the same
+// ones (TestAlignmentsGoOn compares the files), and the last look knows the best of them.
+func testAlignTrials(t *testing.T, dir string, tried []string) {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(dir, alignFolder, tuneFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var was tunedBy
+	if err := json.Unmarshal(b, &was); err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range was.Report.Looks {
+		if l.Tried == nil || !(*l.Tried >= 0 && *l.Tried <= *was.kept().Tried) {
+			t.Fatalf("look %+v; kept is %+v", l, was.kept())
+		}
+	}
+	if !strings.Contains(was.note(), "tried episodes better than") {
+		t.Errorf("note %q", was.note())
+	}
+	// What is ranked by answers alone has nothing to rank other episodes by.
+	labels := []string{"align.by=labels"}
+	_, err = steps(t.Context(), t, dir, slices.Concat(labels, tried), nil, AlignEncoder)
+	wantErr(t, err, "align.trials is 2", "align.by rapl")
+	if _, err := steps(t.Context(), t, dir, labels, nil, AlignEncoder, AlignSynthetic); err != nil {
+		t.Fatal(err)
+	}
+	_, err = steps(t.Context(), t, dir, tried, nil, AlignTune)
+	wantErr(t, err, "ranked by labels", "rapport align encoder "+dir)
+	if _, err := steps(t.Context(), t, dir, nil, nil, AlignEncoder, AlignSynthetic, AlignTune); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestEpisodesAreRankedAmongRollouts(t *testing.T) {
+	r := rankings{Order: []ranked{{Return: 3}, {Return: 1}, {Return: 1}, {Return: -2}}}
+	for ret, want := range map[float64]float64{4: 1, 3: 0.875, 2: 0.75, 1: 0.5, 0: 0.25, -3: 0} {
+		if got := r.beaten(ret); got != want {
+			t.Errorf("of return %v: %v, want %v", ret, got, want)
 		}
 	}
 }

@@ -20,7 +20,7 @@ func (a *Alignment) trials(ctx context.Context, t *align.Tuned, r rankings) (fun
 		return nil, err
 	}
 	if j.By == "labels" || j.By != r.By {
-		return nil, fmt.Errorf("wire: align: align.trials is %d, but the rollouts were ranked by %s and the reward is of %s; rank them by a reward, as rapl: rapport align %s --set align.by=rapl, or want no trials", n, r.By, j.By, a.s.Dir())
+		return nil, fmt.Errorf("wire: align: align.trials is %d, but the rollouts of %s were ranked by %s and its reward is of %s; rank them by its reward: rapport align encoder %[2]s, then rapport align synthetic %[2]s", n, a.s.Dir(), r.By, j.By)
 	}
 	by, err := a.scorer(ctx, j)
 	if err != nil {

@@ -294,6 +294,49 @@ func TestSoundnessKeepsWhatWorks(t *testing.T) {
 	}
 }
 
+// TestTrialsChooseTheRound: of a run that climbs a reward without an end, what its policy
+// does when it is tried decides, though the value of what it draws rises all the while.
+func TestTrialsChooseTheRound(t *testing.T) {
+	w := ways(t)
+	p, a := policyGradient(t, w, align.Config{LR: 2e-3, Seed: 1})
+	far := func(s *align.Sample) float64 { return float64(s.Actions[0] + s.Actions[1]) }
+	does := func() float64 { // the share of chunks that go the liked way and are on a way
+		ss, both := draw(t, w, p, 64, 1, 9), 0.0
+		for i := range ss {
+			both += aligntest.Share(ss[i:i+1]) * aligntest.On(ss[i:i+1]) / float64(len(ss))
+		}
+		return both
+	}
+	rounds := 0.0
+	r, err := align.NewRun(a, align.Rated(far, 0), align.RunConfig{
+		Rounds: 20, Observations: 16, Each: 4, Budget: math.Inf(1), Lambda: 1, Train: w.Train, Held: w.Held,
+		Value: func([]align.Sample) float64 { rounds++; return rounds / 21 },
+		Trial: func(context.Context) (float64, error) { return does(), nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rep, err := r.Go(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	most := 0.0
+	for _, l := range rep.Looks {
+		if l.Tried == nil || *l.Tried != l.Score {
+			t.Fatalf("look %+v, want a trial that is its score", l)
+		}
+		most = max(most, *l.Tried)
+	}
+	first, last := *rep.Looks[0].Tried, *rep.Looks[20].Tried
+	t.Logf("tried %.2f at first, %.2f at best, round %d, %.2f in the end", first, most, rep.Best, last)
+	if got := does(); got != most {
+		t.Errorf("the policy that was kept does %v, the best that was tried %v", got, most)
+	}
+	if most < first+0.1 || most < last+0.1 {
+		t.Errorf("tried %v at first, %v at best and %v in the end: this shows nothing", first, most, last)
+	}
+}
+
 func TestWhatIsWrongIsSaid(t *testing.T) {
 	w := ways(t)
 	bad := func(name, want string, err error) {
