@@ -35,7 +35,7 @@ stops by itself after practice.hours. Ctrl-C ends it cleanly; --resume goes on.`
 			defer end()
 			res, err := wire.Practice(cmd.Context(), c, resume, o)
 			if dir := res.Forward.Dir; dir != "" {
-				a.again = goOn(dir)
+				a.again = wire.GoOn(dir)
 			}
 			if err != nil {
 				return err

@@ -3,7 +3,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -57,7 +56,7 @@ Ctrl-C ends it cleanly at any moment; --resume goes on.`,
 				return err
 			}
 			defer func() { err = errors.Join(err, s.Close()) }()
-			a.again = goOn(s.Dir())
+			a.again = wire.GoOn(s.Dir())
 			if drop != "" {
 				if err := s.DropCheckpoint(ctx, drop); err != nil {
 					return err
@@ -88,20 +87,6 @@ Ctrl-C ends it cleanly at any moment; --resume goes on.`,
 	cmd.Flags().StringVar(&page, "dashboard", "", "show the session in a browser, at this address; the printed URL holds a token")
 	cmd.Flags().Lookup("dashboard").NoOptDefVal = defaultPage
 	return cmd
-}
-
-// goOn is the command that goes on with the session in a folder.
-func goOn(dir string) string {
-	command := "run"
-	if first := wire.Practises(dir); first != "" {
-		command, dir = "practice", first
-	}
-	out, name := filepath.Split(dir)
-	again := "rapport " + command + " --resume --set name=" + name
-	if out = filepath.Clean(out); out != config.Default().Out {
-		again += " --set out=" + out
-	}
-	return again
 }
 
 // resume goes on with a session. Where it lies is configured as it was.

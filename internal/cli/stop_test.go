@@ -171,7 +171,7 @@ func TestStopWithoutABus(t *testing.T) {
 	}
 }
 
-// Two sessions that practise together go on together.
+// Two sessions that practise together go on together, and an alignment as one.
 func TestStopOfAGoneProcessNamesWhatGoesOn(t *testing.T) {
 	l := newLab(t)
 	for name, tt := range map[string]struct {
@@ -181,6 +181,7 @@ func TestStopOfAGoneProcessNamesWhatGoesOn(t *testing.T) {
 		"reach-001":      {nil, "rapport run --resume --set name=reach-001 --set out="},
 		"stack-001":      {[]string{"robot.task=stack", "practice.mate=stack-001-back"}, "rapport practice --resume --set name=stack-001 --set out="},
 		"stack-001-back": {[]string{"robot.task=stack", "robot.way=backward", "practice.mate=stack-001"}, "rapport practice --resume --set name=stack-001 --set out="},
+		"cup-001":        {[]string{"robot.task=cup", "learner.kind=diffusion"}, "rapport align " + filepath.Join(l.dir, "runs", "cup-001")},
 	} {
 		c, err := config.Load("", nil, tt.sets)
 		if err != nil {
@@ -198,11 +199,19 @@ func TestStopOfAGoneProcessNamesWhatGoesOn(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
+		if name == "cup-001" {
+			if err := os.Mkdir(filepath.Join(dir, "align"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
 		if _, err := bus.WriteAddress(dir, bus.Address{Session: name, URL: "nats://127.0.0.1:1"}); err != nil { // of a process that is gone
 			t.Fatal(err)
 		}
 		if code, out := l.run(t.Context(), &console{}, "stop", "--session", dir); code != exitFailed || !strings.Contains(out, tt.want) {
 			t.Errorf("%s: %d, want %q:\n%s", name, code, tt.want, out)
+		}
+		if code, out := l.run(t.Context(), &console{}, "eval", dir); code != exitFailed || !strings.Contains(out, tt.want) {
+			t.Errorf("eval %s: %d, want %q:\n%s", name, code, tt.want, out)
 		}
 	}
 }

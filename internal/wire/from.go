@@ -40,7 +40,7 @@ func (s *Session) inherit(ctx context.Context) (p parts, err error) {
 		return p, err
 	}
 	if done == "" {
-		return p, fmt.Errorf("wire: session.from: %s is not prepared yet; go on with it first: rapport run --resume --set name=%s", from, filepath.Base(from))
+		return p, fmt.Errorf("wire: session.from: %s is not prepared yet; go on with it first: %s", from, GoOn(from))
 	}
 	for _, kind := range []string{kindEncoder, kindReward, kindPolicy} {
 		if kind == kindEncoder && s.cfg.Encoder.Kind == "onnx" {

@@ -69,7 +69,7 @@ func Evaluate(ctx context.Context, dir, which string, seeds int, environ, sets [
 	defer func() { err = errors.Join(err, s.store.Close()) }()
 	p, err := s.made(ctx)
 	if err != nil {
-		return ev, fmt.Errorf("%w; a session is evaluated once its demonstrations are cloned: go on with it by rapport run --resume --set name=%s", err, filepath.Base(dir))
+		return ev, fmt.Errorf("%w; a session is evaluated once its demonstrations are cloned: go on with it by %s", err, GoOn(dir))
 	}
 	ev.Dir, ev.Styled = dir, styled(s.cfg)
 	params, what, err := s.params(ctx, p, which)
@@ -138,7 +138,7 @@ func (s *Session) params(ctx context.Context, p parts, which string) (policy.Par
 	case Tuned:
 		v, b, err := s.store.LatestCheckpoint(ctx, kindTuned)
 		if errors.Is(err, store.ErrNone) {
-			return policy.Params{}, "", fmt.Errorf("wire: %s holds no fine-tuned policy yet: %w; go on with it by rapport run --resume, or evaluate --policy %s", s.Dir(), err, Cloned)
+			return policy.Params{}, "", fmt.Errorf("wire: %s holds no fine-tuned policy yet: %w; go on with it by %s, or evaluate --policy %s", s.Dir(), err, GoOn(s.Dir()), Cloned)
 		}
 		if err != nil {
 			return policy.Params{}, "", err

@@ -293,11 +293,10 @@ func beginsWell(f, b config.Config) error {
 
 // paired refuses to go on with one of two sessions that practise together.
 func (s *Session) paired() error {
-	first := leads(s.name, s.cfg)
-	if first == "" || s.practice != nil {
+	if leads(s.name, s.cfg) == "" || s.practice != nil {
 		return nil
 	}
-	return fmt.Errorf("wire: %s practises with %s, and neither goes on alone; go on with: rapport practice --resume --set name=%s", s.name, s.cfg.Practice.Mate, first)
+	return fmt.Errorf("wire: %s practises with %s, and neither goes on alone; go on with: %s", s.name, s.cfg.Practice.Mate, GoOn(s.Dir()))
 }
 
 // leads names the first session of the practice that a session is one of, none if it
@@ -307,20 +306,6 @@ func leads(name string, c config.Config) string {
 		return c.Practice.Mate
 	}
 	return name
-}
-
-// Practises returns the folder of the first session of the practice that the session in
-// dir is one of, "" if it practises with no other or cannot be read.
-func Practises(dir string) string {
-	c, err := config.Load(filepath.Join(dir, "config.yaml"), nil, nil)
-	if err != nil {
-		return ""
-	}
-	first := leads(filepath.Base(dir), c)
-	if first == "" {
-		return ""
-	}
-	return filepath.Join(filepath.Dir(dir), first)
 }
 
 // mate is a session that shares another's bus and desk, since there is one arm to

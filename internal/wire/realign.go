@@ -235,7 +235,7 @@ func Align(ctx context.Context, dir string, environ, sets []string, o Options) (
 		return re, err
 	}
 	if done == "" {
-		return re, fmt.Errorf("wire: %s is not prepared yet; go on with it first: rapport run --resume --set name=%s", dir, s.name)
+		return re, fmt.Errorf("wire: %s is not prepared yet; go on with it first: %s", dir, GoOn(dir))
 	}
 	p, err := s.judges(ctx)
 	if err != nil {

@@ -82,7 +82,7 @@ func (s *Session) rejudge(ctx context.Context, e *policy.Episode) error {
 		return ctx.Err()
 	}
 	if err != nil {
-		return fmt.Errorf("wire: reward.kagi.sparse is judge, which did not tell of %s: %w; no episode begins before that, and its answers so far are kept: once the endpoint answers, go on with rapport run --resume --set name=%s", e.ID, err, s.name)
+		return fmt.Errorf("wire: reward.kagi.sparse is judge, which did not tell of %s: %w; no episode begins before that, and its answers so far are kept: once the endpoint answers, go on with %s", e.ID, err, GoOn(s.Dir()))
 	}
 	for t := range e.Inputs {
 		f := &e.Inputs[t].Features

@@ -166,7 +166,7 @@ func (s *Session) judges(ctx context.Context) (parts, error) {
 
 func (s *Session) unready(err error) error {
 	if errors.Is(err, store.ErrNone) {
-		return fmt.Errorf("%w; a session judges recordings once its preferences are learned: go on with it by rapport run --resume --set name=%s, or name another by --session", err, s.name)
+		return fmt.Errorf("%w; a session judges recordings once its preferences are learned: go on with it by %s, or name another by --session", err, GoOn(s.Dir()))
 	}
 	return err
 }

@@ -129,7 +129,7 @@ func (s *Session) sight(ctx context.Context) (*sight, error) {
 	}
 	_, b, err := s.store.LatestCheckpoint(ctx, kindReward)
 	if errors.Is(err, store.ErrNone) {
-		return nil, fmt.Errorf("wire: %s has no reward yet, which knows what it sees; go on with it first (rapport run --resume)", s.Dir())
+		return nil, fmt.Errorf("wire: %s has no reward yet, which knows what it sees; go on with it first: %s", s.Dir(), GoOn(s.Dir()))
 	}
 	if err != nil {
 		return nil, err

@@ -140,7 +140,7 @@ func TestAJudgePaysKAGIsSuccess(t *testing.T) {
 	refused("mistaken", "measured with model stub")
 
 	name = "stub"
-	refused("told", "go on with rapport run --resume --set name=told")
+	refused("told", "go on with rapport run --resume --set name=told --set out=")
 	if len(pays.order) != 3 {
 		t.Errorf("%d pictures were asked of until the endpoint refused, want 3", len(pays.order))
 	}

@@ -86,7 +86,7 @@ func (s *Session) newSentry(ctx context.Context, n int) (*sentry, error) {
 	if s.cfg.Reward.Success == "classifier" {
 		m, err := s.classifier(ctx)
 		if errors.Is(err, store.ErrNone) {
-			s.log.Warn("nobody tells success yet: the reward is not watched; mark frames and train a classifier", "remedy", "rapport reward classifier collect, then train, then rapport run --resume")
+			s.log.Warn("nobody tells success yet: the reward is not watched; mark frames and train a classifier", "remedy", "rapport reward classifier collect, then train, then "+GoOn(s.Dir()))
 			return y, nil
 		}
 		if err != nil {

@@ -48,7 +48,7 @@ func TrainOffline(ctx context.Context, dir string, demosOnly bool, steps int, en
 func (s *Session) corpus(ctx context.Context, demosOnly bool) (corpus, error) {
 	x, err := s.openEyes(ctx, nil)
 	if err != nil {
-		return corpus{}, fmt.Errorf("%w; %s has no encoder yet: go on with it by rapport run --resume --set name=%s", err, s.Dir(), filepath.Base(s.Dir()))
+		return corpus{}, fmt.Errorf("%w; %s has no encoder yet: go on with it by %s", err, s.Dir(), GoOn(s.Dir()))
 	}
 	c := corpus{view: viewConfig(s.cfg, x.Dim())}
 	origins := []policy.Origin{policy.Demo, policy.Online}
@@ -63,7 +63,7 @@ func (s *Session) corpus(ctx context.Context, demosOnly bool) (corpus, error) {
 		c.episodes = append(c.episodes, es...)
 	}
 	if len(c.episodes) == 0 {
-		return c, fmt.Errorf("wire: %s holds no episodes; go on with it by rapport run --resume --set name=%s", s.Dir(), filepath.Base(s.Dir()))
+		return c, fmt.Errorf("wire: %s holds no episodes; go on with it by %s", s.Dir(), GoOn(s.Dir()))
 	}
 	return c, nil
 }
