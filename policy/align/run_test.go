@@ -309,8 +309,8 @@ func TestTrialsChooseTheRound(t *testing.T) {
 	}
 	rounds := 0.0
 	r, err := align.NewRun(a, align.Rated(far, 0), align.RunConfig{
-		Rounds: 20, Observations: 16, Each: 4, Budget: math.Inf(1), Lambda: 1, Train: w.Train, Held: w.Held,
-		Value: func([]align.Sample) float64 { rounds++; return rounds / 21 },
+		Rounds: 12, Observations: 16, Each: 4, Budget: math.Inf(1), Lambda: 1, Train: w.Train, Held: w.Held,
+		Value: func([]align.Sample) float64 { rounds++; return rounds / 13 },
 		Trial: func(context.Context) (float64, error) { return does(), nil },
 	})
 	if err != nil {
@@ -327,7 +327,7 @@ func TestTrialsChooseTheRound(t *testing.T) {
 		}
 		most = max(most, *l.Tried)
 	}
-	first, last := *rep.Looks[0].Tried, *rep.Looks[20].Tried
+	first, last := *rep.Looks[0].Tried, *rep.Looks[12].Tried
 	t.Logf("tried %.2f at first, %.2f at best, round %d, %.2f in the end", first, most, rep.Best, last)
 	if got := does(); got != most {
 		t.Errorf("the policy that was kept does %v, the best that was tried %v", got, most)
