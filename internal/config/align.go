@@ -32,9 +32,9 @@ type Align struct {
 	Rank     int     `yaml:"rank"`
 	Rate     float64 `yaml:"rate"`
 	Rounds   int     `yaml:"rounds"`
-	Patience int     `yaml:"patience"` // rounds
-	Trials   int     `yaml:"trials"`   // episodes
-	Budget   float64 `yaml:"budget"`   // nats of a chain
+	Patience int     `yaml:"patience"`                // rounds
+	Trials   int     `yaml:"trials" json:",omitzero"` // episodes; an alignment without is known by the settings of before there were any
+	Budget   float64 `yaml:"budget"`                  // nats of a chain
 	Lambda   float64 `yaml:"lambda"`
 	Near     float64 `yaml:"near"` // nats of a chain
 }
