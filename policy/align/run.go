@@ -52,10 +52,10 @@ type RunConfig struct {
 	// Bring, where there is one, fills a round's batch with samples that were stored in
 	// place of drawing them. All its randomness is that of rng.
 	Bring func(b *Batch, rng *rand.Rand)
-	// Trial, where there is one, says how good the policy as it is does whole episodes,
-	// from 0 to 1, at every look: that is the look's score then, since neither value, nor
-	// nearness, nor soundness tells a policy that works from one that breaks
-	// (docs/align-pipeline.md, "Trials").
+	// Trial, where there is one, says how well the policy as it is does whole episodes,
+	// from 0 to 1, at every look. It counts as much as all else, since neither value, nor
+	// nearness, nor soundness tells a policy that works from one that breaks, while few
+	// episodes tell little of two that work (docs/align-pipeline.md, "Trials").
 	Trial func(ctx context.Context) (float64, error)
 	// Looked, where there is one, is told of every look; the Run may be saved in it. Its
 	// error ends the Run.
@@ -119,12 +119,12 @@ func (c *RunConfig) complete(seen, taste int) error {
 type Look struct {
 	Round int
 	// KL from the reference at the held-out histories, nats of a chain; Value, from 0
-	// to 1, and Score, the harmonic mean of it with being near, and of both with being
-	// sound, unless policies are tried.
+	// to 1, and Score, the harmonic mean of it with being near, of both with being
+	// sound, and of these with what was tried.
 	KL, Value, Score float64
 	Alike            float64 `json:",omitzero"` // share of what is like the reference's, if that is told
 	Drift            float64 `json:",omitzero"` // KL along the chains of RunConfig.Sound, nats of a chain, if that is told
-	// Tried is what RunConfig.Trial said, and the score; nil without.
+	// Tried is what RunConfig.Trial said; nil without.
 	Tried *float64 `json:",omitempty"`
 	Stats Stats    // of the last batch
 }
@@ -318,7 +318,7 @@ func (r *Run) look(ctx context.Context, st Stats) error {
 		if err != nil {
 			return fmt.Errorf("align: run: trial after round %d: %w", r.round, err)
 		}
-		l.Tried, l.Score = &v, v
+		l.Tried, l.Score = &v, Harmonic(0.5, l.Score, v)
 	}
 	if math.IsNaN(l.Score) {
 		return fmt.Errorf("align: run: look after round %d: value %v and KL %v have no score: want a Value from 0 to 1", r.round, l.Value, l.KL)
