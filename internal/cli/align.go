@@ -243,8 +243,13 @@ func (g *aligning) print(dir string) (err error) {
 		fmt.Fprintf(w, "%-10s finds it better than before at %d of %d starts, worse at %d%s\n", p.Person, p.Better, p.Of, p.Worse, served)
 	}
 	if r.Worse {
+		tried := ""
+		if r.By != "labels" {
+			tried = "           or let the policy of each round do 20 episodes, which count in the choice of the round,\n" +
+				"               rapport align %[1]s --set align.trials=20\n"
+		}
 		fmt.Fprintf(w, "\nworse      success fell by more than chance may. Keep the policy of before, and search among its chunks without training,\n"+
-			"               rapport eval %[1]s --policy cloned --set policy.diffusion.sampler.kind=best --set policy.diffusion.sampler.draws=8\n"+
+			"               rapport eval %[1]s --policy cloned --set policy.diffusion.sampler.kind=best --set policy.diffusion.sampler.draws=8\n"+tried+
 			"           or align it with more imitation of what ranks high beside the comparisons (docs/align-pipeline.md),\n"+
 			"               rapport align %[1]s --set align.beta=1 --set align.rehearse=64\n"+
 			"           or align it by more answers,\n"+

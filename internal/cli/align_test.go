@@ -101,7 +101,7 @@ func testAlignSaysWhatIsWorse(t *testing.T, dir string) {
 		if err := g.print(dir); err != nil {
 			t.Fatal(err)
 		}
-		for _, want := range []string{"worse      success fell", "--policy cloned", "sampler.kind=best", "align.rehearse=64", "align.labels=8"} {
+		for _, want := range []string{"worse      success fell", "--policy cloned", "sampler.kind=best", "align.trials=20", "align.rehearse=64", "align.labels=8"} {
 			if strings.Contains(out.String(), want) != worse {
 				t.Errorf("worse %t, %q in\n%s", worse, want, out.String())
 			}
