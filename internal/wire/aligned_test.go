@@ -147,17 +147,23 @@ func TestAlignmentsGoOn(t *testing.T) {
 	testAlignDamage(t, parts)
 }
 
-// testAlignDrifts: the choice of the round sees the good chunks that were held out.
-func testAlignDrifts(t *testing.T, dir string) {
+// tuneOf is what AlignTune left in dir.
+func tuneOf(t *testing.T, dir string) (was tunedBy) {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join(dir, alignFolder, tuneFile))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var was tunedBy
 	if err := json.Unmarshal(b, &was); err != nil {
 		t.Fatal(err)
 	}
+	return was
+}
+
+// testAlignDrifts: the choice of the round sees the good chunks that were held out.
+func testAlignDrifts(t *testing.T, dir string) {
+	t.Helper()
+	was := tuneOf(t, dir)
 	for _, l := range was.Report.Looks[1:] {
 		if !(l.Drift > 0) {
 			t.Errorf("after round %d the policy is %v nats from good chunks, want some", l.Round, l.Drift)
@@ -169,14 +175,7 @@ func testAlignDrifts(t *testing.T, dir string) {
 // ones (TestAlignmentsGoOn compares the files), which count.
 func testAlignTrials(t *testing.T, dir string, tried []string) {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join(dir, alignFolder, tuneFile))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var was tunedBy
-	if err := json.Unmarshal(b, &was); err != nil {
-		t.Fatal(err)
-	}
+	was := tuneOf(t, dir)
 	for _, l := range was.Report.Looks {
 		if l.Tried == nil || !(*l.Tried >= 0 && *l.Tried <= 1) || l.Score > was.kept().Score {
 			t.Fatalf("look %+v; kept is %+v", l, was.kept())
@@ -187,7 +186,7 @@ func testAlignTrials(t *testing.T, dir string, tried []string) {
 	}
 	// What is ranked by answers alone has nothing to rank other episodes by.
 	labels := []string{"align.by=labels"}
-	_, err = steps(t.Context(), t, dir, slices.Concat(labels, tried), nil, AlignEncoder)
+	_, err := steps(t.Context(), t, dir, slices.Concat(labels, tried), nil, AlignEncoder)
 	wantErr(t, err, "align.trials is 2", "align.by rapl")
 	if _, err := steps(t.Context(), t, dir, labels, nil, AlignEncoder, AlignSynthetic); err != nil {
 		t.Fatal(err)

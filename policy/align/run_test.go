@@ -205,13 +205,7 @@ func TestEarlyStopKeepsTheBest(t *testing.T) {
 		r, err := align.NewRun(a, align.Rated(far, 0), align.RunConfig{
 			Rounds: 20, Observations: 16, Each: 4, Budget: math.Inf(1), Alike: 32, Lambda: 0.4, Train: w.Train, Held: append(w.Held[:len(w.Held):len(w.Held)], w.Train...),
 			Value: func(ss []align.Sample) float64 {
-				both := 0.0
-				for i := range ss {
-					if aligntest.Share(ss[i:i+1]) == 1 {
-						both += aligntest.On(ss[i:i+1]) / float64(len(ss))
-					}
-				}
-				truth = append(truth, both)
+				truth = append(truth, aligntest.Well(ss))
 				return aligntest.Share(ss)
 			}})
 		if err != nil {
@@ -251,7 +245,7 @@ func TestSoundnessKeepsWhatWorks(t *testing.T) {
 		p, a := policyGradient(t, w, align.Config{LR: 2e-3, Seed: seed})
 		var sound []align.Sample
 		for _, s := range draw(t, w, p, 64, 1, 9) {
-			if one := []align.Sample{s}; aligntest.Share(one)*aligntest.On(one) == 1 {
+			if aligntest.Well([]align.Sample{s}) == 1 {
 				sound = append(sound, s)
 			}
 		}
@@ -260,11 +254,7 @@ func TestSoundnessKeepsWhatWorks(t *testing.T) {
 		r, err := align.NewRun(a, align.Rated(far, 0), align.RunConfig{
 			Rounds: 20, Observations: 16, Each: 4, Budget: math.Inf(1), Train: w.Train, Held: w.Held, Lambda: 1, Sound: sound, Drift: 8,
 			Value: func(ss []align.Sample) float64 {
-				both := 0.0
-				for i := range ss {
-					both += aligntest.Share(ss[i:i+1]) * aligntest.On(ss[i:i+1]) / float64(len(ss))
-				}
-				truth = append(truth, both)
+				truth = append(truth, aligntest.Well(ss))
 				return aligntest.Share(ss)
 			}})
 		if err != nil {
@@ -301,13 +291,7 @@ func TestTrialsChooseTheRound(t *testing.T) {
 	w := ways(t)
 	p, a := policyGradient(t, w, align.Config{LR: 2e-3, Seed: 1})
 	far := func(s *align.Sample) float64 { return float64(s.Actions[0] + s.Actions[1]) }
-	does := func() float64 { // the share of chunks that go the liked way and are on a way
-		ss, both := draw(t, w, p, 64, 1, 9), 0.0
-		for i := range ss {
-			both += aligntest.Share(ss[i:i+1]) * aligntest.On(ss[i:i+1]) / float64(len(ss))
-		}
-		return both
-	}
+	does := func() float64 { return aligntest.Well(draw(t, w, p, 64, 1, 9)) }
 	rounds := 0.0
 	r, err := align.NewRun(a, align.Rated(far, 0), align.RunConfig{
 		Rounds: 12, Observations: 16, Each: 4, Budget: math.Inf(1), Near: math.Inf(1), Lambda: 1, Train: w.Train, Held: w.Held,

@@ -156,6 +156,15 @@ func On(ss []align.Sample) float64 {
 	return n / float64(len(ss))
 }
 
+// Well is the share of samples that go the liked way and are on a way.
+func Well(ss []align.Sample) float64 {
+	n := 0.0
+	for i := range ss {
+		n += Share(ss[i:i+1]) * On(ss[i:i+1])
+	}
+	return n / float64(len(ss))
+}
+
 // Measure draws n chunks of t for the held-out histories and tells Share and On and the
 // mean KL of their chains from the reference.
 func (w *Ways) Measure(t *align.Tuned, n int, seed uint64) (share, on, kl float64, err error) {
