@@ -53,6 +53,11 @@ func TestImportRefuses(t *testing.T) {
 		{"order", change(small("Relu", image, nil), func(m *Model) { m.Graph.Nodes[0].Inputs[0] = "z" }), `reads "z", which nothing before it computes`},
 		{"twice", change(small("Relu", image, nil), func(m *Model) { m.Graph.Nodes[0].Outputs[0] = "x" }), `"x" is defined twice`},
 		{"no result", change(small("Relu", image, nil), func(m *Model) { m.Graph.Nodes[0].Outputs = nil }), "has no result"},
+		{"nothing to rectify", change(small("Relu", image, nil), func(m *Model) { m.Graph.Nodes[0].Inputs = nil }), "input 0 is missing"},
+		{"no error", change(small("Erf", image, nil), func(m *Model) { m.Graph.Nodes[0].Inputs = nil }), "(Erf): operation is not known here"},
+		{"nothing less nothing", change(small("Div", image, nil), func(m *Model) {
+			m.Graph.Nodes = []Node{{Name: "less", Op: "Sub", Outputs: []string{"d"}}, {Name: "it", Op: "Div", Inputs: []string{"d", "x"}, Outputs: []string{"y"}}}
+		}), `node "less" (Sub): input 0 is missing`},
 		{"no output", change(small("Relu", image, nil), func(m *Model) { m.Graph.Outputs[0].Name = "z" }), `output "z" is computed by nothing`},
 		{"nothing in", change(small("Relu", image, nil), func(m *Model) { m.Graph.Inputs = nil; m.Graph.Nodes = nil; m.Graph.Outputs = nil }), "no input or no output"},
 		{"empty constant", change(small("Relu", image, nil), func(m *Model) { m.Graph.Nodes[0].Op = "Constant" }), "no array of numbers"},

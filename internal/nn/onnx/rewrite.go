@@ -27,7 +27,9 @@ func rewrite(m *Module, weights map[string]Tensor) {
 	r := &rewriter{m, weights, map[string]int{}, map[string]int{}}
 	for i := range m.steps {
 		for _, out := range m.steps[i].Outputs {
-			r.from[out] = i
+			if out != "" {
+				r.from[out] = i
+			}
 		}
 		for _, in := range m.steps[i].Inputs {
 			r.uses[in]++
@@ -60,7 +62,7 @@ func rewrite(m *Module, weights map[string]Tensor) {
 	}
 	for i := range m.steps {
 		if m.steps[i].as == "Relu" {
-			if c, ok := r.alone(m.steps[i].Inputs[0]); ok && m.steps[c].as == "Conv" {
+			if c, ok := r.alone(m.steps[i].in(0)); ok && m.steps[c].as == "Conv" {
 				m.steps[c].as = asConvReLU
 				r.take(c, i)
 			}
@@ -139,6 +141,14 @@ func (r *rewriter) is(name string, v float64) bool {
 func (r *rewriter) vector(name string, D int) bool {
 	t, ok := r.weights[name]
 	return ok && len(t.Shape) == 1 && (D <= 0 || t.Shape[0] == D)
+}
+
+// in is the k-th input of a step, "" where it was left out.
+func (s *step) in(k int) string {
+	if k < len(s.Inputs) {
+		return s.Inputs[k]
+	}
+	return ""
 }
 
 // other is the input of a step of two inputs beside name.
@@ -224,7 +234,7 @@ func transposed(x []float32, h, w int) []float32 {
 // gelu finds x (1 + erf(x/sqrt 2)) / 2 around an Erf, in any order of the
 // products.
 func (r *rewriter) gelu(i int) {
-	d, ok := r.alone(r.steps[i].Inputs[0])
+	d, ok := r.alone(r.steps[i].in(0))
 	if !ok || len(r.steps[d].Inputs) != 2 {
 		return
 	}
@@ -298,7 +308,10 @@ func (r *rewriter) layerNorm(i int) {
 	if !ok || r.steps[sub].as != "Sub" {
 		return
 	}
-	x := r.steps[sub].Inputs[0]
+	x := r.steps[sub].in(0)
+	if x == "" {
+		return
+	}
 	parts := []int{sub, i}
 	up := func(name, op string) (*step, bool) { // the step behind name, if it is op
 		k, ok := r.alone(name)
@@ -308,15 +321,15 @@ func (r *rewriter) layerNorm(i int) {
 		parts = append(parts, k)
 		return &r.steps[k], true
 	}
-	mean, ok := up(r.steps[sub].Inputs[1], "ReduceMean")
-	if !ok || mean.Inputs[0] != x || !r.lastAxis(mean) {
+	mean, ok := up(r.steps[sub].in(1), "ReduceMean")
+	if !ok || mean.in(0) != x || !r.lastAxis(mean) {
 		return
 	}
 	root, ok := up(s.Inputs[1], "Sqrt")
 	if !ok {
 		return
 	}
-	add, ok := up(root.Inputs[0], "Add")
+	add, ok := up(root.in(0), "Add")
 	if !ok || len(add.Inputs) != 2 {
 		return
 	}
@@ -328,13 +341,13 @@ func (r *rewriter) layerNorm(i int) {
 	if !ok || !r.lastAxis(variance) {
 		return
 	}
-	square, ok := up(variance.Inputs[0], "Pow")
+	square, ok := up(variance.in(0), "Pow")
 	reads := 2 // of x - mean
 	if ok {
 		if len(square.Inputs) != 2 || square.Inputs[0] != d || !r.is(square.Inputs[1], 2) {
 			return
 		}
-	} else if square, ok = up(variance.Inputs[0], "Mul"); !ok || !slices.Equal(square.Inputs, []string{d, d}) {
+	} else if square, ok = up(variance.in(0), "Mul"); !ok || !slices.Equal(square.Inputs, []string{d, d}) {
 		return
 	} else {
 		reads = 3
