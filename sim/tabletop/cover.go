@@ -43,7 +43,6 @@ func layoutCover() *layout {
 		start: down(0.44, 0.12),
 		grip:  1,
 		size:  buffers{300, 1500, 1000000},
-		cone:  "pyramidal", // 1.6 times as many steps a second; CG diverges
 		place: func(r *rand.Rand, p []robot.Pose) {
 			p[0].P = [3]float64{0.57 + uniform(r, 0.01), uniform(r, 0.02), lidHeight / 2}
 			p[1].P = [3]float64{0.40 + uniform(r, 0.01), p[0].P[1] + uniform(r, 0.01), bead}

@@ -49,9 +49,6 @@ type layout struct {
 	equality string
 	// size are MuJoCo's buffers; those of Clutter do if zero.
 	size buffers
-	// cone is MuJoCo's of friction: elliptic if empty, which lets nothing creep that is
-	// held; pyramidal costs less where many things touch.
-	cone string
 	// place draws the objects' poses for an episode, m; they come upright.
 	place func(r *rand.Rand, dst []robot.Pose)
 }

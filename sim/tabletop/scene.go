@@ -2,7 +2,6 @@ package tabletop
 
 import (
 	"bytes"
-	"cmp"
 	"embed"
 	"fmt"
 	"math"
@@ -45,7 +44,6 @@ type scene struct {
 	Objects       []object
 	Motors        []motor
 	Size          buffers
-	Cone          string
 	Key, Fill     string // diffuse colours of the lights
 	Fixed         string
 	Equality      string
@@ -75,7 +73,7 @@ const stripDepth = 0.16
 
 // compose returns the MJCF of c's scene.
 func compose(c Config, l *layout, torque [7]float64) ([]byte, error) {
-	s := scene{Timestep: c.Timestep, Orange: c.Look == Orange, Width: 1, Height: 1, Objects: l.objects, Size: l.size, Fixed: l.fixed, Equality: l.equality, Tool: l.tool, Cone: cmp.Or(l.cone, "elliptic")}
+	s := scene{Timestep: c.Timestep, Orange: c.Look == Orange, Width: 1, Height: 1, Objects: l.objects, Size: l.size, Fixed: l.fixed, Equality: l.equality, Tool: l.tool}
 	s.Key, s.Fill = c.Disturb.light([3]float64{0.62, 0.60, 0.56}), c.Disturb.light([3]float64{0.16, 0.17, 0.20})
 	if s.Size == (buffers{}) {
 		s.Size = buffers{120, 500, 200000} // three times the peak of Clutter, and load in milliseconds
