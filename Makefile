@@ -60,6 +60,7 @@ reproduce: build ## five seeds of every claim of learning, with intervals (docs/
 	bin/rapport reproduce --seeds 5 --set robot.task=reach --set reward.kind=kagi --set policy.keys=true --set session.end=success --offline bc,iql
 	go test -run '^$$' -bench Ways -benchtime 1x ./policy/diffusion
 	go test -run '^$$' -bench Variants -benchtime 1x ./policy/rlpd
+	go test -run '^$$' -bench Acceptance -benchtime 1x ./reward/rapl
 
 reproduce-rapl: build ## kinds of rewards by their correlation with the truth, and the policies that they make
 	bin/rapport reproduce rapl --seeds 5 --labels 10,30,75,150,300 --policies features,rapl:10,rapl:30,rapl:150,truth,rlhf:30,rlhf:300
