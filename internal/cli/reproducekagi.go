@@ -200,6 +200,9 @@ func (a *app) wayOf(ctx context.Context, r wayRun, task, kind string, seed int, 
 	if err != nil {
 		return p, err
 	}
+	if c, err = r.begin(a, c, task, seed, have); err != nil {
+		return p, err
+	}
 	res, err := a.once(ctx, c)
 	if err != nil {
 		return p, err
@@ -208,6 +211,36 @@ func (a *app) wayOf(ctx context.Context, r wayRun, task, kind string, seed int, 
 	outcomes, err := wire.Outcomes(ctx, res.Dir)
 	p.Ticks = soon(outcomes)
 	return p, err
+}
+
+// begin has a new session begin from the first of have that is still there. A reward by
+// waypoints is all that they differ in, so encoder, clone and demonstrations are the same to the
+// bit, and only made once.
+func (r wayRun) begin(a *app, c config.Config, task string, seed int, have []wayPoint) (config.Config, error) {
+	if c.Session.From != "" {
+		return c, nil
+	}
+	mine := filepath.Join(c.Out, c.Name, "config.yaml")
+	if _, err := os.Stat(mine); err == nil { // it goes on as it began
+		was, err := config.Load(mine, nil, nil)
+		c.Session.From = was.Session.From
+		return c, err
+	}
+	for _, p := range have {
+		if p.Kind == "offline" {
+			continue
+		}
+		was, err := r.config(a, task, p.Kind, seed)
+		if err != nil {
+			return c, err
+		}
+		dir := filepath.Join(was.Out, was.Name)
+		if _, err := os.Stat(filepath.Join(dir, "session.db")); err == nil {
+			c.Session.From = dir
+			return c, nil
+		}
+	}
+	return c, nil
 }
 
 // lately is of how many episodes success while exploring is told.

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/internal/wire"
 )
 
@@ -61,6 +63,53 @@ func TestReproduceKAGIReadsWhatItFinished(t *testing.T) {
 	errs.Reset()
 	if code := Main([]string{"reproduce", "kagi", "--to", dir, "--seeds", "1", "--tasks", "reach", "--demos", "0.2"}, nil, &out, &errs); code == 0 || !strings.Contains(errs.String(), "remove it") {
 		t.Errorf("a broken file: exit %d: %s", code, errs.String())
+	}
+}
+
+// Encoder, clone and demonstrations are made once for all kinds of a seed, which changes
+// nothing of what comes out.
+func TestReproduceKAGIMakesOnceWhatKindsShare(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "s.yaml")
+	if err := os.WriteFile(file, []byte(`
+robot: {horizon: 30, cameras: [{name: front, width: 64, height: 64}]}
+demos: {good: 4, bad: 4}
+encoder: {keypoints: 6, steps: 20}
+reward: {experts: 2}
+policy: {hidden: [16], clone: {steps: 50}}
+learner: {critics: 2, hidden: [16], batch: 16, warmup: 10, updates: 5}
+session: {episodes: 6, evaluate: 8, checkpoint: 3}
+`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	points := func(to, kinds string) (ps []wayPoint, tuned string) {
+		t.Helper()
+		var out, errs bytes.Buffer
+		to = filepath.Join(dir, to)
+		if code := Main([]string{"reproduce", "kagi", "-c", file, "--to", to, "--seeds", "1", "--tasks", "reach", "--kinds", kinds}, nil, &out, &errs); code != 0 {
+			t.Fatalf("exit %d: %s", code, errs.String())
+		}
+		if ok, err := found(filepath.Join(to, "reach-1.json"), &ps); !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+		s, err := store.Open(filepath.Join(to, "reach-dense-1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		if tuned, err = s.CheckpointSum(t.Context(), "tuned"); err != nil {
+			t.Fatal(err)
+		}
+		return ps, tuned
+	}
+	both, after := points("both", "kagi,dense")
+	alone, afresh := points("alone", "dense")
+	if both[1] != alone[0] || after != afresh {
+		t.Errorf("after kagi %+v and parameters %s, alone %+v and %s", both[1], after, alone[0], afresh)
+	}
+	c, err := config.Load(filepath.Join(dir, "both", "reach-dense-1", "config.yaml"), nil, nil)
+	if want := filepath.Join(dir, "both", "reach-kagi-1"); err != nil || c.Session.From != want {
+		t.Errorf("dense begins from %q (%v), want %q", c.Session.From, err, want)
 	}
 }
 

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -18,13 +19,12 @@ import (
 var taken = []string{"robot.way", "robot.horizon", "robot.cameras", "guard.workspace.", "encoder.", "reward.", "policy."}
 
 // untaken are those of them that nothing was made with, or that it is made with anew: whose
-// the reward is (servesAnother), who tells success, since a
-// classifier is trained on an earlier session's frames, where an arm's cameras are and
-// who writes its waypoints, which episodes carry themselves, and how chunks are searched for,
+// the reward is (servesAnother), all of the reward by waypoints, which the demonstrations are
+// given again (prepared) by the waypoints that they carry, who tells success, since a
+// classifier is trained on an earlier session's frames, and how chunks are searched for,
 // by the critic of an alignment. That a policy sees the same
 // points is for inherit to check.
-var untaken = []string{"reward.person", "reward.kagi.sparse", "reward.success", "reward.classifier",
-	"reward.kagi.cameras", "reward.kagi.source", "reward.kagi.plan", "reward.kagi.marks", "reward.kagi.cache", "policy.diffusion.sampler."}
+var untaken = []string{"reward.person", "reward.kagi.", "reward.success", "reward.classifier", "policy.diffusion.sampler."}
 
 // inherit copies the parts of the earlier session that session.from names, so that
 // this session's folder is whole without it.
@@ -98,16 +98,28 @@ func (s *Session) inherit(ctx context.Context) (p parts, err error) {
 	return p, s.store.Mark(ctx, "prepared", "yes")
 }
 
-// servesAnother makes the inherited reward that of reward.person, if the earlier session's
-// is another's, from all that was said there.
+// servesAnother makes the inherited reward the configured one, if that is by waypoints, or that
+// of reward.person, if the earlier session's is another's, from all that was said there.
 func (s *Session) servesAnother(ctx context.Context, earlier *store.Session) error {
-	_, b, err := s.store.LatestCheckpoint(ctx, kindReward)
+	v, b, err := s.store.LatestCheckpoint(ctx, kindReward)
 	if err != nil {
 		return err
 	}
 	t, err := decodeTaste(b)
-	if err != nil || t.kind() != s.cfg.Reward.Kind || t.Person == s.cfg.Reward.Person {
+	if err != nil || t.kind() != s.cfg.Reward.Kind {
 		return err
+	}
+	if t.KAGI != nil {
+		if t.KAGI, err = s.kagi(); err != nil {
+			return err
+		}
+		if b, err = json.Marshal(t); err != nil {
+			return fmt.Errorf("wire: reward: %w", err)
+		}
+		return s.store.SaveCheckpoint(ctx, kindReward, v, b)
+	}
+	if t.Person == s.cfg.Reward.Person {
+		return nil
 	}
 	t.Person = s.cfg.Reward.Person
 	s.tell("preferences", 0, 1, "of "+s.cfg.Session.From)
@@ -135,6 +147,9 @@ func alike(cfg config.Config) error {
 		if covers(taken, c.Key) && !covers(untaken, c.Key) {
 			errs = append(errs, fmt.Errorf("wire: session.from: %v in %s; want --set '%s=%s'", c, from, c.Key, c.Was))
 		}
+	}
+	if byWaypoints(cfg) && cfg.Reward.KAGI.Sparse == "truth" && was.Reward.KAGI.Sparse == "none" {
+		errs = append(errs, fmt.Errorf("wire: session.from: reward.kagi.sparse is truth, but the demonstrations of %s tell no success, which was none there; want --set reward.kagi.sparse=none, or another session", from))
 	}
 	return errors.Join(errs...)
 }

@@ -138,14 +138,21 @@ func (s *Session) prepared(ctx context.Context) (parts, error) {
 	if err := s.keepMakers(ctx); err != nil {
 		return p, err
 	}
-	if p.demos, err = s.stored(ctx, policy.Demo); err != nil || !classified(s.cfg) && refereeOf(ctx) == nil {
+	if p.demos, err = s.stored(ctx, policy.Demo); err != nil {
 		return p, err
 	}
-	// Those of an earlier session tell the success that it went by.
+	anew := s.cfg.Session.From != "" && byWaypoints(s.cfg)
+	if !anew && !classified(s.cfg) && refereeOf(ctx) == nil {
+		return p, nil
+	}
+	// Those of an earlier session tell the success, and have the reward, that it went by.
 	if ctx, err = s.telling(ctx); err != nil {
 		return p, err
 	}
 	for i := range p.demos {
+		if anew && s.cfg.Reward.KAGI.Sparse == "none" {
+			untell(&p.demos[i])
+		}
 		if err := errors.Join(retell(ctx, &p.demos[i]), s.rejudge(ctx, &p.demos[i]), rate(ctx, p.scorer, &p.demos[i])); err != nil {
 			return p, err
 		}

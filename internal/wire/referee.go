@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 
 	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/policy"
@@ -84,10 +83,7 @@ func (s *Session) rejudge(ctx context.Context, e *policy.Episode) error {
 	if err != nil {
 		return fmt.Errorf("wire: reward.kagi.sparse is judge, which did not tell of %s: %w; no episode begins before that, and its answers so far are kept: once the endpoint answers, go on with %s", e.ID, err, GoOn(s.Dir()))
 	}
-	for t := range e.Inputs {
-		f := &e.Inputs[t].Features
-		f.Keys = slices.DeleteFunc(slices.Clone(f.Keys), func(k perception.Keypoint) bool { return k.Name == kagi.Success })
-	}
+	untell(e)
 	f := &e.Inputs[end].Features
 	f.Keys = append(f.Keys, ks...)
 	return nil

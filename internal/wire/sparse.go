@@ -65,6 +65,14 @@ func (s *Session) telling(ctx context.Context) (context.Context, error) {
 	return context.WithValue(ctx, tellerKey{}, tellSuccess(m)), nil
 }
 
+// untell has an episode say nothing of success.
+func untell(e *policy.Episode) {
+	for t := range e.Inputs {
+		f := &e.Inputs[t].Features
+		f.Keys = slices.DeleteFunc(slices.Clone(f.Keys), func(k perception.Keypoint) bool { return k.Name == kagi.Success })
+	}
+}
+
 // retell has demonstrations tell success as the context does, whoever told it when they
 // were recorded.
 func retell(ctx context.Context, e *policy.Episode) error {
@@ -72,9 +80,9 @@ func retell(ctx context.Context, e *policy.Episode) error {
 	if tell == nil {
 		return nil
 	}
+	untell(e)
 	for t := range e.Inputs {
 		f := &e.Inputs[t].Features
-		f.Keys = slices.DeleteFunc(slices.Clone(f.Keys), func(k perception.Keypoint) bool { return k.Name == kagi.Success })
 		ks, err := tell(ctx, *f)
 		if err != nil {
 			return fmt.Errorf("wire: %s: frame %d: %w", e.ID, t, err)
