@@ -68,7 +68,7 @@ over the seeds by Student's t. The result of every alignment is a file of its ow
 --to. What is in there already is read and not made again, whatever --set says.`,
 		Example: `  rapport reproduce align --seeds 5 --tasks cup --labels 10,20,50,100 --by rapl,rlhf,labels
   rapport reproduce align --labels 20 --by rapl --samplers best,fk,guided --draws 8
-  rapport reproduce align --aligners flow-dpo,rwr,seppo --set policy.diffusion.process=flow --set align.beta=0`,
+  rapport reproduce align --aligners flow-dpo,rwr,seppo --set policy.diffusion.process=flow`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := r.check(); err != nil {

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -215,8 +216,19 @@ func stored(ss []align.Sample) func(*align.Batch, *rand.Rand) {
 // their variance (docs/align/diffusion-dpo.md, "Where to compare").
 const coarse = 0.5
 
+// betaOf is the beta of align.beta: of 0 Diffusion-DPO's is what was chosen on the cup
+// (docs/align-pipeline.md), where its package has the published 20. Others keep their package's, 0.
+func betaOf(c config.Align, process diffusion.Kind) float64 {
+	if c.Aligner == "diffusion-dpo" || c.Aligner == "ppd" && process == diffusion.Diffusion {
+		return cmp.Or(c.Beta, 0.1)
+	}
+	return c.Beta
+}
+
 // aligner makes the configured aligner of t. slope is that of the critic.
 func aligner(t *align.Tuned, c config.Align, slope align.Slope) (align.Aligner, error) {
+	process := t.Net().Arch.Process.Kind
+	c.Beta = betaOf(c, process)
 	switch c.Aligner {
 	case "d3po":
 		return align.NewD3PO(t, align.D3POConfig{Beta: c.Beta})
@@ -238,7 +250,7 @@ func aligner(t *align.Tuned, c config.Align, slope align.Slope) (align.Aligner, 
 		return align.NewRWR(t, align.RWRConfig{})
 	case "ppd": // by DPO, with Keep as FDPO
 		dpo := align.NewDiffusionDPO
-		if t.Net().Arch.Process.Kind == diffusion.Flow {
+		if process == diffusion.Flow {
 			dpo = align.NewFlowDPO
 		}
 		return dpo(t, align.DiffusionDPOConfig{Beta: c.Beta, Keep: 1})

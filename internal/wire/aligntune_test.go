@@ -33,14 +33,38 @@ func TestAlignersTakeTheirPolicies(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = aligner(tuned, config.Align{Aligner: name, Beta: 0.1}, aligntest.Climb)
+			_, err = aligner(tuned, config.Align{Aligner: name}, aligntest.Climb)
 			if takes := slices.Contains(config.AlignersOf(process), name); takes != (err == nil) {
 				t.Errorf("%s of a %s: error %v, want one: %t", name, process, err, !takes)
 			}
 		}
+		tuned, err := align.Tune(net, align.Config{Draw: diffusion.Draw{Steps: 2, Eta: 1}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = aligner(tuned, config.Align{Aligner: "sft"}, nil)
+		wantErr(t, err, `align.aligner is "sft"`, "seppo")
 	}
-	_, err := aligner(nil, config.Align{Aligner: "sft"}, nil)
-	wantErr(t, err, `align.aligner is "sft"`, "seppo")
+}
+
+func TestBetaSuitsItsAligner(t *testing.T) {
+	for _, tt := range []struct {
+		aligner string
+		process diffusion.Kind
+		beta    float64
+		want    float64
+	}{
+		{"diffusion-dpo", diffusion.Diffusion, 0, 0.1},
+		{"diffusion-dpo", diffusion.Diffusion, 20, 20},
+		{"ppd", diffusion.Diffusion, 0, 0.1},
+		{"ppd", diffusion.Flow, 0, 0}, // Flow-DPO's own
+		{"seppo", diffusion.Diffusion, 0, 0},
+		{"seppo", diffusion.Diffusion, 0.3, 0.3},
+	} {
+		if got := betaOf(config.Align{Aligner: tt.aligner, Beta: tt.beta}, tt.process); got != tt.want {
+			t.Errorf("%s of process %v, align.beta %g: %g, want %g", tt.aligner, tt.process, tt.beta, got, tt.want)
+		}
+	}
 }
 
 // Marks of steps are marks of the actions that were carried out then: of a chunk those
