@@ -250,7 +250,7 @@ func (g *aligning) print(dir string) (err error) {
 		}
 		fmt.Fprintf(w, "\nworse      success fell by more than chance may. Keep the policy of before, and search among its chunks without training,\n"+
 			"               rapport eval %[1]s --policy cloned --set policy.diffusion.sampler.kind=best --set policy.diffusion.sampler.draws=8\n"+tried+
-			"           or align it with more imitation of what ranks high beside the comparisons (docs/align-pipeline.md),\n"+
+			"           or align it by comparisons that push less far, beside imitation of what ranks high (docs/align-pipeline.md),\n"+
 			"               rapport align %[1]s --set align.beta=1 --set align.rehearse=64\n"+
 			"           or align it by more answers,\n"+
 			"               rapport align %[1]s --set align.labels=%[2]d\n", r.Dir, 2*r.Answers)
