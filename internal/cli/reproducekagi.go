@@ -215,7 +215,7 @@ func (a *app) wayOf(ctx context.Context, r wayRun, task, kind string, seed int, 
 
 // begin has a new session begin from the first of have that is still there. A reward by
 // waypoints is all that they differ in, so encoder, clone and demonstrations are the same to the
-// bit, and only made once.
+// bit, and only made once. The demonstrations of dense tell no success, which the others want.
 func (r wayRun) begin(a *app, c config.Config, task string, seed int, have []wayPoint) (config.Config, error) {
 	if c.Session.From != "" {
 		return c, nil
@@ -227,7 +227,7 @@ func (r wayRun) begin(a *app, c config.Config, task string, seed int, have []way
 		return c, err
 	}
 	for _, p := range have {
-		if p.Kind == "offline" {
+		if p.Kind != "kagi" && p.Kind != "sparse" {
 			continue
 		}
 		was, err := r.config(a, task, p.Kind, seed)

@@ -107,6 +107,10 @@ session: {episodes: 6, evaluate: 8, checkpoint: 3}
 	if both[1] != alone[0] || after != afresh {
 		t.Errorf("after kagi %+v and parameters %s, alone %+v and %s", both[1], after, alone[0], afresh)
 	}
+	// Nothing begins from dense.
+	if ps, _ := points("alone", "sparse,dense"); len(ps) != 2 {
+		t.Errorf("%d points, want dense and sparse", len(ps))
+	}
 	c, err := config.Load(filepath.Join(dir, "both", "reach-dense-1", "config.yaml"), nil, nil)
 	if want := filepath.Join(dir, "both", "reach-kagi-1"); err != nil || c.Session.From != want {
 		t.Errorf("dense begins from %q (%v), want %q", c.Session.From, err, want)
