@@ -23,7 +23,7 @@ demo-align: build ## bring a diffusion policy to what a simulated person ranks, 
 test: setup lint fuzz ## every check and every test, as CI runs them
 	@scripts/setup.sh test
 	go test -tags purego,noasm ./reward/ot ./internal/nn/... ./policy/bc
-	go test -race $(PLAIN:%=-gcflags=%=-race=false) -shuffle=on -timeout 20m ./...
+	go test -race $(PLAIN:%=-gcflags=%=-race=false) -shuffle=on -timeout 40m ./...
 
 build: setup ## build bin/rapport
 	go build -o bin/rapport ./cmd/rapport
