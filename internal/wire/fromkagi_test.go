@@ -14,7 +14,7 @@ import (
 func TestDemonstrationsOfASessionByWaypointsArePaidAnew(t *testing.T) {
 	ctx := t.Context()
 	c := waypointed(t, "reach")
-	c.Demos.Good, c.Demos.Bad, c.Session.End = 3, 2, "success"
+	c.Demos.Good, c.Demos.Bad, c.Session.End = 2, 1, "success"
 	prepared := func(name string, change func(c *config.Config)) (parts, policy.Params) {
 		t.Helper()
 		c := c
@@ -37,8 +37,7 @@ func TestDemonstrationsOfASessionByWaypointsArePaidAnew(t *testing.T) {
 		change func(k *config.KAGI)
 	}{
 		{"dense", func(k *config.KAGI) { k.Sparse = "none" }},
-		{"sparse", func(k *config.KAGI) { k.Top = 0.001 }},
-		{"potential", func(k *config.KAGI) { k.Potential, k.Tolerance = true, 0.05 }},
+		{"potential", func(k *config.KAGI) { k.Potential, k.Tolerance, k.Top = true, 0.05, 0.5 }},
 	} {
 		want, wantClone := prepared(tt.name, func(c *config.Config) { tt.change(&c.Reward.KAGI) })
 		got, clone := prepared(tt.name+"-from", func(c *config.Config) {
