@@ -114,7 +114,7 @@ func (r wayRun) config(a *app, task, kind string, seed int) (config.Config, erro
 	if err != nil {
 		return c, usageError{err}
 	}
-	c.Out, c.Name = r.out, fmt.Sprintf("%s-%s-%d", r.name(task), kind, seed)
+	c.Out, c.Name = r.out, r.session(task, kind, seed)
 	few := func(n int) int { return int(math.Ceil(r.share * float64(n))) }
 	c.Demos.Good, c.Demos.Bad = few(c.Demos.Good), few(c.Demos.Bad)
 	c.Reward.Experts = min(c.Reward.Experts, c.Demos.Good)
@@ -138,6 +138,11 @@ func (r wayRun) name(task string) string {
 		return task
 	}
 	return fmt.Sprintf("%s-demos%.0f", task, 100*r.share)
+}
+
+// session is the name of a session.
+func (r wayRun) session(task, kind string, seed int) string {
+	return fmt.Sprintf("%s-%s-%d", r.name(task), kind, seed)
 }
 
 // ways makes what is missing and writes it up.
@@ -200,7 +205,7 @@ func (a *app) wayOf(ctx context.Context, r wayRun, task, kind string, seed int, 
 	if err != nil {
 		return p, err
 	}
-	if c, err = r.begin(a, c, task, seed, have); err != nil {
+	if c, err = r.begin(c, task, seed, have); err != nil {
 		return p, err
 	}
 	res, err := a.once(ctx, c)
@@ -216,7 +221,7 @@ func (a *app) wayOf(ctx context.Context, r wayRun, task, kind string, seed int, 
 // begin has a new session begin from the first of have that is still there. A reward by
 // waypoints is all that they differ in, so encoder, clone and demonstrations are the same to the
 // bit, and only made once. The demonstrations of dense tell no success, which the others want.
-func (r wayRun) begin(a *app, c config.Config, task string, seed int, have []wayPoint) (config.Config, error) {
+func (r wayRun) begin(c config.Config, task string, seed int, have []wayPoint) (config.Config, error) {
 	if c.Session.From != "" {
 		return c, nil
 	}
@@ -230,11 +235,7 @@ func (r wayRun) begin(a *app, c config.Config, task string, seed int, have []way
 		if p.Kind != "kagi" && p.Kind != "sparse" {
 			continue
 		}
-		was, err := r.config(a, task, p.Kind, seed)
-		if err != nil {
-			return c, err
-		}
-		dir := filepath.Join(was.Out, was.Name)
+		dir := filepath.Join(r.out, r.session(task, p.Kind, seed))
 		if _, err := os.Stat(filepath.Join(dir, "session.db")); err == nil {
 			c.Session.From = dir
 			return c, nil

@@ -113,7 +113,7 @@ session: {episodes: 2, evaluate: 1, checkpoint: 2}
 	if err != nil {
 		t.Fatal(err)
 	}
-	if fresh, err = r.begin(&app{}, fresh, "reach", 1, alone); err != nil || fresh.Session.From != "" {
+	if fresh, err = r.begin(fresh, "reach", 1, alone); err != nil || fresh.Session.From != "" {
 		t.Errorf("sparse begins from %q (%v), want from nothing", fresh.Session.From, err)
 	}
 	c, err := config.Load(filepath.Join(dir, "both", "reach-dense-1", "config.yaml"), nil, nil)

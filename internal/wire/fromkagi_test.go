@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/rapport-rl/rapport/internal/config"
-	"github.com/rapport-rl/rapport/policy"
 )
 
 // A session by waypoints that begins from one whose reward by them is another is to the bit
@@ -15,7 +14,7 @@ func TestDemonstrationsOfASessionByWaypointsArePaidAnew(t *testing.T) {
 	ctx := t.Context()
 	c := waypointed(t, "reach")
 	c.Demos.Good, c.Demos.Bad, c.Session.End = 2, 1, "success"
-	prepared := func(name string, change func(c *config.Config)) (parts, policy.Params) {
+	prepared := func(name string, change func(c *config.Config)) parts {
 		t.Helper()
 		c := c
 		c.Name = name
@@ -29,9 +28,9 @@ func TestDemonstrationsOfASessionByWaypointsArePaidAnew(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return p, p.clone
+		return p
 	}
-	first, _ := prepared("first", func(*config.Config) {})
+	first := prepared("first", func(*config.Config) {})
 	for _, tt := range []struct {
 		name   string
 		change func(k *config.KAGI)
@@ -39,12 +38,12 @@ func TestDemonstrationsOfASessionByWaypointsArePaidAnew(t *testing.T) {
 		{"dense", func(k *config.KAGI) { k.Sparse = "none" }},
 		{"potential", func(k *config.KAGI) { k.Potential, k.Tolerance, k.Top = true, 0.05, 0.5 }},
 	} {
-		want, wantClone := prepared(tt.name, func(c *config.Config) { tt.change(&c.Reward.KAGI) })
-		got, clone := prepared(tt.name+"-from", func(c *config.Config) {
+		want := prepared(tt.name, func(c *config.Config) { tt.change(&c.Reward.KAGI) })
+		got := prepared(tt.name+"-from", func(c *config.Config) {
 			tt.change(&c.Reward.KAGI)
 			c.Session.From = filepath.Join(c.Out, "first")
 		})
-		if !reflect.DeepEqual(clone, wantClone) {
+		if !reflect.DeepEqual(got.clone, want.clone) {
 			t.Errorf("%s: the clone is another", tt.name)
 		}
 		differs := false
