@@ -18,6 +18,7 @@ import (
 	"github.com/rapport-rl/rapport/internal/web/ask"
 	"github.com/rapport-rl/rapport/internal/wire"
 	"github.com/rapport-rl/rapport/reward/label"
+	"github.com/rapport-rl/rapport/reward/label/query"
 )
 
 func (a *app) labelCmd() *cobra.Command {
@@ -89,7 +90,7 @@ The dashboard of a running session has the same page (docs/labelling.md).`,
 	f.StringArrayVar(&o.Cameras, "camera", nil, "a camera to show; may be repeated; none: all")
 	f.StringArrayVar(&bags, "bag", nil, "a recording beside the session's episodes (.bag, .mcap, rosbag2); may be repeated")
 	f.StringArrayVar(&topics, "map", nil, "a camera of the bags and its topic, as front=/camera/color/image_raw; may be repeated")
-	f.StringVar(&o.Way, "query", ask.Random, "which question is next: a random one, or that whose answer is expected to teach most: random or information")
+	f.StringVar(&o.Way, "query", ask.Random, "which question is next: a random one, that whose answer is expected to teach most, or what was found best so far beside something new: random, information or root")
 	f.Uint64Var(&seed, "seed", 1, "what questions are drawn by")
 	cmd.AddCommand(a.labelFileCmds()...)
 	return cmd
@@ -148,9 +149,9 @@ func (a *app) label(ctx context.Context, d *drivers, c config.Config, dir, liste
 	return nil
 }
 
-// ways are those of choosing questions beside chance.
-func ways(c *wire.Clips, seed uint64) map[string]ask.Choose {
-	return map[string]ask.Choose{"information": wire.NewInformed(c, rand.NewPCG(seed, 1)).Choose}
+// ways are those of finding questions beside chance.
+func ways(c *wire.Clips, seed uint64) map[string]ask.Way {
+	return map[string]ask.Way{"information": {Choose: wire.NewInformed(c, rand.NewPCG(seed, 1)).Choose}, "root": {Root: query.Root}}
 }
 
 // labels is the desk of a session's dashboard, or why there is none.

@@ -20,15 +20,18 @@ type Align struct {
 	Labels   int    `yaml:"labels"`
 	Ask      string `yaml:"ask"`
 	Clips    int    `yaml:"clips"`
-	By       string `yaml:"by"`
-	Pairs    int    `yaml:"pairs"`
-	Chunks   int    `yaml:"chunks"`
-	Aligner  string `yaml:"aligner"`
-	Person   string `yaml:"person"`
+	// Query is how what is asked next is found.
+	Query   string `yaml:"query"`
+	By      string `yaml:"by"`
+	Pairs   int    `yaml:"pairs"`
+	Chunks  int    `yaml:"chunks"`
+	Aligner string `yaml:"aligner"`
+	Person  string `yaml:"person"`
 	// Taste is what a person is to a policy that serves several.
 	Taste    string  `yaml:"taste"`
 	Beta     float64 `yaml:"beta"`
 	Rehearse int     `yaml:"rehearse"` // gradient steps
+	Best     float64 `yaml:"best"`     // share of the rollouts
 	Rank     int     `yaml:"rank"`
 	Rate     float64 `yaml:"rate"`
 	Rounds   int     `yaml:"rounds"`
@@ -53,6 +56,7 @@ func (a Align) validate(p *problems) {
 		p.need(a.Rank > 0, "align.rank", "is 0, but align.aligner is ppd, whose adapter is each person's; want 4")
 		p.need(a.Person != "", "align.person", "is empty, but align.aligner is ppd; name whom of those who answered the policy is to serve")
 	}
+	p.oneOf("align.query", a.Query, "root", "random")
 	p.within("align.clips", float64(a.Clips), 2, 8)
 	p.oneOf("align.taste", a.Taste, "difference", "vpl")
 	p.need(a.Taste == "difference" || a.Aligner == "ppd", "align.taste", "is %s, but align.aligner is %s, which is for all alike; want difference, or ppd", a.Taste, a.Aligner)
@@ -63,6 +67,7 @@ func (a Align) validate(p *problems) {
 	p.oneOf("align.aligner", a.Aligner, Aligners()...)
 	p.within("align.beta", a.Beta, 0, 1e6)
 	p.within("align.rehearse", float64(a.Rehearse), 0, 1000)
+	p.within("align.best", a.Best, 0.01, 0.99)
 	p.within("align.rank", float64(a.Rank), 0, 256)
 	p.within("align.rate", a.Rate, 1e-7, 0.1)
 	p.within("align.rounds", float64(a.Rounds), 1, 1e5)

@@ -17,6 +17,7 @@ import (
 	"github.com/rapport-rl/rapport/internal/web"
 	questions "github.com/rapport-rl/rapport/internal/web/ask"
 	"github.com/rapport-rl/rapport/reward/label"
+	"github.com/rapport-rl/rapport/reward/label/query"
 )
 
 // posed waits until a question may be answered that is another than was, and
@@ -177,7 +178,7 @@ func TestTheNextQuestionIsFetchedAhead(t *testing.T) {
 	wise := func(_ context.Context, qs []label.Query, _ []label.Label) (int, string, float64, error) {
 		return len(qs) - 1, "wisely", 0.5, nil
 	}
-	b := desktop(t, labelPage(t, &memory{}, questions.Options{Annotator: "ann", Ways: map[string]questions.Choose{"wise": wise}}).URL())
+	b := desktop(t, labelPage(t, &memory{}, questions.Options{Annotator: "ann", Ways: map[string]questions.Way{"wise": {Choose: wise}}}).URL())
 	id := b.posed("")
 	b.shows("the pictures of what is next", `state.ahead.every((c) => c.cameras.every((n) => buffers.has(address(c, n))))`)
 	next := eval[[]string](b, "state.ahead.map((c) => c.episode)")
@@ -197,6 +198,18 @@ func TestTheNextQuestionIsFetchedAhead(t *testing.T) {
 		b.posed(id)
 	}
 	b.says("why", "chosen: wisely, 0.50 bits expected")
+}
+
+func TestThePageAsksAboutTheBest(t *testing.T) {
+	b := desktop(t, labelPage(t, &memory{}, questions.Options{Annotator: "ann", Way: "root", Ways: map[string]questions.Way{"root": {Root: query.Root}}}).URL())
+	id := b.posed("")
+	best := eval[string](b, "state.question.clips[1].episode")
+	b.key("2")
+	b.posed(id)
+	if got := eval[[]string](b, "state.question.clips.map((c) => c.episode)"); !slices.Contains(got, best) {
+		t.Errorf("%s was best, and %v is asked", best, got)
+	}
+	b.says("why", "chosen: what you found best so far, beside something new")
 }
 
 func TestAnAnswerOutlivesTheServer(t *testing.T) {

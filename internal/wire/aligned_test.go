@@ -28,7 +28,7 @@ func tinyAlign(t *testing.T) config.Config {
 	c := tiny(t)
 	for _, kv := range []string{
 		"name=a", "learner.kind=diffusion", "reward.triplets=0", "policy.diffusion.channels=[8]", "policy.diffusion.draws=3", "policy.diffusion.steps=10", "policy.diffusion.horizon=8", "policy.diffusion.exec=7", "policy.clone.batch=16",
-		"align.rollouts=8", "align.labels=6", "align.pairs=20", "align.rounds=7", "align.chunks=2", "align.rehearse=1",
+		"align.rollouts=8", "align.labels=6", "align.pairs=20", "align.rounds=7", "align.chunks=2", "align.rehearse=1", "align.best=0.5", "align.query=random",
 	} {
 		key, value, _ := strings.Cut(kv, "=")
 		if err := c.Set(key, value); err != nil {
@@ -144,7 +144,39 @@ func TestAlignmentsGoOn(t *testing.T) {
 	testAlignTrials(t, whole, tried)
 	testAlignSettings(t, whole)
 	testAlignPeople(t, whole)
+	testAlignRoot(t, parts)
 	testAlignDamage(t, parts)
+}
+
+// testAlignRoot: what is asked next is what was found best, beside a rollout that is new.
+func testAlignRoot(t *testing.T, dir string) {
+	t.Helper()
+	if _, err := steps(t.Context(), t, dir, []string{"align.query=root", "align.labels=7"}, nil, AlignRank); err != nil {
+		t.Fatal(err)
+	}
+	a, err := OpenAlign(dir, nil, nil, quiet(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ls, err := a.s.store.Labels(t.Context())
+	if err := errors.Join(err, a.Close()); err != nil {
+		t.Fatal(err)
+	}
+	asked := map[string]bool{}
+	for _, l := range ls[:6] {
+		for _, c := range l.Query.Clips {
+			asked[c.Episode] = true
+		}
+	}
+	best, _ := label.Best(label.Pairs(ls[:6]))
+	q := ls[6].Query
+	x, y := q.Sides()
+	if y.Episode == best.Episode {
+		x, y = y, x
+	}
+	if len(ls) != 7 || q.Why != "root" || x.Episode != best.Episode || asked[y.Episode] {
+		t.Errorf("of %d answers the last is to %+v; want %s beside none of %v", len(ls), q, best.Episode, asked)
+	}
 }
 
 // tuneOf is what AlignTune left in dir.

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/rapport-rl/rapport/reward/label"
+	"github.com/rapport-rl/rapport/reward/label/query"
 	"github.com/rapport-rl/rapport/reward/rapl"
 	"github.com/rapport-rl/rapport/robot/record"
 	"github.com/rapport-rl/rapport/sim"
@@ -105,19 +106,32 @@ func (a *Alignment) simulate(ctx context.Context) error {
 		return err
 	}
 	videos := make([]rapl.Video, len(truths))
+	var episodes []string
 	for i := range videos {
 		videos[i].Name = rolloutID(i)
+		episodes = append(episodes, videos[i].Name)
 	}
 	crowd, err := a.s.crowd(truths, videos)
 	if err != nil {
 		return err
 	}
 	kind, clips, prefix := label.Pair, 2, alignPrefix
+	if c.Align.Query != "random" {
+		prefix += c.Align.Query + "-"
+	}
 	switch c.Align.Ask {
 	case "ranking":
 		kind, clips = label.Ranking, min(c.Align.Clips, len(truths))
 	case "segments":
 		kind, clips, prefix = label.Segments, 1, alignPrefix+"segments-"
+	}
+	all, err := a.s.store.Labels(ctx)
+	if err != nil {
+		return err
+	}
+	said := map[string]label.Label{} // by question
+	for _, l := range all {
+		said[l.Query.ID] = l
 	}
 	for n := 0; ; n++ {
 		had, want, err := a.Answered(ctx)
@@ -128,12 +142,24 @@ func (a *Alignment) simulate(ctx context.Context) error {
 			return fmt.Errorf("wire: align: the person could not tell in %d of %d questions; lower people.unsure", n-had, n)
 		}
 		q := label.Query{ID: fmt.Sprintf("%s%06d", prefix, n), Kind: kind, Why: "random"}
+		if l, ok := said[q.ID]; ok {
+			crowd.Recall(l)
+			continue
+		}
 		shuffle, first := uint64(n), 0
 		if kind == label.Segments { // of each rollout once
 			shuffle, first = 0, n%len(truths)
 		}
-		for _, i := range rand.New(rand.NewPCG(draw(c.Seed, people, -3), shuffle)).Perm(len(truths))[first:][:clips] {
-			q.Clips = append(q.Clips, label.Clip{Episode: rolloutID(i)})
+		rng := rand.New(rand.NewPCG(draw(c.Seed, people, -3), shuffle))
+		if root, rest, ok := query.Root(crowd.Who(q.ID).Name, episodes, all); ok && c.Align.Query == "root" && kind != label.Segments {
+			for _, i := range rng.Perm(len(rest))[:min(clips-1, len(rest))] { // of a ranking there may be too few
+				q.Clips = append(q.Clips, label.Clip{Episode: rest[i]})
+			}
+			q.Why, q.Clips = "root", slices.Insert(q.Clips, rng.IntN(len(q.Clips)+1), root)
+		} else {
+			for _, i := range rng.Perm(len(truths))[first:][:clips] {
+				q.Clips = append(q.Clips, label.Clip{Episode: episodes[i]})
+			}
 		}
 		l, err := crowd.Answer(ctx, q)
 		if err == nil {
@@ -142,6 +168,7 @@ func (a *Alignment) simulate(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		all = append(all, l)
 		a.s.tell("rank", min(had+1, want), want, "by a simulated person")
 	}
 }

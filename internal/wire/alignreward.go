@@ -26,6 +26,7 @@ type judgement struct {
 	Answers  string   // what was said, so that a change is seen
 	Count    int      // of answers
 	Decided  int      // comparisons of two rollouts in them
+	Follow   int      `json:",omitempty"` // comparisons that follow from these
 	Experts  []string `json:",omitempty"` // the rollouts that nobody found worse than another
 	Version  uint64   // of the reward's checkpoint; 0 for none
 	Accuracy float64  // on held-out comparisons
@@ -47,6 +48,15 @@ func (a *Alignment) orders(ctx context.Context) (said, alike []label.Order, ls [
 		}
 	}
 	return said, alike, ls, nil
+}
+
+// following adds what follows from what was said, but for PAL and PPD, to which each of
+// several people would count by how much that is.
+func (a *Alignment) following(said, alike []label.Order) []label.Order {
+	if c := a.s.cfg.Align; c.By == "pal" || c.Aligner == "ppd" {
+		return said
+	}
+	return label.Follow(slices.Concat(said, alike))
 }
 
 // encoder aligns the representation, or whatever ranks, with the answers.
@@ -71,7 +81,8 @@ func (a *Alignment) encoder(ctx context.Context) (string, error) {
 	if len(said) < 2 {
 		return "", fmt.Errorf("wire: align: of %d answers %d compare two rollouts, or parts of one; want 2 at least: give more (--set align.labels=%d), or make more rollouts", len(ls), len(said), 2*len(ls))
 	}
-	if c.Align.By != "labels" {
+	said = a.following(said, alike)
+	if j.Follow = len(said) - j.Decided; c.Align.By != "labels" {
 		if err := a.learn(ctx, &j, said, alike); err != nil {
 			return "", err
 		}
@@ -85,6 +96,9 @@ func (j judgement) note() string {
 		s += " for " + j.Person
 	}
 	s += fmt.Sprintf(" of %d answers, which decide %d comparisons", j.Count, j.Decided)
+	if j.Follow > 0 {
+		s += fmt.Sprintf(", from which %d follow", j.Follow)
+	}
 	if j.Version > 0 {
 		s += fmt.Sprintf("; reward %d tells %.0f %% of the held-out ones right", j.Version, 100*j.Accuracy)
 	}
@@ -99,7 +113,12 @@ func ranksFor(c config.Align) string {
 	return ""
 }
 
-// learn learns the reward of the comparisons said, and of what is alike.
+// enough are the triplets from which a reward learns, of all that follow from a few answers,
+// where people said no more (ours).
+const enough = 128
+
+// learn learns the reward of the comparisons said, with what follows from them, and of what
+// is alike.
 func (a *Alignment) learn(ctx context.Context, j *judgement, said, alike []label.Order) error {
 	c := a.s.cfg
 	by, err := a.s.sight(ctx)
@@ -155,6 +174,11 @@ func (a *Alignment) learn(ctx context.Context, j *judgement, said, alike []label
 				break // it knows no anchor
 			}
 		}
+	}
+	if n := max(c.Align.Labels*c.Reward.Experts, enough); len(ts) > n { // an epoch takes as long as there are
+		rng := rand.New(rand.NewPCG(draw(c.Seed, people, -5), 0))
+		rng.Shuffle(len(ts), func(i, j int) { ts[i], ts[j] = ts[j], ts[i] })
+		ts = ts[:n]
 	}
 	if len(ts) < 2 {
 		return fmt.Errorf("wire: align: %d comparisons are too few to learn from some and be judged on others; give more answers", len(ts))
@@ -333,10 +357,11 @@ func (a *Alignment) ofReward(ctx context.Context, j judgement, r *rankings) erro
 // ofLabels takes what people said and nothing else. Of a rollout that nobody was
 // asked about, the share is one half.
 func (a *Alignment) ofLabels(ctx context.Context, r *rankings) error {
-	said, _, ls, err := a.orders(ctx)
+	said, alike, ls, err := a.orders(ctx)
 	if err != nil {
 		return err
 	}
+	said = a.following(said, alike)
 	if a.s.cfg.Align.Ask == string(label.Segments) {
 		said = byMarks(ls)
 	}

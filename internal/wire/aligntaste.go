@@ -150,7 +150,7 @@ func (a *Alignment) theirs(ctx context.Context, t *align.Tuned, cs []client, ser
 			for i := range ss {
 				ss[i].User, ss[i].Reward = u, share
 			}
-			if share > 0.5 {
+			if share > 1-c.Best {
 				l.good = append(l.good, ss...)
 			}
 			at[u][n] = len(l.train)

@@ -49,7 +49,7 @@ type lessons struct {
 	train, held []align.Sample
 	all         []align.Sample // train, and chunks at each other's histories
 	pairs       []align.Pair   // of all
-	good, sound []align.Sample // all chunks of the better half of the rollouts, and of those held out
+	good, sound []align.Sample // all chunks of the best rollouts (align.best), and of those held out
 	marked      []align.Sample // of train's rollouts, with what somebody marked of their actions
 	critic      *align.Critic
 	value       func([]align.Sample) float64 // of chunks, 0 to 1
@@ -74,9 +74,9 @@ func (a *Alignment) lessons(ctx context.Context, t *align.Tuned, r rankings) (l 
 		}
 		held := place%5 == 2
 		switch {
-		case x.Share > 0.5 && held:
+		case x.Share > 1-a.s.cfg.Align.Best && held:
 			l.sound = append(l.sound, ss...)
-		case x.Share > 0.5:
+		case x.Share > 1-a.s.cfg.Align.Best:
 			l.good = append(l.good, ss...)
 		}
 		if !held {
@@ -201,9 +201,9 @@ func (a *Alignment) carried(ss []align.Sample, ms []label.Mark, arch diffusion.A
 	return out
 }
 
-// better are the chunks whose rollouts are of the better half.
-func better(ss []align.Sample) []align.Sample {
-	return slices.DeleteFunc(slices.Clone(ss), func(s align.Sample) bool { return s.Reward <= 0.5 })
+// better are the chunks whose rollouts are of the share best.
+func better(ss []align.Sample, best float64) []align.Sample {
+	return slices.DeleteFunc(slices.Clone(ss), func(s align.Sample) bool { return s.Reward <= 1-best })
 }
 
 // stored fills each batch with all of some stored chunks, whose rewards are the shares
@@ -312,7 +312,7 @@ func (a *Alignment) tune(ctx context.Context) (string, error) {
 		return "", err
 	}
 	settings := c
-	settings.Rollouts, settings.Labels, settings.Ask, settings.Clips, settings.By, settings.Pairs = 0, 0, "", 0, "", 0 // in the rankings
+	settings.Rollouts, settings.Labels, settings.Ask, settings.Clips, settings.Query, settings.By, settings.Pairs = 0, 0, "", 0, "", "", 0 // in the rankings
 	how, err := json.Marshal(settings)
 	if err != nil {
 		return "", fmt.Errorf("wire: align: %w", err)
@@ -362,7 +362,7 @@ func (a *Alignment) tune(ctx context.Context) (string, error) {
 	case "rwr", "alignprop": // which looks at the histories alone
 		rc.Bring = stored(l.train)
 	case "seppo", "partial":
-		rc.Bring = stored(better(l.train))
+		rc.Bring = stored(better(l.train, c.Best))
 	case "fdpo":
 		if len(l.marked) == 0 {
 			return "", fmt.Errorf("wire: align: nobody marked a part of one of the %d rollouts that are learned from (every fifth is held out); mark more of them: rapport align rank %s --set align.labels=%d", len(r.Order)-(len(r.Order)+2)/5, a.s.Dir(), 2*c.Labels)

@@ -108,7 +108,7 @@ func (c *Crowd) People() []*Annotator { return c.people }
 
 // Answer is what one of them says to q.
 func (c *Crowd) Answer(ctx context.Context, q label.Query) (label.Label, error) {
-	return c.who(q.ID).Answer(ctx, q)
+	return c.Who(q.ID).Answer(ctx, q)
 }
 
 // Recall has whoever said l remember it; what others said is nothing to them.
@@ -125,7 +125,8 @@ func (c *Crowd) Rest(d time.Duration) {
 	}
 }
 
-func (c *Crowd) who(id string) *Annotator {
+// Who answers the question of an ID.
+func (c *Crowd) Who(id string) *Annotator {
 	h := fnv.New64a()
 	h.Write([]byte(id))
 	x := rand.New(rand.NewPCG(c.seed, ^h.Sum64())).Float64() * c.shares[len(c.shares)-1]

@@ -48,6 +48,19 @@ type Reels interface {
 // what they judged, and says why and what it expects to learn, in bits.
 type Choose func(ctx context.Context, candidates []label.Query, ls []label.Label) (i int, why string, gain float64, err error)
 
+// Root is a clip that the next pair or ranking of a person shows, beside some of rest, given
+// the episodes that there are and the labels of people who saw what they judged; ok is false
+// for any clips.
+type Root func(who string, episodes []string, ls []label.Label) (root label.Clip, rest []string, ok bool)
+
+// Way is how questions are found, by a Choose or a Root.
+type Way struct {
+	Choose Choose
+	Root   Root
+}
+
+func (w Way) blind() bool { return w.Choose == nil && w.Root == nil }
+
 // Options say what is asked of whom.
 type Options struct {
 	Book  label.Book
@@ -74,8 +87,8 @@ type Options struct {
 	Tags []string
 	// Source draws the questions.
 	Source rand.Source
-	// Ways to choose among Candidates drawn questions, beside Random.
-	Ways map[string]Choose
+	// Ways to find questions, beside Random; Candidates are drawn for a Choose.
+	Ways map[string]Way
 	// Way is the one to begin with; "" means Random. People may prefer another.
 	Way string
 	// Candidates drawn to choose among; 0 means 64.
@@ -156,7 +169,7 @@ func New(o Options) (*Desk, error) {
 	want(o.Clips >= 2 && o.Clips <= maxClips, "%d clips in a ranking, want 2 to %d", o.Clips, maxClips)
 	want(o.Steps >= 0, "clips of %d steps, want 1 or more, or 0 for whole episodes", o.Steps)
 	want(o.Shared > 0, "every %dth question is shared, want 1 or more", o.Shared)
-	want(o.Way == Random || o.Ways[o.Way] != nil, "questions chosen by %q, want one of %s", o.Way, strings.Join(o.ways(), ", "))
+	want(o.Way == Random || !o.Ways[o.Way].blind(), "questions chosen by %q, want one of %s", o.Way, strings.Join(o.ways(), ", "))
 	if o.Annotator != "" {
 		errs = append(errs, checkName(o.Annotator))
 	}
@@ -178,7 +191,7 @@ func (d *Desk) Prefer(who, way string) error {
 	if err != nil {
 		return err
 	}
-	if way != Random && d.o.Ways[way] == nil {
+	if way != Random && d.o.Ways[way].blind() {
 		return fmt.Errorf("%w: questions chosen by %.40q, want one of %s", ErrNonsense, way, strings.Join(d.o.ways(), ", "))
 	}
 	d.mu.Lock()
@@ -197,8 +210,8 @@ func (d *Desk) way(who string) string {
 	return d.o.Way
 }
 
-// choice is the same as a function, nil for Random.
-func (d *Desk) choice(who string) Choose { return d.o.Ways[d.way(who)] }
+// found is the same as functions, none for Random.
+func (d *Desk) found(who string) Way { return d.o.Ways[d.way(who)] }
 
 // Question is what the page shows.
 type Question struct {

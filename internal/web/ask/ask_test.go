@@ -16,6 +16,7 @@ import (
 
 	"github.com/rapport-rl/rapport/internal/web/ask"
 	"github.com/rapport-rl/rapport/reward/label"
+	"github.com/rapport-rl/rapport/reward/label/query"
 	"github.com/rapport-rl/rapport/robot/record"
 )
 
@@ -237,10 +238,10 @@ func TestSimulatedAnswersAreNobodys(t *testing.T) {
 	q := label.Query{ID: "ask-1", Kind: label.Pair, Clips: []label.Clip{{Episode: "e-0"}, {Episode: "e-1"}}}
 	m.ls = []label.Label{{ID: "1", Annotator: "simulated", Query: q, Choice: label.Left}}
 	given := -1
-	d := desk(t, ask.Options{Book: m, Way: "first", Ways: map[string]ask.Choose{"first": func(_ context.Context, _ []label.Query, ls []label.Label) (int, string, float64, error) {
+	d := desk(t, ask.Options{Book: m, Way: "first", Ways: map[string]ask.Way{"first": {Choose: func(_ context.Context, _ []label.Query, ls []label.Label) (int, string, float64, error) {
 		given = len(ls)
 		return 0, "first", 0, nil
-	}}})
+	}}}})
 	v := must(t)(d.State(ctx, "ann", ""))
 	if v.All != 0 || v.Question.ID == "ask-1" || given != 0 {
 		t.Errorf("got %+v; %d labels to choose by", v, given)
@@ -289,12 +290,12 @@ func TestStretchesAndRankings(t *testing.T) {
 
 func TestChosenQuestions(t *testing.T) {
 	n := 0
-	d := desk(t, ask.Options{Candidates: 7, Way: "wise", Ways: map[string]ask.Choose{"wise": func(_ context.Context, qs []label.Query, ls []label.Label) (int, string, float64, error) {
+	d := desk(t, ask.Options{Candidates: 7, Way: "wise", Ways: map[string]ask.Way{"wise": {Choose: func(_ context.Context, qs []label.Query, ls []label.Label) (int, string, float64, error) {
 		if n++; n > 1 {
 			return 0, "", 0, errors.New("no idea")
 		}
 		return len(qs) - 1, fmt.Sprintf("last of %d", len(qs)), 0.25, nil
-	}}})
+	}}}})
 	v := must(t)(d.State(t.Context(), "ann", ""))
 	if v.Question.Why != "last of 7" || v.Question.Gain != 0.25 || len(v.Question.Clips[0].Cameras) != 2 {
 		t.Errorf("got %+v", v.Question)
@@ -314,6 +315,53 @@ func TestChosenQuestions(t *testing.T) {
 	}
 	if err := d.Prefer("ben", "lucky"); !errors.Is(err, ask.ErrNonsense) || !strings.Contains(err.Error(), "random, wise") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// By the root what was found best so far is asked beside something new, in pairs and in
+// rankings, and where nothing is new, whatever was not asked.
+func TestRootedQuestions(t *testing.T) {
+	ctx := t.Context()
+	d := desk(t, ask.Options{Clips: 4, Shared: 100, Way: "root", Ways: map[string]ask.Way{"root": {Root: query.Root}}})
+	larger := func(v ask.State) label.Label { // episodes of larger numbers are better
+		l := choose(v, label.Left)
+		if cs := v.Question.Clips; cs[0].Episode < cs[1].Episode {
+			l.Choice = label.Right
+		}
+		return l
+	}
+	v := must(t)(d.State(ctx, "ann", ""))
+	if v.Question.Why != "random" || v.Ahead != nil {
+		t.Errorf("first: %+v", v)
+	}
+	best, asked := "", map[string]bool{}
+	for n := range 15 { // pairs of 6 episodes
+		old := 0
+		cs := v.Question.Clips
+		for _, c := range cs {
+			if asked[c.Episode] {
+				old++
+			}
+			asked[c.Episode] = true
+		}
+		if rooted := n > 0 && n < 5; rooted != (v.Question.Why == "root") || rooted && (old != 1 || cs[0].Episode != best && cs[1].Episode != best) {
+			t.Errorf("question %d is %+v, the best being %s", n, v.Question, best)
+		}
+		best = max(best, cs[0].Episode, cs[1].Episode)
+		v = must(t)(d.Answer(ctx, larger(v)))
+	}
+	if v.Question != nil || !strings.Contains(v.Note, "every pair was asked") {
+		t.Errorf("after the last: %+v", v)
+	}
+
+	d = desk(t, ask.Options{Clips: 4, Way: "root", Ways: map[string]ask.Way{"root": {Root: query.Root}}})
+	v = must(t)(d.State(ctx, "ann", label.Ranking))
+	l := choose(v, "")
+	l.Places = []int{2, 1, 3, 4}
+	first := v.Question.Clips
+	v = must(t)(d.Answer(ctx, l))
+	if n := len(v.Question.Clips); n != 3 || !slices.ContainsFunc(v.Question.Clips, func(c label.Clip) bool { return c.Episode == first[1].Episode }) {
+		t.Errorf("after %+v, of which the second is best, %+v; want it and the two that are left", first, v.Question.Clips)
 	}
 }
 

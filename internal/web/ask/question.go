@@ -89,7 +89,7 @@ func (d *Desk) next(ctx context.Context, p place, ls []label.Label, answered map
 		}
 		d.open[p] = q.ID
 	}
-	if d.choice(p.who) != nil {
+	if !d.found(p.who).blind() {
 		return q, nil, nil // which follows depends on the answer
 	}
 	soon, err := d.following(ctx, p, ids, ls, func(x label.Query) bool { return x.ID != q.ID && fits(x) })
@@ -151,7 +151,7 @@ func (d *Desk) note(q label.Query) {
 
 // draw makes a question that was not asked, in whatever order of its clips.
 func (d *Desk) draw(ctx context.Context, p place, ids []string, ls []label.Label) (label.Query, error) {
-	kind, choose := p.kind, d.choice(p.who)
+	kind, way := p.kind, d.found(p.who)
 	n := map[label.Kind]int{label.Pair: 2, label.Triplet: 3, label.Ranking: min(d.o.Clips, max(len(ids), 2)), label.Segments: 1}[kind]
 	if len(ids) < n {
 		return label.Query{}, fmt.Errorf("%w: a %s needs %d, and there are %d; wait for more, or add recordings with --bag", ErrFew, kind, n, len(ids))
@@ -161,10 +161,25 @@ func (d *Desk) draw(ctx context.Context, p place, ids []string, ls []label.Label
 		old[sameness(q)] = true
 	}
 	want := 1
-	if choose != nil {
+	if way.Choose != nil {
 		want = d.o.Candidates
 	}
+	ls = slices.DeleteFunc(slices.Clone(ls), func(l label.Label) bool { return l.Retracts == "" && !seen(l) })
 	rnd := rand.New(d.o.Source)
+	if way.Root != nil && (kind == label.Pair || kind == label.Ranking) {
+		if root, rest, ok := way.Root(p.who, ids, ls); ok {
+			for range tries {
+				q := label.Query{Kind: kind, Why: "root"}
+				for _, i := range rnd.Perm(len(rest))[:min(n-1, len(rest))] { // of a ranking there may be too few
+					q.Clips = append(q.Clips, d.clip(ctx, rnd, rest[i]))
+				}
+				q.Clips = slices.Insert(q.Clips, rnd.IntN(len(q.Clips)+1), root)
+				if q.ID = QueryID(q); !old[sameness(q)] {
+					return q, nil
+				}
+			}
+		} // else, or where others were asked all that, any clips
+	}
 	var found []label.Query
 	for range tries + want {
 		q := label.Query{Kind: kind, Why: "random"}
@@ -182,11 +197,10 @@ func (d *Desk) draw(ctx context.Context, p place, ids []string, ls []label.Label
 	if len(found) == 0 {
 		return label.Query{}, fmt.Errorf("%w: of %d episodes every %s was asked; wait for more, or add recordings with --bag", ErrFew, len(ids), kind)
 	}
-	if choose == nil {
+	if way.Choose == nil {
 		return found[0], nil
 	}
-	ls = slices.DeleteFunc(slices.Clone(ls), func(l label.Label) bool { return l.Retracts == "" && !seen(l) })
-	i, why, gain, err := choose(ctx, found, ls)
+	i, why, gain, err := way.Choose(ctx, found, ls)
 	if err != nil {
 		return label.Query{}, fmt.Errorf("ask: choose the next question: %w", err)
 	}

@@ -163,7 +163,7 @@ async function pose(v) {
   document.body.dataset.ready = "";
   seen = q.clips.map(() => []);
   text(el("ask"), asks[q.kind]);
-  text(el("why"), q.why ? `This question was chosen: ${q.why}${q.gain ? `, ${q.gain.toFixed(2)} bits expected` : ""}.` : "");
+  text(el("why"), q.why ? `This question was chosen: ${q.why === "root" ? "what you found best so far, beside something new" : q.why}${q.gain ? `, ${q.gain.toFixed(2)} bits expected` : ""}.` : "");
   const cameras = [...new Set(q.films.flatMap((f, i) => q.clips[i].cameras || f.cameras))], pick = el("camera"), was = pick.value || recall("camera");
   pick.replaceChildren(new Option("all", ""), ...cameras.map((c) => new Option(c, c)));
   pick.value = cameras.includes(was) ? was : "";
