@@ -151,7 +151,13 @@ func (a *Alignment) simulate(ctx context.Context) error {
 			shuffle, first = 0, n%len(truths)
 		}
 		rng := rand.New(rand.NewPCG(draw(c.Seed, people, -3), shuffle))
-		if root, rest, ok := query.Root(crowd.Who(q.ID).Name, episodes, all); ok && c.Align.Query == "root" && kind != label.Segments {
+		var root label.Clip
+		var rest []string
+		rooted := c.Align.Query == "root" && kind != label.Segments
+		if rooted {
+			root, rest, rooted = query.Root(crowd.Who(q.ID).Name, episodes, all)
+		}
+		if rooted {
 			for _, i := range rng.Perm(len(rest))[:min(clips-1, len(rest))] { // of a ranking there may be too few
 				q.Clips = append(q.Clips, label.Clip{Episode: rest[i]})
 			}

@@ -210,12 +210,8 @@ func (a *Alignment) learn(ctx context.Context, j *judgement, said, alike []label
 // favourites are at most n clips that were better than some and worse than none, nor
 // alike to one that was worse than another, those that were better most often first.
 func favourites(said, alike []label.Order, n int) []label.Clip {
-	type key struct {
-		episode  string
-		from, to int
-	}
-	of := func(c label.Clip) key { return key{c.Episode, c.From, c.To} }
-	wins, worse := map[key]int{}, map[key]bool{}
+	of := label.Clip.Name
+	wins, worse := map[string]int{}, map[string]bool{}
 	var better []label.Clip // once each
 	for _, o := range said {
 		if wins[of(o.Better)]++; wins[of(o.Better)] == 1 {

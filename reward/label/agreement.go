@@ -88,7 +88,7 @@ func Agree(ls []Label) Agreement {
 func answers(ls []Label) map[string]map[string]int {
 	said := map[string]map[string]int{}
 	put := func(l Label, anchor string, left, right Clip, v int) {
-		a, b := name(left), name(right)
+		a, b := left.Name(), right.Name()
 		if a == b {
 			return
 		}
@@ -112,7 +112,7 @@ func answers(ls []Label) map[string]map[string]int {
 			}
 			anchor := ""
 			if q.Kind == Triplet {
-				anchor = name(q.Clips[0])
+				anchor = q.Clips[0].Name()
 			}
 			left, right := q.Sides()
 			put(l, anchor, left, right, v)
@@ -126,9 +126,6 @@ func answers(ls []Label) map[string]map[string]int {
 	}
 	return said
 }
-
-// name tells clips apart, whichever cameras showed them.
-func name(c Clip) string { return fmt.Sprintf("%q[%d:%d]", c.Episode, c.From, c.To) }
 
 // Nominal is the distance of categories without an order, for Alpha.
 func Nominal(a, b float64) float64 {

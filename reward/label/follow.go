@@ -1,13 +1,5 @@
 package label
 
-// spot is what tells clips apart, whatever the cameras.
-type spot struct {
-	episode  string
-	from, to int
-}
-
-func spotOf(c Clip) spot { return spot{c.Episode, c.From, c.To} }
-
 // Follow returns what was decided of pairs, in that order, and then what follows from it for
 // each annotator apart: what beats a clip beats whatever that beats, and whatever is alike to
 // it (Hwang et al. 2023, SeqRank, NeurIPS 36, whose trees of trajectories augment preferences
@@ -35,13 +27,14 @@ func Follow(orders []Order) []Order {
 
 // follow is what follows from one person's orders, by the clips as they were first seen.
 func follow(orders []Order) (out []Order) {
-	at := map[spot]int{}
+	at := map[string]int{}
 	var clips []Clip
 	place := func(c Clip) int {
-		i, ok := at[spotOf(c)]
+		name := c.Name()
+		i, ok := at[name]
 		if !ok {
 			i = len(clips)
-			at[spotOf(c)] = i
+			at[name] = i
 			clips = append(clips, c)
 		}
 		return i
@@ -63,37 +56,28 @@ func follow(orders []Order) (out []Order) {
 	n := len(clips)
 	less := make([][]bool, n) // than each, with a tie at most on the way
 	for x := range n {
-		// Where a walk came to: having beaten something or not, having crossed a tie or not.
-		type state struct {
-			clip      int
-			won, tied bool
-		}
-		reached := make([]bool, 4*n)
+		// Where a walk came to, having beaten something or not, and crossed a tie or not.
+		const won, tied = 1, 2
+		type state struct{ clip, how int }
+		reached := make([][won + tied + 1]bool, n)
 		walk := []state{{clip: x}}
 		less[x] = make([]bool, n)
 		for len(walk) > 0 {
 			s := walk[len(walk)-1]
 			walk = walk[:len(walk)-1]
-			at := 4 * s.clip
-			if s.won {
-				at += 2
-			}
-			if s.tied {
-				at++
-			}
-			if reached[at] {
+			if reached[s.clip][s.how] {
 				continue
 			}
-			reached[at] = true
-			if s.won {
+			reached[s.clip][s.how] = true
+			if s.how&won != 0 {
 				less[x][s.clip] = true
 			}
 			for _, y := range beats[s.clip] {
-				walk = append(walk, state{y, true, s.tied})
+				walk = append(walk, state{y, s.how | won})
 			}
-			if !s.tied {
+			if s.how&tied == 0 {
 				for _, y := range alike[s.clip] {
-					walk = append(walk, state{y, s.won, true})
+					walk = append(walk, state{y, s.how | tied})
 				}
 			}
 		}
@@ -111,14 +95,14 @@ func follow(orders []Order) (out []Order) {
 // Best is the clip that beats most others and is beaten by fewest (Copeland's score), by what
 // one person said and what follows; of equal ones the first. ok is false before any comparison.
 func Best(orders []Order) (best Clip, ok bool) {
-	score := map[spot]int{}
+	score := map[string]int{}
 	for _, o := range Follow(orders) {
-		score[spotOf(o.Better)]++
-		score[spotOf(o.Worse)]--
+		score[o.Better.Name()]++
+		score[o.Worse.Name()]--
 	}
 	for _, o := range orders {
 		for _, c := range []Clip{o.Better, o.Worse} {
-			if !ok || score[spotOf(c)] > score[spotOf(best)] {
+			if !ok || score[c.Name()] > score[best.Name()] {
 				best, ok = c, true
 			}
 		}

@@ -57,6 +57,9 @@ type Clip struct {
 	Cameras []string `json:"cameras,omitempty"`
 }
 
+// Name tells clips apart, whichever cameras showed them.
+func (c Clip) Name() string { return fmt.Sprintf("%q[%d:%d]", c.Episode, c.From, c.To) }
+
 // Query is a question, before it is answered.
 type Query struct {
 	ID    string `json:"id"` // unique in a session
