@@ -151,17 +151,24 @@ func (a *Alignment) simulate(ctx context.Context) error {
 			shuffle, first = 0, n%len(truths)
 		}
 		rng := rand.New(rand.NewPCG(draw(c.Seed, people, -3), shuffle))
-		var root label.Clip
+		var with []label.Clip
 		var rest []string
 		rooted := c.Align.Query == "root" && kind != label.Segments
 		if rooted {
-			root, rest, rooted = query.Root(crowd.Who(q.ID).Name, episodes, all)
+			with, rest, rooted = query.Root(crowd.Who(q.ID).Name, episodes, all)
 		}
 		if rooted {
-			for _, i := range rng.Perm(len(rest))[:min(clips-1, len(rest))] { // of a ranking there may be too few
+			q.Why = "root"
+			for _, i := range rng.Perm(len(rest))[:min(clips-len(with), len(rest))] { // of a ranking there may be too few
 				q.Clips = append(q.Clips, label.Clip{Episode: rest[i]})
 			}
-			q.Why, q.Clips = "root", slices.Insert(q.Clips, rng.IntN(len(q.Clips)+1), root)
+			if len(q.Clips) == 0 {
+				q.Why, q.Clips = "again", with
+			} else {
+				for _, c := range with {
+					q.Clips = slices.Insert(q.Clips, rng.IntN(len(q.Clips)+1), c)
+				}
+			}
 		} else {
 			for _, i := range rng.Perm(len(truths))[first:][:clips] {
 				q.Clips = append(q.Clips, label.Clip{Episode: episodes[i]})

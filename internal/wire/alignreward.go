@@ -34,13 +34,13 @@ type judgement struct {
 
 const judgementFile, rankingFile = "reward.json", "rankings.json"
 
-// orders are what people said of pairs of rollouts: those that they decided, and those
+// orders are what people said of pairs of rollouts, all told: those that they decided, and those
 // that are alike to them.
 func (a *Alignment) orders(ctx context.Context) (said, alike []label.Order, ls []label.Label, err error) {
 	if ls, err = a.answers(ctx); err != nil {
 		return nil, nil, nil, err
 	}
-	for _, o := range label.Pairs(ls) {
+	for _, o := range label.Settle(label.Pairs(ls)) {
 		if o.Tie {
 			alike = append(alike, o)
 		} else {

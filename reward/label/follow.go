@@ -1,7 +1,7 @@
 package label
 
-// Follow returns what was decided of pairs, in that order, and then what follows from it for
-// each annotator apart: what beats a clip beats whatever that beats, and whatever is alike to
+// Follow returns what was decided of pairs (Settle), in that order, and then what follows from
+// it for each annotator apart: what beats a clip beats whatever that beats, and whatever is alike to
 // it (Hwang et al. 2023, SeqRank, NeurIPS 36, whose trees of trajectories augment preferences
 // so; the ties are ours). Of ties there is one at most in a chain, since small differences add
 // up. What would follow both ways does not, nor is anything added about two clips that were
@@ -10,7 +10,7 @@ func Follow(orders []Order) []Order {
 	var out []Order
 	var whose []string
 	by := map[string][]Order{}
-	for _, o := range orders {
+	for _, o := range Settle(orders) {
 		if !o.Tie {
 			out = append(out, o)
 		}

@@ -65,7 +65,8 @@ type Query struct {
 	ID    string `json:"id"` // unique in a session
 	Kind  Kind   `json:"kind"`
 	Clips []Clip `json:"clips"`
-	// Why says how it was chosen, as "random" or "information".
+	// Why says how it was chosen, as "random" or "information"; "again" asks about two
+	// clips once more, whose answer much follows from.
 	Why string `json:"why,omitempty"`
 	// Gain is what the choice expected to learn, in bits; 0 where nobody computed it.
 	Gain float64 `json:"gain,omitempty"`

@@ -48,10 +48,10 @@ type Reels interface {
 // what they judged, and says why and what it expects to learn, in bits.
 type Choose func(ctx context.Context, candidates []label.Query, ls []label.Label) (i int, why string, gain float64, err error)
 
-// Root is a clip that the next pair or ranking of a person shows, beside some of rest, given
-// the episodes that there are and the labels of people who saw what they judged; ok is false
-// for any clips.
-type Root func(who string, episodes []string, ls []label.Label) (root label.Clip, rest []string, ok bool)
+// Root is what the next pair or ranking of a person shows, given the episodes that there are and
+// the labels of people who saw what they judged: with, beside some of rest, or two clips to be
+// asked about once more, in that order; ok is false for any clips.
+type Root func(who string, episodes []string, ls []label.Label) (with []label.Clip, rest []string, ok bool)
 
 // Way is how questions are found, by a Choose or a Root.
 type Way struct {

@@ -322,7 +322,7 @@ func TestChosenQuestions(t *testing.T) {
 // rankings, and where nothing is new, whatever was not asked.
 func TestRootedQuestions(t *testing.T) {
 	ctx := t.Context()
-	d := desk(t, ask.Options{Clips: 4, Shared: 100, Way: "root", Ways: map[string]ask.Way{"root": {Root: query.Root}}})
+	d := desk(t, ask.Options{Clips: 4, Shared: 1, Way: "root", Ways: map[string]ask.Way{"root": {Root: query.Root}}})
 	larger := func(v ask.State) label.Label { // episodes of larger numbers are better
 		l := choose(v, label.Left)
 		if cs := v.Question.Clips; cs[0].Episode < cs[1].Episode {
@@ -335,23 +335,46 @@ func TestRootedQuestions(t *testing.T) {
 		t.Errorf("first: %+v", v)
 	}
 	best, asked := "", map[string]bool{}
-	for n := range 15 { // pairs of 6 episodes
-		old := 0
+	shown := map[string][]label.Clip{} // by the question either way round
+	rooted, twice := 0, 0
+	for n := 0; v.Question != nil; n++ { // pairs of 6 episodes
 		cs := v.Question.Clips
+		old := 0
 		for _, c := range cs {
 			if asked[c.Episode] {
 				old++
 			}
 			asked[c.Episode] = true
 		}
-		if rooted := n > 0 && n < 5; rooted != (v.Question.Why == "root") || rooted && (old != 1 || cs[0].Episode != best && cs[1].Episode != best) {
-			t.Errorf("question %d is %+v, the best being %s", n, v.Question, best)
+		key := min(cs[0].Episode, cs[1].Episode) + max(cs[0].Episode, cs[1].Episode)
+		switch v.Question.Why {
+		case "root":
+			rooted++
+			if old != 1 || cs[0].Episode != best && cs[1].Episode != best {
+				t.Errorf("question %d is %+v, the best being %s", n, v.Question, best)
+			}
+		case "again":
+			twice++
+			if was := shown[key]; len(was) == 0 || was[0].Episode != cs[1].Episode || max(cs[0].Episode, cs[1].Episode) != best {
+				t.Errorf("question %d is %+v, shown before as %+v, the best being %s", n, v.Question, was, best)
+			}
+		default:
+			if n > 0 && len(asked) < 6 || len(shown[key]) > 0 {
+				t.Errorf("question %d is %+v, asked before as %+v", n, v.Question, shown[key])
+			}
 		}
+		shown[key] = cs
 		best = max(best, cs[0].Episode, cs[1].Episode)
 		v = must(t)(d.Answer(ctx, larger(v)))
 	}
-	if v.Question != nil || !strings.Contains(v.Note, "every pair was asked") {
-		t.Errorf("after the last: %+v", v)
+	if len(shown) != 15 || rooted != 4 || twice == 0 || !strings.Contains(v.Note, "every pair was asked") {
+		t.Errorf("of %d pairs %d are about the best so far, and %d were asked again; then %+v", len(shown), rooted, twice, v)
+	}
+	// What one person is asked again is nothing to others, every question of whom is shared.
+	for o := must(t)(d.State(ctx, "ben", "")); o.Question != nil; o = must(t)(d.Answer(ctx, choose(o, label.Tie))) {
+		if o.Question.Why == "again" {
+			t.Errorf("ben is asked %+v again", o.Question)
+		}
 	}
 
 	d = desk(t, ask.Options{Clips: 4, Way: "root", Ways: map[string]ask.Way{"root": {Root: query.Root}}})
@@ -362,6 +385,19 @@ func TestRootedQuestions(t *testing.T) {
 	v = must(t)(d.Answer(ctx, l))
 	if n := len(v.Question.Clips); n != 3 || !slices.ContainsFunc(v.Question.Clips, func(c label.Clip) bool { return c.Episode == first[1].Episode }) {
 		t.Errorf("after %+v, of which the second is best, %+v; want it and the two that are left", first, v.Question.Clips)
+	}
+	// One of these beats it: with nothing left, the two are ranked once more.
+	l = choose(v, "")
+	l.Places = []int{2, 2, 2}
+	for i, c := range v.Question.Clips {
+		if !slices.ContainsFunc(first, func(f label.Clip) bool { return f.Episode == c.Episode }) {
+			l.Places[i] = 1
+			break
+		}
+	}
+	v = must(t)(d.Answer(ctx, l))
+	if q := v.Question; len(q.Clips) != 2 || q.Why != "again" {
+		t.Errorf("then %+v; want two again", q)
 	}
 }
 

@@ -25,6 +25,8 @@ const (
 	maxOffered = 60
 	maxMarks   = 200
 	maxPeople  = 1000 // whose wishes are remembered
+	// again is why a person is asked about two clips once more (Root), as nobody else is.
+	again = "again"
 	// tries is how many questions are drawn to find one that is new.
 	tries = 200
 	// longest answer: whoever left the page open overnight did not think that long.
@@ -103,7 +105,7 @@ func (d *Desk) next(ctx context.Context, p place, ls []label.Label, answered map
 // for this person, else a new one.
 func (d *Desk) following(ctx context.Context, p place, ids []string, ls []label.Label, fits func(label.Query) bool) (label.Query, error) {
 	for i, q := range d.asked[p.kind] {
-		if i%d.o.Shared == 0 && fits(q) {
+		if i%d.o.Shared == 0 && q.Why != again && fits(q) {
 			return q, nil
 		}
 	}
@@ -167,14 +169,20 @@ func (d *Desk) draw(ctx context.Context, p place, ids []string, ls []label.Label
 	ls = slices.DeleteFunc(slices.Clone(ls), func(l label.Label) bool { return l.Retracts == "" && !seen(l) })
 	rnd := rand.New(d.o.Source)
 	if way.Root != nil && (kind == label.Pair || kind == label.Ranking) {
-		if root, rest, ok := way.Root(p.who, ids, ls); ok {
+		if with, rest, ok := way.Root(p.who, ids, ls); ok {
 			for range tries {
 				q := label.Query{Kind: kind, Why: "root"}
-				for _, i := range rnd.Perm(len(rest))[:min(n-1, len(rest))] { // of a ranking there may be too few
+				for _, i := range rnd.Perm(len(rest))[:min(n-len(with), len(rest))] { // of a ranking there may be too few
 					q.Clips = append(q.Clips, d.clip(ctx, rnd, rest[i]))
 				}
-				q.Clips = slices.Insert(q.Clips, rnd.IntN(len(q.Clips)+1), root)
-				if q.ID = QueryID(q); !old[sameness(q)] {
+				if len(q.Clips) == 0 {
+					q.Why, q.Clips = again, with
+				} else {
+					for _, c := range with {
+						q.Clips = slices.Insert(q.Clips, rnd.IntN(len(q.Clips)+1), c)
+					}
+				}
+				if q.ID = QueryID(q); q.Why == again || !old[sameness(q)] {
 					return q, nil
 				}
 			}
