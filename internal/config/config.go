@@ -152,6 +152,7 @@ type Reward struct {
 	Gradient    string  `yaml:"gradient"`
 	Temperature float64 `yaml:"temperature"`
 	Steps       int     `yaml:"steps"`
+	Enough      float64 `yaml:"enough"`
 	Ties        bool    `yaml:"ties"`
 
 	KAGI KAGI `yaml:"kagi"`

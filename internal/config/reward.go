@@ -23,6 +23,7 @@ func HeronCriteria() []string { return []string{"success", "force", "time", "pat
 func (r Reward) validate(p *problems, robot string, bad int) {
 	p.oneOf("reward.kind", r.Kind, RewardKinds()...)
 	p.within("reward.steps", float64(r.Steps), 0, 1e6)
+	p.within("reward.enough", r.Enough, 0, 1)
 	p.oneOf("reward.form", r.Form, "transport", "goal")
 	p.oneOf("reward.sees", r.Sees, "features", "points", "objects")
 	if r.Sees != "features" {

@@ -49,6 +49,7 @@ func TestKindsOfRewardsThatCannotBeAreRefused(t *testing.T) {
 		{[]string{"reward.sees=points", "reward.kind=kagi"}, "compares no embeddings of videos; want features"},
 		{[]string{"reward.sees=points", "reward.train=all"}, "which trains the encoder"},
 		{[]string{"reward.steps=-1"}, "reward.steps is -1"},
+		{[]string{"reward.enough=-1"}, "reward.enough is -1"},
 		{[]string{"reward.kind=uvd", "reward.visual.gap=9", "reward.success=truth"}, ""},
 		{[]string{"reward.kind=perceptual", "reward.visual.steps=1"}, "reward.visual.steps is 1; want 2 to 32"},
 		{[]string{"reward.kind=vlm-rm"}, "want encoder.kind onnx"},

@@ -21,7 +21,7 @@ var deep = []int{64}
 // aligning is how a reward is aligned in the run of a seed.
 func aligning(c config.Reward, run uint64, cost ot.Cost) (rapl.AlignConfig, error) {
 	a := rapl.AlignConfig{
-		Cost: cost, Gamma: c.Gamma, Dim: c.Dim, Temperature: c.Temperature,
+		Cost: cost, Gamma: c.Gamma, Dim: c.Dim, Temperature: c.Temperature, Enough: c.Enough,
 		Seed: draw(run, networks, 2), Workers: runtime.GOMAXPROCS(0),
 	}
 	if c.Train == "mlp" {

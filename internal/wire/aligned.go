@@ -39,7 +39,7 @@ func AlignSteps() []string {
 const alignFolder = "align"
 
 // alignFree are the keys that an alignment may go on with other values of.
-var alignFree = []string{"name", "out", "align.", "session.evaluate", "policy.diffusion.sampler.", "reward.gradient", "reward.steps", "reward.temperature", "reward.ties", "learner.device"}
+var alignFree = []string{"name", "out", "align.", "session.evaluate", "policy.diffusion.sampler.", "reward.gradient", "reward.steps", "reward.enough", "reward.temperature", "reward.ties", "learner.device"}
 
 // Alignment is a session whose policy is brought from what it was cloned of to what
 // people like: a step at a time, each of which survives the death of the process.
@@ -59,6 +59,8 @@ func AlignConfig(file string, environ, sets []string) (config.Config, error) {
 		// So many that ways overlap: of fewer, a clone learns which way goes with which
 		// start, and draws one alone.
 		first = append(first, "robot.task=cup", "demos.good=60", "demos.bad=60")
+		// Encoders that ended at this loss ranked as those that went on to reward.steps.
+		first = append(first, "reward.enough=0.001")
 	}
 	c, err := config.Load(file, environ, append(first, sets...))
 	if err != nil {

@@ -49,6 +49,10 @@ type AlignConfig struct {
 	// Patience ends the training after so many epochs without a lower held-out
 	// loss; 0: never.
 	Patience int
+	// Enough ends the training after an epoch whose mean loss was below it: what is left to
+	// learn is hardly anything, since no gradient of a triplet by its margin is larger than
+	// its loss; 0: never. (Ours.)
+	Enough float64
 	// Warmup epochs come before the full rate: in the k-th of them, from 0, it is
 	// k/Warmup of it. The authors' code does not learn in its first two.
 	Warmup int
@@ -95,6 +99,8 @@ func (c AlignConfig) validate() error {
 		return fmt.Errorf("rapl: align: no such cost: %v", c.Cost)
 	case c.Gradient > Envelope:
 		return fmt.Errorf("rapl: align: no such gradient: %v", c.Gradient)
+	case !(c.Enough >= 0):
+		return fmt.Errorf("rapl: align: enough is a loss of %v, want none or positive", c.Enough)
 	case c.Steps < 0 || c.Sweeps < 0 || c.Patience < 0 || c.Warmup < 0:
 		return fmt.Errorf("rapl: align: %d steps, %d sweeps, patience %d, warm-up %d, want none or positive", c.Steps, c.Sweeps, c.Patience, c.Warmup)
 	}
@@ -227,6 +233,9 @@ func descend(ctx context.Context, l learner, n int, train, held []int, cfg Align
 		if e.Held.Loss < rep.After.Loss {
 			rep.Best, rep.After, rep.Bins = len(rep.Epochs), e.Held, bins
 			keep()
+		}
+		if e.Train.Loss < cfg.Enough {
+			break
 		}
 		if cfg.Patience > 0 && k+1-max(rep.Best, cfg.Warmup) >= cfg.Patience {
 			break

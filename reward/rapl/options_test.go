@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -54,6 +55,24 @@ func TestPatienceEndsTheTraining(t *testing.T) {
 	}
 	if n := len(rep.Epochs); n != rep.Best+3 {
 		t.Errorf("%d epochs with the best %d, want three more", n, rep.Best)
+	}
+}
+
+func TestTrainingEndsWhereHardlyAnythingIsLeft(t *testing.T) {
+	w := newWorld(2, 16)
+	ts := w.triplets(t, 40, 12)
+	_, whole, err := rapl.Align(t.Context(), ts, rapl.AlignConfig{Epochs: 20, Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	enough := whole.Epochs[7].Train.Loss + 1e-9
+	first := slices.IndexFunc(whole.Epochs, func(e rapl.Epoch) bool { return e.Train.Loss < enough })
+	_, rep, err := rapl.Align(t.Context(), ts, rapl.AlignConfig{Epochs: 20, Steps: 100, Enough: enough, Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(rep.Epochs); first < 1 || n != first+1 || !slices.Equal(rep.Epochs, whole.Epochs[:n]) {
+		t.Errorf("%d epochs until a loss of %v, want %d, more than one, as without", n, enough, first+1)
 	}
 }
 
