@@ -205,11 +205,19 @@ func TestThePageAsksAboutTheBest(t *testing.T) {
 	id := b.posed("")
 	best := eval[string](b, "state.question.clips[1].episode")
 	b.key("2")
-	b.posed(id)
+	id = b.posed(id)
 	if got := eval[[]string](b, "state.question.clips.map((c) => c.episode)"); !slices.Contains(got, best) {
 		t.Errorf("%s was best, and %v is asked", best, got)
 	}
 	b.says("why", "chosen: what you found best so far, beside something new")
+	// What is better than the best, which was better than something, is asked about again.
+	two := eval[[]string](b, "state.question.clips.map((c) => c.episode)")
+	b.key(map[bool]string{true: "2", false: "1"}[two[0] == best])
+	b.posed(id)
+	if got := eval[[]string](b, "state.question.clips.map((c) => c.episode)"); got[0] != two[1] || got[1] != two[0] {
+		t.Errorf("%v was shown, and then %v; want them the other way round", two, got)
+	}
+	b.says("why", "chosen: once more, the other way round")
 }
 
 func TestAnAnswerOutlivesTheServer(t *testing.T) {

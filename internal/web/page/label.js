@@ -156,6 +156,9 @@ function panel(q, i) {
   }) };
 }
 
+// Why a question was asked, where the name of the reason says too little.
+const whys = { root: "what you found best so far, beside something new", again: "once more, the other way round, since much follows from your answer" };
+
 // pose shows a question from its beginning.
 async function pose(v) {
   const q = v.question;
@@ -163,7 +166,7 @@ async function pose(v) {
   document.body.dataset.ready = "";
   seen = q.clips.map(() => []);
   text(el("ask"), asks[q.kind]);
-  text(el("why"), q.why ? `This question was chosen: ${q.why === "root" ? "what you found best so far, beside something new" : q.why}${q.gain ? `, ${q.gain.toFixed(2)} bits expected` : ""}.` : "");
+  text(el("why"), q.why ? `This question was chosen: ${whys[q.why] ?? q.why}${q.gain ? `, ${q.gain.toFixed(2)} bits expected` : ""}.` : "");
   const cameras = [...new Set(q.films.flatMap((f, i) => q.clips[i].cameras || f.cameras))], pick = el("camera"), was = pick.value || recall("camera");
   pick.replaceChildren(new Option("all", ""), ...cameras.map((c) => new Option(c, c)));
   pick.value = cameras.includes(was) ? was : "";
