@@ -5,33 +5,22 @@ package label
 // is left is in the order in which each two clips were first compared.
 func Settle(orders []Order) []Order {
 	type pair struct{ who, x, y string }
-	of := func(o Order) (p pair, turned bool) {
-		x, y := o.Better.Name(), o.Worse.Name()
-		if x > y {
-			return pair{o.Annotator, y, x}, true
-		}
-		return pair{o.Annotator, x, y}, false
-	}
-	const ways = 3 // the first by name is better, the second, or neither
-	way := func(o Order) int {
-		switch _, turned := of(o); {
-		case o.Tie:
-			return 2
-		case turned:
-			return 1
-		}
-		return 0
-	}
+	const first, second, neither, ways = 0, 1, 2, 3 // by name, which is better
 	said := map[pair]*[ways][]Order{}
 	var pairs []pair
 	for _, o := range orders {
-		p, _ := of(o)
+		p, way := pair{o.Annotator, o.Better.Name(), o.Worse.Name()}, first
+		if p.x > p.y {
+			p.x, p.y, way = p.y, p.x, second
+		}
+		if o.Tie {
+			way = neither
+		}
 		if said[p] == nil {
 			said[p] = &[ways][]Order{}
 			pairs = append(pairs, p)
 		}
-		w := way(o)
-		said[p][w] = append(said[p][w], o)
+		said[p][way] = append(said[p][way], o)
 	}
 	var out []Order
 	for _, p := range pairs {
