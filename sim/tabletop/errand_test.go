@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -161,6 +162,40 @@ func TestTurnLeavesThingsAndBringsTheArm(t *testing.T) {
 	}
 	if start(t, w, 1); w.Direction() != Forward {
 		t.Errorf("a reset goes %v", w.Direction())
+	}
+}
+
+// What a person did before the way back is seen by nobody; what follows is, as if it had been.
+func TestAWayBackBeginsAsThoughSomebodyHadWatched(t *testing.T) {
+	const seed = 3
+	ctx := context.Background()
+	cfg := Config{Task: Stack, Render: Raster, Cameras: []Camera{{"front", 48, 48}}}
+	w, d := newErrand(t, cfg, Good)
+	got, err := w.ResetWay(ctx, seed, Backward)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, err := w.Step(ctx, d.Act(got))
+	if err != nil {
+		t.Fatal(err)
+	}
+	watched, _ := newErrand(t, cfg, Good)
+	person, err := NewDemonstrator(watched, Good, seed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	obs := start(t, watched, seed)
+	for range Stack.Horizon() {
+		if obs, err = watched.Step(ctx, person.Act(obs)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := turn(t, watched, Backward)
+	if len(got.Frames) != 1 || len(next.Frames) != 1 || next.Frames[0].Seq != 1 || !reflect.DeepEqual(got, want) {
+		t.Errorf("%d frames, and %d after a step; the first as watched: %v", len(got.Frames), len(next.Frames), reflect.DeepEqual(got, want))
+	}
+	if obs := start(t, w, seed); len(obs.Frames) != 1 {
+		t.Errorf("%d frames after a reset", len(obs.Frames))
 	}
 }
 

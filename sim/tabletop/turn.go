@@ -86,6 +86,8 @@ func (w *World) ResetWay(ctx context.Context, seed uint64, way Direction) (robot
 	if !w.job.back {
 		return robot.Observation{}, fmt.Errorf("tabletop: the task %s has no way back; want forward", w.cfg.Task)
 	}
+	w.blind = true
+	defer func() { w.blind = false }()
 	for i := range uint64(tries) {
 		// The next try is of another scene; the first is that of the seed.
 		at := seed + i*0x9e3779b97f4a7c15
@@ -103,6 +105,7 @@ func (w *World) ResetWay(ctx context.Context, seed uint64, way Direction) (robot
 			}
 		}
 		if w.truth.Success {
+			w.blind = false
 			return w.Turn(ctx, way)
 		}
 	}
