@@ -1,20 +1,29 @@
 #!/usr/bin/env bash
-# Fuzzes every decoder for a short while. Usage: scripts/fuzz.sh [SECONDS]
+# Fuzzes every decoder for a short while, as many at a time as there are processors. Usage: scripts/fuzz.sh [SECONDS]
 set -euo pipefail
-seconds=${1:-5}
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
-grep -rl --include='*_test.go' '^func Fuzz' . | xargs -r -n1 dirname | sort -u | while read -r dir; do
-	grep -ho '^func Fuzz[A-Za-z0-9_]*' "$dir"/*_test.go | sed 's/^func //' | sort -u | while read -r target; do
+export seconds=${1:-5}
+work=$(mktemp -d)
+export work
+trap 'rm -rf "$work"' EXIT
+
+# package DIR NUMBER: its binary is linked once for all of its targets, each of which has a processor for itself.
+package() {
+	local dir=$1 bin=$work/$2.test log=$work/$2.log cache try target
+	cache=$(go env GOCACHE)/fuzz/$(go list "$dir")
+	go test -c -fuzz . -o "$bin" "$dir"
+	cd "$dir"
+	grep -ho '^func Fuzz[A-Za-z0-9_]*' ./*_test.go | sed 's/^func //' | sort -u | while read -r target; do
 		echo "fuzz $dir $target"
 		# Go's fuzzer sometimes takes the end of its own time for a failure, without an
 		# input that failed: such a run is done again.
 		for try in 1 2 3; do
-			go test -run '^$' -fuzz "^${target}\$" -fuzztime "${seconds}s" -fuzzminimizetime 10x "$dir" >"$log" 2>&1 && break
+			"$bin" -test.run '^$' -test.fuzz "^${target}\$" -test.fuzztime "${seconds}s" -test.fuzzminimizetime 10x -test.parallel 1 -test.fuzzcachedir "$cache" >"$log" 2>&1 && break
 			if [ "$try" -eq 3 ] || grep -q 'Failing input\|panic:' "$log" || ! grep -q 'context deadline exceeded' "$log"; then
 				cat "$log"
-				exit 1
+				return 1
 			fi
 		done
 	done
-done
+}
+export -f package
+grep -rl --include='*_test.go' '^func Fuzz' . | xargs -r -n1 dirname | sort -u | awk '{print $0, NR}' | xargs -P "$(nproc)" -L1 bash -euo pipefail -c 'package "$@"' package
