@@ -158,17 +158,11 @@ func (a *Alignment) simulate(ctx context.Context) error {
 			with, rest, rooted = query.Root(crowd.Who(q.ID).Name, episodes, all)
 		}
 		if rooted {
-			q.Why = "root"
+			var fresh []label.Clip
 			for _, i := range rng.Perm(len(rest))[:min(clips-len(with), len(rest))] { // of a ranking there may be too few
-				q.Clips = append(q.Clips, label.Clip{Episode: rest[i]})
+				fresh = append(fresh, label.Clip{Episode: rest[i]})
 			}
-			if len(q.Clips) == 0 {
-				q.Why, q.Clips = "again", with
-			} else {
-				for _, c := range with {
-					q.Clips = slices.Insert(q.Clips, rng.IntN(len(q.Clips)+1), c)
-				}
-			}
+			q.Clips, q.Why = label.Beside(rng, with, fresh)
 		} else {
 			for _, i := range rng.Perm(len(truths))[first:][:clips] {
 				q.Clips = append(q.Clips, label.Clip{Episode: episodes[i]})

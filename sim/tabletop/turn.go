@@ -86,30 +86,37 @@ func (w *World) ResetWay(ctx context.Context, seed uint64, way Direction) (robot
 	if !w.job.back {
 		return robot.Observation{}, fmt.Errorf("tabletop: the task %s has no way back; want forward", w.cfg.Task)
 	}
-	w.blind = true
-	defer func() { w.blind = false }()
 	for i := range uint64(tries) {
 		// The next try is of another scene; the first is that of the seed.
-		at := seed + i*0x9e3779b97f4a7c15
-		obs, err := w.ResetSeed(ctx, at)
+		ok, err := w.done(ctx, seed+i*0x9e3779b97f4a7c15)
 		if err != nil {
-			return obs, err
+			return robot.Observation{}, err
 		}
-		d, err := NewDemonstrator(w, Good, at)
-		if err != nil {
-			return obs, err
-		}
-		for range w.cfg.Task.Horizon() {
-			if obs, err = w.Step(ctx, d.Act(obs)); err != nil {
-				return obs, err
-			}
-		}
-		if w.truth.Success {
-			w.blind = false
+		if ok {
 			return w.Turn(ctx, way)
 		}
 	}
 	return robot.Observation{}, fmt.Errorf("tabletop: no demonstrator did the task %s in %d scenes, so that there is nothing to undo", w.cfg.Task, tries)
+}
+
+// done has a person do the task of a seed, which nobody sees, and says whether it is done.
+func (w *World) done(ctx context.Context, seed uint64) (bool, error) {
+	w.blind = true
+	defer func() { w.blind = false }()
+	obs, err := w.ResetSeed(ctx, seed)
+	if err != nil {
+		return false, err
+	}
+	d, err := NewDemonstrator(w, Good, seed)
+	if err != nil {
+		return false, err
+	}
+	for range w.cfg.Task.Horizon() {
+		if obs, err = w.Step(ctx, d.Act(obs)); err != nil {
+			return false, err
+		}
+	}
+	return w.truth.Success, nil
 }
 
 // retreat opens the hand, lifts it, and brings it to the start.

@@ -25,8 +25,6 @@ const (
 	maxOffered = 60
 	maxMarks   = 200
 	maxPeople  = 1000 // whose wishes are remembered
-	// again is why a person is asked about two clips once more (Root), as nobody else is.
-	again = "again"
 	// tries is how many questions are drawn to find one that is new.
 	tries = 200
 	// longest answer: whoever left the page open overnight did not think that long.
@@ -105,7 +103,8 @@ func (d *Desk) next(ctx context.Context, p place, ls []label.Label, answered map
 // for this person, else a new one.
 func (d *Desk) following(ctx context.Context, p place, ids []string, ls []label.Label, fits func(label.Query) bool) (label.Query, error) {
 	for i, q := range d.asked[p.kind] {
-		if i%d.o.Shared == 0 && q.Why != again && fits(q) {
+		// Nobody else is asked again what one person was.
+		if i%d.o.Shared == 0 && q.Why != label.Again && fits(q) {
 			return q, nil
 		}
 	}
@@ -171,18 +170,13 @@ func (d *Desk) draw(ctx context.Context, p place, ids []string, ls []label.Label
 	if way.Root != nil && (kind == label.Pair || kind == label.Ranking) {
 		if with, rest, ok := way.Root(p.who, ids, ls); ok {
 			for range tries {
-				q := label.Query{Kind: kind, Why: "root"}
+				var fresh []label.Clip
 				for _, i := range rnd.Perm(len(rest))[:min(n-len(with), len(rest))] { // of a ranking there may be too few
-					q.Clips = append(q.Clips, d.clip(ctx, rnd, rest[i]))
+					fresh = append(fresh, d.clip(ctx, rnd, rest[i]))
 				}
-				if len(q.Clips) == 0 {
-					q.Why, q.Clips = again, with
-				} else {
-					for _, c := range with {
-						q.Clips = slices.Insert(q.Clips, rnd.IntN(len(q.Clips)+1), c)
-					}
-				}
-				if q.ID = QueryID(q); q.Why == again || !old[sameness(q)] {
+				q := label.Query{Kind: kind}
+				q.Clips, q.Why = label.Beside(rnd, with, fresh)
+				if q.ID = QueryID(q); q.Why == label.Again || !old[sameness(q)] {
 					return q, nil
 				}
 			}
