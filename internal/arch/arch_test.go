@@ -1,8 +1,10 @@
 package arch_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -12,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -37,30 +40,35 @@ func (p pkg) short() string { return strings.TrimPrefix(p.ImportPath, module) }
 
 func house(t *testing.T) []pkg {
 	t.Helper()
-	cmd := exec.Command("go", "list", "-json", "./...")
-	cmd.Dir = "../.."
-	cmd.Stderr = os.Stderr
-	out, err := cmd.Output()
+	ps, err := list()
 	if err != nil {
-		t.Fatalf("go list: %v", err)
-	}
-	var ps []pkg
-	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
-		var p pkg
-		err := dec.Decode(&p)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		ps = append(ps, p)
+		t.Fatal(err)
 	}
 	if len(ps) < 10 {
 		t.Fatalf("go list found %d packages; the test looks in the wrong place", len(ps))
 	}
 	return ps
 }
+
+// list is asked once: go list takes seconds.
+var list = sync.OnceValues(func() (ps []pkg, err error) {
+	cmd := exec.Command("go", "list", "-json", "./...")
+	cmd.Dir = "../.."
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("go list: %w", err)
+	}
+	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p pkg
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return ps, nil
+		} else if err != nil {
+			return nil, err
+		}
+		ps = append(ps, p)
+	}
+})
 
 func under(path, room string) bool { return path == room || strings.HasPrefix(path, room+"/") }
 
@@ -226,6 +234,47 @@ func TestWallClockIsReadAtTheEdgeAlone(t *testing.T) {
 				x, ok := sel.X.(*ast.Ident)
 				if ok && x.Name == "time" && x.Obj == nil && slices.Contains([]string{"Now", "Sleep", "Since", "After", "Tick"}, sel.Sel.Name) {
 					t.Errorf("%s: time.%s; stamps come from the backend", fset.Position(n.Pos()), sel.Sel.Name)
+				}
+				return true
+			})
+		}
+	}
+}
+
+// What runs without the race detector has nothing for it to find: the packages that the
+// Makefile calls ALONE start no goroutine, and neither do their tests.
+func TestWhatIsNotWatchedForRacesHasNone(t *testing.T) {
+	makefile, err := os.ReadFile("../../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, ok := strings.Cut(string(makefile), "\nALONE := ")
+	line, _, end := strings.Cut(rest, "\n")
+	alone := strings.Fields(line)
+	if !ok || !end || len(alone) == 0 {
+		t.Fatal("the Makefile has no line ALONE := PACKAGES")
+	}
+	for _, dir := range alone {
+		files, err := filepath.Glob(filepath.Join("../..", dir, "*.go"))
+		if err != nil || len(files) == 0 {
+			t.Errorf("%s: %d files, %v", dir, len(files), err)
+		}
+		for _, path := range files {
+			fset := token.NewFileSet()
+			file, err := parser.ParseFile(fset, path, nil, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ast.Inspect(file, func(n ast.Node) bool {
+				sel, _ := n.(*ast.SelectorExpr)
+				_, starts := n.(*ast.GoStmt)
+				if x, ok := n.(*ast.CallExpr); ok && len(x.Args) == 1 {
+					_, f := x.Args[0].(*ast.FuncLit)
+					s, method := x.Fun.(*ast.SelectorExpr)
+					starts = f && method && s.Sel.Name == "Go"
+				}
+				if starts || sel != nil && sel.Sel.Name == "Parallel" {
+					t.Errorf("%s starts a goroutine, unseen by the race detector", fset.Position(n.Pos()))
 				}
 				return true
 			})

@@ -13,11 +13,13 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
+	"sync"
 
 	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
 )
 
 // Config is a session's configuration. default.yaml says what each key means.
@@ -354,10 +356,17 @@ var defaults []byte
 // DefaultYAML returns the commented file that Default is read from.
 func DefaultYAML() []byte { return bytes.Clone(defaults) }
 
+// parsedDefaults is read once: parsing takes most of the time of Load.
+var parsedDefaults = sync.OnceValues(func() (*ast.File, error) { return parser.ParseBytes(defaults, 0) })
+
 // Default returns the defaults.
 func Default() Config {
 	var c Config
-	if err := decode(defaults, &c); err != nil {
+	f, err := parsedDefaults()
+	if err == nil {
+		err = decodeFile(f, &c)
+	}
+	if err != nil {
 		panic("config: default.yaml does not fit Config: " + err.Error())
 	}
 	return c
@@ -421,14 +430,19 @@ func Decode(b []byte, v any) error { return decode(b, v) }
 func Encode(v any) ([]byte, error) { return yaml.Marshal(v) }
 
 func decode(b []byte, v any) error {
-	// The decoder would empty v for a file of comments alone, which changes nothing.
-	var content any
-	if err := yaml.Unmarshal(b, &content); err == nil && content == nil {
-		return nil
+	f, err := parser.ParseBytes(b, 0)
+	if err != nil {
+		return err
 	}
-	err := yaml.NewDecoder(bytes.NewReader(b), yaml.Strict()).Decode(v)
-	if errors.Is(err, io.EOF) {
-		return nil
+	return decodeFile(f, v)
+}
+
+// decodeFile decodes the first document of f that says anything; one of comments alone changes nothing.
+func decodeFile(f *ast.File, v any) error {
+	for _, doc := range f.Docs {
+		if doc.Body != nil && doc.Body.Type() != ast.NullType && doc.Body.Type() != ast.CommentType {
+			return yaml.NewDecoder(strings.NewReader(""), yaml.Strict()).DecodeFromNode(doc.Body, v)
+		}
 	}
-	return err
+	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/goccy/go-yaml"
@@ -167,4 +168,20 @@ func write(t *testing.T, s string) string {
 		t.Fatal(err)
 	}
 	return file
+}
+
+// What somebody does to his defaults is nobody else's.
+func TestDefaultsAreEverybodysOwn(t *testing.T) {
+	want := config.Default()
+	var crew sync.WaitGroup
+	for range 4 {
+		crew.Go(func() {
+			c := config.Default()
+			c.Policy.Axes[0], c.Robot.Cameras[0].Name, c.Seed = "spoilt", "spoilt", 99
+		})
+	}
+	crew.Wait()
+	if diff := cmp.Diff(want, config.Default()); diff != "" {
+		t.Errorf("the defaults changed:\n%s", diff)
+	}
 }

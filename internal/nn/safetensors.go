@@ -127,8 +127,9 @@ func Load(r io.Reader) ([]Tensor, map[string]string, error) {
 		return nil, nil, fmt.Errorf("nn: load: %w", err)
 	}
 	ts := make([]Tensor, 0, len(list))
+	var data bytes.Buffer
 	for _, e := range list {
-		var data bytes.Buffer
+		data.Reset()
 		if _, err := io.CopyN(&data, r, e.Offsets[1]-e.Offsets[0]); err != nil {
 			return nil, nil, fmt.Errorf("nn: load: tensor %q cut short: %w", e.name, noEOF(err))
 		}

@@ -66,8 +66,8 @@ func (s *seeded) begin(ctx context.Context, seed uint64) (robot.Observation, err
 	return s.ResetSeed(ctx, seed)
 }
 
-// newArm builds a world with the configured cameras and extra ones, which
-// policies do not see.
+// newArm builds a world with the configured cameras and, in two dimensions, extra ones,
+// which policies do not see.
 func newArm(c config.Config, of stream, extra ...tabletop.Camera) (*arm, error) {
 	return newArmOn(c, of, nil, extra...)
 }

@@ -13,15 +13,24 @@ import (
 func SimCameras(w *tabletop.World) ([]keypoint.Camera, error) {
 	var cs []keypoint.Camera
 	for _, c := range w.Config().Cameras {
-		l, err := w.Lens(c.Name)
+		k, err := simCamera(w, c)
 		if err != nil {
-			return nil, fmt.Errorf("wire: cameras: %w", err)
+			return nil, err
 		}
-		k := keypoint.Pinhole(c.Name, c.W, c.H, l.Focal, l.Pose)
-		k.OnHand = l.OnHand
 		cs = append(cs, k)
 	}
 	return cs, nil
+}
+
+// simCamera is the model of one camera of a simulated world.
+func simCamera(w *tabletop.World, c tabletop.Camera) (keypoint.Camera, error) {
+	l, err := w.Lens(c.Name)
+	if err != nil {
+		return keypoint.Camera{}, fmt.Errorf("wire: cameras: %w", err)
+	}
+	k := keypoint.Pinhole(c.Name, c.W, c.H, l.Focal, l.Pose)
+	k.OnHand = l.OnHand
+	return k, nil
 }
 
 // cameras are the models of an arm's cameras, in the order of its frames: a simulated

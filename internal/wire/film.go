@@ -8,7 +8,6 @@ import (
 	"image"
 	"image/color"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/rapport-rl/rapport/internal/report"
@@ -31,17 +30,25 @@ const shots = 6
 type take struct {
 	episode policy.Episode
 	frames  [][]robot.Frame
+	scene   []robot.Frame // (shots,), by the scene's camera
 	success bool
 	// way is drawn over the sheet; nil under rewards without waypoints.
 	way   *waymap
-	cams  []keypoint.Camera
-	hands []robot.Pose // (T+1,)
+	cam   keypoint.Camera // the scene's
+	hands []robot.Pose    // (T+1,)
 }
 
-// films runs parameters on the i-th evaluation seed with the scene's camera on, one
-// after the other in one world, whose cameras take long to open.
+// shot is the step at which the k-th of the shots was taken.
+func (t take) shot(k int) int { return k * (len(t.frames) - 1) / (shots - 1) }
+
+// films runs parameters on the i-th evaluation seed, one after the other in one world,
+// whose cameras take long to open.
 func (s *Session) films(ctx context.Context, p parts, i int, of ...policy.Params) (ts []take, err error) {
-	a, err := newArm(s.cfg, evaluation, scene)
+	var extra []tabletop.Camera
+	if flat(s.cfg) {
+		extra = append(extra, scene)
+	}
+	a, err := newArm(s.cfg, evaluation, extra...)
 	if err != nil {
 		return nil, err
 	}
@@ -73,10 +80,17 @@ func (s *Session) film(ctx context.Context, a *arm, p parts, params policy.Param
 		return t, err
 	}
 	pi.Begin(uint64(i))
+	table, _ := a.world.(*tabletop.World)
+	var moments []*tabletop.Moment // drawn in the end: few are shown, and which is not known before
 	actor := &loop.Actor{Backend: a.guard, Extractor: p.eyes, Track: a.track, Tell: tellerOf(ctx), Policy: pi, Horizon: s.cfg.Robot.Horizon, Pixels: pixels(s.cfg),
 		Watch: func(_ context.Context, _ int, obs robot.Observation, _ policy.Input) error {
 			t.frames, t.hands = append(t.frames, obs.Frames), append(t.hands, obs.State.EE)
-			return nil
+			if table == nil {
+				return nil
+			}
+			m, err := table.Moment()
+			moments = append(moments, m)
+			return err
 		}}
 	if err := actor.Load(params); err != nil {
 		return t, err
@@ -84,35 +98,45 @@ func (s *Session) film(ctx context.Context, a *arm, p parts, params policy.Param
 	t.episode, err = deskOf(ctx).again(ctx, func() (policy.Episode, error) {
 		return actor.Episode(ctx, fmt.Sprintf("film-%05d", i), uint64(i))
 	}, func() error {
-		a.next, t.frames, t.hands = i, nil, nil
+		a.next, t.frames, t.hands, moments = i, nil, nil, nil
 		pi.Begin(uint64(i))
 		return nil
 	})
 	t.success = a.world.Truth().Success
-	if err != nil || !keyed(s.cfg) {
+	if err != nil {
+		return t, err
+	}
+	if table == nil {
+		for k := range shots {
+			fs := t.frames[t.shot(k)]
+			t.scene = append(t.scene, fs[len(fs)-1])
+		}
+		return t, nil
+	}
+	var shown []*tabletop.Moment
+	for k := range shots {
+		shown = append(shown, moments[t.shot(k)])
+	}
+	if t.scene, err = table.Photos(scene, shown); err != nil || !keyed(s.cfg) {
 		return t, err
 	}
 	if t.way, err = waymapOf(p.scorer, t.episode.Trajectory()); err == nil {
-		t.cams, err = a.cameras(s.cfg)
+		t.cam, err = simCamera(table, scene)
 	}
 	return t, err
 }
 
-// sheet shows the last camera's frames, evenly spread.
+// sheet shows the scene's frames, evenly spread.
 func (t take) sheet(caption string) (report.Sheet, error) {
 	how := "fails"
 	if t.success {
 		how = "succeeds"
 	}
 	sh := report.Sheet{Caption: caption + " " + how}
-	last := len(t.frames) - 1
-	for k := range shots {
-		n := k * last / (shots - 1)
-		f := t.frames[n][len(t.frames[n])-1]
-		i := slices.IndexFunc(t.cams, func(c keypoint.Camera) bool { return c.Name == f.Camera })
-		if t.way != nil && i >= 0 {
+	for k, f := range t.scene {
+		if n := t.shot(k); t.way != nil {
 			var err error
-			if f, err = t.way.draw(f, t.cams[i], t.hands[n], n); err == nil {
+			if f, err = t.way.draw(f, t.cam, t.hands[n], n); err == nil {
 				f, err = vision.Annotate(f, t.way.says(n))
 			}
 			if err != nil {

@@ -29,7 +29,7 @@ type demonstrator interface {
 // flat says whether c is of the world in two dimensions.
 func flat(c config.Config) bool { return c.Robot.World == config.XMagical }
 
-// newWorld builds the configured world, with extra cameras.
+// newWorld builds the configured world, in two dimensions with extra cameras.
 func newWorld(c config.Config, extra ...tabletop.Camera) (world, error) {
 	if flat(c) {
 		xc := xmagical.Config{Task: xmagical.Task(c.Robot.Task), Embodiment: xmagical.Embodiment(c.Robot.Body), Layout: xmagical.Layout(c.Robot.Layout), Seed: c.Seed}
@@ -42,7 +42,6 @@ func newWorld(c config.Config, extra ...tabletop.Camera) (world, error) {
 		return xmagical.New(xc)
 	}
 	tc := tabletopConfig(c)
-	tc.Cameras = append(tc.Cameras, extra...)
 	tc.Disturb = tabletop.Disturb(c.Robot.Disturb)
 	w, err := tabletop.New(tc)
 	if err != nil {

@@ -126,30 +126,6 @@ func (w *world) spearman(t testing.TB, head *rapl.Head, n, T int) float64 {
 	return rank.Spearman(q, r)
 }
 
-func TestAlignmentFindsWhatMatters(t *testing.T) {
-	const T, n = 16, 150          // short, for the race detector; BenchmarkAlign has real shapes
-	for seed := range uint64(3) { // few, since the race detector takes a quarter of a minute for each
-		w := newWorld(seed, 64)
-		head, rep, err := rapl.Align(context.Background(), w.triplets(t, n, T), rapl.AlignConfig{Seed: seed, Workers: 2})
-		if err != nil {
-			t.Fatal(err)
-		}
-		frozen, aligned := w.spearman(t, nil, 100, T), w.spearman(t, &head, 100, T)
-		fresh, err := rapl.Evaluate(context.Background(), &head, w.triplets(t, 50, T), rapl.AlignConfig{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Logf("seed %d: Spearman %.2f frozen, %.2f aligned; held out %.2f to %.2f (epoch %d), fresh %.2f; train %.2f",
-			seed, frozen, aligned, rep.Before.Accuracy, rep.After.Accuracy, rep.Best, fresh.Accuracy, rep.Epochs[len(rep.Epochs)-1].Train.Accuracy)
-		if math.Abs(frozen) > 0.4 {
-			t.Errorf("seed %d: frozen embeddings already rank by %.2f: the test is too easy", seed, frozen)
-		}
-		if aligned < 0.8 {
-			t.Errorf("seed %d: aligned embeddings rank by %.2f, want 0.8", seed, aligned)
-		}
-	}
-}
-
 func TestAlignIsDeterministic(t *testing.T) {
 	w := newWorld(1, 8)
 	ts := w.triplets(t, 24, 12)

@@ -1,14 +1,12 @@
 package rapl_test
 
 import (
-	"math"
 	"math/rand/v2"
 	"runtime"
 	"testing"
 
 	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/perception/encoder"
-	"github.com/rapport-rl/rapport/reward/ot"
 	"github.com/rapport-rl/rapport/reward/rank"
 	"github.com/rapport-rl/rapport/reward/rapl"
 	"github.com/rapport-rl/rapport/robot"
@@ -146,31 +144,6 @@ func accept(t testing.TB, seed uint64) (a acceptance) {
 	return a
 }
 
-// One seed of RAPL's acceptance. Its bounds (0.8, 0.3 more and 0.6) are those of the mean
-// over seeds, which BenchmarkAcceptance measures: single seeds lie beside them, and one seed
-// differs by 0.1 between processors, whose kernels round otherwise.
-func TestAlignedRewardFollowsTheTruthInTheBlobWorld(t *testing.T) {
-	a := accept(t, 1)
-	if a.aligned < 0.7 || a.aligned < a.frozen+0.15 {
-		t.Errorf("Spearman %.2f aligned and %.2f frozen, want 0.7 and 0.15 more", a.aligned, a.frozen)
-	}
-	if a.cross < 0.5 {
-		t.Errorf("Spearman %.2f with another gripper, want 0.5", a.cross)
-	}
-	// The plans behind it meet their marginals.
-	sc := scorer(t, rapl.Config{Head: &a.head}, a.experts...)
-	for _, c := range a.held[:10] {
-		e, err := sc.Explain(t.Context(), features(t, a.enc, c))
-		if err != nil {
-			t.Fatal(err)
-		}
-		p := ot.Plan{N: e.T, M: e.Frames, P: e.Plan}
-		if d := p.Distance(); d > 1e-3 || math.IsNaN(d) {
-			t.Errorf("marginals are off by %.2g, want 1e-3", d)
-		}
-	}
-}
-
 // BenchmarkAcceptance is RAPL's acceptance over five seeds (docs/rapl.md).
 func BenchmarkAcceptance(b *testing.B) {
 	for b.Loop() {
@@ -182,65 +155,5 @@ func BenchmarkAcceptance(b *testing.B) {
 		b.ReportMetric(frozen, "frozen")
 		b.ReportMetric(aligned, "aligned")
 		b.ReportMetric(cross, "other-gripper")
-	}
-}
-
-// All of it: the convolutions learn what matters by the same loss.
-func TestTuningTheWholeEncoderLowersTheHeldOutLoss(t *testing.T) {
-	s := newStage(blob.Config{Distractor: true}, 3)
-	good, other := s.clips(4, 0.95, 1), s.clips(20, 0, 1)
-	all := append(append([]blob.Clip(nil), good...), other...)
-	enc := watch(t, all, 60, 4e-3, 1)
-	scenes := make([]rapl.Scene, len(all))
-	for i, c := range all {
-		f, err := enc.Film(ticks(c))
-		if err != nil {
-			t.Fatal(err)
-		}
-		scenes[i] = rapl.Scene{Film: f}
-	}
-	cs := s.answers(40, good, other)
-	vs := videos(t, enc, all)
-	var ts []rapl.Triplet
-	for _, c := range cs {
-		ts = append(ts, rapl.Triplet{Anchor: vs[c.Anchor], Better: vs[c.Better], Worse: vs[c.Worse]})
-	}
-	cfg := rapl.AlignConfig{Dim: 8, Seed: 1, Epochs: 40}
-	head, frozen, err := rapl.Align(t.Context(), ts, cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg.Init, cfg.Epochs = &head, 6
-	told := 0
-	tuned, top, rep, err := rapl.Tune(t.Context(), enc, scenes, cs, rapl.TuneConfig{AlignConfig: cfg, Encoder: 1e-3, Told: func(int, int, rapl.Measure) { told++ }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("held out %.3f with a head on the frozen encoder, %.3f before, %.3f after epoch %d", frozen.After.Loss, rep.Before.Loss, rep.After.Loss, rep.Best)
-	if math.Abs(rep.Before.Loss-frozen.After.Loss) > 1e-3 {
-		t.Errorf("tuning begins at %.4f, and the alignment of the head ended at %.4f: another split?", rep.Before.Loss, frozen.After.Loss)
-	}
-	if rep.After.Loss > 0.9*rep.Before.Loss {
-		t.Errorf("held-out loss %.3f to %.3f", rep.Before.Loss, rep.After.Loss)
-	}
-	if told != len(rep.Epochs) {
-		t.Errorf("told of %d epochs, of %d", told, len(rep.Epochs))
-	}
-	// The returned encoder and head are those of the best epoch.
-	vs = videos(t, tuned, all)
-	ts = ts[:0]
-	for _, c := range cs {
-		ts = append(ts, rapl.Triplet{Anchor: vs[c.Anchor], Better: vs[c.Better], Worse: vs[c.Worse]})
-	}
-	after, err := rapl.Evaluate(t.Context(), &top, ts, cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	before, err := rapl.Evaluate(t.Context(), &head, ts, cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if after.Loss > before.Loss {
-		t.Errorf("over all answers the tuned head has loss %.3f, the old head on the tuned encoder %.3f", after.Loss, before.Loss)
 	}
 }

@@ -15,9 +15,6 @@ import (
 	"github.com/rapport-rl/rapport/robot/guard"
 )
 
-// steps is how many commands each of rapid's 100 cases sends: a million in all.
-const steps = 10_000
-
 // adversary makes commands, each kind of which tries to get past a limit.
 type adversary struct {
 	r    *rand.Rand

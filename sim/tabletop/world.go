@@ -31,13 +31,14 @@ type World struct {
 	layout *layout
 	seeds  *rand.Rand // of episodes
 
-	model *mujoco.Model
-	data  *mujoco.Data
-	id    ids
-	eyes  *eyes
-	arm   *impedance.Controller
-	in    impedance.Input
-	home  [7]float64 // joint positions at the start, rad
+	model  *mujoco.Model
+	data   *mujoco.Data
+	id     ids
+	eyes   *eyes
+	studio studio
+	arm    *impedance.Controller
+	in     impedance.Input
+	home   [7]float64 // joint positions at the start, rad
 
 	substeps int // physics steps in a control period
 	target   robot.Pose
@@ -112,6 +113,7 @@ func (w *World) Close() error {
 		errs = append(errs, w.eyes.Close())
 		w.eyes = nil
 	}
+	errs = append(errs, w.studio.close())
 	if w.data != nil {
 		errs = append(errs, w.data.Close())
 		w.data = nil

@@ -1,0 +1,7 @@
+//go:build race
+
+package guard_test
+
+// steps is how many commands each of rapid's 100 cases sends: fewer than without the race detector, under which each
+// takes ten times as long.
+const steps = 500
