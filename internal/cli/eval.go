@@ -81,19 +81,23 @@ func printEvaluation(w io.Writer, ev wire.Evaluation) error {
 		returns = append(returns, t.Return)
 	}
 	mean, half := report.Interval(returns)
-	_, err := fmt.Fprintf(w, "\nsession  %s\npolicy   %s\nsuccess  %v\n%sreturn   %.3f, 95 %% interval %.3f to %.3f\n", ev.Dir, ev.Policy, ev.Success(), printStyles(ev), mean, mean-half, mean+half)
+	cut := ""
+	if n := ev.CutOff(); n > 0 {
+		cut = fmt.Sprintf("cut off  %d of %d by the guard, which failed so; their return is 0\n", n, len(ev.Trials))
+	}
+	_, err := fmt.Fprintf(w, "\nsession  %s\npolicy   %s\nsuccess  %v\n%s%sreturn   %.3f, 95 %% interval %.3f to %.3f\n", ev.Dir, ev.Policy, ev.Success(), cut, printStyles(ev), mean, mean-half, mean+half)
 	return err
 }
 
 func writeTrials(path string, ev wire.Evaluation) error {
 	var b bytes.Buffer
 	w := csv.NewWriter(&b)
-	rows := [][]string{{"start", "seed", "success", "return"}}
+	rows := [][]string{{"start", "seed", "success", "return", "cut_off"}}
 	if ev.Styled {
 		rows[0] = append(rows[0], "preferred", "undesired")
 	}
 	for _, t := range ev.Trials {
-		row := []string{strconv.Itoa(t.N), strconv.FormatUint(t.Seed, 10), strconv.FormatBool(t.Success), strconv.FormatFloat(t.Return, 'g', -1, 64)}
+		row := []string{strconv.Itoa(t.N), strconv.FormatUint(t.Seed, 10), strconv.FormatBool(t.Success), strconv.FormatFloat(t.Return, 'g', -1, 64), strconv.FormatBool(t.CutOff)}
 		if ev.Styled {
 			row = append(row, strconv.FormatBool(t.Preferred), strconv.FormatBool(t.Undesired))
 		}

@@ -37,7 +37,7 @@ func TestEval(t *testing.T) {
 		}
 	}
 	four := rows("--seeds", "4")
-	if len(four) != 5 || four[0][3] != "return" || four[1][3] == "0" {
+	if len(four) != 5 || four[0][3] != "return" || four[1][3] == "0" || four[0][4] != "cut_off" || four[1][4] != "false" {
 		t.Fatalf("want a head and a row with a return for each of 4 starts, got %v", four)
 	}
 	if diff := cmp.Diff(four[:3], rows("--seeds", "2", l.session())); diff != "" {

@@ -38,7 +38,7 @@ func TestEvaluationTellsStylesWhereThereAreSome(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := strings.Contains(string(b), "return,preferred,undesired\n0,0,true,0,true,false\n"); got != styled {
+		if got := strings.Contains(string(b), "return,cut_off,preferred,undesired\n0,0,true,0,false,true,false\n"); got != styled {
 			t.Errorf("styled %v, table\n%s", styled, b)
 		}
 	}

@@ -39,7 +39,7 @@ func TestGateStandsBeforeThePolicy(t *testing.T) {
 		t.Errorf("an exploring policy of this scale reaches the speed limit: %d\n%s", code, out)
 	}
 	out = l.must(append(check, "--allow", "1")...)
-	for _, want := range []string{"cloned from the demonstrations", "recordings  6, 180 steps", "not finite  0", "verdict     passed", "kept in     " + l.session()} {
+	for _, want := range []string{"cloned from the demonstrations", "recordings  6, 120 steps", "not finite  0", "verdict     passed", "kept in     " + l.session()} {
 		if !strings.Contains(out, want) {
 			t.Errorf("lacks %q:\n%s", want, out)
 		}
@@ -59,7 +59,7 @@ func TestGateStandsBeforeThePolicy(t *testing.T) {
 		t.Fatalf("checkpoints %v, %v", files, err)
 	}
 	episode := filepath.Join(l.session(), "episodes", "online-00001.mcap")
-	if out := l.must("guard", "check", "--policy", files[0], "--allow", "1", episode); !strings.Contains(out, "kept in") || !strings.Contains(out, "recordings  1, 30 steps") {
+	if out := l.must("guard", "check", "--policy", files[0], "--allow", "1", episode); !strings.Contains(out, "kept in") || !strings.Contains(out, "recordings  1, 20 steps") {
 		t.Errorf("a checkpoint:\n%s", out)
 	}
 	b, err := os.ReadFile(files[0])
@@ -76,7 +76,7 @@ func TestGateStandsBeforeThePolicy(t *testing.T) {
 		Passed         bool
 	}
 	// The session's encoder saw what was recorded, so both agree but for JPEG.
-	if err := json.Unmarshal([]byte(last(l.must("guard", "check", "--policy", loose, "--allow", "1", "--json", episode))), &d); err != nil || d.Steps != 30 || !d.Passed {
+	if err := json.Unmarshal([]byte(last(l.must("guard", "check", "--policy", loose, "--allow", "1", "--json", episode))), &d); err != nil || d.Steps != 20 || !d.Passed {
 		t.Errorf("a loose file: %+v, %v", d, err)
 	}
 }

@@ -81,6 +81,7 @@ func readCSV(t *testing.T, path string) [][]string {
 func TestRecordings(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
+	l.lasts(30)
 	l.must("run", "--set", "session.episodes=2")
 	l.must("run", "--set", "seed=6", "--set", "session.lossless=true", "--set", "session.episodes=1", "--set", "name=lossless")
 	t.Run("replay", func(t *testing.T) { testReplay(t, l) })

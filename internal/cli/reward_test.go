@@ -22,6 +22,7 @@ import (
 // One session, whose frames are kept without loss, is compared and drawn in every way.
 func TestReward(t *testing.T) {
 	l := newLab(t)
+	l.lasts(30)
 	l.must("run", "--set", "session.episodes=2", "--set", "session.lossless=true")
 	t.Run("compare", func(t *testing.T) { testCompare(t, l) })
 	t.Run("plot", func(t *testing.T) { testPlot(t, l) })

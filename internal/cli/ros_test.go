@@ -121,8 +121,8 @@ func TestASessionOnAnArmOverROS(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if e.Len() != 30 || len(e.Rewards) != 30 || len(rec.Ticks) != 31 || len(rec.Ticks[0].Frames) != 1 || rec.Ticks[0].Frames[0].W != 64 {
-			t.Errorf("%s: %d steps, %d rewards, %d recorded ticks; want 30, 30 and 31 with frames of 64 pixels", r.ID, e.Len(), len(e.Rewards), len(rec.Ticks))
+		if e.Len() != 20 || len(e.Rewards) != 20 || len(rec.Ticks) != 21 || len(rec.Ticks[0].Frames) != 1 || rec.Ticks[0].Frames[0].W != 64 {
+			t.Errorf("%s: %d steps, %d rewards, %d recorded ticks; want 20, 20 and 21 with frames of 64 pixels", r.ID, e.Len(), len(e.Rewards), len(rec.Ticks))
 		}
 		for i := 1; i < len(rec.Ticks); i++ {
 			// A state is told every 10 ms, of a time that is counted in floating point.

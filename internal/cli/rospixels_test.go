@@ -54,7 +54,7 @@ func TestAPolicyFromPixelsBeginsFromAnEarlierSession(t *testing.T) {
 	path := filepath.Join(l.dir, "x.bag")
 	bagged(t, filepath.Join(l.session(), "episodes", "online-00000.mcap"), path, nil)
 	l.must(append(from, "--set", "name=onbag", "--set", "robot.kind=bag", "--set", "robot.bag.files=["+path+"]", "--set", "session.episodes=1")...)
-	whole("onbag", 1, 29)
+	whole("onbag", 1, 19)
 
 	master := "http://" + porttest.Address(t)
 	l.simulate(master)
@@ -62,5 +62,5 @@ func TestAPolicyFromPixelsBeginsFromAnEarlierSession(t *testing.T) {
 		"--set", "robot.ros.start.at=[0.42, 0, 0.12]", "--set", "robot.ros.start.lift=0", "--set", "robot.ros.again=/rapport/reset",
 		"--set", "robot.ros.gripper.open=false", "--set", "robot.ros.stale=5", "--set", "session.episodes=2")...)
 	l.must("run", "--resume", "--set", "name=onros", "--set", "robot.ros.master="+master)
-	whole("onros", 2, 30)
+	whole("onros", 2, 20)
 }

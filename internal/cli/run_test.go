@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,7 +20,7 @@ import (
 // tiny is a session of a second or two that still goes through every stage.
 const tiny = `
 seed: 5
-robot: {task: reach, horizon: 30, cameras: [{name: front, width: 64, height: 64}]}
+robot: {task: reach, horizon: 20, cameras: [{name: front, width: 64, height: 64}]}
 demos: {good: 3, bad: 3}
 encoder: {keypoints: 4, steps: 2}
 reward: {experts: 2, triplets: 8, dim: 4, steps: 0}
@@ -70,6 +71,15 @@ func newLab(t *testing.T) lab {
 		t.Fatal(err)
 	}
 	return lab{t, dir, file, []string{"RAPPORT_OUT=" + filepath.Join(dir, "runs")}}
+}
+
+// lasts sets the horizon of the lab's sessions.
+func (l lab) lasts(ticks int) {
+	l.t.Helper()
+	longer := strings.Replace(tiny, "horizon: 20", fmt.Sprintf("horizon: %d", ticks), 1)
+	if err := os.WriteFile(l.file, []byte(longer), 0o600); err != nil || longer == tiny {
+		l.t.Fatal(err, longer)
+	}
 }
 
 // run runs a command with the session file and returns exit code and output.

@@ -29,9 +29,9 @@ func TestTrainPolicyOffline(t *testing.T) {
 		"pixels": {"--set", "policy.sees=pixels", "--set", "policy.trunk.strides=[2,2]", "--set", "policy.trunk.channels=4"},
 	} {
 		out := l.must(append([]string{"train", "policy", "--offline", dir, "--steps", "4", "-o", file(name)}, args...)...)
-		want := "12 episodes, 360 transitions"
+		want := "12 episodes, 240 transitions"
 		if name == "demos" {
-			want = "6 episodes, 180 transitions"
+			want = "6 episodes, 120 transitions"
 		}
 		if !strings.Contains(out, want) || !strings.Contains(out, "_loss") {
 			t.Errorf("%s: want %q and a loss:\n%s", name, want, out)

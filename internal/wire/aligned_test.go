@@ -27,7 +27,7 @@ func tinyAlign(t *testing.T) config.Config {
 	t.Helper()
 	c := tiny(t)
 	for _, kv := range []string{
-		"name=a", "learner.kind=diffusion", "reward.triplets=0", "policy.diffusion.channels=[8]", "policy.diffusion.draws=3", "policy.diffusion.steps=10", "policy.diffusion.horizon=8", "policy.diffusion.exec=7", "policy.clone.batch=16",
+		"name=a", "robot.horizon=30", "learner.kind=diffusion", "reward.triplets=0", "policy.diffusion.channels=[8]", "policy.diffusion.draws=3", "policy.diffusion.steps=10", "policy.diffusion.horizon=8", "policy.diffusion.exec=7", "policy.clone.batch=16",
 		"align.rollouts=8", "align.labels=6", "align.pairs=20", "align.rounds=7", "align.chunks=2", "align.rehearse=1", "align.best=0.5", "align.query=random",
 	} {
 		key, value, _ := strings.Cut(kv, "=")

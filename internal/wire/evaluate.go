@@ -17,6 +17,7 @@ import (
 	"github.com/rapport-rl/rapport/policy/view"
 	"github.com/rapport-rl/rapport/reward"
 	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/robot/guard"
 	"github.com/rapport-rl/rapport/sim"
 )
 
@@ -66,6 +67,8 @@ type outcome struct {
 
 	preferred, undesired bool // by the truth, where the task has styles
 
+	cut bool // off by the guard, which counts as a failure
+
 	worth []float64 // to each of people.groups
 }
 
@@ -78,12 +81,13 @@ func worths(c config.People, episode []sim.Truth) (out []float64) {
 }
 
 // evaluate runs the parameters without exploration on the first n seeds of a stream.
-// r may be nil.
+// r may be nil. What the guard cuts off has failed, where no desk waits for who has seen
+// the arm: it is simulated, and the next episode begins anew.
 func evaluate(ctx context.Context, c config.Config, of stream, x perception.Extractor, r reward.Scorer, v view.Config, p policy.Params, n int, tell func(done int, note string)) ([]outcome, error) {
 	ctx = unasked(ctx) // an evaluation is not worth the asking
 	ends := make([]outcome, n)
 	var mu sync.Mutex
-	done, hits := 0, 0
+	done, hits, cuts := 0, 0, 0
 	_, chunks, err := viewOf(p)
 	if err != nil {
 		return nil, err
@@ -115,11 +119,15 @@ func evaluate(ctx context.Context, c config.Config, of stream, x perception.Extr
 			pi.Begin(uint64(i))
 			return nil
 		})
+		cut, err := cutOff(ctx, a, err)
 		if err != nil {
 			return err
 		}
+		if cut {
+			ep = policy.Episode{}
+		}
 		end := a.world.Truth()
-		ends[i] = outcome{success: end.Success, ret: ep.Return(), preferred: end.Preferred, undesired: end.Undesired}
+		ends[i] = outcome{success: end.Success && !cut, ret: ep.Return(), preferred: end.Preferred && !cut, undesired: end.Undesired, cut: cut}
 		if truths != nil {
 			ends[i].worth = worths(c.People, truths)
 		}
@@ -129,8 +137,25 @@ func evaluate(ctx context.Context, c config.Config, of stream, x perception.Extr
 		if ends[i].success {
 			hits++
 		}
-		tell(done, fmt.Sprintf("success %d/%d", hits, done))
+		note := fmt.Sprintf("success %d/%d", hits, done)
+		if cut {
+			cuts++
+		}
+		if cuts > 0 {
+			note += fmt.Sprintf(", %d cut off by the guard", cuts)
+		}
+		tell(done, note)
 		return nil
 	})
 	return ends, err
+}
+
+// cutOff says whether the guard cut an episode off by a fault, which err tells, and has the
+// simulated arm freed for the next. Where there is a desk, that is its affair.
+func cutOff(ctx context.Context, a *arm, err error) (bool, error) {
+	var f *guard.Fault
+	if deskOf(ctx) != nil || !errors.As(err, &f) {
+		return false, err
+	}
+	return true, a.guard.Acknowledge("evaluation")
 }

@@ -31,6 +31,9 @@ type Trial struct {
 	// Preferred and Undesired tell how it was done, by the truth, in tasks where
 	// people care (Evaluation.Styled).
 	Preferred, Undesired bool
+	// CutOff is by the guard, which held the arm: it counts as a failure, and what came
+	// before is in no Return.
+	CutOff bool
 }
 
 // Evaluation is how a policy did.
@@ -50,6 +53,16 @@ func (e Evaluation) Success() report.Share {
 		}
 	}
 	return s
+}
+
+// CutOff counts the starts that the guard cut off.
+func (e Evaluation) CutOff() (n int) {
+	for _, t := range e.Trials {
+		if t.CutOff {
+			n++
+		}
+	}
+	return n
 }
 
 // judged are the keys, and those that end in a dot their groups, that may be
@@ -94,7 +107,7 @@ func Evaluate(ctx context.Context, dir, which string, seeds int, environ, sets [
 		return ev, err
 	}
 	for i, e := range ends {
-		ev.Trials = append(ev.Trials, Trial{N: i, Seed: draw(s.cfg.Seed, evaluation, i), Success: e.success, Return: e.ret, Preferred: e.preferred, Undesired: e.undesired})
+		ev.Trials = append(ev.Trials, Trial{N: i, Seed: draw(s.cfg.Seed, evaluation, i), Success: e.success, Return: e.ret, Preferred: e.preferred, Undesired: e.undesired, CutOff: e.cut})
 	}
 	return ev, nil
 }

@@ -134,8 +134,8 @@ func TestDryRunOverABag(t *testing.T) {
 		return d
 	}
 	want := check(mine)
-	if want.Steps != 30 || want.Altered == 0 {
-		t.Fatalf("%d steps, %d altered; want 30 and some", want.Steps, want.Altered)
+	if want.Steps != 20 || want.Altered == 0 {
+		t.Fatalf("%d steps, %d altered; want 20 and some", want.Steps, want.Altered)
 	}
 	for _, file := range []string{theirs, foreign} {
 		if d := cmp.Diff(want, check(file)); d != "" {

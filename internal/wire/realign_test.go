@@ -67,7 +67,7 @@ func talkative(t *testing.T, c config.Config, dies int) (*Session, error) {
 
 func TestLabelsThatArriveAlignTheRewardAnewAndRelabelTheReplay(t *testing.T) {
 	c := tiny(t)
-	set(t, &c, "name=live", "session.realign=3", "session.episodes=5")
+	set(t, &c, "name=live", "robot.horizon=30", "session.realign=3", "session.episodes=5")
 	s, err := talkative(t, c, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -119,7 +119,7 @@ func TestLabelsThatArriveAlignTheRewardAnewAndRelabelTheReplay(t *testing.T) {
 		t.Fatal(err)
 	}
 	twin := tiny(t)
-	set(t, &twin, "name=live", "session.realign=3", "session.episodes=5")
+	set(t, &twin, "name=live", "robot.horizon=30", "session.realign=3", "session.episodes=5")
 	cut, err := talkative(t, twin, 4)
 	if err == nil {
 		t.Fatal("the session was not interrupted")
@@ -230,7 +230,7 @@ func TestOfflineAlignmentIsWhatTheSessionGoesOnWith(t *testing.T) {
 // saw of the demonstrations is seen anew.
 func TestTheEncoderLearnsFromPreferences(t *testing.T) {
 	c := tiny(t)
-	set(t, &c, "name=all", "session.episodes=1", "reward.train=all", "reward.ties=true", "encoder.steps=30", "reward.temperature=5")
+	set(t, &c, "name=all", "robot.horizon=30", "session.episodes=1", "reward.train=all", "reward.ties=true", "encoder.steps=30", "reward.temperature=5")
 	s, err := Create(t.Context(), c, byTheClock())
 	if err != nil {
 		t.Fatal(err)

@@ -29,7 +29,7 @@ import (
 func TestAClassifierTellsKAGIsSuccess(t *testing.T) {
 	ctx := t.Context()
 	c := waypointed(t, "reach")
-	c.Name, c.Reward.KAGI.Sparse, c.Session.Episodes, c.Session.Evaluate = "none", "none", 2, 1
+	c.Robot.Horizon, c.Name, c.Reward.KAGI.Sparse, c.Session.Episodes, c.Session.Evaluate = 30, "none", "none", 2, 1
 	s, err := Create(ctx, c, quietly())
 	if err != nil {
 		t.Fatal(err)

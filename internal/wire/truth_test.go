@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 func tiny(t *testing.T) config.Config {
 	t.Helper()
 	c, err := config.Load("", nil, []string{
-		"out=" + t.TempDir(), "seed=7", "robot.task=reach", "robot.horizon=30",
+		"out=" + t.TempDir(), "seed=7", "robot.task=reach", "robot.horizon=20",
 		"robot.cameras=[{name: front, width: 64, height: 64}]",
 		"demos.good=3", "demos.bad=3", "encoder.keypoints=4", "encoder.steps=5",
 		"reward.experts=2", "reward.triplets=8", "reward.dim=4", "reward.steps=0",
