@@ -81,8 +81,7 @@ func worths(c config.People, episode []sim.Truth) (out []float64) {
 }
 
 // evaluate runs the parameters without exploration on the first n seeds of a stream.
-// r may be nil. What the guard cuts off has failed, where no desk waits for who has seen
-// the arm: it is simulated, and the next episode begins anew.
+// r may be nil. A start in which the policy made the guard hold the arm has failed.
 func evaluate(ctx context.Context, c config.Config, of stream, x perception.Extractor, r reward.Scorer, v view.Config, p policy.Params, n int, tell func(done int, note string)) ([]outcome, error) {
 	ctx = unasked(ctx) // an evaluation is not worth the asking
 	ends := make([]outcome, n)
@@ -112,19 +111,20 @@ func evaluate(ctx context.Context, c config.Config, of stream, x perception.Extr
 				return nil
 			}
 		}
-		ep, err := deskOf(ctx).again(ctx, func() (policy.Episode, error) {
-			return actor.Episode(ctx, fmt.Sprintf("evaluate-%05d", i), uint64(i))
+		cut := false
+		ep, err := deskOf(ctx).again(ctx, func() (ep policy.Episode, err error) {
+			ep, err = actor.Episode(ctx, fmt.Sprintf("evaluate-%05d", i), uint64(i))
+			if cut, err = cutOff(ctx, a, err); cut {
+				ep = policy.Episode{}
+			}
+			return ep, err
 		}, func() error {
 			a.next = i
 			pi.Begin(uint64(i))
 			return nil
 		})
-		cut, err := cutOff(ctx, a, err)
 		if err != nil {
 			return err
-		}
-		if cut {
-			ep = policy.Episode{}
 		}
 		end := a.world.Truth()
 		ends[i] = outcome{success: end.Success && !cut, ret: ep.Return(), preferred: end.Preferred && !cut, undesired: end.Undesired, cut: cut}
@@ -150,12 +150,21 @@ func evaluate(ctx context.Context, c config.Config, of stream, x perception.Extr
 	return ends, err
 }
 
-// cutOff says whether the guard cut an episode off by a fault, which err tells, and has the
-// simulated arm freed for the next. Where there is a desk, that is its affair.
-func cutOff(ctx context.Context, a *arm, err error) (bool, error) {
+// drivenTo says whether err is a fault that the policy made: begun anew, the same would happen
+// again, as it does not after what came from elsewhere, like a stop.
+func drivenTo(err error) bool {
 	var f *guard.Fault
-	if deskOf(ctx) != nil || !errors.As(err, &f) {
+	return errors.As(err, &f) && (f.Cause == guard.OffLimits || f.Cause == guard.NonFinite)
+}
+
+// cutOff says whether the policy made the guard cut an episode off, by the fault that err
+// tells, and has the simulated arm freed for the next. At a desk a person frees it.
+func cutOff(ctx context.Context, a *arm, err error) (bool, error) {
+	if !drivenTo(err) {
 		return false, err
+	}
+	if d := deskOf(ctx); d != nil {
+		return true, d.wait(ctx)
 	}
 	return true, a.guard.Acknowledge("evaluation")
 }

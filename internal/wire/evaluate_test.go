@@ -4,15 +4,22 @@ import (
 	"errors"
 	"math"
 	"testing"
+	"time"
 
+	"github.com/rapport-rl/rapport/internal/bus"
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/robot/guard"
 )
 
-// An evaluation goes on after an episode that the guard cut off; in a session it waits for
-// a person, and any other error ends it.
+// An evaluation goes on after an episode in which the policy made the guard hold the arm; in
+// a session a person frees it. What else ends an episode is no affair of the policy.
 func TestEvaluationGoesOnAfterAFault(t *testing.T) {
-	a, err := newArm(tiny(t), evaluation)
+	s, err := Create(t.Context(), tiny(t), byTheClock())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	a, err := newArm(s.cfg, evaluation)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,19 +36,57 @@ func TestEvaluationGoesOnAfterAFault(t *testing.T) {
 		}
 		return err
 	}
-	err = fault()
-	if cut, e := cutOff(withDesk(t.Context(), &desk{}), a, err); cut || e != err || a.guard.Fault() == nil {
-		t.Errorf("in a session: cut off %v, %v", cut, e)
-	}
-	if cut, e := cutOff(t.Context(), a, err); !cut || e != nil || a.guard.Fault() != nil {
+	if cut, e := cutOff(t.Context(), a, fault()); !cut || e != nil || a.guard.Fault() != nil {
 		t.Errorf("cut off %v, %v; fault %v", cut, e, a.guard.Fault())
 	}
-	fault() // the arm moves again
 	other := errors.New("no camera")
-	if cut, e := cutOff(t.Context(), a, other); cut || e != other || a.guard.Fault() == nil {
+	if cut, e := cutOff(t.Context(), a, other); cut || e != other {
 		t.Errorf("of another error: cut off %v, %v", cut, e)
 	}
 	if cut, e := cutOff(t.Context(), a, nil); cut || e != nil {
 		t.Errorf("of none: cut off %v, %v", cut, e)
+	}
+
+	detach, err := s.desk.attach(t.Context(), a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer detach()
+	err = fault()
+	acknowledged := make(chan error, 1)
+	go func() {
+		for {
+			fs, err := s.desk.Faults(t.Context())
+			if err == nil && len(fs) > 0 && fs[0].Open {
+				if a.guard.Fault() == nil {
+					err = errors.New("the arm was freed before anybody had acknowledged the fault")
+				} else {
+					_, err = s.desk.Acknowledge(t.Context(), bus.Acknowledge{Fault: fs[0].ID, Who: "anna"})
+				}
+				acknowledged <- err
+				return
+			}
+			if err != nil {
+				acknowledged <- err
+				return
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	ctx := withDesk(t.Context(), s.desk)
+	if cut, e := cutOff(ctx, a, err); !cut || e != nil || a.guard.Fault() != nil {
+		t.Errorf("in a session: cut off %v, %v; fault %v", cut, e, a.guard.Fault())
+	}
+	if err := <-acknowledged; err != nil {
+		t.Error(err)
+	}
+
+	// A stop is no affair of the policy: its episode begins anew.
+	if err := a.guard.Stop(ctx, "by anna"); err != nil {
+		t.Fatal(err)
+	}
+	_, err = a.guard.Step(ctx, robot.Command{})
+	if cut, e := cutOff(ctx, a, err); cut || !errors.Is(e, robot.ErrStopped) || a.guard.Fault() == nil {
+		t.Errorf("stopped: cut off %v, %v", cut, e)
 	}
 }

@@ -32,6 +32,7 @@ type take struct {
 	frames  [][]robot.Frame
 	scene   []robot.Frame // (shots,), by the scene's camera
 	success bool
+	cut     bool // off by the guard
 	// way is drawn over the sheet; nil under rewards without waypoints.
 	way   *waymap
 	cam   keypoint.Camera // the scene's
@@ -95,14 +96,16 @@ func (s *Session) film(ctx context.Context, a *arm, p parts, params policy.Param
 	if err := actor.Load(params); err != nil {
 		return t, err
 	}
-	t.episode, err = deskOf(ctx).again(ctx, func() (policy.Episode, error) {
-		return actor.Episode(ctx, fmt.Sprintf("film-%05d", i), uint64(i))
+	t.episode, err = deskOf(ctx).again(ctx, func() (ep policy.Episode, err error) {
+		ep, err = actor.Episode(ctx, fmt.Sprintf("film-%05d", i), uint64(i))
+		t.cut, err = cutOff(ctx, a, err)
+		return ep, err
 	}, func() error {
 		a.next, t.frames, t.hands, moments = i, nil, nil, nil
 		pi.Begin(uint64(i))
 		return nil
 	})
-	t.success = a.world.Truth().Success
+	t.success = a.world.Truth().Success && !t.cut
 	if err != nil {
 		return t, err
 	}
@@ -117,7 +120,7 @@ func (s *Session) film(ctx context.Context, a *arm, p parts, params policy.Param
 	for k := range shots {
 		shown = append(shown, moments[t.shot(k)])
 	}
-	if t.scene, err = table.Photos(scene, shown); err != nil || !keyed(s.cfg) {
+	if t.scene, err = table.Photos(scene, shown); err != nil || t.cut || !keyed(s.cfg) {
 		return t, err
 	}
 	if t.way, err = waymapOf(p.scorer, t.episode.Trajectory()); err == nil {
@@ -129,8 +132,11 @@ func (s *Session) film(ctx context.Context, a *arm, p parts, params policy.Param
 // sheet shows the scene's frames, evenly spread.
 func (t take) sheet(caption string) (report.Sheet, error) {
 	how := "fails"
-	if t.success {
+	switch {
+	case t.success:
 		how = "succeeds"
+	case t.cut:
+		how = "fails: the guard cuts it off"
 	}
 	sh := report.Sheet{Caption: caption + " " + how}
 	for k, f := range t.scene {
@@ -264,8 +270,8 @@ func (s *Session) curve(ctx context.Context) ([]report.Episode, error) {
 // explain shows what is behind the reward of a take.
 func (s *Session) explain(ctx context.Context, p parts, t take) (report.Reward, error) {
 	traj := t.episode.Trajectory()
-	if _, ok := p.scorer.(truth); ok {
-		return report.Reward{}, nil // a film is run without
+	if _, ok := p.scorer.(truth); ok || t.cut {
+		return report.Reward{}, nil // a film is run without, and half an episode tells half
 	}
 	e, err := explain(ctx, p.scorer, traj)
 	if err != nil {

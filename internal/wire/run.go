@@ -348,17 +348,22 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 		}
 		return err
 	}
+	tries := uint64(0) // of the episode, that the policy ended by a fault
 	session := loop.Session{
 		Actor: t.actor, Learner: learner, First: next, Episodes: n,
-		Stopped: func(ctx context.Context, i int, _ error) error {
+		Stopped: func(ctx context.Context, i int, cause error) error {
 			if err := errors.Join(t.abort(), s.desk.wait(ctx)); err != nil {
 				return err
 			}
+			if drivenTo(cause) {
+				tries++ // another exploration: a simulated arm would do the same again
+			}
 			a.next = i
-			pi.Begin(uint64(i))
+			pi.Begin(uint64(i) + tries<<32)
 			return nil
 		},
 		Done: func(ctx context.Context, i int, ep policy.Episode, st policy.Stats) error {
+			tries = 0
 			if real(s.cfg) {
 				s.tell("fine-tune", i+1, n, tellPace(a.ros.Stats()))
 				if err := s.keepOnline(ctx, t, i, ep, st, l, a.pace()); err != nil {
