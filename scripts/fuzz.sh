@@ -10,7 +10,7 @@ trap 'rm -rf "$work"' EXIT
 package() {
 	local dir=$1 bin=$work/$2.test log=$work/$2.log cache try target
 	cache=$(go env GOCACHE)/fuzz/$(go list "$dir")
-	go test -c -fuzz . -o "$bin" "$dir"
+	go test -c -vet=off -fuzz . -o "$bin" "$dir"
 	cd "$dir"
 	grep -ho '^func Fuzz[A-Za-z0-9_]*' ./*_test.go | sed 's/^func //' | sort -u | while read -r target; do
 		echo "fuzz $dir $target"

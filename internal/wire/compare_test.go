@@ -6,10 +6,12 @@ import (
 	"image"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
 
 	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/robot"
@@ -184,15 +186,19 @@ func TestChoicesAreReadAndLeftoversTold(t *testing.T) {
 	}
 }
 
-func FuzzRewardSpecification(f *testing.F) {
-	for _, s := range []string{"a=logged", "a=logged:", "a=krc:of=b+c,lo=-1", "=,:==", "a=distance:x=1"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
+func TestAnyRewardSpecificationIsReadOrRefused(t *testing.T) {
+	// Of letters that specifications are made of, since few others come to anything.
+	piece := rapid.OneOf(rapid.SampledFrom([]string{"a", "b", "=", ":", ",", "+", "krc", "logged", "distance", "harmonic", "of=", "lo=", "lambda=", "-1", "0.5"}), rapid.String())
+	head := rapid.SampledFrom([]string{"", "a=", "a=logged", "a=distance", "a=krc:of=b", "a=harmonic:of=b+c"})
+	rapid.Check(t, func(t *rapid.T) {
+		s := head.Draw(t, "head") + strings.Join(rapid.SliceOfN(piece, 0, 6).Draw(t, "pieces"), "")
 		b := &bench{visit: func(string) (*Session, error) { return nil, errors.New("none") }}
-		rs, err := b.rivals(t.Context(), []string{s})
+		rs, err := b.rivals(context.Background(), []string{s})
 		if err == nil && (len(rs) != 1 || rs[0].name == "" || rs[0].rate == nil) {
 			t.Errorf("%q makes %v", s, rs)
 		}
 	})
+	if rs, err := new(bench).rivals(t.Context(), []string{"a=logged", "b=distance"}); err != nil || len(rs) != 2 {
+		t.Errorf("%v, %v", rs, err)
+	}
 }
