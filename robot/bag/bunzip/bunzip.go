@@ -169,6 +169,7 @@ type table struct {
 	base  [maxLen + 2]int32     // index of a code's symbol, less the code
 	perm  [maxSyms]uint16
 	least uint
+	bad   bool // more codes than fit, which harms who uses it alone
 }
 
 // build makes the table of code lengths.
@@ -332,9 +333,7 @@ func (d *Decoder) codes(n int) error {
 		if d.over() {
 			return ErrCut
 		}
-		if !d.tables[g].build(lens[:n]) {
-			return d.fail("a code")
-		}
+		d.tables[g].bad = !d.tables[g].build(lens[:n])
 	}
 	return nil
 }
@@ -347,6 +346,9 @@ func (d *Decoder) symbols(tt []uint32, front *[256]byte, count *[257]int32, end 
 	defer func() { d.bits = b }()
 	for _, s := range d.sel {
 		t := &d.tables[s]
+		if t.bad {
+			return 0, fmt.Errorf("%w: more codes than fit", ErrCorrupt)
+		}
 		for range groupSize {
 			if b.n < maxLen {
 				b.refill()
