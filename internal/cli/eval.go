@@ -83,7 +83,7 @@ func printEvaluation(w io.Writer, ev wire.Evaluation) error {
 	mean, half := report.Interval(returns)
 	cut := ""
 	if n := ev.CutOff(); n > 0 {
-		cut = fmt.Sprintf("cut off  %d of %d by the guard, which failed so; their return is 0\n", n, len(ev.Trials))
+		cut = fmt.Sprintf("cut off  %d of %d by the guard: failures, of return 0\n", n, len(ev.Trials))
 	}
 	_, err := fmt.Fprintf(w, "\nsession  %s\npolicy   %s\nsuccess  %v\n%s%sreturn   %.3f, 95 %% interval %.3f to %.3f\n", ev.Dir, ev.Policy, ev.Success(), cut, printStyles(ev), mean, mean-half, mean+half)
 	return err
