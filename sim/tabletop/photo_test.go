@@ -1,4 +1,4 @@
-package tabletop_test
+package tabletop
 
 import (
 	"bytes"
@@ -8,31 +8,19 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/rapport-rl/rapport/robot"
-	"github.com/rapport-rl/rapport/sim/tabletop"
 )
 
 // Photos are what a camera would have seen at the time, bit for bit, and the scene does not
 // notice them.
 func TestPhotosAreWhatACameraWouldHaveSeen(t *testing.T) {
-	small := func(name string) tabletop.Camera { return tabletop.Camera{Name: name, W: 48, H: 32} }
-	open := func(cams ...tabletop.Camera) *tabletop.World {
-		w, err := tabletop.New(tabletop.Config{Task: tabletop.Stack, Cameras: cams})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			if err := w.Close(); err != nil {
-				t.Error(err)
-			}
-		})
-		return w
-	}
-	all, some := open(small("front"), small("scene")), open(small("front"))
+	small := func(name string) Camera { return Camera{Name: name, W: 48, H: 32} }
+	all := world(t, Config{Task: Stack, Cameras: []Camera{small("front"), small("scene")}})
+	some := world(t, Config{Task: Stack, Cameras: []Camera{small("front")}})
 	var seen []robot.Frame
-	var moments []*tabletop.Moment
+	var moments []*Moment
 	for tick := range 8 {
 		var obs [2]robot.Observation
-		for i, w := range []*tabletop.World{all, some} {
+		for i, w := range []*World{all, some} {
 			var err error
 			if tick == 0 {
 				obs[i], err = w.ResetSeed(t.Context(), 3)
@@ -73,10 +61,10 @@ func TestPhotosAreWhatACameraWouldHaveSeen(t *testing.T) {
 	if err := some.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := some.Photos(small("scene"), moments); !errors.Is(err, tabletop.ErrClosed) {
+	if _, err := some.Photos(small("scene"), moments); !errors.Is(err, ErrClosed) {
 		t.Errorf("of a closed world: %v", err)
 	}
-	if _, err := some.Moment(); !errors.Is(err, tabletop.ErrClosed) {
+	if _, err := some.Moment(); !errors.Is(err, ErrClosed) {
 		t.Errorf("of a closed world: %v", err)
 	}
 }
