@@ -387,7 +387,11 @@ func Load(file string, environ, sets []string) (Config, error) {
 	}
 	named, kind := c, c.Learner.Kind
 	named.Learner.Kind = "" // unless somebody names one, it is the task's own
-	if err := decode(b, &named); err != nil {
+	f, err := parser.ParseBytes(b, 0)
+	if err == nil {
+		err = decodeFile(f, &named)
+	}
+	if err != nil {
 		return c, fmt.Errorf("config: %s: %w", file, err)
 	}
 	_ = named.override(environ, sets) // told below
@@ -396,7 +400,7 @@ func Load(file string, environ, sets []string) (Config, error) {
 	c.Learner.Kind, c.Policy.Diffusion.Process, c.Reward.Kind = named.Learner.Kind, named.Policy.Diffusion.Process, named.Reward.Kind
 	c.fitTask()
 	c.Learner.Kind = cmp.Or(c.Learner.Kind, kind)
-	if err := decode(b, &c); err != nil {
+	if err := decodeFile(f, &c); err != nil {
 		return c, fmt.Errorf("config: %s: %w", file, err)
 	}
 	// A value that could not be read makes the rest of the problems doubtful,
