@@ -136,8 +136,12 @@ func (a *app) offline(ctx context.Context, dir, kind string, steps, evaluate int
 	return ev.Success(), err
 }
 
-// once runs a session, or goes on with it.
+// once runs a session, or goes on with it. Nobody is there to acknowledge what a policy did to
+// the simulated arm.
 func (a *app) once(ctx context.Context, c config.Config) (res wire.Result, err error) {
+	if c.Robot.Kind == "sim" && c.Guard.Recover.MaxPerHour == 0 {
+		c.Guard.Recover = config.Unattended()
+	}
 	bars := newProgress(a.stderr)
 	defer bars.close()
 	o := a.options(bars)

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 
@@ -84,6 +85,11 @@ type Guard struct {
 type Recover struct {
 	MaxPerHour int      `yaml:"max_per_hour"`
 	Causes     []string `yaml:"causes"`
+}
+
+// Unattended lets go every fault that a policy brings about, of a simulated arm.
+func Unattended() Recover {
+	return Recover{MaxPerHour: mostSimulated, Causes: slices.Clone(ofThePolicy)}
 }
 
 // Teleop is how a person may take the arm.

@@ -1,8 +1,10 @@
 package config_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -123,6 +125,8 @@ func TestBadInputIsNamed(t *testing.T) {
 		{"missing backbone", "encoder: {kind: onnx, onnx: nowhere.onnx}\n", nil, nil, []string{"encoder.onnx", "nowhere.onnx", "torch.onnx.export"}},
 		{"two servers", "bus: {url: 'nats://a:1', listen: 'b:2'}\n", nil, nil, []string{"bus.listen", "bus.url"}},
 		{"name that is a path", "name: ../x\n", nil, nil, []string{"name", "../x"}},
+		{"a policy's faults without a person on an arm", "", nil, []string{"robot.kind=ros", "guard.recover.max_per_hour=61", "guard.recover.causes=[failed, limits]"},
+			[]string{"guard.recover.causes", "limits", "on an arm a person looks at it first", "guard.recover.max_per_hour", "60"}},
 		{"NaN", "guard: {speed: .nan}\n", nil, nil, []string{"guard.speed"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -140,6 +144,18 @@ func TestBadInputIsNamed(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestASimulatedArmMayGoUnattended(t *testing.T) {
+	u := config.Unattended()
+	c, err := config.Load("", nil, []string{fmt.Sprintf("guard.recover.max_per_hour=%d", u.MaxPerHour), "guard.recover.causes=[" + strings.Join(u.Causes, ", ") + "]"})
+	if err != nil || !reflect.DeepEqual(c.Guard.Recover, u) {
+		t.Errorf("got %+v, %v; want %+v", c.Guard.Recover, err, u)
+	}
+	c.Robot.Kind = "ros"
+	if err := c.Validate(); err == nil || !strings.Contains(err.Error(), "guard.recover.causes") {
+		t.Errorf("on an arm: %v", err)
 	}
 }
 

@@ -45,7 +45,7 @@ func (c Config) Validate() error {
 	p.need(fileName.MatchString(c.Name), "name", "is %q; want at most 64 letters, digits, - and _", c.Name)
 	p.need(c.Out != "", "out", "is empty; name a folder")
 	c.Robot.validate(&p)
-	c.Guard.validate(&p)
+	c.Guard.validate(&p, c.Robot.Kind == "sim")
 	p.within("demos.good", float64(c.Demos.Good), 2, 10000)
 	p.within("demos.bad", float64(c.Demos.Bad), 0, 10000)
 	p.oneOf("encoder.kind", c.Encoder.Kind, "conv", "onnx")
@@ -171,7 +171,13 @@ func (r Robot) validate(p *problems) {
 	}
 }
 
-func (g Guard) validate(p *problems) {
+// mostSimulated is the largest guard.recover.max_per_hour of a simulated arm.
+const mostSimulated = 3600
+
+// ofThePolicy are the causes of faults that a policy itself brings about, by guard.recover's names.
+var ofThePolicy = []string{"limits", "nonfinite"}
+
+func (g Guard) validate(p *problems, simulated bool) {
 	p.oneOf("guard.arm", g.Arm, "panda", "fr3")
 	for i, axis := range []string{"x", "y", "z"} {
 		lo, hi := g.Workspace.Min[i], g.Workspace.Max[i]
@@ -182,9 +188,17 @@ func (g Guard) validate(p *problems) {
 	p.within("guard.turn", g.Turn, 0.001, 2.5)
 	p.within("guard.lease", g.Lease, 0.05, 10)
 	p.oneOf("guard.gate", g.Gate, "auto", "require", "warn", "off")
-	p.within("guard.recover.max_per_hour", float64(g.Recover.MaxPerHour), 0, 60)
+	most, causes := 60, []string{"stale", "failed", "lease"}
+	if simulated { // which nothing breaks, and does several episodes a second
+		most, causes = mostSimulated, append(causes, ofThePolicy...)
+	}
+	p.within("guard.recover.max_per_hour", float64(g.Recover.MaxPerHour), 0, float64(most))
 	for _, c := range g.Recover.Causes {
-		p.oneOf("guard.recover.causes", c, "stale", "failed", "lease")
+		if !simulated && slices.Contains(ofThePolicy, c) {
+			p.need(false, "guard.recover.causes", "names %s, which a policy brings about: on an arm a person looks at it first; want one of %s", c, strings.Join(causes, ", "))
+			continue
+		}
+		p.oneOf("guard.recover.causes", c, causes...)
 	}
 }
 

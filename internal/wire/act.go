@@ -292,18 +292,25 @@ func (d *driver) may(ctx context.Context) (bool, error) {
 // episode collects, stores and publishes the n-th episode; while a service is
 // away it tries again, with the arm held in between.
 func (d *driver) episode(ctx context.Context, t *tracks, pi player, n int) error {
+	tries := uint64(0) // that the policy ended by a fault
+	begin := func() {
+		pi.Begin(uint64(n) + tries<<32)
+		t.arm.next = n
+	}
 	for {
 		p := d.newest()
 		if err := t.actor.Load(p); err != nil {
 			return err
 		}
-		pi.Begin(uint64(n))
-		t.arm.next = n
+		begin()
 		ep, err := d.s.desk.again(ctx, func() (policy.Episode, error) {
-			return t.actor.Episode(ctx, episodeID(n), uint64(n))
+			ep, err := t.actor.Episode(ctx, episodeID(n), uint64(n))
+			if drivenTo(err) {
+				tries++ // another exploration: a simulated arm would do the same again
+			}
+			return ep, err
 		}, func() error {
-			pi.Begin(uint64(n))
-			t.arm.next = n
+			begin()
 			return t.abort()
 		})
 		if err != nil && transient(err) && ctx.Err() == nil {

@@ -35,7 +35,8 @@ func (a *Alignment) tuning() align.Config {
 
 // rollouts has the policy do episodes, and keeps each with its frames and the chains
 // by which its chunks were drawn. A rollout depends on the session's seed and its
-// number alone, whoever makes it when.
+// number alone, whoever makes it when. One that the guard cuts off, since the policy
+// drove the arm to its limits, is made again from the same start with other chunks.
 func (a *Alignment) rollouts(ctx context.Context) (string, error) {
 	var todo []int
 	for n := range a.s.cfg.Align.Rollouts {
@@ -69,7 +70,6 @@ func (a *Alignment) rollouts(ctx context.Context) (string, error) {
 	count := counter(a.s.tell, "rollouts", len(todo))
 	err = spread(withPlanner(ctx, nil), c, online, len(todo), func(ctx context.Context, m *arm, i int) error {
 		n := todo[i]
-		m.next = n
 		var chains []chained
 		pi, err := diffusion.NewPolicy(diffusion.PolicyConfig{
 			View: p.view, Exec: c.Policy.Diffusion.Exec, Seed: draw(c.Seed, exploration, 2),
@@ -80,7 +80,6 @@ func (a *Alignment) rollouts(ctx context.Context) (string, error) {
 		if err != nil {
 			return err
 		}
-		pi.Begin(uint64(n))
 		d := demo{}
 		actor := &loop.Actor{Backend: m.guard, Extractor: p.eyes, Track: m.track, Tell: tellerOf(ctx), Policy: pi, Horizon: c.Robot.Horizon, Pixels: len(p.view.Cameras) > 0,
 			Watch: func(_ context.Context, _ int, obs robot.Observation, _ policy.Input) error {
@@ -90,8 +89,13 @@ func (a *Alignment) rollouts(ctx context.Context) (string, error) {
 		if err := actor.Load(p.clone); err != nil {
 			return err
 		}
-		if d.episode, err = actor.Episode(ctx, rolloutID(n), uint64(n)); err != nil {
-			return err
+		d.episode, err = uncut(ctx, m, func(try uint64) (policy.Episode, error) {
+			m.next, chains, d.frames = n, nil, nil
+			pi.Begin(uint64(n) + try<<32)
+			return actor.Episode(ctx, rolloutID(n), uint64(n))
+		})
+		if err != nil {
+			return fmt.Errorf("wire: align: %s: %w", rolloutID(n), err)
 		}
 		d.episode.Origin, d.episode.Seed = policy.Online, draw(c.Seed, online, n)
 		// The chains first: an episode that is stored has them.

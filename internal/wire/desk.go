@@ -497,9 +497,10 @@ func (d *desk) mayRecover(ctx context.Context, f store.Fault) (bool, error) {
 	return true, nil
 }
 
-// recoverable are the causes that guard.recover.causes may name.
+// recoverable are the causes that guard.recover.causes may name; the last two of a simulated
+// arm alone.
 func recoverable() map[string]guard.Cause {
-	return map[string]guard.Cause{"stale": guard.Stale, "failed": guard.Failed, "lease": guard.LeaseLost}
+	return map[string]guard.Cause{"stale": guard.Stale, "failed": guard.Failed, "lease": guard.LeaseLost, "limits": guard.OffLimits, "nonfinite": guard.NonFinite}
 }
 
 // again runs an episode until no fault cuts it off. begin makes ready for each

@@ -157,6 +157,27 @@ func drivenTo(err error) bool {
 	return errors.As(err, &f) && (f.Cause == guard.OffLimits || f.Cause == guard.NonFinite)
 }
 
+// cutTries are how often an episode is made before a policy counts as one that makes none: of
+// the policies that were seen to be cut off, one was in a start of a hundred.
+const cutTries = 10
+
+// uncut is the first episode that the guard does not cut off of those that make(0), make(1)
+// and so on explore otherwise.
+func uncut(ctx context.Context, a *arm, make func(try uint64) (policy.Episode, error)) (policy.Episode, error) {
+	for try := uint64(0); ; try++ {
+		ep, err := make(try)
+		cut, e := cutOff(ctx, a, err)
+		switch {
+		case !cut:
+			return ep, e
+		case e != nil:
+			return policy.Episode{}, errors.Join(err, e)
+		case try+1 == cutTries:
+			return policy.Episode{}, fmt.Errorf("the policy made the guard hold the arm in each of %d tries: %w; clone it from more demonstrations (demos.good, demos.bad) or for longer (policy.clone.steps)", cutTries, err)
+		}
+	}
+}
+
 // cutOff says whether the policy made the guard cut an episode off, by the fault that err
 // tells, and has the simulated arm freed for the next. At a desk a person frees it.
 func cutOff(ctx context.Context, a *arm, err error) (bool, error) {

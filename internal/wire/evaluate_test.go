@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/rapport-rl/rapport/internal/bus"
+	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/robot/guard"
 )
@@ -45,6 +46,30 @@ func TestEvaluationGoesOnAfterAFault(t *testing.T) {
 	}
 	if cut, e := cutOff(t.Context(), a, nil); cut || e != nil {
 		t.Errorf("of none: cut off %v, %v", cut, e)
+	}
+
+	// A rollout that is cut off is made again, but not for ever.
+	for _, tt := range []struct{ cut, want uint64 }{{0, 1}, {3, 4}, {cutTries - 1, cutTries}, {cutTries, 0}} {
+		made := uint64(0)
+		ep, err := uncut(t.Context(), a, func(try uint64) (policy.Episode, error) {
+			if try != made || a.guard.Fault() != nil {
+				t.Errorf("try %d is the %d-th; fault %v", try, made, a.guard.Fault())
+			}
+			if made++; made <= tt.cut {
+				return policy.Episode{ID: "half"}, fault()
+			}
+			return policy.Episode{ID: "whole"}, nil
+		})
+		var f *guard.Fault
+		if tt.want > 0 && (err != nil || ep.ID != "whole" || made != tt.want) || tt.want == 0 && (!errors.As(err, &f) || ep.ID != "" || made != cutTries) {
+			t.Errorf("cut off %d times: %q after %d tries, %v", tt.cut, ep.ID, made, err)
+		}
+		if a.guard.Fault() != nil {
+			t.Errorf("cut off %d times: the arm is still held", tt.cut)
+		}
+	}
+	if _, err := uncut(t.Context(), a, func(uint64) (policy.Episode, error) { return policy.Episode{}, other }); err != other {
+		t.Errorf("of another error: %v", err)
 	}
 
 	detach, err := s.desk.attach(t.Context(), a)

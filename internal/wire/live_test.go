@@ -376,6 +376,27 @@ func TestRecoveriesAreCapped(t *testing.T) {
 	}
 }
 
+// Every cause that a configuration may name is one of the guard's, and a reproduction, at which
+// nobody sits, goes on after what a policy did.
+func TestNobodySitsAtAReproduction(t *testing.T) {
+	c := tiny(t)
+	c.Guard.Recover = config.Unattended()
+	s := begun(t, c)
+	for i, name := range c.Guard.Recover.Causes {
+		cause := recoverable()[name]
+		s.desk.note(&guard.Fault{Cause: cause, Detail: name})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := s.desk.wait(ctx); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		all, err := s.store.Faults(t.Context())
+		if err != nil || len(all) != i+1 || all[i].By != automatic || all[i].Cause != cause.String() || !drivenTo(&guard.Fault{Cause: cause}) {
+			t.Errorf("%s: faults %+v, %v", name, all, err)
+		}
+	}
+}
+
 // A stop holds the arm though the disk takes nothing; the session then ends, for
 // nobody could acknowledge what is not stored.
 func TestStopHoldsWithoutADisk(t *testing.T) {
