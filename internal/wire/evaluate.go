@@ -111,6 +111,7 @@ func evaluate(ctx context.Context, c config.Config, of stream, x perception.Extr
 				return nil
 			}
 		}
+		lookSeldom(actor, a)
 		cut := false
 		ep, err := deskOf(ctx).again(ctx, func() (ep policy.Episode, err error) {
 			ep, err = actor.Episode(ctx, fmt.Sprintf("evaluate-%05d", i), uint64(i))

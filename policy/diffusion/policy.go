@@ -139,6 +139,14 @@ func (p *Policy) Begin(n uint64) {
 	p.next = n
 }
 
+// Looks says whether a chunk will be drawn while what is observed next is in the history. Of other
+// ticks the policy reads nothing that matters: any numbers and pixels do.
+func (p *Policy) Looks() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.step < 0 || p.left < p.arch.History
+}
+
 // Act returns the command for in. Step 0 begins the next episode. After a step
 // that was not asked for, the history begins anew and a chunk is drawn at once.
 func (p *Policy) Act(ctx context.Context, in policy.Input) (robot.Command, error) {
