@@ -151,7 +151,7 @@ func TestForeignLibrariesHaveOneImporter(t *testing.T) {
 		{"github.com/goccy/go-yaml", "internal/config robot/bag"},
 		{"gonum.org/v1/plot", "internal/report"},
 		{"github.com/coder/websocket", "internal/web"},
-		{"github.com/openai/openai-go", "reward/vlm"},
+		{"github.com/sashabaranov/go-openai", "reward/vlm"},
 	} {
 		for _, p := range house(t) {
 			for _, imp := range p.Imports {

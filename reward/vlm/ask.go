@@ -5,13 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/openai/openai-go/v3"
-	"github.com/openai/openai-go/v3/shared"
+	"github.com/sashabaranov/go-openai"
 )
 
 // Ask returns the answer's JSON, which fits the schema and passes the check. What
@@ -111,12 +111,13 @@ type fault struct {
 func (c *Client) try(ctx context.Context, q question, wrong string, use *Usage) ([]byte, fault) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Deadline)
 	defer cancel()
-	r, err := c.chat.New(ctx, c.params(q, wrong))
+	var said http.Header
+	r, err := c.chat.CreateChatCompletion(context.WithValue(ctx, headerKey{}, &said), c.params(q, wrong))
 	if err != nil {
-		return nil, c.fault(err)
+		return nil, c.fault(err, said)
 	}
-	use.In += int(r.Usage.PromptTokens)
-	use.Out += int(r.Usage.CompletionTokens)
+	use.In += r.Usage.PromptTokens
+	use.Out += r.Usage.CompletionTokens
 	if len(r.Choices) == 0 {
 		return nil, fault{err: fmt.Errorf("%w: the reply has no choices", ErrMalformed)}
 	}
@@ -124,7 +125,7 @@ func (c *Client) try(ctx context.Context, q question, wrong string, use *Usage) 
 	switch {
 	case choice.Message.Refusal != "":
 		return nil, fault{err: fmt.Errorf("%w: the model declines: %s", ErrMalformed, c.clean(choice.Message.Refusal))}
-	case choice.FinishReason == "length":
+	case choice.FinishReason == openai.FinishReasonLength:
 		return nil, fault{err: fmt.Errorf("%w: it was cut off after %d tokens; raise Tokens", ErrMalformed, c.cfg.Tokens)}
 	}
 	b, err := JSON(choice.Message.Content)
@@ -135,59 +136,78 @@ func (c *Client) try(ctx context.Context, q question, wrong string, use *Usage) 
 }
 
 // params is the request. wrong says what was with the answer before.
-func (c *Client) params(q question, wrong string) openai.ChatCompletionNewParams {
-	parts := make([]openai.ChatCompletionContentPartUnionParam, 0, 2*len(q.images)+3)
-	parts = append(parts, openai.TextContentPart(q.text))
+func (c *Client) params(q question, wrong string) openai.ChatCompletionRequest {
+	text := func(s string) openai.ChatMessagePart {
+		return openai.ChatMessagePart{Type: openai.ChatMessagePartTypeText, Text: s}
+	}
+	parts := make([]openai.ChatMessagePart, 0, 2*len(q.images)+2)
+	parts = append(parts, text(q.text))
 	for _, m := range q.images {
 		if m.name != "" {
-			parts = append(parts, openai.TextContentPart(m.name+":"))
+			parts = append(parts, text(m.name+":"))
 		}
-		parts = append(parts, openai.ImageContentPart(openai.ChatCompletionContentPartImageImageURLParam{URL: m.url}))
+		parts = append(parts, openai.ChatMessagePart{Type: openai.ChatMessagePartTypeImageURL, ImageURL: &openai.ChatMessageImageURL{URL: m.url}})
 	}
 	if wrong != "" {
-		parts = append(parts, openai.TextContentPart("Your last answer was not accepted. "+wrong+". Answer again, with JSON alone."))
+		parts = append(parts, text("Your last answer was not accepted. "+wrong+". Answer again, with JSON alone."))
 	}
-	r := openai.ChatCompletionNewParams{
-		Model: c.cfg.Model, Temperature: openai.Float(0), MaxCompletionTokens: openai.Int(int64(c.cfg.Tokens)),
-		Messages: []openai.ChatCompletionMessageParamUnion{openai.UserMessage(parts)},
-	}
+	r := openai.ChatCompletionRequest{Model: c.cfg.Model, MaxCompletionTokens: c.cfg.Tokens}
 	if q.system != "" {
-		r.Messages = append([]openai.ChatCompletionMessageParamUnion{openai.SystemMessage(q.system)}, r.Messages...)
+		r.Messages = append(r.Messages, openai.ChatCompletionMessage{Role: openai.ChatMessageRoleSystem, Content: q.system})
 	}
+	r.Messages = append(r.Messages, openai.ChatCompletionMessage{Role: openai.ChatMessageRoleUser, MultiContent: parts})
 	c.mu.Lock()
-	loose := c.loose
-	c.mu.Unlock()
-	if len(q.schema) > 0 && !loose {
-		r.ResponseFormat.OfJSONSchema = &shared.ResponseFormatJSONSchemaParam{JSONSchema: shared.ResponseFormatJSONSchemaJSONSchemaParam{
-			Name: "answer", Strict: openai.Bool(true), Schema: json.RawMessage(q.schema),
-		}}
+	defer c.mu.Unlock()
+	if !c.warm {
+		r.Temperature = math.SmallestNonzeroFloat32 // 0, which the library would leave out
+	}
+	if len(q.schema) > 0 && !c.loose {
+		r.ResponseFormat = &openai.ChatCompletionResponseFormat{
+			Type:       openai.ChatCompletionResponseFormatTypeJSONSchema,
+			JSONSchema: &openai.ChatCompletionResponseFormatJSONSchema{Name: "answer", Strict: true, Schema: json.RawMessage(q.schema)},
+		}
 	}
 	return r
 }
 
-// fault sorts what the endpoint or the way to it did.
-func (c *Client) fault(err error) fault {
-	var e *openai.Error
-	if !errors.As(err, &e) {
-		// No reply, half a reply, or one that is no JSON.
+// refusal is the status of a reply that is no answer, and what it says in words and of which
+// parameter; ok is false of what is no reply at all, half a reply, or one that is no JSON.
+func refusal(err error) (status int, says, param string, ok bool) {
+	var e *openai.APIError
+	if errors.As(err, &e) {
+		if e.Param != nil {
+			param = *e.Param
+		}
+		return e.HTTPStatusCode, e.Message, param, true
+	}
+	var r *openai.RequestError
+	if errors.As(err, &r) {
+		return r.HTTPStatusCode, strings.TrimSpace(string(r.Body)), "", true
+	}
+	return 0, "", "", false
+}
+
+// fault sorts what the endpoint or the way to it did. said is the reply's header, if one came.
+func (c *Client) fault(err error, said http.Header) fault {
+	if errors.Is(err, openai.ErrReasoningModelLimitationsOther) || errors.Is(err, openai.ErrReasoningSamplingUnsupported) {
+		return c.without(&c.warm, "temperature") // the library knows the model, and did not ask it
+	}
+	s, message, param, ok := refusal(err)
+	if !ok {
 		return fault{err: fmt.Errorf("%w: %s", ErrBusy, c.clean(err.Error()))}
 	}
-	says := c.clean(e.Message)
+	says := c.clean(message)
 	if says == "" {
-		says = http.StatusText(e.StatusCode)
+		says = http.StatusText(s)
 	}
-	switch s := e.StatusCode; {
+	of := strings.ToLower(message + param)
+	switch {
 	case s == http.StatusTooManyRequests || s == http.StatusRequestTimeout || s == http.StatusConflict || s >= 500:
-		f := fault{err: fmt.Errorf("%w: status %d: %s", ErrBusy, s, says)}
-		if e.Response != nil {
-			f.after = after(e.Response.Header.Get("Retry-After"))
-		}
-		return f
-	case s == http.StatusBadRequest && strings.Contains(strings.ToLower(e.Message+e.Param), "response_format"):
-		c.mu.Lock()
-		c.loose = true
-		c.mu.Unlock()
-		return fault{err: fmt.Errorf("%w: it knows no response_format; asking without", ErrMalformed), now: true}
+		return fault{err: fmt.Errorf("%w: status %d: %s", ErrBusy, s, says), after: after(said.Get("Retry-After"))}
+	case s == http.StatusBadRequest && strings.Contains(of, "response_format"):
+		return c.without(&c.loose, "response_format")
+	case s == http.StatusBadRequest && strings.Contains(of, "temperature"):
+		return c.without(&c.warm, "temperature")
 	case s == http.StatusUnauthorized || s == http.StatusForbidden:
 		return fault{err: fmt.Errorf("%w: status %d: %s; look at RAPPORT_VLM_KEY", ErrRefused, s, says), final: true}
 	case s == http.StatusNotFound:
@@ -195,6 +215,14 @@ func (c *Client) fault(err error) fault {
 	default:
 		return fault{err: fmt.Errorf("%w: status %d: %s", ErrRefused, s, says), final: true}
 	}
+}
+
+// without has what the endpoint does not know left out from now on.
+func (c *Client) without(what *bool, name string) fault {
+	c.mu.Lock()
+	*what = true
+	c.mu.Unlock()
+	return fault{err: fmt.Errorf("%w: it knows no %s; asking without", ErrMalformed, name), now: true}
 }
 
 // after reads Retry-After in seconds. A date counts as none: it would need a clock

@@ -23,8 +23,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/openai/openai-go/v3"
-	"github.com/openai/openai-go/v3/option"
+	"github.com/sashabaranov/go-openai"
 
 	"github.com/rapport-rl/rapport/robot"
 )
@@ -188,11 +187,12 @@ type Counts struct {
 // Client asks one model. It is safe for use by several goroutines.
 type Client struct {
 	cfg  Config
-	chat openai.ChatCompletionService
+	chat *openai.Client
 	mu   sync.Mutex
 	n    Counts
-	// loose: the endpoint knows no response_format.
-	loose bool
+	// loose: the endpoint knows no response_format; warm: it takes no temperature, as models that reason
+	// do not.
+	loose, warm bool
 }
 
 // New returns a client of c.
@@ -201,15 +201,9 @@ func New(c Config) (*Client, error) {
 		return nil, err
 	}
 	c = c.withDefaults()
-	opts := []option.RequestOption{
-		option.WithBaseURL(c.URL), option.WithMaxRetries(0),
-		option.WithHTTPClient(&http.Client{Transport: bounded{http.DefaultTransport}}),
-	}
-	if c.Key != "" {
-		opts = append(opts, option.WithAPIKey(c.Key))
-	}
-	// The service rather than the client: that one would read the environment for itself.
-	return &Client{cfg: c, chat: openai.NewChatCompletionService(opts...)}, nil
+	how := openai.DefaultConfig(c.Key)
+	how.BaseURL, how.HTTPClient = c.URL, &http.Client{Transport: bounded{http.DefaultTransport}}
+	return &Client{cfg: c, chat: openai.NewClientWithConfig(how)}, nil
 }
 
 // Model is the name of who is asked.
@@ -225,12 +219,19 @@ func (c *Client) Counts() Counts {
 // largest reply that is read, bytes: no answer of ours has a hundredth of it.
 const largest = 4 << 20
 
+// headerKey is of the *http.Header in a request's context, which becomes the reply's: errors of the
+// library have none.
+type headerKey struct{}
+
 // bounded cuts replies off.
 type bounded struct{ http.RoundTripper }
 
 func (b bounded) RoundTrip(q *http.Request) (*http.Response, error) {
 	r, err := b.RoundTripper.RoundTrip(q)
 	if err == nil {
+		if h, ok := q.Context().Value(headerKey{}).(*http.Header); ok {
+			*h = r.Header
+		}
 		r.Body = struct {
 			io.Reader
 			io.Closer

@@ -237,6 +237,43 @@ func TestServersThatIgnoreTheSchemaDo(t *testing.T) {
 	}
 }
 
+// A model is asked to be sure; one that takes no temperature, as those that reason do not, is asked
+// without, whether the endpoint says so or the library knows.
+func TestModelsThatTakeNoTemperature(t *testing.T) {
+	for _, tt := range []struct {
+		model  string
+		takes  bool
+		asked  int // of two askings
+		refuse vlmtest.Reply
+	}{
+		{"stub", true, 2, vlmtest.Reply{}},
+		{"stub", false, 3, vlmtest.Reply{Status: 400, Message: "Unsupported value: 'temperature' does not support 0"}},
+		{"gpt-5-mini", false, 2, vlmtest.Reply{}},
+	} {
+		s := vlmtest.Start(func(_ int, q vlmtest.Request) vlmtest.Reply {
+			if q.Temperature != nil && !tt.takes {
+				return tt.refuse
+			}
+			return vlmtest.Reply{Text: `{"done":"yes"}`}
+		})
+		r := newRig(t, s, func(c *vlm.Config) { c.Model = tt.model })
+		for i := range 2 {
+			p := prompt()
+			p.Turn = i
+			if b, _, err := r.c.Ask(t.Context(), p); err != nil || string(b) != `{"done":"yes"}` {
+				t.Fatalf("%s: got %s, %v", tt.model, b, err)
+			}
+		}
+		asked := s.Asked()
+		if len(asked) != tt.asked || len(r.waits) > 0 {
+			t.Errorf("%s, takes %v: asked %d times and waited %v, want %d times at once", tt.model, tt.takes, len(asked), r.waits, tt.asked)
+		}
+		if last := asked[len(asked)-1].Temperature; tt.takes && (last == nil || *last > 1e-6) || !tt.takes && last != nil {
+			t.Errorf("%s, takes %v: temperature %v", tt.model, tt.takes, last)
+		}
+	}
+}
+
 func TestKeptAnswersAreNotPaidAgain(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "cache")
 	s := vlmtest.Script(vlmtest.Reply{Text: `{"done":"yes"}`, In: 5})

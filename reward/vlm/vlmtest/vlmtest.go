@@ -45,6 +45,8 @@ type Request struct {
 	Text   string   // of all parts, a line each
 	Images [][]byte // PNG
 	Schema json.RawMessage
+	// Temperature is nil where none is asked for.
+	Temperature *float64
 }
 
 // Server answers.
@@ -184,11 +186,12 @@ func read(r *http.Request) (Request, error) {
 		Format struct {
 			Schema struct{ Schema json.RawMessage } `json:"json_schema"`
 		} `json:"response_format"`
+		Temperature *float64
 	}
 	if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
 		return q, fmt.Errorf("vlmtest: %w", err)
 	}
-	q.Model, q.Schema = in.Model, in.Format.Schema.Schema
+	q.Model, q.Schema, q.Temperature = in.Model, in.Format.Schema.Schema, in.Temperature
 	for _, m := range in.Messages {
 		var words string
 		if json.Unmarshal(m.Content, &words) == nil {
