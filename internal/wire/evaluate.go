@@ -162,11 +162,11 @@ func drivenTo(err error) bool {
 // the policies that were seen to be cut off, one was in a start of a hundred.
 const cutTries = 10
 
-// uncut is the first episode that the guard does not cut off of those that make(0), make(1)
-// and so on explore otherwise.
-func uncut(ctx context.Context, a *arm, make func(try uint64) (policy.Episode, error)) (policy.Episode, error) {
+// uncut is the first episode that the guard does not cut off of do(0), do(1) and so on,
+// which explore otherwise each.
+func uncut(ctx context.Context, a *arm, do func(try uint64) (policy.Episode, error)) (policy.Episode, error) {
 	for try := uint64(0); ; try++ {
-		ep, err := make(try)
+		ep, err := do(try)
 		cut, e := cutOff(ctx, a, err)
 		switch {
 		case !cut:

@@ -83,7 +83,7 @@ func (c *Client) call(ctx context.Context, q question, judge func([]byte) error)
 		if err := ctx.Err(); err != nil {
 			return nil, use, err
 		}
-		if errors.Is(fault.err, ErrMalformed) {
+		if errors.Is(fault.err, ErrMalformed) && !fault.now { // else the model did not answer
 			wrong = fault.err.Error()
 		}
 		c.cfg.Log.Warn("vlm: a try failed", "model", c.cfg.Model, "try", use.Tries, "of", c.cfg.Tries, "err", fault.err)

@@ -235,6 +235,9 @@ func TestServersThatIgnoreTheSchemaDo(t *testing.T) {
 	if len(r.waits) > 0 {
 		t.Errorf("waited %v before asking without a schema", r.waits)
 	}
+	if q := s.Asked()[1]; strings.Contains(q.Text, "not accepted") {
+		t.Errorf("the model, which had not answered, is told %q", q.Text)
+	}
 }
 
 // A model is asked to be sure; one that takes no temperature, as those that reason do not, is asked
