@@ -6,10 +6,15 @@
 package sim
 
 import (
+	"errors"
 	"time"
 
 	"github.com/rapport-rl/rapport/robot"
 )
+
+// ErrUnstable says that the physics of a step came to numbers that are none: what was asked of the simulated arm pressed things
+// together harder than its solver bears. A Reset goes on.
+var ErrUnstable = errors.New("the simulated physics became unstable")
 
 // Body is the true pose of a named object.
 type Body struct {

@@ -87,9 +87,10 @@ type Recover struct {
 	Causes     []string `yaml:"causes"`
 }
 
-// Unattended lets go every fault that a policy brings about, of a simulated arm.
+// Unattended lets go every fault that a policy brings about, of a simulated arm: one whose physics
+// it made unstable has failed.
 func Unattended() Recover {
-	return Recover{MaxPerHour: mostSimulated, Causes: slices.Clone(ofThePolicy)}
+	return Recover{MaxPerHour: mostSimulated, Causes: append(slices.Clone(ofThePolicy), "failed")}
 }
 
 // Teleop is how a person may take the arm.

@@ -155,7 +155,7 @@ func evaluate(ctx context.Context, c config.Config, of stream, x perception.Extr
 // again, as it does not after what came from elsewhere, like a stop.
 func drivenTo(err error) bool {
 	var f *guard.Fault
-	return errors.As(err, &f) && (f.Cause == guard.OffLimits || f.Cause == guard.NonFinite)
+	return errors.As(err, &f) && (f.Cause == guard.OffLimits || f.Cause == guard.NonFinite || errors.Is(f, sim.ErrUnstable))
 }
 
 // cutTries are how often an episode is made before a policy counts as one that makes none: of

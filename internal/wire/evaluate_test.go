@@ -1,7 +1,9 @@
 package wire
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"math"
 	"testing"
 	"time"
@@ -10,7 +12,54 @@ import (
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/robot/guard"
+	"github.com/rapport-rl/rapport/sim"
 )
+
+// breaking is a simulator whose physics does not bear the first step.
+type breaking struct {
+	robot.Backend
+	steps int
+}
+
+func (b *breaking) Step(ctx context.Context, c robot.Command) (robot.Observation, error) {
+	if b.steps++; b.steps == 1 {
+		return robot.Observation{}, fmt.Errorf("step 1: %w", sim.ErrUnstable)
+	}
+	return b.Backend.Step(ctx, c)
+}
+
+// What a policy does to the simulated physics is its own affair: the start has failed, and the next begins.
+func TestUnstablePhysicsCutsAnEpisodeOff(t *testing.T) {
+	c := tiny(t)
+	a, err := newArm(c, evaluation)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.close()
+	if a.guard, err = guard.New(&breaking{Backend: a.world}, guardConfig(c)); err != nil {
+		t.Fatal(err)
+	}
+	try := func() error {
+		if _, err := a.guard.Reset(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		_, err := a.guard.Step(t.Context(), robot.Command{})
+		return err
+	}
+	var f *guard.Fault
+	if err = try(); !errors.As(err, &f) || f.Cause != guard.Failed {
+		t.Fatalf("got %v, want a fault of the backend", err)
+	}
+	if cut, e := cutOff(t.Context(), a, err); !cut || e != nil || a.guard.Fault() != nil {
+		t.Errorf("cut off %v, %v; fault %v", cut, e, a.guard.Fault())
+	}
+	if err := try(); err != nil {
+		t.Errorf("the next start: %v", err)
+	}
+	if drivenTo(&guard.Fault{Cause: guard.Failed}) {
+		t.Error("another failure of the backend counts as what a policy did")
+	}
+}
 
 // An evaluation goes on after an episode in which the policy made the guard hold the arm; in
 // a session a person frees it. What else ends an episode is no affair of the policy.

@@ -198,11 +198,20 @@ func (w *World) Shut(shut bool) {
 	w.blind = shut
 }
 
+// unstable makes a sim.ErrUnstable of what MuJoCo warns of where it gave the physics up.
+func unstable(err error) error {
+	var w *mujoco.WarningError
+	if errors.As(err, &w) && (w.Warning == mujoco.BadQPos || w.Warning == mujoco.BadQVel || w.Warning == mujoco.BadQAcc) {
+		return fmt.Errorf("%w: %w", sim.ErrUnstable, err)
+	}
+	return err
+}
+
 // Step moves the target by c.Delta and returns a control period later. The
 // target leads the tool centre point by at most MaxLead and MaxTurn, as the
 // real controller would have it; Applied tells what was left of the command,
 // and ByGuard that it was not all of it. A command with a number that is none
-// is refused, and the arm keeps still.
+// is refused, and the arm keeps still. Physics that gets out of hand is a sim.ErrUnstable.
 func (w *World) Step(ctx context.Context, c robot.Command) (robot.Observation, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -222,7 +231,7 @@ func (w *World) Step(ctx context.Context, c robot.Command) (robot.Observation, e
 	w.arm.SetTarget(w.target, Period.Seconds())
 	w.ready = false
 	if err := w.run(w.substeps, applied.Grip); err != nil {
-		return robot.Observation{}, fmt.Errorf("tabletop: step %d: %w", w.tick+1, err)
+		return robot.Observation{}, fmt.Errorf("tabletop: step %d: %w", w.tick+1, unstable(err))
 	}
 	w.tick++
 	if err := w.data.Kinematics(); err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/robot/franka"
 	"github.com/rapport-rl/rapport/robot/robottest"
+	"github.com/rapport-rl/rapport/sim"
 	"github.com/rapport-rl/rapport/sim/mujoco"
 )
 
@@ -382,8 +383,8 @@ func TestUnstablePhysicsIsAnErrorUntilReset(t *testing.T) {
 	w.data.QVel()[0] = math.NaN()
 	_, err := w.Step(context.Background(), robot.Command{})
 	var warning *mujoco.WarningError
-	if !errors.As(err, &warning) {
-		t.Fatalf("error %v, want a mujoco.WarningError", err)
+	if !errors.As(err, &warning) || !errors.Is(err, sim.ErrUnstable) {
+		t.Fatalf("error %v, want a mujoco.WarningError that is sim.ErrUnstable", err)
 	}
 	if _, err := w.Step(context.Background(), robot.Command{}); err == nil {
 		t.Error("a step after a failed one succeeded")
