@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -15,19 +14,6 @@ import (
 	"github.com/rapport-rl/rapport/sim"
 )
 
-// breaking is a simulator whose physics does not bear the first step.
-type breaking struct {
-	robot.Backend
-	steps int
-}
-
-func (b *breaking) Step(ctx context.Context, c robot.Command) (robot.Observation, error) {
-	if b.steps++; b.steps == 1 {
-		return robot.Observation{}, fmt.Errorf("step 1: %w", sim.ErrUnstable)
-	}
-	return b.Backend.Step(ctx, c)
-}
-
 // What a policy does to the simulated physics is its own affair: the start has failed, and the next begins.
 func TestUnstablePhysicsCutsAnEpisodeOff(t *testing.T) {
 	c := tiny(t)
@@ -36,7 +22,7 @@ func TestUnstablePhysicsCutsAnEpisodeOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer a.close()
-	if a.guard, err = guard.New(&breaking{Backend: a.world}, guardConfig(c)); err != nil {
+	if a.guard, err = guard.New(&flaky{Backend: a.world, at: 1, err: fmt.Errorf("step 1: %w", sim.ErrUnstable)}, guardConfig(c)); err != nil {
 		t.Fatal(err)
 	}
 	try := func() error {

@@ -289,11 +289,12 @@ func TestSilenceHoldsTheArm(t *testing.T) {
 type flaky struct {
 	robot.Backend
 	n, at int
+	err   error
 }
 
 func (f *flaky) Step(ctx context.Context, c robot.Command) (robot.Observation, error) {
 	if f.n++; f.n == f.at {
-		return robot.Observation{}, errors.New("no answer from the controller")
+		return robot.Observation{}, f.err
 	}
 	return f.Backend.Step(ctx, c)
 }
@@ -316,7 +317,7 @@ func TestRecoveriesAreCapped(t *testing.T) {
 		gc := guardConfig(c)
 		gc.Latched = func(f *guard.Fault) { s.desk.note(f) }
 		wish := robot.Command{}
-		f := &flaky{Backend: a.world, at: -1}
+		f := &flaky{Backend: a.world, at: -1, err: errors.New("no answer from the controller")}
 		if cause == guard.Failed {
 			f.at = 1
 		}
