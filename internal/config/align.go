@@ -2,16 +2,16 @@ package config
 
 // Aligners lists the values of align.aligner.
 func Aligners() []string {
-	return []string{"d3po", "diffusion-dpo", "flow-dpo", "prdp", "dppo", "rwr", "seppo", "fdpo", "rm-filter", "ppd", "alignprop", "partial"}
+	return []string{"d3po", "diffusion-dpo", "flow-dpo", "prdp", "dppo", "rwr", "seppo", "fdpo", "rm-filter", "ppd", "alignprop", "partial", "dragon", "pareto"}
 }
 
-// AlignersOf lists those that take a policy of a process. D3PO, PRDP and DPPO learn from
-// the densities of a chain's steps, which those of a flow have none of.
+// AlignersOf lists those that take a policy of a process. D3PO, PRDP, DPPO and
+// Parrot's Pareto, which is by DPPO, learn from the densities of a chain's steps, which those of a flow have none of.
 func AlignersOf(process string) []string {
 	if process == "flow" {
-		return []string{"flow-dpo", "rwr", "seppo", "fdpo", "rm-filter", "ppd", "alignprop", "partial"}
+		return []string{"flow-dpo", "rwr", "seppo", "fdpo", "rm-filter", "ppd", "alignprop", "partial", "dragon"}
 	}
-	return []string{"d3po", "diffusion-dpo", "prdp", "dppo", "rwr", "seppo", "fdpo", "rm-filter", "ppd", "alignprop", "partial"}
+	return []string{"d3po", "diffusion-dpo", "prdp", "dppo", "rwr", "seppo", "fdpo", "rm-filter", "ppd", "alignprop", "partial", "dragon", "pareto"}
 }
 
 // Align is how a policy that draws chunks is brought to what people ranked.
@@ -27,6 +27,9 @@ type Align struct {
 	Chunks  int    `yaml:"chunks"`
 	Aligner string `yaml:"aligner"`
 	Person  string `yaml:"person"`
+	// Weigh is what tells how far the critic is trusted about a chunk. An alignment without is
+	// known by the settings of before there was any.
+	Weigh string `yaml:"weigh" json:",omitzero"`
 	// Taste is what a person is to a policy that serves several.
 	Taste    string  `yaml:"taste"`
 	Beta     float64 `yaml:"beta"`
@@ -50,9 +53,11 @@ func (a Align) validate(p *problems) {
 	p.need(!marks || a.By != "rapl", "align.by", "is rapl, which is like whole rollouts that people preferred, but align.ask is segments, which prefers none; want rlhf or labels")
 	p.need(!marks || a.Labels <= a.Rollouts, "align.labels", "is %d, but align.ask is segments, which asks about each of the %d rollouts (align.rollouts) once at most", a.Labels, a.Rollouts)
 	p.need(marks || a.Aligner != "fdpo", "align.aligner", "is fdpo, which learns from marks of parts of rollouts, but align.ask is %s; want align.ask segments", a.Ask)
+	if a.Several() {
+		p.need(a.By == "labels", "align.by", "is %s, which ranks for all alike, but align.aligner is %s, which learns what each person said; want labels", a.By, a.Aligner)
+		p.need(!marks, "align.ask", "is segments, which compares no rollouts, but align.aligner is %s; want pair or ranking", a.Aligner)
+	}
 	if a.Aligner == "ppd" {
-		p.need(a.By == "labels", "align.by", "is %s, which ranks for all alike, but align.aligner is ppd, which learns what each person said; want labels", a.By)
-		p.need(!marks, "align.ask", "is segments, which compares no rollouts, but align.aligner is ppd; want pair or ranking")
 		p.need(a.Rank > 0, "align.rank", "is 0, but align.aligner is ppd, whose adapter is each person's; want 4")
 		p.need(a.Person != "", "align.person", "is empty, but align.aligner is ppd; name whom of those who answered the policy is to serve")
 	}
@@ -65,6 +70,8 @@ func (a Align) validate(p *problems) {
 	p.within("align.pairs", float64(a.Pairs), 1, 1e6)
 	p.within("align.chunks", float64(a.Chunks), 0, 1000)
 	p.oneOf("align.aligner", a.Aligner, Aligners()...)
+	p.oneOf("align.weigh", a.Weigh, "none", "leverage", "doubt")
+	p.need(a.Weigh == "none" || a.Aligner != "fdpo" && a.Aligner != "rm-filter", "align.weigh", "is %s, but align.aligner is %s, which learns from no reward that could be doubted; want none", a.Weigh, a.Aligner)
 	p.within("align.beta", a.Beta, 0, 1e6)
 	p.within("align.rehearse", float64(a.Rehearse), 0, 1000)
 	p.within("align.best", a.Best, 0.01, 0.99)
@@ -78,3 +85,7 @@ func (a Align) validate(p *problems) {
 	p.within("align.lambda", a.Lambda, 0, 1)
 	p.within("align.near", a.Near, 1e-3, 1e6)
 }
+
+// Several says whether the aligner learns what each of several people said, and does not
+// take their answers for one person's.
+func (a Align) Several() bool { return a.Aligner == "ppd" || a.Aligner == "pareto" }

@@ -10,6 +10,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -252,7 +253,7 @@ func TestEpisodesAreRankedAmongRollouts(t *testing.T) {
 // Other settings do the steps that they matter to again, with every way of ranking and
 // every aligner.
 func testAlignSettings(t *testing.T, dir string) {
-	for _, tt := range []struct{ by, aligner string }{{"rlhf", "prdp"}, {"labels", "d3po"}, {"labels", "dppo"}, {"labels", "rwr"}, {"labels", "seppo"}, {"labels", "rm-filter"}, {"labels", "alignprop"}, {"labels", "partial"}} {
+	for _, tt := range []struct{ by, aligner string }{{"rlhf", "prdp"}, {"labels", "d3po"}, {"labels", "dppo"}, {"labels", "rwr"}, {"labels", "seppo"}, {"labels", "rm-filter"}, {"labels", "alignprop"}, {"labels", "partial"}, {"labels", "dragon"}} {
 		sets := []string{"align.by=" + tt.by, "align.aligner=" + tt.aligner, "align.rounds=1"}
 		notes, err := steps(t.Context(), t, dir, sets, nil, AlignEncoder, AlignSynthetic, AlignTune)
 		if err != nil {
@@ -261,6 +262,14 @@ func testAlignSettings(t *testing.T, dir string) {
 		}
 		if !strings.HasPrefix(notes[0], tt.by+" of 6 answers") || !strings.HasPrefix(notes[2], tt.aligner+", round") || strings.Contains(notes[2], "made before") {
 			t.Errorf("%s: %q", sets, notes)
+		}
+	}
+	untrusted := tuneOf(t, dir)
+	for _, weigh := range []string{"leverage", "doubt"} {
+		sets := []string{"align.by=labels", "align.aligner=dragon", "align.rounds=1", "align.weigh=" + weigh}
+		notes, err := steps(t.Context(), t, dir, sets, nil, AlignTune)
+		if err != nil || strings.Contains(notes[0], "made before") || reflect.DeepEqual(tuneOf(t, dir).Report, untrusted.Report) {
+			t.Errorf("%s: %q, %v, as without", sets, notes, err)
 		}
 	}
 	for _, by := range []string{"labels", "rlhf"} { // of other answers, which are to marks
@@ -384,6 +393,53 @@ func testAlignPeople(t *testing.T, dir string) {
 	}
 	_, err = steps(t.Context(), t, dir, []string{"align.labels=14", "align.by=labels", "align.aligner=ppd", "align.rank=2", "align.person=cid"}, nil, AlignEncoder, AlignSynthetic, AlignTune)
 	wantErr(t, err, `align.person is "cid"`, "ann, ben")
+	testAlignPareto(t, dir, compared)
+}
+
+// testAlignPareto: one policy for everybody, by a critic of each person's and one of all to
+// search by. Of more people than rewards can be kept apart there is none.
+func testAlignPareto(t *testing.T, dir string, compared [][2]int) {
+	t.Helper()
+	sets := []string{"align.labels=14", "align.by=labels", "align.aligner=pareto", "align.rate=0.01", "align.lambda=1", "align.rounds=3"}
+	notes, err := steps(t.Context(), t, dir, sets, nil, AlignEncoder, AlignSynthetic, AlignTune)
+	if err != nil || !strings.HasPrefix(notes[2], "pareto, round ") {
+		t.Fatalf("%s: %q, %v", sets, notes, err)
+	}
+	t.Log(notes[2])
+	a, err := OpenAlign(dir, nil, sets, quiet(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.begun(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, l, served, _, err := a.learning(t.Context(), rankings{})
+	if err != nil || served != nil || len(l.critics) != 3 {
+		t.Fatalf("%d critics, serving %v (%v), want one of each of three people, and nobody in particular", len(l.critics), served, err)
+	}
+	for i, k := range append(l.critics, l.critic) {
+		if slices.Contains(l.critics[:min(i, 3)], k) {
+			t.Errorf("critic %d is another's", i)
+		}
+	}
+	want := 0.0
+	for _, k := range l.critics {
+		want += k.Mean(l.held) / 3
+	}
+	if got := l.value(l.held); math.Abs(got-want) > 1e-12 {
+		t.Errorf("a policy is worth %v, want the mean of what it is to each, %v", got, want)
+	}
+	for _, who := range []string{"cid", "dee"} {
+		q := label.Query{ID: "pair0", Kind: label.Pair, Clips: []label.Clip{{Episode: rolloutID(compared[0][0])}, {Episode: rolloutID(compared[0][1])}}}
+		if _, err := a.s.store.Append(t.Context(), label.Label{ID: who + q.ID, Query: q, Choice: label.Left, Annotator: who}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, _, _, _, err = a.learning(t.Context(), rankings{})
+	wantErr(t, err, "the answers of 5 people", "ppd for one")
+	if err := a.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 func testAlignDamage(t *testing.T, dir string) {

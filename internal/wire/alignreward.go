@@ -50,10 +50,10 @@ func (a *Alignment) orders(ctx context.Context) (said, alike []label.Order, ls [
 	return said, alike, ls, nil
 }
 
-// following adds what follows from what was said, but for PAL and PPD, to which each of
+// following adds what follows from what was said, but for PAL, PPD and Pareto, to which each of
 // several people would count by how much that is.
 func (a *Alignment) following(said, alike []label.Order) []label.Order {
-	if c := a.s.cfg.Align; c.By == "pal" || c.Aligner == "ppd" {
+	if c := a.s.cfg.Align; c.By == "pal" || c.Several() {
 		return said
 	}
 	return label.Follow(slices.Concat(said, alike))

@@ -16,7 +16,8 @@ import (
 	"github.com/rapport-rl/rapport/reward/preference/vpl"
 )
 
-// client is somebody whose own way a policy aligned by PPD goes (align.Taste).
+// client is somebody whose own way a policy aligned by PPD goes (align.Taste), or whom one
+// aligned by Pareto serves beside others.
 type client struct {
 	name  string
 	said  [][2]int  // rollouts by number that were compared, the better first
@@ -68,7 +69,7 @@ func (a *Alignment) clients(ctx context.Context) ([]client, error) {
 		out[at].said = append(out[at].said, [2]int{w, l})
 	}
 	if len(out) < 2 {
-		return nil, fmt.Errorf("wire: align: the answers of %d people compare rollouts, but ppd is for several; have others answer, too, or take another align.aligner", len(out))
+		return nil, fmt.Errorf("wire: align: the answers of %d people compare rollouts, but %s is for several; have others answer, too, or take another align.aligner", len(out), a.s.cfg.Align.Aligner)
 	}
 	slices.SortFunc(out, func(x, y client) int { return strings.Compare(x.name, y.name) })
 	if a.s.cfg.Align.Taste == "vpl" {
@@ -113,8 +114,12 @@ func (a *Alignment) infer(ctx context.Context, cs []client, clips []preference.C
 	return nil
 }
 
-// theirs are lessons of what each client said, for its own way; the critic is that of who
-// is served. Every fifth rollout is held out.
+// everybody is who is served by a policy that serves all clients at once.
+const everybody = -1
+
+// theirs are lessons of what each client said. Every fifth rollout is held out. The critic
+// is that of who is served, or, where a policy serves everybody at once (everybody), one
+// of what all said.
 func (a *Alignment) theirs(ctx context.Context, t *align.Tuned, cs []client, served int) (l lessons, err error) {
 	rec, err := align.NewRecorder(t, 64)
 	if err != nil {
@@ -137,7 +142,6 @@ func (a *Alignment) theirs(ctx context.Context, t *align.Tuned, cs []client, ser
 		}
 	}
 	at := make([]map[int]int, len(cs)) // of each client, the first sample in train of a rollout
-	var critics []*align.Critic
 	for u, who := range cs {
 		at[u] = map[int]int{}
 		begin := len(l.train)
@@ -159,11 +163,11 @@ func (a *Alignment) theirs(ctx context.Context, t *align.Tuned, cs []client, ser
 		if len(l.train) == begin {
 			return l, fmt.Errorf("wire: align: %s compared held-out rollouts alone (every fifth is), which leaves nothing to learn from; have %[1]s answer more", who.name)
 		}
-		critic, err := align.FitCritic(ctx, l.train[begin:], align.CriticConfig{Seed: draw(a.s.cfg.Seed, networks, 21)})
+		critic, err := a.fit(ctx, l.train[begin:])
 		if err != nil {
 			return l, err
 		}
-		critics = append(critics, critic)
+		l.critics, l.fitted = append(l.critics, critic), append(l.fitted, [2]int{begin, len(l.train)})
 	}
 	l.all = slices.Clone(l.train)
 	for u, who := range cs {
@@ -182,11 +186,22 @@ func (a *Alignment) theirs(ctx context.Context, t *align.Tuned, cs []client, ser
 	if len(l.pairs) == 0 || len(l.held) < len(cs) {
 		return l, fmt.Errorf("wire: align: %d rollouts and the comparisons of %d people leave nothing to hold out; raise align.rollouts or align.labels", c.Rollouts, len(cs))
 	}
-	l.critic, l.right = critics[served], -1
+	if l.right = -1; served == everybody {
+		l.value = func(ss []align.Sample) float64 {
+			sum := 0.0
+			for _, k := range l.critics {
+				sum += k.Mean(ss) / float64(len(l.critics))
+			}
+			return sum
+		}
+		l.critic, err = a.fit(ctx, l.train)
+		return l, err
+	}
+	l.critic = l.critics[served]
 	l.value = func(ss []align.Sample) float64 {
 		sum := 0.0
 		for i := range ss {
-			sum += critics[ss[i].User].Of(&ss[i])
+			sum += l.critics[ss[i].User].Of(&ss[i])
 		}
 		return sum / float64(max(1, len(ss)))
 	}

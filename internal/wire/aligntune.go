@@ -52,6 +52,8 @@ type lessons struct {
 	good, sound []align.Sample // all chunks of the best rollouts (align.best), and of those held out
 	marked      []align.Sample // of train's rollouts, with what somebody marked of their actions
 	critic      *align.Critic
+	critics     []*align.Critic              // of each client, where there are several people
+	fitted      [][2]int                     // train, from and to, that these were fitted to
 	value       func([]align.Sample) float64 // of chunks, 0 to 1
 	right       float64                      // see tunedBy.Held
 }
@@ -110,7 +112,7 @@ func (a *Alignment) lessons(ctx context.Context, t *align.Tuned, r rankings) (l 
 	if len(l.pairs) == 0 || len(l.held) == 0 {
 		return l, fmt.Errorf("wire: align: %d rollouts and %d comparisons leave nothing to hold out; raise align.rollouts or align.labels", len(r.Order), len(r.Better))
 	}
-	if l.critic, err = align.FitCritic(ctx, l.train, align.CriticConfig{Seed: draw(a.s.cfg.Seed, networks, 21)}); err != nil {
+	if l.critic, err = a.fit(ctx, l.train); err != nil {
 		return l, err
 	}
 	l.value = l.critic.Mean
@@ -128,6 +130,12 @@ func (a *Alignment) lessons(ctx context.Context, t *align.Tuned, r rankings) (l 
 	}
 	l.right = float64(right) / float64(max(1, of))
 	return l, nil
+}
+
+// fit fits a critic to stored chunks, whose rewards are the shares of other rollouts that
+// theirs beats.
+func (a *Alignment) fit(ctx context.Context, ss []align.Sample) (*align.Critic, error) {
+	return align.FitCritic(ctx, ss, align.CriticConfig{Seed: draw(a.s.cfg.Seed, networks, 21)})
 }
 
 // compare takes two chunks of which one is better. Those that began two rollouts are
@@ -219,7 +227,7 @@ const coarse = 0.5
 // betaOf is the beta of align.beta: of 0 Diffusion-DPO's is what was chosen on the cup
 // (docs/align-pipeline.md), where its package has the published 20. Others keep their package's, 0.
 func betaOf(c config.Align, process diffusion.Kind) float64 {
-	if c.Aligner == "diffusion-dpo" || c.Aligner == "ppd" && process == diffusion.Diffusion {
+	if c.Aligner == "diffusion-dpo" || (c.Aligner == "ppd" || c.Aligner == "dragon") && process == diffusion.Diffusion {
 		return cmp.Or(c.Beta, 0.1)
 	}
 	return c.Beta
@@ -254,6 +262,13 @@ func aligner(t *align.Tuned, c config.Align, slope align.Slope) (align.Aligner, 
 			dpo = align.NewFlowDPO
 		}
 		return dpo(t, align.DiffusionDPOConfig{Beta: c.Beta, Keep: 1})
+	case "dragon": // by DPO, where sets are compared as single chunks are
+		if process == diffusion.Flow {
+			return align.NewFlowDPO(t, align.DiffusionDPOConfig{Beta: c.Beta})
+		}
+		return align.NewDiffusionDPO(t, align.DiffusionDPOConfig{Beta: c.Beta, Coarse: coarse})
+	case "pareto":
+		return align.NewDPPO(t, align.DPPOConfig{Given: true})
 	case "alignprop":
 		return align.NewAlignProp(t, slope, align.AlignPropConfig{})
 	case "partial":
@@ -269,6 +284,9 @@ func histories(ss []align.Sample) (seen []float32) {
 	return seen
 }
 
+// manyRewards is how many rewards align.Pareto is good for.
+const manyRewards = 4
+
 // learning is the policy as an aligner begins with it, and what it learns from. cs are
 // whom it is tuned for, of whom one is served; nil: for all alike.
 func (a *Alignment) learning(ctx context.Context, r rankings) (t *align.Tuned, l lessons, cs []client, served int, err error) {
@@ -277,10 +295,22 @@ func (a *Alignment) learning(ctx context.Context, r rankings) (t *align.Tuned, l
 		return nil, l, nil, 0, err
 	}
 	tuning := a.tuning()
-	if c := a.s.cfg.Align; c.Aligner == "ppd" {
+	c := a.s.cfg.Align
+	if c.Several() {
 		if cs, err = a.clients(ctx); err != nil {
 			return nil, l, nil, 0, err
 		}
+	}
+	if c.Aligner == "pareto" {
+		if len(cs) > manyRewards {
+			return nil, l, nil, 0, fmt.Errorf("wire: align: the answers of %d people compare rollouts, but of more than %d, whom pareto all pleases, nearly no chunk is worse to everybody than another; want another align.aligner, as ppd for one of them", len(cs), manyRewards)
+		}
+		if t, err = align.Tune(net, tuning); err == nil {
+			l, err = a.theirs(ctx, t, cs, everybody)
+		}
+		return t, l, nil, 0, err
+	}
+	if cs != nil {
 		if served, err = whose("align.person", c.Person, namesOf(cs)); err != nil {
 			return nil, l, nil, 0, fmt.Errorf("wire: align: %w", err)
 		}
@@ -313,6 +343,9 @@ func (a *Alignment) tune(ctx context.Context) (string, error) {
 	}
 	settings := c
 	settings.Rollouts, settings.Labels, settings.Ask, settings.Clips, settings.Query, settings.By, settings.Pairs = 0, 0, "", 0, "", "", 0 // in the rankings
+	if settings.Weigh == "none" {
+		settings.Weigh = ""
+	}
 	how, err := json.Marshal(settings)
 	if err != nil {
 		return "", fmt.Errorf("wire: align: %w", err)
@@ -352,8 +385,24 @@ func (a *Alignment) tune(ctx context.Context) (string, error) {
 	if rc.Trial, err = a.trials(ctx, t, r); err != nil {
 		return "", err
 	}
+	if rc.Weigh, err = a.weigher(ctx, l); err != nil {
+		return "", err
+	}
 	judge := align.Kept
 	switch c.Aligner {
+	case "dragon":
+		// So many that a covariance of the chunks of each set is more than noise.
+		rc.Observations = 64
+		if judge, err = nearExemplars(better(l.train, c.Best), t.Net().Arch.View.Action.Dim()); err != nil {
+			return "", err
+		}
+	case "pareto":
+		rc.Each = 8
+		var rewards []func(*align.Sample) float64
+		for _, k := range l.critics {
+			rewards = append(rewards, k.Of)
+		}
+		judge = align.Pareto(rewards...)
 	case "prdp":
 		rc.Each = 8
 		fallthrough

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"math"
 	"math/rand/v2"
 	"path/filepath"
 	"reflect"
@@ -64,6 +65,120 @@ func TestBetaSuitsItsAligner(t *testing.T) {
 	}
 }
 
+// A critic is trusted about what is like that which it was fitted to, and where another
+// one agrees; each user's is their own.
+func TestWhatIsFarIsTrustedLess(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	some := func(at float32, user int) (ss []align.Sample) {
+		for range 60 {
+			x := at + 0.3*float32(rng.NormFloat64())
+			s := align.Sample{Seen: []float32{float32(rng.NormFloat64())}, X: []float32{x, -x}, Actions: make([]float32, 2), Weight: 1, User: user}
+			if x > at {
+				s.Reward = 1
+			}
+			ss = append(ss, s)
+		}
+		return ss
+	}
+	a := &Alignment{s: &Session{}}
+	near, far := some(0, 0), some(3, 1)
+	mean := func(weigh func([]align.Sample), ss []align.Sample, user int) (sum float64) {
+		ss = slices.Clone(ss)
+		for i := range ss {
+			ss[i].User = user
+		}
+		weigh(ss)
+		for _, s := range ss {
+			if !(s.Weight >= 0 && s.Weight <= 1) {
+				t.Fatalf("weight %v, want 0 to 1", s.Weight)
+			}
+			sum += s.Weight / float64(len(ss))
+		}
+		return sum
+	}
+	l := lessons{train: slices.Concat(near, far), fitted: [][2]int{{0, 60}, {60, 120}}}
+	for _, ss := range [][]align.Sample{near, far, l.train} {
+		k, err := a.fit(t.Context(), ss)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.critics = append(l.critics, k)
+	}
+	l.critics, l.critic = l.critics[:2], l.critics[2]
+	for _, kind := range []string{"none", "leverage", "doubt"} {
+		a.s.cfg.Align.Weigh = kind
+		one := lessons{train: near, critic: l.critics[0]}
+		weigh, err := a.weigher(t.Context(), one)
+		if kind == "none" {
+			if weigh != nil || err != nil {
+				t.Errorf("none weighs (%v)", err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		here, there := mean(weigh, near, 1), mean(weigh, far, 0)
+		t.Logf("%s: %.3f near, %.3f far", kind, here, there)
+		if kind == "leverage" && (here < 0.8 || there > here-0.1) {
+			t.Errorf("mean weight %.3f near what was fitted to and %.3f far from it", here, there)
+		}
+		if kind == "doubt" { // both may go on alike far away
+			other, err := secondCritic(t.Context(), near, draw(0, networks, 23))
+			if err != nil {
+				t.Fatal(err)
+			}
+			lowest := 1.0
+			for _, s := range slices.Concat(near, far) {
+				want := math.Exp(-4 * math.Abs(one.critic.Of(&s)-other.Of(&s)))
+				lowest = min(lowest, want)
+				if got := mean(weigh, []align.Sample{s}, 0); math.Abs(got-want) > 1e-12 {
+					t.Fatalf("critics that say %v and %v: weight %v, want %v", one.critic.Of(&s), other.Of(&s), got, want)
+				}
+			}
+			if lowest > 0.9 {
+				t.Errorf("nothing is doubted: the least weight is %v", lowest)
+			}
+		}
+		a.s.cfg.Align.Aligner = "ppd"
+		if weigh, err = a.weigher(t.Context(), l); err != nil {
+			t.Fatal(err)
+		}
+		a.s.cfg.Align.Aligner = ""
+		if x, y := mean(weigh, near, 0), mean(weigh, near, 1); math.Abs(x-here) > 1e-9 || kind == "leverage" && y > x-0.1 || x == y {
+			t.Errorf("%s: the first user's samples weigh %.3f to him (%.3f alone) and %.3f to the second", kind, x, here, y)
+		}
+	}
+}
+
+// Sets are near exemplars by what the two halves of a chunk do.
+func TestSetsAreComparedByHalves(t *testing.T) {
+	if got := halves([]float32{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, 2); !slices.Equal(got, []float64{2, 3, 7, 8}) {
+		t.Errorf("halves %v, want the means of two actions and of three", got)
+	}
+	chunk := func(x float32) align.Sample {
+		return align.Sample{X: []float32{x, 0, x, 1}, Actions: make([]float32, 4), Weight: 1}
+	}
+	_, err := nearExemplars([]align.Sample{chunk(1)}, 2)
+	wantErr(t, err, "1 exemplars", "raise align.best")
+	judge, err := nearExemplars([]align.Sample{chunk(1), chunk(1.2), chunk(0.8)}, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b align.Batch
+	for i, x := range []float32{-1, 1, 1.1, -0.9, -1.2, 0.9} {
+		s := chunk(x)
+		s.Group = i / 2
+		b.Samples = append(b.Samples, s)
+	}
+	if err := judge(t.Context(), &b); err != nil {
+		t.Fatal(err)
+	}
+	if want := []align.Pair{{Win: 1, Lose: 0}, {Win: 2, Lose: 3}, {Win: 5, Lose: 4}}; !slices.Equal(b.Pairs, want) {
+		t.Errorf("pairs %+v, want %+v", b.Pairs, want)
+	}
+}
+
 // Marks of steps are marks of the actions that were carried out then: of a chunk those
 // after the first, which is of its history, up to the next chunk.
 func TestMarksAreOfWhatWasCarriedOut(t *testing.T) {
@@ -116,7 +231,7 @@ func TestFlowsAreAligned(t *testing.T) {
 		t.Fatal(err)
 	}
 	searchedBeside(t, dir)
-	for _, name := range []string{"rwr", "seppo", "rm-filter", "alignprop", "partial"} {
+	for _, name := range []string{"rwr", "seppo", "rm-filter", "alignprop", "partial", "dragon"} {
 		notes, err := steps(t.Context(), t, dir, []string{"align.aligner=" + name}, nil, AlignTune)
 		if err != nil || len(notes) != 1 || !strings.HasPrefix(notes[0], name+", round") {
 			t.Errorf("%s: %q, %v", name, notes, err)

@@ -28,9 +28,10 @@ type CriticConfig struct {
 //
 // It is used by one goroutine.
 type Critic struct {
-	mlp  *nn.MLP
-	seen int
-	one  critique
+	mlp    *nn.MLP
+	seen   int
+	one    critique
+	hidden *nn.Node // (1, Hidden) of one, before its last layer
 }
 
 // critique is a graph of the critic for some rows.
@@ -89,6 +90,8 @@ func FitCritic(ctx context.Context, ss []Sample, c CriticConfig) (*Critic, error
 func newCritic(seen, length, hidden int, rng *rand.Rand) *Critic {
 	k := &Critic{mlp: nn.NewMLP("critic", nn.MLPConfig{In: seen + length, Out: 1, Hidden: []int{hidden, hidden}, Act: nn.Tanh, OutScale: 0.1}, rng), seen: seen}
 	k.one = k.graph(1, false)
+	layers := k.mlp.Trace(k.one.g, k.one.in)
+	k.hidden = layers[len(layers)-1]
 	return k
 }
 
@@ -115,6 +118,20 @@ func (k *Critic) Of(s *Sample) float64 {
 	k.one.g.ForwardTo(k.one.out)
 	return 1 / (1 + math.Exp(-float64(k.one.out.Value[0])))
 }
+
+// Features writes to dst (Width,) what the critic's last layer, which is linear, judges s by, and
+// a 1 for its bias: the features that Leverage is told of.
+func (k *Critic) Features(dst []float64, s *Sample) {
+	k.one.put(0, k.seen, s)
+	k.one.g.ForwardTo(k.hidden)
+	for i, v := range k.hidden.Value {
+		dst[i] = float64(v)
+	}
+	dst[len(k.hidden.Value)] = 1
+}
+
+// Width is how many numbers Features writes.
+func (k *Critic) Width() int { return len(k.hidden.Value) + 1 }
 
 // Mean is the mean judgement of ss, as RunConfig.Value wants it.
 func (k *Critic) Mean(ss []Sample) float64 {

@@ -1,9 +1,12 @@
 package align_test
 
 import (
+	"math"
 	"math/rand/v2"
 	"strings"
 	"testing"
+
+	"gonum.org/v1/gonum/mat"
 
 	"github.com/rapport-rl/rapport/policy/align"
 	"github.com/rapport-rl/rapport/policy/align/aligntest"
@@ -51,6 +54,41 @@ func TestCriticJudgesChunksThatNobodyCarriedOut(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(10, func() { k.Of(&fresh[1]) }); n != 0 {
 		t.Errorf("a judgement allocates %v times, want 0", n)
+	}
+}
+
+// The log odds are linear in the features, whose last one is the bias.
+func TestCriticIsLinearInItsFeatures(t *testing.T) {
+	w := ways(t)
+	p := tune(t, w, align.Config{})
+	seen := draw(t, w, p, 64, 2, 1)
+	won(seen)
+	k, err := align.FitCritic(t.Context(), seen, align.CriticConfig{Hidden: 6, Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fresh := draw(t, w, p, 40, 1, 2)
+	D := k.Width()
+	z, odds := mat.NewDense(len(fresh), D, nil), mat.NewVecDense(len(fresh), nil)
+	for i := range fresh {
+		before := k.Of(&fresh[i])
+		k.Features(z.RawRowView(i), &fresh[i])
+		if after := k.Of(&fresh[i]); after != before {
+			t.Fatalf("once its features are read, it is %v, and was %v", after, before)
+		}
+		odds.SetVec(i, math.Log(before/(1-before)))
+		if z.At(i, D-1) != 1 {
+			t.Fatalf("the bias counts %v times", z.At(i, D-1))
+		}
+	}
+	var by, off mat.VecDense
+	if err := by.SolveVec(z, odds); err != nil {
+		t.Fatal(err)
+	}
+	off.MulVec(z, &by)
+	off.SubVec(&off, odds)
+	if miss, of := mat.Norm(&off, 2), mat.Norm(odds, 2); D != 7 || miss > 1e-3*of {
+		t.Errorf("of %d features, log odds of norm %v are linear but for %v", D, of, miss)
 	}
 }
 
