@@ -164,6 +164,7 @@ func (a *app) alignments(ctx context.Context, r alignStudy) error {
 	for _, task := range r.tasks {
 		results[task] = make([][]wire.Aligned, len(r.variants()))
 	}
+	var last *wire.Alignment
 	for seed := 1; seed <= r.seeds; seed++ {
 		for _, task := range r.tasks {
 			c := configs[task]
@@ -172,7 +173,7 @@ func (a *app) alignments(ctx context.Context, r alignStudy) error {
 				c.Name = fmt.Sprintf("%s-%s-%d", task, p, seed)
 			}
 			for i, v := range r.variants() {
-				res, err := a.alignVariant(ctx, c, v)
+				res, err := a.alignVariant(ctx, c, v, &last)
 				if err != nil {
 					return fmt.Errorf("%s, %v: %w", c.Name, v, err)
 				}
@@ -185,8 +186,9 @@ func (a *app) alignments(ctx context.Context, r alignStudy) error {
 
 // alignVariant is the result of a variant in the session that c names, read from its
 // file or made. Variants share the session, and with it the clone and the rollouts: each
-// step does again what depends on other settings, and the file is what is left of each.
-func (a *app) alignVariant(ctx context.Context, c config.Config, v alignVariant) (res wire.Aligned, err error) {
+// step does again what depends on other settings, and the file is what is left of each. What
+// the variant before, last, saw of the rollouts is not lived through again.
+func (a *app) alignVariant(ctx context.Context, c config.Config, v alignVariant, last **wire.Alignment) (res wire.Aligned, err error) {
 	dir := filepath.Join(c.Out, c.Name)
 	file := fmt.Sprintf("%s-%d-%s-%s", dir, v.labels, v.by, v.aligner)
 	if v.sampler != "" {
@@ -212,6 +214,8 @@ func (a *app) alignVariant(ctx context.Context, c config.Config, v alignVariant)
 	}
 	defer func() { err = errors.Join(err, al.Close()) }()
 	al.Simulate()
+	al.Recall(*last)
+	*last = al
 	steps := wire.AlignSteps()
 	if v.sampler != "" {
 		steps = steps[:slices.Index(steps, wire.AlignTune)]

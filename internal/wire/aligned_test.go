@@ -138,6 +138,7 @@ func TestAlignmentsGoOn(t *testing.T) {
 	if err := a.Close(); err != nil {
 		t.Error(err)
 	}
+	testAlignRecalls(t, whole, parts)
 	if err != nil || r.Answers != 6 || r.Rollouts != 8 || r.Person != "a simulated person" || r.Before.Success.Of != 2 || r.After.Success.Of != 2 || r.Right < 0 {
 		t.Errorf("result %+v, %v", r, err)
 	}
@@ -147,6 +148,37 @@ func TestAlignmentsGoOn(t *testing.T) {
 	testAlignPeople(t, whole)
 	testAlignRoot(t, parts)
 	testAlignDamage(t, parts)
+}
+
+// testAlignRecalls: what one opening of an alignment saw of its rollouts, another need not live
+// through again; those of another session it must.
+func testAlignRecalls(t *testing.T, dir, stranger string) {
+	t.Helper()
+	lived := 0
+	open := func(dir string, o *Alignment) *Alignment {
+		a, err := OpenAlign(dir, nil, nil, quiet(func(stage string, _, _ int, _ string) {
+			if stage == "truth" {
+				lived++
+			}
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Recall(o)
+		if ts, err := a.truths(t.Context()); err != nil || len(ts) != 8 {
+			t.Fatalf("%d truths, %v", len(ts), err)
+		}
+		if err := a.Close(); err != nil {
+			t.Error(err)
+		}
+		return a
+	}
+	for i, o := range []*Alignment{open(dir, nil), open(stranger, nil)} {
+		lived = 0
+		if open(dir, o); lived != 8*i {
+			t.Errorf("%d rollouts were lived through again, want %d", lived, 8*i)
+		}
+	}
 }
 
 // testAlignRoot: what is asked next is what was found best, beside a rollout that is new, or

@@ -180,6 +180,14 @@ func (a *Alignment) simulate(ctx context.Context) error {
 	}
 }
 
+// Recall takes over what o, which may be closed, has seen of the same rollouts, for
+// studies that open one alignment many times.
+func (a *Alignment) Recall(o *Alignment) {
+	if o != nil && o.s.Dir() == a.s.Dir() && len(o.seen) == a.s.cfg.Align.Rollouts {
+		a.seen = o.seen
+	}
+}
+
 // truths are what truly happened in the rollouts, for simulated people and the
 // report: no file holds it, so the simulator goes through them again.
 func (a *Alignment) truths(ctx context.Context) (out [][]sim.Truth, err error) {

@@ -3,14 +3,17 @@ package wire
 import (
 	"context"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"testing"
 
+	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/diffusion"
 	"github.com/rapport-rl/rapport/policy/loop"
 	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/sim"
 )
 
 // sums is an extractor whose features are of the frames, and counts how often it was asked.
@@ -95,5 +98,55 @@ func TestChunksAreCarriedOutUnseen(t *testing.T) {
 		if err := a.close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// What a start comes to does not depend on those that the same policy had before it.
+func TestStartsKnowNothingOfEachOther(t *testing.T) {
+	c := tiny(t)
+	set(t, &c, "policy.diffusion.draws=4")
+	c.People.Groups = []config.Group{{Name: "near", Share: 1, Distance: 1}}
+	v := viewConfig(c, 3)
+	net, err := diffusion.NewNet(diffusion.Arch{View: v, History: 2, Horizon: 10, Channels: []int{8}, Process: diffusion.Process{Steps: 8}}, rand.New(rand.NewPCG(1, 2)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ps, err := net.Encode(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	did := func(starts ...int) (policy.Episode, []sim.Truth) {
+		t.Helper()
+		a, err := newArm(c, evaluation)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer a.close()
+		x := &sums{of: 3}
+		tr, err := newTrier(t.Context(), c, a, x, nil, v, ps, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var ep policy.Episode
+		for _, i := range starts {
+			a.next = i
+			tr.pi.Begin(uint64(i))
+			if ep, err = tr.actor.Episode(t.Context(), "e", uint64(i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if x.seen >= len(starts)*(c.Robot.Horizon+1) {
+			t.Error("every tick was looked at")
+		}
+		return ep, tr.truths
+	}
+	want, truths := did(3)
+	got, again := did(0, 7, 3)
+	other, _ := did(7)
+	if !slices.Equal(got.Applied, want.Applied) || slices.Equal(other.Applied, want.Applied) || !reflect.DeepEqual(got.Inputs, want.Inputs) {
+		t.Error("after two others a start goes otherwise")
+	}
+	if len(truths) != c.Robot.Horizon+1 || !reflect.DeepEqual(again, truths) {
+		t.Errorf("%d and %d truths of one start of %d ticks", len(truths), len(again), c.Robot.Horizon)
 	}
 }
