@@ -28,13 +28,14 @@ type Sighting struct {
 
 // glimpse is one rollout as a plan's cameras see it.
 type glimpse struct {
-	keys  [][]perception.Keypoint // (T+1) ticks
+	keys  [][]perception.Keypoint // (T+1) ticks, or fewer of one that the guard cut off
 	order float64
 }
 
 // Sight repeats n rollouts of mixed quality, on the first starts of evaluation, under each
 // of the disturbances, and tells how c's plan sees them. Who makes them sees no picture, so
-// that what is done is the same whatever disturbs the view.
+// that what is done is the same whatever disturbs the view. Of a rollout that the guard
+// cuts off, what was seen until then counts.
 func Sight(ctx context.Context, c config.Config, n int, ds []config.Disturb, tell Progress) ([]Sighting, error) {
 	plan, err := planOf(c)
 	if err != nil {
@@ -109,10 +110,13 @@ func glimpses(ctx context.Context, c config.Config, n int, tell Progress) ([]gli
 				return nil
 			}}
 		ep, err := actor.Episode(ctx, fmt.Sprintf("sight-%05d", i), uint64(i))
+		cut, err := cutOff(ctx, a, err) // as who runs into a distractor is
 		if err != nil {
 			return err
 		}
-		g.order = rank.Spearman(ep.Rewards, near[1:])
+		if g.order = math.NaN(); !cut {
+			g.order = rank.Spearman(ep.Rewards, near[1:])
+		}
 		count("")
 		return nil
 	})

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"math"
 	"testing"
 
 	"github.com/rapport-rl/rapport/internal/config"
@@ -30,5 +31,26 @@ func TestPointsAreSeenBesideTheirPlacesByATurnedCamera(t *testing.T) {
 	turned, straight := ss[0].Order, ss[1].Order
 	if len(straight) == 0 || straight[0] < 0.95 || turned[0] >= straight[0] {
 		t.Errorf("the reward follows the truth by %.3f, and by %.3f seen aslant; want 0.95, and less", straight, turned)
+	}
+}
+
+// A rollout whose maker, who sees nothing, runs into a distractor until the guard holds the arm ends
+// there, and the others are made.
+func TestSightGoesOnAfterACollision(t *testing.T) {
+	c, err := config.Load("", nil, []string{"robot.task=spatula", "seed=5", "reward.kind=kagi", "session.end=success", "robot.render=raster", "robot.cameras=[{name: front, width: 96, height: 96}]"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Robot.Disturb.Distractors = 6
+	gs, err := glimpses(t.Context(), c, 2, func(string, int, int, string) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The first of this seed is cut off at tick 59.
+	if n := len(gs[0].keys); n < 30 || n > c.Robot.Horizon || !math.IsNaN(gs[0].order) {
+		t.Errorf("%d ticks were seen and ordered by %v, want fewer than all and no order", n, gs[0].order)
+	}
+	if len(gs[1].keys) < 30 || math.IsNaN(gs[1].order) {
+		t.Errorf("of the next, %d ticks ordered by %v", len(gs[1].keys), gs[1].order)
 	}
 }

@@ -95,22 +95,35 @@ func (k crew) collect(ctx context.Context, n int, tell func(done int)) ([]demo, 
 	out := make([]demo, n)
 	count := counter(func(_ string, done, _ int, _ string) { tell(done) }, "", n)
 	err := spread(ctx, k.cfg, k.of, n, func(ctx context.Context, a *arm, i int) error {
-		d := &out[i]
-		at := k.from + i
+		var err error
+		out[i], err = k.rollout(ctx, a, i)
+		if err == nil {
+			count("")
+		}
+		return err
+	})
+	return out, err
+}
+
+// rollout makes the i-th. One that the guard cuts off is made again, otherwise.
+func (k crew) rollout(ctx context.Context, a *arm, i int) (d demo, err error) {
+	at := k.from + i
+	d.episode, err = uncut(ctx, a, func(try uint64) (policy.Episode, error) {
 		a.next = at
+		d.frames, d.truth = nil, nil
 		var pi policy.Policy
 		var r *rover
 		if k.eyes != nil && len(k.clone) > 0 && i%2 == 1 {
 			p, err := newPlayer(ctx, k.cfg, k.view, false, true)
 			if err != nil {
-				return err
+				return policy.Episode{}, err
 			}
-			p.Begin(uint64(at))
+			p.Begin(uint64(at) + try<<32)
 			pi = p
 		} else {
 			var err error
-			if r, err = newRover(a.world, k.cfg.Robot.Horizon, draw(k.cfg.Seed, people, 1<<20+int(k.of)<<16+at)); err != nil {
-				return err
+			if r, err = newRover(a.world, k.cfg.Robot.Horizon, draw(k.cfg.Seed, people, 1<<20+int(k.of)<<16+at)+try<<32); err != nil {
+				return policy.Episode{}, err
 			}
 			pi = r
 		}
@@ -131,18 +144,12 @@ func (k crew) collect(ctx context.Context, n int, tell func(done int)) ([]demo, 
 			}}
 		if r == nil {
 			if err := actor.Load(k.clone[i/2%len(k.clone)]); err != nil {
-				return err
+				return policy.Episode{}, err
 			}
 		}
-		var err error
-		d.episode, err = actor.Episode(ctx, fmt.Sprintf("rollout-%05d", at), uint64(at))
-		if err != nil {
-			return err
-		}
-		count("")
-		return nil
+		return actor.Episode(ctx, fmt.Sprintf("rollout-%05d", at), uint64(at))
 	})
-	return out, err
+	return d, err
 }
 
 // clones are policies cloned from the rollouts for so many steps each, from hardly
