@@ -406,6 +406,7 @@ func Load(file string, environ, sets []string) (Config, error) {
 	c.fitWorld()
 	c.Learner.Kind, c.Policy.Diffusion.Process, c.Reward.Kind = named.Learner.Kind, named.Policy.Diffusion.Process, named.Reward.Kind
 	c.fitTask()
+	c.fitWaypoints(named)
 	c.Learner.Kind = cmp.Or(c.Learner.Kind, kind)
 	if err := decodeFile(f, &c); err != nil {
 		return c, fmt.Errorf("config: %s: %w", file, err)

@@ -136,3 +136,16 @@ func (c *Config) fitCare(d Config) {
 		c.Policy.Clone.Std = 0.1
 	}
 }
+
+// fitWaypoints gives what a policy learns by waypoints with (docs/kagi.md has the figures): the
+// places of the points that they are paid for, and episodes that end with success where
+// something tells it while they run.
+func (c *Config) fitWaypoints(named Config) {
+	if named.Reward.Kind != "kagi" {
+		return
+	}
+	c.Policy.Keys = true
+	if s := named.Reward.KAGI.Sparse; s == "classifier" || s == "truth" && named.Robot.Kind == "sim" {
+		c.Session.End = "success"
+	}
+}

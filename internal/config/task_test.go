@@ -1,6 +1,8 @@
 package config
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -89,5 +91,39 @@ func TestDisturbanceErrorsNameTheKey(t *testing.T) {
 	}
 	if !slices.Contains(Keys(), "robot.disturb.light") {
 		t.Error("no key robot.disturb.light")
+	}
+}
+
+// By waypoints a policy sees the points, and episodes end with success where something tells
+// it while they run, unless somebody says otherwise.
+func TestWaypointsComeWithTheirPoints(t *testing.T) {
+	for _, tt := range []struct {
+		sets string
+		keys bool
+		end  string
+	}{
+		{"robot.task=reach", false, "horizon"},
+		{"robot.task=reach reward.sees=points", false, "horizon"},
+		{"robot.task=reach reward.kind=kagi", true, "success"},
+		{"robot.task=stack reward.kind=kagi", true, "success"},
+		{"robot.task=stack reward.kind=kagi policy.keys=false session.end=horizon", false, "horizon"},
+		{"robot.task=reach reward.kind=kagi reward.kagi.sparse=none", true, "horizon"},
+		{"robot.task=stack reward.kind=kagi reward.kagi.sparse=judge session.from=runs/a", true, "horizon"},
+		{"robot.kind=ros reward.kind=kagi reward.kagi.cameras=c.json reward.kagi.sparse=none session.from=runs/a", true, "horizon"},
+		{"robot.kind=ros reward.kind=kagi reward.kagi.cameras=c.json reward.kagi.sparse=classifier session.from=runs/a", true, "success"},
+	} {
+		c, err := Load("", nil, strings.Fields(tt.sets))
+		if err != nil {
+			t.Errorf("%s: %v", tt.sets, err)
+		} else if c.Policy.Keys != tt.keys || c.Session.End != tt.end {
+			t.Errorf("%s: policy.keys %t, session.end %s, want %t and %s", tt.sets, c.Policy.Keys, c.Session.End, tt.keys, tt.end)
+		}
+	}
+	file := filepath.Join(t.TempDir(), "c.yaml")
+	if err := os.WriteFile(file, []byte("reward:\n  kind: kagi\nsession:\n  end: horizon\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := Load(file, nil, nil); err != nil || !c.Policy.Keys || c.Session.End != "horizon" {
+		t.Errorf("a file's word: policy.keys %t, session.end %s, %v", c.Policy.Keys, c.Session.End, err)
 	}
 }
