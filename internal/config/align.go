@@ -5,8 +5,9 @@ func Aligners() []string {
 	return []string{"d3po", "diffusion-dpo", "flow-dpo", "prdp", "dppo", "rwr", "seppo", "fdpo", "rm-filter", "ppd", "alignprop", "partial", "dragon", "pareto"}
 }
 
-// AlignersOf lists those that take a policy of a process. D3PO, PRDP, DPPO and
-// Parrot's Pareto, which is by DPPO, learn from the densities of a chain's steps, which those of a flow have none of.
+// AlignersOf lists those that take a policy of a process. D3PO, PRDP and DPPO, by which
+// Pareto learns, too, go by the densities of a chain's steps, which those of a flow have
+// none of.
 func AlignersOf(process string) []string {
 	if process == "flow" {
 		return []string{"flow-dpo", "rwr", "seppo", "fdpo", "rm-filter", "ppd", "alignprop", "partial", "dragon"}
