@@ -22,7 +22,12 @@ func lockFile(path string) (*fileLock, error) {
 	return &fileLock{f}, nil
 }
 
-func (l *fileLock) release() { _ = l.f.Close() } // closing unlocks; nothing was written
+// release gives the lock back. Closing alone would leave it with a child that is just being
+// started, which holds a copy of the descriptor until it runs its program.
+func (l *fileLock) release() {
+	_ = syscall.Flock(int(l.f.Fd()), syscall.LOCK_UN)
+	_ = l.f.Close() // nothing was written
+}
 
 // closing closes f, which was only read or is being abandoned, and returns err.
 func closing(f *os.File, err error) error {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -323,6 +324,39 @@ func TestOneWriterAndNoOverwriting(t *testing.T) {
 	}
 	if _, err := store.Open(t.TempDir()); err == nil || !strings.Contains(err.Error(), "no session") {
 		t.Errorf("an empty folder got %v", err)
+	}
+}
+
+// A child that is just being started holds copies of all descriptors until it runs its
+// program; the session that is closed meanwhile is free all the same.
+func TestALockIsNotLeftWithAChild(t *testing.T) {
+	s, dir := create(t)
+	lock := filepath.Join(dir, "lock")
+	copies := 0
+	fds, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, fd := range fds {
+		if to, err := os.Readlink(filepath.Join("/proc/self/fd", fd.Name())); err != nil || to != lock {
+			continue
+		}
+		n, err := strconv.Atoi(fd.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		held, err := syscall.Dup(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer syscall.Close(held)
+		copies++
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if used, err := store.InUse(dir); copies != 1 || used || err != nil {
+		t.Errorf("%d copies of the lock; it is in use: %t, %v", copies, used, err)
 	}
 }
 

@@ -80,9 +80,15 @@ func claim(dir string) (*os.File, error) {
 		_, err = f.WriteAt(fmt.Appendln(nil, os.Getpid()), 0)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("buffer: %w", errors.Join(err, f.Close()))
+		return nil, fmt.Errorf("buffer: %w", errors.Join(err, release(f)))
 	}
 	return f, nil
+}
+
+// release gives a lock back. Closing alone would leave it with a child that is just being
+// started, which holds a copy of the descriptor until it runs its program.
+func release(lock *os.File) error {
+	return errors.Join(syscall.Flock(int(lock.Fd()), syscall.LOCK_UN), lock.Close())
 }
 
 // open gives b what its folder holds.
@@ -324,7 +330,7 @@ func (f *folder) close() error {
 	if f.spare != nil {
 		errs = append(errs, f.spare.file.Close())
 	}
-	if err := errors.Join(append(errs, f.lock.Close())...); err != nil {
+	if err := errors.Join(append(errs, release(f.lock))...); err != nil {
 		return fmt.Errorf("buffer: close %s: %w", f.dir, err)
 	}
 	return nil
