@@ -3,7 +3,8 @@ package bus
 import (
 	"fmt"
 	"os"
-	"syscall"
+
+	"github.com/rapport-rl/rapport/internal/flock"
 )
 
 // fileLock keeps a second process away from a folder. The kernel releases it
@@ -16,18 +17,13 @@ func lockFile(path string) (*fileLock, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := flock.Try(f); err != nil {
 		return nil, fmt.Errorf("in use by another process (%w); stop it, or use another folder", closing(f, err))
 	}
 	return &fileLock{f}, nil
 }
 
-// release gives the lock back. Closing alone would leave it with a child that is just being
-// started, which holds a copy of the descriptor until it runs its program.
-func (l *fileLock) release() {
-	_ = syscall.Flock(int(l.f.Fd()), syscall.LOCK_UN)
-	_ = l.f.Close() // nothing was written
-}
+func (l *fileLock) release() { _ = flock.Release(l.f) } // nothing was written
 
 // closing closes f, which was only read or is being abandoned, and returns err.
 func closing(f *os.File, err error) error {

@@ -22,9 +22,10 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"github.com/rapport-rl/rapport/internal/flock"
 )
 
 // version of the tables; a file of another version is refused.
@@ -107,7 +108,7 @@ func Create(dir string, config []byte) (_ *Session, err error) {
 		return nil, err
 	}
 	if err := taken(); err != nil { // between the look and the lock
-		return nil, errors.Join(err, release(lock))
+		return nil, errors.Join(err, flock.Release(lock))
 	}
 	defer func() {
 		if err != nil && made {
@@ -115,7 +116,7 @@ func Create(dir string, config []byte) (_ *Session, err error) {
 		}
 	}()
 	if err := writeFile(filepath.Join(dir, "config.yaml"), config); err != nil {
-		return nil, errors.Join(err, release(lock))
+		return nil, errors.Join(err, flock.Release(lock))
 	}
 	s, err := open(dir, lock)
 	if err != nil {
@@ -170,16 +171,10 @@ func hold(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := flock.Try(lock); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", dir, ErrInUse), lock.Close())
 	}
 	return lock, nil
-}
-
-// release gives a lock back. A child that is just being started holds a copy of the
-// descriptor until it runs its program, and with it the lock, were that only closed.
-func release(lock *os.File) error {
-	return errors.Join(syscall.Flock(int(lock.Fd()), syscall.LOCK_UN), lock.Close())
 }
 
 // InUse reports whether a process has the session in dir open. Unlike a process's
@@ -192,14 +187,14 @@ func InUse(dir string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return false, release(lock)
+	return false, flock.Release(lock)
 }
 
 func open(dir string, lock *os.File) (*Session, error) {
 	path := filepath.Join(dir, "session.db")
 	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)")
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("store: %s: %w", path, err), release(lock))
+		return nil, errors.Join(fmt.Errorf("store: %s: %w", path, err), flock.Release(lock))
 	}
 	db.SetMaxOpenConns(1) // SQLite has one writer; a second connection would only wait
 	return &Session{dir: dir, db: db, lock: lock, recorded: map[string]bool{}}, nil
@@ -207,7 +202,7 @@ func open(dir string, lock *os.File) (*Session, error) {
 
 // Close releases the session.
 func (s *Session) Close() error {
-	return errors.Join(s.db.Close(), release(s.lock))
+	return errors.Join(s.db.Close(), flock.Release(s.lock))
 }
 
 // Dir is the session's folder.

@@ -46,6 +46,9 @@ const doubtful = 4
 // them (align.weigh); nil: all alike. Where each client has a critic of their own, it is
 // that of the sample's user.
 func (a *Alignment) weigher(ctx context.Context, l lessons) (func([]align.Sample), error) {
+	if a.s.cfg.Align.Weigh == "none" {
+		return nil, nil
+	}
 	critics, fitted := l.critics, l.fitted
 	if a.s.cfg.Align.Aligner != "ppd" {
 		critics, fitted = []*align.Critic{l.critic}, [][2]int{{0, len(l.train)}}
@@ -56,8 +59,6 @@ func (a *Alignment) weigher(ctx context.Context, l lessons) (func([]align.Sample
 		var f func(*align.Sample) float64
 		var err error
 		switch a.s.cfg.Align.Weigh {
-		case "none":
-			return nil, nil
 		case "leverage":
 			f, err = nearFitted(k, to)
 		case "doubt":

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/rapport-rl/rapport/internal/flock"
 )
 
 // placed says where an episode is on disk.
@@ -66,7 +68,7 @@ func claim(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("buffer: %w", err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := flock.Try(f); err != nil {
 		who, _ := io.ReadAll(io.LimitReader(f, 32))
 		f.Close()
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
@@ -80,15 +82,9 @@ func claim(dir string) (*os.File, error) {
 		_, err = f.WriteAt(fmt.Appendln(nil, os.Getpid()), 0)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("buffer: %w", errors.Join(err, release(f)))
+		return nil, fmt.Errorf("buffer: %w", errors.Join(err, flock.Release(f)))
 	}
 	return f, nil
-}
-
-// release gives a lock back. Closing alone would leave it with a child that is just being
-// started, which holds a copy of the descriptor until it runs its program.
-func release(lock *os.File) error {
-	return errors.Join(syscall.Flock(int(lock.Fd()), syscall.LOCK_UN), lock.Close())
 }
 
 // open gives b what its folder holds.
@@ -330,7 +326,7 @@ func (f *folder) close() error {
 	if f.spare != nil {
 		errs = append(errs, f.spare.file.Close())
 	}
-	if err := errors.Join(append(errs, release(f.lock))...); err != nil {
+	if err := errors.Join(append(errs, flock.Release(f.lock))...); err != nil {
 		return fmt.Errorf("buffer: close %s: %w", f.dir, err)
 	}
 	return nil
