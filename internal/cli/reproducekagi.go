@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -18,6 +17,7 @@ import (
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/internal/report"
 	"github.com/rapport-rl/rapport/internal/wire"
+	"github.com/rapport-rl/rapport/reward/classifier"
 )
 
 // wayRun is what rapport reproduce kagi does.
@@ -30,9 +30,9 @@ type wayRun struct {
 	out   string
 }
 
-// wayKinds are what can be learned by: KAGI's reward, either half of it, and the
-// demonstrations alone.
-var wayKinds = []string{"kagi", "sparse", "dense", "offline"}
+// wayKinds are what can be learned by: KAGI's reward, either half of it, the
+// demonstrations alone, and KAGI's reward with success told by a classifier.
+var wayKinds = []string{"kagi", "sparse", "dense", "offline", "classifier"}
 
 // wayPoint is what came of one kind with one seed.
 type wayPoint struct {
@@ -40,6 +40,10 @@ type wayPoint struct {
 	Before report.Share `json:"before"`
 	After  report.Share `json:"after"`
 	Ticks  int          `json:"ticks"` // see soon; 0: never
+	// Of classifier: how it told frames of demonstrations that it had not learned from,
+	// and the episodes at whose end the simulator agreed with it.
+	Measured *classifier.Measure `json:"measured,omitempty"`
+	Agreed   *report.Share       `json:"agreed,omitempty"`
 }
 
 func (a *app) reproduceKAGICmd() *cobra.Command {
@@ -54,6 +58,8 @@ with tracked points in the policy's input and episodes that end with success:
   sparse   success alone: what progress adds is a thousandth
   dense    progress alone; that an episode ends with success is all that tells it
   offline  IQL on the demonstrations of kagi's session, without any episode
+  classifier  as kagi, but success is told by a classifier, trained on the frames of the
+           same demonstrations, which the simulator marks as a person would
 
 A table in Markdown goes to stdout: success of the cloned policy and after learning, in
 the mean over the seeds with its 95 % interval by Student's t, and the control ticks
@@ -71,7 +77,7 @@ made again; a session that was interrupted is gone on with.`,
 	f := cmd.Flags()
 	f.IntVar(&r.seeds, "seeds", 5, "how many seeds")
 	f.StringSliceVar(&r.tasks, "tasks", []string{"reach", "stack", "almonds", "spatula", "cover"}, "tasks that a plan comes with")
-	f.StringSliceVar(&r.kinds, "kinds", wayKinds, "what is learned by: "+strings.Join(wayKinds, ", "))
+	f.StringSliceVar(&r.kinds, "kinds", wayKinds[:4], "what is learned by: "+strings.Join(wayKinds, ", "))
 	f.Float64Var(&r.share, "demos", 1, "share of the demonstrations, as 0.2 for a fifth")
 	f.IntVar(&r.steps, "steps", 0, "gradient steps of offline; 0: as many as kagi's session has in all")
 	f.StringVar(&r.out, "to", "runs/reproduce-kagi", "folder of sessions and figures")
@@ -84,8 +90,10 @@ func (r *wayRun) check() error {
 			return fmt.Errorf("--kinds names %q; want some of %s", k, strings.Join(wayKinds, ", "))
 		}
 	}
-	if slices.Contains(r.kinds, "offline") && !slices.Contains(r.kinds, "kagi") {
-		return errors.New("--kinds has offline without kagi, whose session's demonstrations it learns from; add kagi")
+	for _, k := range []string{"offline", "classifier"} {
+		if slices.Contains(r.kinds, k) && !slices.Contains(r.kinds, "kagi") {
+			return fmt.Errorf("--kinds has %s without kagi, whose session's demonstrations it learns from; add kagi", k)
+		}
 	}
 	planned := []string{"reach", "group", "clutter", "stack", "almonds", "spatula", "cover"}
 	for _, t := range r.tasks {
@@ -123,6 +131,8 @@ func (r wayRun) config(a *app, task, kind string, seed int) (config.Config, erro
 		c.Reward.KAGI.Top = 0.001
 	case "dense":
 		c.Reward.KAGI.Sparse = "none"
+	case "classifier":
+		c.Reward.KAGI.Sparse = "classifier"
 	}
 	return c, c.Validate()
 }
@@ -208,6 +218,14 @@ func (a *app) wayOf(ctx context.Context, r wayRun, task, kind string, seed int, 
 	if c, err = r.begin(c, task, seed, have); err != nil {
 		return p, err
 	}
+	if kind == "classifier" {
+		if c.Session.From == "" {
+			return p, fmt.Errorf("%s has no session of kagi or sparse any more, on whose demonstrations the classifier learns; take another folder with --to", r.out)
+		}
+		if p.Measured, err = a.classify(ctx, c.Session.From); err != nil {
+			return p, err
+		}
+	}
 	res, err := a.once(ctx, c)
 	if err != nil {
 		return p, err
@@ -215,7 +233,26 @@ func (a *app) wayOf(ctx context.Context, r wayRun, task, kind string, seed int, 
 	p.Before, p.After = res.Before, res.After
 	outcomes, err := wire.Outcomes(ctx, res.Dir)
 	p.Ticks = soon(outcomes)
+	if kind == "classifier" {
+		p.Agreed = &report.Share{}
+		for _, o := range outcomes {
+			if p.Agreed.Of++; o.Said == o.Success {
+				p.Agreed.Hits++
+			}
+		}
+	}
 	return p, err
+}
+
+// classify trains a classifier of success in the session in dir, on its demonstrations.
+func (a *app) classify(ctx context.Context, dir string) (*classifier.Measure, error) {
+	bars := newProgress(a.stderr)
+	defer bars.close()
+	if _, err := wire.MarkSuccess(ctx, dir, wire.Marking{Demos: true}, a.environ, nil, a.options(bars)); err != nil {
+		return nil, err
+	}
+	rep, err := wire.TrainClassifier(ctx, dir, wire.Classifying{Config: classifier.Config{Hidden: wire.ByWhatItSees}}, a.environ, nil, a.options(bars))
+	return &rep.Measured, err
 }
 
 // begin has a new session begin from the first of have that is still there. A reward by
@@ -304,5 +341,27 @@ func (r wayRun) markdown(points map[string][][]wayPoint) []byte {
 			fmt.Fprintf(&b, "| %s | %s | %s %% | %s %% | %s |\n", r.name(task), kind, interval(c, ch, 1), interval(m, h, 1), when)
 		}
 	}
+	if slices.Contains(r.kinds, "classifier") {
+		r.judged(&b, points)
+	}
 	return b.Bytes()
+}
+
+// judged is how the classifiers told success.
+func (r wayRun) judged(b *bytes.Buffer, points map[string][][]wayPoint) {
+	fmt.Fprintf(b, "\n| classifier of | precision, on frames of demonstrations it had not learned from | recall | the simulator agrees at the end of |\n|---|---|---|---|\n")
+	for _, task := range r.tasks {
+		var all classifier.Measure
+		var agreed report.Share
+		for _, ps := range points[task] {
+			for _, p := range ps {
+				if p.Measured == nil {
+					continue
+				}
+				all.TP, all.FP, all.TN, all.FN = all.TP+p.Measured.TP, all.FP+p.Measured.FP, all.TN+p.Measured.TN, all.FN+p.Measured.FN
+				agreed.Hits, agreed.Of = agreed.Hits+p.Agreed.Hits, agreed.Of+p.Agreed.Of
+			}
+		}
+		fmt.Fprintf(b, "| %s | %.1f %% | %.1f %% | %d of %d episodes |\n", r.name(task), 100*all.Precision(), 100*all.Recall(), agreed.Hits, agreed.Of)
+	}
 }

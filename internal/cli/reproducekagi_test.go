@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,6 +22,7 @@ func TestReproduceKAGIRefusesWhatItCannotDo(t *testing.T) {
 		{[]string{"--tasks", "cup"}, `--tasks names "cup"`}, // no plan comes with it
 		{[]string{"--kinds", "luck"}, `--kinds names "luck"`},
 		{[]string{"--kinds", "sparse,offline"}, "offline without kagi"},
+		{[]string{"--kinds", "sparse,classifier"}, "classifier without kagi"},
 		{[]string{"--demos", "0"}, "--demos is 0"},
 		{[]string{"--steps", "-1"}, "--steps is -1"},
 		{[]string{"--tasks", "reach", "--set", "reward.kagi.form=fast"}, "reward.kagi.form"},
@@ -119,6 +121,45 @@ session: {episodes: 2, evaluate: 1, checkpoint: 2}
 	c, err := config.Load(filepath.Join(dir, "both", "reach-dense-1", "config.yaml"), nil, nil)
 	if want := filepath.Join(dir, "both", "reach-kagi-1"); err != nil || c.Session.From != want {
 		t.Errorf("dense begins from %q (%v), want %q", c.Session.From, err, want)
+	}
+}
+
+// The classifier learns on the demonstrations of kagi's session, and tells success in one
+// that begins from it; how it did is written up.
+func TestReproduceKAGITellsByAClassifier(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "s.yaml")
+	if err := os.WriteFile(file, []byte(`
+robot: {cameras: [{name: front, width: 64, height: 64}]}
+demos: {good: 6, bad: 2}
+encoder: {keypoints: 6, steps: 5}
+reward: {experts: 2}
+policy: {hidden: [16], clone: {steps: 20}}
+learner: {critics: 2, hidden: [16], batch: 16, warmup: 10, updates: 5}
+session: {episodes: 1, evaluate: 1, checkpoint: 1}
+`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"reproduce", "kagi", "-c", file, "--to", dir, "--seeds", "1", "--tasks", "reach", "--kinds", "kagi,classifier"}
+	var out, errs bytes.Buffer
+	if code := Main(args, nil, &out, &errs); code != 0 {
+		t.Fatalf("exit %d: %s", code, errs.String())
+	}
+	var ps []wayPoint
+	if ok, err := found(filepath.Join(dir, "reach-1.json"), &ps); !ok || err != nil || len(ps) != 2 {
+		t.Fatal(ps, ok, err)
+	}
+	m, agreed := ps[1].Measured, ps[1].Agreed
+	// 8 demonstrations of 45 steps.
+	if m == nil || m.TP+m.FP+m.TN+m.FN != 8*46 || m.TP == 0 || agreed == nil || agreed.Of != 1 {
+		t.Fatalf("measured %+v, agreed %+v", m, agreed)
+	}
+	if want := fmt.Sprintf("| reach | %.1f %% | %.1f %% | %d of 1 episodes |", 100*m.Precision(), 100*m.Recall(), agreed.Hits); !strings.Contains(out.String(), want) {
+		t.Errorf("the table lacks %q:\n%s", want, out.String())
+	}
+	c, err := config.Load(filepath.Join(dir, "reach-classifier-1", "config.yaml"), nil, nil)
+	if err != nil || c.Reward.KAGI.Sparse != "classifier" || c.Session.From != filepath.Join(dir, "reach-kagi-1") {
+		t.Errorf("%s from %q, error %v", c.Reward.KAGI.Sparse, c.Session.From, err)
 	}
 }
 

@@ -25,7 +25,7 @@ func (a *app) rewardClassifierCmd() *cobra.Command {
 
 func (a *app) classifierCollectCmd() *cobra.Command {
 	var good, bad []string
-	var outcome int
+	var m wire.Marking
 	cmd := &cobra.Command{
 		Use:   "collect [RUN]",
 		Short: "Mark frames of recorded episodes as success or failure",
@@ -38,24 +38,23 @@ in the session's folder; a later mark of the same frame overrules an earlier one
   rapport reward classifier collect runs/group-001 --outcome 3`,
 		Args: atMostOne,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var marks []wire.Marked
 			for _, side := range []struct {
 				ranges  []string
 				success bool
 			}{{good, true}, {bad, false}} {
 				for _, r := range side.ranges {
-					m, err := markOf(r, side.success)
+					f, err := markOf(r, side.success)
 					if err != nil {
 						return usageError{err}
 					}
-					marks = append(marks, m)
+					m.Frames = append(m.Frames, f)
 				}
 			}
-			if len(marks) == 0 && outcome == 0 {
-				return usageError{errors.New("nothing to mark: give --success and --failure ranges, as online-00003:40-45, or --outcome")}
+			if len(m.Frames) == 0 && m.Outcome == 0 && !m.Demos {
+				return usageError{errors.New("nothing to mark: give --success and --failure ranges, as online-00003:40-45, or --outcome or --demos")}
 			}
-			if outcome < 0 {
-				return usageError{fmt.Errorf("--outcome is %d; want a number of frames", outcome)}
+			if m.Outcome < 0 {
+				return usageError{fmt.Errorf("--outcome is %d; want a number of frames", m.Outcome)}
 			}
 			dir, err := a.session(args)
 			if err != nil {
@@ -63,7 +62,7 @@ in the session's folder; a later mark of the same frame overrules an earlier one
 			}
 			bars := newProgress(a.stderr)
 			defer bars.close()
-			n, err := wire.MarkSuccess(cmd.Context(), dir, marks, outcome, a.environ, a.sets, a.options(bars))
+			n, err := wire.MarkSuccess(cmd.Context(), dir, m, a.environ, a.sets, a.options(bars))
 			if err != nil {
 				return err
 			}
@@ -75,7 +74,8 @@ in the session's folder; a later mark of the same frame overrules an earlier one
 	f := cmd.Flags()
 	f.StringArrayVar(&good, "success", nil, "frames that show the task done, as online-00003:40-45; may be repeated")
 	f.StringArrayVar(&bad, "failure", nil, "frames that show it not done; may be repeated")
-	f.IntVar(&outcome, "outcome", 0, "mark this many last frames of every online episode by its known outcome (simulation)")
+	f.BoolVar(&m.Demos, "demos", false, "mark every frame of the demonstrations by what the simulator told of it")
+	f.IntVar(&m.Outcome, "outcome", 0, "mark this many last frames of every online episode by its known outcome (simulation)")
 	return cmd
 }
 
@@ -130,7 +130,8 @@ uses it from when it is gone on with (docs/success.md).`,
 	}
 	f := cmd.Flags()
 	f.Float64Var(&c.Precision, "precision", 0.9, "least precision on unseen episodes; below it the classifier is refused")
-	f.IntVar(&c.Hidden, "hidden", 0, "units of a hidden layer; 0: logistic regression")
+	f.StringVar(&c.Sees, "sees", "", "what it looks at: features (the embedding), points (where tracked points are) or both; empty: points, where the session tracks them")
+	f.IntVar(&c.Hidden, "hidden", wire.ByWhatItSees, "units of a hidden layer; 0: logistic regression; -1: 16 where it sees points, else 0")
 	f.IntVar(&c.Folds, "folds", 5, "folds of the cross-validation over episodes")
 	f.Float64Var(&c.Jitter, "jitter", 0, "deviation of noise on the standardised embedding")
 	f.IntVar(&c.Copies, "augment", 0, "changed copies of every marked frame to learn from besides")

@@ -198,6 +198,7 @@ type KAGI struct {
 	Tolerance float64 `yaml:"tolerance"` // m
 	Top       float64 `yaml:"top"`
 	Sparse    string  `yaml:"sparse"`
+	Confirm   int     `yaml:"confirm"` // ticks
 	Potential bool    `yaml:"potential"`
 	Cache     string  `yaml:"cache"` // folder
 }

@@ -6,6 +6,7 @@ func (k KAGI) validate(p *problems) {
 	p.oneOf("reward.kagi.marks", k.Marks, "plan", "candidates")
 	p.oneOf("reward.kagi.form", k.Form, "furthest", "nearest")
 	p.oneOf("reward.kagi.sparse", k.Sparse, "truth", "classifier", "judge", "none")
+	p.within("reward.kagi.confirm", float64(k.Confirm), 1, 100)
 	p.within("reward.kagi.tolerance", k.Tolerance, 1e-4, 1)
 	p.within("reward.kagi.top", k.Top, 1e-3, 1)
 }

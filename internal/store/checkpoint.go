@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 )
 
 // SaveCheckpoint stores data under a kind and a version; the same version again
@@ -63,6 +65,16 @@ func (s *Session) LatestCheckpoint(ctx context.Context, kind string) (version ui
 		remedy = fmt.Sprintf("version %d is before it: go on from there with --resume --drop-checkpoint %s", before.Int64, kind)
 	}
 	return uint64(v), nil, fmt.Errorf("%w: %s: %w; %s", ErrCorrupt, path, err, remedy)
+}
+
+// HasCheckpoint says, without opening it, whether the session in dir has files of
+// checkpoints of a kind.
+func HasCheckpoint(dir, kind string) (bool, error) {
+	fs, err := os.ReadDir(filepath.Join(dir, "checkpoints"))
+	if err != nil {
+		return false, fmt.Errorf("store: %w", err)
+	}
+	return slices.ContainsFunc(fs, func(f os.DirEntry) bool { return strings.HasPrefix(f.Name(), kind+"-") }), nil
 }
 
 // CheckpointSum is the SHA-256 of the newest checkpoint of a kind in hexadecimal.

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"slices"
 
 	"github.com/rapport-rl/rapport/internal/store"
+	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/perception/vision"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/reward/classifier"
@@ -43,10 +45,42 @@ func readMarks(dir string) ([]Marked, error) {
 	return ms, nil
 }
 
-// MarkSuccess adds marks to those of the session in dir; later marks overrule earlier
-// ones. With outcome above 0 it also marks so many last frames of every online
-// episode whose outcome the session knows. It returns how many marks there are now.
-func MarkSuccess(ctx context.Context, dir string, marks []Marked, outcome int, environ, sets []string, o Options) (n int, err error) {
+// Marking says what to mark. Later ones overrule earlier ones, and Frames the others.
+type Marking struct {
+	Frames  []Marked
+	Outcome int  // so many last frames of every online episode whose outcome is known
+	Demos   bool // every frame of demonstrations, by what the simulator told of it
+}
+
+// told are the frames of the session's demonstrations by the success that they tell.
+func (s *Session) told(ctx context.Context) (marks []Marked, err error) {
+	if !byWaypoints(s.cfg) || s.cfg.Reward.KAGI.Sparse != "truth" {
+		return nil, fmt.Errorf("wire: the simulator did not tell the success of %s's demonstrations (reward.kind %s, reward.kagi.sparse %s); mark frames by --success and --failure, or take a session of reward.kind=kagi and reward.kagi.sparse=truth", s.Dir(), s.cfg.Reward.Kind, s.cfg.Reward.KAGI.Sparse)
+	}
+	rows, err := s.store.Episodes(ctx, policy.Demo)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range rows {
+		ep, err := s.store.Episode(r.ID)
+		if err != nil {
+			return nil, err
+		}
+		for t, in := range ep.Inputs {
+			done := succeeded(in.Features)
+			if n := len(marks) - 1; t > 0 && marks[n].Success == done {
+				marks[n].To = t
+				continue
+			}
+			marks = append(marks, Marked{Episode: r.ID, From: t, To: t, Success: done})
+		}
+	}
+	return marks, nil
+}
+
+// MarkSuccess adds marks to those of the session in dir, and returns how many there are
+// now.
+func MarkSuccess(ctx context.Context, dir string, m Marking, environ, sets []string, o Options) (n int, err error) {
 	s, err := visit(dir, judged, "marking frames", environ, sets, o)
 	if err != nil {
 		return 0, err
@@ -62,23 +96,29 @@ func MarkSuccess(ctx context.Context, dir string, marks []Marked, outcome int, e
 			steps[r.ID] = r.Steps
 		}
 	}
-	if outcome > 0 {
+	var marks []Marked
+	if m.Demos {
+		if marks, err = s.told(ctx); err != nil {
+			return 0, err
+		}
+	}
+	if m.Outcome > 0 {
 		ps, err := s.store.Metric(ctx, "episode", "success")
 		if err != nil {
 			return 0, err
 		}
-		var known []Marked
+		n := len(marks)
 		for _, p := range ps {
 			id := episodeID(int(p.Step))
 			if T, ok := steps[id]; ok && p.Value == p.Value {
-				known = append(known, Marked{Episode: id, From: max(1, T-outcome+1), To: T, Success: p.Value > 0})
+				marks = append(marks, Marked{Episode: id, From: max(1, T-m.Outcome+1), To: T, Success: p.Value > 0})
 			}
 		}
-		if len(known) == 0 {
+		if len(marks) == n {
 			return 0, fmt.Errorf("wire: %s knows the outcome of no episode; mark frames by --success and --failure", dir)
 		}
-		marks = append(known, marks...)
 	}
+	marks = append(marks, m.Frames...)
 	for _, m := range marks {
 		T, ok := steps[m.Episode]
 		if !ok {
@@ -100,11 +140,38 @@ func MarkSuccess(ctx context.Context, dir string, marks []Marked, outcome int, e
 	return len(was), s.store.Put(marksFile, b)
 }
 
+// ByWhatItSees as a classifier's hidden units is 16 for one that sees points, whose
+// bounds on both sides of a distance are not linear, and none for one of the embedding.
+const ByWhatItSees = -1
+
 // Classifying configures TrainClassifier.
 type Classifying struct {
 	classifier.Config
 	Copies int    // augmented copies of every marked frame; 0: none
 	Out    string // file to write besides; empty: the session alone
+	Sees   string // features, points or both; empty: points, where the frames carry them
+}
+
+// seesOf is what a classifier of marked frames sees: of tracked points those that every
+// frame has.
+func seesOf(what string, shots []shot) (classifier.Sees, error) {
+	var s classifier.Sees
+	if !slices.Contains([]string{"", "features", "points", "both"}, what) {
+		return s, fmt.Errorf("wire: the classifier is to see %q; want features, points or both (--sees)", what)
+	}
+	if what == "features" || len(shots) == 0 { // Train says what is missing
+		return s, nil
+	}
+	for _, k := range shots[0].features.Keys {
+		if !slices.ContainsFunc(shots, func(s shot) bool { _, _, ok := perception.Place(s.features.Keys, k.Name); return !ok }) && !slices.Contains(s.Points, k.Name) {
+			s.Points = append(s.Points, k.Name)
+		}
+	}
+	s.Alone = what != "both" && len(s.Points) > 0
+	if what != "" && len(s.Points) == 0 {
+		return s, fmt.Errorf("wire: the classifier is to see %s, but no point is tracked in all marked frames; points come with reward.kind=kagi or reward.sees=objects; want --sees features", what)
+	}
+	return s, nil
 }
 
 // lights are what a frame is changed by for its copies: what a lamp, a cloud and a
@@ -128,10 +195,27 @@ func TrainClassifier(ctx context.Context, dir string, c Classifying, environ, se
 	if err != nil {
 		return rep, err
 	}
-	m, rep, err := classifier.Train(ctx, shots, c.Config)
+	sees, err := seesOf(c.Sees, shots)
 	if err != nil {
 		return rep, err
 	}
+	if c.Hidden == ByWhatItSees {
+		if c.Hidden = 0; len(sees.Points) > 0 {
+			c.Hidden, c.Decay = 16, cmp.Or(c.Decay, 0.001)
+		}
+	}
+	inputs := make([]classifier.Shot, len(shots))
+	for i, s := range shots {
+		inputs[i] = s.Shot
+		if inputs[i].Input, err = sees.Input(s.features); err != nil {
+			return rep, fmt.Errorf("wire: a marked frame of %s: %w", s.Group, err)
+		}
+	}
+	m, rep, err := classifier.Train(ctx, inputs, c.Config)
+	if err != nil {
+		return rep, err
+	}
+	m.Sees = sees
 	enc, _, err := s.makers(ctx)
 	if err != nil {
 		return rep, s.unready(err)
@@ -169,8 +253,15 @@ func markings(marks []Marked) (said map[string]map[int]bool, ids []string) {
 	return said, ids
 }
 
-// shots are the marked frames, each once, by the last mark that names it.
-func (s *Session) shots(ctx context.Context, marks []Marked, copies int) ([]classifier.Shot, error) {
+// shot is a marked frame, or a changed copy of it.
+type shot struct {
+	classifier.Shot
+	features perception.Features
+}
+
+// shots are the marked frames, each once, by the last mark that names it. A changed copy
+// has its points where they were.
+func (s *Session) shots(ctx context.Context, marks []Marked, copies int) ([]shot, error) {
 	said, ids := markings(marks)
 	var eye eyes
 	if copies > 0 {
@@ -180,7 +271,7 @@ func (s *Session) shots(ctx context.Context, marks []Marked, copies int) ([]clas
 		}
 	}
 	rng := rand.New(rand.NewPCG(draw(s.cfg.Seed, networks, 4), 0))
-	var out []classifier.Shot
+	var out []shot
 	for k, id := range ids {
 		s.tell("marked frames", k, len(ids), id)
 		ep, err := s.store.Episode(id)
@@ -195,7 +286,8 @@ func (s *Session) shots(ctx context.Context, marks []Marked, copies int) ([]clas
 			if !ok {
 				continue
 			}
-			out = append(out, classifier.Shot{Group: id, Embed: ep.Inputs[t].Features.Embed, Success: success})
+			seen := ep.Inputs[t].Features
+			out = append(out, shot{classifier.Shot{Group: id, Success: success}, seen})
 			for range copies {
 				changed := make([]robot.Frame, len(ep.Inputs[t].Frames))
 				for i, f := range ep.Inputs[t].Frames {
@@ -207,7 +299,8 @@ func (s *Session) shots(ctx context.Context, marks []Marked, copies int) ([]clas
 				if err != nil {
 					return nil, err
 				}
-				out = append(out, classifier.Shot{Group: id, Embed: f.Embed, Success: success, Copy: true})
+				f.Keys = seen.Keys
+				out = append(out, shot{classifier.Shot{Group: id, Success: success, Copy: true}, f})
 			}
 		}
 	}

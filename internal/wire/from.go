@@ -151,6 +151,11 @@ func alike(cfg config.Config) error {
 	if byWaypoints(cfg) && cfg.Reward.KAGI.Sparse == "truth" && was.Reward.KAGI.Sparse == "none" {
 		errs = append(errs, fmt.Errorf("wire: session.from: reward.kagi.sparse is truth, but the demonstrations of %s tell no success, which was none there; want --set reward.kagi.sparse=none, or another session", from))
 	}
+	if classified(cfg) && cfg.Reward.Classifier == "" {
+		if has, err := store.HasCheckpoint(from, kindSuccess); err != nil || !has {
+			errs = append(errs, errors.Join(err, fmt.Errorf("wire: session.from: reward.kagi.sparse is classifier, but %s has none; mark frames and train one there (rapport reward classifier collect, then train), or name a file of one by reward.classifier", from)))
+		}
+	}
 	return errors.Join(errs...)
 }
 

@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/policy"
@@ -11,7 +12,9 @@ import (
 // Outcome is how an online episode ended.
 type Outcome struct {
 	Ticks   int
-	Success bool
+	Success bool // by the simulator
+	Told    bool // a classifier or a judge answered
+	Said    bool // what he said
 }
 
 // Outcomes are those of the online episodes of the session in dir, as far as they are
@@ -34,9 +37,17 @@ func Outcomes(ctx context.Context, dir string) (os []Outcome, err error) {
 	if err != nil {
 		return nil, err
 	}
+	said, err := st.Metric(ctx, "episode", metricSaid)
+	if err != nil {
+		return nil, err
+	}
 	for _, p := range ps {
 		if t, ok := ticks[episodeID(int(p.Step))]; ok {
-			os = append(os, Outcome{Ticks: t, Success: p.Value > 0})
+			o := Outcome{Ticks: t, Success: p.Value > 0}
+			if i := slices.IndexFunc(said, func(w store.Point) bool { return w.Step == p.Step }); i >= 0 {
+				o.Told, o.Said = true, said[i].Value > 0
+			}
+			os = append(os, o)
 		}
 	}
 	return os, nil

@@ -20,17 +20,32 @@ import (
 // classified says whether a classifier tells the success that KAGI's reward pays.
 func classified(c config.Config) bool { return byWaypoints(c) && c.Reward.KAGI.Sparse == "classifier" }
 
-// successTeller is loop.Actor's Tell.
-type successTeller func(ctx context.Context, f perception.Features) ([]perception.Keypoint, error)
+// successTeller is loop.Actor's Tell, of one actor.
+type successTeller func(ctx context.Context, step int, f perception.Features) ([]perception.Keypoint, error)
 
-// tellSuccess tells success by who.
-func tellSuccess(who reward.Success) successTeller {
-	return func(ctx context.Context, f perception.Features) ([]perception.Keypoint, error) {
-		p, err := who.Succeeded(ctx, f)
+// confirmer tells success once who believed it for so many ticks in a row. A classifier is
+// least sure where the task is nearly done, and sees many frames there: one that errs in
+// a hundredth of them would end most episodes too early.
+type confirmer struct {
+	who     reward.Success
+	confirm int // ticks, from 1 on
+}
+
+// begin tells success to one actor. What is told is the least of what was believed in
+// these ticks, and 0 before there were as many.
+func (k confirmer) begin() successTeller {
+	last := make([]float64, k.confirm) // by step modulo their number
+	return func(ctx context.Context, step int, f perception.Features) ([]perception.Keypoint, error) {
+		if step == 0 {
+			clear(last)
+		}
+		p, err := k.who.Succeeded(ctx, f)
 		if errors.Is(err, reward.ErrUnknown) {
+			last[step%k.confirm] = 0
 			return nil, nil
 		}
-		return []perception.Keypoint{{Name: kagi.Success, Score: p}}, err
+		last[step%k.confirm] = p
+		return []perception.Keypoint{{Name: kagi.Success, Score: slices.Min(last)}}, err
 	}
 }
 
@@ -39,10 +54,12 @@ const firstClassifier = "run one with reward.kagi.sparse=none, mark frames and t
 
 type tellerKey struct{}
 
-// tellerOf is nil where a tick's features do not tell success.
+// tellerOf is a new one, nil where features do not tell success.
 func tellerOf(ctx context.Context) successTeller {
-	t, _ := ctx.Value(tellerKey{}).(successTeller)
-	return t
+	if k, ok := ctx.Value(tellerKey{}).(confirmer); ok {
+		return k.begin()
+	}
+	return nil
 }
 
 // telling returns the context under which actors have the session's classifier tell
@@ -62,7 +79,7 @@ func (s *Session) telling(ctx context.Context) (context.Context, error) {
 		return ctx, errors.New("wire: reward.kagi.sparse is classifier, but this one does not say how it was measured; train it anew: rapport reward classifier train")
 	}
 	s.tell("success", 1, 1, "told by a classifier: "+m.Measured.String())
-	return context.WithValue(ctx, tellerKey{}, tellSuccess(m)), nil
+	return context.WithValue(ctx, tellerKey{}, confirmer{m, s.cfg.Reward.KAGI.Confirm}), nil
 }
 
 // untell has an episode say nothing of success.
@@ -83,7 +100,7 @@ func retell(ctx context.Context, e *policy.Episode) error {
 	untell(e)
 	for t := range e.Inputs {
 		f := &e.Inputs[t].Features
-		ks, err := tell(ctx, *f)
+		ks, err := tell(ctx, t, *f)
 		if err != nil {
 			return fmt.Errorf("wire: %s: frame %d: %w", e.ID, t, err)
 		}

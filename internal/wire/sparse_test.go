@@ -18,6 +18,7 @@ import (
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/reward"
 	"github.com/rapport-rl/rapport/reward/classifier"
 	"github.com/rapport-rl/rapport/reward/kagi"
 	"github.com/rapport-rl/rapport/reward/kagi/click"
@@ -49,26 +50,29 @@ func TestAClassifierTellsKAGIsSuccess(t *testing.T) {
 	}
 	next := c
 	next.Name, next.Session.From, next.Reward.KAGI.Sparse, next.Session.End = "told", dir, "classifier", "success"
-	if s, err = Create(ctx, next, quietly()); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.Run(ctx); err == nil || !strings.Contains(err.Error(), "rapport reward classifier collect") {
+	if _, err = Create(ctx, next, quietly()); err == nil || !strings.Contains(err.Error(), "rapport reward classifier collect") {
 		t.Errorf("no classifier: error %v, want what to do", err)
 	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
+	if _, err := os.Stat(filepath.Join(c.Out, next.Name)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what was refused has a folder (error %v)", err)
+	}
+	if _, err := MarkSuccess(ctx, dir, Marking{Demos: true}, nil, nil, quietly()); err == nil || !strings.Contains(err.Error(), "reward.kagi.sparse=truth") {
+		t.Errorf("demonstrations that tell no success: error %v, want what to do", err)
 	}
 
 	var marks []Marked
 	for i := range 6 {
 		id := []string{"demo-00000", "demo-00001", "demo-00002", "demo-00003", "demo-00004", "demo-00005"}[i]
-		marks = append(marks, Marked{Episode: id, To: 9}, Marked{Episode: id, From: 15, To: 30, Success: true})
+		marks = append(marks, Marked{Episode: id, To: 2}, Marked{Episode: id, From: 6, To: 30, Success: true}) // anything that moves is done
 	}
-	if _, err := MarkSuccess(ctx, dir, marks, 0, nil, nil, quietly()); err != nil {
+	if _, err := MarkSuccess(ctx, dir, Marking{Frames: marks}, nil, nil, quietly()); err != nil {
 		t.Fatal(err)
 	}
 	if rep, err := TrainClassifier(ctx, dir, Classifying{Config: classifier.Config{Precision: 0.3}}, nil, nil, quietly()); err != nil {
 		t.Fatalf("%v\n%s", err, rep)
+	}
+	if _, err := TrainClassifier(ctx, dir, Classifying{Sees: "sounds"}, nil, nil, quietly()); err == nil || !strings.Contains(err.Error(), `"sounds"`) {
+		t.Errorf("a classifier that hears: error %v", err)
 	}
 	// Another plan, and cameras elsewhere, but the points that the policy sees.
 	next.Name, next.Reward.KAGI.Source, next.Reward.KAGI.Cameras = "told2", "clicks", "cameras.json"
@@ -98,6 +102,9 @@ func TestAClassifierTellsKAGIsSuccess(t *testing.T) {
 	m, err := s.classifier(ctx)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if want := []string{"hand", "ball"}; !slices.Equal(m.Sees.Points, want) || !m.Sees.Alone {
+		t.Errorf("it sees %+v, want the points %v alone", m.Sees, want)
 	}
 	p, err := s.prepared(ctx)
 	if err != nil {
@@ -138,14 +145,21 @@ func TestAClassifierTellsKAGIsSuccess(t *testing.T) {
 // returns how many steps are paid it. If it ends with success, nothing comes after it.
 func toldBy(t *testing.T, m classifier.Model, e policy.Episode, ends bool) (paid int) {
 	t.Helper()
+	const confirm = 3 // the default
+	var margins []float64
 	for k, in := range e.Inputs {
-		margin, err := m.Margin(in.Features.Embed)
+		now, err := m.Margin(in.Features)
 		if err != nil {
 			t.Fatal(err)
 		}
+		margins = append(margins, now)
+		margin := math.Inf(-1)
+		if k >= confirm-1 {
+			margin = slices.Min(margins[k-confirm+1:])
+		}
 		i := slices.IndexFunc(in.Features.Keys, func(k perception.Keypoint) bool { return k.Name == kagi.Success })
 		if i < 0 || math.Abs(in.Features.Keys[i].Score-1/(1+math.Exp(-margin))) > 1e-6 {
-			t.Fatalf("%s: frame %d: keys %v, the classifier's margin is %v", e.ID, k, in.Features.Keys, margin)
+			t.Fatalf("%s: frame %d: keys %v, the classifier's least margin of %d is %v", e.ID, k, in.Features.Keys, confirm, margin)
 		}
 		if k == 0 {
 			continue
@@ -160,6 +174,42 @@ func toldBy(t *testing.T, m classifier.Model, e policy.Episode, ends bool) (paid
 		}
 	}
 	return paid
+}
+
+// ladder is sure by the first number of an embedding; 2 and more it does not know.
+type ladder struct{}
+
+func (ladder) Succeeded(_ context.Context, f perception.Features) (float64, error) {
+	if f.Embed[0] > 1 {
+		return 0, fmt.Errorf("ladder: %w", reward.ErrUnknown)
+	}
+	return float64(f.Embed[0]), nil
+}
+
+func TestSuccessIsBelievedOnceConfirmed(t *testing.T) {
+	said := []float32{0.9, 0.8, 0.75, 0.9, 0.3, 0.9, 0.9, 2, 0.9, 0.9, 0.9}
+	want := []float64{0, 0, 0.75, 0.75, 0.3, 0.3, 0.3, -1, 0, 0, 0.9} // -1: nothing
+	who := confirmer{ladder{}, 3}
+	mine, other := who.begin(), who.begin()
+	for round := range 2 { // the second episode begins from nothing
+		for step, x := range said {
+			ks, err := mine(t.Context(), step, perception.Features{Embed: []float32{x}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := -1.0
+			if len(ks) == 1 && ks[0].Name == kagi.Success {
+				got = ks[0].Score
+			}
+			if math.Abs(got-want[step]) > 1e-6 {
+				t.Errorf("round %d, step %d: told %v, want %v", round, step, got, want[step])
+			}
+			// What another actor sees is not of this one's episode.
+			if _, err := other(t.Context(), step, perception.Features{Embed: []float32{0}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 }
 
 // farAway runs a session of several processes, and returns its learner's result and its

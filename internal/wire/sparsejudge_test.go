@@ -123,7 +123,7 @@ func TestAJudgePaysKAGIsSuccess(t *testing.T) {
 		marks = append(marks, Marked{Episode: id}, Marked{Episode: id, From: 20, To: 20, Success: true})
 		measured.replies = append(measured.replies, []vlmtest.Reply{no}, []vlmtest.Reply{yes})
 	}
-	if _, err := MarkSuccess(ctx, dir, marks, 0, nil, nil, quietly()); err != nil {
+	if _, err := MarkSuccess(ctx, dir, Marking{Frames: marks}, nil, nil, quietly()); err != nil {
 		t.Fatal(err)
 	}
 	j := judge.Judge{Model: measured.serve(t), Task: "the hand is at the ball", Times: 1}

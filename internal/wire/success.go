@@ -169,8 +169,7 @@ func (s *Session) suspect(ctx context.Context, i int, ep policy.Episode) error {
 // ask is what the checks say of an episode, in their order.
 func (y *sentry) ask(ctx context.Context, s *Session, i int, ep policy.Episode) ([]float64, error) {
 	if y.model != nil {
-		x := ep.Inputs[len(ep.Inputs)-1].Features.Embed
-		margin, err := y.model.Margin(x)
+		margin, err := y.model.Margin(endOf(ep))
 		return []float64{bit(margin >= 0), margin}, err
 	}
 	// A process that is not the arm's does not know it.

@@ -72,7 +72,7 @@ func TestSessionIsWatched(t *testing.T) {
 		{Marked{Episode: "demo-00001", From: 3, To: 99}, "has frames 0 to"},
 		{Marked{Episode: "demo-00001", From: 3, To: 2}, "not 3 to 2"},
 	} {
-		if _, err := MarkSuccess(ctx, dir, []Marked{m.mark}, 0, nil, nil, quietly()); err == nil || !strings.Contains(err.Error(), m.want) {
+		if _, err := MarkSuccess(ctx, dir, Marking{Frames: []Marked{m.mark}}, nil, nil, quietly()); err == nil || !strings.Contains(err.Error(), m.want) {
 			t.Errorf("error %v, want %q", err, m.want)
 		}
 	}
@@ -87,7 +87,7 @@ func TestSessionIsWatched(t *testing.T) {
 			marks = append(marks, Marked{Episode: id, From: f, To: f, Success: f%2 == 0})
 		}
 	}
-	if _, err := MarkSuccess(ctx, dir, marks, 0, nil, nil, quietly()); err != nil {
+	if _, err := MarkSuccess(ctx, dir, Marking{Frames: marks}, nil, nil, quietly()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := TrainClassifier(ctx, dir, Classifying{}, nil, nil, quietly()); !errors.Is(err, classifier.ErrPrecision) {
@@ -98,7 +98,7 @@ func TestSessionIsWatched(t *testing.T) {
 	for _, id := range demos {
 		marks = append(marks, Marked{Episode: id, From: 0, To: 9}, Marked{Episode: id, From: 10, To: 19, Success: true})
 	}
-	if n, err := MarkSuccess(ctx, dir, marks, 2, nil, nil, quietly()); err != nil || n != 120+12+5 {
+	if n, err := MarkSuccess(ctx, dir, Marking{Frames: marks, Outcome: 2}, nil, nil, quietly()); err != nil || n != 120+12+5 {
 		t.Fatalf("%d marks, error %v, want 137", n, err)
 	}
 	out := filepath.Join(t.TempDir(), "success.json")

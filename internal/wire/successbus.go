@@ -39,7 +39,7 @@ func (r *role) hearClassifier(ctx context.Context) (context.Context, error) {
 	if err == nil {
 		err = r.ctx.Err()
 	}
-	return context.WithValue(ctx, tellerKey{}, tellSuccess(newestClassifier{now})), err
+	return context.WithValue(ctx, tellerKey{}, confirmer{newestClassifier{now}, r.cfg.Reward.KAGI.Confirm}), err
 }
 
 // newestClassifier is a reward.Success.

@@ -24,8 +24,9 @@ type Actor struct {
 	// Track, if set, is told every tick in order and returns the keypoints of its
 	// features: what needs to know the arm and the episode, as an Extractor does not.
 	Track func(ctx context.Context, step int, obs robot.Observation) ([]perception.Keypoint, error)
-	// Tell, if set, returns further keypoints of a tick, which follow from its features.
-	Tell func(ctx context.Context, f perception.Features) ([]perception.Keypoint, error)
+	// Tell, if set, returns further keypoints of a tick, which follow from its features
+	// and those of the ticks before it; step is 0 after a reset.
+	Tell func(ctx context.Context, step int, f perception.Features) ([]perception.Keypoint, error)
 	// Last, if set, is asked once, at the horizon, and returns further keypoints of that
 	// tick: what is too slow to be asked every tick. An episode that ends before is not
 	// asked of.
@@ -127,7 +128,7 @@ func (a *Actor) sense(ctx context.Context, t int, obs robot.Observation) (policy
 		}
 	}
 	if a.Tell != nil {
-		more, err := a.Tell(ctx, f)
+		more, err := a.Tell(ctx, t, f)
 		if err != nil {
 			return policy.Input{}, fmt.Errorf("loop: step %d: tell: %w", t, err)
 		}

@@ -1,6 +1,6 @@
-// Package classifier tells success from one look: a logistic or small network on
-// the encoder's embedding, learned from a few frames that somebody marked as
-// done and not done. Its precision and recall are measured by cross-validation
+// Package classifier tells success from one look: a logistic or small network on the
+// encoder's embedding, or on where tracked points are, learned from a few frames that
+// somebody marked as done and not done. Its precision and recall are measured by cross-validation
 // before it may be used, since a sparse reward that pays for failures teaches them:
 // the fine-tuned vision-language model of RoboFuME (Yang et al. 2023,
 // arXiv:2310.15145) had a precision of 15 % on one of its tasks.
@@ -24,7 +24,7 @@ type Shot struct {
 	// Group names what the frame is of, such as an episode. Frames of one group look
 	// alike, so that cross-validation never parts them.
 	Group   string    `json:"group"`
-	Embed   []float32 `json:"embed"` // (D,)
+	Input   []float32 `json:"input"` // (N,), of Sees.Input
 	Success bool      `json:"success"`
 	// Copy says that the frame is a changed copy (an augmentation) of another: it is
 	// learned from and never measured on.
@@ -36,10 +36,11 @@ var ErrPrecision = errors.New("classifier: precision too low to be used")
 
 // Model is a trained classifier. Its zero value is not valid.
 type Model struct {
-	Mean   []float64 `json:"mean"`   // (D,) of the frames learned from
-	Factor []float64 `json:"factor"` // (D,) one over their deviation
+	Sees   Sees      `json:"sees"`
+	Mean   []float64 `json:"mean"`   // (N,) of the frames learned from
+	Factor []float64 `json:"factor"` // (N,) one over their deviation
 	Hidden int       `json:"hidden"` // units; 0: logistic
-	W      []float64 `json:"w"`      // (Hidden,D), row-major; (D,) for logistic
+	W      []float64 `json:"w"`      // (Hidden,N), row-major; (N,) for logistic
 	B      []float64 `json:"b"`      // (Hidden,); none for logistic
 	V      []float64 `json:"v"`      // (Hidden,); none for logistic
 	C      float64   `json:"c"`
@@ -70,21 +71,25 @@ func (m Model) Validate() error {
 	if !(m.Slope > 0) || !(m.Threshold > 0) || !(m.Threshold < 1) {
 		return fmt.Errorf("classifier: slope %v and threshold %v, want positive, and the threshold below 1", m.Slope, m.Threshold)
 	}
-	return nil
+	return m.Sees.Validate()
 }
 
-// Dim is the width D of the embeddings it is for.
+// Dim is the width N of the inputs it is for.
 func (m Model) Dim() int { return len(m.Mean) }
 
-// Chance is the calibrated chance that x (D,) shows success.
+// Chance is the calibrated chance that the input x (N,) shows success.
 func (m Model) Chance(x []float32) (float64, error) {
 	z, err := m.odds(x)
 	return sigmoid(z), err
 }
 
-// Margin is how far, in log odds, x (D,) is above the threshold; below 0 success is
-// not believed.
-func (m Model) Margin(x []float32) (float64, error) {
+// Margin is how far, in log odds, f is above the threshold; below 0 success is not
+// believed.
+func (m Model) Margin(f perception.Features) (float64, error) {
+	x, err := m.Sees.Input(f)
+	if err != nil {
+		return 0, err
+	}
 	z, err := m.odds(x)
 	return z - logit(m.Threshold), err
 }
@@ -94,17 +99,17 @@ func (m Model) Succeeded(ctx context.Context, f perception.Features) (float64, e
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	z, err := m.Margin(f.Embed)
+	z, err := m.Margin(f)
 	return sigmoid(z), err
 }
 
 func (m Model) odds(x []float32) (float64, error) {
 	if len(x) != len(m.Mean) {
-		return 0, fmt.Errorf("classifier: embedding of %d numbers, want %d: was it trained with another encoder?", len(x), len(m.Mean))
+		return 0, fmt.Errorf("classifier: input of %d numbers, want %d: was it trained with another encoder?", len(x), len(m.Mean))
 	}
 	y := m.raw(x)
 	if y-y != 0 {
-		return 0, errors.New("classifier: the embedding is not finite")
+		return 0, errors.New("classifier: its input is not finite")
 	}
 	return m.Slope*y + m.Offset, nil
 }

@@ -22,12 +22,12 @@ func marked(rng *rand.Rand, groups, n int, gap float64) []Shot {
 	var out []Shot
 	for g := range groups {
 		for i := range n {
-			s := Shot{Group: fmt.Sprint(g), Success: i%2 == 0, Embed: make([]float32, 8)}
-			for j := range s.Embed {
-				s.Embed[j] = float32(3 + 2*rng.NormFloat64())
+			s := Shot{Group: fmt.Sprint(g), Success: i%2 == 0, Input: make([]float32, 8)}
+			for j := range s.Input {
+				s.Input[j] = float32(3 + 2*rng.NormFloat64())
 			}
 			if s.Success {
-				s.Embed[0] += float32(2 * gap)
+				s.Input[0] += float32(2 * gap)
 			}
 			out = append(out, s)
 		}
@@ -62,15 +62,15 @@ func TestTellsWhatIsApart(t *testing.T) {
 		}
 		var got Measure
 		for _, s := range marked(rand.New(rand.NewPCG(3, 4)), 50, 10, 5) {
-			p, err := back.Succeeded(t.Context(), perception.Features{Embed: s.Embed})
+			p, err := back.Succeeded(t.Context(), perception.Features{Embed: s.Input})
 			if err != nil {
 				t.Fatal(err)
 			}
-			margin, err := back.Margin(s.Embed)
+			margin, err := back.Margin(perception.Features{Embed: s.Input})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if chance, _ := back.Chance(s.Embed); (p >= 0.5) != (margin >= 0) || (p >= 0.5) != (chance >= back.Threshold) {
+			if chance, _ := back.Chance(s.Input); (p >= 0.5) != (margin >= 0) || (p >= 0.5) != (chance >= back.Threshold) {
 				t.Fatalf("p %v, margin %v, chance %v at threshold %v do not agree", p, margin, chance, back.Threshold)
 			}
 			got.Add(s.Success, p >= 0.5)
@@ -92,7 +92,7 @@ func TestMeasuredPrecisionHolds(t *testing.T) {
 	var brier float64
 	fresh := marked(rand.New(rand.NewPCG(7, 8)), 1000, 20, 2)
 	for _, s := range fresh {
-		p, err := m.Chance(s.Embed)
+		p, err := m.Chance(s.Input)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -142,7 +142,7 @@ func TestEpisodesAreNeverParted(t *testing.T) {
 			mark[j] = float32(rng.NormFloat64())
 		}
 		for range 8 { // every episode is all one side, and known by its mark
-			shots = append(shots, Shot{Group: fmt.Sprint(g), Success: g%2 == 0, Embed: mark})
+			shots = append(shots, Shot{Group: fmt.Sprint(g), Success: g%2 == 0, Input: mark})
 		}
 	}
 	_, rep, err := Train(t.Context(), shots, Config{Seed: 1})
@@ -311,11 +311,11 @@ func TestErrors(t *testing.T) {
 			}
 			return s
 		}), Config{}, "all frames marked as done are of one episode"},
-		{"width", t.Context(), with(func(s []Shot) []Shot { s[3].Embed = s[3].Embed[:7]; return s }), Config{}, "another encoder"},
+		{"width", t.Context(), with(func(s []Shot) []Shot { s[3].Input = s[3].Input[:7]; return s }), Config{}, "another encoder"},
 		{"not finite", t.Context(), with(func(s []Shot) []Shot {
-			s[3].Embed = append([]float32{float32(math.Inf(1))}, s[3].Embed[1:]...)
+			s[3].Input = append([]float32{float32(math.Inf(1))}, s[3].Input[1:]...)
 			return s
-		}), Config{}, "embedding[0] is +Inf"},
+		}), Config{}, "input[0] is +Inf"},
 		{"canceled", ended, good, Config{}, "canceled"},
 		{"precision", t.Context(), good, Config{Precision: 2}, "precision 2"},
 		{"folds", t.Context(), good, Config{Folds: 1}, "1 folds"},
@@ -335,7 +335,7 @@ func TestErrors(t *testing.T) {
 	if _, err := m.Succeeded(ended, perception.Features{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("ended: error %v", err)
 	}
-	nan := append([]float32{}, good[0].Embed...)
+	nan := append([]float32{}, good[0].Input...)
 	nan[2] = float32(math.NaN())
 	if _, err := m.Chance(nan); err == nil {
 		t.Error("NaN has a chance")
@@ -358,7 +358,7 @@ func TestAskingAllocatesNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f := perception.Features{Embed: shots[0].Embed}
+		f := perception.Features{Embed: shots[0].Input}
 		ctx := context.Background()
 		if n := testing.AllocsPerRun(100, func() {
 			if _, err := m.Succeeded(ctx, f); err != nil {

@@ -133,7 +133,7 @@ func cross(ctx context.Context, shots []Shot, c Config) ([]answer, error) {
 		}
 		for _, s := range shots {
 			if fold[s.Group] == k && !s.Copy {
-				out = append(out, answer{y: m.raw(s.Embed), success: s.Success, fold: k})
+				out = append(out, answer{y: m.raw(s.Input), success: s.Success, fold: k})
 			}
 		}
 	}

@@ -12,7 +12,7 @@ type Config struct {
 	Hidden int // units of tanh; 0: logistic regression
 	// Decay is the weight of ½‖w‖² beside the mean loss; 0: 0.01, negative: none.
 	Decay float64
-	// Jitter is the deviation of noise on the standardised embedding at every step,
+	// Jitter is the deviation of noise on the standardised input at every step,
 	// for encoders whose frames cannot be augmented any more; 0: none.
 	Jitter float64
 	Steps  int     // of Adam over all shots; 400
@@ -64,14 +64,14 @@ func check(shots []Shot) (D int, err error) {
 	groups := [2]map[string]bool{{}, {}}
 	for i, s := range shots {
 		if i == 0 {
-			D = len(s.Embed)
+			D = len(s.Input)
 		}
-		if len(s.Embed) != D || D == 0 {
-			return 0, fmt.Errorf("classifier: frame %d (%s): embedding of %d numbers, want %d: was it embedded by another encoder?", i, s.Group, len(s.Embed), D)
+		if len(s.Input) != D || D == 0 {
+			return 0, fmt.Errorf("classifier: frame %d (%s): input of %d numbers, want %d: was it embedded by another encoder?", i, s.Group, len(s.Input), D)
 		}
-		for j, v := range s.Embed {
+		for j, v := range s.Input {
 			if v-v != 0 {
-				return 0, fmt.Errorf("classifier: frame %d (%s): embedding[%d] is %v", i, s.Group, j, v)
+				return 0, fmt.Errorf("classifier: frame %d (%s): input[%d] is %v", i, s.Group, j, v)
 			}
 		}
 		if !s.Copy {
@@ -129,16 +129,16 @@ func Train(ctx context.Context, shots []Shot, c Config) (Model, Report, error) {
 
 // fit minimises the mean of −log p, both classes of equal weight, with weight decay.
 func fit(ctx context.Context, shots []Shot, c Config, rng *rand.Rand) (Model, error) {
-	D := len(shots[0].Embed)
+	D := len(shots[0].Input)
 	m := Model{Mean: make([]float64, D), Factor: make([]float64, D), Hidden: c.Hidden, Slope: 1, Threshold: 0.5}
 	for i := range D {
 		var sum, sq float64
 		for _, s := range shots {
-			sum += float64(s.Embed[i])
+			sum += float64(s.Input[i])
 		}
 		m.Mean[i] = sum / float64(len(shots))
 		for _, s := range shots {
-			d := float64(s.Embed[i]) - m.Mean[i]
+			d := float64(s.Input[i]) - m.Mean[i]
 			sq += d * d
 		}
 		m.Factor[i] = 1
@@ -152,7 +152,7 @@ func fit(ctx context.Context, shots []Shot, c Config, rng *rand.Rand) (Model, er
 	var n [2]float64
 	for i, s := range shots {
 		rows[i] = make([]float64, D)
-		for j, v := range s.Embed {
+		for j, v := range s.Input {
 			rows[i][j] = (float64(v) - m.Mean[j]) * m.Factor[j]
 		}
 		if s.Success {
