@@ -35,6 +35,7 @@ the frame after the reset. Marks are added to those there are, in success-marks.
 in the session's folder; a later mark of the same frame overrules an earlier one
 (docs/success.md). The session must not be running.`,
 		Example: `  rapport reward classifier collect runs/group-001 --success online-00003:40-45 --failure online-00003:0-30
+  rapport label runs/group-001 --kind segments && rapport reward classifier collect runs/group-001 --answers
   rapport reward classifier collect runs/group-001 --outcome 3`,
 		Args: atMostOne,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -50,8 +51,8 @@ in the session's folder; a later mark of the same frame overrules an earlier one
 					m.Frames = append(m.Frames, f)
 				}
 			}
-			if len(m.Frames) == 0 && m.Outcome == 0 && !m.Demos {
-				return usageError{errors.New("nothing to mark: give --success and --failure ranges, as online-00003:40-45, or --outcome or --demos")}
+			if len(m.Frames) == 0 && m.Outcome == 0 && !m.Demos && !m.Answers {
+				return usageError{errors.New("nothing to mark: give --success and --failure ranges, as online-00003:40-45, or --answers, --outcome or --demos")}
 			}
 			if m.Outcome < 0 {
 				return usageError{fmt.Errorf("--outcome is %d; want a number of frames", m.Outcome)}
@@ -74,6 +75,7 @@ in the session's folder; a later mark of the same frame overrules an earlier one
 	f := cmd.Flags()
 	f.StringArrayVar(&good, "success", nil, "frames that show the task done, as online-00003:40-45; may be repeated")
 	f.StringArrayVar(&bad, "failure", nil, "frames that show it not done; may be repeated")
+	f.BoolVar(&m.Answers, "answers", false, "take the stretches marked in the browser (rapport label RUN --kind segments): good as done, bad as not done")
 	f.BoolVar(&m.Demos, "demos", false, "mark every frame of the demonstrations by what the simulator told of it")
 	f.IntVar(&m.Outcome, "outcome", 0, "mark this many last frames of every online episode by its known outcome (simulation)")
 	return cmd

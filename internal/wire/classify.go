@@ -16,6 +16,7 @@ import (
 	"github.com/rapport-rl/rapport/perception/vision"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/reward/classifier"
+	"github.com/rapport-rl/rapport/reward/label"
 	"github.com/rapport-rl/rapport/robot"
 )
 
@@ -50,6 +51,37 @@ type Marking struct {
 	Frames  []Marked
 	Outcome int  // so many last frames of every online episode whose outcome is known
 	Demos   bool // every frame of demonstrations, by what the simulator told of it
+	Answers bool // stretches that people marked at the labelling page, good as done, bad as not done
+}
+
+// stretches are those of the session's episodes that people marked; steps are its
+// episodes'. A stretch of steps shows the frames before them, and one to an episode's end
+// the last frame too.
+func (s *Session) stretches(ctx context.Context, steps map[string]int) (marks []Marked, err error) {
+	ls, err := s.store.Labels(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range label.Standing(ls) {
+		if l.Query.Kind != label.Segments {
+			continue
+		}
+		T, ok := steps[l.Query.Clips[0].Episode]
+		if !ok { // of a recording beside the session
+			continue
+		}
+		for _, m := range l.Marks {
+			to := m.To - 1
+			if m.To == T {
+				to = T
+			}
+			marks = append(marks, Marked{Episode: l.Query.Clips[0].Episode, From: m.From, To: to, Success: m.Good})
+		}
+	}
+	if len(marks) == 0 {
+		return nil, fmt.Errorf("wire: nobody marked a stretch of %s's episodes; mark what shows the task done as good and what does not as bad: rapport label %s --kind segments", s.Dir(), s.Dir())
+	}
+	return marks, nil
 }
 
 // told are the frames of the session's demonstrations by the success that they tell.
@@ -101,6 +133,13 @@ func MarkSuccess(ctx context.Context, dir string, m Marking, environ, sets []str
 		if marks, err = s.told(ctx); err != nil {
 			return 0, err
 		}
+	}
+	if m.Answers {
+		said, err := s.stretches(ctx, steps)
+		if err != nil {
+			return 0, err
+		}
+		marks = append(marks, said...)
 	}
 	if m.Outcome > 0 {
 		ps, err := s.store.Metric(ctx, "episode", "success")

@@ -6,11 +6,14 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/reward/classifier"
+	"github.com/rapport-rl/rapport/reward/label"
 	"github.com/rapport-rl/rapport/robot"
 )
 
@@ -76,6 +79,7 @@ func TestSessionIsWatched(t *testing.T) {
 			t.Errorf("error %v, want %q", err, m.want)
 		}
 	}
+	marksOfAnswers(t, dir)
 	if _, err := TrainClassifier(ctx, dir, Classifying{}, nil, nil, quietly()); err == nil || !strings.Contains(err.Error(), "collect") {
 		t.Errorf("no marks: error %v, want a remedy", err)
 	}
@@ -184,5 +188,50 @@ func TestAlarmOfARisingRewardAndFailingEpisodes(t *testing.T) {
 	ps, err := s.store.Metric(ctx, seriesWatch, "alarm")
 	if err != nil || len(ps) != 40 || ps[39].Value != 1 || ps[10].Value != 0 {
 		t.Errorf("alarms %v, error %v", ps, err)
+	}
+}
+
+// marksOfAnswers takes what people marked at the labelling page, and leaves no mark.
+func marksOfAnswers(t *testing.T, dir string) {
+	t.Helper()
+	ctx := t.Context()
+	by := Marking{Answers: true}
+	if _, err := MarkSuccess(ctx, dir, by, nil, nil, quietly()); err == nil || !strings.Contains(err.Error(), "--kind segments") {
+		t.Errorf("nobody answered: error %v, want how to", err)
+	}
+	st, err := store.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := st.Episodes(ctx, policy.Demo)
+	if err != nil || len(rows) == 0 {
+		t.Fatal(rows, err)
+	}
+	of, T := rows[0].ID, rows[0].Steps
+	ask := func(id, episode string) label.Query {
+		return label.Query{ID: id, Kind: label.Segments, Clips: []label.Clip{{Episode: episode}}}
+	}
+	for _, l := range []label.Label{
+		{ID: "a", Annotator: "ann", Query: ask("q", of), Marks: []label.Mark{{From: 0, To: 4}, {From: 6, To: T, Good: true}}},
+		{ID: "b", Annotator: "ann", Query: ask("r", of), Marks: []label.Mark{{From: 0, To: T}}},
+		{ID: "c", Annotator: "ann", Retracts: "b"},
+		{ID: "d", Annotator: "ann", Query: ask("s", "monday.bag"), Marks: []label.Mark{{From: 0, To: 900}}},
+	} {
+		if _, err := st.Append(ctx, l); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := st.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := MarkSuccess(ctx, dir, by, nil, nil, quietly()); err != nil || n != 2 {
+		t.Fatalf("%d marks, error %v, want 2", n, err)
+	}
+	got, err := readMarks(dir)
+	if want := []Marked{{Episode: of, To: 3}, {Episode: of, From: 6, To: T, Success: true}}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("marks %v, error %v, want %v", got, err, want)
+	}
+	if err := os.Remove(filepath.Join(dir, marksFile)); err != nil {
+		t.Fatal(err)
 	}
 }
