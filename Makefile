@@ -90,8 +90,11 @@ reproduce-xmagical: build ## learning curves in two dimensions by kinds of rewar
 	bin/rapport reproduce xmagical --seeds 5
 	bin/rapport reproduce xmagical --seeds 5 --from short --kinds rapl,rlhf,tcc --to runs/reproduce-xmagical-from-short
 
-reproduce-kagi: build ## KAGI's reward beside its halves and demonstrations alone, on Reach and its four tasks: hours (docs/kagi.md)
+reproduce-kagi: build ## KAGI's reward beside its halves, demonstrations alone and success by a classifier, and practice: many hours (docs/kagi.md)
 	bin/rapport reproduce kagi --seeds 5
+	bin/rapport reproduce kagi --seeds 5 --tasks reach,spatula --kinds kagi,classifier
+	bin/rapport reproduce robust --seeds 5
+	bin/rapport reproduce practice --seeds 5 --apart
 
 reproduce-align: build ## alignments of the cup by numbers of answers and who ranks (docs/align-pipeline.md)
 	bin/rapport reproduce align --seeds 5 --tasks cup --labels 10,20,50,100 --by rapl,rlhf,labels --aligners diffusion-dpo

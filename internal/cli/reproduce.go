@@ -49,6 +49,7 @@ every session alone besides, and evaluates it on the same seeds.`,
 	cmd.AddCommand(a.reproduceKeypointsCmd())
 	cmd.AddCommand(a.reproduceKAGICmd())
 	cmd.AddCommand(a.reproduceRobustCmd())
+	cmd.AddCommand(a.reproducePracticeCmd())
 	cmd.AddCommand(a.reproduceAlignCmd())
 	cmd.Flags().IntVar(&seeds, "seeds", 5, "how many seeds")
 	cmd.Flags().StringSliceVar(&offline, "offline", nil, "kinds of learners to train on the demonstrations alone, as bc,iql")

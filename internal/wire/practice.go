@@ -69,7 +69,7 @@ type practice struct {
 	arm     *arm // while one of both is there
 	release func() error
 	users   int
-	resets  int // by a person, until the arm was released
+	resets  int // by a person, until the arm was released, before it was gone on with too
 	turns   [2]*turns
 	turn    int           // whose turn it is
 	over    bool          // the hours are
@@ -84,6 +84,7 @@ func (p *practice) take(ctx context.Context, s *Session) (a *arm, done func() er
 		if p.arm, p.release, err = s.ownArm(ctx); err != nil {
 			return nil, nil, err
 		}
+		p.arm.onward.resets = p.resets
 	}
 	p.users++
 	return p.arm, p.leave, nil
@@ -96,7 +97,7 @@ func (p *practice) leave() error {
 	if p.users--; p.users > 0 {
 		return nil
 	}
-	p.resets += p.arm.onward.resets
+	p.resets = p.arm.onward.resets
 	return p.release()
 }
 
@@ -256,6 +257,15 @@ func Practice(ctx context.Context, cfg config.Config, again bool, o Options) (re
 	}
 	defer func() { err = errors.Join(err, second.store.Close()) }()
 	first.practice, second.practice = p, p
+	for _, s := range []*Session{first, second} {
+		ps, err := s.store.Metric(ctx, "episode", "resets")
+		if err != nil {
+			return res, err
+		}
+		for _, m := range ps {
+			p.resets = max(p.resets, int(m.Value))
+		}
+	}
 	both, ctx := errgroup.WithContext(ctx)
 	for s, r := range map[*Session]*Result{first: &res.Forward, second: &res.Backward} {
 		both.Go(func() (err error) {

@@ -112,11 +112,16 @@ func TestPracticeTakesTurns(t *testing.T) {
 
 	turns = nil
 	c.Session.Episodes = 3
-	if _, err := Practice(t.Context(), c, true, o); err != nil {
+	before := res.Resets
+	if res, err = Practice(t.Context(), c, true, o); err != nil {
 		t.Fatal(err)
 	}
 	if want := []string{"3", "back: 3"}; !slices.Equal(turns, want) {
 		t.Errorf("gone on, turns %q, want %q", turns, want)
+	}
+	// The scene was put back to go on.
+	if _, resets := onlineOf(t, c, "both"); int(resets[2]) != before+1 || res.Resets < before+1 || res.Resets > before+2 {
+		t.Errorf("gone on, resets %v and %d in all, after %d", resets, res.Resets, before)
 	}
 
 	toldByTheirOwn(t, c)
