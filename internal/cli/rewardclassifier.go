@@ -135,8 +135,8 @@ uses it from when it is gone on with (docs/success.md).`,
 	f.StringVar(&c.Sees, "sees", "", "what it looks at: features (the embedding), points (where tracked points are) or both; empty: points, where the session tracks them")
 	f.IntVar(&c.Hidden, "hidden", wire.ByWhatItSees, "units of a hidden layer; 0: logistic regression; -1: 16 where it sees points, else 0")
 	f.IntVar(&c.Folds, "folds", 5, "folds of the cross-validation over episodes")
-	f.Float64Var(&c.Jitter, "jitter", 0, "deviation of noise on the standardised embedding")
-	f.IntVar(&c.Copies, "augment", 0, "changed copies of every marked frame to learn from besides")
+	f.Float64Var(&c.Jitter, "jitter", 0, "deviation of noise on the standardised input")
+	f.IntVar(&c.Copies, "augment", 0, "changed copies of every marked frame to learn from besides, where it sees features")
 	f.StringVarP(&c.Out, "out", "o", "", "file to write it to as well, which must not be there yet")
 	return cmd
 }

@@ -186,7 +186,7 @@ const ByWhatItSees = -1
 // Classifying configures TrainClassifier.
 type Classifying struct {
 	classifier.Config
-	Copies int    // augmented copies of every marked frame; 0: none
+	Copies int    // augmented copies of every marked frame, where the embedding is seen; 0: none
 	Out    string // file to write besides; empty: the session alone
 	Sees   string // features, points or both; empty: points, where the frames carry them
 }
@@ -230,11 +230,14 @@ func TrainClassifier(ctx context.Context, dir string, c Classifying, environ, se
 	if err != nil {
 		return rep, err
 	}
-	shots, err := s.shots(ctx, marks, c.Copies)
+	shots, err := s.shots(ctx, marks, 0)
 	if err != nil {
 		return rep, err
 	}
 	sees, err := seesOf(c.Sees, shots)
+	if err == nil && c.Copies > 0 && !sees.Alone {
+		shots, err = s.shots(ctx, marks, c.Copies)
+	}
 	if err != nil {
 		return rep, err
 	}
@@ -251,6 +254,7 @@ func TrainClassifier(ctx context.Context, dir string, c Classifying, environ, se
 		}
 	}
 	m, rep, err := classifier.Train(ctx, inputs, c.Config)
+	rep.Sees = sees
 	if err != nil {
 		return rep, err
 	}

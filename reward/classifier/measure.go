@@ -82,6 +82,7 @@ type Report struct {
 	Brier     float64 `json:"brier"`
 	ECE       float64 `json:"ece"`
 	Threshold float64 `json:"threshold"`
+	Sees      Sees    `json:"sees"` // of whom trained it
 	// Curve is what other thresholds would give, on the same frames.
 	Curve []Point `json:"curve"`
 }
@@ -97,7 +98,7 @@ func (r Report) String() string {
 	var b strings.Builder
 	m := r.Measured
 	lo, hi := Wilson(m.TP, m.TP+m.FP)
-	fmt.Fprintf(&b, "%d frames of %d episodes, %d folds of episodes not learned from\n", r.Shots, r.Groups, r.Folds)
+	fmt.Fprintf(&b, "%d frames of %d episodes, %d folds of episodes not learned from, by %s\n", r.Shots, r.Groups, r.Folds, r.Sees)
 	fmt.Fprintf(&b, "precision %.3f (%.2f to %.2f)  recall %.3f  F1 %.3f  accuracy %.3f\n", m.Precision(), lo, hi, m.Recall(), m.F1(), m.Accuracy())
 	fmt.Fprintf(&b, "told done and done %d, not done %d; told not done and done %d, not done %d\n", m.TP, m.FP, m.FN, m.TN)
 	fmt.Fprintf(&b, "Brier score %.3f, calibration error %.3f; threshold %.3f\n", r.Brier, r.ECE, r.Threshold)

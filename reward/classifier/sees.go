@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 
 	"github.com/rapport-rl/rapport/perception"
 )
@@ -13,6 +14,18 @@ import (
 type Sees struct {
 	Points []string `json:"points,omitempty"` // tracked points, by name
 	Alone  bool     `json:"alone,omitempty"`  // these without the embedding
+}
+
+// String names what is seen.
+func (s Sees) String() string {
+	points := "the points " + strings.Join(s.Points, ", ")
+	switch {
+	case len(s.Points) == 0:
+		return "the embedding"
+	case s.Alone:
+		return points
+	}
+	return "the embedding and " + points
 }
 
 // Validate reports names that are empty or there twice, and a classifier that sees nothing.
