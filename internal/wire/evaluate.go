@@ -28,6 +28,13 @@ const perWorld = 3
 // spread does job(arm, i) for i in [0,n), each worker with an arm of its own.
 // A job depends on i alone, so the result does not depend on who did it.
 func spread(ctx context.Context, c config.Config, of stream, n int, job func(ctx context.Context, a *arm, i int) error) error {
+	itself := func(_ context.Context, a *arm) (*arm, error) { return a, nil }
+	return spreadWith(ctx, c, of, n, itself, job)
+}
+
+// spreadWith does job(tool, i) as spread does, each worker with a tool that it made of its
+// arm.
+func spreadWith[T any](ctx context.Context, c config.Config, of stream, n int, begin func(ctx context.Context, a *arm) (T, error), job func(ctx context.Context, with T, i int) error) error {
 	var next atomic.Int64
 	workers, ctx := errgroup.WithContext(ctx)
 	for range min(runtime.GOMAXPROCS(0), (n+perWorld-1)/perWorld) {
@@ -42,6 +49,10 @@ func spread(ctx context.Context, c config.Config, of stream, n int, job func(ctx
 			if err != nil {
 				return err
 			}
+			with, err := begin(ctx, a)
+			if err != nil {
+				return err
+			}
 			for {
 				i := int(next.Add(1)) - 1
 				if i >= n {
@@ -51,7 +62,7 @@ func spread(ctx context.Context, c config.Config, of stream, n int, job func(ctx
 					return err
 				}
 				a.next = i
-				if err := job(ctx, a, i); err != nil {
+				if err := job(ctx, with, i); err != nil {
 					return err
 				}
 			}
@@ -82,6 +93,7 @@ func worths(c config.People, episode []sim.Truth) (out []float64) {
 
 // trier evaluates a policy on an arm, a start after the other.
 type trier struct {
+	arm    *arm
 	pi     player
 	actor  *loop.Actor
 	truths []sim.Truth // of the episode, where there are people.groups
@@ -90,7 +102,7 @@ type trier struct {
 // newTrier has the policy load its parameters, once for all starts of an arm: that took a
 // tenth of the time of evaluating a policy of chunks.
 func newTrier(ctx context.Context, c config.Config, a *arm, x perception.Extractor, r reward.Scorer, v view.Config, p policy.Params, chunks bool) (*trier, error) {
-	t := &trier{}
+	t := &trier{arm: a}
 	var err error
 	if t.pi, err = newPlayer(ctx, c, v, chunks, false); err != nil {
 		return nil, err
@@ -123,18 +135,9 @@ func evaluate(ctx context.Context, c config.Config, of stream, x perception.Extr
 	if err != nil {
 		return nil, err
 	}
-	var triers sync.Map // *arm to its *trier
-	err = spread(ctx, c, of, n, func(ctx context.Context, a *arm, i int) error {
-		var t *trier
-		if had, ok := triers.Load(a); ok {
-			t = had.(*trier)
-		} else {
-			var err error
-			if t, err = newTrier(ctx, c, a, x, r, v, p, chunks); err != nil {
-				return err
-			}
-			triers.Store(a, t)
-		}
+	begin := func(ctx context.Context, a *arm) (*trier, error) { return newTrier(ctx, c, a, x, r, v, p, chunks) }
+	err = spreadWith(ctx, c, of, n, begin, func(ctx context.Context, t *trier, i int) error {
+		a := t.arm
 		t.pi.Begin(uint64(i))
 		t.truths = nil
 		cut := false
