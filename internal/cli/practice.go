@@ -16,7 +16,9 @@ func (a *app) practiceCmd() *cobra.Command {
 		Long: `Learn a task and, as a second session called NAME-back, the task undone, in turns on
 one arm: each episode begins where the last one left things. A person is asked to put
 the scene back only after practice.reminder episodes in a row without success, and it
-stops by itself after practice.hours. Ctrl-C ends it cleanly; --resume goes on.`,
+stops by itself after practice.hours. On an arm over ROS who is asked stands behind
+robot.ros.again, or acknowledges, while the arm is held, that the scene is put back
+(docs/practice.md). Ctrl-C ends it cleanly; --resume goes on.`,
 		Example: "  rapport practice --set robot.task=stack --set session.end=success --set practice.hours=2",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

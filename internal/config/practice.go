@@ -26,7 +26,8 @@ func (c Config) practice(p *problems) {
 	p.within("practice.reminder", float64(c.Practice.Reminder), 1, 1e6)
 	p.within("practice.hours", c.Practice.Hours, 0, 1000)
 	p.need(fileName.MatchString(c.Practice.Mate), "practice.mate", "is %q; want a session's name", c.Practice.Mate)
-	p.need(c.Practice.Mate == "" || c.Robot.Kind == "sim", "practice.mate", "is set, but robot.kind is %s: practice is of simulation so far; want robot.kind sim", c.Robot.Kind)
+	p.need(c.Practice.Mate == "" || c.Robot.Kind != "bag", "practice.mate", "is set, but robot.kind is bag, and nothing moves in a recording; want robot.kind sim or ros")
+	p.need(c.Practice.Mate == "" || c.Robot.Kind != "ros" || told || c.Reward.Kind == "kagi" && c.Reward.KAGI.Sparse == "judge", "reward.kagi.sparse", "is %s under reward.kind %s, but somebody has to tell success to a practice on an arm, or a person would be called for all the time; want reward.kind kagi and reward.kagi.sparse classifier or judge", c.Reward.KAGI.Sparse, c.Reward.Kind)
 	p.need(c.Practice.Mate == "" || c.Reward.Kind != "kagi" || c.Reward.KAGI.Plan == "", "reward.kagi.plan", "is set, but practice goes there and back, which are two plans; leave it empty, and those that come with the task are taken")
 	p.need(c.Practice.Mate == "" || c.Reward.Kind != "truth", "reward.kind", "is truth, which practice does not carry; want another")
 }

@@ -93,8 +93,8 @@ func newArmOn(c config.Config, of stream, pacing *paced.Clock, extra ...tabletop
 	sd := &seeded{world: w, arm: a, seed: c.Seed, of: of, way: wayOf(c)}
 	var b robot.Backend = sd
 	if of == online && c.Practice.Mate != "" {
-		a.onward = &onward{seeded: sd, reminder: c.Practice.Reminder}
-		b = a.onward
+		a.onward = &onward{reminder: c.Practice.Reminder}
+		b = goesOn{sd, a.onward}
 	}
 	if c.Reward.Kind == "truth" {
 		a.teller, b = &teller{map[time.Time]float64{}}, truly{sd}

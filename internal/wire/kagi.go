@@ -106,10 +106,15 @@ func trackSim(c config.Config, w world) (_ tracking, done func() error, err erro
 	return p.track, p.close, nil
 }
 
-// follow has the arm's track: that of the way that its episodes go, of both where two
-// sessions practise on it.
+// follow has a simulated arm's track: that of the way that its episodes go, of both where
+// two sessions practise on it.
 func (a *arm) follow(c config.Config, of stream) error {
-	track, done, err := trackSim(c, a.world)
+	return a.trackBy(c, of, func(c config.Config) (tracking, func() error, error) { return trackSim(c, a.world) })
+}
+
+// trackBy is follow with what makes a way's track.
+func (a *arm) trackBy(c config.Config, of stream, by func(config.Config) (tracking, func() error, error)) error {
+	track, done, err := by(c)
 	a.track, a.hang = track, done
 	if err != nil || track == nil || of != online || c.Practice.Mate == "" {
 		return err
@@ -119,7 +124,7 @@ func (a *arm) follow(c config.Config, of stream) error {
 	if mine == tabletop.Backward {
 		c.Robot.Way = "forward"
 	}
-	other, otherDone, err := trackSim(c, a.world)
+	other, otherDone, err := by(c)
 	if err != nil {
 		return errors.Join(err, done())
 	}

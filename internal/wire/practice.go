@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/rapport-rl/rapport/internal/bus"
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/robot"
@@ -25,35 +26,69 @@ func wayOf(c config.Config) tabletop.Direction {
 	return tabletop.Forward
 }
 
-// onward is a world in which an episode begins where the last one left things. It is
-// the backend behind the guard, driven by whose turn it is.
+// onward is how the episodes of practice begin: where the last one left things, or anew,
+// once a person put the scene back.
 type onward struct {
-	*seeded
+	way      tabletop.Direction // whose turn it is
 	reminder int
+	ask      bool // a person is asked for at the desk, since nothing else puts the scene back
 
 	placed bool // the scene is as an episode left it
 	failed int  // episodes without success in a row
 	resets int  // by a person
 }
 
-// Reset begins the episode a.next in the direction way.
-func (s *onward) Reset(ctx context.Context) (robot.Observation, error) {
-	n := s.arm.next
-	s.arm.next++
-	w, ok := s.world.(*tabletop.World)
-	if !ok {
-		return robot.Observation{}, errors.New("wire: practice wants a world that can be gone on with")
-	}
-	if s.placed && s.failed < s.reminder {
-		obs, err := w.Turn(ctx, s.way)
-		if err == nil || ctx.Err() != nil {
+// spent says that a person is to put the scene back before the next episode.
+func (s *onward) spent() bool { return s.placed && s.failed >= s.reminder }
+
+// begin begins an episode by turn, or anew where that is a person's. Where turn fails and
+// may, it is too.
+func (s *onward) begin(ctx context.Context, turn, anew func(context.Context) (robot.Observation, error), may bool) (robot.Observation, error) {
+	if s.placed && !s.spent() {
+		obs, err := turn(ctx)
+		if err == nil || ctx.Err() != nil || !may {
 			return obs, err
 		}
 		// The arm does not get out of what it did: that is what people are for.
 	}
 	s.placed, s.failed = true, 0
 	s.resets++
-	return s.begin(ctx, draw(s.seed, s.of, n))
+	return anew(ctx)
+}
+
+// goesOn is a simulated world in practice. It is the backend behind the guard.
+type goesOn struct {
+	*seeded
+	on *onward
+}
+
+// Reset begins the episode a.next in the direction of whose turn it is.
+func (s goesOn) Reset(ctx context.Context) (robot.Observation, error) {
+	n := s.arm.next
+	s.arm.next++
+	w, ok := s.world.(*tabletop.World)
+	if !ok {
+		return robot.Observation{}, errors.New("wire: practice wants a world that can be gone on with")
+	}
+	s.way = s.on.way
+	turn := func(ctx context.Context) (robot.Observation, error) { return w.Turn(ctx, s.way) }
+	anew := func(ctx context.Context) (robot.Observation, error) {
+		return s.seeded.begin(ctx, draw(s.seed, s.of, n))
+	}
+	return s.on.begin(ctx, turn, anew, true)
+}
+
+// goesOnROS is an arm on ROS in practice.
+type goesOnROS struct {
+	*tallied
+	on *onward
+}
+
+// Reset has the arm let go, and get out and back to its start; robot.ros.again is called
+// where a person is to put the scene back.
+func (b goesOnROS) Reset(ctx context.Context) (robot.Observation, error) {
+	b.arm.next++
+	return b.on.begin(ctx, b.Turn, b.Backend.Reset, false)
 }
 
 // errTimeUp ends practice after practice.hours.
@@ -107,6 +142,7 @@ type turns struct {
 	*guard.Guard
 	p    *practice
 	arm  *arm
+	desk *desk
 	way  tabletop.Direction
 	next int // episode
 	gone bool
@@ -114,7 +150,7 @@ type turns struct {
 
 // of is the side of a session that goes on with its next episode.
 func (p *practice) of(s *Session, a *arm, next int) *turns {
-	t := &turns{Guard: a.guard, p: p, arm: a, way: wayOf(s.cfg), next: next}
+	t := &turns{Guard: a.guard, p: p, arm: a, desk: s.desk, way: wayOf(s.cfg), next: next}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.turns[t.way] = t
@@ -159,6 +195,12 @@ func (t *turns) Reset(ctx context.Context) (robot.Observation, error) {
 		}
 		if mine {
 			t.arm.next, t.arm.onward.way = t.next, t.way
+			if o := t.arm.onward; o.ask && o.spent() {
+				if err := t.ask(ctx); err != nil {
+					return robot.Observation{}, err
+				}
+				t.arm.next = t.next
+			}
 			return t.Guard.Reset(ctx)
 		}
 		select {
@@ -167,6 +209,31 @@ func (t *turns) Reset(ctx context.Context) (robot.Observation, error) {
 			return robot.Observation{}, ctx.Err()
 		}
 	}
+}
+
+// ask has the arm get out of what it did, holds it, and waits until somebody acknowledges
+// that, who put the scene back before.
+func (t *turns) ask(ctx context.Context) (err error) {
+	o := t.arm.onward
+	failed := o.failed
+	defer func() {
+		if err != nil {
+			o.failed = failed // somebody still has to
+		}
+	}()
+	o.failed = 0
+	if _, err := t.Guard.Reset(ctx); err != nil {
+		return err
+	}
+	why := fmt.Sprintf("%d episodes in a row without success; put the scene back, out of the arm's way, and acknowledge", failed)
+	if _, err := t.desk.Stop(ctx, bus.Stop{Who: "practice", Why: why}); err != nil {
+		return err
+	}
+	if err := t.desk.wait(ctx); err != nil {
+		return err
+	}
+	o.resets++
+	return nil
 }
 
 // judged takes how an episode ended, by who tells the session, and returns what is known
@@ -213,8 +280,8 @@ func mateOf(name string) string { return name + "-back" }
 //
 // With again, both go on where they were, from a scene that a person put back.
 func Practice(ctx context.Context, cfg config.Config, again bool, o Options) (res Practised, err error) {
-	if !cfg.HasWayBack() || cfg.Robot.Kind != "sim" {
-		return res, fmt.Errorf("wire: the task %s is not undone in simulation; want robot.task stack, almonds, spatula or cover, as rapport practice --set robot.task=stack", cfg.Robot.Task)
+	if !cfg.HasWayBack() {
+		return res, fmt.Errorf("wire: the task %s has no way back; want robot.task stack, almonds, spatula or cover, as rapport practice --set robot.task=stack", cfg.Robot.Task)
 	}
 	if cfg.Name == "" {
 		if cfg.Name, err = freeName(cfg.Out, cfg.Robot.Task); err != nil {

@@ -31,7 +31,7 @@ func openArm(ctx context.Context, c config.Config, of stream, log *slog.Logger) 
 	if err != nil {
 		return nil, err
 	}
-	a, err := openROS(ctx, n, c)
+	a, err := openROS(ctx, n, c, of)
 	if err != nil {
 		return nil, errors.Join(err, n.Close())
 	}
@@ -60,27 +60,40 @@ func (b *tallied) Reset(ctx context.Context) (robot.Observation, error) {
 	return b.Backend.Reset(ctx)
 }
 
-func openROS(ctx context.Context, n *ros.Node, c config.Config) (*arm, error) {
+// trackROS is the track of an arm on ROS, of which nobody tells success; nil where no
+// points are.
+func (a *arm) trackROS(c config.Config) (tracking, func() error, error) {
+	if !keyed(c) {
+		return nil, nil, nil
+	}
+	p, err := newPointer(c, func() ([]keypoint.Camera, error) { return a.cameras(c) }, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	return p.track, p.close, nil
+}
+
+func openROS(ctx context.Context, n *ros.Node, c config.Config, of stream) (*arm, error) {
 	log := n.Log() // so that /rosout has it too
 	b, err := rosarm.Open(ctx, n, rosConfig(c, log))
 	if err != nil {
 		return nil, err
 	}
 	a := &arm{ros: b}
-	if keyed(c) {
-		// Nobody tells success on an arm.
-		p, err := newPointer(c, func() ([]keypoint.Camera, error) { return a.cameras(c) }, nil)
-		if err != nil {
-			return nil, errors.Join(err, b.Close())
-		}
-		a.track, a.hang = p.track, p.close
+	if err := a.trackBy(c, of, a.trackROS); err != nil {
+		return nil, errors.Join(err, b.Close())
+	}
+	var behind robot.Backend = &tallied{b, a}
+	if of == online && c.Practice.Mate != "" {
+		a.onward = &onward{reminder: c.Practice.Reminder, ask: c.Robot.ROS.Again == ""}
+		behind = goesOnROS{&tallied{b, a}, a.onward}
 	}
 	g := guardConfig(c)
 	g.Latched = func(f *guard.Fault) { a.desk.Load().note(f) }
 	g.Now, g.Log = n.Now, log
 	// The backend holds at robot.ros.stale already; this is for its mistakes.
 	g.FrameAge = time.Duration((c.Robot.ROS.Stale + c.Robot.ROS.Skew + 0.1) * float64(time.Second))
-	if a.guard, err = guard.New(&tallied{b, a}, g); err != nil {
+	if a.guard, err = guard.New(behind, g); err != nil {
 		return nil, errors.Join(err, b.Close())
 	}
 	// The commander may hang while the arm goes on.

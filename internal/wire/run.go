@@ -364,25 +364,24 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 		},
 		Done: func(ctx context.Context, i int, ep policy.Episode, st policy.Stats) error {
 			tries = 0
+			told := succeeded(endOf(ep))
+			var known []policy.Metric
 			if real(s.cfg) {
 				s.tell("fine-tune", i+1, n, tellPace(a.ros.Stats()))
-				if err := s.keepOnline(ctx, t, i, ep, st, l, a.pace()); err != nil {
-					return err
+				known = a.pace()
+			} else {
+				success := s.succeeded(a)
+				if success {
+					hits++
 				}
-				return fresh(ctx, i)
+				s.show.share("while exploring", report.Share{Hits: hits, Of: i + 1 - next})
+				s.tell("fine-tune", i+1, n, fmt.Sprintf("success %d/%d while exploring", hits, i+1-next))
+				known = []policy.Metric{{Name: "success", Value: bit(success)}}
+				if !witnessed(s.cfg) {
+					told = success
+				}
 			}
-			success := s.succeeded(a)
-			if success {
-				hits++
-			}
-			s.show.share("while exploring", report.Share{Hits: hits, Of: i + 1 - next})
-			s.tell("fine-tune", i+1, n, fmt.Sprintf("success %d/%d while exploring", hits, i+1-next))
-			known := []policy.Metric{{Name: "success", Value: bit(success)}}
 			if turns != nil {
-				told := success
-				if witnessed(s.cfg) {
-					told = succeeded(endOf(ep))
-				}
 				known = append(known, turns.judged(told)...)
 			}
 			if err := s.keepOnline(ctx, t, i, ep, st, l, known); err != nil {

@@ -3,7 +3,9 @@ package arm_test
 import (
 	"errors"
 	"math"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -11,7 +13,9 @@ import (
 	"github.com/rapport-rl/rapport/robot/franka"
 	"github.com/rapport-rl/rapport/robot/guard"
 	"github.com/rapport-rl/rapport/robot/robottest"
+	"github.com/rapport-rl/rapport/robot/ros"
 	"github.com/rapport-rl/rapport/robot/ros/arm"
+	"github.com/rapport-rl/rapport/robot/ros/msgs/std"
 	"github.com/rapport-rl/rapport/sim/rosarm"
 	"github.com/rapport-rl/rapport/sim/tabletop"
 )
@@ -230,5 +234,73 @@ func TestTheWorldIsPutBackFromItsSeed(t *testing.T) {
 	}
 	if balls[0] != balls[2] || balls[0] == balls[1] {
 		t.Errorf("seeds 7, 8 and 7 put the ball at %v", balls)
+	}
+}
+
+// A turn leaves the world as it is, and lets go of what is held before the arm moves.
+func TestATurnLetsGoBeforeItGoes(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, func(c *rosarm.Config) { c.World.Render = tabletop.None })
+	b := l.open(func(c *arm.Config) { c.Cameras = nil })
+	n := l.node("watcher")
+	l.reset(b)
+	for range 30 { // 1.5 s
+		l.step(b, robot.Command{Delta: [6]float64{0: 0.004, 2: 0.002}})
+	}
+	ball := func() [3]float64 {
+		t.Helper()
+		truth, err := l.sim.Truth()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return truth.Bodies[0].Pose.P
+	}
+	l.settled()
+	lay := ball()
+	if err := n.SetParam(rosarm.SeedParam, 99); err != nil { // of whoever would put the world back
+		t.Fatal(err)
+	}
+	_, from, err := l.sim.Target()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	var gaps []float64 // while the arm was on its way
+	closed := false
+	sub, err := ros.Subscribe(n, arm.FingerTopic, func(m *std.JointState) {
+		target, _, err := l.sim.Target()
+		if err != nil || len(m.Position) != 2 {
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		d, gap := franka.Diff(target, from), m.Position[0]+m.Position[1]
+		if math.Hypot(math.Hypot(d[0], d[1]), d[2]) > 0.015 {
+			gaps = append(gaps, gap)
+		} else if gap < 0.01 {
+			closed = true
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.back(func() error { _, err := b.Turn(t.Context()); return err })
+	if err := sub.Close(); err != nil {
+		t.Error(err)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if len(gaps) == 0 || !closed {
+		t.Fatalf("%d looks at the hand on its way, closed before %v: nothing was tried", len(gaps), closed)
+	}
+	if least := slices.Min(gaps); least < 0.07 {
+		t.Errorf("on its way the fingers were %.3f m apart, want them open before", least)
+	}
+	if now := ball(); now != lay {
+		t.Errorf("the ball was at %v and is at %v", lay, now)
+	}
+	o := l.step(b, robot.Command{Grip: 1})
+	if d := franka.Diff(o.State.EE, config().Start); math.Hypot(math.Hypot(d[0], d[1]), d[2]) > 0.02 {
+		t.Errorf("the arm is at %v, want it at its start", o.State.EE.P)
 	}
 }

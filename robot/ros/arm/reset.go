@@ -24,11 +24,22 @@ const (
 // episode, slowly and through the same controller, and has the world put back. An
 // arm that has stopped itself is not moved.
 func (b *Backend) Reset(ctx context.Context) (robot.Observation, error) {
+	return b.start(ctx, b.reset)
+}
+
+// Turn is Reset in a world that stays as the last episode left it: nobody puts it back,
+// and the hand is open before it goes up from what it may have held.
+func (b *Backend) Turn(ctx context.Context) (robot.Observation, error) {
+	return b.start(ctx, b.turn)
+}
+
+// start begins an episode in a way.
+func (b *Backend) start(ctx context.Context, way func(context.Context) (robot.Observation, error)) (robot.Observation, error) {
 	if err := b.usable(ctx); err != nil {
 		return robot.Observation{}, err
 	}
 	b.ready = false
-	obs, err := b.reset(ctx)
+	obs, err := way(ctx)
 	if err != nil {
 		return robot.Observation{}, b.fail(err)
 	}
@@ -37,49 +48,88 @@ func (b *Backend) Reset(ctx context.Context) (robot.Observation, error) {
 }
 
 func (b *Backend) reset(ctx context.Context) (robot.Observation, error) {
+	if err := b.leave(ctx, false); err != nil {
+		return robot.Observation{}, err
+	}
+	if b.cfg.Again != "" {
+		// What happens there is not ours to hurry: a person may be behind it.
+		res, err := ros.Call[std.TriggerReq, std.TriggerRes](ctx, b.n, b.cfg.Again, &std.TriggerReq{})
+		if err != nil {
+			return robot.Observation{}, fmt.Errorf("arm: put the world back: %w", err)
+		}
+		if !res.Success {
+			return robot.Observation{}, fmt.Errorf("arm: put the world back: %s: %s", b.cfg.Again, res.Message)
+		}
+		b.stamp = b.n.Now() // what was before does not count
+	}
+	return b.begin(ctx)
+}
+
+func (b *Backend) turn(ctx context.Context) (robot.Observation, error) {
+	if err := b.leave(ctx, true); err != nil {
+		return robot.Observation{}, err
+	}
+	return b.begin(ctx)
+}
+
+// leave opens the hand, if it is to, and brings the arm to its start. With release it does
+// not move before the fingers rest.
+func (b *Backend) leave(ctx context.Context, release bool) error {
 	if b.hand != nil {
 		_ = b.hand.failed() // a goal of before, whose failure was logged; the arm may have been away
 	}
 	obs, err := b.settle(ctx, b.cfg.Wait)
 	if err != nil {
-		return obs, err
+		return err
 	}
 	if b.home != nil {
 		if err := b.home(ctx); err != nil {
-			return obs, err
+			return err
 		}
 		b.home = nil
 		if obs, err = b.settle(ctx, b.cfg.Wait); err != nil {
-			return obs, err
+			return err
 		}
-	}
-	if b.hand != nil && b.cfg.Gripper.Open {
-		b.hand.to(franka.Stroke)
 	}
 	from := obs.State.EE
 	b.mu.Lock()
 	b.send(from)
 	b.mu.Unlock()
 	b.sched.start(b.n.Now())
+	if b.hand != nil && b.cfg.Gripper.Open {
+		b.hand.to(franka.Stroke)
+		if release {
+			if err := b.rest(ctx, b.n.Now().Add(settling+goalLimit)); err != nil {
+				return err
+			}
+		}
+	}
 	for _, l := range home(from, b.cfg.Start, b.cfg.Lift, b.cfg.Speed, b.cfg.Turn) {
 		if err := b.walk(ctx, &l); err != nil {
-			return obs, err
+			return err
 		}
 	}
-	if err := b.arrive(ctx); err != nil {
-		return obs, err
-	}
-	if b.cfg.Again != "" {
-		// What happens there is not ours to hurry: a person may be behind it.
-		res, err := ros.Call[std.TriggerReq, std.TriggerRes](ctx, b.n, b.cfg.Again, &std.TriggerReq{})
-		if err != nil {
-			return obs, fmt.Errorf("arm: put the world back: %w", err)
+	return b.arrive(ctx)
+}
+
+// rest waits until the fingers do, where the arm is.
+func (b *Backend) rest(ctx context.Context, end time.Time) error {
+	for !b.hand.resting() {
+		if b.n.Now().After(end) {
+			return errors.New("arm: the gripper does not come to rest; is its node alive?")
 		}
-		if !res.Success {
-			return obs, fmt.Errorf("arm: put the world back: %s: %s", b.cfg.Again, res.Message)
+		if err := b.tick(ctx); err != nil {
+			return err
 		}
-		b.stamp = b.n.Now() // what was before does not count
+		if _, err := b.watch(ctx); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// begin looks at the world in which an episode begins, from the start.
+func (b *Backend) begin(ctx context.Context) (robot.Observation, error) {
 	b.mu.Lock()
 	b.send(b.cfg.Start)
 	b.told = b.target
@@ -89,9 +139,9 @@ func (b *Backend) reset(ctx context.Context) (robot.Observation, error) {
 	}
 	b.sched.start(b.n.Now())
 	if err := pause(ctx, b.cfg.period()); err != nil {
-		return obs, err
+		return robot.Observation{}, err
 	}
-	obs, err = b.settle(ctx, b.cfg.Wait)
+	obs, err := b.settle(ctx, b.cfg.Wait)
 	b.sched.start(b.n.Now())
 	b.phase.start(b.cfg.period())
 	if err == nil && !b.near(&obs.State) {
