@@ -45,7 +45,7 @@ func TestPracticeOnAnArmOverROS(t *testing.T) {
 	}
 	master := "http://" + porttest.Address(t)
 	l.simulate(master, "--set", "robot.task=stack")
-	of = append(of, "--set", "robot.kind=ros", "--set", "robot.ros.master="+master, "--set", "reward.kagi.cameras="+seen, "--set", "robot.ros.stale=5", "--set", "robot.ros.start.at=[0.44, 0, 0.12]",
+	of = append(of, "--set", "robot.kind=ros", "--set", "robot.ros.master="+master, "--set", "reward.kagi.cameras="+seen, "--set", "robot.ros.stale=5", "--set", "robot.ros.start.at=[0.44, 0, 0.12]", "--set", "robot.ros.start.lift=0", "--set", "robot.ros.start.speed=0.25",
 		"--set", "guard.gate=off", "--set", "session.from="+there, "--set", "reward.kagi.sparse=classifier")
 	if code, out := l.run(t.Context(), &console{}, append([]string{"practice", "--set", "reward.kagi.sparse=none"}, of[:len(of)-2]...)...); code != exitFailed || !strings.Contains(out, "somebody has to tell success") {
 		t.Errorf("nobody tells success: %d\n%s", code, out)
