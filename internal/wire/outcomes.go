@@ -13,8 +13,7 @@ import (
 type Outcome struct {
 	Ticks   int
 	Success bool // by the simulator
-	Told    bool // a classifier or a judge answered
-	Said    bool // what he said
+	Said    bool // by a classifier or a judge
 }
 
 // Outcomes are those of the online episodes of the session in dir, as far as they are
@@ -44,9 +43,7 @@ func Outcomes(ctx context.Context, dir string) (os []Outcome, err error) {
 	for _, p := range ps {
 		if t, ok := ticks[episodeID(int(p.Step))]; ok {
 			o := Outcome{Ticks: t, Success: p.Value > 0}
-			if i := slices.IndexFunc(said, func(w store.Point) bool { return w.Step == p.Step }); i >= 0 {
-				o.Told, o.Said = true, said[i].Value > 0
-			}
+			o.Said = slices.ContainsFunc(said, func(w store.Point) bool { return w.Step == p.Step && w.Value > 0 })
 			os = append(os, o)
 		}
 	}

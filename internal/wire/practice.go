@@ -51,9 +51,12 @@ func (s *onward) begin(ctx context.Context, turn, anew func(context.Context) (ro
 		}
 		// The arm does not get out of what it did: that is what people are for.
 	}
-	s.placed, s.failed = true, 0
-	s.resets++
-	return anew(ctx)
+	obs, err := anew(ctx)
+	if err == nil {
+		s.placed, s.failed = true, 0
+		s.resets++
+	}
+	return obs, err
 }
 
 // goesOn is a simulated world in practice. It is the backend behind the guard.

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/reward/classifier"
+	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/sim/tabletop"
 )
 
@@ -22,6 +24,46 @@ func TestPracticeKnowsTheTasksWithAWayBack(t *testing.T) {
 		c := config.Config{Robot: config.Robot{Task: string(task)}}
 		if c.HasWayBack() != task.HasBackward() {
 			t.Errorf("%s: the configuration says %v, the simulation %v", task, c.HasWayBack(), task.HasBackward())
+		}
+	}
+}
+
+// A person is asked for again until the scene was put back, and nobody for a turn.
+func TestASceneIsPlacedOnceItIs(t *testing.T) {
+	ctx := t.Context()
+	broken := errors.New("the box fell off the table")
+	var did []string
+	var fails error
+	act := func(what string) func(context.Context) (robot.Observation, error) {
+		return func(context.Context) (robot.Observation, error) {
+			did = append(did, what)
+			return robot.Observation{}, fails
+		}
+	}
+	s := onward{reminder: 2}
+	begin := func(err error, may bool) error {
+		fails = err
+		_, err = s.begin(ctx, act("turn"), act("person"), may)
+		return err
+	}
+	for _, tt := range []struct {
+		err    error
+		may    bool
+		failed int // episodes before
+		want   []string
+		resets int
+	}{
+		{broken, false, 0, []string{"person"}, 0},
+		{nil, false, 0, []string{"person"}, 1},
+		{nil, false, 1, []string{"turn"}, 1},
+		{broken, false, 1, []string{"turn"}, 1}, // on an arm that is for people to look at
+		{broken, false, 2, []string{"person"}, 1},
+		{nil, false, 2, []string{"person"}, 2},
+		{broken, true, 0, []string{"turn", "person"}, 2},
+	} {
+		did, s.failed = nil, tt.failed
+		if err := begin(tt.err, tt.may); !errors.Is(err, tt.err) || !slices.Equal(did, tt.want) || s.resets != tt.resets {
+			t.Errorf("after %d failures: %v, error %v, %d resets; want %v and %d", tt.failed, did, err, s.resets, tt.want, tt.resets)
 		}
 	}
 }
