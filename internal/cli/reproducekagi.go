@@ -157,20 +157,13 @@ func (r wayRun) session(task, kind string, seed int) string {
 
 // ways makes what is missing and writes it up.
 func (a *app) ways(ctx context.Context, r wayRun) error {
-	if err := os.MkdirAll(r.out, 0o755); err != nil {
+	points, err := eachSeed(r.out, r.tasks, r.seeds, func(task string, seed int) ([]wayPoint, error) {
+		return a.waysOf(ctx, r, task, seed)
+	})
+	if err != nil {
 		return err
 	}
-	points := map[string][][]wayPoint{} // by task: of each seed
-	for seed := 1; seed <= r.seeds; seed++ {
-		for _, task := range r.tasks {
-			ps, err := a.waysOf(ctx, r, task, seed)
-			if err != nil {
-				return fmt.Errorf("%s, seed %d: %w", task, seed, err)
-			}
-			points[task] = append(points[task], ps)
-		}
-	}
-	_, err := a.stdout.Write(r.markdown(points))
+	_, err = a.stdout.Write(r.markdown(points))
 	return err
 }
 

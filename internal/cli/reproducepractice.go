@@ -113,20 +113,13 @@ func (r practiceRun) alone(c config.Config, way int) config.Config {
 
 // practices makes what is missing and writes it up.
 func (a *app) practices(ctx context.Context, r practiceRun) error {
-	if err := os.MkdirAll(r.out, 0o755); err != nil {
+	points, err := eachSeed(r.out, r.tasks, r.seeds, func(task string, seed int) (practicePoint, error) {
+		return a.practiceOf(ctx, r, task, seed)
+	})
+	if err != nil {
 		return err
 	}
-	points := map[string][]practicePoint{}
-	for seed := 1; seed <= r.seeds; seed++ {
-		for _, task := range r.tasks {
-			p, err := a.practiceOf(ctx, r, task, seed)
-			if err != nil {
-				return fmt.Errorf("%s, seed %d: %w", task, seed, err)
-			}
-			points[task] = append(points[task], p)
-		}
-	}
-	_, err := a.stdout.Write(r.markdown(points))
+	_, err = a.stdout.Write(r.markdown(points))
 	return err
 }
 

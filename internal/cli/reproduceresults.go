@@ -35,3 +35,22 @@ func keep(file string, v any) error {
 	}
 	return os.Rename(part, file)
 }
+
+// eachSeed is what of makes of every task and each of the seeds 1, 2, ..., by task, in a
+// folder that is there then.
+func eachSeed[T any](folder string, tasks []string, seeds int, of func(task string, seed int) (T, error)) (map[string][]T, error) {
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return nil, err
+	}
+	points := map[string][]T{}
+	for seed := 1; seed <= seeds; seed++ {
+		for _, task := range tasks {
+			p, err := of(task, seed)
+			if err != nil {
+				return nil, fmt.Errorf("%s, seed %d: %w", task, seed, err)
+			}
+			points[task] = append(points[task], p)
+		}
+	}
+	return points, nil
+}

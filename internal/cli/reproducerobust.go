@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -97,18 +96,11 @@ func (r *robustRun) check() error {
 
 // robust makes what is missing and writes it up.
 func (a *app) robust(ctx context.Context, r robustRun) error {
-	if err := os.MkdirAll(r.ways.out, 0o755); err != nil {
+	points, err := eachSeed(r.ways.out, r.ways.tasks, r.ways.seeds, func(task string, seed int) ([]robustPoint, error) {
+		return a.robustOf(ctx, r, task, seed)
+	})
+	if err != nil {
 		return err
-	}
-	points := map[string][][]robustPoint{} // by task: of each seed the levels
-	for seed := 1; seed <= r.ways.seeds; seed++ {
-		for _, task := range r.ways.tasks {
-			ps, err := a.robustOf(ctx, r, task, seed)
-			if err != nil {
-				return fmt.Errorf("%s, seed %d: %w", task, seed, err)
-			}
-			points[task] = append(points[task], ps)
-		}
 	}
 	return r.markdown(a.stdout, points)
 }
