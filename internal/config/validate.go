@@ -109,6 +109,7 @@ func (c Config) Validate() error {
 	p.within("learner.ppo.epochs", float64(c.Learner.PPO.Epochs), 1, 1000)
 	p.within("learner.ppo.auxiliary", c.Learner.PPO.Auxiliary, 0, 100)
 	p.need(c.Learner.PPO.Auxiliary == 0 || c.Learner.Kind == "ppo" && c.Policy.Sees == "pixels", "learner.ppo.auxiliary", "is %g, but learner.kind is %s and policy.sees is %s; want 0, or ppo and pixels, whose trunk it trains", c.Learner.PPO.Auxiliary, c.Learner.Kind, c.Policy.Sees)
+	p.need(c.Policy.Sees != "points" || c.Policy.Keys && (c.Reward.Kind == "kagi" || c.Reward.Sees != "features"), "policy.sees", "is points, but policy.keys is %v, reward.kind %s and reward.sees %s, so that it would see none; want policy.keys true, and reward.kind kagi or reward.sees points", c.Policy.Keys, c.Reward.Kind, c.Reward.Sees)
 	if c.Policy.Sees == "pixels" {
 		p.need(c.Session.Record, "session.record", "is false, but policy.sees is pixels: a session is gone on with from the frames in its files")
 	}
@@ -122,7 +123,7 @@ func (c Config) Validate() error {
 	c.recordings(&p)
 	p.within("session.realign", float64(c.Session.Realign), 0, 1e6)
 	p.need(c.Session.Realign == 0 || Comparing(c.Reward.Kind), "session.realign", "is %d, but reward.kind is %s, which learns from no answers; want 0, or reward.kind rapl, rlhf, btt or pal", c.Session.Realign, c.Reward.Kind)
-	p.need(c.Session.Realign == 0 || c.Session.Record && c.Policy.Sees == "features", "session.realign", "is %d, but policy.sees is %s and session.record %v; want features and true, for what is learned again", c.Session.Realign, c.Policy.Sees, c.Session.Record)
+	p.need(c.Session.Realign == 0 || c.Session.Record && c.Policy.Sees != "pixels", "session.realign", "is %d, but policy.sees is %s and session.record %v; want features or points, and true, for what is learned again", c.Session.Realign, c.Policy.Sees, c.Session.Record)
 	p.oneOf("session.orphan", c.Session.Orphan, "go", "hold")
 	c.practice(&p)
 	c.Align.validate(&p)
@@ -220,7 +221,7 @@ func (t Teleop) validate(p *problems) {
 }
 
 func (l Policy) validate(p *problems) {
-	p.oneOf("policy.sees", l.Sees, "features", "pixels")
+	p.oneOf("policy.sees", l.Sees, "features", "points", "pixels")
 	p.within("policy.trunk.channels", float64(l.Trunk.Channels), 1, 1024)
 	p.need(len(l.Trunk.Strides) <= 16, "policy.trunk.strides", "has %d layers; want at most 16", len(l.Trunk.Strides))
 	for _, s := range l.Trunk.Strides {

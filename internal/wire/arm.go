@@ -164,8 +164,10 @@ func viewConfig(c config.Config, d int) view.Config {
 	}
 	v.Heading = flat(c)
 	v.Keys = seenKeys(c)
-	if pixels(c) {
+	if c.Policy.Sees != "features" {
 		v.Embed = 0
+	}
+	if pixels(c) {
 		for _, cam := range c.Robot.Cameras {
 			v.Cameras = append(v.Cameras, view.Camera{Name: cam.Name, W: cam.Width, H: cam.Height})
 		}

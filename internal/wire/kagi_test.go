@@ -13,6 +13,7 @@ import (
 
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/perception"
+	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/reward/kagi"
 	"github.com/rapport-rl/rapport/reward/vlm"
 	"github.com/rapport-rl/rapport/reward/vlm/vlmtest"
@@ -260,5 +261,53 @@ func TestNearingTheBallIsPaidMore(t *testing.T) {
 		if !(steps[i].Reward > steps[i-1].Reward) && steps[i].Waypoint == 0 {
 			t.Errorf("step %d: %.4f after %.4f, though the hand is nearer", i, steps[i].Reward, steps[i-1].Reward)
 		}
+	}
+}
+
+// A policy of points goes by the tracked points and the arm's own state: whatever the
+// pictures are embedded as, it sees the same.
+func TestAPolicyMaySeePointsAlone(t *testing.T) {
+	c := waypointed(t, "reach")
+	c.Name, c.Policy.Sees, c.Session.Episodes, c.Session.Evaluate = "points", "points", 1, 1
+	s, err := Create(t.Context(), c, quietly())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := s.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, b, err := s.store.LatestCheckpoint(t.Context(), "tuned")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, _, err := viewOf(policy.Params{Data: b})
+	if err != nil || v.Embed != 0 || !slices.Equal(v.Keys, []string{"ball"}) || len(v.Cameras) > 0 {
+		t.Fatalf("it sees %+v, error %v", v, err)
+	}
+	es, err := s.stored(t.Context(), policy.Online)
+	if err != nil || len(es) != 1 {
+		t.Fatal(len(es), err)
+	}
+	in := es[0].Inputs[1]
+	row := func(in policy.Input) []float32 {
+		t.Helper()
+		dst := make([]float32, v.Dim())
+		if err := v.Row(dst, in); err != nil {
+			t.Fatal(err)
+		}
+		return dst
+	}
+	before := row(in)
+	in.Features.Embed = make([]float32, len(in.Features.Embed))
+	if got := row(in); !slices.Equal(got, before) {
+		t.Errorf("with another embedding it sees %v, want %v", got, before)
+	}
+	in.Features.Keys = slices.Clone(in.Features.Keys)
+	for i := range in.Features.Keys {
+		in.Features.Keys[i].X += 0.1
+	}
+	if got := row(in); slices.Equal(got, before) {
+		t.Error("with points elsewhere it sees the same")
 	}
 }
