@@ -137,12 +137,18 @@ func (a *app) offline(ctx context.Context, dir, kind string, steps, evaluate int
 	return ev.Success(), err
 }
 
-// once runs a session, or goes on with it. Nobody is there to acknowledge what a policy did to
-// the simulated arm.
-func (a *app) once(ctx context.Context, c config.Config) (res wire.Result, err error) {
+// unattended has a simulated arm go on by itself: nobody is there to acknowledge what a policy
+// did to it.
+func unattended(c config.Config) config.Config {
 	if c.Robot.Kind == "sim" && c.Guard.Recover.MaxPerHour == 0 {
 		c.Guard.Recover = config.Unattended()
 	}
+	return c
+}
+
+// once runs a session, or goes on with it.
+func (a *app) once(ctx context.Context, c config.Config) (res wire.Result, err error) {
+	c = unattended(c)
 	bars := newProgress(a.stderr)
 	defer bars.close()
 	o := a.options(bars)

@@ -95,8 +95,8 @@ func (r alignStudy) check() error {
 			return fmt.Errorf("--tasks names %q, which is not done in two ways; want some of cup, chips, fork", t)
 		}
 	}
-	if r.seeds < 1 {
-		return fmt.Errorf("--seeds is %d; want at least 1, and 2 for an interval", r.seeds)
+	if err := wantSeeds(r.seeds); err != nil {
+		return err
 	}
 	if len(r.aligners) == 0 || len(r.variants()) == 0 || len(r.tasks) == 0 {
 		return errors.New("one of --tasks, --labels, --by and --aligners is empty; want at least one of each")

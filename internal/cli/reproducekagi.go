@@ -101,8 +101,8 @@ func (r *wayRun) check() error {
 			return fmt.Errorf("--tasks names %q; want some of %s", t, strings.Join(planned, ", "))
 		}
 	}
-	if r.seeds < 1 {
-		return fmt.Errorf("--seeds is %d; want at least 1, and 2 for an interval", r.seeds)
+	if err := wantSeeds(r.seeds); err != nil {
+		return err
 	}
 	if !(r.share > 0 && r.share <= 1) {
 		return fmt.Errorf("--demos is %v; want above 0 and at most 1, as 0.2 for a fifth", r.share)

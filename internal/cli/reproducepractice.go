@@ -73,8 +73,8 @@ gone on with.`,
 }
 
 func (r *practiceRun) check() error {
-	if r.seeds < 1 {
-		return fmt.Errorf("--seeds is %d; want at least 1, and 2 for an interval", r.seeds)
+	if err := wantSeeds(r.seeds); err != nil {
+		return err
 	}
 	for _, t := range r.tasks {
 		if !(config.Config{Robot: config.Robot{Task: t}}).HasWayBack() {
@@ -92,9 +92,7 @@ func (r practiceRun) config(a *app, task string, seed int) (config.Config, error
 	if err != nil {
 		return c, usageError{err}
 	}
-	if c.Guard.Recover.MaxPerHour == 0 { // nobody is there to acknowledge
-		c.Guard.Recover = config.Unattended()
-	}
+	c = unattended(c)
 	c.Out, c.Name = r.out, fmt.Sprintf("%s-%d", task, seed)
 	return c, c.Validate()
 }
@@ -103,11 +101,10 @@ func (r practiceRun) config(a *app, task string, seed int) (config.Config, error
 func (r practiceRun) alone(c config.Config, way int) config.Config {
 	c.Session.From = filepath.Join(c.Out, c.Name)
 	c.Name += "-apart"
-	c.Robot.Way = practiceWays[way]
-	if way == 1 { // as wire.Practice has the way back
-		c.Session.From, c.Name = c.Session.From+"-back", c.Name+"-back"
-		c.Seed++
+	if practiceWays[way] == "backward" {
+		return wire.WayBack(c)
 	}
+	c.Robot.Way = practiceWays[way]
 	return c
 }
 

@@ -101,7 +101,7 @@ func (r *raplRun) check() error {
 	}
 	switch {
 	case r.seeds < 1:
-		return fmt.Errorf("--seeds is %d; want at least 1, and 2 for an interval", r.seeds)
+		return wantSeeds(r.seeds)
 	case len(r.policies) > 0 && r.policySeeds < 1:
 		return fmt.Errorf("--policy-seeds is %d; want at least 1", r.policySeeds)
 	}

@@ -85,10 +85,7 @@ func (r *flatRun) check() error {
 			return fmt.Errorf("--%s is %q; want one of short, medium, long, gripper", flag, b)
 		}
 	}
-	if r.seeds < 1 {
-		return fmt.Errorf("--seeds is %d; want at least 1, and 2 for an interval", r.seeds)
-	}
-	return nil
+	return wantSeeds(r.seeds)
 }
 
 // flatCurves makes what is missing and writes it up.

@@ -274,6 +274,16 @@ type Practised struct {
 // mateOf is the session that undoes the session of this name.
 func mateOf(name string) string { return name + "-back" }
 
+// WayBack is the session of c that undoes its task.
+func WayBack(c config.Config) config.Config {
+	c.Robot.Way, c.Name = "backward", mateOf(c.Name)
+	c.Seed++ // its demonstrations are others
+	if from := c.Session.From; from != "" {
+		c.Session.From = mateOf(filepath.Clean(from))
+	}
+	return c
+}
+
 // Practice runs two sessions in turns on one arm: the task, and as NAME-back the
 // task undone. An episode begins where the last one of the other left things, so
 // that nobody needs to put them back; only after practice.reminder episodes in a
@@ -291,20 +301,14 @@ func Practice(ctx context.Context, cfg config.Config, again bool, o Options) (re
 			return res, err
 		}
 	}
-	cs := [2]config.Config{cfg, cfg}
-	f, b := &cs[tabletop.Forward], &cs[tabletop.Backward]
-	f.Robot.Way, b.Robot.Way = "forward", "backward"
-	b.Name = mateOf(f.Name)
+	f, b := cfg, WayBack(cfg)
+	f.Robot.Way = "forward"
 	f.Practice.Mate, b.Practice.Mate = b.Name, f.Name
-	b.Seed++ // its demonstrations are others
-	if from := cfg.Session.From; from != "" {
-		b.Session.From = mateOf(filepath.Clean(from))
-	}
 	if err := errors.Join(f.Validate(), b.Validate()); err != nil {
 		return res, err
 	}
 	if !again {
-		if err := beginsWell(*f, *b); err != nil {
+		if err := beginsWell(f, b); err != nil {
 			return res, err
 		}
 	}
@@ -316,12 +320,12 @@ func Practice(ctx context.Context, cfg config.Config, again bool, o Options) (re
 	if again {
 		begin = Reopen
 	}
-	first, err := begin(ctx, *f, o)
+	first, err := begin(ctx, f, o)
 	if err != nil {
 		return res, err
 	}
 	defer func() { err = errors.Join(err, first.Close()) }()
-	second, err := mate(first, *b, again, o)
+	second, err := mate(first, b, again, o)
 	if err != nil {
 		return res, err
 	}

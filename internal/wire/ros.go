@@ -83,10 +83,11 @@ func openROS(ctx context.Context, n *ros.Node, c config.Config, of stream) (*arm
 	if err := a.trackBy(c, of, a.trackROS); err != nil {
 		return nil, errors.Join(err, b.Close())
 	}
-	var behind robot.Backend = &tallied{b, a}
+	counted := &tallied{b, a}
+	var behind robot.Backend = counted
 	if of == online && c.Practice.Mate != "" {
 		a.onward = &onward{reminder: c.Practice.Reminder, ask: c.Robot.ROS.Again == ""}
-		behind = goesOnROS{&tallied{b, a}, a.onward}
+		behind = goesOnROS{counted, a.onward}
 	}
 	g := guardConfig(c)
 	g.Latched = func(f *guard.Fault) { a.desk.Load().note(f) }
