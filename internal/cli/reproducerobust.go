@@ -66,7 +66,7 @@ so that points are lifted by where it was; other light; boxes at the sides of th
 A table in Markdown goes to stdout: success of all seeds with Wilson's 95 % interval, the
 worst and the best seed; and, in rollouts of mixed quality, how many of the plan's points
 were lost, how far beside their undisturbed places the others were seen (median and 95 %),
-and Spearman's correlation of the dense reward with minus the true distance. A file of each
+and Spearman's correlation of the dense reward with the true one. A file of each
 task and seed is kept in --to, and what is in there is not made again.`,
 		Example: `  rapport reproduce robust --seeds 3
   rapport eval --set robot.disturb.camera=0.02 --set robot.disturb.light=0.3   # one level, of any session`,
@@ -165,11 +165,11 @@ func (l robustLevel) sets() []string {
 // markdown writes a row for each task and level.
 func (r robustRun) markdown(w io.Writer, points map[string][][]robustPoint) error {
 	var b strings.Builder
-	b.WriteString("| task | disturbed by | success | 95 %, Wilson | worst and best seed | points lost | seen beside, mm: median, 95 % | reward and truth, Spearman |\n|---|---|---|---|---|---|---|---|\n")
+	b.WriteString("| task | disturbed by | success | 95 %, Wilson | worst and best seed | points lost | seen beside, mm: median, 95 % | reward and true reward, Spearman |\n|---|---|---|---|---|---|---|---|\n")
 	for _, task := range r.ways.tasks {
 		for i, l := range robustLevels {
 			var won, lost report.Share
-			var rates, beside, order []float64
+			var rates, beside, follows []float64
 			for _, seed := range points[task] {
 				p := seed[i]
 				won.Hits, won.Of = won.Hits+p.Success.Hits, won.Of+p.Success.Of
@@ -178,22 +178,22 @@ func (r robustRun) markdown(w io.Writer, points map[string][][]robustPoint) erro
 				for _, m := range p.Sight.Beside {
 					beside = append(beside, 1000*m)
 				}
-				if len(p.Sight.Order) > 0 {
-					mean, _ := report.Interval(p.Sight.Order)
-					order = append(order, mean)
+				if len(p.Sight.Follows) > 0 {
+					mean, _ := report.Interval(p.Sight.Follows)
+					follows = append(follows, mean)
 				}
 			}
 			lo, hi := won.Wilson()
-			seen, ranked := "–", "–"
+			seen, followed := "–", "–"
 			if len(beside) > 0 {
 				seen = fmt.Sprintf("%.1f, %.1f", report.Quantile(beside, 0.5), report.Quantile(beside, 0.95))
 			}
-			if len(order) > 0 {
-				mean, half := report.Interval(order)
-				ranked = interval(mean, half, 2)
+			if len(follows) > 0 {
+				mean, half := report.Interval(follows)
+				followed = interval(mean, half, 2)
 			}
 			fmt.Fprintf(&b, "| %s | %s | %d of %d | %.0f to %.0f %% | %.0f, %.0f %% | %.1f %% | %s | %s |\n", task, l.name,
-				won.Hits, won.Of, 100*lo, 100*hi, slices.Min(rates), slices.Max(rates), 100*lost.Rate(), seen, ranked)
+				won.Hits, won.Of, 100*lo, 100*hi, slices.Min(rates), slices.Max(rates), 100*lost.Rate(), seen, followed)
 		}
 	}
 	_, err := io.WriteString(w, b.String())

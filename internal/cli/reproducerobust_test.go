@@ -35,7 +35,7 @@ func TestReproduceRobustReadsWhatItFinished(t *testing.T) {
 	for seed, won := range map[string]int{"1": 90, "2": 70} {
 		var ps []robustPoint
 		for _, l := range robustLevels {
-			ps = append(ps, robustPoint{l.name, report.Share{Hits: won, Of: 100}, wire.Sighting{Lost: 1, Points: 5, Beside: []float64{0.001, 0.002, 0.003, 0.02}, Order: []float64{0.8, 1}}})
+			ps = append(ps, robustPoint{l.name, report.Share{Hits: won, Of: 100}, wire.Sighting{Lost: 1, Points: 5, Beside: []float64{0.001, 0.002, 0.003, 0.02}, Follows: []float64{0.8, 1}}})
 			won--
 		}
 		if err := keep(filepath.Join(dir, "robust-reach-"+seed+".json"), ps); err != nil {

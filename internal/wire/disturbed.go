@@ -21,15 +21,16 @@ type Sighting struct {
 	Lost, Points int
 	// Beside is how far each of the others was from where it is seen undisturbed, m.
 	Beside []float64
-	// Order is Spearman's correlation of the dense reward and minus the true distance in
-	// each rollout in which both change.
-	Order []float64
+	// Follows is Spearman's correlation of the dense reward and the true one in each
+	// rollout in which both change. It is not that with the distance, which tells
+	// nothing of the way to a thing that is to be grasped.
+	Follows []float64
 }
 
 // glimpse is one rollout as a plan's cameras see it.
 type glimpse struct {
-	keys  [][]perception.Keypoint // (T+1) ticks, or fewer of one that the guard cut off
-	order float64
+	keys    [][]perception.Keypoint // (T+1) ticks, or fewer of one that the guard cut off
+	follows float64
 }
 
 // Sight repeats n rollouts of mixed quality, on the first starts of evaluation, under each
@@ -80,8 +81,8 @@ func (s *Sighting) add(plan kagi.Plan, plain, g glimpse) {
 			s.Beside = append(s.Beside, norm([3]float64{at[0] - was[0], at[1] - was[1], at[2] - was[2]}))
 		}
 	}
-	if !math.IsNaN(g.order) {
-		s.Order = append(s.Order, g.order)
+	if !math.IsNaN(g.follows) {
+		s.Follows = append(s.Follows, g.follows)
 	}
 }
 
@@ -101,12 +102,12 @@ func glimpses(ctx context.Context, c config.Config, n int, tell Progress) ([]gli
 		if err != nil {
 			return err
 		}
-		var near []float64 // (T+1) ticks, m below 0
+		var due []float64 // (T+1) ticks, the true reward
 		actor := &loop.Actor{Backend: a.guard, Extractor: blind{}, Track: a.track, Policy: r, Scorer: scorer, Horizon: c.Robot.Horizon, Over: overOf(c, a),
 			Watch: func(_ context.Context, _ int, obs robot.Observation, in policy.Input) error {
 				r.obs = obs
 				g.keys = append(g.keys, in.Features.Keys)
-				near = append(near, -a.world.Truth().Distance)
+				due = append(due, a.world.Truth().Reward)
 				return nil
 			}}
 		ep, err := actor.Episode(ctx, fmt.Sprintf("sight-%05d", i), uint64(i))
@@ -114,8 +115,8 @@ func glimpses(ctx context.Context, c config.Config, n int, tell Progress) ([]gli
 		if err != nil {
 			return err
 		}
-		if g.order = math.NaN(); !cut {
-			g.order = rank.Spearman(ep.Rewards, near[1:])
+		if g.follows = math.NaN(); !cut {
+			g.follows = rank.Spearman(ep.Rewards, due[1:])
 		}
 		count("")
 		return nil

@@ -28,7 +28,7 @@ func TestPointsAreSeenBesideTheirPlacesByATurnedCamera(t *testing.T) {
 			t.Errorf("level %d: %d of %d points lost, the others %.4f m beside their places, want %g to %g m", i, s.Lost, s.Points, beside, want.least, want.most)
 		}
 	}
-	turned, straight := ss[0].Order, ss[1].Order
+	turned, straight := ss[0].Follows, ss[1].Follows
 	if len(straight) == 0 || straight[0] < 0.95 || turned[0] >= straight[0] {
 		t.Errorf("the reward follows the truth by %.3f, and by %.3f seen aslant; want 0.95, and less", straight, turned)
 	}
@@ -47,10 +47,26 @@ func TestSightGoesOnAfterACollision(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The first of this seed is cut off at tick 59.
-	if n := len(gs[0].keys); n < 30 || n > c.Robot.Horizon || !math.IsNaN(gs[0].order) {
-		t.Errorf("%d ticks were seen and ordered by %v, want fewer than all and no order", n, gs[0].order)
+	if n := len(gs[0].keys); n < 30 || n > c.Robot.Horizon || !math.IsNaN(gs[0].follows) {
+		t.Errorf("%d ticks were seen and followed by %v, want fewer than all and no correlation", n, gs[0].follows)
 	}
-	if len(gs[1].keys) < 30 || math.IsNaN(gs[1].order) {
-		t.Errorf("of the next, %d ticks ordered by %v", len(gs[1].keys), gs[1].order)
+	if len(gs[1].keys) < 30 || math.IsNaN(gs[1].follows) {
+		t.Errorf("of the next, %d ticks followed by %v", len(gs[1].keys), gs[1].follows)
+	}
+}
+
+// Where a thing is to be grasped, most shaky hands never move it: the reward is held
+// against the true one, which tells of the way to it, too.
+func TestRewardFollowsTheTruthWhereAThingIsGrasped(t *testing.T) {
+	c, err := config.Load("", nil, []string{"robot.task=spatula", "reward.kind=kagi", "robot.render=raster", "robot.cameras=[{name: front, width: 96, height: 96}]"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ss, err := Sight(t.Context(), c, 8, []config.Disturb{{}}, func(string, int, int, string) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if mean, _ := report.Interval(ss[0].Follows); len(ss[0].Follows) != 8 || !(mean >= 0.4) {
+		t.Errorf("the reward follows the true one by %.2f; want 0.4 in the mean of 8", ss[0].Follows)
 	}
 }
