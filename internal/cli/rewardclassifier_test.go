@@ -19,7 +19,7 @@ func testClassifier(t *testing.T, l lab) {
 	l.wants(exitDone, []string{"4 marks"}, "reward", "classifier", "collect", l.session(),
 		"--success", "demo-00000:20-29", "--success", "demo-00001:20-29", "--failure", "demo-00000:0-9", "--failure", "demo-00001:0-9")
 	l.wants(exitFailed, []string{"precision"}, "reward", "classifier", "train", l.session(), "--precision", "1.5")
-	l.wants(exitDone, []string{"40 frames of 2 episodes", "precision", "recall", "F1", "threshold"}, "reward", "classifier", "train", l.session(), "--precision", "0.3")
+	l.wants(exitDone, []string{"40 frames of 2 episodes", "precision", "recall", "F1", "threshold", "all of these are demonstrations"}, "reward", "classifier", "train", l.session(), "--precision", "0.3")
 }
 
 // It needs the marks of testClassifier: the later frames of two demonstrations are

@@ -258,6 +258,9 @@ func TrainClassifier(ctx context.Context, dir string, c Classifying, environ, se
 	if err != nil {
 		return rep, err
 	}
+	if rep.Demos, err = s.shown(ctx, marks); err != nil {
+		return rep, err
+	}
 	m.Sees = sees
 	enc, _, err := s.makers(ctx)
 	if err != nil {
@@ -277,6 +280,17 @@ func TrainClassifier(ctx context.Context, dir string, c Classifying, environ, se
 		return rep, err
 	}
 	return rep, s.store.SaveCheckpoint(ctx, kindSuccess, v+1, b)
+}
+
+// shown is how many of the marked episodes are demonstrations.
+func (s *Session) shown(ctx context.Context, marks []Marked) (n int, err error) {
+	rows, err := s.store.Episodes(ctx, policy.Demo)
+	for _, r := range rows {
+		if slices.ContainsFunc(marks, func(m Marked) bool { return m.Episode == r.ID }) {
+			n++
+		}
+	}
+	return n, err
 }
 
 // markings are the frames of each episode that were marked, as the last mark has it, and

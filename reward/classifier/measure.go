@@ -82,7 +82,8 @@ type Report struct {
 	Brier     float64 `json:"brier"`
 	ECE       float64 `json:"ece"`
 	Threshold float64 `json:"threshold"`
-	Sees      Sees    `json:"sees"` // of whom trained it
+	Sees      Sees    `json:"sees"`  // of whom trained it
+	Demos     int     `json:"demos"` // so many of Groups are demonstrations, of whom trained it
 	// Curve is what other thresholds would give, on the same frames.
 	Curve []Point `json:"curve"`
 }
@@ -105,6 +106,9 @@ func (r Report) String() string {
 	fmt.Fprintf(&b, "%10s %10s %8s %8s\n", "threshold", "precision", "recall", "F1")
 	for _, p := range r.Curve {
 		fmt.Fprintf(&b, "%10.2f %10.3f %8.3f %8.3f\n", p.Threshold, p.Precision(), p.Recall(), p.F1())
+	}
+	if r.Groups > 0 && r.Demos == r.Groups {
+		b.WriteString("all of these are demonstrations; a learning policy shows what none of them does, so mark frames of its own episodes, too\n")
 	}
 	return b.String()
 }
