@@ -323,6 +323,9 @@ type Replay struct {
 type IQL struct {
 	Expectile float64 `yaml:"expectile"`
 	Beta      float64 `yaml:"beta"`
+	// Decay lets the policy's rate fall to a tenth over the session's updates, along a
+	// cosine.
+	Decay bool `yaml:"decay"`
 }
 
 // CalQL is what calibrated Q-learning has besides.
@@ -412,9 +415,11 @@ func Load(file string, environ, sets []string) (Config, error) {
 	if err := decodeFile(f, &c); err != nil {
 		return c, fmt.Errorf("config: %s: %w", file, err)
 	}
+	wrong := c.override(environ, sets)
+	c.fitSight(named)
 	// A value that could not be read makes the rest of the problems doubtful,
 	// but the user mends them all at once if he sees them all.
-	return c, errors.Join(c.override(environ, sets), c.Validate())
+	return c, errors.Join(wrong, c.Validate())
 }
 
 // override takes what stands above a file.

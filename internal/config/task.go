@@ -132,20 +132,28 @@ func (c *Config) fitCare(d Config) {
 	if c.Learner.Updates == d.Learner.Updates {
 		c.Learner.Updates = 180
 	}
+	c.Learner.IQL.Decay = true
 	if c.Policy.Clone.Std == d.Policy.Clone.Std {
 		c.Policy.Clone.Std = 0.1
 	}
 }
 
 // fitWaypoints gives what a policy learns by waypoints with (docs/kagi.md has the figures): the
-// places of the points that they are paid for, and episodes that end with success where
-// something tells it while they run.
+// places of the points that they are paid for, and these alone, and episodes that end with
+// success where something tells it while they run.
 func (c *Config) fitWaypoints(named Config) {
 	if named.Reward.Kind != "kagi" {
 		return
 	}
-	c.Policy.Keys = true
+	c.Policy.Keys, c.Policy.Sees = true, "points"
 	if s := named.Reward.KAGI.Sparse; s == "classifier" || s == "truth" && named.Robot.Kind == "sim" {
 		c.Session.End = "success"
+	}
+}
+
+// fitSight takes back what fitWaypoints gave to a policy that somebody shows no points.
+func (c *Config) fitSight(named Config) {
+	if named.Policy.Sees != "points" && c.Policy.Sees == "points" && !c.Policy.Keys {
+		c.Policy.Sees = "features"
 	}
 }

@@ -43,22 +43,24 @@ func TestTasksBringTheirOwnLearner(t *testing.T) {
 		kind    string
 		updates int
 		std     float64
+		decay   bool
 	}{
-		{nil, "rlpd", 60, 0.3},
-		{[]string{"robot.task=clutter"}, "rlpd", 60, 0.3},
-		{[]string{"robot.task=cup"}, "rlpd", 60, 0.3},
-		{[]string{"robot.world=xmagical", "robot.task=group"}, "rlpd", 60, 0.3},
-		{[]string{"robot.task=stack"}, "rlpd", 60, 0.3},
-		{[]string{"robot.task=stack", "reward.kind=kagi"}, "iql", 180, 0.1},
-		{[]string{"robot.task=almonds", "reward.kind=kagi", "learner.updates=20"}, "iql", 20, 0.1},
-		{[]string{"robot.task=stack", "reward.kind=kagi", "learner.kind=rlpd"}, "rlpd", 60, 0.3},
-		{[]string{"robot.task=reach", "reward.kind=kagi"}, "rlpd", 60, 0.3},
+		{nil, "rlpd", 60, 0.3, false},
+		{[]string{"robot.task=clutter"}, "rlpd", 60, 0.3, false},
+		{[]string{"robot.task=cup"}, "rlpd", 60, 0.3, false},
+		{[]string{"robot.world=xmagical", "robot.task=group"}, "rlpd", 60, 0.3, false},
+		{[]string{"robot.task=stack"}, "rlpd", 60, 0.3, false},
+		{[]string{"robot.task=stack", "reward.kind=kagi"}, "iql", 180, 0.1, true},
+		{[]string{"robot.task=almonds", "reward.kind=kagi", "learner.updates=20"}, "iql", 20, 0.1, true},
+		{[]string{"robot.task=spatula", "reward.kind=kagi", "learner.iql.decay=false"}, "iql", 180, 0.1, false},
+		{[]string{"robot.task=stack", "reward.kind=kagi", "learner.kind=rlpd"}, "rlpd", 60, 0.3, false},
+		{[]string{"robot.task=reach", "reward.kind=kagi"}, "rlpd", 60, 0.3, false},
 	} {
 		c, err := Load("", nil, tt.sets)
 		if err != nil {
 			t.Errorf("%v: %v", tt.sets, err)
-		} else if c.Learner.Kind != tt.kind || c.Learner.Updates != tt.updates || c.Policy.Clone.Std != tt.std {
-			t.Errorf("%v: %s, %d updates, std %g; want %s, %d, %g", tt.sets, c.Learner.Kind, c.Learner.Updates, c.Policy.Clone.Std, tt.kind, tt.updates, tt.std)
+		} else if c.Learner.Kind != tt.kind || c.Learner.Updates != tt.updates || c.Policy.Clone.Std != tt.std || c.Learner.IQL.Decay != tt.decay {
+			t.Errorf("%v: %s, %d updates, std %g, decay %t; want %s, %d, %g, %t", tt.sets, c.Learner.Kind, c.Learner.Updates, c.Policy.Clone.Std, c.Learner.IQL.Decay, tt.kind, tt.updates, tt.std, tt.decay)
 		}
 	}
 }
@@ -100,28 +102,33 @@ func TestWaypointsComeWithTheirPoints(t *testing.T) {
 	for _, tt := range []struct {
 		sets string
 		keys bool
+		sees string
 		end  string
 	}{
-		{"robot.task=reach", false, "horizon"},
-		{"robot.task=reach reward.sees=points", false, "horizon"},
-		{"robot.task=reach reward.kind=kagi", true, "success"},
-		{"robot.task=stack reward.kind=kagi", true, "success"},
-		{"robot.task=stack reward.kind=kagi policy.keys=false session.end=horizon", false, "horizon"},
-		{"robot.task=reach reward.kind=kagi reward.kagi.sparse=none", true, "horizon"},
-		{"robot.task=stack reward.kind=kagi reward.kagi.sparse=judge session.from=runs/a", true, "horizon"},
-		{"robot.kind=ros reward.kind=kagi reward.kagi.cameras=c.json reward.kagi.sparse=none session.from=runs/a", true, "horizon"},
-		{"robot.kind=ros reward.kind=kagi reward.kagi.cameras=c.json reward.kagi.sparse=classifier session.from=runs/a", true, "success"},
+		{"robot.task=reach", false, "features", "horizon"},
+		{"robot.task=reach reward.sees=points", false, "features", "horizon"},
+		{"robot.task=reach reward.kind=kagi", true, "points", "success"},
+		{"robot.task=stack reward.kind=kagi", true, "points", "success"},
+		{"robot.task=stack reward.kind=kagi policy.sees=features", true, "features", "success"},
+		{"robot.task=stack reward.kind=kagi policy.keys=false session.end=horizon", false, "features", "horizon"},
+		{"robot.task=reach reward.kind=kagi reward.kagi.sparse=none", true, "points", "horizon"},
+		{"robot.task=stack reward.kind=kagi reward.kagi.sparse=judge session.from=runs/a", true, "points", "horizon"},
+		{"robot.kind=ros reward.kind=kagi reward.kagi.cameras=c.json reward.kagi.sparse=none session.from=runs/a", true, "points", "horizon"},
+		{"robot.kind=ros reward.kind=kagi reward.kagi.cameras=c.json reward.kagi.sparse=classifier session.from=runs/a", true, "points", "success"},
 	} {
 		c, err := Load("", nil, strings.Fields(tt.sets))
 		if err != nil {
 			t.Errorf("%s: %v", tt.sets, err)
-		} else if c.Policy.Keys != tt.keys || c.Session.End != tt.end {
-			t.Errorf("%s: policy.keys %t, session.end %s, want %t and %s", tt.sets, c.Policy.Keys, c.Session.End, tt.keys, tt.end)
+		} else if c.Policy.Keys != tt.keys || c.Policy.Sees != tt.sees || c.Session.End != tt.end {
+			t.Errorf("%s: policy.keys %t, policy.sees %s, session.end %s, want %t, %s and %s", tt.sets, c.Policy.Keys, c.Policy.Sees, c.Session.End, tt.keys, tt.sees, tt.end)
 		}
 	}
 	file := filepath.Join(t.TempDir(), "c.yaml")
 	if err := os.WriteFile(file, []byte("reward:\n  kind: kagi\nsession:\n  end: horizon\n"), 0o644); err != nil {
 		t.Fatal(err)
+	}
+	if _, err := Load(file, nil, []string{"policy.sees=points", "policy.keys=false"}); err == nil || !strings.Contains(err.Error(), "it would see none") {
+		t.Errorf("points that are asked for and not there: %v", err)
 	}
 	if c, err := Load(file, nil, nil); err != nil || !c.Policy.Keys || c.Session.End != "horizon" {
 		t.Errorf("a file's word: policy.keys %t, session.end %s, %v", c.Policy.Keys, c.Session.End, err)

@@ -61,8 +61,12 @@ func newKeeper(c config.Config, from policy.Params, finite bool, dir string) (po
 		soft.Offline, soft.Clone, soft.QFilter = l.Warmup, l.Clone, l.Clone > 0
 		return calql.New(calql.Config{Config: soft, Conserve: critic.Conserve{Weight: l.CalQL.Weight}}, start)
 	case "iql":
+		decay := 0
+		if l.IQL.Decay {
+			decay = l.Updates * c.Session.Episodes
+		}
 		return iql.New(iql.Config{
-			Gamma: l.Gamma, Batch: l.Batch, Round: l.Updates, Offline: l.Warmup,
+			Gamma: l.Gamma, Batch: l.Batch, Round: l.Updates, Offline: l.Warmup, Warmup: l.Warmup, Decay: decay,
 			Critics: l.Critics, CriticHidden: l.Hidden, CriticLR: l.Rate, ValueLR: l.Rate, ActorLR: l.Rate,
 			Steps: l.Steps, Scale: l.Scale, Expectile: l.IQL.Expectile, Beta: l.IQL.Beta, Finite: finite, Seed: seed,
 			Dir: dir, Capacity: l.Replay.Capacity, JPEG: l.Replay.JPEG, Prioritised: priorities(l.Replay), Device: on,

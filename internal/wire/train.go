@@ -100,6 +100,8 @@ func train(ctx context.Context, c config.Config, data corpus, steps int, tell Pr
 		return t, err
 	}
 	c.Learner.Warmup = 0 // actor and critics learn side by side
+	rounds := (steps + c.Learner.Updates - 1) / c.Learner.Updates
+	c.Session.Episodes = rounds // that a rate falls over
 	start, err := bc.NewNet(arch, rand.New(rand.NewPCG(draw(c.Seed, networks, 1), 0)))
 	if err != nil {
 		return t, err
@@ -132,7 +134,6 @@ func train(ctx context.Context, c config.Config, data corpus, steps int, tell Pr
 			return t, err
 		}
 	}
-	rounds := (steps + c.Learner.Updates - 1) / c.Learner.Updates
 	for i := range rounds {
 		st, err := l.Update(ctx)
 		if err != nil {

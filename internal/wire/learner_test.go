@@ -1,0 +1,63 @@
+package wire
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/policy/bc"
+	"github.com/rapport-rl/rapport/policy/iql"
+	"github.com/rapport-rl/rapport/policy/policytest"
+)
+
+// What was cloned stays until the critics know something, and moves less and less where the
+// session says so: critics that know nothing weigh rows by chance.
+func TestIQLKeepsTheCloneWhileItsCriticsLearn(t *testing.T) {
+	c, err := config.Load("", nil, []string{"learner.kind=iql", "learner.warmup=4", "learner.updates=4", "learner.hidden=[8]", "learner.batch=8", "session.episodes=10"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	start, err := bc.NewNet(policytest.Arch(), rand.New(rand.NewPCG(1, 0)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, err := start.Encode(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// far is how far the policy's parameters are from the clone's after each round.
+	far := func(decay bool) (out []float64) {
+		c.Learner.IQL.Decay = decay
+		k, err := newKeeper(c, from, false, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range policytest.Demos(2, 1, [2]float64{}) {
+			if err := k.Add(t.Context(), e); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range c.Session.Episodes + 1 { // the warm-up, and the session's
+			if _, err := k.Update(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			var moved float64
+			for i, p := range k.(*iql.Learner).Actor().Params() {
+				for j, v := range p.Data {
+					moved += math.Abs(float64(v - start.Params()[i].Data[j]))
+				}
+			}
+			out = append(out, moved)
+		}
+		return out
+	}
+	plain, slow := far(false), far(true)
+	if plain[0] != 0 || slow[0] != 0 {
+		t.Errorf("the policy moved by %g and %g while the critics warmed up", plain[0], slow[0])
+	}
+	n := len(plain) - 1
+	if !(plain[1] > 0 && slow[n] > 0 && slow[n]-slow[n-1] < (plain[n]-plain[n-1])/2) {
+		t.Errorf("it moved to %g, and with a rate that falls to %g", plain, slow)
+	}
+}
