@@ -77,7 +77,7 @@ reproduce: build ## five seeds of every claim of learning, with intervals (docs/
 	bin/rapport reproduce --seeds 5 --offline bc,iql,calql
 	bin/rapport reproduce --seeds 5 --set learner.kind=iql
 	bin/rapport reproduce --seeds 5 --set policy.sees=pixels --set policy.clone.steps=1000 --set learner.batch=64
-	bin/rapport reproduce --seeds 5 --set robot.task=reach --set reward.kind=kagi --set policy.keys=true --set session.end=success --offline bc,iql
+	bin/rapport reproduce --seeds 5 --set robot.task=reach --set reward.kind=kagi --offline bc,iql
 	go test -run '^$$' -bench Ways -benchtime 1x ./policy/diffusion
 	go test -run '^$$' -bench Variants -benchtime 1x ./policy/rlpd
 	go test -run '^$$' -bench Acceptance -benchtime 1x ./reward/rapl
