@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"os"
@@ -92,8 +93,18 @@ func (a *app) print(res wire.Result) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(a.stdout, "\nsuccess before  %v\nsuccess after   %v\n\nreport   %s\nsession  %s\n", res.Before, res.After, path, res.Dir)
-	return err
+	w := bufio.NewWriter(a.stdout)
+	fmt.Fprintf(w, "\nsuccess before  %v\nsuccess after   %v\n\nreport   %s\nsession  %s\n", res.Before, res.After, path, res.Dir)
+	if res.Worse() {
+		fmt.Fprintf(w, "\nworse    success fell by more than chance may. What was cloned is kept,\n"+
+			"             rapport eval %[1]s --policy cloned\n"+
+			"             rapport policy export %[1]s --policy cloned --onnx cloned.onnx\n", res.Dir)
+		if l := res.Learner; l.Kind != "iql" || !l.IQL.Decay {
+			fmt.Fprintf(w, "         and may be fine-tuned anew by what stays near to what was done (docs/iql.md),\n"+
+				"             rapport run -c %[1]s/config.yaml --set name=%[2]s-iql --set session.from=%[1]s --set learner.kind=iql --set learner.iql.decay=true\n", res.Dir, filepath.Base(res.Dir))
+		}
+	}
+	return w.Flush()
 }
 
 func (a *app) brokerCmd() *cobra.Command {

@@ -175,6 +175,9 @@ func (s *Session) report(ctx context.Context, p parts, tuned policy.Params, befo
 	if err != nil {
 		return "", err
 	}
+	if worse(r.Before, r.After) {
+		styles = append(styles, report.Fact{Name: "worse", Value: "success fell by more than chance may; the cloned policy is kept: rapport eval --policy cloned"})
+	}
 	r.Facts = append(styles, r.Facts...)
 	resolved, err := s.store.Config()
 	if err != nil {

@@ -83,7 +83,7 @@ func Learn(ctx context.Context, c config.Config, o Options) (res Result, err err
 	if err != nil {
 		return res, r.end(err)
 	}
-	res.Before, res.After = share(before), share(after)
+	res.Before, res.After, res.Learner = share(before), share(after), s.cfg.Learner
 	s.show.share("after", res.After)
 	if res.Report, err = s.report(run, p, tuned, before, after, s.now().Sub(began)); err != nil {
 		return res, r.end(err)

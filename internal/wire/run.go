@@ -89,7 +89,7 @@ func (s *Session) Run(ctx context.Context) (res Result, err error) {
 	if err != nil {
 		return res, err
 	}
-	res.Before, res.After = share(before), share(after)
+	res.Before, res.After, res.Learner = share(before), share(after), s.cfg.Learner
 	s.show.share("after", res.After)
 	res.Report, err = s.report(ctx, p, tuned, before, after, s.now().Sub(began))
 	return res, err

@@ -87,7 +87,12 @@ type Session struct {
 type Result struct {
 	Dir, Report   string
 	Before, After report.Share
+	Learner       config.Learner
 }
+
+// Worse says whether the fine-tuned policy does less than the cloned one, by intervals that
+// are apart.
+func (r Result) Worse() bool { return worse(r.Before, r.After) }
 
 // Create begins a new session in a folder of its own below cfg.Out. If it cannot
 // begin, no folder is left.
