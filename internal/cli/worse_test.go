@@ -23,6 +23,7 @@ func TestRunSaysWhatIsWorse(t *testing.T) {
 		{50, rlpd, true, true},
 		{50, config.Learner{Kind: "iql"}, true, true},
 		{50, calm, true, false},
+		{50, config.Learner{Kind: "diffusion"}, true, false},
 	} {
 		var out bytes.Buffer
 		a := &app{stdout: &out}

@@ -83,7 +83,7 @@ type Report struct {
 	ECE       float64 `json:"ece"`
 	Threshold float64 `json:"threshold"`
 	Sees      Sees    `json:"sees"`  // of whom trained it
-	Demos     int     `json:"demos"` // so many of Groups are demonstrations, of whom trained it
+	Demos     int     `json:"demos"` // so many of Groups are demonstrations; who trained it fills it in
 	// Curve is what other thresholds would give, on the same frames.
 	Curve []Point `json:"curve"`
 }
