@@ -254,12 +254,11 @@ func TestSilenceHoldsTheArm(t *testing.T) {
 	// takes counts for the commander's silence.
 	var late []time.Duration
 	for i := range lapses {
-		var asked time.Time
-		for range 2 {
-			asked = time.Now()
-			if _, err := a.guard.Step(ctx, robot.Command{Delta: [6]float64{2: 0.004 - 0.008*float64(i%2)}, Grip: 1}); err != nil {
-				t.Fatal(err)
-			}
+		// One command: of two, the first one's lease may be over before a busy machine lets
+		// the guard take the second.
+		asked := time.Now()
+		if _, err := a.guard.Step(ctx, robot.Command{Delta: [6]float64{2: 0.004 - 0.008*float64(i%2)}, Grip: 1}); err != nil {
+			t.Fatal(err)
 		}
 		select {
 		case l := <-e.held:
