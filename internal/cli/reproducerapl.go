@@ -99,10 +99,10 @@ func (r *raplRun) check() error {
 	if slices.Contains(r.labels, 150) {
 		r.table = 150
 	}
-	switch {
-	case r.seeds < 1:
-		return wantSeeds(r.seeds)
-	case len(r.policies) > 0 && r.policySeeds < 1:
+	if err := wantSeeds(r.seeds); err != nil {
+		return err
+	}
+	if len(r.policies) > 0 && r.policySeeds < 1 {
 		return fmt.Errorf("--policy-seeds is %d; want at least 1", r.policySeeds)
 	}
 	for _, p := range r.policies {

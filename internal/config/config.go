@@ -397,7 +397,8 @@ func Load(file string, environ, sets []string) (Config, error) {
 		}
 	}
 	named, kind := c, c.Learner.Kind
-	named.Learner.Kind = "" // unless somebody names one, it is the task's own
+	named.Learner.Kind = ""  // unless somebody names one, it is the task's own
+	named.Policy.Keys = true // unless somebody says that it sees no points
 	f, err := parser.ParseBytes(b, 0)
 	if err == nil {
 		err = decodeFile(f, &named)
@@ -415,11 +416,9 @@ func Load(file string, environ, sets []string) (Config, error) {
 	if err := decodeFile(f, &c); err != nil {
 		return c, fmt.Errorf("config: %s: %w", file, err)
 	}
-	wrong := c.override(environ, sets)
-	c.fitSight(named)
 	// A value that could not be read makes the rest of the problems doubtful,
 	// but the user mends them all at once if he sees them all.
-	return c, errors.Join(wrong, c.Validate())
+	return c, errors.Join(c.override(environ, sets), c.Validate())
 }
 
 // override takes what stands above a file.

@@ -145,15 +145,11 @@ func (c *Config) fitWaypoints(named Config) {
 	if named.Reward.Kind != "kagi" {
 		return
 	}
-	c.Policy.Keys, c.Policy.Sees = true, "points"
+	c.Policy.Keys = true
+	if named.Policy.Keys {
+		c.Policy.Sees = "points"
+	}
 	if s := named.Reward.KAGI.Sparse; s == "classifier" || s == "truth" && named.Robot.Kind == "sim" {
 		c.Session.End = "success"
-	}
-}
-
-// fitSight takes back what fitWaypoints gave to a policy that somebody shows no points.
-func (c *Config) fitSight(named Config) {
-	if named.Policy.Sees != "points" && c.Policy.Sees == "points" && !c.Policy.Keys {
-		c.Policy.Sees = "features"
 	}
 }
