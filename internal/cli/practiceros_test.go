@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -44,8 +45,18 @@ func TestPracticeOnAnArmOverROS(t *testing.T) {
 		t.Fatal(err)
 	}
 	master := "http://" + porttest.Address(t)
-	l.simulate(master, "--set", "robot.task=stack")
-	of = append(of, "--set", "robot.kind=ros", "--set", "robot.ros.master="+master, "--set", "reward.kagi.cameras="+seen, "--set", "robot.ros.stale=5", "--set", "robot.ros.start.at=[0.44, 0, 0.12]", "--set", "robot.ros.start.lift=0", "--set", "robot.ros.start.speed=0.25",
+	// Somebody ran into the camera since it was calibrated, and its markers tell.
+	markers := filepath.Join(l.dir, "front.yaml")
+	if err := os.WriteFile(markers, []byte(`camera: front
+markers:
+  - {id: 3, centre: [0.37, 0.15, 0], size: 0.045}
+  - {id: 4, centre: [0.37, -0.15, 0], size: 0.045}
+  - {id: 5, centre: [0.66, 0.15, 0], size: 0.045}
+`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l.simulate(master, "--set", "robot.task=stack", "--set", "reward.kind=kagi", "--set", "robot.markers=["+markers+"]", "--set", "robot.disturb.turn=0.03", "--set", "robot.cameras=[{name: front, width: 448, height: 448}]")
+	of = append(of, "--set", "robot.markers=["+markers+"]", "--set", "robot.kind=ros", "--set", "robot.ros.master="+master, "--set", "reward.kagi.cameras="+seen, "--set", "robot.ros.stale=5", "--set", "robot.ros.start.at=[0.44, 0, 0.12]", "--set", "robot.ros.start.lift=0", "--set", "robot.ros.start.speed=0.25",
 		"--set", "guard.gate=off", "--set", "session.from="+there, "--set", "reward.kagi.sparse=classifier")
 	if code, out := l.run(t.Context(), &console{}, append([]string{"practice", "--set", "reward.kagi.sparse=none"}, of[:len(of)-2]...)...); code != exitFailed || !strings.Contains(out, "somebody has to tell success") {
 		t.Errorf("nobody tells success: %d\n%s", code, out)
@@ -67,6 +78,9 @@ func TestPracticeOnAnArmOverROS(t *testing.T) {
 		}
 	}
 	await(practise("told", "--set", "robot.ros.again=/rapport/reset", "--set", "session.episodes=2"))
+	if said := c.String(); !strings.Contains(said, "camera front saw its markers") || !strings.Contains(said, "was moved") {
+		t.Errorf("nobody is told that the camera was moved:\n%s", said)
+	}
 	if n, resets := l.practised("told"); n != 4 || resets != 1 {
 		t.Errorf("a person put the scene back %g times in %d episodes, of which all were told done; want once in 4", resets, n)
 	}

@@ -62,6 +62,7 @@ the seeds 1, 2, ..., as rapport reproduce kagi does, whose sessions in --to are 
 disturb what is seen, one level after the other, and evaluate the fine-tuned policy on the
 same fresh starts: the front camera shifted and turned, which its calibration does not know,
 so that points are lifted by where it was; other light; boxes at the sides of the table.
+With --set robot.markers=[docs/front.yaml] markers on the table tell where it is now.
 
 A table in Markdown goes to stdout: success of all seeds with Wilson's 95 % interval, the
 worst and the best seed; and, in rollouts of mixed quality, how many of the plan's points
@@ -107,7 +108,15 @@ func (a *app) robust(ctx context.Context, r robustRun) error {
 
 // robustOf are the levels of one task and seed, read from its file or made.
 func (a *app) robustOf(ctx context.Context, r robustRun, task string, seed int) ([]robustPoint, error) {
-	file := filepath.Join(r.ways.out, fmt.Sprintf("robust-%s-%d.json", task, seed))
+	c, err := r.ways.config(a, task, "kagi", seed)
+	if err != nil {
+		return nil, err
+	}
+	marked := ""
+	if len(c.Robot.Markers) > 0 {
+		marked = "-markers"
+	}
+	file := filepath.Join(r.ways.out, fmt.Sprintf("robust-%s%s-%d.json", task, marked, seed))
 	var have []robustPoint
 	if _, err := found(file, &have); err != nil {
 		return nil, err
@@ -120,10 +129,6 @@ func (a *app) robustOf(ctx context.Context, r robustRun, task string, seed int) 
 	missing := robustLevels[len(have):]
 	if len(missing) == 0 {
 		return have, nil
-	}
-	c, err := r.ways.config(a, task, "kagi", seed)
-	if err != nil {
-		return nil, err
 	}
 	fmt.Fprintf(a.stderr, "%s, seed %d of %d\n", task, seed, r.ways.seeds)
 	res, err := a.once(ctx, c)
@@ -142,7 +147,7 @@ func (a *app) robustOf(ctx context.Context, r robustRun, task string, seed int) 
 		return nil, err
 	}
 	for i, l := range missing {
-		ev, err := wire.Evaluate(ctx, res.Dir, wire.Tuned, r.starts, a.environ, l.sets(), o)
+		ev, err := wire.Evaluate(ctx, res.Dir, wire.Tuned, r.starts, a.environ, append(l.sets(), markers(c)), o)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", l.name, err)
 		}
@@ -160,6 +165,11 @@ func (l robustLevel) sets() []string {
 		fmt.Sprintf("robot.disturb.camera=%g", l.of.Camera), fmt.Sprintf("robot.disturb.turn=%g", l.of.Turn),
 		fmt.Sprintf("robot.disturb.light=%g", l.of.Light), fmt.Sprintf("robot.disturb.distractors=%d", l.of.Distractors),
 	}
+}
+
+// markers are those of c as a setting: the session may have been made without.
+func markers(c config.Config) string {
+	return "robot.markers=[" + strings.Join(c.Robot.Markers, ", ") + "]"
 }
 
 // markdown writes a row for each task and level.

@@ -41,6 +41,12 @@ func TestReproduceRobustReadsWhatItFinished(t *testing.T) {
 		if err := keep(filepath.Join(dir, "robust-reach-"+seed+".json"), ps); err != nil {
 			t.Fatal(err)
 		}
+		for i := range ps {
+			ps[i].Success.Hits = 99
+		}
+		if err := keep(filepath.Join(dir, "robust-reach-markers-"+seed+".json"), ps); err != nil {
+			t.Fatal(err)
+		}
 	}
 	args := []string{"reproduce", "robust", "--to", dir, "--seeds", "2"}
 	var out, errs bytes.Buffer
@@ -54,6 +60,10 @@ func TestReproduceRobustReadsWhatItFinished(t *testing.T) {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the table lacks %q:\n%s", want, out.String())
 		}
+	}
+	out.Reset() // those with markers are kept beside
+	if code := Main(append(args, "--set", "robot.markers=[front.yaml]"), nil, &out, &errs); code != 0 || !strings.Contains(out.String(), "| reach | nothing | 198 of 200 |") {
+		t.Errorf("with markers: exit %d: %s\n%s", code, errs.String(), out.String())
 	}
 	file := filepath.Join(dir, "robust-reach-2.json")
 	if err := os.WriteFile(file, []byte(`[{"level":"fog"}]`), 0o644); err != nil {

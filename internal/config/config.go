@@ -59,6 +59,8 @@ type Robot struct {
 	Way      string   `yaml:"way"`
 	Render   string   `yaml:"render"`
 	Cameras  []Camera `yaml:"cameras"`
+	Markers  []string `yaml:"markers"` // files of Calibration
+	Moved    float64  `yaml:"moved"`   // m
 	ROS      ROS      `yaml:"ros"`
 	Bag      Bag      `yaml:"bag"`
 }

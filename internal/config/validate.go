@@ -109,6 +109,7 @@ func (c Config) Validate() error {
 	p.within("learner.ppo.epochs", float64(c.Learner.PPO.Epochs), 1, 1000)
 	p.within("learner.ppo.auxiliary", c.Learner.PPO.Auxiliary, 0, 100)
 	p.need(c.Learner.PPO.Auxiliary == 0 || c.Learner.Kind == "ppo" && c.Policy.Sees == "pixels", "learner.ppo.auxiliary", "is %g, but learner.kind is %s and policy.sees is %s; want 0, or ppo and pixels, whose trunk it trains", c.Learner.PPO.Auxiliary, c.Learner.Kind, c.Policy.Sees)
+	p.need(len(c.Robot.Markers) == 0 || c.Reward.Kind == "kagi" || c.Reward.Sees != "features", "robot.markers", "is set, but reward.kind is %s and reward.sees features, so that no camera's place matters; want an empty list, or reward.kind kagi", c.Reward.Kind)
 	p.need(c.Policy.Sees != "points" || c.Policy.Keys && (c.Reward.Kind == "kagi" || c.Reward.Sees != "features"), "policy.sees", "is points, but policy.keys is %v, reward.kind %s and reward.sees %s, so that it would see none; want policy.keys true, and reward.kind kagi or reward.sees points", c.Policy.Keys, c.Reward.Kind, c.Reward.Sees)
 	if c.Policy.Sees == "pixels" {
 		p.need(c.Session.Record, "session.record", "is false, but policy.sees is pixels: a session is gone on with from the frames in its files")
@@ -164,6 +165,7 @@ func (r Robot) validate(p *problems) {
 		p.within(key+".width", float64(cam.Width), 16, 1920)
 		p.within(key+".height", float64(cam.Height), 16, 1080)
 	}
+	p.within("robot.moved", r.Moved, 1e-4, 0.1)
 	if r.Kind == "ros" {
 		r.ROS.validate(p, r.Cameras)
 	}

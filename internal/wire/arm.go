@@ -110,12 +110,14 @@ func newArmOn(c config.Config, of stream, pacing *paced.Clock, extra ...tabletop
 	return a, nil
 }
 
-func tabletopConfig(c config.Config) tabletop.Config {
+func tabletopConfig(c config.Config) (tabletop.Config, error) {
 	tc := tabletop.Config{Task: tabletop.Task(c.Robot.Task), Look: tabletop.Look(c.Robot.Look), Seed: c.Seed, Timestep: c.Robot.Timestep, Render: tabletop.Render(c.Robot.Render)}
 	for _, cam := range c.Robot.Cameras {
 		tc.Cameras = append(tc.Cameras, tabletop.Camera{Name: cam.Name, W: cam.Width, H: cam.Height})
 	}
-	return tc
+	var err error
+	tc.Markers, err = printed(c)
+	return tc, err
 }
 
 // drawn adds to the error of a world that cannot draw what helps.

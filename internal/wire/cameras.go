@@ -5,6 +5,7 @@ import (
 
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/perception/keypoint"
+	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/sim/tabletop"
 )
 
@@ -31,6 +32,34 @@ func simCamera(w *tabletop.World, c tabletop.Camera) (keypoint.Camera, error) {
 	k := keypoint.Pinhole(c.Name, c.W, c.H, l.Focal, l.Pose)
 	k.OnHand = l.OnHand
 	return k, nil
+}
+
+// fine is how many pixels the longer side of a photo of a simulated camera has at
+// least: what a camera of 640x480, the usual one on ROS, sees before frames are shrunk.
+const fine = 640
+
+// full is what one of the arm's cameras sees now, as large as there is.
+func (a *arm) full(camera string) (robot.Frame, error) {
+	if a.ros != nil {
+		return a.ros.Full(camera)
+	}
+	w, ok := a.world.(*tabletop.World)
+	if !ok {
+		return robot.Frame{}, errFlat
+	}
+	return photo(w, camera)
+}
+
+// photo is what a simulated camera sees now, larger than its frames.
+func photo(w *tabletop.World, camera string) (robot.Frame, error) {
+	for _, c := range w.Config().Cameras {
+		if c.Name == camera {
+			k := max(1, (fine+max(c.W, c.H)-1)/max(c.W, c.H))
+			c.W, c.H = k*c.W, k*c.H
+			return w.Photo(c)
+		}
+	}
+	return robot.Frame{}, fmt.Errorf("wire: there is no camera %s", camera)
 }
 
 // cameras are the models of an arm's cameras, in the order of its frames: a simulated

@@ -213,6 +213,13 @@ func (k *clicker) first(ctx context.Context, c config.Config, log *slog.Logger, 
 	if err != nil {
 		return err
 	}
+	marks, err := newLandmarks(c, a.full)
+	if err != nil {
+		return err
+	}
+	if err := marks.correct(ctx, cams); err != nil {
+		return err
+	}
 	_, err = k.plan(ctx, cams, obs)
 	return err
 }

@@ -95,7 +95,7 @@ func Evaluate(ctx context.Context, dir, which string, seeds int, environ, sets [
 	if err != nil {
 		return ev, err
 	}
-	if ctx, err = s.telling(ctx); err != nil {
+	if ctx, err = s.telling(s.heeding(ctx)); err != nil {
 		return ev, err
 	}
 	if ctx, err = s.searching(ctx); err != nil {

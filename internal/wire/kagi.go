@@ -99,7 +99,7 @@ func trackSim(c config.Config, w world) (_ tracking, done func() error, err erro
 	if byWaypoints(c) && c.Reward.KAGI.Sparse == "truth" {
 		success = func() bool { return w.Truth().Success }
 	}
-	p, err := newPointer(c, cams, success)
+	p, err := newPointer(c, cams, func(camera string) (robot.Frame, error) { return photo(tw, camera) }, success)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -143,6 +143,7 @@ type pointer struct {
 	cfg     config.Config
 	plan    kagi.Plan
 	open    func() ([]keypoint.Camera, error)
+	marks   *landmarks
 	cams    []keypoint.Camera     // as of the episode's reset
 	success func() bool           // nil: nobody tells
 	tracker *keypoint.Tracker     // nil: no point is followed from a pixel
@@ -151,15 +152,19 @@ type pointer struct {
 	carried map[string]*carried   // of points that a hand may carry
 }
 
-func newPointer(c config.Config, cams func() ([]keypoint.Camera, error), success func() bool) (*pointer, error) {
+func newPointer(c config.Config, cams func() ([]keypoint.Camera, error), full func(camera string) (robot.Frame, error), success func() bool) (*pointer, error) {
 	plan, err := planOf(c)
+	if err != nil {
+		return nil, err
+	}
+	marks, err := newLandmarks(c, full)
 	if err != nil {
 		return nil, err
 	}
 	if plan.Camera != "" {
 		return nil, fmt.Errorf("wire: the plan is in pixels of camera %s, but the session knows where its cameras are; want places in the base frame", plan.Camera)
 	}
-	p := &pointer{cfg: c, open: cams, success: success}
+	p := &pointer{cfg: c, open: cams, marks: marks, success: success}
 	return p, p.use(plan)
 }
 
@@ -186,6 +191,9 @@ func (p *pointer) track(ctx context.Context, step int, obs robot.Observation) ([
 	if step == 0 {
 		var err error
 		if p.cams, err = p.open(); err != nil {
+			return nil, err
+		}
+		if err := p.marks.correct(ctx, p.cams); err != nil {
 			return nil, err
 		}
 		if k := clickerOf(ctx); k != nil {
@@ -423,6 +431,7 @@ func (pl *planner) ask(ctx context.Context, p *pointer, obs robot.Observation) (
 // plan settles who writes the waypoints, says so, and returns the context under which
 // it is asked.
 func (s *Session) plan(ctx context.Context) (context.Context, error) {
+	ctx = s.heeding(ctx)
 	if !byWaypoints(s.cfg) {
 		if s.Clicks() != "" { // of the points that the reward sees
 			return s.clicked(ctx)

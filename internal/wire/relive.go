@@ -69,7 +69,11 @@ func (r *reliver) begin(ctx context.Context, file string, info record.Info, draw
 		if err := r.close(); err != nil {
 			return err
 		}
-		w, err := tabletop.New(tabletopConfig(c))
+		tc, err := tabletopConfig(c)
+		if err != nil {
+			return err
+		}
+		w, err := tabletop.New(tc)
 		if err != nil {
 			return drawn(err)
 		}

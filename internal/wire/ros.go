@@ -66,7 +66,7 @@ func (a *arm) trackROS(c config.Config) (tracking, func() error, error) {
 	if !keyed(c) {
 		return nil, nil, nil
 	}
-	p, err := newPointer(c, func() ([]keypoint.Camera, error) { return a.cameras(c) }, nil)
+	p, err := newPointer(c, func() ([]keypoint.Camera, error) { return a.cameras(c) }, a.full, nil)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -27,7 +27,10 @@ func Simulate(ctx context.Context, c config.Config, r Rates, o Options, ready fu
 	}
 	defer func() { err = errors.Join(err, n.Close()) }()
 	sc := rosarm.Default()
-	sc.World = tabletopConfig(c)
+	if sc.World, err = tabletopConfig(c); err != nil {
+		return err
+	}
+	sc.World.Disturb = tabletop.Disturb(c.Robot.Disturb)
 	sc.ArmID, sc.States, sc.Jacobian, sc.FPS, sc.Log = c.Robot.ROS.ArmID, r.States, r.Jacobian, r.FPS, n.Log()
 	s, err := rosarm.Start(ctx, n, sc)
 	if err != nil {

@@ -41,7 +41,10 @@ func newWorld(c config.Config, extra ...tabletop.Camera) (world, error) {
 		}
 		return xmagical.New(xc)
 	}
-	tc := tabletopConfig(c)
+	tc, err := tabletopConfig(c)
+	if err != nil {
+		return nil, err
+	}
 	tc.Disturb = tabletop.Disturb(c.Robot.Disturb)
 	w, err := tabletop.New(tc)
 	if err != nil {
@@ -88,7 +91,10 @@ func videoWorld(c config.Config, w, h int) (world, error) {
 		c.Robot.Cameras = nil
 		return newWorld(c, tabletop.Camera{Name: scene.Name, W: w, H: h})
 	}
-	tc := tabletopConfig(c)
+	tc, err := tabletopConfig(c)
+	if err != nil {
+		return nil, err
+	}
 	tc.Quality, tc.Cameras = mujoco.Video, []tabletop.Camera{{Name: scene.Name, W: w, H: h}}
 	return tabletop.New(tc)
 }

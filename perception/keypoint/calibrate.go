@@ -72,40 +72,23 @@ func FromMarkers(frames []robot.Frame, dictionary string, fixed []Fixed, known *
 	if len(frames) == 0 {
 		return Calibration{}, errors.New("keypoint: calibrate: no images")
 	}
-	places := map[int]Fixed{}
-	for _, f := range fixed {
-		places[f.ID] = f
-	}
-	var view []vision.Match
-	seen, strangers := map[int]bool{}, map[int]bool{}
 	first := frames[0]
 	for _, f := range frames {
 		if f.W != first.W || f.H != first.H || f.Camera != first.Camera {
 			return Calibration{}, fmt.Errorf("keypoint: calibrate: images of %dx%d of camera %q and of %dx%d of %q; want one camera's, of one size", first.W, first.H, first.Camera, f.W, f.H, f.Camera)
 		}
-		ms, err := vision.Markers(f, dictionary)
-		if err != nil {
-			return Calibration{}, err
-		}
-		for _, m := range ms {
-			p, ok := places[m.ID]
-			if !ok {
-				strangers[m.ID] = true
-				continue
-			}
-			seen[m.ID] = true
-			for k := range 4 {
-				view = append(view, vision.Match{Place: p.Corners[k], Pixel: m.Corners[k]})
-			}
-		}
+	}
+	view, seen, strangers, err := matches(frames, dictionary, fixed)
+	if err != nil {
+		return Calibration{}, err
 	}
 	least := 1
 	if known == nil {
 		least = 3
 	}
-	if len(seen) < least {
+	if seen < least {
 		return Calibration{}, fmt.Errorf("keypoint: calibrate: camera %q sees %d of the %d markers of known places (and %d others of %s), want %d at least: light them evenly, show them whole with a white margin, at 20 pixels a side or more, or give the camera's intrinsics",
-			first.Camera, len(seen), len(fixed), len(strangers), dictionary, least)
+			first.Camera, seen, len(fixed), strangers, dictionary, least)
 	}
 	in, err := intrinsicsOf([][]vision.Match{view}, first, known, vision.Focal)
 	if err != nil {
@@ -123,6 +106,67 @@ func FromMarkers(frames []robot.Frame, dictionary string, fixed []Fixed, known *
 	}
 	c.Pixels, c.Metres = sum.rms()
 	return c, c.Camera.Validate()
+}
+
+// matches are the corners of the markers of known places that frames show, how many of
+// those are seen, and how many others of the dictionary.
+func matches(frames []robot.Frame, dictionary string, fixed []Fixed) (view []vision.Match, seen, others int, err error) {
+	places := map[int]Fixed{}
+	for _, f := range fixed {
+		places[f.ID] = f
+	}
+	known, strangers := map[int]bool{}, map[int]bool{}
+	for _, f := range frames {
+		ms, err := vision.Markers(f, dictionary)
+		if err != nil {
+			return nil, 0, 0, err
+		}
+		for _, m := range ms {
+			p, ok := places[m.ID]
+			if !ok {
+				strangers[m.ID] = true
+				continue
+			}
+			known[m.ID] = true
+			for k := range 4 {
+				view = append(view, vision.Match{Place: p.Corners[k], Pixel: m.Corners[k]})
+			}
+		}
+	}
+	return view, len(known), len(strangers), nil
+}
+
+// Recheck is how a camera that was calibrated sees markers at known places now.
+type Recheck struct {
+	Markers int // of known places that are seen
+	// Metres is the root mean square of how far the camera as it was sees them beside
+	// their places; 0 without any.
+	Metres float64
+	// Now is the camera where these markers say that it stands, with the intrinsics that
+	// it had; nil of fewer than two, which do not fix a pose well.
+	Now *Calibration
+}
+
+// LookAgain asks whether cam, which stands still, is where it was when it was calibrated,
+// by what it sees in f (any size of cam's shape) of markers at known places.
+func LookAgain(cam Camera, f robot.Frame, dictionary string, fixed []Fixed) (Recheck, error) {
+	cam = cam.Scaled(f.W, f.H)
+	view, seen, _, err := matches([]robot.Frame{f}, dictionary, fixed)
+	r := Recheck{Markers: seen}
+	if err != nil || seen == 0 {
+		return r, err
+	}
+	var sum sums
+	for _, m := range view {
+		sum.add(&cam, m.Place, m.Pixel)
+	}
+	if _, r.Metres = sum.rms(); seen < 2 {
+		return r, nil
+	}
+	f.Camera = cam.Name
+	now, err := FromMarkers([]robot.Frame{f}, dictionary, fixed, &cam)
+	r.Now = &now
+	return r, err
 }
 
 // intrinsicsOf are those of known, or found from views.

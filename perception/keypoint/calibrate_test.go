@@ -173,6 +173,42 @@ func TestCameraIsFoundFromMarkers(t *testing.T) {
 	}
 }
 
+// Where a camera was moved, markers are seen beside their places, and say where it stands.
+func TestACameraThatWasMovedIsFound(t *testing.T) {
+	was := Pinhole("front", 480, 360, 1.3, lookAt([3]float64{1.1, 0.1, 0.7}, [3]float64{0.52, 0, 0.03}))
+	var plates []plate
+	for _, m := range fixedMarkers() {
+		plates = append(plates, markerPlate(t, m))
+	}
+	// Cameras of the session may be smaller than the picture.
+	small := was.Scaled(160, 120)
+	r, err := LookAgain(small, shoot(&was, plates...), "4x4_50", fixedMarkers())
+	if err != nil || r.Markers != 5 || r.Now == nil || r.Metres > 0.001 {
+		t.Errorf("a camera that stands where it stood sees %d markers %.2f mm beside (%v), want 5 within 1", r.Markers, 1000*r.Metres, err)
+	}
+	is := was
+	is.Pose = lookAt([3]float64{1.12, 0.08, 0.71}, [3]float64{0.50, 0.03, 0.03})
+	f := shoot(&is, plates...)
+	if r, err = LookAgain(small, f, "4x4_50", fixedMarkers()); err != nil {
+		t.Fatal(err)
+	}
+	m, rad := apartPoses(r.Now.Camera.Pose, is.Pose)
+	t.Logf("seen %.1f mm beside; found to %.2f mm, %.4f rad", 1000*r.Metres, 1000*m, rad)
+	if r.Metres < 0.02 || m > 0.003 || rad > 0.004 || r.Now.Metres > 0.001 {
+		t.Errorf("a camera that was moved by 3 cm sees markers %.1f mm beside and is found to %.2f mm and %.4f rad", 1000*r.Metres, 1000*m, rad)
+	}
+	// One marker tells that something is amiss, and not where the camera is.
+	if r, err := LookAgain(small, f, "4x4_50", fixedMarkers()[:1]); err != nil || r.Markers != 1 || r.Now != nil || r.Metres < 0.02 {
+		t.Errorf("by one marker: %+v (%v)", r, err)
+	}
+	if r, err := LookAgain(small, shoot(&is), "4x4_50", fixedMarkers()); err != nil || r != (Recheck{}) {
+		t.Errorf("by none: %+v (%v)", r, err)
+	}
+	if _, err := LookAgain(small, f, "9x9", fixedMarkers()); err == nil {
+		t.Error("a dictionary that is none is taken")
+	}
+}
+
 func TestMarkerLiesAsFlatSays(t *testing.T) {
 	m := Flat(0, [3]float64{0.5, 0, 0.1}, 0.1, 0)
 	want := [4][3]float64{{0.55, 0.05, 0.1}, {0.55, -0.05, 0.1}, {0.45, -0.05, 0.1}, {0.45, 0.05, 0.1}}

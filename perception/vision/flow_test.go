@@ -1,6 +1,7 @@
 package vision
 
 import (
+	"bytes"
 	"errors"
 	"math"
 	"testing"
@@ -138,12 +139,44 @@ func TestMisuseOfAFlowIsTold(t *testing.T) {
 	}
 }
 
+// What the cells say, drawn by hand, is read as that marker.
+func TestCellsAreThoseOfTheMarker(t *testing.T) {
+	for _, dict := range Dictionaries() {
+		cells, err := MarkerCells(dict, 7)
+		if err != nil {
+			t.Fatal(err)
+		}
+		const each = 12
+		side := each * (len(cells) + 4)
+		f := robot.Frame{W: side, H: side, Pix: bytes.Repeat([]byte{255}, 3*side*side)}
+		for r, row := range cells {
+			for c, white := range row {
+				for k := range each * each {
+					if !white {
+						i := 3 * ((each*(r+2)+k/each)*side + each*(c+2) + k%each)
+						f.Pix[i], f.Pix[i+1], f.Pix[i+2] = 0, 0, 0
+					}
+				}
+			}
+		}
+		ms, err := Markers(f, dict)
+		if err != nil || len(ms) != 1 || ms[0].ID != 7 || math.Hypot(ms[0].Corners[0][0]-2*each, ms[0].Corners[0][1]-2*each) > 2 {
+			t.Errorf("%s: marker 7 is read as %+v (%v)", dict, ms, err)
+		}
+	}
+}
+
 func TestMarkersAndBoardsAreRefusedByName(t *testing.T) {
 	if _, err := DrawMarker("4x4_50", 50, 60); err == nil {
 		t.Error("marker 50 of 50 was drawn")
 	}
 	if _, err := DrawMarker("4x4", 1, 60); err == nil {
 		t.Error("a marker of no dictionary was drawn")
+	}
+	for _, dict := range []string{"", "x", "9x9_50"} {
+		if _, err := MarkerCells(dict, 1); err == nil {
+			t.Errorf("a marker of the dictionary %q has cells", dict)
+		}
 	}
 	for _, b := range []Board{{}, {Dictionary: "4x4_50", Columns: 2, Rows: 5, Square: 1, Marker: 0.5}, {Dictionary: "4x4_50", Columns: 5, Rows: 5, Square: 0.5, Marker: 1}} {
 		if _, err := b.Draw(100, 100); err == nil {

@@ -99,6 +99,28 @@ func DrawMarker(dict string, id, side int) (robot.Frame, error) {
 	return ofGrey(grey, side, side), nil
 }
 
+// MarkerCells are the cells of a marker by rows from its top, its black border among
+// them; true is white.
+func MarkerCells(dict string, id int) ([][]bool, error) {
+	n := 5 + 2 // of the original ones
+	if dict != "original" && dict != "" {
+		n = int(dict[0]-'0') + 2
+	}
+	const each = 8 // pixels
+	f, err := DrawMarker(dict, id, max(n, 1)*each)
+	if err != nil {
+		return nil, err
+	}
+	cells := make([][]bool, n)
+	for r := range cells {
+		cells[r] = make([]bool, n)
+		for c := range cells[r] {
+			cells[r][c] = f.Pix[3*((r*each+each/2)*f.W+c*each+each/2)] > 127
+		}
+	}
+	return cells, nil
+}
+
 func ofGrey(grey []byte, w, h int) robot.Frame {
 	f := robot.Frame{W: w, H: h, Pix: make([]byte, 3*w*h)}
 	for i, v := range grey {

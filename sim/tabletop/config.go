@@ -88,7 +88,8 @@ type Config struct {
 	Render   Render         // default EGL
 	Quality  mujoco.Quality // default Lean; Video has shadows and smooth edges
 
-	Disturb Disturb // what was not there when the policy learned
+	Markers []Marker // by which a camera's place is found
+	Disturb Disturb  // what was not there when the policy learned
 }
 
 func (c Config) withDefaults() Config {
@@ -131,6 +132,9 @@ func (c Config) Validate() error {
 		bad("timestep is %g s, want a divisor of %g s up to 0.004 s", c.Timestep, Period.Seconds())
 	}
 	c.Disturb.validate(bad)
+	for i, m := range c.Markers {
+		m.validate(i, bad)
+	}
 	seen := map[string]bool{}
 	for _, cam := range c.Cameras {
 		if _, ok := viewOf(cam.Name); !ok {

@@ -52,6 +52,19 @@ func (w *World) Photos(cam Camera, ms []*Moment) (fs []robot.Frame, err error) {
 	return fs, nil
 }
 
+// Photo draws what cam sees now, as Photos does.
+func (w *World) Photo(cam Camera) (robot.Frame, error) {
+	m, err := w.Moment()
+	if err != nil {
+		return robot.Frame{}, err
+	}
+	fs, err := w.Photos(cam, []*Moment{m})
+	if err != nil {
+		return robot.Frame{}, err
+	}
+	return fs[0], nil
+}
+
 // studio is where photos are taken: beside the world, since what controls the arm is of
 // its last step and not of the instant that is drawn.
 type studio struct {

@@ -48,6 +48,7 @@ type scene struct {
 	Fixed         string
 	Equality      string
 	Tool          string
+	Markers       []string
 }
 
 type plank struct {
@@ -95,6 +96,9 @@ func compose(c Config, l *layout, torque [7]float64) ([]byte, error) {
 	}
 	if l.goal {
 		s.Goal = &goalXML{Line: Line, X: Line + stripDepth/2, HalfX: stripDepth / 2}
+	}
+	for _, m := range c.Markers {
+		s.Markers = append(s.Markers, m.xml())
 	}
 	for i, m := range torque {
 		s.Motors = append(s.Motors, motor{jointName(i), m})

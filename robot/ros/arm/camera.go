@@ -108,15 +108,35 @@ func (c *camera) begin() {
 	}
 }
 
+// Full is the newest image of a camera as it came, whatever size frames have.
+func (b *Backend) Full(camera string) (robot.Frame, error) {
+	for _, c := range b.cams {
+		if c.cfg.Name != camera {
+			continue
+		}
+		shots := c.latest(nil)
+		if len(shots) == 0 {
+			return robot.Frame{}, fmt.Errorf("arm: camera %s (%s) was never heard: %w", camera, c.cfg.Topic, robot.ErrStale)
+		}
+		return b.decodeTo(c, &shots[len(shots)-1], 0, 0)
+	}
+	return robot.Frame{}, fmt.Errorf("arm: there is no camera %q", camera)
+}
+
 // decode turns a shot into a frame of the configured size.
 func (b *Backend) decode(c *camera, s *shot) (robot.Frame, error) {
+	return b.decodeTo(c, s, c.cfg.W, c.cfg.H)
+}
+
+// decodeTo turns a shot into a frame of w by h pixels; a w of 0 leaves it as it is.
+func (b *Backend) decodeTo(c *camera, s *shot, w, h int) (robot.Frame, error) {
 	var f robot.Frame
 	var err error
-	scale := func(f robot.Frame) (robot.Frame, error) { return b.cfg.Resize(f, c.cfg.W, c.cfg.H) }
+	scale := func(f robot.Frame) (robot.Frame, error) { return b.cfg.Resize(f, w, h) }
 	if s.raw != nil {
 		m := s.raw
 		to := scale
-		if c.cfg.W == 0 || (int(m.Width) == c.cfg.W && int(m.Height) == c.cfg.H) {
+		if w == 0 || (int(m.Width) == w && int(m.Height) == h) {
 			to = nil
 		}
 		f, err = picture(m.Encoding, int(m.Width), int(m.Height), int(m.Step), m.IsBigendian != 0, m.Data, to)
@@ -124,7 +144,7 @@ func (b *Backend) decode(c *camera, s *shot) (robot.Frame, error) {
 		err = fmt.Errorf("format %q holds depth; name the topic of the colour image", s.comp.Format)
 	} else {
 		f, err = b.cfg.Decode(s.comp.Data)
-		if err == nil && c.cfg.W > 0 && (f.W != c.cfg.W || f.H != c.cfg.H) {
+		if err == nil && w > 0 && (f.W != w || f.H != h) {
 			f, err = scale(f)
 		}
 	}

@@ -38,6 +38,14 @@ func TestTheArmGoesWhereItIsTold(t *testing.T) {
 	l := newLab(t, nil)
 	b := l.open(nil)
 	first := l.reset(b)
+	for _, camera := range []string{"front", "wrist"} { // the wrist's frames are smaller
+		if f, err := b.Full(camera); err != nil || f.W != 32 || f.H != 24 || f.Camera != camera || len(f.Pix) != 3*32*24 {
+			t.Errorf("camera %s in full has %dx%d pixels of %q (%v), want 32x24", camera, f.W, f.H, f.Camera, err)
+		}
+	}
+	if _, err := b.Full("side"); err == nil || !strings.Contains(err.Error(), "side") {
+		t.Errorf("a camera that is not there gives %v", err)
+	}
 	var o robot.Observation
 	for range 20 { // 1 s
 		o = l.step(b, robot.Command{Delta: [6]float64{0: 0.004, 2: 0.002}, Grip: 1})

@@ -1,0 +1,154 @@
+package wire
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/perception/keypoint"
+	"github.com/rapport-rl/rapport/perception/vision"
+	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/robot/franka"
+	"github.com/rapport-rl/rapport/sim/tabletop"
+)
+
+// landmarkFiles are the files of robot.markers.
+func landmarkFiles(c config.Config) ([]config.Calibration, error) {
+	var all []config.Calibration
+	for _, path := range c.Robot.Markers {
+		m, err := config.LoadCalibration(path)
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("wire: robot.markers: %w", err)
+		case len(m.Markers) < 2:
+			return nil, fmt.Errorf("wire: robot.markers: %s has %d markers; want two at least, of a camera that stands still", path, len(m.Markers))
+		}
+		if !slices.ContainsFunc(c.Robot.Cameras, func(r config.Camera) bool { return r.Name == m.Camera }) {
+			return nil, fmt.Errorf("wire: robot.markers: %s is of camera %s, which robot.cameras does not have", path, m.Camera)
+		}
+		all = append(all, m)
+	}
+	return all, nil
+}
+
+// printed are those markers as a simulated table shows them. Several cameras may see one.
+func printed(c config.Config) ([]tabletop.Marker, error) {
+	files, err := landmarkFiles(c)
+	if err != nil {
+		return nil, err
+	}
+	type key struct {
+		dictionary string
+		id         int
+	}
+	places := map[key]keypoint.Fixed{}
+	var ms []tabletop.Marker
+	for i, f := range files {
+		for _, p := range fixed(f.Markers) {
+			k := key{f.Dictionary, p.ID}
+			if was, ok := places[k]; ok {
+				if was != p {
+					return nil, fmt.Errorf("wire: robot.markers: %s has marker %d at another place than a file before it", c.Robot.Markers[i], p.ID)
+				}
+				continue
+			}
+			places[k] = p
+			m := tabletop.Marker{Corners: p.Corners}
+			if m.White, err = vision.MarkerCells(f.Dictionary, p.ID); err != nil {
+				return nil, fmt.Errorf("wire: robot.markers: %s: %w", c.Robot.Markers[i], err)
+			}
+			ms = append(ms, m)
+		}
+	}
+	return ms, nil
+}
+
+// landmarks know by markers at known places whether cameras stand where they were
+// calibrated, and where they stand else.
+type landmarks struct {
+	files []config.Calibration
+	limit float64                                  // m
+	full  func(camera string) (robot.Frame, error) // what it sees now, as large as there is
+	poses map[string]robot.Pose                    // of cameras that were moved, as found last
+	lost  map[string]bool                          // cameras that saw too few markers last
+}
+
+func newLandmarks(c config.Config, full func(camera string) (robot.Frame, error)) (*landmarks, error) {
+	files, err := landmarkFiles(c)
+	if err != nil {
+		return nil, err
+	}
+	return &landmarks{files: files, limit: c.Robot.Moved, full: full, poses: map[string]robot.Pose{}, lost: map[string]bool{}}, nil
+}
+
+// correct puts cameras where their markers say that they stand. Where they say nothing
+// that fits any place, a marker was moved as well, and nobody knows where things are.
+func (l *landmarks) correct(ctx context.Context, cams []keypoint.Camera) error {
+	for _, f := range l.files {
+		for i := range cams {
+			if cams[i].Name != f.Camera {
+				continue
+			}
+			if err := l.look(ctx, f, &cams[i]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (l *landmarks) look(ctx context.Context, f config.Calibration, cam *keypoint.Camera) error {
+	calibrated := cam.Pose
+	if at, ok := l.poses[cam.Name]; ok {
+		cam.Pose = at
+	}
+	img, err := l.full(cam.Name)
+	if err != nil {
+		return err
+	}
+	r, err := keypoint.LookAgain(*cam, img, f.Dictionary, fixed(f.Markers))
+	if err != nil {
+		return fmt.Errorf("wire: the markers of camera %s: %w", cam.Name, err)
+	}
+	if r.Now == nil {
+		if !l.lost[cam.Name] {
+			heedOf(ctx)(fmt.Sprintf("camera %s sees %d of its %d markers (%dx%d pixels), and two tell whether it was moved: it is taken to be where it was. Show them whole, in even light, at 20 pixels a side or more", cam.Name, r.Markers, len(f.Markers), img.W, img.H))
+		}
+		l.lost[cam.Name] = true
+		return nil
+	}
+	l.lost[cam.Name] = false
+	if r.Metres <= l.limit {
+		return nil
+	}
+	if err := r.Now.Check(keypoint.Accuracy{Pixels: 1e9, Metres: max(l.limit, 0.005)}); err != nil {
+		return fmt.Errorf("wire: camera %s sees its markers %.0f mm beside their places, and no place of it explains that: %w. Put the markers back, or calibrate the camera anew (rapport calibrate)", cam.Name, 1000*r.Metres, err)
+	}
+	cam.Pose = r.Now.Camera.Pose
+	l.poses[cam.Name] = cam.Pose
+	d := franka.Diff(cam.Pose, calibrated)
+	heedOf(ctx)(fmt.Sprintf("camera %s saw its markers %.0f mm beside their places, so that it was moved: by %.0f mm and %.3f rad since it was calibrated. From here on it is taken to stand where its %d markers say, which it sees within %.1f mm; calibrate it again when there is time (rapport calibrate)",
+		cam.Name, 1000*r.Metres, 1000*norm([3]float64(d[:3])), norm([3]float64(d[3:])), r.Markers, 1000*r.Now.Metres))
+	return nil
+}
+
+type heedKey struct{}
+
+// withHeed returns a context under which people are told what they should heed.
+func withHeed(ctx context.Context, tell func(words string)) context.Context {
+	return context.WithValue(ctx, heedKey{}, tell)
+}
+
+// heeding is withHeed of a session's log.
+func (s *Session) heeding(ctx context.Context) context.Context {
+	return withHeed(ctx, func(words string) { s.log.Warn(words) })
+}
+
+// heedOf tells nobody where nobody wants to be told.
+func heedOf(ctx context.Context) func(words string) {
+	if tell, ok := ctx.Value(heedKey{}).(func(string)); ok {
+		return tell
+	}
+	return func(string) {}
+}
