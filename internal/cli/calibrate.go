@@ -14,7 +14,7 @@ import (
 
 func (a *app) calibrateCmd() *cobra.Command {
 	var cc wire.CalibrateConfig
-	var out string
+	var out, sheet string
 	var pixels, mm float64
 	cmd := &cobra.Command{
 		Use:   "calibrate SETUP.yaml",
@@ -40,7 +40,11 @@ a camera on the hand (on_hand: true), with the pose of the tool at each image:
     - {image: 1.png, p: [0.45, 0.02, 0.4], q: [0, 1, 0, 0]}
 
 --recording takes images and poses from a recording instead (rapport record), at which the
-hand should stand still at each pose for half a second.`,
+hand should stand still at each pose for half a second.
+
+--print writes the markers or the board of SETUP.yaml to a page instead, at their size, and
+calibrates nothing. Markers that stay on the table tell sessions whether the camera was
+moved: name SETUP.yaml in robot.markers.`,
 		Args: atMostOne,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
@@ -52,6 +56,17 @@ hand should stand still at each pose for half a second.`,
 				return usageError{fmt.Errorf("--max-px is %g and --max-mm %g; want numbers above 0", pixels, mm)}
 			}
 			cc.Setup = args[0]
+			if sheet != "" {
+				page, err := wire.PrintSheet(cc.Setup)
+				if err != nil {
+					return err
+				}
+				if err := os.WriteFile(sheet, page, 0o644); err != nil {
+					return fmt.Errorf("--print: %w", err)
+				}
+				_, err = fmt.Fprintf(a.stdout, "written to %s; print it at 100 %%, and measure the line on it\n", sheet)
+				return err
+			}
 			c, err := wire.Calibrate(cmd.Context(), cc)
 			if err != nil {
 				return err
@@ -82,6 +97,7 @@ hand should stand still at each pose for half a second.`,
 	}
 	f := cmd.Flags()
 	f.StringVarP(&out, "out", "o", "cameras.json", "file of cameras to write, or to add to")
+	f.StringVar(&sheet, "print", "", "write the markers or the board to this HTML page, to be printed, and end")
 	f.StringVar(&cc.Images, "images", "", "folder of images of the markers, PNG or JPEG")
 	f.StringVar(&cc.Recording, "recording", "", "recording with the camera and, for a board, the arm's states")
 	f.StringVar(&cc.Known, "intrinsics", "", "file of cameras that has this camera's intrinsics; else they are found")

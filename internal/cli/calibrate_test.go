@@ -159,6 +159,20 @@ markers:
 			t.Fatalf("%s: cameras were written", tt.name)
 		}
 	}
+	page := in("page.html")
+	if code, text := do(setup, "--print", page); code != exitDone || !strings.Contains(text, page) {
+		t.Errorf("printing: exit %d:\n%s", code, text)
+	}
+	if b, err := os.ReadFile(page); err != nil || !strings.Contains(string(b), "4x4_50: 5, 100 mm") {
+		t.Errorf("the page is %.100q (%v), want marker 5 of 100 mm", b, err)
+	}
+	board := write("board.yaml", "camera: wrist\non_hand: true\nboard: {columns: 6, rows: 5, square: 0.03, marker: 0.022}\n")
+	if code, text := do(board, "--print", page); code != exitDone {
+		t.Errorf("printing a board: exit %d:\n%s", code, text)
+	}
+	if code, text := do(setup, "--print", in("none/page.html")); code != exitFailed || !strings.Contains(text, "--print") {
+		t.Errorf("printing to nowhere: exit %d:\n%s", code, text)
+	}
 	if code, _ := do(); code != exitUsage {
 		t.Errorf("without a file: exit %d, want %d", code, exitUsage)
 	}

@@ -56,14 +56,35 @@ func Calibrate(ctx context.Context, cc CalibrateConfig) (keypoint.Calibration, e
 		return none, err
 	}
 	if len(c.Markers) == 0 {
-		b := vision.Board{Dictionary: c.Dictionary, Columns: c.Board.Columns, Rows: c.Board.Rows, Square: c.Board.Square, Marker: c.Board.Marker}
-		return keypoint.FromBoard(still(views, 40), b, c.OnHand, known)
+		return keypoint.FromBoard(still(views, 40), boardOf(c), c.OnHand, known)
 	}
 	var frames []robot.Frame
 	for _, v := range spaced(views, 8) {
 		frames = append(frames, v.Frame)
 	}
 	return keypoint.FromMarkers(frames, c.Dictionary, fixed(c.Markers), known)
+}
+
+// PrintSheet is a page of HTML with the markers or the board of a setup at their size.
+func PrintSheet(setup string) ([]byte, error) {
+	c, err := config.LoadCalibration(setup)
+	if err != nil {
+		return nil, err
+	}
+	var page []byte
+	if len(c.Markers) > 0 {
+		page, err = keypoint.Sheet(c.Dictionary, fixed(c.Markers))
+	} else {
+		page, err = keypoint.BoardSheet(boardOf(c))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", setup, err)
+	}
+	return page, nil
+}
+
+func boardOf(c config.Calibration) vision.Board {
+	return vision.Board{Dictionary: c.Dictionary, Columns: c.Board.Columns, Rows: c.Board.Rows, Square: c.Board.Square, Marker: c.Board.Marker}
 }
 
 func fixed(ms []config.PlacedMarker) []keypoint.Fixed {
