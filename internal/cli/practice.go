@@ -26,8 +26,13 @@ robot.ros.again, or acknowledges, while the arm is held, that the scene is put b
 			if err != nil {
 				return err
 			}
-			if resume && c.Name == "" {
-				return usageError{fmt.Errorf("--resume wants to know which practice goes on; name its first session, as --set name=stack-001")}
+			if resume {
+				if c.Name == "" {
+					return usageError{fmt.Errorf("--resume wants to know which practice goes on; name its first session, as --set name=stack-001")}
+				}
+				if c, err = wire.PracticeOf(c.Out, c.Name, a.environ, a.sets); err != nil {
+					return err
+				}
 			}
 			bars := newProgress(a.stderr)
 			defer bars.close()
@@ -53,6 +58,6 @@ robot.ros.again, or acknowledges, while the arm is held, that the scene is put b
 			return err
 		},
 	}
-	cmd.Flags().BoolVar(&resume, "resume", false, "go on with the practice whose first session name says; with the settings that it began with")
+	cmd.Flags().BoolVar(&resume, "resume", false, "go on with the practice whose first session name says, as its folder configures it")
 	return cmd
 }

@@ -96,6 +96,28 @@ markers:
 	if n, resets := l.practised("asks"); n != 2 || resets != 2 {
 		t.Errorf("a person put the scene back %g times in %d episodes, want twice in 2", resets, n)
 	}
+	l.goesOn("there")
+	l.wants(exitFailed, []string{"sees the points red, blue", "task spatula"}, "eval", there, "--set", "robot.task=spatula")
+	l.wants(exitFailed, []string{"goes by tracked points", "truth=truth"}, "reward", "plot", there, "-o", filepath.Join(l.dir, "map.png"))
+}
+
+// A practice goes on by its name alone, as its folder configures it.
+func (l lab) goesOn(name string) {
+	l.t.Helper()
+	again := func(name string, more ...string) []string {
+		return append([]string{"practice", "--resume", "--set", "name=" + name}, more...)
+	}
+	l.must(again(name, "--set", "session.episodes=2")...)
+	if n, _ := l.practised(name); n != 4 {
+		l.t.Errorf("a practice of one episode each way that goes on to two has %d in all, want 4", n)
+	}
+	l.wants(exitFailed, []string{"there is no practice nowhere"}, again("nowhere")...)
+	l.wants(exitFailed, []string{"practice --resume --set name=" + name}, again(name+"-back")...)
+	l.wants(exitFailed, []string{"session.episodes is 1", "at least 2"}, again(name, "--set", "session.episodes=1")...)
+	if b, err := os.ReadFile(filepath.Join(l.dir, "runs", name, "config.yaml")); err != nil || !strings.Contains(string(b), "episodes: 2") {
+		l.t.Errorf("a value that was refused is kept (%v)", err)
+	}
+	l.wants(exitFailed, []string{"holds a session already", "practice --resume --set name=" + name}, "practice", "--set", "name="+name, "--set", "robot.task=stack", "--set", "reward.kind=kagi")
 }
 
 // practised are the episodes of a practice, and how often a person put the scene back.

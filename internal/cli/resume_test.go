@@ -67,6 +67,17 @@ func TestLongerSessionIsJudgedAnew(t *testing.T) {
 	if code != exitFailed || !strings.Contains(said, "session.episodes is 5") || !strings.Contains(said, "at least 6") {
 		t.Errorf("fewer episodes than there are: exit code %d:\n%s", code, said)
 	}
+	if !bytes.Contains(l.read("config.yaml"), []byte("episodes: 6")) {
+		t.Error("what was refused is kept")
+	}
+	if err := os.WriteFile(filepath.Join(l.session(), "config.yaml"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"run", "--resume"}, {"eval"}} { // the defaults would be taken
+		if code, said := l.run(t.Context(), &console{}, args...); code != exitFailed || !strings.Contains(said, "config.yaml is missing or empty") {
+			t.Errorf("%v with an empty configuration: exit code %d:\n%s", args, code, said)
+		}
+	}
 }
 
 func (l lab) read(name string) []byte {

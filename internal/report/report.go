@@ -21,6 +21,7 @@ import (
 type Report struct {
 	Title         string
 	Summary       string
+	Heard         string // what the learner was told of the success that is shown
 	Before, After Share
 	Episodes      []Episode
 	Reward        Reward

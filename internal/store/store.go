@@ -82,6 +82,9 @@ func (s *Session) Made(encoder, reward string) {
 	s.mu.Unlock()
 }
 
+// ErrTaken says that a folder holds a session.
+var ErrTaken = errors.New("session.db is there")
+
 // Create makes a session folder, which must not hold a session yet, with the
 // configuration as resolved. If it fails, no folder is left that was not there.
 func Create(dir string, config []byte) (_ *Session, err error) {
@@ -89,7 +92,7 @@ func Create(dir string, config []byte) (_ *Session, err error) {
 		if _, err := os.Stat(filepath.Join(dir, "session.db")); err != nil {
 			return nil
 		}
-		return fmt.Errorf("store: %s holds a session already; go on with it (rapport run --resume), or choose another name", dir)
+		return fmt.Errorf("store: %s holds a session already (%w); go on with it, or choose another name", dir, ErrTaken)
 	}
 	if err := taken(); err != nil {
 		return nil, err

@@ -308,7 +308,7 @@ func TestOneWriterAndNoOverwriting(t *testing.T) {
 	if _, err := store.Open(dir); !errors.Is(err, store.ErrInUse) {
 		t.Errorf("a second writer got %v", err)
 	}
-	if _, err := store.Create(dir, nil); err == nil || !strings.Contains(err.Error(), "--resume") {
+	if _, err := store.Create(dir, nil); err == nil || !errors.Is(err, store.ErrTaken) || !strings.Contains(err.Error(), "another name") {
 		t.Errorf("a second session in the folder got %v", err)
 	}
 	if err := s.Close(); err != nil {

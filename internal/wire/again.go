@@ -1,11 +1,24 @@
 package wire
 
 import (
+	"bytes"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 
 	"github.com/rapport-rl/rapport/internal/config"
 )
+
+// configOf is the configuration of the session in dir, with what stands above it. A
+// session's file is written whole: an empty one would mean the defaults.
+func configOf(dir string, environ, sets []string) (config.Config, error) {
+	file := filepath.Join(dir, "config.yaml")
+	if b, err := os.ReadFile(file); errors.Is(err, os.ErrNotExist) || err == nil && len(bytes.TrimSpace(b)) == 0 {
+		return config.Config{}, fmt.Errorf("wire: %s is missing or empty, so that nobody knows how the session was configured; bring it back from a copy, or from the end of the session's report.html, if it has one", file)
+	}
+	return config.Load(file, environ, sets)
+}
 
 // GoOn is the command that goes on with the session in dir: with both, where it is one of
 // two that practise together, and with the alignment, where it has become one.
@@ -15,7 +28,7 @@ func GoOn(dir string) string {
 	}
 	command := "run"
 	out, name := filepath.Split(filepath.Clean(dir))
-	if c, err := config.Load(filepath.Join(dir, "config.yaml"), nil, nil); err == nil {
+	if c, err := configOf(dir, nil, nil); err == nil {
 		if first := leads(name, c); first != "" {
 			command, name = "practice", first
 		}

@@ -28,7 +28,7 @@ func byClicks(c config.Config) bool {
 // ClicksIn is where pictures and plan of the session in a folder lie; "" if its plan
 // is not clicked.
 func ClicksIn(dir string) (click.Folder, error) {
-	c, err := config.Load(filepath.Join(dir, "config.yaml"), nil, nil)
+	c, err := configOf(dir, nil, nil)
 	if err != nil || !byClicks(c) {
 		return "", err
 	}
@@ -162,7 +162,7 @@ func (s *Session) clicked(ctx context.Context) (context.Context, error) {
 	if !first {
 		see() // what was learned sees the points of the earlier plan
 	} else if from := s.cfg.Session.From; from != "" && s.cfg.Policy.Keys {
-		was, err := config.Load(filepath.Join(from, "config.yaml"), nil, nil)
+		was, err := configOf(from, nil, nil)
 		if err != nil {
 			return ctx, fmt.Errorf("wire: session.from: %w", err)
 		}

@@ -160,7 +160,8 @@ func (s *Session) report(ctx context.Context, p parts, tuned policy.Params, befo
 	c := s.cfg
 	r := report.Report{
 		Title:   s.name,
-		Summary: fmt.Sprintf("Task %s, seed %d: cloned from %d good and %d bad demonstrations, then fine-tuned for %d episodes on the visual reward alone.", c.Robot.Task, c.Seed, c.Demos.Good, c.Demos.Bad, c.Session.Episodes),
+		Summary: fmt.Sprintf("Task %s, seed %d: cloned from %d good and %d bad demonstrations, then fine-tuned for %d episodes on %s.", c.Robot.Task, c.Seed, c.Demos.Good, c.Demos.Bad, c.Session.Episodes, paid(c)),
+		Heard:   heard(c),
 		Before:  share(before), After: share(after),
 		Facts: []report.Fact{
 			{Name: "folder", Value: s.Dir()},
@@ -178,7 +179,7 @@ func (s *Session) report(ctx context.Context, p parts, tuned policy.Params, befo
 	if worse(r.Before, r.After) {
 		styles = append(styles, report.Fact{Name: "worse", Value: "success fell by more than chance may; the cloned policy is kept: rapport eval --policy cloned"})
 	}
-	r.Facts = append(styles, r.Facts...)
+	r.Facts = append(append(styles, s.waypointFacts()...), r.Facts...)
 	resolved, err := s.store.Config()
 	if err != nil {
 		return "", err

@@ -1,12 +1,16 @@
 package wire
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
+	"strings"
 
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/internal/store"
@@ -138,11 +142,18 @@ func alike(cfg config.Config) error {
 	if from == "" {
 		return nil
 	}
-	was, err := config.Load(filepath.Join(from, "config.yaml"), nil, nil)
-	if err != nil {
+	if _, err := os.Stat(filepath.Join(from, database)); err != nil {
 		return fmt.Errorf("wire: session.from: %s is no session's folder (%w); name one, as runs/group-001", from, err)
 	}
+	was, err := configOf(from, nil, nil)
+	if err != nil {
+		return fmt.Errorf("wire: session.from: %w", err)
+	}
 	var errs []error
+	// Points are of a task's things, and a policy that sees them of no other.
+	if seen := seenKeys(withClicks(was, from)); !byClicks(cfg) && was.Policy.Keys == cfg.Policy.Keys && !slices.Equal(seen, seenKeys(cfg)) {
+		errs = append(errs, fmt.Errorf("wire: session.from: the policy of %s (task %s) sees the points %s, that of this session (task %s) would see %s; want the task, policy.keys and plan of %[1]s, or another session", from, was.Robot.Task, enumerated(seen), cfg.Robot.Task, enumerated(seenKeys(cfg))))
+	}
 	for _, c := range cfg.Changes(was) {
 		if covers(taken, c.Key) && !covers(untaken, c.Key) {
 			errs = append(errs, fmt.Errorf("wire: session.from: %v in %s; want --set '%s=%s'", c, from, c.Key, c.Was))
@@ -158,6 +169,9 @@ func alike(cfg config.Config) error {
 	}
 	return errors.Join(errs...)
 }
+
+// enumerated are names as a sentence has them.
+func enumerated(names []string) string { return cmp.Or(strings.Join(names, ", "), "none") }
 
 // founding refuses, of a session that begins from no other, what only another can have.
 func founding(cfg config.Config) error {

@@ -60,4 +60,7 @@ func TestDemonstrationsOfASessionByWaypointsArePaidAnew(t *testing.T) {
 	c.Name, c.Session.From = "truth", filepath.Join(c.Out, "dense")
 	_, err := Create(ctx, c, quietly())
 	wantErr(t, err, "reward.kagi.sparse is truth", "reward.kagi.sparse=none")
+	c.Robot.Task, c.Reward.KAGI.Sparse = "stack", "none"
+	_, err = Create(ctx, c, quietly())
+	wantErr(t, err, "task reach", "the points ball", "red, blue")
 }

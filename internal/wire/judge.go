@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/internal/report"
 	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/policy"
@@ -95,6 +94,9 @@ func Evaluate(ctx context.Context, dir, which string, seeds int, environ, sets [
 	if err != nil {
 		return ev, err
 	}
+	if has := pointNames(s.cfg); len(v.Keys) > 0 && !slices.Equal(v.Keys, has) {
+		return ev, fmt.Errorf("wire: %s: the policy sees the points %s, and task %s has %s; an evaluation can change neither the task nor the plan", dir, enumerated(v.Keys), s.cfg.Robot.Task, enumerated(has))
+	}
 	if ctx, err = s.telling(s.heeding(ctx)); err != nil {
 		return ev, err
 	}
@@ -118,12 +120,11 @@ func visit(dir string, other []string, what string, environ, sets []string, o Op
 	if _, err := os.Stat(filepath.Join(dir, database)); err != nil {
 		return nil, fmt.Errorf("wire: %s is no session's folder (%w); name one, as runs/group-001", dir, err)
 	}
-	file := filepath.Join(dir, "config.yaml")
-	was, err := config.Load(file, nil, nil)
+	was, err := configOf(dir, nil, nil)
 	if err != nil {
 		return nil, err
 	}
-	now, err := config.Load(file, environ, sets)
+	now, err := configOf(dir, environ, sets)
 	if err != nil {
 		return nil, err
 	}

@@ -33,7 +33,11 @@ func byWaypoints(c config.Config) bool { return c.Reward.Kind == "kagi" }
 // planOf is the configured plan, or the task's.
 func planOf(c config.Config) (kagi.Plan, error) {
 	if f := c.Reward.KAGI.Plan; f != "" {
-		return kagi.Load(f)
+		p, err := kagi.Load(f)
+		if err != nil {
+			err = fmt.Errorf("wire: reward.kagi.plan: %w", err)
+		}
+		return p, err
 	}
 	name := c.Robot.Task
 	if wayOf(c) == tabletop.Backward {
@@ -46,12 +50,58 @@ func planOf(c config.Config) (kagi.Plan, error) {
 	return kagi.Decode(b)
 }
 
+// readable refuses files of points, cameras and success that cannot be read or do not fit
+// the session, before a folder is made for it.
+func readable(c config.Config) error {
+	var errs []error
+	if keyed(c) && !byClicks(c) {
+		plan, err := planOf(c)
+		if err == nil {
+			err = fits(plan, c)
+		}
+		errs = append(errs, err)
+	}
+	_, err := landmarkFiles(c)
+	errs = append(errs, err)
+	if keyed(c) && real(c) {
+		_, err := calibrated(c)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// fits refuses a plan whose points the session's cameras cannot see.
+func fits(plan kagi.Plan, c config.Config) error {
+	if plan.Camera != "" {
+		return fmt.Errorf("wire: %sthe plan is in pixels of camera %s, but the session knows where its cameras are; want places in the base frame", planKey(c), plan.Camera)
+	}
+	for _, k := range plan.Points {
+		if !k.Hand && !slices.ContainsFunc(c.Robot.Cameras, func(r config.Camera) bool { return r.Name == k.Camera }) {
+			return fmt.Errorf("wire: %sthe plan's point %s is seen by camera %q, which robot.cameras does not have", planKey(c), k.Name, k.Camera)
+		}
+	}
+	return nil
+}
+
+// planKey names the file that a plan is from, for errors.
+func planKey(c config.Config) string {
+	if f := c.Reward.KAGI.Plan; f != "" {
+		return "reward.kagi.plan: " + f + ": "
+	}
+	return ""
+}
+
 // seenKeys are the points whose places the policy sees, in the plan's order. The
 // hand is not among them: Place has it.
 func seenKeys(c config.Config) []string {
 	if !c.Policy.Keys || !keyed(c) {
 		return nil
 	}
+	return pointNames(c)
+}
+
+// pointNames are the points of the plan but the hand, in its order.
+func pointNames(c config.Config) []string {
 	p, err := planOf(c)
 	if err != nil {
 		return nil // told by Session.kagi
@@ -161,19 +211,14 @@ func newPointer(c config.Config, cams func() ([]keypoint.Camera, error), full fu
 	if err != nil {
 		return nil, err
 	}
-	if plan.Camera != "" {
-		return nil, fmt.Errorf("wire: the plan is in pixels of camera %s, but the session knows where its cameras are; want places in the base frame", plan.Camera)
-	}
 	p := &pointer{cfg: c, open: cams, marks: marks, success: success}
 	return p, p.use(plan)
 }
 
 // use makes a plan the one to follow from now on.
 func (p *pointer) use(plan kagi.Plan) error {
-	for _, k := range plan.Points {
-		if !k.Hand && !slices.ContainsFunc(p.cfg.Robot.Cameras, func(c config.Camera) bool { return c.Name == k.Camera }) {
-			return fmt.Errorf("wire: the plan's point %s is seen by camera %q, which robot.cameras does not have", k.Name, k.Camera)
-		}
+	if err := fits(plan, p.cfg); err != nil {
+		return err
 	}
 	p.plan = plan
 	return nil
@@ -387,6 +432,14 @@ type planner struct {
 
 	mu          sync.Mutex
 	calls, hits int
+	gave, none  int // resets in which the model wrote waypoints, and in which it did not
+}
+
+// count is of resets so far: those that the model wrote waypoints for, and others.
+func (pl *planner) count() (gave, none int) {
+	pl.mu.Lock()
+	defer pl.mu.Unlock()
+	return pl.gave, pl.none
 }
 
 type plannerKey struct{}
@@ -418,6 +471,11 @@ func (pl *planner) ask(ctx context.Context, p *pointer, obs robot.Observation) (
 		pl.hits++
 	} else {
 		pl.calls++
+	}
+	if err == nil {
+		pl.gave++
+	} else {
+		pl.none++
 	}
 	pl.told(pl.calls, pl.hits)
 	for _, k := range things {
@@ -478,10 +536,11 @@ func (s *Session) plan(ctx context.Context) (context.Context, error) {
 	}
 	s.log.Info("waypoints", "source", "vlm", "cache", cache, "sparse", s.cfg.Reward.KAGI.Sparse)
 	s.tell("waypoints", 1, 1, fmt.Sprintf("source vlm: a model is asked once a reset, the task's plan stands in for it; %s", sparse))
-	return withPlanner(ctx, &planner{model: m,
+	s.planner = &planner{model: m,
 		fell: func(err error) { s.log.Warn("waypoints: the model gave none, the task's plan is taken", "err", err) },
 		told: func(calls, hits int) { s.log.Debug("waypoints: asked", "calls", calls, "kept", hits) },
-	}), nil
+	}
+	return withPlanner(ctx, s.planner), nil
 }
 
 // keysOf are recorded keypoints.

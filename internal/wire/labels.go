@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/rapport-rl/rapport/internal/bus"
-	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/reward/label"
 )
@@ -46,7 +45,7 @@ func OpenBook(ctx context.Context, dir string, o Options) (*Book, error) {
 		return nil, err
 	}
 	b := &Book{store: st, log: o.Log, close: st.Close}
-	c, err := config.Load(filepath.Join(dir, "config.yaml"), nil, nil)
+	c, err := configOf(dir, nil, nil)
 	if err != nil {
 		return nil, errors.Join(err, st.Close())
 	}

@@ -36,7 +36,7 @@ func Learn(ctx context.Context, c config.Config, o Options) (res Result, err err
 	if err := r.checkFresh(); err != nil {
 		return res, r.end(err)
 	}
-	s, err := openOrCreate(r.name, r.conn, c, o)
+	s, err := openOrCreate(r.ctx, r.name, r.conn, c, o)
 	if err != nil {
 		return res, err
 	}
@@ -99,7 +99,7 @@ func (r *role) checkFresh() error {
 	if _, err := os.Stat(filepath.Join(dir, database)); err == nil {
 		return nil
 	}
-	if err := errors.Join(alike(r.cfg), founding(r.cfg)); err != nil {
+	if err := errors.Join(alike(r.cfg), founding(r.cfg), readable(r.cfg)); err != nil {
 		return err
 	}
 	for _, sub := range []string{"", subEncoder, subReward} {
@@ -121,13 +121,13 @@ const database = "session.db"
 
 // openOrCreate opens a process's folder, which must have begun as c configures
 // it, or makes it.
-func openOrCreate(name string, conn *bus.Conn, c config.Config, o Options) (*Session, error) {
+func openOrCreate(ctx context.Context, name string, conn *bus.Conn, c config.Config, o Options) (*Session, error) {
 	dir := filepath.Join(c.Out, name)
-	begin := founded
+	open := func() (*store.Session, error) { return founded(dir, c) }
 	if _, err := os.Stat(filepath.Join(dir, database)); err == nil {
-		begin = reopened
+		open = func() (*store.Session, error) { return reopened(ctx, dir, c) }
 	}
-	st, err := begin(dir, c)
+	st, err := open()
 	if err != nil {
 		return nil, err
 	}
@@ -140,16 +140,19 @@ func founded(dir string, c config.Config) (st *store.Session, err error) {
 		st, err = store.Create(dir, b)
 		return err
 	})
+	if errors.Is(err, store.ErrTaken) {
+		err = fmt.Errorf("wire: %s holds a session already; go on with it by %s, or choose another name", dir, GoOn(dir))
+	}
 	return st, err
 }
 
 // reopened opens the folder of a session that must have begun as c configures it.
-func reopened(dir string, c config.Config) (*store.Session, error) {
+func reopened(ctx context.Context, dir string, c config.Config) (*store.Session, error) {
 	st, err := store.Open(dir)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := agree(st, func(string) (config.Config, error) { return c, nil }); err != nil {
+	if _, err := agree(ctx, st, func(string) (config.Config, error) { return c, nil }); err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
 	return st, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/rapport-rl/rapport/internal/bus"
 	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/robot/guard"
@@ -284,6 +286,24 @@ func WayBack(c config.Config) config.Config {
 	return c
 }
 
+// PracticeOf is the configuration of the practice whose first session is called name, as
+// its folder has it, with what stands above.
+func PracticeOf(out, name string, environ, sets []string) (config.Config, error) {
+	dir := filepath.Join(out, name)
+	if _, err := os.Stat(filepath.Join(dir, database)); err != nil {
+		return config.Config{}, fmt.Errorf("wire: there is no practice %s in %s; name another, or begin one with: rapport practice", name, out)
+	}
+	c, err := configOf(dir, environ, sets)
+	if err != nil {
+		return c, err
+	}
+	if first := leads(name, c); first != name {
+		return c, fmt.Errorf("wire: %s is not the first session of a practice; go on with it by: %s", dir, GoOn(dir))
+	}
+	c.Out, c.Name = out, name
+	return c, nil
+}
+
 // Practice runs two sessions in turns on one arm: the task, and as NAME-back the
 // task undone. An episode begins where the last one of the other left things, so
 // that nobody needs to put them back; only after practice.reminder episodes in a
@@ -325,7 +345,7 @@ func Practice(ctx context.Context, cfg config.Config, again bool, o Options) (re
 		return res, err
 	}
 	defer func() { err = errors.Join(err, first.Close()) }()
-	second, err := mate(first, b, again, o)
+	second, err := mate(ctx, first, b, again, o)
 	if err != nil {
 		return res, err
 	}
@@ -366,10 +386,10 @@ func beginsWell(f, b config.Config) error {
 	if f.Session.From == "" && classified(f) {
 		return errors.New("wire: reward.kagi.sparse is classifier, and each way wants one of its own: practise with reward.kagi.sparse=none first, mark frames of NAME and of NAME-back and train in both (rapport reward classifier collect, then train), and begin from the first: --set session.from=runs/NAME --set reward.kagi.sparse=classifier")
 	}
-	if err := errors.Join(alike(f), founding(f)); err != nil {
+	if err := errors.Join(alike(f), founding(f), readable(f)); err != nil {
 		return err
 	}
-	if err := errors.Join(alike(b), founding(b)); err != nil {
+	if err := errors.Join(alike(b), founding(b), readable(b)); err != nil {
 		return fmt.Errorf("wire: the way back begins from %s, which comes with the other by rapport practice, or by rapport run --set robot.way=backward --set name=%s: %w", b.Session.From, filepath.Base(b.Session.From), err)
 	}
 	return nil
@@ -394,12 +414,13 @@ func leads(name string, c config.Config) string {
 
 // mate is a session that shares another's bus and desk, since there is one arm to
 // stop.
-func mate(first *Session, cfg config.Config, again bool, o Options) (*Session, error) {
-	begin := founded
+func mate(ctx context.Context, first *Session, cfg config.Config, again bool, o Options) (*Session, error) {
+	dir := filepath.Join(cfg.Out, cfg.Name)
+	open := func() (*store.Session, error) { return founded(dir, cfg) }
 	if again {
-		begin = reopened
+		open = func() (*store.Session, error) { return reopened(ctx, dir, cfg) }
 	}
-	st, err := begin(filepath.Join(cfg.Out, cfg.Name), cfg)
+	st, err := open()
 	if err != nil {
 		return nil, err
 	}

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/internal/store"
+	"github.com/rapport-rl/rapport/policy"
 )
 
 // Resume goes on with a session: the one called name or, if it is empty, the
@@ -22,8 +22,8 @@ func Resume(ctx context.Context, out, name string, environ, sets []string, o Opt
 			return nil, err
 		}
 	}
-	return resume(ctx, out, name, o, func(file string) (config.Config, error) {
-		return config.Load(file, environ, sets)
+	return resume(ctx, out, name, o, func(dir string) (config.Config, error) {
+		return configOf(dir, environ, sets)
 	})
 }
 
@@ -34,7 +34,7 @@ func Reopen(ctx context.Context, cfg config.Config, o Options) (*Session, error)
 }
 
 // resume opens the session's folder with the configuration that load gives.
-func resume(ctx context.Context, out, name string, o Options, load func(file string) (config.Config, error)) (*Session, error) {
+func resume(ctx context.Context, out, name string, o Options, load func(dir string) (config.Config, error)) (*Session, error) {
 	dir := filepath.Join(out, name)
 	if _, err := os.Stat(filepath.Join(dir, database)); errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("wire: there is no session %s in %s; name another, or begin one with: rapport run", name, out)
@@ -43,7 +43,7 @@ func resume(ctx context.Context, out, name string, o Options, load func(file str
 	if err != nil {
 		return nil, err
 	}
-	cfg, err := agree(st, load)
+	cfg, err := agree(ctx, st, load)
 	if err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
@@ -58,13 +58,12 @@ var free = []string{"name", "out", "session.episodes", "session.evaluate", "sess
 // under different configurations could not be reproduced, and its report would
 // name only one of them, so anything but the free keys must be as it was. What
 // changed is written to the session's folder.
-func agree(st *store.Session, load func(file string) (config.Config, error)) (config.Config, error) {
-	file := filepath.Join(st.Dir(), "config.yaml")
-	was, err := config.Load(file, nil, nil)
+func agree(ctx context.Context, st *store.Session, load func(dir string) (config.Config, error)) (config.Config, error) {
+	was, err := configOf(st.Dir(), nil, nil)
 	if err != nil {
 		return was, err
 	}
-	now, err := load(file)
+	now, err := load(st.Dir())
 	if err != nil {
 		return now, err
 	}
@@ -72,7 +71,7 @@ func agree(st *store.Session, load func(file string) (config.Config, error)) (co
 	kept := false
 	for _, c := range now.Changes(was) {
 		if covers(free, c.Key) {
-			kept = kept || strings.HasPrefix(c.Key, "session.")
+			kept = kept || covers([]string{"session.", "robot.markers", "robot.moved"}, c.Key)
 			continue
 		}
 		fixed = append(fixed, fmt.Errorf("wire: %s: %v when the session began; leave it so, or begin another session with: rapport run", st.Dir(), c))
@@ -80,7 +79,14 @@ func agree(st *store.Session, load func(file string) (config.Config, error)) (co
 	if err := errors.Join(fixed...); err != nil || !kept {
 		return now, err
 	}
-	was.Session = now.Session
+	done, err := st.Episodes(ctx, policy.Online)
+	if err != nil {
+		return now, err
+	}
+	if n := now.Session.Episodes; n < len(done) { // nothing that is refused is kept
+		return now, fmt.Errorf("wire: %s holds %d episodes, but session.episodes is %d; want at least %d", st.Dir(), len(done), n, len(done))
+	}
+	was.Session, was.Robot.Markers, was.Robot.Moved = now.Session, now.Robot.Markers, now.Robot.Moved
 	return now, keepConfig(was, func(b []byte) error { return st.Put("config.yaml", b) })
 }
 

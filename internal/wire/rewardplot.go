@@ -15,6 +15,7 @@ import (
 	"github.com/rapport-rl/rapport/internal/report"
 	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/policy/dataset/lerobot/grid"
+	"github.com/rapport-rl/rapport/reward/kagi"
 	"github.com/rapport-rl/rapport/robot/record"
 	"github.com/rapport-rl/rapport/sim"
 	"github.com/rapport-rl/rapport/sim/tabletop"
@@ -75,6 +76,11 @@ func PlotRewards(ctx context.Context, dir string, pc PlotConfig, environ, sets [
 	rivals, err := b.rivals(ctx, specs)
 	if err != nil {
 		return out, err
+	}
+	for _, r := range rivals {
+		if _, ok := r.scorer.(*kagi.Scorer); ok {
+			return out, fmt.Errorf("wire: plot: the reward %s goes by tracked points, which are known of recorded scenes alone; draw another, as --reward truth=truth", r.name)
+		}
 	}
 	pl := plotter{pc: pc, s: s, parts: p}
 	defer func() { err = errors.Join(err, pl.past.close()) }()

@@ -65,15 +65,17 @@ type Session struct {
 	conn  *bus.Conn
 	vlm   func(cache string) (kagi.Model, error) // nil: none
 	eye   func() (judge.Model, string, error)    // a judge's; nil: none
-	page  string                                 // where a plan is clicked, see ClickAt
-	hang  func()                                 // closes the bus
-	desk  *desk                                  // where people stop the arm; nil for who drives none
-	rise  func() error                           // closes the desk
-	tell  Progress
-	log   *slog.Logger
-	now   func() time.Time
-	after func(time.Duration) <-chan time.Time
-	ticks func(time.Duration) (<-chan time.Time, func())
+	// planner asks the first; nil until a plan was settled, or without one.
+	planner *planner
+	page    string       // where a plan is clicked, see ClickAt
+	hang    func()       // closes the bus
+	desk    *desk        // where people stop the arm; nil for who drives none
+	rise    func() error // closes the desk
+	tell    Progress
+	log     *slog.Logger
+	now     func() time.Time
+	after   func(time.Duration) <-chan time.Time
+	ticks   func(time.Duration) (<-chan time.Time, func())
 	// truth tells how an online episode truly ended, for the report alone; nil
 	// asks the world. Tests scramble it, to show that nothing learns from it.
 	truth func(a *arm) bool
@@ -102,8 +104,11 @@ func Create(ctx context.Context, cfg config.Config, o Options) (*Session, error)
 			return nil, fmt.Errorf("wire: policy.trunk does not fit robot.cameras: %w", err)
 		}
 	}
-	if err := errors.Join(alike(cfg), founding(cfg)); err != nil {
+	if err := errors.Join(alike(cfg), founding(cfg), readable(cfg)); err != nil {
 		return nil, err
+	}
+	if f := cfg.Reward.KAGI.Cameras; f != "" && keyed(cfg) && !real(cfg) {
+		o.Log.Warn("reward.kagi.cameras is for an arm over ROS and is not read: a simulation knows its own cameras", "file", f)
 	}
 	if logged(cfg) {
 		var err error

@@ -1,0 +1,65 @@
+package wire
+
+import (
+	"fmt"
+
+	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/internal/report"
+)
+
+// paid says what a session's learner is rewarded for, for its report.
+func paid(c config.Config) string {
+	switch {
+	case c.Reward.Kind == "truth":
+		return "the simulator's true reward"
+	case !byWaypoints(c):
+		return "the visual reward alone"
+	}
+	switch c.Reward.KAGI.Sparse {
+	case "truth":
+		if real(c) {
+			return "progress along waypoints alone, since nobody tells success"
+		}
+		return "progress along waypoints and success by the simulator's word"
+	case "classifier":
+		return "progress along waypoints and success by a classifier's word"
+	case "judge":
+		return "progress along waypoints and success by a judge's word"
+	}
+	return "progress along waypoints alone"
+}
+
+// heard says what of the success that a report shows the learner was told.
+func heard(c config.Config) string {
+	ends := c.Session.End == "success"
+	switch {
+	case logged(c) || real(c): // where none is shown
+		return ""
+	case c.Reward.Kind == "truth", byWaypoints(c) && c.Reward.KAGI.Sparse == "truth":
+		if ends {
+			return "The learner is told this return, of which the simulator's word is a part: success is paid 0 and ends an episode. The success that is shown is by the same word."
+		}
+		return "The learner is told this return, of which the simulator's word is a part. The success that is shown is by the same word."
+	case witnessed(c):
+		return fmt.Sprintf("The learner is told this return, in which success is a %s's word. Where success is shown, it is what the simulator knows of it, read by this report only.", c.Reward.KAGI.Sparse)
+	case ends:
+		return "The learner is told the visual return alone, and episodes end on success by the simulator's word, which is the success that is shown."
+	}
+	return "The learner is told the visual return alone. Where success is shown, it is ground truth, read by this report only."
+}
+
+// waypointFacts says who wrote the waypoints; nothing under other rewards.
+func (s *Session) waypointFacts() []report.Fact {
+	if !byWaypoints(s.cfg) {
+		return nil
+	}
+	from := "the plan that comes with the task"
+	if f := s.cfg.Reward.KAGI.Plan; f != "" {
+		from = "the plan " + f
+	}
+	if s.planner == nil {
+		return []report.Fact{{Name: "waypoints", Value: from + "; no model was asked"}}
+	}
+	gave, fell := s.planner.count()
+	return []report.Fact{{Name: "waypoints", Value: fmt.Sprintf("a vision-language model's in %d resets that this process asked about; in %d it gave none, and %s stood in", gave, fell, from)}}
+}
