@@ -59,7 +59,7 @@ func write(w io.Writer, width, height vg.Length, plots ...*plot.Plot) error {
 
 // curve draws the return and the success of the online episodes.
 func curve(w io.Writer, eps []Episode) error {
-	ret := newPlot("Visual return of the online episodes", "episode", "return")
+	ret := newPlot("Return of the online episodes", "episode", "return")
 	suc := newPlot(fmt.Sprintf("Success of the online episodes, mean of %d", window), "episode", "success")
 	suc.Y.Min, suc.Y.Max = 0, 1
 	var points, mean, hits plotter.XYs

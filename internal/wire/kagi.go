@@ -50,24 +50,27 @@ func planOf(c config.Config) (kagi.Plan, error) {
 	return kagi.Decode(b)
 }
 
-// readable refuses files of points, cameras and success that cannot be read or do not fit
+// readable refuses files of points, cameras and markers that cannot be read or do not fit
 // the session, before a folder is made for it.
 func readable(c config.Config) error {
-	var errs []error
-	if keyed(c) && !byClicks(c) {
-		plan, err := planOf(c)
-		if err == nil {
-			err = fits(plan, c)
-		}
-		errs = append(errs, err)
-	}
 	_, err := landmarkFiles(c)
-	errs = append(errs, err)
 	if keyed(c) && real(c) {
-		_, err := calibrated(c)
-		errs = append(errs, err)
+		_, err2 := calibrated(c)
+		err = errors.Join(err, err2)
 	}
-	return errors.Join(errs...)
+	return errors.Join(planned(c), err)
+}
+
+// planned is readable of the plan alone, all that a learner without an arm needs.
+func planned(c config.Config) error {
+	if !keyed(c) || byClicks(c) {
+		return nil
+	}
+	plan, err := planOf(c)
+	if err != nil {
+		return err
+	}
+	return fits(plan, c)
 }
 
 // fits refuses a plan whose points the session's cameras cannot see.
