@@ -106,6 +106,13 @@ func TestDoctor(t *testing.T) {
 	if strings.Contains(out, "FAIL") {
 		t.Errorf("something is wrong with this machine:\n%s", out)
 	}
+	marked := []string{"doctor", "--set", "robot.task=stack", "--set", "reward.kind=kagi", "--set", "policy.keys=false", "--set", "policy.sees=features", "--set", "robot.markers=[../../docs/front.yaml]"}
+	if out := l.must(append(marked, "--set", "robot.disturb.turn=0.05")...); !strings.Contains(out, "front sees 4 of its 4 markers") || !strings.Contains(out, "from where it stands now") || !strings.Contains(out, "waypoints        the plan of the task") {
+		t.Errorf("the doctor does not tell of a camera that was moved:\n%s", out)
+	}
+	if code, out := l.run(t.Context(), &console{}, append(marked, "--set", "reward.kagi.plan=none.json")...); code != exitFailed || !strings.Contains(out, "FAIL  waypoints") || !strings.Contains(out, "none.json") {
+		t.Errorf("a plan that is not there: exit code %d:\n%s", code, out)
+	}
 	file := filepath.Join(l.dir, "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)

@@ -38,6 +38,15 @@ func Examine(ctx context.Context, c config.Config, o Options) []Finding {
 	if real(c) {
 		fs = append(fs, examineROS(ctx, c, o)...)
 	}
+	if keyed(c) {
+		try("waypoints", func() (string, error) {
+			from := "the plan of the task"
+			if f := c.Reward.KAGI.Plan; f != "" {
+				from = f
+			}
+			return from, readable(c)
+		})
+	}
 	if logged(c) {
 		try("recordings", func() (string, error) { return tryRecordings(ctx, c) })
 	} else {
@@ -76,7 +85,8 @@ func tryArm(ctx context.Context, c config.Config) (detail string, err error) {
 	for _, f := range obs.Frames {
 		detail += fmt.Sprintf(" %s %dx%d", f.Camera, f.W, f.H)
 	}
-	return detail, nil
+	seen, err := a.survey(c)
+	return detail + seen, err
 }
 
 func tryBus(ctx context.Context, c config.Config, o Options) (string, error) {

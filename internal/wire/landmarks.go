@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/rapport-rl/rapport/internal/config"
@@ -122,8 +123,8 @@ func (l *landmarks) look(ctx context.Context, f config.Calibration, cam *keypoin
 	if r.Metres <= l.limit {
 		return nil
 	}
-	if err := r.Now.Check(keypoint.Accuracy{Pixels: 1e9, Metres: max(l.limit, 0.005)}); err != nil {
-		return fmt.Errorf("wire: camera %s sees its markers %.0f mm beside their places, and no place of it explains that: %w. Put the markers back, or calibrate the camera anew (rapport calibrate)", cam.Name, 1000*r.Metres, err)
+	if err := l.explained(cam.Name, r); err != nil {
+		return err
 	}
 	cam.Pose = r.Now.Camera.Pose
 	l.poses[cam.Name] = cam.Pose
@@ -131,6 +132,53 @@ func (l *landmarks) look(ctx context.Context, f config.Calibration, cam *keypoin
 	heedOf(ctx)(fmt.Sprintf("camera %s saw its markers %.0f mm beside their places, so that it was moved: by %.0f mm and %.3f rad since it was calibrated. From here on it is taken to stand where its %d markers say, which it sees within %.1f mm; calibrate it again when there is time (rapport calibrate)",
 		cam.Name, 1000*r.Metres, 1000*norm([3]float64(d[:3])), norm([3]float64(d[3:])), r.Markers, 1000*r.Now.Metres))
 	return nil
+}
+
+// explained refuses what a camera sees of its markers where no place of it does so as well
+// as a calibration must.
+func (l *landmarks) explained(camera string, r keypoint.Recheck) error {
+	// Pixels are left to the calibration: full images are of any size.
+	if err := r.Now.Check(keypoint.Accuracy{Pixels: math.Inf(1), Metres: max(l.limit, 0.005)}); err != nil {
+		return fmt.Errorf("wire: camera %s sees its markers %.0f mm beside their places, and no place of it explains that: %w. Put the markers back, or calibrate the camera anew (rapport calibrate)", camera, 1000*r.Metres, err)
+	}
+	return nil
+}
+
+// survey says how each camera sees its markers from where it was calibrated.
+func (a *arm) survey(c config.Config) (detail string, err error) {
+	l, err := newLandmarks(c, a.full)
+	if err != nil || len(l.files) == 0 {
+		return "", err
+	}
+	cams, err := a.cameras(c)
+	if err != nil {
+		return "", err
+	}
+	for _, f := range l.files {
+		cam, err := keypoint.Find(cams, f.Camera)
+		if err != nil {
+			return "", err
+		}
+		img, err := a.full(f.Camera)
+		if err != nil {
+			return "", err
+		}
+		r, err := keypoint.LookAgain(cam, img, f.Dictionary, fixed(f.Markers))
+		switch {
+		case err != nil:
+			return "", err
+		case r.Now == nil:
+			return "", fmt.Errorf("wire: robot.markers: camera %s sees %d of its %d markers, and two tell where it stands; show them whole, in even light, at 20 pixels a side or more", f.Camera, r.Markers, len(f.Markers))
+		}
+		detail += fmt.Sprintf("; %s sees %d of its %d markers %.1f mm beside their places", f.Camera, r.Markers, len(f.Markers), 1000*r.Metres)
+		if r.Metres > l.limit {
+			if err := l.explained(f.Camera, r); err != nil {
+				return "", err
+			}
+			detail += fmt.Sprintf(", and within %.1f mm from where it stands now", 1000*r.Now.Metres)
+		}
+	}
+	return detail, nil
 }
 
 type heedKey struct{}

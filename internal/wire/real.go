@@ -109,5 +109,6 @@ func tryROS(ctx context.Context, c config.Config) (detail string, err error) {
 	for _, f := range obs.Frames {
 		detail += fmt.Sprintf(" %s %dx%d", f.Camera, f.W, f.H)
 	}
-	return detail, nil
+	seen, err := a.survey(c)
+	return detail + seen, err
 }
