@@ -59,3 +59,19 @@ func cpu() float64 {
 	s := func(t syscall.Timeval) float64 { return float64(t.Sec) + float64(t.Usec)/1e6 }
 	return s(u.Utime) + s(u.Stime)
 }
+
+// BenchmarkLookAgain is what a reset costs where markers are looked at: an image of the
+// usual size with five of them.
+func BenchmarkLookAgain(b *testing.B) {
+	cam := Pinhole("front", 640, 480, 1.3, lookAt([3]float64{1.1, 0.1, 0.7}, [3]float64{0.52, 0, 0.03}))
+	var plates []plate
+	for _, m := range fixedMarkers() {
+		plates = append(plates, markerPlate(b, m))
+	}
+	f := shoot(&cam, plates...)
+	for b.Loop() {
+		if r, err := LookAgain(cam, f, "4x4_50", fixedMarkers()); err != nil || r.Markers != 5 {
+			b.Fatalf("%d markers (%v)", r.Markers, err)
+		}
+	}
+}

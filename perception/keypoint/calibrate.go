@@ -94,11 +94,19 @@ func FromMarkers(frames []robot.Frame, dictionary string, fixed []Fixed, known *
 	if err != nil {
 		return Calibration{}, err
 	}
+	c, err := placed(view, first, in)
+	c.Views = len(frames)
+	return c, err
+}
+
+// placed is the camera of f, of known intrinsics, where a view of known places says that
+// it stands.
+func placed(view []vision.Match, f robot.Frame, in vision.Intrinsics) (Calibration, error) {
 	s, err := vision.PoseOf(view, in)
 	if err != nil {
 		return Calibration{}, fmt.Errorf("keypoint: calibrate: %w", err)
 	}
-	c := Calibration{Camera: cameraOf(first, in), Views: len(frames), Points: len(view)}
+	c := Calibration{Camera: cameraOf(f, in), Views: 1, Points: len(view)}
 	c.Camera.Pose = invert(poseOf(s))
 	var sum sums
 	for _, m := range view {
@@ -164,7 +172,7 @@ func LookAgain(cam Camera, f robot.Frame, dictionary string, fixed []Fixed) (Rec
 		return r, nil
 	}
 	f.Camera = cam.Name
-	now, err := FromMarkers([]robot.Frame{f}, dictionary, fixed, &cam)
+	now, err := placed(view, f, intrinsics(&cam))
 	r.Now = &now
 	return r, err
 }
@@ -175,7 +183,7 @@ func intrinsicsOf(views [][]vision.Match, f robot.Frame, known *Camera, lens vis
 		if known.W != f.W || known.H != f.H {
 			return vision.Intrinsics{}, fmt.Errorf("keypoint: calibrate: intrinsics are for %dx%d pixels and the images of camera %q have %dx%d; scale neither", known.W, known.H, f.Camera, f.W, f.H)
 		}
-		return vision.Intrinsics{K: [4]float64{known.FX, known.FY, known.CX, known.CY}, D: known.Distortion}, nil
+		return intrinsics(known), nil
 	}
 	// A guess of a usual lens, which a view of more than a plane needs.
 	side := float64(max(f.W, f.H))
@@ -185,6 +193,10 @@ func intrinsicsOf(views [][]vision.Match, f robot.Frame, known *Camera, lens vis
 		return in, fmt.Errorf("keypoint: calibrate: %w", err)
 	}
 	return in, nil
+}
+
+func intrinsics(c *Camera) vision.Intrinsics {
+	return vision.Intrinsics{K: [4]float64{c.FX, c.FY, c.CX, c.CY}, D: c.Distortion}
 }
 
 func cameraOf(f robot.Frame, in vision.Intrinsics) Camera {

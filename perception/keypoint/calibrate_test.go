@@ -81,7 +81,7 @@ func cross(a, b [3]float64) [3]float64 {
 
 func minus(a, b [3]float64) [3]float64 { return [3]float64{a[0] - b[0], a[1] - b[1], a[2] - b[2]} }
 
-func markerPlate(t *testing.T, m Fixed) plate {
+func markerPlate(t testing.TB, m Fixed) plate {
 	t.Helper()
 	f, err := vision.DrawMarker("4x4_50", m.ID, 60)
 	if err != nil {
