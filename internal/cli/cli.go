@@ -47,6 +47,7 @@ type app struct {
 	sets           []string
 	verbose        bool
 	again          string // the command that goes on after an interrupt
+	untold         bool   // it was said that a file does not tell its settings
 }
 
 // Main runs the command that args name and returns the exit code. The first

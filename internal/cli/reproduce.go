@@ -31,6 +31,11 @@ are gone on with, or read, so that an interrupted reproduction goes on too.
 every session alone besides, and evaluates it on the same seeds.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := a.settled(map[string]string{
+				"seed": "the seeds are those of --seeds", "name": "sessions are named by task, learner, reward and seed",
+			}); err != nil {
+				return err
+			}
 			c, err := a.load()
 			if err != nil {
 				return err

@@ -38,6 +38,12 @@ type alignVariant struct {
 	draws   int // chunks that are searched at a time, of samplers with some
 }
 
+// alignPoint is what came of a variant.
+type alignPoint struct {
+	wire.Aligned
+	Settings settings
+}
+
 // searched is what the sampler does, in the words that join; empty without one.
 func (v alignVariant) searched(join string) string {
 	switch v.sampler {
@@ -65,7 +71,8 @@ there, too, each sampler searching among its chunks by the critic that the first
 A table in Markdown goes to stdout: success, preferred and undesired before and
 after, in percent of starts, the KL, and how the reward ranks, with 95 % intervals
 over the seeds by Student's t. The result of every alignment is a file of its own in
---to. What is in there already is read and not made again, whatever --set says.`,
+--to. What is in there already is read and not made again, and refused where it was
+made with other settings.`,
 		Example: `  rapport reproduce align --seeds 5 --tasks cup --labels 10,20,50,100 --by rapl,rlhf,labels
   rapport reproduce align --labels 20 --by rapl --samplers best,fk,guided --draws 8
   rapport reproduce align --aligners flow-dpo,rwr,seppo --set policy.diffusion.process=flow`,
@@ -73,6 +80,12 @@ over the seeds by Student's t. The result of every alignment is a file of its ow
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := r.check(); err != nil {
 				return usageError{err}
+			}
+			if err := a.settled(walked(map[string]string{
+				"align.labels": "the numbers of answers are those of --labels", "align.by": "who ranks is that of --by",
+				"align.aligner": "the aligners are those of --aligners",
+			})); err != nil {
+				return err
 			}
 			return a.alignments(cmd.Context(), r)
 		},
@@ -122,6 +135,16 @@ func (r alignStudy) variants() (vs []alignVariant) {
 // sets are the settings of a variant of a task, which go before others.
 func (v alignVariant) sets(others []string, task string) []string {
 	return append(slices.Clone(others), "robot.task="+task, "align.labels="+strconv.Itoa(v.labels), "align.by="+v.by, "align.aligner="+v.aligner)
+}
+
+// settings are those of the variant of a task, and what they are where nobody sets anything.
+func (v alignVariant) settings(a *app, task string) (settings, config.Config, error) {
+	c, err := wire.AlignConfig(a.file, a.environ, v.sets(a.sets, task))
+	if err != nil {
+		return nil, c, err
+	}
+	own, err := wire.AlignConfig("", nil, v.sets(nil, task))
+	return settingsOf(c, own, nil), own, err
 }
 
 // search is c with the variant's sampler.
@@ -195,8 +218,15 @@ func (a *app) alignVariant(ctx context.Context, c config.Config, v alignVariant,
 		file += "-" + v.searched("-")
 	}
 	file += ".json"
-	if ok, err := found(file, &res); ok || err != nil {
+	now, own, err := v.settings(a, c.Robot.Task)
+	if err != nil {
 		return res, err
+	}
+	var was alignPoint
+	if ok, err := found(file, &was); err != nil {
+		return res, err
+	} else if ok {
+		return was.Aligned, a.madeSo(file, was.Settings, now, own)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "session.db")); errors.Is(err, os.ErrNotExist) {
 		if _, err := wire.BeginAlign(c); err != nil {
@@ -235,7 +265,7 @@ func (a *app) alignVariant(ctx context.Context, c config.Config, v alignVariant,
 	}
 	// The next variant writes where these are.
 	res.Policy, res.Rankings = "", ""
-	return res, keep(file, res)
+	return res, keep(file, alignPoint{res, now})
 }
 
 // markdown writes the table, a row for each variant of each task, and one of what

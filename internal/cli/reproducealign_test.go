@@ -17,6 +17,8 @@ func TestReproduceAlignRefusesWhatItCannotDo(t *testing.T) {
 	for _, tt := range []struct{ args, want string }{
 		{"--seeds 0", "--seeds is 0"},
 		{"--tasks reach", `--tasks names "reach"`},
+		{"--set seed=7", "those of --seeds"},
+		{"--set align.by=rlhf", "that of --by"},
 		{"--by=", "--by and --aligners is empty"},
 		{"--labels 1", "align.labels"},
 		{"--by truth", "align.by"},
@@ -46,10 +48,10 @@ func TestReproduceAlignReadsWhatIsDone(t *testing.T) {
 	to := t.TempDir()
 	put := func(seed, labels, preferred int, kl float64, how string, people ...wire.Regard) {
 		share := func(n int) report.Share { return report.Share{Hits: n, Of: 50} }
-		b, err := json.Marshal(wire.Aligned{
+		b, err := json.Marshal(alignPoint{Settings: settings{}, Aligned: wire.Aligned{
 			KL: kl, Right: 0.9, People: people, Before: wire.AlignedResult{Success: share(50), Preferred: share(25), Undesired: share(25)},
 			After: wire.AlignedResult{Success: share(50), Preferred: share(preferred), Undesired: share(50 - preferred)},
-		})
+		}})
 		if err == nil {
 			err = os.WriteFile(filepath.Join(to, fmt.Sprintf("cup-%d-%d-rapl-diffusion-dpo%s.json", seed, labels, how)), b, 0o644)
 		}
@@ -87,6 +89,9 @@ func TestReproduceAlignReadsWhatIsDone(t *testing.T) {
 `
 	if !strings.HasSuffix(out.String(), want) {
 		t.Errorf("got\n%swant rows\n%s", out.String(), want)
+	}
+	if code := Main(append(args, "--set", "align.rounds=3"), nil, &out, &errs); code != exitFailed || !strings.Contains(errs.String(), "cup-1-10-rapl-diffusion-dpo.json was made with align.rounds ") || !strings.Contains(errs.String(), ", not 3; name another folder") {
+		t.Errorf("of other settings: exit %d: %s", code, errs.String())
 	}
 	if err := os.WriteFile(filepath.Join(to, "cup-2-20-rapl-diffusion-dpo.json"), []byte("x"), 0o644); err != nil {
 		t.Fatal(err)

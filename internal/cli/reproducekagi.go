@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -44,6 +45,7 @@ type wayPoint struct {
 	// and the episodes at whose end the simulator agreed with it.
 	Measured *classifier.Measure `json:"measured,omitempty"`
 	Agreed   *report.Share       `json:"agreed,omitempty"`
+	Settings settings            `json:"settings"`
 }
 
 func (a *app) reproduceKAGICmd() *cobra.Command {
@@ -65,11 +67,15 @@ A table in Markdown goes to stdout: success of the cloned policy and after learn
 the mean over the seeds with its 95 % interval by Student's t, and the control ticks
 until 90 % of the success while exploring of the last 20 episodes was reached. Sessions
 and a file of each task and seed go to --to. What is in there already is read and not
-made again; a session that was interrupted is gone on with.`,
+made again, and refused where it was made with other settings; a session that was
+interrupted is gone on with.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := r.check(); err != nil {
 				return usageError{err}
+			}
+			if err := a.settled(walked(map[string]string{"reward.kind": "what is learned by is that of --kinds"})); err != nil {
+				return err
 			}
 			return a.ways(cmd.Context(), r)
 		},
@@ -85,6 +91,9 @@ made again; a session that was interrupted is gone on with.`,
 }
 
 func (r *wayRun) check() error {
+	if err := errors.Join(wantSome("--tasks", r.tasks), wantSome("--kinds", r.kinds)); err != nil {
+		return err
+	}
 	for _, k := range r.kinds {
 		if !slices.Contains(wayKinds, k) {
 			return fmt.Errorf("--kinds names %q; want some of %s", k, strings.Join(wayKinds, ", "))
@@ -137,6 +146,24 @@ func (r wayRun) config(a *app, task, kind string, seed int) (config.Config, erro
 	return c, c.Validate()
 }
 
+// settings are those of a kind, and what they are where nobody sets anything.
+func (r wayRun) settings(a *app, task, kind string, seed int) (settings, config.Config, error) {
+	learned := kind
+	if kind == "offline" {
+		learned = "kagi" // it learns from that session
+	}
+	c, err := r.config(a, task, learned, seed)
+	if err != nil {
+		return nil, c, err
+	}
+	own, err := r.config(&app{}, task, learned, seed)
+	flags := settings{}
+	if kind == "offline" {
+		flags["--steps"] = strconv.Itoa(r.steps)
+	}
+	return settingsOf(c, own, flags), own, err
+}
+
 // stepsOf is how long offline learns beside a session of c.
 func (r wayRun) stepsOf(c config.Config) int {
 	return cmp.Or(r.steps, c.Learner.Warmup+c.Session.Episodes*c.Learner.Updates)
@@ -169,10 +196,22 @@ func (a *app) ways(ctx context.Context, r wayRun) error {
 
 // waysOf is one task and seed, read from its file or made.
 func (a *app) waysOf(ctx context.Context, r wayRun, task string, seed int) ([]wayPoint, error) {
-	file := filepath.Join(r.out, fmt.Sprintf("%s-%d.json", r.name(task), seed))
+	file := fileOf(r.out, r.name(task), seed)
 	var have []wayPoint
 	if _, err := found(file, &have); err != nil {
 		return nil, err
+	}
+	for _, p := range have { // those that are not asked for, too: others begin from their sessions
+		if p.Kind == "offline" && !slices.Contains(r.kinds, p.Kind) {
+			continue
+		}
+		now, own, err := r.settings(a, task, p.Kind, seed)
+		if err != nil {
+			return nil, err
+		}
+		if err := a.madeSo(file, p.Settings, now, own); err != nil {
+			return nil, err
+		}
 	}
 	for _, kind := range wayKinds { // kagi before offline, whatever the order asked for
 		if !slices.Contains(r.kinds, kind) || slices.ContainsFunc(have, func(p wayPoint) bool { return p.Kind == kind }) {
@@ -182,6 +221,9 @@ func (a *app) waysOf(ctx context.Context, r wayRun, task string, seed int) ([]wa
 		p, err := a.wayOf(ctx, r, task, kind, seed, have)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", kind, err)
+		}
+		if p.Settings, _, err = r.settings(a, task, kind, seed); err != nil {
+			return nil, err
 		}
 		have = append(have, p)
 		if err := keep(file, have); err != nil {

@@ -5,10 +5,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/internal/report"
 	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/internal/wire"
 )
@@ -20,6 +24,13 @@ func TestReproduceKAGIRefusesWhatItCannotDo(t *testing.T) {
 	}{
 		{[]string{"--seeds", "0"}, "--seeds is 0"},
 		{[]string{"--tasks", "cup"}, `--tasks names "cup"`}, // no plan comes with it
+		{[]string{"--tasks", ""}, "--tasks names nothing"},
+		{[]string{"--kinds", ""}, "--kinds names nothing"},
+		{[]string{"--set", "seed=7"}, "--set seed=7: the seeds are those of --seeds"},
+		{[]string{"--set", "robot.task=group"}, "those of --tasks"},
+		{[]string{"--set", "reward.kind=rapl"}, "that of --kinds"},
+		{[]string{"--set", "name=mine"}, "named by their task"},
+		{[]string{"--set", "out=there"}, "that of --to"},
 		{[]string{"--kinds", "luck"}, `--kinds names "luck"`},
 		{[]string{"--kinds", "sparse,offline"}, "offline without kagi"},
 		{[]string{"--kinds", "sparse,classifier"}, "classifier without kagi"},
@@ -59,12 +70,66 @@ func TestReproduceKAGIReadsWhatItFinished(t *testing.T) {
 			t.Errorf("the table lacks %q:\n%s", want, out.String())
 		}
 	}
+	// Files of before do not tell their settings, which is said once.
+	if n := strings.Count(errs.String(), "does not tell its settings"); n != 1 {
+		t.Errorf("said %d times, want once: %s", n, errs.String())
+	}
 	if err := os.WriteFile(filepath.Join(dir, "reach-demos20-1.json"), []byte("["), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	errs.Reset()
 	if code := Main([]string{"reproduce", "kagi", "--to", dir, "--seeds", "1", "--tasks", "reach", "--demos", "0.2"}, nil, &out, &errs); code == 0 || !strings.Contains(errs.String(), "remove it") {
 		t.Errorf("a broken file: exit %d: %s", code, errs.String())
+	}
+}
+
+// Figures that were made with other settings are not passed off as those of these.
+func TestReproduceKAGIRefusesFiguresOfOtherSettings(t *testing.T) {
+	dir := t.TempDir()
+	args := []string{"--to", dir, "--seeds", "1", "--tasks", "reach", "--kinds", "kagi"}
+	won := report.Share{Hits: 9, Of: 10}
+	of := settings{"reward.kagi.confirm": "2", "learner.updates": "20"}
+	if err := keep(filepath.Join(dir, "reach-1.json"), []wayPoint{{Kind: "kagi", Before: won, After: won, Settings: of}, {Kind: "offline", Before: won, After: won, Settings: settings{"learner.updates": "20", "reward.kagi.confirm": "2", "--steps": "7"}}}); err != nil {
+		t.Fatal(err)
+	}
+	var levels []robustPoint
+	for _, l := range robustLevels {
+		levels = append(levels, robustPoint{l.name, won, wire.Sighting{}, settings{"reward.kagi.confirm": "2", "learner.updates": "20", "--starts": "100", "--rollouts": "40"}})
+	}
+	if err := keep(filepath.Join(dir, "robust-reach-1.json"), levels); err != nil {
+		t.Fatal(err)
+	}
+	same := []string{"--set", "learner.updates=20", "--set", "reward.kagi.confirm=2", "--set", "session.record=true", "--set", "bus.listen=127.0.0.1:0"}
+	for _, tt := range []struct {
+		args []string
+		want string // "": they are taken
+	}{
+		{same, ""},
+		{append(same, "--kinds", "kagi,offline", "--steps", "7"), ""},
+		{append(same, "--kinds", "kagi,offline"), "--steps 7, not 0"},
+		{append(same, "--set", "policy.sees=features"), "reach-1.json was made with policy.sees points, not features; name another folder with --to"},
+		{[]string{"--set", "learner.updates=20"}, "reward.kagi.confirm 2, not 3"},
+		{[]string{"--set", "reward.kagi.confirm=1"}, "learner.updates 20, not 60; reward.kagi.confirm 2, not 1"},
+	} {
+		var out, errs bytes.Buffer
+		code := Main(slices.Concat([]string{"reproduce", "kagi"}, args, tt.args), nil, &out, &errs)
+		if (code == exitDone) != (tt.want == "") || !strings.Contains(errs.String(), tt.want) || tt.want == "" && !strings.Contains(out.String(), "| reach | kagi | 90.0") {
+			t.Errorf("%v: exit %d, want %q: %s\n%s", tt.args, code, tt.want, errs.String(), out.String())
+		}
+	}
+	robust := slices.Concat([]string{"reproduce", "robust"}, args[:6])
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{same, ""},
+		{nil, "robust-reach-1.json was made with learner.updates 20, not 60"},
+		{append(same, "--starts", "50"), "--starts 100, not 50"},
+	} {
+		var out, errs bytes.Buffer
+		if code := Main(slices.Concat(robust, tt.args), nil, &out, &errs); (code == exitDone) != (tt.want == "") || !strings.Contains(errs.String(), tt.want) {
+			t.Errorf("robust %v: exit %d, want %q: %s", tt.args, code, tt.want, errs.String())
+		}
 	}
 }
 
@@ -106,10 +171,14 @@ session: {episodes: 2, evaluate: 1, checkpoint: 2}
 	}
 	both, after := points("both", "kagi,dense")
 	alone, afresh := points("alone", "dense")
-	if both[1] != alone[0] || after != afresh {
+	if cmp.Diff(both[1], alone[0]) != "" || after != afresh {
 		t.Errorf("after kagi %+v and parameters %s, alone %+v and %s", both[1], after, alone[0], afresh)
 	}
 	// Nothing begins from dense, whose demonstrations tell no success.
+	// What was made tells how: the file is taken with the same settings, and not without them.
+	if got := both[0].Settings; got["learner.updates"] != "5" || got["reward.experts"] != "2" || got["seed"] != "" {
+		t.Errorf("made with %v, want those of %s", got, file)
+	}
 	r := wayRun{share: 1, out: filepath.Join(dir, "alone")}
 	fresh, err := r.config(&app{}, "reach", "sparse", 1)
 	if err != nil {

@@ -26,6 +26,9 @@ the way, and with all of that. A table in Markdown goes to stdout.`,
 			if st.Seeds < 1 {
 				return usageError{fmt.Errorf("--seeds is %d; want at least 1", st.Seeds)}
 			}
+			if err := wantSome("--tasks", st.Tasks); err != nil {
+				return usageError{err}
+			}
 			for _, t := range st.Tasks {
 				if !slices.Contains([]string{"group", "clutter", "reach"}, t) {
 					return usageError{fmt.Errorf("--tasks names %q; want some of group, clutter, reach", t)}

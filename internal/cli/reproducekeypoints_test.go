@@ -14,6 +14,7 @@ func TestReproduceKeypointsRefusesWhatItCannotDo(t *testing.T) {
 		want string
 	}{
 		{[]string{"--seeds", "0"}, "--seeds is 0"},
+		{[]string{"--tasks", ""}, "--tasks names nothing"},
 		{[]string{"--tasks", "fly"}, `"fly"`},
 	} {
 		var out, errs bytes.Buffer

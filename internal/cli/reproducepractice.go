@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -39,6 +40,7 @@ type practicePoint struct {
 	Apart     *[2]practiceFate `json:"apart,omitempty"` // a person before every episode
 	Resets    int              `json:"resets"`          // by a person while they practised
 	Episodes  int              `json:"episodes"`        // of both ways
+	Settings  settings         `json:"settings"`
 }
 
 func (a *app) reproducePracticeCmd() *cobra.Command {
@@ -54,12 +56,17 @@ puts the scene where it belongs.
 A table in Markdown goes to stdout: success of the cloned policy, after practice and
 after such sessions, in the mean over the seeds with its 95 % interval by Student's t,
 and how often a person put the scene back. Sessions and a file of each task and seed go
-to --to. What is in there already is read and not made again; what was interrupted is
-gone on with.`,
+to --to. What is in there already is read and not made again, and refused where it was
+made with other settings; what was interrupted is gone on with.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := r.check(); err != nil {
 				return usageError{err}
+			}
+			if err := a.settled(walked(map[string]string{
+				"reward.kind": "it is KAGI's that is practised by", "robot.way": "both ways are walked", "practice.mate": "each way is the other's",
+			})); err != nil {
+				return err
 			}
 			return a.practices(cmd.Context(), r)
 		},
@@ -73,7 +80,7 @@ gone on with.`,
 }
 
 func (r *practiceRun) check() error {
-	if err := wantSeeds(r.seeds); err != nil {
+	if err := errors.Join(wantSeeds(r.seeds), wantSome("--tasks", r.tasks)); err != nil {
 		return err
 	}
 	for _, t := range r.tasks {
@@ -122,7 +129,7 @@ func (a *app) practices(ctx context.Context, r practiceRun) error {
 
 // practiceOf is one task and seed, read from its file or made.
 func (a *app) practiceOf(ctx context.Context, r practiceRun, task string, seed int) (p practicePoint, err error) {
-	file := filepath.Join(r.out, fmt.Sprintf("%s-%d.json", task, seed))
+	file := fileOf(r.out, task, seed)
 	have, err := found(file, &p)
 	if err != nil {
 		return p, err
@@ -131,11 +138,21 @@ func (a *app) practiceOf(ctx context.Context, r practiceRun, task string, seed i
 	if err != nil {
 		return p, err
 	}
-	if !have {
+	own, err := r.config(&app{}, task, seed)
+	if err != nil {
+		return p, err
+	}
+	now := settingsOf(c, own, nil)
+	if have {
+		if err := a.madeSo(file, p.Settings, now, own); err != nil {
+			return p, err
+		}
+	} else {
 		fmt.Fprintf(a.stderr, "practice of %s, seed %d of %d\n", task, seed, r.seeds)
 		if p, err = a.practise(ctx, c); err != nil {
 			return p, err
 		}
+		p.Settings = now
 		if err := keep(file, p); err != nil {
 			return p, err
 		}

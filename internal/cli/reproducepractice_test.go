@@ -16,6 +16,9 @@ func TestReproducePracticeRefusesWhatItCannotDo(t *testing.T) {
 	}{
 		{[]string{"--seeds", "0"}, "--seeds is 0"},
 		{[]string{"--tasks", "reach"}, `--tasks names "reach"`},
+		{[]string{"--tasks", ""}, "--tasks names nothing"},
+		{[]string{"--set", "seed=7"}, "those of --seeds"},
+		{[]string{"--set", "reward.kind=rapl"}, "KAGI's"},
 		{[]string{"--tasks", "stack", "--set", "practice.reminder=0"}, "practice.reminder"},
 	} {
 		var out, errs bytes.Buffer
@@ -75,5 +78,10 @@ practice: {reminder: 1}
 	}
 	if again := reproduce("--apart"); again != both {
 		t.Errorf("read again:\n%s\nwant\n%s", again, both)
+	}
+	var out, errs bytes.Buffer
+	other := []string{"reproduce", "practice", "-c", file, "--to", dir, "--seeds", "1", "--tasks", "stack", "--set", "learner.updates=6"}
+	if code := Main(other, nil, &out, &errs); code != exitFailed || !strings.Contains(errs.String(), "stack-1.json was made with learner.updates 5, not 6") {
+		t.Errorf("figures of other settings: exit %d: %s", code, errs.String())
 	}
 }

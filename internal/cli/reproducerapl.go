@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -43,12 +44,18 @@ The task cross is group with encoder and answers from one arm, and rollouts by
 another (robot.look orange).
 
 Tables in Markdown go to stdout; rewards.csv, rewards.png and a file of each task
-and seed to --to. What is in there already is read and not made again.
+and seed to --to. What is in there already is read and not made again, and refused
+where it was made with other settings.
 
 --policies rapl:150,truth,rlhf:150,rlhf:300 fine-tunes a policy by each of these
 rewards besides, in ordinary sessions below out.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			how := walked(map[string]string{"reward.kind": "the rewards are those of --kinds and --policies", "robot.look": "it is of the task"})
+			delete(how, "out") // sessions of --policies go there
+			if err := a.settled(how); err != nil {
+				return err
+			}
 			c, err := a.load()
 			if err != nil {
 				return err
@@ -80,6 +87,9 @@ rewards besides, in ordinary sessions below out.`,
 }
 
 func (r *raplRun) check() error {
+	if err := errors.Join(wantSome("--tasks", r.tasks), wantSome("--kinds", r.kinds)); err != nil {
+		return err
+	}
 	for _, k := range r.kinds {
 		if !slices.Contains(config.RewardKinds(), k) {
 			return fmt.Errorf("--kinds names %q; want some of %s", k, strings.Join(config.RewardKinds(), ", "))
@@ -156,13 +166,23 @@ func (a *app) correlate(ctx context.Context, c config.Config, r raplRun) error {
 // compared is one task and seed, read from its file or made.
 func (a *app) compared(ctx context.Context, c config.Config, r raplRun, task string) ([]wire.Point, error) {
 	file := filepath.Join(r.out, fmt.Sprintf("%s-%d.csv", task, c.Seed))
-	have, err := readFile(file)
+	have, by, err := readFile(file)
 	if err != nil {
 		return nil, err
 	}
+	own := config.Default()
+	for _, d := range []*config.Config{&c, &own} {
+		d.Robot.Task, d.Robot.Look, d.Reward.Gamma = task, "panda", r.gamma
+	}
+	now := settingsOf(c, own, settings{"--rollouts": strconv.Itoa(r.pile), "--held-out": strconv.Itoa(r.held), "--gamma": strconv.FormatFloat(r.gamma, 'g', -1, 64)})
 	missing := r
 	missing.kinds = nil
 	for _, k := range r.kinds {
+		if slices.ContainsFunc(have, func(p wire.Point) bool { return p.Kind == k }) {
+			if err := a.madeSo(file, by[k], now, own); err != nil {
+				return nil, err
+			}
+		}
 		for _, n := range r.labels {
 			if i := find(have, k, n); i < 0 {
 				missing.kinds = append(missing.kinds, k)
@@ -174,7 +194,6 @@ func (a *app) compared(ctx context.Context, c config.Config, r raplRun, task str
 		return have, nil
 	}
 	st := wire.Study{Kinds: missing.kinds, Labels: r.labels, Pile: r.pile, Held: r.held}
-	c.Robot.Task, c.Robot.Look, c.Reward.Gamma = task, "panda", r.gamma
 	// Group and cross differ in the arm of the rollouts judged on alone.
 	files := map[string]string{"panda": file}
 	if task == "group" || task == "cross" {
@@ -194,11 +213,14 @@ func (a *app) compared(ctx context.Context, c config.Config, r raplRun, task str
 		return nil, err
 	}
 	for look, name := range files {
-		was := have
+		was, by := have, by
 		if name != file {
-			if was, err = readFile(name); err != nil {
+			if was, by, err = readFile(name); err != nil {
 				return nil, err
 			}
+		}
+		for _, k := range missing.kinds {
+			by[k] = now
 		}
 		was = slices.DeleteFunc(was, func(p wire.Point) bool { return slices.Contains(missing.kinds, p.Kind) })
 		for _, p := range ps {
@@ -206,7 +228,7 @@ func (a *app) compared(ctx context.Context, c config.Config, r raplRun, task str
 				was = append(was, p)
 			}
 		}
-		if err := writeFile(name, was); err != nil {
+		if err := writeFile(name, was, by); err != nil {
 			return nil, err
 		}
 		if name == file {

@@ -20,6 +20,10 @@ func TestReproduceRAPLTellsWhatIsWrongWithItsFlags(t *testing.T) {
 	}{
 		{[]string{"--kinds", "taste"}, `--kinds names "taste"`},
 		{[]string{"--tasks", "cook"}, `--tasks names "cook"`},
+		{[]string{"--tasks", ""}, "--tasks names nothing"},
+		{[]string{"--kinds", ""}, "--kinds names nothing"},
+		{[]string{"--set", "robot.task=reach"}, "those of --tasks"},
+		{[]string{"--set", "reward.kind=rlhf"}, "those of --kinds"},
 		{[]string{"--labels", "3"}, "want numbers from 4 on"},
 		{[]string{"--seeds", "0"}, "--seeds is 0"},
 		{[]string{"--policies", "rapl:x"}, "want a number of labels"},
@@ -55,7 +59,8 @@ func TestReproduceRAPLWritesUpWhatIsThere(t *testing.T) {
 			ps = append(ps, wire.Point{Kind: "rapl", Look: "panda", Labels: n, Negative: 0.2*float64(i+1) + 0.1*float64(seed), Negatives: 9, All: 0.5, Of: 12, Accuracy: 0.75, Spread: 0.1})
 		}
 		ps = append(ps, wire.Point{Kind: "features", Look: "panda", Negative: -0.25, Negatives: 9, All: 0.125, Of: 12, Accuracy: 0.5, Spread: 0.1})
-		if err := writeFile(filepath.Join(dir, []string{"group-1.csv", "group-2.csv"}[seed]), ps); err != nil {
+		of := settings{"--rollouts": "200", "--held-out": "100", "--gamma": "1"}
+		if err := writeFile(filepath.Join(dir, []string{"group-1.csv", "group-2.csv"}[seed]), ps, map[string]settings{"rapl": of, "features": of}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -88,6 +93,25 @@ func TestReproduceRAPLWritesUpWhatIsThere(t *testing.T) {
 	if _, err := png.Decode(f); err != nil {
 		t.Error(err)
 	}
+	for _, other := range []struct{ flag, value, want string }{
+		{"--set", "reward.experts=3", "group-1.csv was made with reward.experts 6, not 3; name another folder"},
+		{"--gamma", "0.5", "--gamma 1, not 0.5"},
+	} {
+		errs.Reset()
+		if code := Main(append(args, other.flag, other.value), nil, &out, &errs); code != exitFailed || !strings.Contains(errs.String(), other.want) {
+			t.Errorf("of other settings: code %d, want %q: %s", code, other.want, errs.String())
+		}
+	}
+	// A file of before has no column of settings.
+	old := strings.Join(pointHead, ",") + "\nrapl,panda,150,0.5,9,0.5,12,0.75,0.1\n"
+	if err := os.WriteFile(filepath.Join(dir, "group-1.csv"), []byte(old), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	errs.Reset()
+	before := []string{"reproduce", "rapl", "--seeds", "1", "--tasks", "group", "--kinds", "rapl", "--to", dir}
+	if code := Main(before, nil, &out, &errs); code != exitDone || !strings.Contains(errs.String(), "does not tell its settings") {
+		t.Errorf("a file of before: code %d: %s", code, errs.String())
+	}
 	if err := os.WriteFile(filepath.Join(dir, "group-1.csv"), []byte("kind\nx\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -99,14 +123,15 @@ func TestReproduceRAPLWritesUpWhatIsThere(t *testing.T) {
 func TestPointsComeBackFromTheirFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "p.csv")
 	want := []wire.Point{{Kind: "rlhf", Look: "orange", Labels: 75, Negative: 1.0 / 3, Negatives: 4, All: -0.1, Of: 5, Accuracy: 0.9, Spread: 2}}
-	if err := writeFile(file, want); err != nil {
+	of := map[string]settings{"rlhf": {"learner.updates": "20", "robot.markers": "[a, b]"}}
+	if err := writeFile(file, want, of); err != nil {
 		t.Fatal(err)
 	}
-	got, err := readFile(file)
-	if d := cmp.Diff(want, got); err != nil || d != "" {
+	got, by, err := readFile(file)
+	if d := cmp.Diff(want, got) + cmp.Diff(of, by); err != nil || d != "" {
 		t.Error(err, d)
 	}
-	if got, err := readFile(file + ".none"); got != nil || err != nil {
+	if got, _, err := readFile(file + ".none"); got != nil || err != nil {
 		t.Errorf("a file that is not there: %v, %v", got, err)
 	}
 }

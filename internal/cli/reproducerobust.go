@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -50,6 +50,8 @@ type robustPoint struct {
 	Level   string        `json:"level"`
 	Success report.Share  `json:"success"`
 	Sight   wire.Sighting `json:"sight"`
+	// Settings are those of the session and of the evaluation.
+	Settings settings `json:"settings"`
 }
 
 func (a *app) reproduceRobustCmd() *cobra.Command {
@@ -68,13 +70,19 @@ A table in Markdown goes to stdout: success of all seeds with Wilson's 95 % inte
 worst and the best seed; and, in rollouts of mixed quality, how many of the plan's points
 were lost, how far beside their undisturbed places the others were seen (median and 95 %),
 and Spearman's correlation of the dense reward with the true one. A file of each
-task and seed is kept in --to, and what is in there is not made again.`,
+task and seed is kept in --to, and what is in there is not made again; it is refused
+where it was made with other settings.`,
 		Example: `  rapport reproduce robust --seeds 3
   rapport eval --set robot.disturb.camera=0.02 --set robot.disturb.light=0.3   # one level, of any session`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := r.check(); err != nil {
 				return usageError{err}
+			}
+			if err := a.settled(walked(map[string]string{
+				"reward.kind": "it is KAGI's that is judged", "robot.disturb.": "the levels are the rows of the table",
+			})); err != nil {
+				return err
 			}
 			return a.robust(cmd.Context(), r)
 		},
@@ -116,7 +124,12 @@ func (a *app) robustOf(ctx context.Context, r robustRun, task string, seed int) 
 	if len(c.Robot.Markers) > 0 {
 		marked = "-markers"
 	}
-	file := filepath.Join(r.ways.out, fmt.Sprintf("robust-%s%s-%d.json", task, marked, seed))
+	file := fileOf(r.ways.out, "robust-"+task+marked, seed)
+	now, own, err := r.ways.settings(a, task, "kagi", seed)
+	if err != nil {
+		return nil, err
+	}
+	now["--starts"], now["--rollouts"] = strconv.Itoa(r.starts), strconv.Itoa(r.rolls)
 	var have []robustPoint
 	if _, err := found(file, &have); err != nil {
 		return nil, err
@@ -124,6 +137,9 @@ func (a *app) robustOf(ctx context.Context, r robustRun, task string, seed int) 
 	for i, p := range have {
 		if i >= len(robustLevels) || p.Level != robustLevels[i].name {
 			return nil, fmt.Errorf("%s: level %d is %q, which is none of this version's; remove it, and it is made again", file, i+1, p.Level)
+		}
+		if err := a.madeSo(file, p.Settings, now, own); err != nil {
+			return nil, err
 		}
 	}
 	missing := robustLevels[len(have):]
@@ -151,7 +167,7 @@ func (a *app) robustOf(ctx context.Context, r robustRun, task string, seed int) 
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", l.name, err)
 		}
-		have = append(have, robustPoint{l.name, ev.Success(), sights[i]})
+		have = append(have, robustPoint{l.name, ev.Success(), sights[i], now})
 		if err := keep(file, have); err != nil {
 			return nil, err
 		}

@@ -18,6 +18,9 @@ func TestReproduceRobustRefusesWhatItCannotDo(t *testing.T) {
 	}{
 		{[]string{"--seeds", "0"}, "--seeds is 0"},
 		{[]string{"--tasks", "cup"}, `--tasks names "cup"`}, // no plan comes with it
+		{[]string{"--tasks", ""}, "--tasks names nothing"},
+		{[]string{"--set", "seed=7"}, "those of --seeds"},
+		{[]string{"--set", "robot.disturb.turn=0.1"}, "the rows of the table"},
 		{[]string{"--starts", "0"}, "--starts is 0"},
 		{[]string{"--rollouts", "0"}, "--rollouts 0"},
 	} {
@@ -35,7 +38,7 @@ func TestReproduceRobustReadsWhatItFinished(t *testing.T) {
 	for seed, won := range map[string]int{"1": 90, "2": 70} {
 		var ps []robustPoint
 		for _, l := range robustLevels {
-			ps = append(ps, robustPoint{l.name, report.Share{Hits: won, Of: 100}, wire.Sighting{Lost: 1, Points: 5, Beside: []float64{0.001, 0.002, 0.003, 0.02}, Follows: []float64{0.8, 1}}})
+			ps = append(ps, robustPoint{l.name, report.Share{Hits: won, Of: 100}, wire.Sighting{Lost: 1, Points: 5, Beside: []float64{0.001, 0.002, 0.003, 0.02}, Follows: []float64{0.8, 1}}, nil})
 			won--
 		}
 		if err := keep(filepath.Join(dir, "robust-reach-"+seed+".json"), ps); err != nil {

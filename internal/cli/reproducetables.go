@@ -3,12 +3,14 @@ package cli
 import (
 	"bytes"
 	"encoding/csv"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -24,17 +26,27 @@ func pointRow(p wire.Point) []string {
 	return []string{p.Kind, p.Look, strconv.Itoa(p.Labels), g(p.Negative), strconv.Itoa(p.Negatives), g(p.All), strconv.Itoa(p.Of), g(p.Accuracy), g(p.Spread)}
 }
 
-// readPoints reads a file of pointRows.
-func readPoints(r io.Reader) ([]wire.Point, error) {
+// readPoints reads a file of pointRows, and by kind the settings that they were made with,
+// which files of before do not tell.
+func readPoints(r io.Reader) ([]wire.Point, map[string]settings, error) {
 	rows, err := csv.NewReader(r).ReadAll()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if len(rows) == 0 || strings.Join(rows[0], ",") != strings.Join(pointHead, ",") {
-		return nil, errors.New("it has other columns")
+	known := len(rows) > 0 && (slices.Equal(rows[0], pointHead) || slices.Equal(rows[0], append(slices.Clone(pointHead), "settings")))
+	if !known {
+		return nil, nil, errors.New("it has other columns")
 	}
 	var ps []wire.Point
+	by := map[string]settings{}
 	for _, row := range rows[1:] {
+		if told := row[len(pointHead):]; len(told) > 0 && told[0] != "" {
+			var s settings
+			if err := json.Unmarshal([]byte(told[0]), &s); err != nil {
+				return nil, nil, err
+			}
+			by[row[0]] = s
+		}
 		p := wire.Point{Kind: row[0], Look: row[1]}
 		var errs [7]error
 		p.Labels, errs[0] = strconv.Atoi(row[2])
@@ -45,35 +57,44 @@ func readPoints(r io.Reader) ([]wire.Point, error) {
 		p.Accuracy, errs[5] = strconv.ParseFloat(row[7], 64)
 		p.Spread, errs[6] = strconv.ParseFloat(row[8], 64)
 		if err := errors.Join(errs[:]...); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		ps = append(ps, p)
 	}
-	return ps, nil
+	return ps, by, nil
 }
 
-// readFile reads the points of a task and seed; there are none before it is made.
-func readFile(name string) ([]wire.Point, error) {
+// readFile reads the points of a task and seed with their settings by kind; there are none
+// before it is made.
+func readFile(name string) ([]wire.Point, map[string]settings, error) {
 	f, err := os.Open(name)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
+		return nil, map[string]settings{}, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	ps, err := readPoints(f)
+	ps, by, err := readPoints(f)
 	if err = errors.Join(err, f.Close()); err != nil {
-		return nil, fmt.Errorf("%s: %w; remove it, and it is made again", name, err)
+		return nil, nil, fmt.Errorf("%s: %w; remove it, and it is made again", name, err)
 	}
-	return ps, nil
+	return ps, by, nil
 }
 
-func writeFile(name string, ps []wire.Point) error {
+func writeFile(name string, ps []wire.Point, by map[string]settings) error {
 	var b bytes.Buffer
 	w := csv.NewWriter(&b)
-	rows := [][]string{pointHead}
+	rows := [][]string{append(slices.Clone(pointHead), "settings")}
 	for _, p := range ps {
-		rows = append(rows, pointRow(p))
+		told := ""
+		if s := by[p.Kind]; s != nil {
+			j, err := json.Marshal(s)
+			if err != nil {
+				return err
+			}
+			told = string(j)
+		}
+		rows = append(rows, append(pointRow(p), told))
 	}
 	if err := w.WriteAll(rows); err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/csv"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -45,11 +46,17 @@ demonstrations as prior data (RLPD). bc clones the demonstrations alone.
 --from short learns encoder and reward of another embodiment than the policy's.
 
 A table in Markdown goes to stdout; curves.csv, curves.png and a file of each task
-and seed to --to. What is in there already is read and not made again.`,
+and seed to --to. What is in there already is read and not made again, and refused
+where it was made with other settings.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := r.check(); err != nil {
 				return usageError{err}
+			}
+			if err := a.settled(walked(map[string]string{
+				"reward.kind": "the rewards are those of --kinds", "robot.world": "it is xmagical's", "robot.embodiment": "that is --embodiment",
+			})); err != nil {
+				return err
 			}
 			return a.flatCurves(cmd.Context(), r)
 		},
@@ -70,6 +77,9 @@ and seed to --to. What is in there already is read and not made again.`,
 }
 
 func (r *flatRun) check() error {
+	if err := errors.Join(wantSome("--tasks", r.tasks), wantSome("--kinds", r.kinds)); err != nil {
+		return err
+	}
 	for _, k := range r.kinds {
 		if k != "bc" && !slices.Contains(config.RewardKinds(), k) {
 			return fmt.Errorf("--kinds names %q; want some of bc, %s", k, strings.Join(config.RewardKinds(), ", "))
@@ -96,12 +106,16 @@ func (a *app) flatCurves(ctx context.Context, r flatRun) error {
 	curves := map[string][][]wire.Curve{} // by task: of each seed
 	for seed := 1; seed <= r.seeds; seed++ {
 		for _, task := range r.tasks {
-			sets := append([]string{"robot.world=xmagical", "robot.task=" + task, "robot.embodiment=" + r.body, "seed=" + strconv.Itoa(seed)}, a.sets...)
-			c, err := config.Load(a.file, a.environ, sets)
+			sets := []string{"robot.world=xmagical", "robot.task=" + task, "robot.embodiment=" + r.body, "seed=" + strconv.Itoa(seed)}
+			own, err := config.Load("", nil, sets)
 			if err != nil {
 				return usageError{err}
 			}
-			cs, err := a.flatCurve(ctx, c, r)
+			c, err := config.Load(a.file, a.environ, append(sets, a.sets...))
+			if err != nil {
+				return usageError{err}
+			}
+			cs, err := a.flatCurve(ctx, c, own, r)
 			if err != nil {
 				return fmt.Errorf("%s, seed %d: %w", task, seed, err)
 			}
@@ -127,12 +141,32 @@ func (r flatRun) name(task string) string {
 	return s
 }
 
-// flatCurve is one task and seed, read from its file or made.
-func (a *app) flatCurve(ctx context.Context, c config.Config, r flatRun) ([]wire.Curve, error) {
-	file := filepath.Join(r.out, fmt.Sprintf("%s-%d.json", r.name(c.Robot.Task), c.Seed))
-	var have []wire.Curve
-	if _, err := found(file, &have); err != nil {
+// flatPoint is what came of a kind of reward.
+type flatPoint struct {
+	wire.Curve
+	Settings settings
+}
+
+// flatCurve is one task and seed, read from its file or made; own is its configuration where
+// nobody sets anything.
+func (a *app) flatCurve(ctx context.Context, c, own config.Config, r flatRun) ([]wire.Curve, error) {
+	file := fileOf(r.out, r.name(c.Robot.Task), int(c.Seed))
+	var points []flatPoint
+	if _, err := found(file, &points); err != nil {
 		return nil, err
+	}
+	now := settingsOf(c, own, settings{
+		"--labels": strconv.Itoa(r.labels), "--rollouts": strconv.Itoa(r.pile), "--ticks": strconv.Itoa(r.ticks),
+		"--every": strconv.Itoa(r.every), "--evaluate": strconv.Itoa(r.evaluations),
+	})
+	var have []wire.Curve
+	for _, p := range points {
+		if slices.Contains(r.kinds, p.Kind) {
+			if err := a.madeSo(file, p.Settings, now, own); err != nil {
+				return nil, err
+			}
+		}
+		have = append(have, p.Curve)
 	}
 	st := wire.CurveStudy{Labels: r.labels, From: r.from, Pile: r.pile, Ticks: r.ticks, Every: r.every, Evaluate: r.evaluations}
 	for _, k := range r.kinds {
@@ -150,8 +184,10 @@ func (a *app) flatCurve(ctx context.Context, c config.Config, r flatRun) ([]wire
 	if err != nil {
 		return nil, err
 	}
-	have = append(have, cs...)
-	return have, keep(file, have)
+	for _, cv := range cs {
+		points = append(points, flatPoint{cv, now})
+	}
+	return append(have, cs...), keep(file, points)
 }
 
 // at is, of each seed, what of the k-th evaluation of a kind.

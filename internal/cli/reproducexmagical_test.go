@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -56,6 +57,8 @@ func TestCurvesRefuseWhatTheyDoNotKnow(t *testing.T) {
 		want   string
 	}{
 		{func(r *flatRun) { r.kinds = []string{"luck"} }, `--kinds names "luck"`},
+		{func(r *flatRun) { r.tasks = nil }, "--tasks names nothing"},
+		{func(r *flatRun) { r.kinds = nil }, "--kinds names nothing"},
 		{func(r *flatRun) { r.tasks = []string{"reach"} }, `--tasks names "reach"`},
 		{func(r *flatRun) { r.body = "" }, `--embodiment is ""`},
 		{func(r *flatRun) { r.from = "snake" }, `--from is "snake"`},
@@ -65,6 +68,30 @@ func TestCurvesRefuseWhatTheyDoNotKnow(t *testing.T) {
 		tt.change(&r)
 		if err := r.check(); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("error %v, want %q", err, tt.want)
+		}
+	}
+}
+
+// What is done is read, unless it was made with other settings.
+func TestCurvesRefuseFiguresOfOtherSettings(t *testing.T) {
+	dir := t.TempDir()
+	of := settings{"--labels": "150", "--rollouts": "60", "--ticks": "10000", "--every": "1000", "--evaluate": "20"}
+	if err := keep(filepath.Join(dir, "avoid-medium-1.json"), []flatPoint{{wire.Curve{Kind: "rapl", Points: []wire.CurvePoint{{Success: 0.5}}}, of}}); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"reproduce", "xmagical", "--to", dir, "--seeds", "1", "--tasks", "avoid", "--kinds", "rapl"}
+	for _, tt := range []struct {
+		more []string
+		want string // "": it is taken
+	}{
+		{nil, ""},
+		{[]string{"--set", "learner.updates=7"}, "avoid-medium-1.json was made with learner.updates "},
+		{[]string{"--ticks", "500"}, "--ticks 10000, not 500"},
+		{[]string{"--set", "robot.embodiment=long"}, "that is --embodiment"},
+	} {
+		var out, errs bytes.Buffer
+		if code := Main(append(args, tt.more...), nil, &out, &errs); (code == exitDone) != (tt.want == "") || !strings.Contains(errs.String(), tt.want) {
+			t.Errorf("%v: exit %d, want %q: %s", tt.more, code, tt.want, errs.String())
 		}
 	}
 }

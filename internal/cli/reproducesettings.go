@@ -1,0 +1,124 @@
+package cli
+
+import (
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/rapport-rl/rapport/internal/config"
+)
+
+// settings are what figures were made with besides what names their file: the keys whose values
+// differ from those that the command gives by itself, as --set takes them, and the values of
+// flags by their names. nil: a file of before, which does not tell.
+type settings map[string]string
+
+// bystanders are keys, and groups that end in a dot, that change no figure, or that name the file.
+var bystanders = []string{"name", "out", "seed", "bus.", "session.record", "session.lossless", "session.checkpoint", "session.orphan"}
+
+// settingsOf are those of c; own is what the command configures where nobody sets anything.
+func settingsOf(c, own config.Config, flags settings) settings {
+	s := settings{}
+	maps.Copy(s, flags)
+	for _, ch := range c.Changes(own) {
+		if !covers(bystanders, ch.Key) {
+			s[ch.Key] = ch.Is
+		}
+	}
+	return s
+}
+
+// covers says whether key is among keys, or in a group of theirs, which ends in a dot.
+func covers(keys []string, key string) bool {
+	return slices.ContainsFunc(keys, func(k string) bool {
+		return key == k || strings.HasSuffix(k, ".") && strings.HasPrefix(key, k)
+	})
+}
+
+// madeSo refuses figures in a file that were made with other settings than now: they would be
+// printed under the name of these. own is what the command configures by itself.
+func (a *app) madeSo(file string, was, now settings, own config.Config) error {
+	if was == nil {
+		if !a.untold {
+			fmt.Fprintf(a.stderr, "%s is of an earlier version and does not tell its settings; it is taken as it is, and so are others like it\n", file)
+		}
+		a.untold = true
+		return nil
+	}
+	both := maps.Clone(was)
+	maps.Copy(both, now)
+	var other []string
+	for _, key := range slices.Sorted(maps.Keys(both)) {
+		then, told := was[key]
+		is, set := now[key]
+		switch flag := strings.HasPrefix(key, "--"); {
+		case told && set:
+		case flag: // which a version has, and another has not
+			continue
+		case told:
+			is = valueOf(own, key, then)
+		default:
+			then = valueOf(own, key, is)
+		}
+		if then != is {
+			other = append(other, fmt.Sprintf("%s %s, not %s", key, then, is))
+		}
+	}
+	if len(other) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s was made with %s; name another folder with --to", file, strings.Join(other, "; "))
+}
+
+// valueOf is the value of a key in c, as --set takes it, and other if it is that.
+func valueOf(c config.Config, key, other string) string {
+	d := c
+	if d.Set(key, other) != nil {
+		return "what this version has in its place"
+	}
+	for _, ch := range c.Changes(d) {
+		return ch.Is
+	}
+	return other
+}
+
+// settled refuses to --set keys that the command gives values itself. how says by key, or by
+// group with a dot at its end, who gives them.
+func (a *app) settled(how map[string]string) error {
+	for _, s := range a.sets {
+		key, _, _ := strings.Cut(s, "=")
+		for _, k := range slices.Sorted(maps.Keys(how)) {
+			if covers([]string{k}, key) {
+				return usageError{fmt.Errorf("--set %s: %s; leave it out", s, how[k])}
+			}
+		}
+	}
+	return nil
+}
+
+// walked is, for settled, what a command that walks through seeds and tasks settles, and more.
+func walked(more map[string]string) map[string]string {
+	how := map[string]string{
+		"robot.task": "the tasks are those of --tasks",
+		"seed":       "the seeds are those of --seeds",
+		"name":       "sessions are named by their task and seed",
+		"out":        "the folder is that of --to",
+	}
+	maps.Copy(how, more)
+	return how
+}
+
+// wantSome refuses an empty list, of which nothing would come.
+func wantSome(flag string, list []string) error {
+	if len(list) == 0 {
+		return fmt.Errorf("%s names nothing; want one at least", flag)
+	}
+	return nil
+}
+
+// fileOf is the file of results of a task and seed.
+func fileOf(folder, name string, seed int) string {
+	return filepath.Join(folder, fmt.Sprintf("%s-%d.json", name, seed))
+}
