@@ -166,7 +166,11 @@ func (s *Session) params(ctx context.Context, p parts, which string) (policy.Par
 	if err != nil {
 		return policy.Params{}, "", fmt.Errorf("wire: parameters: %w", err)
 	}
-	return policy.Params{Version: 1, Data: b}, which, nil
+	ps := policy.Params{Version: 1, Data: b}
+	if _, _, err := viewOf(ps); err != nil {
+		return policy.Params{}, "", fmt.Errorf("wire: %s holds no parameters of a policy: %w; want %s, %s, or a file as one of checkpoints/tuned-* of a session, or one that rapport train policy wrote", which, err, Tuned, Cloned)
+	}
+	return ps, which, nil
 }
 
 // Newest is the folder of the session below out that was begun last.

@@ -42,7 +42,9 @@ func decodeTrained(b []byte) (trained, error) {
 // wraps store.ErrNone if there is none.
 func (s *Session) classifierFile(ctx context.Context) (b []byte, err error) {
 	if path := s.cfg.Reward.Classifier; path != "" {
-		b, err = os.ReadFile(path)
+		if b, err = os.ReadFile(path); err != nil {
+			err = fmt.Errorf("reward.classifier: %w", err)
+		}
 	} else {
 		_, b, err = s.store.LatestCheckpoint(ctx, kindSuccess)
 	}
@@ -59,8 +61,11 @@ func (s *Session) classifier(ctx context.Context) (m classifier.Model, err error
 		return m, err
 	}
 	t, err := decodeTrained(b)
+	if path := s.cfg.Reward.Classifier; err != nil && path != "" {
+		return m, fmt.Errorf("%w; reward.classifier is %s, which is none: name a file that was written by rapport reward classifier train --out FILE", err, path)
+	}
 	if err != nil {
-		return m, err
+		return m, fmt.Errorf("%w; that of %s is damaged: train it anew with rapport reward classifier train %s", err, s.Dir(), s.Dir())
 	}
 	enc, _, err := s.makers(ctx)
 	if err != nil {

@@ -150,6 +150,16 @@ func TestSessionIsWatched(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
+	// What is no classifier is named, and how one is written.
+	for path, want := range map[string]string{
+		filepath.Join(dir, "config.yaml"): "config.yaml, which is none: name a file that was written by rapport reward classifier train --out FILE",
+		filepath.Join(dir, "nowhere"):     "reward.classifier: open " + filepath.Join(dir, "nowhere"),
+	} {
+		c.Reward.Classifier = path
+		if _, err := (&Session{cfg: c}).classifier(ctx); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q", err, want)
+		}
+	}
 	for _, bad := range []string{"{", "{}"} {
 		if _, err := decodeTrained([]byte(bad)); err == nil {
 			t.Errorf("%s is a classifier", bad)
