@@ -1,8 +1,8 @@
 package cli
 
 import (
-	"bytes"
 	"encoding/csv"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -39,24 +39,33 @@ the return by the session's visual reward with its own (Student's t).
 			if err != nil {
 				return err
 			}
+			var rows *os.File
+			if table != "" { // before anything runs whose result would be lost
+				if rows, err = newTable(table); err != nil {
+					return err
+				}
+				defer func() { err = errors.Join(err, rows.Close()) }()
+			}
 			bars := newProgress(a.stderr)
 			defer bars.close()
 			ev, err := wire.Evaluate(cmd.Context(), dir, which, seeds, a.environ, a.sets, a.options(bars))
 			if err != nil {
+				if rows != nil {
+					err = errors.Join(err, os.Remove(table))
+				}
 				return err
 			}
 			bars.close()
-			if table != "" {
-				if err := writeTrials(table, ev); err != nil {
-					return err
-				}
+			err = printEvaluation(a.stdout, ev)
+			if rows != nil {
+				err = errors.Join(err, writeTrials(rows, ev))
 			}
-			return printEvaluation(a.stdout, ev)
+			return err
 		},
 	}
 	cmd.Flags().IntVar(&seeds, "seeds", 100, "how many starts")
 	cmd.Flags().StringVar(&which, "policy", wire.Tuned, "tuned (the newest), cloned, or a file of parameters")
-	cmd.Flags().StringVar(&table, "csv", "", "file to write a row a start to")
+	cmd.Flags().StringVar(&table, "csv", "", "file to write a row a start to, which must not be there yet")
 	return cmd
 }
 
@@ -89,9 +98,20 @@ func printEvaluation(w io.Writer, ev wire.Evaluation) error {
 	return err
 }
 
-func writeTrials(path string, ev wire.Evaluation) error {
-	var b bytes.Buffer
-	w := csv.NewWriter(&b)
+// newTable begins a file for writeTrials.
+func newTable(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	if errors.Is(err, os.ErrExist) {
+		return nil, fmt.Errorf("--csv: %s is there already; remove it, or write to another file", path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--csv: %w; name a file in a folder that is there and can be written to", err)
+	}
+	return f, nil
+}
+
+func writeTrials(to io.Writer, ev wire.Evaluation) error {
+	w := csv.NewWriter(to)
 	rows := [][]string{{"start", "seed", "success", "return", "cut_off"}}
 	if ev.Styled {
 		rows[0] = append(rows[0], "preferred", "undesired")
@@ -103,8 +123,5 @@ func writeTrials(path string, ev wire.Evaluation) error {
 		}
 		rows = append(rows, row)
 	}
-	if err := w.WriteAll(rows); err != nil {
-		return err
-	}
-	return os.WriteFile(path, b.Bytes(), 0o644)
+	return w.WriteAll(rows)
 }

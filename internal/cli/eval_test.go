@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/csv"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -16,9 +17,11 @@ import (
 func TestEval(t *testing.T) {
 	t.Parallel()
 	l := ended(t)
-	table := filepath.Join(l.dir, "trials.csv")
+	table, n := "", 0
 	rows := func(args ...string) [][]string {
 		t.Helper()
+		n++
+		table = filepath.Join(l.dir, fmt.Sprintf("trials-%d.csv", n))
 		l.must(append([]string{"eval", "--csv", table}, args...)...)
 		b, err := os.ReadFile(table)
 		if err != nil {
@@ -56,6 +59,20 @@ func TestEval(t *testing.T) {
 	if diff := cmp.Diff(four, rows("--seeds", "4", "--policy", file[len(file)-1])); diff != "" {
 		t.Errorf("the policy's file does something else than the session's policy:\n%s", diff)
 	}
+	// A table that cannot be written is told before the evaluation, and one that is there stays.
+	for path, want := range map[string]string{table: "is there already", filepath.Join(l.dir, "nowhere", "e.csv"): "name a file in a folder that is there"} {
+		code, out := l.run(t.Context(), &console{}, "eval", "--csv", path)
+		if code != exitFailed || !strings.Contains(out, want) || strings.Contains(out, "evaluate") {
+			t.Errorf("--csv %s: exit code %d, want %q before anything runs:\n%s", path, code, want, out)
+		}
+	}
+	fresh := filepath.Join(l.dir, "fresh.csv")
+	if code, _ := l.run(t.Context(), &console{}, "eval", "--csv", fresh, "--policy", "cloned-by-hand"); code != exitFailed {
+		t.Errorf("no such policy: exit code %d", code)
+	}
+	if _, err := os.Stat(fresh); err == nil {
+		t.Error("an evaluation that failed left an empty table")
+	}
 }
 
 func TestEvalRefuses(t *testing.T) {
@@ -87,7 +104,7 @@ func TestEvalRefuses(t *testing.T) {
 	if code, out := l.run(t.Context(), &console{}, "eval", "--policy", "cloned-by-hand"); code != exitFailed || !strings.Contains(out, "neither tuned nor cloned") {
 		t.Errorf("no such policy: exit code %d:\n%s", code, out)
 	}
-	if code, out := l.run(t.Context(), &console{}, "eval", "--policy", filepath.Join(l.session(), "config.yaml")); code != exitFailed || !strings.Contains(out, "parameters") {
+	if code, out := l.run(t.Context(), &console{}, "eval", "--policy", filepath.Join(l.session(), "config.yaml")); code != exitFailed || !strings.Contains(out, "config.yaml holds no parameters of a policy") || !strings.Contains(out, "want tuned, cloned, or a file") {
 		t.Errorf("a file of something else: exit code %d:\n%s", code, out)
 	}
 }

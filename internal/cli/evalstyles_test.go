@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -30,16 +28,12 @@ func TestEvaluationTellsStylesWhereThereAreSome(t *testing.T) {
 				t.Errorf("styled %v, but %q is there: %v\n%s", styled, want, got, out.String())
 			}
 		}
-		table := filepath.Join(t.TempDir(), "trials.csv")
-		if err := writeTrials(table, ev); err != nil {
+		var b strings.Builder
+		if err := writeTrials(&b, ev); err != nil {
 			t.Fatal(err)
 		}
-		b, err := os.ReadFile(table)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := strings.Contains(string(b), "return,cut_off,preferred,undesired\n0,0,true,0,false,true,false\n"); got != styled {
-			t.Errorf("styled %v, table\n%s", styled, b)
+		if got := strings.Contains(b.String(), "return,cut_off,preferred,undesired\n0,0,true,0,false,true,false\n"); got != styled {
+			t.Errorf("styled %v, table\n%s", styled, b.String())
 		}
 	}
 }
