@@ -39,7 +39,6 @@ func Convert(ctx context.Context, c ConvertConfig, o Options) (out Converted, er
 	if len(c.In) == 0 {
 		return out, errors.New("wire: nothing to convert")
 	}
-	x := dataset.NewExporter(c.Out, dataset.ExportOptions{Task: c.Task, FPS: c.FPS, Images: c.Images})
 	for i, a := range c.In {
 		for _, b := range c.In[:i] {
 			if same(a, b) {
@@ -47,6 +46,18 @@ func Convert(ctx context.Context, c ConvertConfig, o Options) (out Converted, er
 			}
 		}
 	}
+	// Before anything is written: a dataset has rewards of all episodes or of none.
+	var paid rewarded
+	for _, path := range c.In {
+		if err := paid.count(ctx, path, c); err != nil {
+			return out, err
+		}
+	}
+	mixed := paid.with > 0 && len(paid.without) > 0
+	if mixed {
+		out.Notes = append(out.Notes, paid.String())
+	}
+	x := dataset.NewExporter(c.Out, dataset.ExportOptions{Task: c.Task, FPS: c.FPS, Images: c.Images, NoRewards: mixed})
 	add := func(e policy.Episode) error {
 		if err := x.Add(ctx, e); err != nil {
 			if ctx.Err() != nil || x.Err() != nil {
@@ -123,6 +134,78 @@ func convert(ctx context.Context, path string, c ConvertConfig, out *Converted, 
 		out.Notes = append(out.Notes, path+": "+p.String())
 	}
 	return errors.Join(err, r.Close())
+}
+
+// rewarded counts which episodes have rewards, as far as they can be read.
+type rewarded struct {
+	with    int
+	without []string // by their names
+}
+
+func (r rewarded) String() string {
+	few, more := r.without, ""
+	if len(few) > 3 {
+		few, more = few[:3], fmt.Sprintf(" and %d others", len(r.without)-3)
+	}
+	return fmt.Sprintf("%d episodes have rewards, and %d have none (%s%s): rewards are left out of all; convert those that have some alone to keep theirs",
+		r.with, len(r.without), strings.Join(few, ", "), more)
+}
+
+func (r *rewarded) add(name string, has bool) {
+	if has {
+		r.with++
+	} else {
+		r.without = append(r.without, name)
+	}
+}
+
+// count looks at the episodes of one input, without their frames. What cannot be read is told
+// when its turn comes.
+func (r *rewarded) count(ctx context.Context, path string, c ConvertConfig) error {
+	st, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("wire: %w", err)
+	}
+	switch {
+	case !st.IsDir() && ours(path):
+		if rec, err := record.ReadNumbers(path); err == nil {
+			r.add(rec.Info.ID, rec.Rewards != nil)
+		}
+		return nil
+	case recording(path, st):
+		r.add(recordingID(path), false)
+		return nil
+	case SessionAt(path):
+		s, err := OpenSession(path)
+		if err != nil {
+			return err
+		}
+		past := s.(*past)
+		for _, id := range past.ids {
+			if err := ctx.Err(); err != nil {
+				return errors.Join(err, s.Close())
+			}
+			if e, err := past.st.Episode(id); err == nil {
+				r.add(id, e.Rewards != nil)
+			}
+		}
+		return s.Close()
+	}
+	m, err := columnsOf(c.Columns)
+	if err != nil {
+		return err
+	}
+	// Its episodes have the same columns.
+	d, err := OpenDataset(ctx, path, dataset.Options{Map: m, SkipBad: true, FPS: c.FPS, NoFrames: true})
+	if err != nil {
+		return err
+	}
+	if e, err := d.Next(ctx); err == nil {
+		for range d.Len() {
+			r.add(e.ID, e.Rewards != nil)
+		}
+	}
+	return d.Close()
 }
 
 // recording says whether a path is a bag by its beginning, or a folder of rosbag2.

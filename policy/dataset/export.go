@@ -44,6 +44,9 @@ type ExportOptions struct {
 	// Images keeps frames as PNG among the rows, bit for bit, instead of as films of
 	// a fifteenth of the size.
 	Images bool
+	// NoRewards leaves rewards out, as where some episodes have none: a dataset has the
+	// column or not.
+	NoRewards bool
 }
 
 const (
@@ -87,6 +90,9 @@ func (x *Exporter) Add(ctx context.Context, e policy.Episode) error {
 		if x.err != nil {
 			return fmt.Errorf("dataset: export: %w", x.err)
 		}
+	}
+	if x.o.NoRewards {
+		e.Rewards = nil
 	}
 	if (e.Rewards != nil) != x.rewards {
 		return fmt.Errorf("dataset: export: episode %s: some episodes have rewards and some do not; export them into folders of their own", e.ID)
@@ -143,7 +149,7 @@ func (x *Exporter) begin(e *policy.Episode) error {
 			x.o.FPS = r
 		}
 	}
-	x.rewards = e.Rewards != nil
+	x.rewards = e.Rewards != nil && !x.o.NoRewards
 	spec := lerobot.Spec{Robot: x.o.Robot, FPS: x.o.FPS, Images: x.o.Images, Columns: []table.Column{
 		{Name: "observation.state", Kind: "float32", Shape: []int{15}, Names: []string{"x", "y", "z", "qx", "qy", "qz", "qw",
 			"joint_1", "joint_2", "joint_3", "joint_4", "joint_5", "joint_6", "joint_7", "gripper_width"}},

@@ -1,0 +1,85 @@
+package wire
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rapport-rl/rapport/internal/store"
+	"github.com/rapport-rl/rapport/perception"
+	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/policy/dataset"
+	"github.com/rapport-rl/rapport/robot"
+)
+
+// Rollouts of an alignment have no rewards, and its demonstrations have: the dataset has none,
+// and says so, in place of half of the episodes and an error.
+func TestEpisodesWithAndWithoutRewardsBecomeOneDataset(t *testing.T) {
+	dir := t.TempDir()
+	in, out := filepath.Join(dir, "cup-001"), filepath.Join(dir, "lerobot")
+	st, err := store.Create(in, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	recorded(t, st, "demo-00000", 0, policy.Demo, 3, false)
+	recorded(t, st, "demo-00001", 1, policy.Demo, 3, false)
+	e := recorded(t, st, "demo-00002", 2, policy.Demo, 3, true)
+	e.ID, e.Seq, e.Origin, e.Rewards = "rollout-00000", 3, policy.Online, nil
+	rec, err := st.Record(e.ID, e.Seq, e.Seed, e.Origin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, in := range e.Inputs {
+		obs := robot.Observation{State: in.State, Frames: in.Frames}
+		if i > 0 {
+			obs.Applied, obs.By = e.Applied[i-1], e.By[i-1]
+		}
+		if err := rec.Tick(obs, 3, perception.Features{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := rec.Finish(nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := st.AddEpisode(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	if err := st.Close(); err != nil {
+		t.Fatal(err)
+	}
+	got, err := Convert(t.Context(), ConvertConfig{In: []string{in}, Out: out, Images: true}, quietly())
+	if err != nil {
+		t.Fatal(err)
+	}
+	notes := strings.Join(got.Notes, "\n")
+	if got.Episodes != 4 || len(got.Left) != 0 || !strings.Contains(notes, "3 episodes have rewards, and 1 have none (rollout-00000): rewards are left out of all") {
+		t.Errorf("%d episodes, left %v, notes %s", got.Episodes, got.Left, notes)
+	}
+	r, err := OpenDataset(t.Context(), out, dataset.Options{NoFrames: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	n := 0
+	if err := r.Each(t.Context(), func(e policy.Episode) error {
+		if n++; e.Rewards != nil {
+			t.Errorf("%s has rewards", e.ID)
+		}
+		return nil
+	}); err != nil || n != 4 {
+		t.Errorf("%d episodes, %v", n, err)
+	}
+	// Where all have some they stay.
+	some := filepath.Join(dir, "some")
+	if _, err := Convert(t.Context(), ConvertConfig{In: []string{filepath.Join(in, "episodes", "demo-00000.mcap"), filepath.Join(in, "episodes", "demo-00001.mcap")}, Out: some, Images: true}, quietly()); err != nil {
+		t.Fatal(err)
+	}
+	w, err := OpenDataset(t.Context(), some, dataset.Options{NoFrames: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if e, err := w.Next(t.Context()); err != nil || e.Rewards == nil {
+		t.Errorf("rewards of all were lost: %v, %v", e.Rewards, err)
+	}
+}
