@@ -196,3 +196,19 @@ func TestPractisingArmFollowsThePlanOfItsWay(t *testing.T) {
 		t.Errorf("the rake is to go %.3f m from the almonds there, and %.3f back; want it behind them and beyond them", behind["forward"], behind["backward"])
 	}
 }
+
+func TestPlansOfTasksAreRead(t *testing.T) {
+	es, err := plans.ReadDir("plans")
+	if err != nil || len(es) == 0 {
+		t.Fatal(es, err)
+	}
+	for _, e := range es {
+		b, err := plans.ReadFile("plans/" + e.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := kagi.Decode(b); err != nil {
+			t.Errorf("%s: %v", e.Name(), err)
+		}
+	}
+}

@@ -305,7 +305,17 @@ func TestBadPlansAreRefusedByField(t *testing.T) {
 		"waypoints[0].from":    {`"from":"object"`, `"from":"subject"`},
 		"waypoints[0].axes":    {`"from":"object"`, `"from":"object","axes":"xx"`},
 		"waypoints[0].grip":    {`"from":"object"`, `"from":"object","grip":"twist"`},
-		"something follows it": {`}]}]}`, `}]}]} {}`},
+		"points[1].colour is":  {`"colour":[204,38,38]`, `"colour":[319,18,15]`},
+		"points[1].colour has": {`"colour":[204,38,38]`, `"colour":[219,18]`},
+		"points[0].pixel has":  {`"hand":true`, `"camera":"blob","pixel":[1,2,3]`},
+		"points[2].height is":  {`"name":"goal"`, `"name":"goal","height":-5`},
+		"[0].waypoints[0].at has 2 entries, want 3":                  {`"at":[-9,0,0]`, `"at":[-9,0]`},
+		"[0].waypoints[0].at has 4 entries, want 3":                  {`"at":[-9,0,0]`, `"at":[-9,0,0,0]`},
+		"[0].waypoints[0].at has 3 entries, want 3 n":                {`"at":[-9,0,0]`, `"at":[-9,null,0]`},
+		"[0].waypoints[0].at is missing":                             {`"at":[-9,0,0],"from":"object"`, `"grip":"open"`},
+		"[1].waypoints[0].at is [1e+308 0 0], want pixels of camera": {`"at":[-15,0,0]`, `"at":[1e308,0,0]`},
+		"[0].waypoints[0].at is [-9 0 0], want metres":               {`"camera":"blob","points"`, `"points"`},
+		"something follows it":                                       {`}]}]}`, `}]}]} {}`},
 	} {
 		b := strings.Replace(string(good), change[0], change[1], 1)
 		if b == string(good) {
@@ -512,4 +522,17 @@ func TestModelIsAskedOnceAndItsWayIsJudged(t *testing.T) {
 			t.Errorf("got %v, want %v", err, vlm.ErrMalformed)
 		}
 	})
+}
+
+// Where a waypoint has nothing to count from, it is said what would help.
+func TestAPointThatIsNotSeenNamesTheRemedy(t *testing.T) {
+	p := push()
+	_, err := p.Fix(map[string][3]float64{"hand": {}, "goal": {}})
+	if want := `relative to "object", which is not seen at the reset: show it to camera blob, which looks for red, green and blue of [204 38 38], or correct points[1] of the plan`; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %q", err, want)
+	}
+	p.Points[1].Colour, p.Points[1].Pixel = nil, &[2]float64{3, 4}
+	if _, err := p.Fix(nil); err == nil || !strings.Contains(err.Error(), "camera blob looks for it, at pixel [3 4]") {
+		t.Errorf("got %v, want the pixel said", err)
+	}
 }

@@ -22,6 +22,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"slices"
 )
 
 // Plan is what is to go where. Places are in the base frame, m; in a plan in pixels
@@ -85,6 +86,13 @@ const (
 	maxWaypoints = 64
 )
 
+// Reach is how far from the base a place of a plan may be along each axis, and a waypoint from what
+// it is relative to, m. No Franka reaches further than 0.855 m, so that beyond is a slip of the pen.
+const Reach = 2
+
+// widest is how many pixels a camera may have along a side.
+const widest = 1 << 14
+
 // Validate reports everything that is wrong with p.
 func (p Plan) Validate() error {
 	var errs []error
@@ -115,8 +123,22 @@ func (p Plan) Validate() error {
 				bad("points[%d].near is set; it tells things of one colour apart, and is of a point with a colour and without all", i)
 			case p.Camera != "":
 				bad("points[%d].near is a place in the base frame, but the plan is in pixels of camera %s", i, p.Camera)
-			case !finite(k.Near[:]...):
-				bad("points[%d].near has a number that is not finite", i)
+			case !within(-Reach, Reach, k.Near[:]...):
+				bad("points[%d].near is %v, want metres from the base, at most %d along each axis", i, *k.Near, Reach)
+			}
+		}
+		if k.Colour != nil && !within(0, 255, k.Colour[:]...) {
+			bad("points[%d].colour is %v, want red, green and blue of 0 to 255", i, *k.Colour)
+		}
+		if k.Pixel != nil && !within(-widest, widest, k.Pixel[:]...) {
+			bad("points[%d].pixel is %v, want a place in the image of camera %s", i, *k.Pixel, k.Camera)
+		}
+		for _, h := range []struct {
+			field string
+			m     float64
+		}{{"height", k.Height}, {"held", k.Held}, {"upon", k.Upon}} {
+			if !within(-Reach, Reach, h.m) {
+				bad("points[%d].%s is %g, want metres, at most %d", i, h.field, h.m, Reach)
 			}
 		}
 		if !(k.Held >= 0) || k.Held > 0 && k.Hand {
@@ -124,9 +146,6 @@ func (p Plan) Validate() error {
 		}
 		if k.Upon != 0 && k.Held == 0 {
 			bad("points[%d].upon is %g, but held is 0: what no hand carries is put nowhere; want a held", i, k.Upon)
-		}
-		if k.Pixel != nil && !finite(k.Pixel[:]...) || k.Colour != nil && !finite(k.Colour[:]...) || !finite(k.Height, k.Held, k.Upon) {
-			bad("points[%d] has a number that is not finite", i)
 		}
 	}
 	if len(p.Stages) == 0 || len(p.Stages) > maxStages {
@@ -140,8 +159,11 @@ func (p Plan) Validate() error {
 			bad("stages[%d].waypoints: %d of them, want 1 to %d", i, len(s.Waypoints), maxWaypoints)
 		}
 		for j, w := range s.Waypoints {
-			if !finite(w.At[:]...) {
-				bad("stages[%d].waypoints[%d].at is %v, want finite numbers", i, j, w.At)
+			switch {
+			case p.Camera == "" && !within(-Reach, Reach, w.At[:]...):
+				bad("stages[%d].waypoints[%d].at is %v, want metres, at most %d along each axis", i, j, w.At, Reach)
+			case p.Camera != "" && !within(-widest, widest, w.At[:]...):
+				bad("stages[%d].waypoints[%d].at is %v, want pixels of camera %s", i, j, w.At, p.Camera)
 			}
 			if w.From != "" && !known[w.From] {
 				bad("stages[%d].waypoints[%d].from is %q, want one of points", i, j, w.From)
@@ -168,13 +190,51 @@ func axes(s string) bool {
 	return s != ""
 }
 
-func finite(vs ...float64) bool {
+// within says whether all vs are numbers of lo to hi.
+func within(lo, hi float64, vs ...float64) bool {
 	for _, v := range vs {
-		if math.IsNaN(v) || math.IsInf(v, 0) {
+		if !(v >= lo && v <= hi) {
 			return false
 		}
 	}
 	return true
+}
+
+// whole reports arrays of b, a plan, that have too few numbers or too many: they would be filled
+// up with zeros, and cut.
+func whole(b []byte) error {
+	var p struct {
+		Points []struct{ Pixel, Colour, Near []*float64 }
+		Stages []struct {
+			Waypoints []struct {
+				At   []*float64
+				From string
+			}
+		}
+	}
+	if err := json.Unmarshal(b, &p); err != nil {
+		return fmt.Errorf("kagi: plan: %w", err)
+	}
+	var errs []error
+	want := func(n int, vs []*float64, format string, args ...any) {
+		if vs != nil && (len(vs) != n || slices.Contains(vs, nil)) {
+			errs = append(errs, fmt.Errorf("kagi: "+format+" has %d entries, want %d numbers", append(args, len(vs), n)...))
+		}
+	}
+	for i, k := range p.Points {
+		want(2, k.Pixel, "points[%d].pixel", i)
+		want(3, k.Colour, "points[%d].colour", i)
+		want(3, k.Near, "points[%d].near", i)
+	}
+	for i, s := range p.Stages {
+		for j, w := range s.Waypoints {
+			want(3, w.At, "stages[%d].waypoints[%d].at", i, j)
+			if w.At == nil && w.From == "" { // the base of the arm
+				errs = append(errs, fmt.Errorf("kagi: stages[%d].waypoints[%d].at is missing, and there is no from that it could be; want 3 numbers", i, j))
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Decode reads a task file's plan.
@@ -188,7 +248,7 @@ func Decode(b []byte) (Plan, error) {
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return p, errors.New("kagi: plan: something follows it; want one JSON object a file")
 	}
-	return p, p.Validate()
+	return p, errors.Join(whole(b), p.Validate())
 }
 
 // Encode is the task file of p, which Decode reads.
@@ -231,7 +291,7 @@ func (p Plan) Fix(at map[string][3]float64) ([]Leg, error) {
 			if w.From != "" {
 				from, ok := at[w.From]
 				if !ok {
-					return nil, fmt.Errorf("kagi: stages[%d].waypoints[%d] is relative to %q, which is not seen at the reset", i, j, w.From)
+					return nil, fmt.Errorf("kagi: stages[%d].waypoints[%d] is relative to %q, which is not seen at the reset: %s", i, j, w.From, p.lookFor(w.From))
 				}
 				for a := range to {
 					if w.Axes == "" || bytes.IndexByte([]byte(w.Axes), "xyz"[a]) >= 0 {
@@ -244,6 +304,20 @@ func (p Plan) Fix(at map[string][3]float64) ([]Leg, error) {
 		}
 	}
 	return legs, nil
+}
+
+// lookFor says what to do about a point that is not seen.
+func (p Plan) lookFor(name string) string {
+	for i, k := range p.Points {
+		switch {
+		case k.Name != name:
+		case k.Colour != nil:
+			return fmt.Sprintf("show it to camera %s, which looks for red, green and blue of %v, or correct points[%d] of the plan", k.Camera, *k.Colour, i)
+		case k.Pixel != nil:
+			return fmt.Sprintf("put it where camera %s looks for it, at pixel %v, or correct points[%d] of the plan", k.Camera, *k.Pixel, i)
+		}
+	}
+	return "correct the plan"
 }
 
 // Within says which waypoint lies outside the workspace, if any.
