@@ -47,6 +47,9 @@ func TestPlanIsClickedIntoAFolder(t *testing.T) {
 	if code, out := l.run(t.Context(), &console{}, "clicks"); code != exitUsage || !strings.Contains(out, "name the folder") {
 		t.Errorf("no folder: %d\n%s", code, out)
 	}
+	if code, out := l.run(t.Context(), &console{}, "clicks", dir, "--listen", "foo"); code != exitFailed || !strings.Contains(out, "want HOST:PORT") || strings.Contains(out, "stop what uses") {
+		t.Errorf("no address: %d\n%s", code, out)
+	}
 }
 
 // A session without a plan says where to click one, takes a stop while it waits, and

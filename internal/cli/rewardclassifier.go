@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -115,6 +116,9 @@ uses it from when it is gone on with (docs/success.md).`,
 		Example: "  rapport reward classifier train runs/group-001 --augment 4 --precision 0.95",
 		Args:    atMostOne,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkClassifying(c); err != nil {
+				return usageError{err}
+			}
 			dir, err := a.session(args)
 			if err != nil {
 				return err
@@ -139,4 +143,32 @@ uses it from when it is gone on with (docs/success.md).`,
 	f.IntVar(&c.Copies, "augment", 0, "changed copies of every marked frame to learn from besides, where it sees features")
 	f.StringVarP(&c.Out, "out", "o", "", "file to write it to as well, which must not be there yet")
 	return cmd
+}
+
+// checkClassifying says what is wrong with the flags of a training, before frames are read for it.
+func checkClassifying(c wire.Classifying) error {
+	if err := wantPrecision(c.Precision); err != nil {
+		return err
+	}
+	switch {
+	case !slices.Contains([]string{"", "features", "points", "both"}, c.Sees):
+		return fmt.Errorf("--sees is %q; want features, points, both, or nothing", c.Sees)
+	case c.Hidden < 0 && c.Hidden != wire.ByWhatItSees:
+		return fmt.Errorf("--hidden is %d; want a number of units, 0 for none, or %d", c.Hidden, wire.ByWhatItSees)
+	case c.Folds < 2:
+		return fmt.Errorf("--folds is %d; want 2 at least", c.Folds)
+	case !(c.Jitter >= 0):
+		return fmt.Errorf("--jitter is %v; want a deviation, 0 or more", c.Jitter)
+	case c.Copies < 0:
+		return fmt.Errorf("--augment is %d; want a number of copies, 0 or more", c.Copies)
+	}
+	return nil
+}
+
+// wantPrecision refuses what is no precision.
+func wantPrecision(p float64) error {
+	if !(p > 0 && p <= 1) {
+		return fmt.Errorf("--precision is %v; want more than 0 and at most 1, as 0.9", p)
+	}
+	return nil
 }

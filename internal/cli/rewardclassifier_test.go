@@ -18,7 +18,9 @@ func testClassifier(t *testing.T, l lab) {
 	l.wants(exitFailed, []string{"no episode"}, "reward", "classifier", "collect", l.session(), "--success", "online-00077:1")
 	l.wants(exitDone, []string{"4 marks"}, "reward", "classifier", "collect", l.session(),
 		"--success", "demo-00000:20-29", "--success", "demo-00001:20-29", "--failure", "demo-00000:0-9", "--failure", "demo-00001:0-9")
-	l.wants(exitFailed, []string{"precision"}, "reward", "classifier", "train", l.session(), "--precision", "1.5")
+	for _, bad := range [][2]string{{"--precision", "1.5"}, {"--precision", "0"}, {"--folds", "1"}, {"--sees", "foo"}, {"--hidden", "-2"}, {"--jitter", "-1"}, {"--augment", "-1"}} {
+		l.wants(exitUsage, []string{bad[0] + " is "}, "reward", "classifier", "train", l.session(), bad[0], bad[1])
+	}
 	l.wants(exitDone, []string{"40 frames of 2 episodes", "precision", "recall", "F1", "threshold", "all of these are demonstrations"}, "reward", "classifier", "train", l.session(), "--precision", "0.3")
 }
 
@@ -40,6 +42,7 @@ func testJudge(t *testing.T, l lab) {
 	defer s.Close()
 	l.wants(exitUsage, []string{"--task is missing"}, "reward", "judge", l.session())
 	l.wants(exitUsage, []string{"--times is 0"}, "reward", "judge", l.session(), "--task", "it is done", "--times", "0")
+	l.wants(exitUsage, []string{"--precision is 3"}, "reward", "judge", l.session(), "--task", "it is done", "--precision", "3")
 	l.wants(exitFailed, []string{"RAPPORT_VLM_URL"}, "reward", "judge", l.session(), "--task", "it is done")
 	l.env = append(append([]string{}, l.env...), "RAPPORT_VLM_URL="+s.URL, "RAPPORT_VLM_MODEL=stub")
 	l.wants(exitDone, []string{"precision 1.000", "recall 1.000", "40 frames", "120 calls"}, "reward", "judge", l.session(), "--task", "it is done")

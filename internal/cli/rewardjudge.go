@@ -34,6 +34,9 @@ from this one with reward.kagi.sparse judge (docs/kagi.md). Frames are marked by
 			if j.Times < 1 {
 				return usageError{fmt.Errorf("--times is %d; want 1 at least", j.Times)}
 			}
+			if err := wantPrecision(precision); err != nil {
+				return usageError{err}
+			}
 			dir, err := a.session(args)
 			if err != nil {
 				return err

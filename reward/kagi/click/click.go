@@ -198,5 +198,9 @@ func (f Folder) Plan() (kagi.Plan, error) {
 	if had, err := f.has(planFile); err != nil || !had {
 		return kagi.Plan{}, errors.Join(err, ErrNone)
 	}
-	return kagi.Load(f.PlanFile())
+	p, err := kagi.Load(f.PlanFile())
+	if err != nil {
+		return p, fmt.Errorf("click: %w; remove %s, and it is asked for again", err, f.PlanFile())
+	}
+	return p, nil
 }

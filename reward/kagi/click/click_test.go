@@ -165,6 +165,18 @@ func TestBrokenFoldersAreTold(t *testing.T) {
 	if _, err := f.State(); err == nil || !strings.Contains(err.Error(), "remove the folder") {
 		t.Errorf("got %v", err)
 	}
+	if err := os.WriteFile(f.PlanFile(), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Plan(); err == nil || !strings.Contains(err.Error(), "remove "+f.PlanFile()+", and it is asked for again") {
+		t.Errorf("an empty plan: got %v", err)
+	}
+	if err := os.Remove(f.PlanFile()); err != nil {
+		t.Fatal(err)
+	}
+	if wanted, err := f.Wanted(); err != nil || !wanted {
+		t.Errorf("removed, it is asked for: %t, %v", wanted, err)
+	}
 	for says, change := range map[string]func(s *click.Scene, fs *[]robot.Frame){
 		"want one each":   func(_ *click.Scene, fs *[]robot.Frame) { *fs = (*fs)[:1] },
 		"names a folder":  func(s *click.Scene, fs *[]robot.Frame) { s.Cameras[0].Name, (*fs)[0].Camera = "a/b", "a/b" },
