@@ -79,7 +79,7 @@ func Try(listen string) error {
 
 func inUse(listen string, err error) error {
 	if _, _, e := net.SplitHostPort(listen); e != nil {
-		return fmt.Errorf("web: %q is no address to listen on: %w; want HOST:PORT, as 127.0.0.1:8080 (port 0 picks a free one)", listen, err)
+		return fmt.Errorf("web: listen %s: %w; want HOST:PORT, as 127.0.0.1:8080 (port 0 picks a free one)", listen, err)
 	}
 	return fmt.Errorf("web: listen %s: %w; stop what uses the port, or choose another (port 0 picks a free one)", listen, err)
 }
