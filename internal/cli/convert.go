@@ -18,7 +18,8 @@ func (a *app) dataExportCmd() *cobra.Command {
 		Short: "Write a session for LeRobot or for Foxglove",
 		Long: `Write the episodes of a session's folder into the folder OUT, which must be empty
 or new: as a LeRobot v3.0 dataset, or as MCAP files of Foxglove's messages, one an
-episode, with keypoints and rewards drawn on the images (docs/replaying.md).`,
+episode, with keypoints and rewards drawn on the images (docs/replaying.md). Where only
+some episodes have rewards, as in an alignment, a LeRobot dataset has none, and it is said.`,
 		Example: `  rapport data export --lerobot runs/group-001 group-lerobot --task "group the cubes"
   rapport data export --mcap runs/group-001 group-foxglove`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -65,7 +66,8 @@ func (a *app) dataConvertCmd() *cobra.Command {
 LeRobot v3.0 dataset, which rapport train policy --offline takes. Each IN is a
 session's folder, an episode of one, a LeRobot folder, a robomimic file, or a bag
 (.bag, .mcap, rosbag2), which becomes one episode. What cannot be read is left
-out and told, with exit code 1.`,
+out and told, with exit code 1. Where only some episodes have rewards, the dataset
+has none, and it is said.`,
 		Example: `  rapport data convert monday.bag tuesday.bag week --map wrist=/camera/color/image_raw
   rapport train policy --offline week --set learner.kind=bc --set policy.sees=pixels`,
 		RunE: func(cmd *cobra.Command, args []string) error {
