@@ -50,7 +50,7 @@ the return by the session's visual reward with its own (Student's t).
 			defer bars.close()
 			ev, err := wire.Evaluate(cmd.Context(), dir, which, seeds, a.environ, a.sets, a.options(bars))
 			if err != nil {
-				if rows != nil {
+				if rows != nil && !pipe(table) {
 					err = errors.Join(err, os.Remove(table))
 				}
 				return err
@@ -98,8 +98,17 @@ func printEvaluation(w io.Writer, ev wire.Evaluation) error {
 	return err
 }
 
+// pipe says whether rows go to somebody who reads them at once, as /dev/stdout does.
+func pipe(path string) bool {
+	st, err := os.Stat(path)
+	return err == nil && !st.Mode().IsRegular() && !st.IsDir()
+}
+
 // newTable begins a file for writeTrials.
 func newTable(path string) (*os.File, error) {
+	if pipe(path) {
+		return os.OpenFile(path, os.O_WRONLY, 0)
+	}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
 	if errors.Is(err, os.ErrExist) {
 		return nil, fmt.Errorf("--csv: %s is there already; remove it, or write to another file", path)
