@@ -60,12 +60,27 @@ func (s *Session) LatestCheckpoint(ctx context.Context, kind string) (version ui
 	if e := s.db.QueryRowContext(ctx, "SELECT max(version) FROM checkpoints WHERE kind = ? AND version < ?", kind, v).Scan(&before); e != nil {
 		return uint64(v), nil, s.fault("look for a checkpoint", e)
 	}
-	remedy := fmt.Sprintf("make it anew with --resume --drop-checkpoint %s", kind)
+	d := &Damage{Path: path, Version: uint64(v), Err: err, Remedy: fmt.Sprintf("make it anew with --resume --drop-checkpoint %s", kind)}
 	if before.Valid {
-		remedy = fmt.Sprintf("version %d is before it: go on from there with --resume --drop-checkpoint %s", before.Int64, kind)
+		d.Remedy = fmt.Sprintf("version %d is before it: go on from there with --resume --drop-checkpoint %s", before.Int64, kind)
 	}
-	return uint64(v), nil, fmt.Errorf("%w: %s: %w; %s", ErrCorrupt, path, err, remedy)
+	return uint64(v), nil, d
 }
+
+// Damage is the ErrCorrupt of a checkpoint.
+type Damage struct {
+	Path    string // of its file
+	Version uint64
+	Err     error  // what is wrong with it
+	Remedy  string // that of a session; whoever goes on otherwise says another
+}
+
+func (d *Damage) Error() string {
+	return fmt.Sprintf("%v: %s: %v; %s", ErrCorrupt, d.Path, d.Err, d.Remedy)
+}
+
+// Unwrap says that it is an ErrCorrupt, and why.
+func (d *Damage) Unwrap() []error { return []error{ErrCorrupt, d.Err} }
 
 // HasCheckpoint says, without opening it, whether the session in dir has files of
 // checkpoints of a kind.
@@ -89,6 +104,23 @@ func (s *Session) CheckpointSum(ctx context.Context, kind string) (string, error
 		return "", s.fault("look for a checkpoint", err)
 	}
 	return sum, nil
+}
+
+// Checkpoint returns the checkpoint of a kind whose SHA-256 in hexadecimal is sum, of whatever
+// version. ErrNone says that it is not kept whole.
+func (s *Session) Checkpoint(ctx context.Context, kind, sum string) ([]byte, error) {
+	var name string
+	err := s.db.QueryRowContext(ctx, "SELECT file FROM checkpoints WHERE kind = ? AND sha256 = ? LIMIT 1", kind, sum).Scan(&name)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return nil, s.fault("look for a checkpoint", err)
+	}
+	if err == nil {
+		data, err := os.ReadFile(filepath.Join(s.dir, "checkpoints", name))
+		if got := sha256.Sum256(data); err == nil && hex.EncodeToString(got[:]) == sum {
+			return data, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: checkpoint of kind %s and SHA-256 %.12s in %s", ErrNone, kind, sum, s.dir)
 }
 
 // DropCheckpoint forgets the newest checkpoint of a kind; its file stays.

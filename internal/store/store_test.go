@@ -3,6 +3,7 @@ package store_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"math"
@@ -266,6 +267,20 @@ func TestCheckpoints(t *testing.T) {
 		if !errors.Is(err, store.ErrCorrupt) || !strings.Contains(err.Error(), files[1]) || !strings.Contains(err.Error(), "--drop-checkpoint learner") {
 			t.Errorf("%s: got %v, want file and remedy", name, err)
 		}
+	}
+	if err := s.DropCheckpoint(ctx, "learner"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.SaveCheckpoint(ctx, "learner", 7, []byte("newer")); err != nil {
+		t.Fatal(err)
+	}
+	for _, data := range [][]byte{bytes.Repeat([]byte{2}, 1000), []byte("newer")} {
+		if got, err := s.Checkpoint(ctx, "learner", fmt.Sprintf("%x", sha256.Sum256(data))); err != nil || !bytes.Equal(got, data) {
+			t.Errorf("by its sum: %.20q, %v", got, err)
+		}
+	}
+	if _, err := s.Checkpoint(ctx, "learner", fmt.Sprintf("%x", sha256.Sum256(bytes.Repeat([]byte{3}, 1000)))); !errors.Is(err, store.ErrNone) {
+		t.Errorf("one that was dropped: %v, want that there is none", err)
 	}
 	if err := s.DropCheckpoint(ctx, "learner"); err != nil {
 		t.Fatal(err)

@@ -23,7 +23,7 @@ func configOf(dir string, environ, sets []string) (config.Config, error) {
 // GoOn is the command that goes on with the session in dir: with both, where it is one of
 // two that practise together, and with the alignment, where it has become one.
 func GoOn(dir string) string {
-	if _, err := os.Stat(filepath.Join(dir, alignFolder)); err == nil {
+	if aligned(dir) {
 		return "rapport align " + dir
 	}
 	command := "run"

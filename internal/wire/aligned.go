@@ -112,6 +112,10 @@ func BeginAlign(c config.Config) (dir string, err error) {
 	if err != nil {
 		return "", err
 	}
+	// From now on it is one, whatever it is stopped in.
+	if err := os.Mkdir(filepath.Join(dir, alignFolder), 0o755); err != nil {
+		return "", errors.Join(fmt.Errorf("wire: align: %w", err), st.Close())
+	}
 	return dir, st.Close()
 }
 
@@ -123,7 +127,7 @@ func OpenAlign(dir string, environ, sets []string, o Options) (*Alignment, error
 		return nil, err
 	}
 	if err := alignable(s.cfg); err != nil {
-		return nil, errors.Join(err, s.store.Close())
+		return nil, errors.Join(Wrong{err}, s.store.Close())
 	}
 	return &Alignment{s: s}, nil
 }
@@ -139,6 +143,9 @@ func (a *Alignment) Do(ctx context.Context, step string) (string, error) {
 	at := slices.Index(AlignSteps(), step)
 	if at < 0 {
 		return "", fmt.Errorf("wire: align: there is no step %q; want one of %v", step, AlignSteps())
+	}
+	if err := a.mend(ctx); err != nil {
+		return "", err
 	}
 	if step == AlignPrepare {
 		return a.prepare(ctx)

@@ -138,6 +138,7 @@ func TestAlignmentsGoOn(t *testing.T) {
 	if err := a.Close(); err != nil {
 		t.Error(err)
 	}
+	testAlignIsAsAsked(t, whole, tried)
 	testAlignRecalls(t, whole, parts)
 	if err != nil || r.Answers != 6 || r.Rollouts != 8 || r.Person != "a simulated person" || r.Before.Success.Of != 2 || r.After.Success.Of != 2 || r.Right < 0 {
 		t.Errorf("result %+v, %v", r, err)
@@ -148,6 +149,67 @@ func TestAlignmentsGoOn(t *testing.T) {
 	testAlignPeople(t, whole)
 	testAlignRoot(t, parts)
 	testAlignDamage(t, parts)
+}
+
+// testAlignIsAsAsked: no step passes off as what is asked for what others were told before.
+func testAlignIsAsAsked(t *testing.T, dir string, done []string) {
+	t.Helper()
+	for _, tt := range []struct{ set, step, missing string }{
+		{"align.labels=3", AlignEvaluate, AlignEncoder},
+		{"align.by=rlhf", AlignEvaluate, AlignEncoder},
+		{"reward.steps=31", AlignEvaluate, AlignEncoder},
+		{"align.pairs=21", AlignEvaluate, AlignSynthetic},
+		{"align.aligner=d3po", AlignEvaluate, AlignTune},
+		{"align.by=rlhf", AlignSynthetic, AlignEncoder},
+		{"align.labels=3", AlignSynthetic, AlignEncoder},
+	} {
+		notes, err := steps(t.Context(), t, dir, slices.Concat(done, []string{tt.set}), nil, tt.step)
+		if err == nil {
+			t.Errorf("%s with %s: %q", tt.step, tt.set, notes)
+			continue
+		}
+		wantErr(t, err, "of other answers or settings", "rapport align "+tt.missing+" "+dir)
+	}
+	if _, err := steps(t.Context(), t, dir, done, nil, AlignEvaluate); err != nil {
+		t.Errorf("with what it was done: %v", err)
+	}
+}
+
+// testAlignMends: what is damaged is made again as it was, by the steps that made it.
+func testAlignMends(t *testing.T, dir string, sets []string) {
+	t.Helper()
+	kept := map[string][]byte{}
+	for _, name := range []string{judgementFile, rankingFile, policyFile, tuneFile} {
+		b, err := os.ReadFile(filepath.Join(dir, alignFolder, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept[name] = b
+	}
+	a, err := OpenAlign(dir, nil, sets, quiet(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range []string{kindReward, kindTuned} {
+		harm(t, a, kind)
+	}
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	notes, err := steps(t.Context(), t, dir, sets, nil, AlignPrepare, AlignEncoder, AlignSynthetic, AlignTune, AlignEvaluate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{"", "learned again", "made before", "done again, since its checkpoint tuned was damaged"} {
+		if !strings.Contains(notes[i], want) {
+			t.Errorf("after the damage %q, want %q in it", notes[i], want)
+		}
+	}
+	for name, b := range kept {
+		if again, err := os.ReadFile(filepath.Join(dir, alignFolder, name)); err != nil || !bytes.Equal(again, b) {
+			t.Errorf("%s was not made again as it was (%v)", name, err)
+		}
+	}
 }
 
 // testAlignRecalls: what one opening of an alignment saw of its rollouts, another need not live
@@ -294,6 +356,9 @@ func testAlignSettings(t *testing.T, dir string) {
 		}
 		if !strings.HasPrefix(notes[0], tt.by+" of 6 answers") || !strings.HasPrefix(notes[2], tt.aligner+", round") || strings.Contains(notes[2], "made before") {
 			t.Errorf("%s: %q", sets, notes)
+		}
+		if tt.by == "rlhf" {
+			testAlignMends(t, dir, sets)
 		}
 	}
 	untrusted := tuneOf(t, dir)

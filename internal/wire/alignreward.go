@@ -30,6 +30,7 @@ type judgement struct {
 	Experts  []string `json:",omitempty"` // the rollouts that nobody found worse than another
 	Version  uint64   // of the reward's checkpoint; 0 for none
 	Accuracy float64  // on held-out comparisons
+	How      string   `json:",omitempty"` // it was learned, of what may change; "" of before this was kept
 }
 
 const judgementFile, rankingFile = "reward.json", "rankings.json"
@@ -69,17 +70,22 @@ func (a *Alignment) encoder(ctx context.Context) (string, error) {
 	if len(ls) < c.Align.Labels {
 		return "", a.before(AlignRank)
 	}
-	var ids []string
-	for _, l := range ls {
-		ids = append(ids, l.ID)
-	}
-	j := judgement{By: c.Align.By, Person: ranksFor(c.Align), Answers: sum([]byte(strings.Join(ids, "\n"))), Count: len(ls), Decided: len(said)}
+	j := wanted(c, ls)
+	j.Decided = len(said)
+	again := ""
 	var was judgement
-	if err := a.read(judgementFile, &was); err == nil && was.By == j.By && was.Person == j.Person && was.Answers == j.Answers {
-		return was.note() + ", made before", nil
+	if err := a.read(judgementFile, &was); err == nil && was.answers(j) {
+		why, err := a.unlearned(ctx, was)
+		if err != nil {
+			return "", err
+		}
+		if why == "" {
+			return was.note() + ", made before", nil
+		}
+		again = ", " + why
 	}
 	if len(said) < 2 {
-		return "", fmt.Errorf("wire: align: of %d answers %d compare two rollouts, or parts of one; want 2 at least: give more (--set align.labels=%d), or make more rollouts", len(ls), len(said), 2*len(ls))
+		return "", fmt.Errorf("wire: align: of %d answers %d compare two rollouts, or parts of one; want 2 at least; %s, or make more rollouts", len(ls), len(said), a.more(len(ls)))
 	}
 	said = a.following(said, alike)
 	if j.Follow = len(said) - j.Decided; c.Align.By != "labels" {
@@ -87,7 +93,44 @@ func (a *Alignment) encoder(ctx context.Context) (string, error) {
 			return "", err
 		}
 	}
-	return j.note(), a.write(judgementFile, j)
+	return j.note() + again, a.write(judgementFile, j)
+}
+
+// wanted is the judgement that c asks for of the answers ls, before it is made.
+func wanted(c config.Config, ls []label.Label) judgement {
+	var ids []string
+	for _, l := range ls {
+		ids = append(ids, l.ID)
+	}
+	j := judgement{By: c.Align.By, Person: ranksFor(c.Align), Answers: sum([]byte(strings.Join(ids, "\n"))), Count: len(ls)}
+	if r := c.Reward; j.By != "labels" {
+		j.How = fmt.Sprintf("gradient %s, steps %d, enough %g, temperature %g, ties %t", r.Gradient, r.Steps, r.Enough, r.Temperature, r.Ties)
+	}
+	return j
+}
+
+// answers says whether j is what is asked for.
+func (j judgement) answers(asked judgement) bool {
+	return j.By == asked.By && j.Person == asked.Person && j.Answers == asked.Answers && (j.How == "" || j.How == asked.How)
+}
+
+// judged is what AlignEncoder left, with its sum, if that is what is asked for now.
+func (a *Alignment) judged(ctx context.Context) (j judgement, of string, err error) {
+	raw, err := os.ReadFile(a.file(judgementFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return j, "", a.before(AlignEncoder)
+	}
+	if err != nil {
+		return j, "", fmt.Errorf("wire: align: %w", err)
+	}
+	if err := a.read(judgementFile, &j); err != nil {
+		return j, "", err
+	}
+	ls, err := a.answers(ctx)
+	if err == nil && !j.answers(wanted(a.s.cfg, ls)) {
+		err = a.other(AlignEncoder)
+	}
+	return j, sum(raw), err
 }
 
 func (j judgement) note() string {
@@ -153,7 +196,7 @@ func (a *Alignment) learn(ctx context.Context, j *judgement, said, alike []label
 		t.Experts, j.Experts = append(t.Experts, v), append(j.Experts, v.Name)
 	}
 	if len(t.Experts) == 0 {
-		return errors.New("wire: align: every rollout that was liked better than one was liked less than another, so there is nothing to be like; give more answers")
+		return fmt.Errorf("wire: align: of %d answers every rollout that was liked better than one was liked less than another, so there is nothing to be like; %s", j.Count, a.more(j.Count))
 	}
 	// Whatever is better is more like each of the favourites than what is worse.
 	var ts []rapl.Triplet
@@ -181,7 +224,7 @@ func (a *Alignment) learn(ctx context.Context, j *judgement, said, alike []label
 		ts = ts[:n]
 	}
 	if len(ts) < 2 {
-		return fmt.Errorf("wire: align: %d comparisons are too few to learn from some and be judged on others; give more answers", len(ts))
+		return fmt.Errorf("wire: align: %d answers decide %d comparisons, of which %d can be learned from: too few to learn from some and be judged on others; %s", j.Count, j.Decided, len(ts), a.more(j.Count))
 	}
 	how := c.Reward
 	how.Kind, how.Person = c.Align.By, ranksFor(c.Align)
@@ -190,7 +233,7 @@ func (a *Alignment) learn(ctx context.Context, j *judgement, said, alike []label
 		return fmt.Errorf("wire: align: %s: %w", c.Align.By, err)
 	}
 	j.Accuracy = rep.After.Accuracy
-	v, _, err := a.s.store.LatestCheckpoint(ctx, kindReward)
+	v, _, err := a.s.latest(ctx, kindReward)
 	if err != nil {
 		return err
 	}
@@ -205,6 +248,11 @@ func (a *Alignment) learn(ctx context.Context, j *judgement, said, alike []label
 		err = a.s.store.SaveCheckpoint(ctx, kindReward, j.Version, b)
 	}
 	return err
+}
+
+// more is how to give more answers than there are.
+func (a *Alignment) more(than int) string {
+	return fmt.Sprintf("give more: rapport align %s --set align.labels=%d", a.s.Dir(), 2*than)
 }
 
 // favourites are at most n clips that were better than some and worse than none, nor
@@ -252,20 +300,13 @@ type ranked struct {
 // synthetic ranks all rollouts by the reward, and compares pairs of them by it.
 func (a *Alignment) synthetic(ctx context.Context) (string, error) {
 	c := a.s.cfg
-	raw, err := os.ReadFile(a.file(judgementFile))
-	if errors.Is(err, os.ErrNotExist) {
-		return "", a.before(AlignEncoder)
-	}
+	j, of, err := a.judged(ctx)
 	if err != nil {
-		return "", fmt.Errorf("wire: align: %w", err)
-	}
-	var j judgement
-	if err := a.read(judgementFile, &j); err != nil {
 		return "", err
 	}
-	r := rankings{By: j.By, Reward: sum(raw), Pairs: c.Align.Pairs, Right: -1}
+	r := rankings{By: j.By, Reward: of, Pairs: c.Align.Pairs, Right: -1}
 	var was rankings
-	if err := a.read(rankingFile, &was); err == nil && was.Reward == r.Reward && was.Pairs == r.Pairs && len(was.Order) == c.Align.Rollouts {
+	if err := a.read(rankingFile, &was); err == nil && was.answers(of, c.Align) {
 		return was.note() + ", made before", nil
 	}
 	if j.By == "labels" {
@@ -284,6 +325,11 @@ func (a *Alignment) synthetic(ctx context.Context) (string, error) {
 	return r.note(), a.write(rankingFile, r)
 }
 
+// answers says whether r is what c asks for, of the judgement of that sum.
+func (r rankings) answers(of string, c config.Align) bool {
+	return r.Reward == of && r.Pairs == c.Pairs && len(r.Order) == c.Rollouts
+}
+
 func (r rankings) note() string {
 	s := fmt.Sprintf("%d rollouts ranked by %s, %d comparisons", len(r.Order), r.By, len(r.Better))
 	if r.Right >= 0 {
@@ -294,12 +340,12 @@ func (r rankings) note() string {
 
 // scorer is the reward of a judgement that has one.
 func (a *Alignment) scorer(ctx context.Context, j judgement) (reward.Scorer, error) {
-	v, b, err := a.s.store.LatestCheckpoint(ctx, kindReward)
+	v, b, err := a.s.latest(ctx, kindReward)
 	if err != nil {
 		return nil, err
 	}
 	if v != j.Version {
-		return nil, fmt.Errorf("wire: align: the reward of %s is version %d, the alignment's %d; align it anew: remove %s", a.s.Dir(), v, j.Version, a.file(judgementFile))
+		return nil, fmt.Errorf("wire: align: the reward of %s is version %d, the alignment's %d; learn it again: rapport align %s %[1]s", a.s.Dir(), v, j.Version, AlignEncoder)
 	}
 	t, err := decodeTaste(b)
 	if err != nil {

@@ -38,7 +38,10 @@ type tunedBy struct {
 	Of     string // rankings and settings
 	By     string // the aligner
 	Report align.Report
-	Held   float64 // share of held-out pairs that the critic orders as the reward does; -1: not measured
+	// The policy: the version of its checkpoint and its sum; 0 and "" of before these were kept.
+	Version uint64  `json:",omitzero"`
+	Policy  string  `json:",omitzero"`
+	Held    float64 // share of held-out pairs that the critic orders as the reward does; -1: not measured
 }
 
 // Rounds between two savings of an alignment.
@@ -330,36 +333,24 @@ func (a *Alignment) learning(ctx context.Context, r rankings) (t *align.Tuned, l
 // tune aligns the policy with the rankings.
 func (a *Alignment) tune(ctx context.Context) (string, error) {
 	c := a.s.cfg.Align
-	raw, err := os.ReadFile(a.file(rankingFile))
-	if errors.Is(err, os.ErrNotExist) {
-		return "", a.before(AlignSynthetic)
-	}
+	r, of, err := a.ranking()
 	if err != nil {
-		return "", fmt.Errorf("wire: align: %w", err)
-	}
-	var r rankings
-	if err := a.read(rankingFile, &r); err != nil {
 		return "", err
 	}
-	settings := c
-	settings.Rollouts, settings.Labels, settings.Ask, settings.Clips, settings.Query, settings.By, settings.Pairs = 0, 0, "", 0, "", "", 0 // in the rankings
-	if settings.Weigh == "none" {
-		settings.Weigh = ""
-	}
-	how, err := json.Marshal(settings)
-	if err != nil {
-		return "", fmt.Errorf("wire: align: %w", err)
-	}
-	out := tunedBy{Of: sum(append(raw, how...)), By: c.Aligner}
+	out := tunedBy{Of: of, By: c.Aligner}
 	var was tunedBy
-	if err := a.read(tuneFile, &was); err == nil && was.Of == out.Of {
-		_, _, err := a.s.store.LatestCheckpoint(ctx, kindCritic)
-		if err == nil {
-			return was.note() + ", made before", nil
-		}
-		if !errors.Is(err, store.ErrNone) { // else it is of before critics were kept
-			return "", err
-		}
+	known := a.read(tuneFile, &was) == nil
+	again, err := a.untuned(ctx, was)
+	if err != nil {
+		return "", err
+	}
+	switch {
+	case !known || was.Of != out.Of:
+		again = ""
+	case again == "":
+		return was.note() + ", made before", nil
+	default:
+		again = "; done again, since " + again
 	}
 	t, l, cs, served, err := a.learning(ctx, r)
 	if err != nil {
@@ -455,10 +446,14 @@ func (a *Alignment) tune(ctx context.Context) (string, error) {
 			return "", err
 		}
 	}
-	ps, err := t.Net().Encode(a.p.clone.Version + 1)
+	if out.Version, err = a.version(ctx, was); err != nil {
+		return "", err
+	}
+	ps, err := t.Net().Encode(out.Version)
 	if err != nil {
 		return "", err
 	}
+	out.Policy = sum(ps.Data)
 	if err := a.s.store.SaveCheckpoint(ctx, kindTuned, ps.Version, ps.Data); err != nil {
 		return "", err
 	}
@@ -478,7 +473,32 @@ func (a *Alignment) tune(ctx context.Context) (string, error) {
 	if err := os.Remove(a.file(runFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return "", fmt.Errorf("wire: align: %w", err)
 	}
-	return out.note(), nil
+	return out.note() + again, nil
+}
+
+// ranking is what AlignSynthetic left, and the sum of it and of the settings that a tuning by it
+// depends on.
+func (a *Alignment) ranking() (r rankings, of string, err error) {
+	raw, err := os.ReadFile(a.file(rankingFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return r, "", a.before(AlignSynthetic)
+	}
+	if err != nil {
+		return r, "", fmt.Errorf("wire: align: %w", err)
+	}
+	if err := a.read(rankingFile, &r); err != nil {
+		return r, "", err
+	}
+	settings := a.s.cfg.Align
+	settings.Rollouts, settings.Labels, settings.Ask, settings.Clips, settings.Query, settings.By, settings.Pairs = 0, 0, "", 0, "", "", 0 // in the rankings
+	if settings.Weigh == "none" {
+		settings.Weigh = ""
+	}
+	how, err := json.Marshal(settings)
+	if err != nil {
+		return r, "", fmt.Errorf("wire: align: %w", err)
+	}
+	return r, sum(append(raw, how...)), nil
 }
 
 // kept is the look at the round that was kept.
@@ -513,11 +533,7 @@ func (a *Alignment) evaluate(ctx context.Context) (string, error) {
 	} else if err != nil {
 		return "", err
 	}
-	var r rankings
-	if err := a.read(rankingFile, &r); err != nil {
-		return "", err
-	}
-	v, b, err := a.s.store.LatestCheckpoint(ctx, kindTuned)
+	r, v, b, err := a.tuned(ctx, t)
 	if err != nil {
 		return "", err
 	}
@@ -537,6 +553,33 @@ func (a *Alignment) evaluate(ctx context.Context) (string, error) {
 	}
 	out.People, out.Worse = a.regards(before, after), worse(out.Before.Success, out.After.Success)
 	return "on " + fmt.Sprint(out.After.Success.Of) + " fresh starts", a.write(resultFile, out)
+}
+
+// tuned is the policy of a tuning, with the rankings that it is of, if all is what is asked for
+// now: the result names answers, rankings and aligner, and must not take them from elsewhere.
+func (a *Alignment) tuned(ctx context.Context, t tunedBy) (r rankings, version uint64, data []byte, err error) {
+	_, judged, err := a.judged(ctx)
+	if err != nil {
+		return r, 0, nil, err
+	}
+	r, of, err := a.ranking()
+	if err != nil {
+		return r, 0, nil, err
+	}
+	if !r.answers(judged, a.s.cfg.Align) {
+		return r, 0, nil, a.other(AlignSynthetic)
+	}
+	if t.Of != of {
+		return r, 0, nil, a.other(AlignTune)
+	}
+	version, data, err = a.s.latest(ctx, kindTuned)
+	if errors.Is(err, store.ErrNone) {
+		return r, 0, nil, a.before(AlignTune)
+	}
+	if err == nil && !t.tuned(a.s.Dir(), data) {
+		err = fmt.Errorf("wire: align: the newest fine-tuned policy of %s is not the one that was aligned; do that step again: rapport align %s %[1]s", a.s.Dir(), AlignTune)
+	}
+	return r, version, data, err
 }
 
 // worse says whether less is done after than before, by intervals that are apart.

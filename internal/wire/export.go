@@ -45,7 +45,7 @@ func ExportONNX(ctx context.Context, dir, which, program string, o Options) (onn
 	defer func() { err = errors.Join(err, s.store.Close()) }()
 	var p parts
 	if which == Cloned {
-		v, b, err := s.store.LatestCheckpoint(ctx, kindPolicy)
+		v, b, err := s.latest(ctx, kindPolicy)
 		if err != nil {
 			return nil, "", err
 		}

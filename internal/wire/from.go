@@ -52,7 +52,7 @@ func (s *Session) inherit(ctx context.Context) (p parts, err error) {
 		}
 		v, b, err := st.LatestCheckpoint(ctx, kind)
 		if err != nil {
-			return p, fmt.Errorf("wire: session.from: %s: %w", from, err)
+			return p, fmt.Errorf("wire: session.from: %s: %w", from, remedied(from, kind, err))
 		}
 		if err := s.store.SaveCheckpoint(ctx, kind, v, b); err != nil {
 			return p, err
@@ -211,7 +211,7 @@ func (s *Session) inheritMore(ctx context.Context, from *store.Session, kind str
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("wire: session.from: %s: %w", s.cfg.Session.From, err)
+		return fmt.Errorf("wire: session.from: %s: %w", s.cfg.Session.From, remedied(s.cfg.Session.From, kind, err))
 	}
 	return s.store.SaveCheckpoint(ctx, kind, v, b)
 }

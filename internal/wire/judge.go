@@ -114,6 +114,11 @@ func Evaluate(ctx context.Context, dir, which string, seeds int, environ, sets [
 	return ev, nil
 }
 
+// Wrong is an error that is mended by other values of what was set.
+type Wrong struct{ error }
+
+func (w Wrong) Unwrap() error { return w.error }
+
 // visit opens the session in dir to look at it, without a bus. other are the keys
 // that may have other values for what than when the session began.
 func visit(dir string, other []string, what string, environ, sets []string, o Options) (*Session, error) {
@@ -126,7 +131,7 @@ func visit(dir string, other []string, what string, environ, sets []string, o Op
 	}
 	now, err := configOf(dir, environ, sets)
 	if err != nil {
-		return nil, err
+		return nil, Wrong{err}
 	}
 	var fixed []error
 	for _, c := range now.Changes(was) {
@@ -135,7 +140,7 @@ func visit(dir string, other []string, what string, environ, sets []string, o Op
 		}
 	}
 	if err := errors.Join(fixed...); err != nil {
-		return nil, err
+		return nil, Wrong{err}
 	}
 	st, err := store.Open(dir)
 	if err != nil {
@@ -150,14 +155,18 @@ func (s *Session) params(ctx context.Context, p parts, which string) (policy.Par
 	case Cloned:
 		return p.clone, "cloned from the demonstrations", nil
 	case Tuned:
-		v, b, err := s.store.LatestCheckpoint(ctx, kindTuned)
+		v, b, err := s.latest(ctx, kindTuned)
 		if errors.Is(err, store.ErrNone) {
 			return policy.Params{}, "", fmt.Errorf("wire: %s holds no fine-tuned policy yet: %w; go on with it by %s, or evaluate --policy %s", s.Dir(), err, GoOn(s.Dir()), Cloned)
 		}
 		if err != nil {
 			return policy.Params{}, "", err
 		}
-		return policy.Params{Version: v + 1, Data: b}, fmt.Sprintf("fine-tuned for %d episodes", v), nil
+		what := alignedBy(s.Dir(), b)
+		if what == "" {
+			what = fmt.Sprintf("fine-tuned for %d episodes", v)
+		}
+		return policy.Params{Version: v + 1, Data: b}, what, nil
 	}
 	b, err := os.ReadFile(which)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -167,7 +167,7 @@ func (s *Session) made(ctx context.Context) (parts, error) {
 	if p.eyes, err = s.openEyes(ctx, nil); err != nil {
 		return p, err
 	}
-	_, b, err := s.store.LatestCheckpoint(ctx, kindReward)
+	_, b, err := s.latest(ctx, kindReward)
 	if err != nil {
 		return p, err
 	}
@@ -178,7 +178,7 @@ func (s *Session) made(ctx context.Context) (parts, error) {
 		return p, err
 	}
 	p.view = viewConfig(s.cfg, p.eyes.Dim())
-	v, b, err := s.store.LatestCheckpoint(ctx, kindPolicy)
+	v, b, err := s.latest(ctx, kindPolicy)
 	if err != nil {
 		return p, err
 	}
@@ -211,7 +211,7 @@ func (s *Session) openEyes(ctx context.Context, demos []demo) (eyes, error) {
 	if s.cfg.Encoder.Kind == "onnx" {
 		return openONNX(s.cfg)
 	}
-	_, b, err := s.store.LatestCheckpoint(ctx, kindEncoder)
+	_, b, err := s.latest(ctx, kindEncoder)
 	if err == nil {
 		return encoder.Decode(b)
 	}

@@ -39,6 +39,9 @@ func resume(ctx context.Context, out, name string, o Options, load func(dir stri
 	if _, err := os.Stat(filepath.Join(dir, database)); errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("wire: there is no session %s in %s; name another, or begin one with: rapport run", name, out)
 	}
+	if err := fineTunes(dir); err != nil {
+		return nil, err
+	}
 	st, err := store.Open(dir)
 	if err != nil {
 		return nil, err

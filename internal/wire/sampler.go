@@ -35,7 +35,7 @@ func (s *Session) searching(ctx context.Context) (context.Context, error) {
 	if !searched(s.cfg) {
 		return ctx, nil
 	}
-	_, b, err := s.store.LatestCheckpoint(ctx, kindCritic)
+	_, b, err := s.latest(ctx, kindCritic)
 	if errors.Is(err, store.ErrNone) {
 		return ctx, fmt.Errorf("wire: policy.diffusion.sampler.kind is %s, but %s has no critic to search by; align it first: rapport align %s, or take plain", s.cfg.Policy.Diffusion.Sampler.Kind, s.Dir(), s.Dir())
 	}

@@ -127,7 +127,7 @@ func (s *Session) sight(ctx context.Context) (*sight, error) {
 	if s.cfg.Reward.Sees == "features" {
 		return nil, nil
 	}
-	_, b, err := s.store.LatestCheckpoint(ctx, kindReward)
+	_, b, err := s.latest(ctx, kindReward)
 	if errors.Is(err, store.ErrNone) {
 		return nil, fmt.Errorf("wire: %s has no reward yet, which knows what it sees; go on with it first: %s", s.Dir(), GoOn(s.Dir()))
 	}
