@@ -167,6 +167,9 @@ func printVerdict(w io.Writer, v wire.Verdict) error {
 	if v.Frames > 0 {
 		fmt.Fprintf(w, "frames     as JPEG kept them, which is not what was scored: features differ by up to %.3g, rewards by up to %.3g\n", v.Drift, v.FrameWorst)
 	}
+	if v.Earlier > 0 {
+		fmt.Fprintf(w, "earlier    %d episodes were scored by a reward of before, which the session keeps, and are compared by that\n", v.Earlier)
+	}
 	if v.Unnamed > 0 {
 		fmt.Fprintf(w, "unnamed    %d episodes do not say which encoder and reward made their numbers: they are of an older version\n", v.Unnamed)
 	}

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"path/filepath"
 	"runtime"
 	"time"
 
 	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/perception/encoder"
+	"github.com/rapport-rl/rapport/reward"
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/robot/record"
 )
@@ -59,6 +61,12 @@ type Replayed struct {
 	Notes    []string
 
 	way *waymap // nil where the reward has no waypoints
+	// own: it lies in the folder of the session that judges it.
+	own bool
+	// earlier: its rewards are of an earlier version of the session's reward, which the session
+	// keeps, and by which Again is, and framed (T,), of the frames.
+	earlier bool
+	framed  []float64
 }
 
 // Return is the sum of the rewards.
@@ -122,7 +130,7 @@ func ReplayFiles(ctx context.Context, rc ReplayConfig, environ, sets []string, o
 	if reels, err = s.listed(ctx, reels); err != nil {
 		return out, err
 	}
-	pr := projector{rc: rc, s: s, parts: p, after: o.After, experts: map[string][]robot.Frame{}, filmed: map[string]bool{}}
+	pr := projector{rc: rc, s: s, parts: p, after: o.After, experts: map[string][]robot.Frame{}, filmed: map[string]bool{}, encoder: out.Encoder, newest: out.Reward, earlier: map[string]reward.Scorer{}}
 	defer func() { err = errors.Join(err, pr.past.close()) }()
 	s.tell("replay", 0, len(reels), "")
 	for i, r := range reels {
@@ -150,7 +158,7 @@ func (s *Session) judges(ctx context.Context) (parts, error) {
 	if p.eyes, err = s.openEyes(ctx, nil); err != nil {
 		return p, s.unready(err)
 	}
-	_, b, err := s.store.LatestCheckpoint(ctx, kindReward)
+	_, b, err := s.latest(ctx, kindReward)
 	if err != nil {
 		return p, s.unready(err)
 	}
@@ -180,6 +188,9 @@ type projector struct {
 	experts map[string][]robot.Frame // a frame a step, by the expert's name
 	filmed  map[string]bool          // names of films
 	past    reliver                  // of episodes in simulation, whose cameras it places
+	encoder string                   // its SHA-256
+	newest  string                   // SHA-256 of the reward
+	earlier map[string]reward.Scorer // of rewards of before, by their SHA-256; nil: not kept
 }
 
 // batch is how many observations are embedded side by side.
@@ -203,7 +214,15 @@ func (p *projector) show(ctx context.Context, r reel) Replayed {
 		out.ID = id
 	}
 	out.Encoder, out.Reward = film.Info().Encoder, film.Info().Reward
+	out.own = same(filepath.Dir(r.file), filepath.Join(p.s.Dir(), "episodes"))
 	w := watcher{p: p, out: &out, gaps: gapCounter{}}
+	if out.Encoder == "" || out.Encoder == p.encoder { // what another one saw, a reward may not even fit
+		if w.by, err = p.before(ctx, out.Reward); err != nil {
+			out.Err = errors.Join(out.Err, err)
+			return out
+		}
+		out.earlier = w.by != nil
+	}
 	if err := w.see(ctx, film); err != nil {
 		out.Err = errors.Join(out.Err, fmt.Errorf("wire: replay %s: %w", r.file, err))
 		return out
@@ -221,9 +240,43 @@ func (p *projector) show(ctx context.Context, r reel) Replayed {
 	return out
 }
 
+// before is the reward of that SHA-256, where it is an earlier version of the session's that is
+// kept; else nil. An alignment learns its reward again and again, and what was recorded until
+// then names the one that it was scored by.
+func (p *projector) before(ctx context.Context, sum string) (reward.Scorer, error) {
+	if sum == "" || sum == p.newest {
+		return nil, nil
+	}
+	if by, ok := p.earlier[sum]; ok {
+		return by, nil
+	}
+	b, err := p.s.store.Checkpoint(ctx, kindReward, sum)
+	if errors.Is(err, store.ErrNone) {
+		p.earlier[sum] = nil
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	t, err := decodeTaste(b)
+	if err != nil {
+		return nil, err
+	}
+	if t.kind() == "truth" {
+		return nil, nil // which no recording holds
+	}
+	by, err := t.scorer()
+	if err != nil {
+		return nil, err
+	}
+	p.earlier[sum] = by
+	return by, nil
+}
+
 // watcher makes the features of one recording.
 type watcher struct {
 	p      *projector
+	by     reward.Scorer // that the logged rewards are of, where it is not the newest one
 	out    *Replayed
 	gaps   gapCounter
 	framed bool
@@ -381,6 +434,17 @@ func (w *watcher) judge(ctx context.Context, logged []float64) error {
 			return fmt.Errorf("logged features: %w", err)
 		}
 		w.out.Drift = drift(w.seen, again)
+	}
+	if w.by != nil && again != nil {
+		if err := w.by.Score(ctx, second, again); err != nil {
+			return fmt.Errorf("logged features: %w", err)
+		}
+	}
+	if w.by != nil && w.framed {
+		w.out.framed = make([]float64, n-1)
+		if err := w.by.Score(ctx, w.out.framed, traj); err != nil {
+			return err
+		}
 	}
 	for t := range n - 1 {
 		st := Step{T: t + 1, Stamp: w.stamps[t+1], Reward: e.Rewards[t], Again: second[t], Matched: e.Match[t], Logged: math.NaN(), Live: math.NaN()}

@@ -93,14 +93,20 @@ func TestCheckSaysWhy(t *testing.T) {
 		change func(*Replayed)
 		want   string // "" is none
 	}{
-		"good":                        {func(*Replayed) {}, ""},
-		"within the tolerance":        {func(r *Replayed) { r.Steps[1].Logged += 0.9e-6 }, ""},
-		"beyond it":                   {func(r *Replayed) { r.Steps[1].Logged += 1.1e-6 }, "reward of step 2"},
-		"NaN comes out":               {func(r *Replayed) { r.Steps[0].Again, r.Steps[1].Again = nan, nan }, "no features and rewards"},
-		"another return":              {func(r *Replayed) { r.Stored = -3.1 }, "table episodes"},
-		"another metric":              {func(r *Replayed) { r.Metric = -3.1 }, "metrics"},
-		"another encoder":             {func(r *Replayed) { r.Encoder = "X" }, "with the encoder X"},
-		"another reward":              {func(r *Replayed) { r.Reward = "X" }, "with the reward X"},
+		"good":                    {func(*Replayed) {}, ""},
+		"within the tolerance":    {func(r *Replayed) { r.Steps[1].Logged += 0.9e-6 }, ""},
+		"beyond it":               {func(r *Replayed) { r.Steps[1].Logged += 1.1e-6 }, "reward of step 2"},
+		"NaN comes out":           {func(r *Replayed) { r.Steps[0].Again, r.Steps[1].Again = nan, nan }, "no features and rewards"},
+		"another return":          {func(r *Replayed) { r.Stored = -3.1 }, "table episodes"},
+		"another metric":          {func(r *Replayed) { r.Metric = -3.1 }, "metrics"},
+		"another encoder":         {func(r *Replayed) { r.Encoder = "X" }, "with the encoder X"},
+		"another reward":          {func(r *Replayed) { r.Reward = "X" }, "name its own session"},
+		"its own of before, gone": {func(r *Replayed) { r.Reward, r.own = "X", true }, "its session runs/a learned anew since"},
+		"its own of before, kept": {func(r *Replayed) { r.Reward, r.own, r.earlier = "X", true, true }, ""},
+		"of before, frames count too": {func(r *Replayed) {
+			r.Reward, r.earlier, r.Drift, r.Lossless, r.framed = "X", true, 0, true, []float64{-1, -7}
+		}, "from its frames the reward of step 2"},
+		"of before, another encoder":  {func(r *Replayed) { r.Encoder, r.Reward, r.earlier = "X", "X", true }, "with the encoder X"},
 		"of an older version":         {func(r *Replayed) { r.Encoder, r.Reward = "", "" }, ""},
 		"JPEG may differ":             {func(r *Replayed) { r.Drift = 0.5; r.Steps[0].Reward = -7 }, ""},
 		"frames without loss may not": {func(r *Replayed) { r.Drift, r.Lossless = 0.5, true; r.Steps[0].Reward = -7 }, "from its frames the reward of step 1"},
