@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -44,16 +46,19 @@ skips what is done, so the same command goes on after a stop.
   rapport align --person simulated --set align.labels=20
   rapport align runs/cup-001 --set align.aligner=diffusion-dpo
   rapport align rank runs/cup-001                   # one step alone`,
-		Args: atMostOne,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) < 2 {
+				return nil
+			}
+			// That of another step, misspelt: steps that there are take their own arguments.
+			return usageError{fmt.Errorf("there is no step %q; want one of %s, and then RUN, or RUN alone for all of them", args[0], strings.Join(wire.AlignSteps()[1:], ", "))}
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			dir, err := g.begin(args)
 			if err != nil {
 				return err
 			}
-			a.again = "rapport align " + dir
-			if g.person == "simulated" {
-				a.again += " --person simulated"
-			}
+			a.again = g.again(dir, len(args) == 1)
 			if err := g.steps(cmd.Context(), dir, wire.AlignSteps()); err != nil {
 				return err
 			}
@@ -121,6 +126,32 @@ func (g *aligning) begin(args []string) (string, error) {
 	return wire.BeginAlign(c)
 }
 
+// again is the command that goes on with the alignment in dir. What was set for one that was
+// there before is not in its folder, and is said again.
+func (g *aligning) again(dir string, given bool) string {
+	words := []string{"rapport", "align", quoted(dir)}
+	if g.person == "simulated" {
+		words = append(words, "--person", g.person)
+	}
+	if given {
+		for _, kv := range g.a.sets {
+			words = append(words, "--set", quoted(kv))
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// plain is what shells take as it is.
+var plain = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./-]+$`)
+
+// quoted is a word as a shell takes it.
+func quoted(word string) string {
+	if plain.MatchString(word) {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
+
 // steps does some steps, each with the folder for itself, so that the page that asks
 // can have it in between.
 func (g *aligning) steps(ctx context.Context, dir string, names []string) error {
@@ -156,6 +187,9 @@ func (g *aligning) step(ctx context.Context, dir, name string, o wire.Options) (
 // one is said again, and changes nothing.
 func (g *aligning) open(dir string, o wire.Options) (*wire.Alignment, error) {
 	al, err := wire.OpenAlign(dir, g.a.environ, g.a.sets, o)
+	if wrong := (wire.Wrong{}); errors.As(err, &wrong) {
+		return nil, usageError{err}
+	}
 	if err == nil && g.person == "simulated" {
 		al.Simulate()
 	}

@@ -27,6 +27,7 @@ func TestAlignAsksAPerson(t *testing.T) {
 	l.wants(exitUsage, []string{"--person is \"nobody\""}, "align", "--person", "nobody")
 	l.wants(exitUsage, []string{"want the folder of an alignment"}, "align", "rollouts")
 	l.wants(exitFailed, []string{"no session's folder"}, "align", "tune", dir)
+	l.wants(exitUsage, []string{`there is no step "rnk"; want one of rollouts, rank, encoder, synthetic, tune, evaluate`}, "align", "rnk", dir)
 
 	var said sync.WaitGroup
 	url := regexp.MustCompile(`label +(http://[^/]+)/\S*[#?&](?:token=)?(\S+)`)
@@ -78,10 +79,38 @@ func TestAlignAsksAPerson(t *testing.T) {
 		t.Error(err)
 	}
 	testAlignSaysWhatIsWorse(t, dir)
+	for _, args := range [][]string{{"align", dir}, {"align", "tune", dir}} {
+		l.wants(exitUsage, []string{"align.aligner"}, append(args, "--set", "align.aligner=best")...)
+		l.wants(exitUsage, []string{"want one of"}, append(args, "--set", "align.aligner=flow-dpo")...)
+		l.wants(exitUsage, []string{"an alignment cannot change it"}, append(args, "--set", "robot.horizon=31")...)
+	}
+	l.wants(exitFailed, []string{dir + " is an alignment; go on with: rapport align " + dir}, "run", "--resume")
+	// It was recorded before the answers, of which a reward was learned since.
+	l.wants(exitDone, []string{"1 episodes were scored by a reward of before", "the logged rewards come out again"}, "replay", filepath.Join(dir, "episodes", "demo-00000.mcap"), "--check")
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
-	if code, out := l.run(ctx, &console{}, "align", dir, "--set", "align.rounds=3"); code != exitInterrupted || !strings.Contains(out, "rapport align "+dir) {
+	if code, out := l.run(ctx, &console{}, "align", dir, "--set", "align.rounds=3"); code != exitInterrupted || !strings.Contains(out, "go on with: rapport align "+dir+" --set align.rounds=3\n") {
 		t.Errorf("interrupted: %d\n%s", code, out)
+	}
+}
+
+// What goes on with an alignment says again what its folder does not hold, as shells take it.
+func TestAlignGoesOnWithWhatWasSet(t *testing.T) {
+	for _, tt := range []struct {
+		dir, person string
+		given       bool
+		sets        []string
+		want        string
+	}{
+		{"runs/a", "browser", true, nil, "rapport align runs/a"},
+		{"runs/a", "simulated", true, []string{"align.aligner=d3po", "align.person=ann's"}, `rapport align runs/a --person simulated --set align.aligner=d3po --set 'align.person=ann'\''s'`},
+		{"my runs/a", "browser", true, []string{"policy.diffusion.sampler.kind=plain", "name="}, "rapport align 'my runs/a' --set policy.diffusion.sampler.kind=plain --set name="},
+		{"runs/new", "simulated", false, []string{"align.labels=4"}, "rapport align runs/new --person simulated"},
+	} {
+		g := &aligning{a: &app{sets: tt.sets}, person: tt.person}
+		if got := g.again(tt.dir, tt.given); got != tt.want {
+			t.Errorf("got  %s\nwant %s", got, tt.want)
+		}
 	}
 }
 

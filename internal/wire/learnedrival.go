@@ -34,10 +34,13 @@ func learnedRival(kind string) func(ctx context.Context, b *bench, name string, 
 			return rival{}, err
 		}
 		if config.Comparing(kind) {
-			said = said[:int(min(max(0, n), float64(len(said))))]
+			if !(n >= 2) {
+				return rival{}, fmt.Errorf("labels is %g, but kind %s learns from some comparisons and is judged by others; want 2 at least", n, kind)
+			}
 			if len(said) < 2 {
 				return rival{}, fmt.Errorf("kind %s learns from comparisons, of which %s holds %d; ask somebody by rapport label", kind, b.s.Dir(), len(said))
 			}
+			said = said[:int(min(n, float64(len(said))))]
 			what = fmt.Sprintf("made anew from %d comparisons", len(said))
 			c.Gamma = t.Gamma
 			if _, err := t.compare(ctx, c, b.s.cfg.Seed, said); err != nil {
