@@ -576,6 +576,16 @@ func TestAlignmentStepsNameWhatIsMissing(t *testing.T) {
 	wantErr(t, err, "0 of 6 answers", "rapport align rank")
 	_, err = a.Result()
 	wantErr(t, err, "nothing of the step evaluate")
+	// What was liked best is the only one that is more like itself than others are.
+	a.s.cfg.Align.Labels = 2
+	for n, worse := range []string{"demo-00001", "demo-00002"} {
+		q := label.Query{ID: fmt.Sprint("pair", n), Kind: label.Pair, Clips: []label.Clip{{Episode: "demo-00000"}, {Episode: worse}}}
+		if _, err := a.s.store.Append(t.Context(), label.Label{ID: q.ID, Query: q, Choice: label.Left, Annotator: "ann"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err = a.Do(t.Context(), AlignEncoder)
+	wantErr(t, err, "2 answers decide 2 comparisons, of which 0 can be learned from", "give more: rapport align "+dir+" --set align.labels=4")
 }
 
 func TestOnlyPoliciesOfChunksAreAligned(t *testing.T) {

@@ -154,9 +154,3 @@ func (a *Alignment) version(ctx context.Context, was tunedBy) (uint64, error) {
 	}
 	return next, nil
 }
-
-// other is the error of a step whose predecessor was done with something else than it is asked
-// for.
-func (a *Alignment) other(step string) error {
-	return fmt.Errorf("wire: align: what %[1]s has of the step %[2]s is of other answers or settings than are asked for now; give the --set that it was done with, or do it again with these: rapport align %[2]s %[1]s", a.s.Dir(), step)
-}

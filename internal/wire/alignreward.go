@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
-	"strings"
 
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/internal/store"
@@ -94,43 +92,6 @@ func (a *Alignment) encoder(ctx context.Context) (string, error) {
 		}
 	}
 	return j.note() + again, a.write(judgementFile, j)
-}
-
-// wanted is the judgement that c asks for of the answers ls, before it is made.
-func wanted(c config.Config, ls []label.Label) judgement {
-	var ids []string
-	for _, l := range ls {
-		ids = append(ids, l.ID)
-	}
-	j := judgement{By: c.Align.By, Person: ranksFor(c.Align), Answers: sum([]byte(strings.Join(ids, "\n"))), Count: len(ls)}
-	if r := c.Reward; j.By != "labels" {
-		j.How = fmt.Sprintf("gradient %s, steps %d, enough %g, temperature %g, ties %t", r.Gradient, r.Steps, r.Enough, r.Temperature, r.Ties)
-	}
-	return j
-}
-
-// answers says whether j is what is asked for.
-func (j judgement) answers(asked judgement) bool {
-	return j.By == asked.By && j.Person == asked.Person && j.Answers == asked.Answers && (j.How == "" || j.How == asked.How)
-}
-
-// judged is what AlignEncoder left, with its sum, if that is what is asked for now.
-func (a *Alignment) judged(ctx context.Context) (j judgement, of string, err error) {
-	raw, err := os.ReadFile(a.file(judgementFile))
-	if errors.Is(err, os.ErrNotExist) {
-		return j, "", a.before(AlignEncoder)
-	}
-	if err != nil {
-		return j, "", fmt.Errorf("wire: align: %w", err)
-	}
-	if err := a.read(judgementFile, &j); err != nil {
-		return j, "", err
-	}
-	ls, err := a.answers(ctx)
-	if err == nil && !j.answers(wanted(a.s.cfg, ls)) {
-		err = a.other(AlignEncoder)
-	}
-	return j, sum(raw), err
 }
 
 func (j judgement) note() string {

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,7 +15,6 @@ import (
 
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/internal/report"
-	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/align"
 	"github.com/rapport-rl/rapport/policy/dataset/lerobot/grid"
@@ -476,31 +474,6 @@ func (a *Alignment) tune(ctx context.Context) (string, error) {
 	return out.note() + again, nil
 }
 
-// ranking is what AlignSynthetic left, and the sum of it and of the settings that a tuning by it
-// depends on.
-func (a *Alignment) ranking() (r rankings, of string, err error) {
-	raw, err := os.ReadFile(a.file(rankingFile))
-	if errors.Is(err, os.ErrNotExist) {
-		return r, "", a.before(AlignSynthetic)
-	}
-	if err != nil {
-		return r, "", fmt.Errorf("wire: align: %w", err)
-	}
-	if err := a.read(rankingFile, &r); err != nil {
-		return r, "", err
-	}
-	settings := a.s.cfg.Align
-	settings.Rollouts, settings.Labels, settings.Ask, settings.Clips, settings.Query, settings.By, settings.Pairs = 0, 0, "", 0, "", "", 0 // in the rankings
-	if settings.Weigh == "none" {
-		settings.Weigh = ""
-	}
-	how, err := json.Marshal(settings)
-	if err != nil {
-		return r, "", fmt.Errorf("wire: align: %w", err)
-	}
-	return r, sum(append(raw, how...)), nil
-}
-
 // kept is the look at the round that was kept.
 func (t tunedBy) kept() align.Look {
 	for _, l := range t.Report.Looks {
@@ -553,33 +526,6 @@ func (a *Alignment) evaluate(ctx context.Context) (string, error) {
 	}
 	out.People, out.Worse = a.regards(before, after), worse(out.Before.Success, out.After.Success)
 	return "on " + fmt.Sprint(out.After.Success.Of) + " fresh starts", a.write(resultFile, out)
-}
-
-// tuned is the policy of a tuning, with the rankings that it is of, if all is what is asked for
-// now: the result names answers, rankings and aligner, and must not take them from elsewhere.
-func (a *Alignment) tuned(ctx context.Context, t tunedBy) (r rankings, version uint64, data []byte, err error) {
-	_, judged, err := a.judged(ctx)
-	if err != nil {
-		return r, 0, nil, err
-	}
-	r, of, err := a.ranking()
-	if err != nil {
-		return r, 0, nil, err
-	}
-	if !r.answers(judged, a.s.cfg.Align) {
-		return r, 0, nil, a.other(AlignSynthetic)
-	}
-	if t.Of != of {
-		return r, 0, nil, a.other(AlignTune)
-	}
-	version, data, err = a.s.latest(ctx, kindTuned)
-	if errors.Is(err, store.ErrNone) {
-		return r, 0, nil, a.before(AlignTune)
-	}
-	if err == nil && !t.tuned(a.s.Dir(), data) {
-		err = fmt.Errorf("wire: align: the newest fine-tuned policy of %s is not the one that was aligned; do that step again: rapport align %s %[1]s", a.s.Dir(), AlignTune)
-	}
-	return r, version, data, err
 }
 
 // worse says whether less is done after than before, by intervals that are apart.

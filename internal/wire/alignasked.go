@@ -1,0 +1,112 @@
+package wire
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/internal/store"
+	"github.com/rapport-rl/rapport/reward/label"
+)
+
+// What a step finds of the one before may be of other answers or settings than it is asked for,
+// since steps are done singly, too. This file compares the two.
+
+// wanted is the judgement that c asks for of the answers ls, before it is made.
+func wanted(c config.Config, ls []label.Label) judgement {
+	var ids []string
+	for _, l := range ls {
+		ids = append(ids, l.ID)
+	}
+	j := judgement{By: c.Align.By, Person: ranksFor(c.Align), Answers: sum([]byte(strings.Join(ids, "\n"))), Count: len(ls)}
+	if r := c.Reward; j.By != "labels" {
+		j.How = fmt.Sprintf("gradient %s, steps %d, enough %g, temperature %g, ties %t", r.Gradient, r.Steps, r.Enough, r.Temperature, r.Ties)
+	}
+	return j
+}
+
+// answers says whether j is what is asked for.
+func (j judgement) answers(asked judgement) bool {
+	return j.By == asked.By && j.Person == asked.Person && j.Answers == asked.Answers && (j.How == "" || j.How == asked.How)
+}
+
+// judged is what AlignEncoder left, with its sum, if that is what is asked for now.
+func (a *Alignment) judged(ctx context.Context) (j judgement, of string, err error) {
+	raw, err := os.ReadFile(a.file(judgementFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return j, "", a.before(AlignEncoder)
+	}
+	if err != nil {
+		return j, "", fmt.Errorf("wire: align: %w", err)
+	}
+	if err := a.read(judgementFile, &j); err != nil {
+		return j, "", err
+	}
+	ls, err := a.answers(ctx)
+	if err == nil && !j.answers(wanted(a.s.cfg, ls)) {
+		err = a.other(AlignEncoder)
+	}
+	return j, sum(raw), err
+}
+
+// other is the error of a step whose predecessor was done with something else than it is asked
+// for.
+func (a *Alignment) other(step string) error {
+	return fmt.Errorf("wire: align: what %[1]s has of the step %[2]s is of other answers or settings than are asked for now; give the --set that it was done with, or do it again with these: rapport align %[2]s %[1]s", a.s.Dir(), step)
+}
+
+// ranking is what AlignSynthetic left, and the sum of it and of the settings that a tuning by it
+// depends on.
+func (a *Alignment) ranking() (r rankings, of string, err error) {
+	raw, err := os.ReadFile(a.file(rankingFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return r, "", a.before(AlignSynthetic)
+	}
+	if err != nil {
+		return r, "", fmt.Errorf("wire: align: %w", err)
+	}
+	if err := a.read(rankingFile, &r); err != nil {
+		return r, "", err
+	}
+	settings := a.s.cfg.Align
+	settings.Rollouts, settings.Labels, settings.Ask, settings.Clips, settings.Query, settings.By, settings.Pairs = 0, 0, "", 0, "", "", 0 // in the rankings
+	if settings.Weigh == "none" {
+		settings.Weigh = ""
+	}
+	how, err := json.Marshal(settings)
+	if err != nil {
+		return r, "", fmt.Errorf("wire: align: %w", err)
+	}
+	return r, sum(append(raw, how...)), nil
+}
+
+// tuned is the policy of a tuning, with the rankings that it is of, if all is what is asked for
+// now: the result names answers, rankings and aligner, and must not take them from elsewhere.
+func (a *Alignment) tuned(ctx context.Context, t tunedBy) (r rankings, version uint64, data []byte, err error) {
+	_, judged, err := a.judged(ctx)
+	if err != nil {
+		return r, 0, nil, err
+	}
+	r, of, err := a.ranking()
+	if err != nil {
+		return r, 0, nil, err
+	}
+	if !r.answers(judged, a.s.cfg.Align) {
+		return r, 0, nil, a.other(AlignSynthetic)
+	}
+	if t.Of != of {
+		return r, 0, nil, a.other(AlignTune)
+	}
+	version, data, err = a.s.latest(ctx, kindTuned)
+	if errors.Is(err, store.ErrNone) {
+		return r, 0, nil, a.before(AlignTune)
+	}
+	if err == nil && !t.tuned(a.s.Dir(), data) {
+		err = fmt.Errorf("wire: align: the newest fine-tuned policy of %s is not the one that was aligned; do that step again: rapport align %s %[1]s", a.s.Dir(), AlignTune)
+	}
+	return r, version, data, err
+}
