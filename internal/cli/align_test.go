@@ -86,7 +86,8 @@ func TestAlignAsksAPerson(t *testing.T) {
 	}
 	l.wants(exitFailed, []string{dir + " is an alignment; go on with: rapport align " + dir}, "run", "--resume")
 	// It was recorded before the answers, of which a reward was learned since.
-	l.wants(exitDone, []string{"1 episodes were scored by a reward of before", "the logged rewards come out again"}, "replay", filepath.Join(dir, "episodes", "demo-00000.mcap"), "--check")
+	l.wants(exitDone, []string{"1 episodes were scored by a reward of before", "1 rollouts, which people ranked", "the logged rewards come out again"},
+		"replay", filepath.Join(dir, "episodes", "demo-00000.mcap"), filepath.Join(dir, "episodes", "rollout-00000.mcap"), "--check")
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
 	if code, out := l.run(ctx, &console{}, "align", dir, "--set", "align.rounds=3"); code != exitInterrupted || !strings.Contains(out, "go on with: rapport align "+dir+" --set align.rounds=3\n") {

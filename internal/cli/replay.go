@@ -167,6 +167,9 @@ func printVerdict(w io.Writer, v wire.Verdict) error {
 	if v.Frames > 0 {
 		fmt.Fprintf(w, "frames     as JPEG kept them, which is not what was scored: features differ by up to %.3g, rewards by up to %.3g\n", v.Drift, v.FrameWorst)
 	}
+	if v.Unscored > 0 {
+		fmt.Fprintf(w, "unscored   %d rollouts, which people ranked: no reward was logged of them\n", v.Unscored)
+	}
 	if v.Earlier > 0 {
 		fmt.Fprintf(w, "earlier    %d episodes were scored by a reward of before, which the session keeps, and are compared by that\n", v.Earlier)
 	}

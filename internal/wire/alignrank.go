@@ -50,7 +50,7 @@ type Rollouts struct{ *Clips }
 // Episodes lists them.
 func (r Rollouts) Episodes(ctx context.Context) ([]string, error) {
 	ids, err := r.Clips.Episodes(ctx)
-	return slices.DeleteFunc(ids, func(id string) bool { return !strings.HasPrefix(id, "rollout-") }), err
+	return slices.DeleteFunc(ids, func(id string) bool { return !strings.HasPrefix(id, rolloutPrefix) }), err
 }
 
 // Answered is how many answers there are, and how many are wanted.

@@ -20,8 +20,11 @@ import (
 	"github.com/rapport-rl/rapport/robot"
 )
 
+// rolloutPrefix begins the IDs of rollouts.
+const rolloutPrefix = "rollout-"
+
 // rolloutID names the n-th rollout.
-func rolloutID(n int) string { return fmt.Sprintf("rollout-%05d", n) }
+func rolloutID(n int) string { return fmt.Sprintf("%s%05d", rolloutPrefix, n) }
 
 // tuning is how a policy is tuned, and its chains are drawn: with noise, without
 // which steps have no density; a flow takes none.

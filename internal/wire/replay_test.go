@@ -93,16 +93,21 @@ func TestCheckSaysWhy(t *testing.T) {
 		change func(*Replayed)
 		want   string // "" is none
 	}{
-		"good":                    {func(*Replayed) {}, ""},
-		"within the tolerance":    {func(r *Replayed) { r.Steps[1].Logged += 0.9e-6 }, ""},
-		"beyond it":               {func(r *Replayed) { r.Steps[1].Logged += 1.1e-6 }, "reward of step 2"},
-		"NaN comes out":           {func(r *Replayed) { r.Steps[0].Again, r.Steps[1].Again = nan, nan }, "no features and rewards"},
-		"another return":          {func(r *Replayed) { r.Stored = -3.1 }, "table episodes"},
-		"another metric":          {func(r *Replayed) { r.Metric = -3.1 }, "metrics"},
-		"another encoder":         {func(r *Replayed) { r.Encoder = "X" }, "with the encoder X"},
-		"another reward":          {func(r *Replayed) { r.Reward = "X" }, "name its own session"},
-		"its own of before, gone": {func(r *Replayed) { r.Reward, r.own = "X", true }, "its session runs/a learned anew since"},
-		"its own of before, kept": {func(r *Replayed) { r.Reward, r.own, r.earlier = "X", true, true }, ""},
+		"good":                 {func(*Replayed) {}, ""},
+		"within the tolerance": {func(r *Replayed) { r.Steps[1].Logged += 0.9e-6 }, ""},
+		"beyond it":            {func(r *Replayed) { r.Steps[1].Logged += 1.1e-6 }, "reward of step 2"},
+		"NaN comes out":        {func(r *Replayed) { r.Steps[0].Again, r.Steps[1].Again = nan, nan }, "no features and rewards"},
+		"a rollout, never scored": {func(r *Replayed) {
+			r.ID, r.Steps[0].Logged, r.Steps[1].Logged, r.Steps[1].Again = "rollout-00001", nan, nan, nan
+		}, ""},
+		"a rollout that was scored":  {func(r *Replayed) { r.ID, r.Steps[0].Again, r.Steps[1].Again = "rollout-00001", nan, nan }, "no features and rewards"},
+		"an episode without rewards": {func(r *Replayed) { r.Steps[0].Logged, r.Steps[1].Logged = nan, nan }, "no features and rewards"},
+		"another return":             {func(r *Replayed) { r.Stored = -3.1 }, "table episodes"},
+		"another metric":             {func(r *Replayed) { r.Metric = -3.1 }, "metrics"},
+		"another encoder":            {func(r *Replayed) { r.Encoder = "X" }, "with the encoder X"},
+		"another reward":             {func(r *Replayed) { r.Reward = "X" }, "name its own session"},
+		"its own of before, gone":    {func(r *Replayed) { r.Reward, r.own = "X", true }, "its session runs/a learned anew since"},
+		"its own of before, kept":    {func(r *Replayed) { r.Reward, r.own, r.earlier = "X", true, true }, ""},
 		"of before, frames count too": {func(r *Replayed) {
 			r.Reward, r.earlier, r.Drift, r.Lossless, r.framed = "X", true, 0, true, []float64{-1, -7}
 		}, "from its frames the reward of step 2"},

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 )
 
 // Tolerance is how far a reward may be from the one that was logged. Features are
@@ -27,6 +29,7 @@ type Verdict struct {
 	Drift      float64 // largest difference of a number of the features
 	FrameWorst float64 // largest difference of a reward
 	Unnamed    int     // episodes that do not say what made their numbers
+	Unscored   int     // rollouts of an alignment, which people rank and no reward was logged of
 	Earlier    int     // episodes that were compared by an earlier version of the session's reward
 	Fails      []error // why the answer is no
 }
@@ -73,9 +76,6 @@ func (v *Verdict) take(r *Replay, t *Replayed) {
 	if len(t.Steps) == 0 {
 		return
 	}
-	if t.earlier {
-		v.Earlier++
-	}
 	framed := !math.IsNaN(t.Drift)
 	if framed && !t.Lossless {
 		v.Frames++
@@ -110,10 +110,18 @@ func (v *Verdict) take(r *Replay, t *Replayed) {
 		}
 	}
 	if n == 0 {
-		if t.Err == nil {
+		logged := func(s Step) bool { return !math.IsNaN(s.Logged) }
+		switch {
+		case t.Err != nil:
+		case strings.HasPrefix(t.ID, rolloutPrefix) && !slices.ContainsFunc(t.Steps, logged):
+			v.Unscored++
+		default:
 			v.fail("wire: check: %s (%s) holds no features and rewards that could be compared", t.ID, t.File)
 		}
 		return
+	}
+	if t.earlier {
+		v.Earlier++
 	}
 	v.Episodes++
 	v.Rewards += n
