@@ -113,7 +113,7 @@ func BeginAlign(c config.Config) (dir string, err error) {
 		return "", err
 	}
 	// From now on it is one, whatever it is stopped in.
-	if err := os.Mkdir(filepath.Join(dir, alignFolder), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(dir, alignFolder), 0o755); err != nil {
 		return "", errors.Join(fmt.Errorf("wire: align: %w", err), st.Close())
 	}
 	return dir, st.Close()

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/policy/align"
 	"github.com/rapport-rl/rapport/reward/label"
@@ -33,6 +34,8 @@ func harm(t *testing.T, a *Alignment, kind string) {
 func TestAlignmentsAreNotFineTuned(t *testing.T) {
 	dir := begunAlign(t)
 	_, err := Resume(t.Context(), filepath.Dir(dir), filepath.Base(dir), nil, []string{"session.episodes=11"}, quiet(nil))
+	wantErr(t, err, dir+" is an alignment; go on with: rapport align "+dir)
+	_, err = openOrCreate(filepath.Base(dir), nil, config.Config{Out: filepath.Dir(dir)}, quiet(nil)) // as a learner of a process of its own
 	wantErr(t, err, dir+" is an alignment; go on with: rapport align "+dir)
 }
 

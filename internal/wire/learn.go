@@ -148,6 +148,9 @@ func founded(dir string, c config.Config) (st *store.Session, err error) {
 
 // reopened opens the folder of a session that must have begun as c configures it.
 func reopened(ctx context.Context, dir string, c config.Config) (*store.Session, error) {
+	if err := fineTunes(dir); err != nil {
+		return nil, err
+	}
 	st, err := store.Open(dir)
 	if err != nil {
 		return nil, err
