@@ -35,7 +35,7 @@ func TestAlignmentsAreNotFineTuned(t *testing.T) {
 	dir := begunAlign(t)
 	_, err := Resume(t.Context(), filepath.Dir(dir), filepath.Base(dir), nil, []string{"session.episodes=11"}, quiet(nil))
 	wantErr(t, err, dir+" is an alignment; go on with: rapport align "+dir)
-	_, err = openOrCreate(filepath.Base(dir), nil, config.Config{Out: filepath.Dir(dir)}, quiet(nil)) // as a learner of a process of its own
+	_, err = openOrCreate(t.Context(), filepath.Base(dir), nil, config.Config{Out: filepath.Dir(dir)}, quiet(nil)) // as a learner of a process of its own
 	wantErr(t, err, dir+" is an alignment; go on with: rapport align "+dir)
 }
 
