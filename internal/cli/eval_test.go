@@ -124,7 +124,7 @@ func TestDoctor(t *testing.T) {
 		t.Errorf("something is wrong with this machine:\n%s", out)
 	}
 	marked := []string{"doctor", "--set", "robot.task=stack", "--set", "reward.kind=kagi", "--set", "policy.keys=false", "--set", "policy.sees=features", "--set", "robot.markers=[../../docs/front.yaml]"}
-	if out := l.must(append(marked, "--set", "robot.disturb.turn=0.05")...); !strings.Contains(out, "front sees 4 of its 4 markers") || !strings.Contains(out, "from where it stands now") || !strings.Contains(out, "waypoints        the plan of the task") {
+	if out := l.must(append(marked, "--set", "robot.disturb.turn=0.05")...); !strings.Contains(out, " of its 6 markers") || !strings.Contains(out, "from where it stands now") || !strings.Contains(out, "waypoints        the plan of the task") {
 		t.Errorf("the doctor does not tell of a camera that was moved:\n%s", out)
 	}
 	if code, out := l.run(t.Context(), &console{}, append(marked, "--set", "reward.kagi.plan=none.json")...); code != exitFailed || !strings.Contains(out, "FAIL  waypoints") || !strings.Contains(out, "none.json") {

@@ -52,6 +52,7 @@ markers:
   - {id: 3, centre: [0.37, 0.15, 0], size: 0.045}
   - {id: 4, centre: [0.37, -0.15, 0], size: 0.045}
   - {id: 5, centre: [0.66, 0.15, 0], size: 0.045}
+  - {id: 6, centre: [0.66, -0.15, 0], size: 0.045}
 `), 0o600); err != nil {
 		t.Fatal(err)
 	}

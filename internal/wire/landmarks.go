@@ -3,7 +3,6 @@ package wire
 import (
 	"context"
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/rapport-rl/rapport/internal/config"
@@ -22,8 +21,8 @@ func landmarkFiles(c config.Config) ([]config.Calibration, error) {
 		switch {
 		case err != nil:
 			return nil, fmt.Errorf("wire: robot.markers: %w", err)
-		case len(m.Markers) < 2:
-			return nil, fmt.Errorf("wire: robot.markers: %s has %d markers; want two at least, of a camera that stands still", path, len(m.Markers))
+		case len(m.Markers) < keypoint.Enough:
+			return nil, fmt.Errorf("wire: robot.markers: %s has %d markers; want %d at least, best around where things are, of a camera that stands still", path, len(m.Markers), keypoint.Enough)
 		}
 		if !slices.ContainsFunc(c.Robot.Cameras, func(r config.Camera) bool { return r.Name == m.Camera }) {
 			return nil, fmt.Errorf("wire: robot.markers: %s is of camera %s, which robot.cameras does not have", path, m.Camera)
@@ -72,7 +71,8 @@ type landmarks struct {
 	limit float64                                  // m
 	full  func(camera string) (robot.Frame, error) // what it sees now, as large as there is
 	poses map[string]robot.Pose                    // of cameras that were moved, as found last
-	lost  map[string]bool                          // cameras that saw too few markers last
+	lost  map[string]bool                          // cameras that saw no marker last
+	odd   map[string]int                           // by camera, a marker that was left out last
 }
 
 func newLandmarks(c config.Config, full func(camera string) (robot.Frame, error)) (*landmarks, error) {
@@ -80,7 +80,7 @@ func newLandmarks(c config.Config, full func(camera string) (robot.Frame, error)
 	if err != nil {
 		return nil, err
 	}
-	return &landmarks{files: files, limit: c.Robot.Moved, full: full, poses: map[string]robot.Pose{}, lost: map[string]bool{}}, nil
+	return &landmarks{files: files, limit: c.Robot.Moved, full: full, poses: map[string]robot.Pose{}, lost: map[string]bool{}, odd: map[string]int{}}, nil
 }
 
 // correct puts cameras where their markers say that they stand. Where they say nothing
@@ -108,18 +108,22 @@ func (l *landmarks) look(ctx context.Context, f config.Calibration, cam *keypoin
 	if err != nil {
 		return err
 	}
-	r, err := keypoint.LookAgain(*cam, img, f.Dictionary, fixed(f.Markers))
+	r, err := keypoint.LookAgain(*cam, img, f.Dictionary, fixed(f.Markers), l.limit)
 	if err != nil {
 		return fmt.Errorf("wire: the markers of camera %s: %w", cam.Name, err)
 	}
-	if r.Now == nil {
-		if !l.lost[cam.Name] {
-			heedOf(ctx)(fmt.Sprintf("camera %s sees %d of its %d markers (%dx%d pixels), and two tell whether it was moved: it is taken to be where it was. Show them whole, in even light, at 20 pixels a side or more", cam.Name, r.Markers, len(f.Markers), img.W, img.H))
-		}
-		l.lost[cam.Name] = true
+	if r.Markers == 0 && !l.lost[cam.Name] {
+		heedOf(ctx)(fmt.Sprintf("camera %s sees none of its %d markers (%dx%d pixels), which tell whether it was moved: it is taken to be where it was. %s", cam.Name, len(f.Markers), img.W, img.H, showThem))
+	}
+	if l.lost[cam.Name] = r.Markers == 0; r.Markers == 0 {
 		return nil
 	}
-	l.lost[cam.Name] = false
+	if was, ok := l.odd[cam.Name]; r.Odd != nil && (!ok || was != *r.Odd) {
+		heedOf(ctx)(oddly(cam.Name, r))
+	}
+	if delete(l.odd, cam.Name); r.Odd != nil {
+		l.odd[cam.Name] = *r.Odd
+	}
 	if r.Metres <= l.limit {
 		return nil
 	}
@@ -134,14 +138,24 @@ func (l *landmarks) look(ctx context.Context, f config.Calibration, cam *keypoin
 	return nil
 }
 
-// explained refuses what a camera sees of its markers where no place of it does so as well
-// as a calibration must.
+// showThem is how markers are found.
+const showThem = "Show them whole, in even light, at 20 pixels a side or more"
+
+// explained refuses what a camera sees of its markers where no place of it is known that does
+// so within the limit.
 func (l *landmarks) explained(camera string, r keypoint.Recheck) error {
-	// Pixels are left to the calibration: full images are of any size.
-	if err := r.Now.Check(keypoint.Accuracy{Pixels: math.Inf(1), Metres: max(l.limit, 0.005)}); err != nil {
-		return fmt.Errorf("wire: camera %s sees its markers %.0f mm beside their places, and no place of it explains that: %w. Put the markers back, or calibrate the camera anew (rapport calibrate)", camera, 1000*r.Metres, err)
+	switch {
+	case r.Now == nil:
+		return fmt.Errorf("wire: camera %s sees %d of its markers, %.0f mm beside their places, so that it was moved, and %d tell where it stands now. %s, or calibrate it anew (rapport calibrate)", camera, r.Markers, 1000*r.Metres, keypoint.Enough, showThem)
+	case r.Now.Metres > l.limit:
+		return fmt.Errorf("wire: camera %s sees its markers %.0f mm beside their places, and no place of it explains them within %.1f mm (robot.moved is %.1f): one of them was moved, or they were not measured well. Put them back, or calibrate the camera anew (rapport calibrate)", camera, 1000*r.Metres, 1000*r.Now.Metres, 1000*l.limit)
 	}
 	return nil
+}
+
+// oddly says which marker is left out.
+func oddly(camera string, r keypoint.Recheck) string {
+	return fmt.Sprintf("camera %s sees its marker %d where no place of the camera has it beside the others: it was moved, and is left out; put it back", camera, *r.Odd)
 }
 
 // survey says how each camera sees its markers from where it was calibrated.
@@ -163,14 +177,17 @@ func (a *arm) survey(c config.Config) (detail string, err error) {
 		if err != nil {
 			return "", err
 		}
-		r, err := keypoint.LookAgain(cam, img, f.Dictionary, fixed(f.Markers))
+		r, err := keypoint.LookAgain(cam, img, f.Dictionary, fixed(f.Markers), l.limit)
 		switch {
 		case err != nil:
 			return "", err
-		case r.Now == nil:
-			return "", fmt.Errorf("wire: robot.markers: camera %s sees %d of its %d markers, and two tell where it stands; show them whole, in even light, at 20 pixels a side or more", f.Camera, r.Markers, len(f.Markers))
+		case r.Markers == 0:
+			return "", fmt.Errorf("wire: robot.markers: camera %s sees none of its %d markers. %s", f.Camera, len(f.Markers), showThem)
 		}
 		detail += fmt.Sprintf("; %s sees %d of its %d markers %.1f mm beside their places", f.Camera, r.Markers, len(f.Markers), 1000*r.Metres)
+		if r.Odd != nil {
+			detail += "; " + oddly(f.Camera, r)
+		}
 		if r.Metres > l.limit {
 			if err := l.explained(f.Camera, r); err != nil {
 				return "", err

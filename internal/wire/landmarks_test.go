@@ -103,13 +103,21 @@ func off(a, b [3]float64) float64 { return math.Hypot(a[0]-b[0], a[1]-b[1]) }
 // Where markers say nothing, the camera is taken to be where it was; where one of them was
 // moved, nobody knows where things are.
 func TestMarkersThatDoNotTell(t *testing.T) {
-	c := landmarked(t, strings.Replace(fourMarkers, "0.045", "0.006", 3))
-	_, told, err := reds(t, c)
-	if err != nil || len(told) != 1 || !strings.Contains(told[0], "sees 1 of its 4 markers") {
-		t.Errorf("markers of 6 mm: it is told %q (%v), want once that one is seen", told, err)
+	small := strings.Replace(fourMarkers, "0.045", "0.006", 3) // three of four
+	c := landmarked(t, small)
+	if _, told, err := reds(t, c); err != nil || len(told) != 0 {
+		t.Errorf("by one marker of a camera that stands where it stood it is told %q (%v)", told, err)
+	}
+	c.Robot.Disturb.Turn = 0.05
+	if _, _, err := reds(t, c); err == nil || !strings.Contains(err.Error(), "sees 1 of its markers") || !strings.Contains(err.Error(), "4 tell where it stands") {
+		t.Errorf("by one marker of a camera that was moved: %v", err)
+	}
+	c = landmarked(t, small[:strings.Index(small, "  - {id: 6")]+"  - {id: 6, centre: [0.37, 0, 0], size: 0.006}\n")
+	if _, told, err := reds(t, c); err != nil || len(told) != 1 || !strings.Contains(told[0], "sees none of its 4 markers") {
+		t.Errorf("markers of 6 mm: it is told %q (%v), want once that none is seen", told, err)
 	}
 
-	c = landmarked(t, fourMarkers)
+	c = landmarked(t, fourMarkers+"  - {id: 7, centre: [0.52, 0.19, 0], size: 0.045}\n")
 	a, err := newArm(c, evaluation)
 	if err != nil {
 		t.Fatal(err)
@@ -131,15 +139,23 @@ func TestMarkersThatDoNotTell(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := l.correct(t.Context(), cams); err == nil || !strings.Contains(err.Error(), "Put the markers back") {
-		t.Errorf("a marker that was moved by 4 cm gives %v", err)
+	var said []string
+	ctx := withHeed(t.Context(), func(words string) { said = append(said, words) })
+	for range 2 {
+		if err := l.correct(ctx, cams); err != nil || len(said) != 1 || !strings.Contains(said[0], "marker 3") || !strings.Contains(said[0], "put it back") {
+			t.Errorf("one marker of five was moved: it is told %q (%v), want once which", said, err)
+		}
+	}
+	l.files[0].Markers[1].Centre[1] += 0.04
+	if err := l.correct(t.Context(), cams); err == nil || !strings.Contains(err.Error(), "Put them back") {
+		t.Errorf("two markers that were moved by 4 cm give %v", err)
 	}
 }
 
 func TestFilesOfMarkersAreChecked(t *testing.T) {
 	one := fourMarkers[:strings.Index(fourMarkers, "  - {id: 4")]
 	for _, tt := range []struct{ name, setup, want string }{
-		{"one marker", one, "has 1 markers; want two at least"},
+		{"one marker", one, "has 1 markers; want 4 at least"},
 		{"another camera", strings.Replace(fourMarkers, "front", "side", 1), "robot.cameras does not have"},
 		{"no such dictionary", "dictionary: 9x9_50\n" + fourMarkers, "9x9_50"},
 		{"no such marker", strings.Replace(fourMarkers, "id: 5", "id: 77", 1), "marker 77"},

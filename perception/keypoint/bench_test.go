@@ -70,7 +70,7 @@ func BenchmarkLookAgain(b *testing.B) {
 	}
 	f := shoot(&cam, plates...)
 	for b.Loop() {
-		if r, err := LookAgain(cam, f, "4x4_50", fixedMarkers()); err != nil || r.Markers != 5 {
+		if r, err := LookAgain(cam, f, "4x4_50", fixedMarkers(), 0.003); err != nil || r.Markers != 5 {
 			b.Fatalf("%d markers (%v)", r.Markers, err)
 		}
 	}

@@ -182,14 +182,14 @@ func TestACameraThatWasMovedIsFound(t *testing.T) {
 	}
 	// Cameras of the session may be smaller than the picture.
 	small := was.Scaled(160, 120)
-	r, err := LookAgain(small, shoot(&was, plates...), "4x4_50", fixedMarkers())
+	r, err := LookAgain(small, shoot(&was, plates...), "4x4_50", fixedMarkers(), 0.003)
 	if err != nil || r.Markers != 5 || r.Now == nil || r.Metres > 0.001 {
 		t.Errorf("a camera that stands where it stood sees %d markers %.2f mm beside (%v), want 5 within 1", r.Markers, 1000*r.Metres, err)
 	}
 	is := was
 	is.Pose = lookAt([3]float64{1.12, 0.08, 0.71}, [3]float64{0.50, 0.03, 0.03})
 	f := shoot(&is, plates...)
-	if r, err = LookAgain(small, f, "4x4_50", fixedMarkers()); err != nil {
+	if r, err = LookAgain(small, f, "4x4_50", fixedMarkers(), 0.003); err != nil {
 		t.Fatal(err)
 	}
 	m, rad := apartPoses(r.Now.Camera.Pose, is.Pose)
@@ -197,14 +197,25 @@ func TestACameraThatWasMovedIsFound(t *testing.T) {
 	if r.Metres < 0.02 || m > 0.003 || rad > 0.004 || r.Now.Metres > 0.001 {
 		t.Errorf("a camera that was moved by 3 cm sees markers %.1f mm beside and is found to %.2f mm and %.4f rad", 1000*r.Metres, 1000*m, rad)
 	}
-	// One marker tells that something is amiss, and not where the camera is.
-	if r, err := LookAgain(small, f, "4x4_50", fixedMarkers()[:1]); err != nil || r.Markers != 1 || r.Now != nil || r.Metres < 0.02 {
-		t.Errorf("by one marker: %+v (%v)", r, err)
+	// A marker that was moved as well is left out where four others agree.
+	moved := fixedMarkers()
+	for k := range moved[2].Corners {
+		moved[2].Corners[k][1] += 0.04
 	}
-	if r, err := LookAgain(small, shoot(&is), "4x4_50", fixedMarkers()); err != nil || r != (Recheck{}) {
+	if r, err := LookAgain(small, f, "4x4_50", moved, 0.003); err != nil || r.Odd == nil || *r.Odd != moved[2].ID || r.Now.Metres > 0.001 || r.Metres < 0.02 {
+		t.Errorf("with marker %d moved: %+v (%v), want it left out", moved[2].ID, r, err)
+	}
+	if r, err := LookAgain(small, f, "4x4_50", moved[:4], 0.003); err != nil || r.Odd != nil || r.Now.Metres < 0.003 {
+		t.Errorf("of four markers one was moved: %+v (%v), want none left out and no place", r, err)
+	}
+	// Three tell that something is amiss, and not well where the camera is.
+	if r, err := LookAgain(small, f, "4x4_50", fixedMarkers()[:3], 0.003); err != nil || r.Markers != 3 || r.Now != nil || r.Metres < 0.02 {
+		t.Errorf("by three markers: %+v (%v)", r, err)
+	}
+	if r, err := LookAgain(small, shoot(&is), "4x4_50", fixedMarkers(), 0.003); err != nil || r != (Recheck{}) {
 		t.Errorf("by none: %+v (%v)", r, err)
 	}
-	if _, err := LookAgain(small, f, "9x9", fixedMarkers()); err == nil {
+	if _, err := LookAgain(small, f, "9x9", fixedMarkers(), 0.003); err == nil {
 		t.Error("a dictionary that is none is taken")
 	}
 }
