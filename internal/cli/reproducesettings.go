@@ -23,18 +23,11 @@ func settingsOf(c, own config.Config, flags settings) settings {
 	s := settings{}
 	maps.Copy(s, flags)
 	for _, ch := range c.Changes(own) {
-		if !covers(bystanders, ch.Key) {
+		if !config.Covers(bystanders, ch.Key) {
 			s[ch.Key] = ch.Is
 		}
 	}
 	return s
-}
-
-// covers says whether key is among keys, or in a group of theirs, which ends in a dot.
-func covers(keys []string, key string) bool {
-	return slices.ContainsFunc(keys, func(k string) bool {
-		return key == k || strings.HasSuffix(k, ".") && strings.HasPrefix(key, k)
-	})
 }
 
 // madeSo refuses figures in a file that were made with other settings than now: they would be
@@ -90,7 +83,7 @@ func (a *app) settled(how map[string]string) error {
 	for _, s := range a.sets {
 		key, _, _ := strings.Cut(s, "=")
 		for _, k := range slices.Sorted(maps.Keys(how)) {
-			if covers([]string{k}, key) {
+			if config.Covers([]string{k}, key) {
 				return usageError{fmt.Errorf("--set %s: %s; leave it out", s, how[k])}
 			}
 		}

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -25,6 +26,13 @@ func (c Config) Changes(was Config) []Change {
 		}
 	}
 	return out
+}
+
+// Covers says whether a key is among keys, or in a group of theirs, which ends in a dot.
+func Covers(keys []string, key string) bool {
+	return slices.ContainsFunc(keys, func(k string) bool {
+		return key == k || strings.HasSuffix(k, ".") && strings.HasPrefix(key, k)
+	})
 }
 
 // flow writes a value as YAML on one line.

@@ -8,8 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
+	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/internal/report"
 	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/policy"
@@ -135,7 +135,7 @@ func visit(dir string, other []string, what string, environ, sets []string, o Op
 	}
 	var fixed []error
 	for _, c := range now.Changes(was) {
-		if !covers(other, c.Key) {
+		if !config.Covers(other, c.Key) {
 			fixed = append(fixed, fmt.Errorf("wire: %s: %v when the session began; %s cannot change it", dir, c, what))
 		}
 	}
@@ -186,12 +186,4 @@ func (s *Session) params(ctx context.Context, p parts, which string) (policy.Par
 func Newest(out string) (string, error) {
 	name, err := newest(out)
 	return filepath.Join(out, name), err
-}
-
-// covers says whether key is in keys, or in a group of theirs, which ends in a
-// dot.
-func covers(keys []string, key string) bool {
-	return slices.ContainsFunc(keys, func(k string) bool {
-		return key == k || strings.HasSuffix(k, ".") && strings.HasPrefix(key, k)
-	})
 }

@@ -104,13 +104,9 @@ func (l *landmarks) look(ctx context.Context, f config.Calibration, cam *keypoin
 	if at, ok := l.poses[cam.Name]; ok {
 		cam.Pose = at
 	}
-	img, err := l.full(cam.Name)
+	r, img, err := l.seen(f, *cam)
 	if err != nil {
 		return err
-	}
-	r, err := keypoint.LookAgain(*cam, img, f.Dictionary, fixed(f.Markers), l.limit)
-	if err != nil {
-		return fmt.Errorf("wire: the markers of camera %s: %w", cam.Name, err)
 	}
 	if r.Markers == 0 && !l.lost[cam.Name] {
 		heedOf(ctx)(fmt.Sprintf("camera %s sees none of its %d markers (%dx%d pixels), which tell whether it was moved: it is taken to be where it was. %s", cam.Name, len(f.Markers), img.W, img.H, showThem))
@@ -136,6 +132,17 @@ func (l *landmarks) look(ctx context.Context, f config.Calibration, cam *keypoin
 	heedOf(ctx)(fmt.Sprintf("camera %s saw its markers %.0f mm beside their places, so that it was moved: by %.0f mm and %.3f rad since it was calibrated. From here on it is taken to stand where its %d markers say, which it sees within %.1f mm; calibrate it again when there is time (rapport calibrate)",
 		cam.Name, 1000*r.Metres, 1000*norm([3]float64(d[:3])), norm([3]float64(d[3:])), r.Markers, 1000*r.Now.Metres))
 	return nil
+}
+
+// seen is what a camera sees now of its markers, from where it is taken to stand.
+func (l *landmarks) seen(f config.Calibration, cam keypoint.Camera) (r keypoint.Recheck, img robot.Frame, err error) {
+	if img, err = l.full(cam.Name); err != nil {
+		return r, img, err
+	}
+	if r, err = keypoint.LookAgain(cam, img, f.Dictionary, fixed(f.Markers), l.limit); err != nil {
+		err = fmt.Errorf("wire: the markers of camera %s: %w", cam.Name, err)
+	}
+	return r, img, err
 }
 
 // showThem is how markers are found.
@@ -173,15 +180,11 @@ func (a *arm) survey(c config.Config) (detail string, err error) {
 		if err != nil {
 			return "", err
 		}
-		img, err := a.full(f.Camera)
+		r, _, err := l.seen(f, cam)
 		if err != nil {
 			return "", err
 		}
-		r, err := keypoint.LookAgain(cam, img, f.Dictionary, fixed(f.Markers), l.limit)
-		switch {
-		case err != nil:
-			return "", err
-		case r.Markers == 0:
+		if r.Markers == 0 {
 			return "", fmt.Errorf("wire: robot.markers: camera %s sees none of its %d markers. %s", f.Camera, len(f.Markers), showThem)
 		}
 		detail += fmt.Sprintf("; %s sees %d of its %d markers %.1f mm beside their places", f.Camera, r.Markers, len(f.Markers), 1000*r.Metres)

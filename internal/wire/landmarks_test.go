@@ -33,19 +33,26 @@ func landmarked(t *testing.T, setup string) config.Config {
 	return c
 }
 
-// reds are where the red cube is seen at the resets of two starts, and what people are
-// told meanwhile.
-func reds(t *testing.T, c config.Config) (at [2][3]float64, told []string, err error) {
+// opened is an arm of evaluation until the test ends.
+func opened(t *testing.T, c config.Config) *arm {
 	t.Helper()
 	a, err := newArm(c, evaluation)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
+	t.Cleanup(func() {
 		if err := a.close(); err != nil {
 			t.Error(err)
 		}
-	}()
+	})
+	return a
+}
+
+// reds are where the red cube is seen at the resets of two starts, and what people are
+// told meanwhile.
+func reds(t *testing.T, c config.Config) (at [2][3]float64, told []string, err error) {
+	t.Helper()
+	a := opened(t, c)
 	ctx := withHeed(t.Context(), func(words string) { told = append(told, words) })
 	for i := range at {
 		a.next = i
@@ -118,15 +125,7 @@ func TestMarkersThatDoNotTell(t *testing.T) {
 	}
 
 	c = landmarked(t, fourMarkers+"  - {id: 7, centre: [0.52, 0.19, 0], size: 0.045}\n")
-	a, err := newArm(c, evaluation)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := a.close(); err != nil {
-			t.Error(err)
-		}
-	}()
+	a := opened(t, c)
 	if _, err := a.guard.Reset(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -73,8 +73,8 @@ func agree(ctx context.Context, st *store.Session, load func(dir string) (config
 	var fixed []error
 	kept := false
 	for _, c := range now.Changes(was) {
-		if covers(free, c.Key) {
-			kept = kept || covers([]string{"session.", "robot.markers", "robot.moved"}, c.Key)
+		if config.Covers(free, c.Key) {
+			kept = kept || config.Covers([]string{"session.", "robot.markers", "robot.moved"}, c.Key)
 			continue
 		}
 		fixed = append(fixed, fmt.Errorf("wire: %s: %v when the session began; leave it so, or begin another session with: rapport run", st.Dir(), c))

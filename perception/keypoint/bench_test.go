@@ -64,11 +64,7 @@ func cpu() float64 {
 // usual size with five of them.
 func BenchmarkLookAgain(b *testing.B) {
 	cam := Pinhole("front", 640, 480, 1.3, lookAt([3]float64{1.1, 0.1, 0.7}, [3]float64{0.52, 0, 0.03}))
-	var plates []plate
-	for _, m := range fixedMarkers() {
-		plates = append(plates, markerPlate(b, m))
-	}
-	f := shoot(&cam, plates...)
+	f := shoot(&cam, fixedPlates(b)...)
 	for b.Loop() {
 		if r, err := LookAgain(cam, f, "4x4_50", fixedMarkers(), 0.003); err != nil || r.Markers != 5 {
 			b.Fatalf("%d markers (%v)", r.Markers, err)

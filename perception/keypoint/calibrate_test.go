@@ -112,12 +112,18 @@ func fixedMarkers() []Fixed {
 	return ms
 }
 
-func TestCameraIsFoundFromMarkers(t *testing.T) {
-	truth := Pinhole("front", 480, 360, 1.3, lookAt([3]float64{1.1, 0.1, 0.7}, [3]float64{0.52, 0, 0.03}))
-	var plates []plate
+// fixedPlates are those markers as they are drawn.
+func fixedPlates(t testing.TB) (plates []plate) {
+	t.Helper()
 	for _, m := range fixedMarkers() {
 		plates = append(plates, markerPlate(t, m))
 	}
+	return plates
+}
+
+func TestCameraIsFoundFromMarkers(t *testing.T) {
+	truth := Pinhole("front", 480, 360, 1.3, lookAt([3]float64{1.1, 0.1, 0.7}, [3]float64{0.52, 0, 0.03}))
+	plates := fixedPlates(t)
 	f := shoot(&truth, plates...)
 	for _, tt := range []struct {
 		name          string
@@ -176,10 +182,7 @@ func TestCameraIsFoundFromMarkers(t *testing.T) {
 // Where a camera was moved, markers are seen beside their places, and say where it stands.
 func TestACameraThatWasMovedIsFound(t *testing.T) {
 	was := Pinhole("front", 480, 360, 1.3, lookAt([3]float64{1.1, 0.1, 0.7}, [3]float64{0.52, 0, 0.03}))
-	var plates []plate
-	for _, m := range fixedMarkers() {
-		plates = append(plates, markerPlate(t, m))
-	}
+	plates := fixedPlates(t)
 	// Cameras of the session may be smaller than the picture.
 	small := was.Scaled(160, 120)
 	r, err := LookAgain(small, shoot(&was, plates...), "4x4_50", fixedMarkers(), 0.003)
