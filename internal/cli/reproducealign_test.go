@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/internal/report"
 	"github.com/rapport-rl/rapport/internal/wire"
 )
@@ -38,6 +39,35 @@ func TestReproduceAlignRefusesWhatItCannotDo(t *testing.T) {
 		}
 		if _, err := os.Stat(to); err == nil {
 			t.Errorf("%s: something was begun", tt.args)
+		}
+	}
+}
+
+// Some aligners want a setting that nobody set by default; what they were made with is told all the same.
+func TestReproduceAlignTellsTheSettingsOfEveryAligner(t *testing.T) {
+	groups := "people.groups=[{name: ann, share: 1, distance: 1}, {name: cid, share: 1, early: 1}]"
+	wants := map[string][]string{ // what they want set
+		"flow-dpo": {"policy.diffusion.process=flow"}, "fdpo": {"align.ask=segments"},
+		"pareto": {groups}, "ppd": {groups, "align.rank=4", "align.person=ann"},
+	}
+	for _, aligner := range config.Aligners() {
+		a := &app{sets: wants[aligner]}
+		by := "labels"
+		if aligner == "alignprop" || aligner == "partial" {
+			by = "rapl"
+		}
+		now, own, err := alignVariant{labels: 20, by: by, aligner: aligner}.settings(a, "cup")
+		if err != nil {
+			t.Errorf("%s: %v", aligner, err)
+			continue
+		}
+		for _, s := range a.sets {
+			if key, _, _ := strings.Cut(s, "="); now[key] == "" {
+				t.Errorf("%s: %s is not among its settings: %v", aligner, key, now)
+			}
+		}
+		if own.Align.Aligner != aligner || own.Robot.Task != "cup" {
+			t.Errorf("%s: by itself it would do %s on %s", aligner, own.Align.Aligner, own.Robot.Task)
 		}
 	}
 }
