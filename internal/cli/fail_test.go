@@ -99,7 +99,7 @@ func TestBadInputIsNamed(t *testing.T) {
 		{"drop what is no checkpoint", []string{"run", "--resume", "--drop-checkpoint", "learnr"}, "", exitUsage, []string{"learnr", "encoder, reward, policy, learner"}},
 		{"nothing to resume", []string{"run", "--resume"}, "", exitFailed, []string{"rapport run"}},
 		{"a seed where seeds are walked through", []string{"reproduce", "--set", "seed=7"}, "", exitUsage, []string{"--set seed=7", "--seeds"}},
-		{"one seed to reproduce", []string{"reproduce", "--seeds", "1"}, "", exitUsage, []string{"--seeds"}},
+		{"seeds from the last to the first", []string{"reproduce", "--seeds", "5-4"}, "", exitUsage, []string{"--seeds", "as 4-5"}},
 		{"port in use", []string{"run", "--set", "bus.listen=" + port.Addr().String()}, "", exitFailed, []string{port.Addr().String()}},
 		{"no server", []string{"run", "--set", "bus.url=nats://127.0.0.1:1"}, "", exitFailed, []string{"127.0.0.1:1"}},
 	} {

@@ -17,15 +17,17 @@ import (
 )
 
 func (a *app) reproduceCmd() *cobra.Command {
-	var seeds, steps int
+	var seeds seedSpan
+	var steps int
 	var offline []string
 	cmd := &cobra.Command{
 		Use:   "reproduce",
 		Short: "Run the session with several seeds and print success with intervals",
-		Long: `Run the configured session once for each of the seeds 1, 2, ... and print a
-table in Markdown: success before and after on fresh seeds, and the mean over
-the seeds with its 95 % interval by Student's t. Sessions that are there already
-are gone on with, or read, so that an interrupted reproduction goes on too.
+		Long: `Run the configured session once for each of the seeds 1, 2, ..., or of those
+of a span as 4-5, and print a table in Markdown: success before and after on
+fresh seeds, and the mean over the seeds with its 95 % interval by Student's t.
+Sessions that are there already are gone on with, or read, so that an interrupted
+reproduction goes on too, and one that machines shared is put together.
 
 --offline bc,iql trains a policy of each of these kinds on the demonstrations of
 every session alone besides, and evaluates it on the same seeds.`,
@@ -40,9 +42,6 @@ every session alone besides, and evaluates it on the same seeds.`,
 			if err != nil {
 				return err
 			}
-			if seeds < 2 {
-				return usageError{fmt.Errorf("--seeds is %d; want at least 2 for an interval", seeds)}
-			}
 			if err := a.reproduce(cmd.Context(), c, seeds); err != nil || len(offline) == 0 {
 				return err
 			}
@@ -56,19 +55,19 @@ every session alone besides, and evaluates it on the same seeds.`,
 	cmd.AddCommand(a.reproduceRobustCmd())
 	cmd.AddCommand(a.reproducePracticeCmd())
 	cmd.AddCommand(a.reproduceAlignCmd())
-	cmd.Flags().IntVar(&seeds, "seeds", 5, "how many seeds")
+	seeds.flag(cmd, "seeds", "how many seeds, from 1 on, or which, as 4-5")
 	cmd.Flags().StringSliceVar(&offline, "offline", nil, "kinds of learners to train on the demonstrations alone, as bc,iql")
 	cmd.Flags().IntVar(&steps, "steps", 5000, "gradient steps of --offline")
 	return cmd
 }
 
-func (a *app) reproduce(ctx context.Context, c config.Config, seeds int) error {
+func (a *app) reproduce(ctx context.Context, c config.Config, seeds seedSpan) error {
 	var before, after []float64
 	var rows strings.Builder
-	for seed := 1; seed <= seeds; seed++ {
+	for seed := range seeds.all() {
 		c.Seed = uint64(seed)
 		c.Name = reproduced(c, seed)
-		fmt.Fprintf(a.stderr, "seed %d of %d\n", seed, seeds)
+		fmt.Fprintf(a.stderr, "seed %d of %v\n", seed, seeds)
 		res, err := a.once(ctx, c)
 		if err != nil {
 			return fmt.Errorf("seed %d: %w", seed, err)
@@ -78,7 +77,7 @@ func (a *app) reproduce(ctx context.Context, c config.Config, seeds int) error {
 	}
 	b, bh := report.Interval(before)
 	f, fh := report.Interval(after)
-	fmt.Fprintf(a.stdout, "| seed | cloned | fine-tuned, %d episodes |\n|---|---|---|\n%s| mean | %.1f ± %.1f %% | %.1f ± %.1f %% |\n", c.Session.Episodes, rows.String(), b, bh, f, fh)
+	fmt.Fprintf(a.stdout, "| seed | cloned | fine-tuned, %d episodes |\n|---|---|---|\n%s| mean | %s %% | %s %% |\n", c.Session.Episodes, rows.String(), interval(b, bh, 1), interval(f, fh, 1))
 	return nil
 }
 
@@ -98,14 +97,14 @@ func reproduced(c config.Config, seed int) string {
 }
 
 // reproduceOffline trains each kind on the demonstrations of every session.
-func (a *app) reproduceOffline(ctx context.Context, c config.Config, seeds, steps int, kinds []string) error {
+func (a *app) reproduceOffline(ctx context.Context, c config.Config, seeds seedSpan, steps int, kinds []string) error {
 	rates := make([][]float64, len(kinds))
 	var rows strings.Builder
-	for seed := 1; seed <= seeds; seed++ {
+	for seed := range seeds.all() {
 		dir := filepath.Join(c.Out, reproduced(c, seed))
 		fmt.Fprintf(&rows, "| %d |", seed)
 		for i, kind := range kinds {
-			fmt.Fprintf(a.stderr, "%s offline, seed %d of %d\n", kind, seed, seeds)
+			fmt.Fprintf(a.stderr, "%s offline, seed %d of %v\n", kind, seed, seeds)
 			won, err := a.offline(ctx, dir, kind, steps, c.Session.Evaluate)
 			if err != nil {
 				return fmt.Errorf("%s offline, seed %d: %w", kind, seed, err)
@@ -118,7 +117,7 @@ func (a *app) reproduceOffline(ctx context.Context, c config.Config, seeds, step
 	fmt.Fprintf(a.stdout, "\n| seed | %s |\n|---|%s\n%s| mean |", strings.Join(kinds, " | "), strings.Repeat("---|", len(kinds)), rows.String())
 	for _, r := range rates {
 		mean, half := report.Interval(r)
-		fmt.Fprintf(a.stdout, " %.1f ± %.1f %% |", mean, half)
+		fmt.Fprintf(a.stdout, " %s %% |", interval(mean, half, 1))
 	}
 	_, err := fmt.Fprintln(a.stdout)
 	return err

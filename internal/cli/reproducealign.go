@@ -21,7 +21,7 @@ import (
 
 // alignStudy is what rapport reproduce align does.
 type alignStudy struct {
-	seeds                         int
+	seeds                         seedSpan
 	tasks, by, aligners, samplers []string
 	labels                        []int
 	draws                         int
@@ -91,7 +91,7 @@ made with other settings.`,
 		},
 	}
 	f := cmd.Flags()
-	f.IntVar(&r.seeds, "seeds", 5, "how many seeds")
+	r.seeds.flag(cmd, "seeds", "how many seeds, from 1 on, or which, as 4-5")
 	f.StringSliceVar(&r.tasks, "tasks", []string{"cup"}, "tasks: cup, chips, fork")
 	f.IntSliceVar(&r.labels, "labels", []int{10, 20, 50, 100}, "numbers of answers")
 	f.StringSliceVar(&r.by, "by", []string{"rapl", "rlhf", "labels"}, "who ranks all rollouts")
@@ -107,9 +107,6 @@ func (r alignStudy) check() error {
 		if !slices.Contains([]string{"cup", "chips", "fork"}, t) {
 			return fmt.Errorf("--tasks names %q, which is not done in two ways; want some of cup, chips, fork", t)
 		}
-	}
-	if err := wantSeeds(r.seeds); err != nil {
-		return err
 	}
 	if len(r.aligners) == 0 || len(r.variants()) == 0 || len(r.tasks) == 0 {
 		return errors.New("one of --tasks, --labels, --by and --aligners is empty; want at least one of each")
@@ -189,7 +186,7 @@ func (a *app) alignments(ctx context.Context, r alignStudy) error {
 		results[task] = make([][]wire.Aligned, len(r.variants()))
 	}
 	var last *wire.Alignment
-	for seed := 1; seed <= r.seeds; seed++ {
+	for seed := range r.seeds.all() {
 		for _, task := range r.tasks {
 			c := configs[task]
 			c.Seed, c.Out, c.Name = uint64(seed), r.out, fmt.Sprintf("%s-%d", task, seed)

@@ -16,7 +16,7 @@ import (
 
 func TestReproduceAlignRefusesWhatItCannotDo(t *testing.T) {
 	for _, tt := range []struct{ args, want string }{
-		{"--seeds 0", "--seeds is 0"},
+		{"--seeds 0", `"0" for "--seeds" flag: want a number of seeds`},
 		{"--tasks reach", `--tasks names "reach"`},
 		{"--set seed=7", "those of --seeds"},
 		{"--set align.by=rlhf", "that of --by"},

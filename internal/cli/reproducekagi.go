@@ -23,7 +23,7 @@ import (
 
 // wayRun is what rapport reproduce kagi does.
 type wayRun struct {
-	seeds int
+	seeds seedSpan
 	tasks []string
 	kinds []string
 	share float64 // of the demonstrations
@@ -81,7 +81,7 @@ interrupted is gone on with.`,
 		},
 	}
 	f := cmd.Flags()
-	f.IntVar(&r.seeds, "seeds", 5, "how many seeds")
+	r.seeds.flag(cmd, "seeds", "how many seeds, from 1 on, or which, as 4-5")
 	f.StringSliceVar(&r.tasks, "tasks", []string{"reach", "stack", "almonds", "spatula", "cover"}, "tasks that a plan comes with")
 	f.StringSliceVar(&r.kinds, "kinds", wayKinds[:4], "what is learned by: "+strings.Join(wayKinds, ", "))
 	f.Float64Var(&r.share, "demos", 1, "share of the demonstrations, as 0.2 for a fifth")
@@ -109,9 +109,6 @@ func (r *wayRun) check() error {
 		if !slices.Contains(planned, t) {
 			return fmt.Errorf("--tasks names %q; want some of %s", t, strings.Join(planned, ", "))
 		}
-	}
-	if err := wantSeeds(r.seeds); err != nil {
-		return err
 	}
 	if !(r.share > 0 && r.share <= 1) {
 		return fmt.Errorf("--demos is %v; want above 0 and at most 1, as 0.2 for a fifth", r.share)
@@ -217,7 +214,7 @@ func (a *app) waysOf(ctx context.Context, r wayRun, task string, seed int) ([]wa
 		if !slices.Contains(r.kinds, kind) || slices.ContainsFunc(have, func(p wayPoint) bool { return p.Kind == kind }) {
 			continue
 		}
-		fmt.Fprintf(a.stderr, "%s by %s, seed %d of %d\n", r.name(task), kind, seed, r.seeds)
+		fmt.Fprintf(a.stderr, "%s by %s, seed %d of %v\n", r.name(task), kind, seed, r.seeds)
 		p, err := a.wayOf(ctx, r, task, kind, seed, have)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", kind, err)

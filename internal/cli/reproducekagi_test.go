@@ -22,7 +22,7 @@ func TestReproduceKAGIRefusesWhatItCannotDo(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"--seeds", "0"}, "--seeds is 0"},
+		{[]string{"--seeds", "0"}, `"0" for "--seeds"`},
 		{[]string{"--tasks", "cup"}, `--tasks names "cup"`}, // no plan comes with it
 		{[]string{"--tasks", ""}, "--tasks names nothing"},
 		{[]string{"--kinds", ""}, "--kinds names nothing"},
@@ -69,6 +69,10 @@ func TestReproduceKAGIReadsWhatItFinished(t *testing.T) {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the table lacks %q:\n%s", want, out.String())
 		}
+	}
+	var second, told bytes.Buffer
+	if code := Main([]string{"reproduce", "kagi", "--to", dir, "--seeds", "2-2", "--tasks", "reach", "--kinds", "kagi", "--demos", "0.2"}, nil, &second, &told); code != 0 || !strings.Contains(second.String(), "| reach-demos20 | kagi | 40.0 % |") {
+		t.Errorf("the second seed alone: exit %d: %s%s", code, second.String(), told.String())
 	}
 	// Files of before do not tell their settings, which is said once.
 	if n := strings.Count(errs.String(), "does not tell its settings"); n != 1 {

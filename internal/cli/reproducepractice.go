@@ -3,7 +3,6 @@ package cli
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -19,7 +18,7 @@ import (
 
 // practiceRun is what rapport reproduce practice does.
 type practiceRun struct {
-	seeds int
+	seeds seedSpan
 	tasks []string
 	apart bool
 	out   string
@@ -72,7 +71,7 @@ made with other settings; what was interrupted is gone on with.`,
 		},
 	}
 	f := cmd.Flags()
-	f.IntVar(&r.seeds, "seeds", 5, "how many seeds")
+	r.seeds.flag(cmd, "seeds", "how many seeds, from 1 on, or which, as 4-5")
 	f.StringSliceVar(&r.tasks, "tasks", []string{"stack", "almonds", "spatula", "cover"}, "tasks with a way back")
 	f.BoolVar(&r.apart, "apart", false, "run sessions of each way alone besides, which a person resets")
 	f.StringVar(&r.out, "to", "runs/reproduce-practice", "folder of sessions and figures")
@@ -80,7 +79,7 @@ made with other settings; what was interrupted is gone on with.`,
 }
 
 func (r *practiceRun) check() error {
-	if err := errors.Join(wantSeeds(r.seeds), wantSome("--tasks", r.tasks)); err != nil {
+	if err := wantSome("--tasks", r.tasks); err != nil {
 		return err
 	}
 	for _, t := range r.tasks {
@@ -148,7 +147,7 @@ func (a *app) practiceOf(ctx context.Context, r practiceRun, task string, seed i
 			return p, err
 		}
 	} else {
-		fmt.Fprintf(a.stderr, "practice of %s, seed %d of %d\n", task, seed, r.seeds)
+		fmt.Fprintf(a.stderr, "practice of %s, seed %d of %v\n", task, seed, r.seeds)
 		if p, err = a.practise(ctx, c); err != nil {
 			return p, err
 		}
@@ -162,7 +161,7 @@ func (a *app) practiceOf(ctx context.Context, r practiceRun, task string, seed i
 	}
 	var fates [2]practiceFate
 	for way, name := range practiceWays {
-		fmt.Fprintf(a.stderr, "%s %s alone, seed %d of %d\n", task, name, seed, r.seeds)
+		fmt.Fprintf(a.stderr, "%s %s alone, seed %d of %v\n", task, name, seed, r.seeds)
 		res, err := a.once(ctx, r.alone(c, way))
 		if err != nil {
 			return p, fmt.Errorf("%s alone: %w", name, err)

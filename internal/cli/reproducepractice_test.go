@@ -14,7 +14,7 @@ func TestReproducePracticeRefusesWhatItCannotDo(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"--seeds", "0"}, "--seeds is 0"},
+		{[]string{"--seeds", "0"}, `"0" for "--seeds"`},
 		{[]string{"--tasks", "reach"}, `--tasks names "reach"`},
 		{[]string{"--tasks", ""}, "--tasks names nothing"},
 		{[]string{"--set", "seed=7"}, "those of --seeds"},

@@ -19,14 +19,14 @@ import (
 
 // raplRun is what rapport reproduce rapl does.
 type raplRun struct {
-	seeds         int
+	seeds         seedSpan
 	labels        []int
 	kinds, tasks  []string
 	out           string
 	pile, held    int
 	gamma         float64
 	policies      []string // KIND or KIND:LABELS
-	policySeeds   int
+	policySeeds   seedSpan
 	table         int // labels of the table
 	skipSpearmans bool
 }
@@ -72,7 +72,7 @@ rewards besides, in ordinary sessions below out.`,
 		},
 	}
 	f := cmd.Flags()
-	f.IntVar(&r.seeds, "seeds", 5, "how many seeds")
+	r.seeds.flag(cmd, "seeds", "how many seeds, from 1 on, or which, as 4-5")
 	f.IntSliceVar(&r.labels, "labels", []int{150}, "numbers of comparisons, as 10,30,75,150,300")
 	f.StringSliceVar(&r.kinds, "kinds", raplKinds, "kinds of rewards")
 	f.StringSliceVar(&r.tasks, "tasks", []string{"group", "clutter", "cross"}, "tasks: group, clutter, reach, cross")
@@ -81,7 +81,7 @@ rewards besides, in ordinary sessions below out.`,
 	f.Float64Var(&r.gamma, "gamma", 1, "reward.gamma of the rewards that are correlated: the authors', by which a frame is compared with nearly all of a video")
 	f.IntVar(&r.held, "held-out", 100, "rollouts that are judged on")
 	f.StringSliceVar(&r.policies, "policies", nil, "rewards to fine-tune by, as rapl:150,truth,rlhf:300")
-	f.IntVar(&r.policySeeds, "policy-seeds", 5, "seeds of --policies")
+	r.policySeeds.flag(cmd, "policy-seeds", "seeds of --policies, as --seeds")
 	f.BoolVar(&r.skipSpearmans, "policies-only", false, "leave the correlations out")
 	return cmd
 }
@@ -108,12 +108,6 @@ func (r *raplRun) check() error {
 	r.table = r.labels[len(r.labels)-1]
 	if slices.Contains(r.labels, 150) {
 		r.table = 150
-	}
-	if err := wantSeeds(r.seeds); err != nil {
-		return err
-	}
-	if len(r.policies) > 0 && r.policySeeds < 1 {
-		return fmt.Errorf("--policy-seeds is %d; want at least 1", r.policySeeds)
 	}
 	for _, p := range r.policies {
 		if _, _, err := policyOf(p); err != nil {
@@ -144,7 +138,7 @@ func (a *app) correlate(ctx context.Context, c config.Config, r raplRun) error {
 	}
 	points := map[string][][]wire.Point{} // by task: of each seed
 	for _, task := range r.tasks {
-		for seed := 1; seed <= r.seeds; seed++ {
+		for seed := range r.seeds.all() {
 			c.Seed = uint64(seed)
 			ps, err := a.compared(ctx, c, r, task)
 			if err != nil {
@@ -205,7 +199,7 @@ func (a *app) compared(ctx context.Context, c config.Config, r raplRun, task str
 			}
 		}
 	}
-	fmt.Fprintf(a.stderr, "%s, seed %d of %d: %s\n", task, c.Seed, r.seeds, strings.Join(missing.kinds, ", "))
+	fmt.Fprintf(a.stderr, "%s, seed %d of %v: %s\n", task, c.Seed, r.seeds, strings.Join(missing.kinds, ", "))
 	bars := newProgress(a.stderr)
 	ps, err := wire.Compare(ctx, c, st, a.options(bars).Tell)
 	bars.close()
@@ -264,7 +258,7 @@ func (a *app) policies(ctx context.Context, c config.Config, r raplRun) error {
 	for _, task := range tasks {
 		for _, p := range r.policies {
 			kind, labels, _ := policyOf(p)
-			for seed := 1; seed <= r.policySeeds; seed++ {
+			for seed := range r.policySeeds.all() {
 				d := c
 				d.Robot.Task, d.Seed, d.Reward.Kind = task, uint64(seed), kind
 				d.Name = fmt.Sprintf("reproduce-rapl-%s-%s-%d", task, strings.ReplaceAll(p, ":", "-"), seed)
@@ -272,7 +266,7 @@ func (a *app) policies(ctx context.Context, c config.Config, r raplRun) error {
 				if labels > 0 {
 					d.Reward.Triplets = labels
 				}
-				fmt.Fprintf(a.stderr, "%s by %s, seed %d of %d\n", task, p, seed, r.policySeeds)
+				fmt.Fprintf(a.stderr, "%s by %s, seed %d of %v\n", task, p, seed, r.policySeeds)
 				if err := d.Validate(); err != nil {
 					return usageError{err}
 				}
@@ -288,6 +282,6 @@ func (a *app) policies(ctx context.Context, c config.Config, r raplRun) error {
 			fmt.Fprintf(&rows, "| %s | %s | %s %% | %s %% |\n", task, p, interval(b, bh, 1), interval(f, fh, 1))
 		}
 	}
-	_, err := fmt.Fprintf(a.stdout, "\nSuccess on %d fresh seeds each, %d sessions a row, %d episodes.\n\n| task | reward | cloned | fine-tuned |\n|---|---|---|---|\n%s", c.Session.Evaluate, r.policySeeds, c.Session.Episodes, rows.String())
+	_, err := fmt.Fprintf(a.stdout, "\nSuccess on %d fresh seeds each, %d sessions a row, %d episodes.\n\n| task | reward | cloned | fine-tuned |\n|---|---|---|---|\n%s", c.Session.Evaluate, r.policySeeds.count(), c.Session.Episodes, rows.String())
 	return err
 }

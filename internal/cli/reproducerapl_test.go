@@ -25,11 +25,11 @@ func TestReproduceRAPLTellsWhatIsWrongWithItsFlags(t *testing.T) {
 		{[]string{"--set", "robot.task=reach"}, "those of --tasks"},
 		{[]string{"--set", "reward.kind=rlhf"}, "those of --kinds"},
 		{[]string{"--labels", "3"}, "want numbers from 4 on"},
-		{[]string{"--seeds", "0"}, "--seeds is 0"},
+		{[]string{"--seeds", "0"}, `"0" for "--seeds"`},
 		{[]string{"--policies", "rapl:x"}, "want a number of labels"},
 		{[]string{"--policies", "taste"}, `--policies names "taste"`},
 		{[]string{"--policies", "kagi"}, `--policies names "kagi"`}, // its scale would be unknown
-		{[]string{"--policies", "rapl", "--policy-seeds", "0"}, "--policy-seeds is 0"},
+		{[]string{"--policies", "rapl", "--policy-seeds", "0"}, `"0" for "--policy-seeds"`},
 	} {
 		var out, errs bytes.Buffer
 		code := Main(append([]string{"reproduce", "rapl", "--to", t.TempDir()}, c.args...), nil, &out, &errs)

@@ -36,22 +36,14 @@ func keep(file string, v any) error {
 	return os.Rename(part, file)
 }
 
-// wantSeeds refuses a number of seeds of which nothing would come.
-func wantSeeds(n int) error {
-	if n < 1 {
-		return fmt.Errorf("--seeds is %d; want at least 1, and 2 for an interval", n)
-	}
-	return nil
-}
-
-// eachSeed is what of makes of every task and each of the seeds 1, 2, ..., by task, in a
+// eachSeed is what of makes of every task and each of the seeds, by task, in a
 // folder that is there then.
-func eachSeed[T any](folder string, tasks []string, seeds int, of func(task string, seed int) (T, error)) (map[string][]T, error) {
+func eachSeed[T any](folder string, tasks []string, seeds seedSpan, of func(task string, seed int) (T, error)) (map[string][]T, error) {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return nil, err
 	}
 	points := map[string][]T{}
-	for seed := 1; seed <= seeds; seed++ {
+	for seed := range seeds.all() {
 		for _, task := range tasks {
 			p, err := of(task, seed)
 			if err != nil {

@@ -89,7 +89,7 @@ where it was made with other settings.`,
 	}
 	f := cmd.Flags()
 	f.StringSliceVar(&r.ways.tasks, "tasks", []string{"reach"}, "tasks that a plan comes with")
-	f.IntVar(&r.ways.seeds, "seeds", 5, "how many seeds")
+	r.ways.seeds.flag(cmd, "seeds", "how many seeds, from 1 on, or which, as 4-5")
 	f.IntVar(&r.starts, "starts", 100, "starts of an evaluation")
 	f.IntVar(&r.rolls, "rollouts", 40, "rollouts of a level")
 	f.StringVar(&r.ways.out, "to", "runs/reproduce-kagi", "folder of sessions and figures")
@@ -146,7 +146,7 @@ func (a *app) robustOf(ctx context.Context, r robustRun, task string, seed int) 
 	if len(missing) == 0 {
 		return have, nil
 	}
-	fmt.Fprintf(a.stderr, "%s, seed %d of %d\n", task, seed, r.ways.seeds)
+	fmt.Fprintf(a.stderr, "%s, seed %d of %v\n", task, seed, r.ways.seeds)
 	res, err := a.once(ctx, c)
 	if err != nil {
 		return nil, err

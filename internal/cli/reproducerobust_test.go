@@ -16,7 +16,7 @@ func TestReproduceRobustRefusesWhatItCannotDo(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"--seeds", "0"}, "--seeds is 0"},
+		{[]string{"--seeds", "0"}, `"0" for "--seeds"`},
 		{[]string{"--tasks", "cup"}, `--tasks names "cup"`}, // no plan comes with it
 		{[]string{"--tasks", ""}, "--tasks names nothing"},
 		{[]string{"--set", "seed=7"}, "those of --seeds"},

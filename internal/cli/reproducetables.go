@@ -154,7 +154,7 @@ var paper = map[string][3]string{
 func (r raplRun) markdown(points map[string][][]wire.Point) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "Spearman's correlation between reward and minus the true distance, mean over held-out rollouts that the person\ndislikes; mean and 95 %% interval over %d seeds; %d labels.\n\n| reward | %s | paper: group, clutter, cross |\n|---|%s---|\n",
-		r.seeds, r.table, strings.Join(r.tasks, " | "), strings.Repeat("---|", len(r.tasks)))
+		r.seeds.count(), r.table, strings.Join(r.tasks, " | "), strings.Repeat("---|", len(r.tasks)))
 	for _, k := range r.kinds {
 		fmt.Fprintf(&b, "| %s |", k)
 		for _, task := range r.tasks {

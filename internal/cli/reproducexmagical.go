@@ -21,7 +21,7 @@ import (
 
 // flatRun is what rapport reproduce xmagical does.
 type flatRun struct {
-	seeds       int
+	seeds       seedSpan
 	tasks       []string
 	body, from  string
 	out         string
@@ -62,7 +62,7 @@ where it was made with other settings.`,
 		},
 	}
 	f := cmd.Flags()
-	f.IntVar(&r.seeds, "seeds", 5, "how many seeds")
+	r.seeds.flag(cmd, "seeds", "how many seeds, from 1 on, or which, as 4-5")
 	f.StringSliceVar(&r.tasks, "tasks", []string{"avoid", "group"}, "tasks: sweep, avoid, group")
 	f.StringVar(&r.body, "embodiment", "medium", "the policy's: short, medium, long, gripper")
 	f.StringVar(&r.from, "from", "", "embodiment that encoder and reward are learnt of; empty: the policy's")
@@ -95,7 +95,7 @@ func (r *flatRun) check() error {
 			return fmt.Errorf("--%s is %q; want one of short, medium, long, gripper", flag, b)
 		}
 	}
-	return wantSeeds(r.seeds)
+	return nil
 }
 
 // flatCurves makes what is missing and writes it up.
@@ -104,7 +104,7 @@ func (a *app) flatCurves(ctx context.Context, r flatRun) error {
 		return err
 	}
 	curves := map[string][][]wire.Curve{} // by task: of each seed
-	for seed := 1; seed <= r.seeds; seed++ {
+	for seed := range r.seeds.all() {
 		for _, task := range r.tasks {
 			sets := []string{"robot.world=xmagical", "robot.task=" + task, "robot.embodiment=" + r.body, "seed=" + strconv.Itoa(seed)}
 			own, err := config.Load("", nil, sets)
@@ -177,7 +177,7 @@ func (a *app) flatCurve(ctx context.Context, c, own config.Config, r flatRun) ([
 	if len(st.Kinds) == 0 {
 		return have, nil
 	}
-	fmt.Fprintf(a.stderr, "%s, seed %d of %d: %s\n", r.name(c.Robot.Task), c.Seed, r.seeds, strings.Join(st.Kinds, ", "))
+	fmt.Fprintf(a.stderr, "%s, seed %d of %v: %s\n", r.name(c.Robot.Task), c.Seed, r.seeds, strings.Join(st.Kinds, ", "))
 	bars := newProgress(a.stderr)
 	cs, err := wire.Curves(ctx, c, st, a.options(bars).Tell)
 	bars.close()
@@ -242,7 +242,7 @@ func (r flatRun) csv(curves map[string][][]wire.Curve) error {
 func (r flatRun) plot(curves map[string][][]wire.Curve) error {
 	var plots []report.LinesPlot
 	for _, task := range r.tasks {
-		p := report.LinesPlot{Title: fmt.Sprintf("%s, %s, %d seeds", task, r.body, r.seeds), X: "control ticks", Y: "success, %"}
+		p := report.LinesPlot{Title: fmt.Sprintf("%s, %s, %d seeds", task, r.body, r.seeds.count()), X: "control ticks", Y: "success, %"}
 		for _, kind := range r.kinds {
 			l := report.Line{Name: kind, Flat: kind == "bc"}
 			for k, t := range ticksOf(curves[task], kind) {

@@ -11,7 +11,7 @@ import (
 )
 
 func TestCurvesAreWrittenUp(t *testing.T) {
-	r := flatRun{seeds: 2, tasks: []string{"group"}, body: "medium", kinds: []string{"bc", "rapl"}, ticks: 100, out: t.TempDir()}
+	r := flatRun{seeds: seedSpan{1, 2}, tasks: []string{"group"}, body: "medium", kinds: []string{"bc", "rapl"}, ticks: 100, out: t.TempDir()}
 	seed := func(rho, last float64) []wire.Curve {
 		return []wire.Curve{
 			{Kind: "bc", Points: []wire.CurvePoint{{Success: 0.5, Distance: 1}}},
@@ -48,7 +48,7 @@ func TestCurvesAreWrittenUp(t *testing.T) {
 }
 
 func TestCurvesRefuseWhatTheyDoNotKnow(t *testing.T) {
-	good := flatRun{seeds: 1, tasks: []string{"avoid"}, body: "short", kinds: []string{"rapl"}}
+	good := flatRun{seeds: seedSpan{1, 1}, tasks: []string{"avoid"}, body: "short", kinds: []string{"rapl"}}
 	if err := good.check(); err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,6 @@ func TestCurvesRefuseWhatTheyDoNotKnow(t *testing.T) {
 		{func(r *flatRun) { r.tasks = []string{"reach"} }, `--tasks names "reach"`},
 		{func(r *flatRun) { r.body = "" }, `--embodiment is ""`},
 		{func(r *flatRun) { r.from = "snake" }, `--from is "snake"`},
-		{func(r *flatRun) { r.seeds = 0 }, "--seeds is 0"},
 	} {
 		r := good
 		tt.change(&r)
