@@ -13,6 +13,22 @@ import (
 	"github.com/rapport-rl/rapport/reward/label"
 )
 
+// openedAlign is an alignment of which nothing is done, and its folder.
+func openedAlign(t *testing.T) (*Alignment, string) {
+	t.Helper()
+	dir := begunAlign(t)
+	a, err := OpenAlign(dir, nil, nil, quiet(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := a.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return a, dir
+}
+
 // harm damages the newest file of the checkpoints of a kind in dir.
 func harm(t *testing.T, a *Alignment, kind string) {
 	t.Helper()
@@ -41,12 +57,7 @@ func TestAlignmentsAreNotFineTuned(t *testing.T) {
 
 // What is evaluated, and said to be aligned, is what the alignment left.
 func TestAlignmentsKnowTheirPolicy(t *testing.T) {
-	dir := begunAlign(t)
-	a, err := OpenAlign(dir, nil, nil, quiet(nil))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer a.Close()
+	a, dir := openedAlign(t)
 	ctx := t.Context()
 	a.p.clone.Version = 1
 	save := func(kind string, version uint64, data string) {
@@ -110,7 +121,7 @@ func TestAlignmentsKnowTheirPolicy(t *testing.T) {
 	// What its steps do not make is not made again.
 	save(kindPolicy, 1, "clone")
 	harm(t, a, kindPolicy)
-	_, _, err = a.s.latest(ctx, kindPolicy)
+	_, _, err := a.s.latest(ctx, kindPolicy)
 	wantErr(t, err, "policy-", "bring the file back from a copy")
 	if strings.Contains(err.Error(), "--resume") {
 		t.Errorf("a remedy that alignments do not have: %v", err)
@@ -119,12 +130,7 @@ func TestAlignmentsKnowTheirPolicy(t *testing.T) {
 
 // A damaged reward is learned again where the alignment learned it, and left where not.
 func TestAlignmentsMendTheirReward(t *testing.T) {
-	dir := begunAlign(t)
-	a, err := OpenAlign(dir, nil, nil, quiet(nil))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer a.Close()
+	a, dir := openedAlign(t)
 	ctx := t.Context()
 	for v, data := range map[uint64]string{1: "prepared", 2: "learned"} {
 		if err := a.s.store.SaveCheckpoint(ctx, kindReward, v, []byte(data)); err != nil {
@@ -139,7 +145,7 @@ func TestAlignmentsMendTheirReward(t *testing.T) {
 		t.Errorf("whole: %q, %v", why, err)
 	}
 	harm(t, a, kindReward)
-	_, _, err = a.s.latest(ctx, kindReward)
+	_, _, err := a.s.latest(ctx, kindReward)
 	wantErr(t, err, "have it made again: rapport align "+dir)
 	if err := a.mend(ctx); err != nil {
 		t.Fatal(err)

@@ -33,7 +33,7 @@ type arm struct {
 	watch func()               // ends the guard's watch; nil without one
 	// teller is nil but under reward.kind truth.
 	teller *teller
-	// track follows the points of a plan, see kagi.go; nil without one.
+	// track follows the points of a plan, see pointer.go; nil without one.
 	track tracking
 	// onward is nil but in practice.
 	onward *onward

@@ -1,0 +1,132 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"github.com/rapport-rl/rapport/reward/kagi"
+	"github.com/rapport-rl/rapport/robot"
+)
+
+// planner is the model that writes waypoints.
+type planner struct {
+	model kagi.Model
+	fell  func(error) // is told why the task's own plan is taken instead
+	told  func(calls, hits int)
+
+	mu          sync.Mutex
+	calls, hits int
+	gave, none  int // resets in which the model wrote waypoints, and in which it did not
+}
+
+// count is of resets so far: those that the model wrote waypoints for, and others.
+func (pl *planner) count() (gave, none int) {
+	pl.mu.Lock()
+	defer pl.mu.Unlock()
+	return pl.gave, pl.none
+}
+
+type plannerKey struct{}
+
+func withPlanner(ctx context.Context, p *planner) context.Context {
+	return context.WithValue(ctx, plannerKey{}, p)
+}
+
+// unasked returns a context under which nobody is asked for waypoints.
+func unasked(ctx context.Context) context.Context {
+	return context.WithValue(withPlanner(ctx, nil), clickerKey{}, (*clicker)(nil))
+}
+
+// plannerOf is nil where no model is to be asked.
+func plannerOf(ctx context.Context) *planner {
+	p, _ := ctx.Value(plannerKey{}).(*planner)
+	return p
+}
+
+func (pl *planner) ask(ctx context.Context, p *pointer, obs robot.Observation) ([]kagi.Leg, error) {
+	b, things, err := p.board(ctx, obs)
+	if err != nil {
+		return nil, err
+	}
+	legs, use, err := kagi.Ask(ctx, pl.model, p.plan.Task, b)
+	pl.mu.Lock()
+	defer pl.mu.Unlock()
+	if use.Hit {
+		pl.hits++
+	} else {
+		pl.calls++
+	}
+	if err == nil {
+		pl.gave++
+	} else {
+		pl.none++
+	}
+	pl.told(pl.calls, pl.hits)
+	for _, k := range things {
+		if slices.ContainsFunc(legs, func(l kagi.Leg) bool { return l.Point == k.Name }) {
+			p.chosen = append(p.chosen, k)
+		}
+	}
+	return legs, err
+}
+
+// plan settles who writes the waypoints, says so, and returns the context under which
+// it is asked.
+func (s *Session) plan(ctx context.Context) (context.Context, error) {
+	ctx = s.heeding(ctx)
+	if !byWaypoints(s.cfg) {
+		if s.Clicks() != "" { // of the points that the reward sees
+			return s.clicked(ctx)
+		}
+		return ctx, nil
+	}
+	source := s.cfg.Reward.KAGI.Source
+	switch {
+	case s.vlm != nil:
+	case source == "vlm":
+		return ctx, errors.New("wire: reward.kagi.source is vlm, but there is no endpoint; set RAPPORT_VLM_URL or RAPPORT_VLM_KEY, or take reward.kagi.source task")
+	case source == "auto":
+		source = "task"
+	}
+	sparse := "success told by the simulator's truth"
+	switch s.cfg.Reward.KAGI.Sparse {
+	case "classifier":
+		sparse = "success told by a classifier"
+	case "judge":
+		sparse = "success told by a judge"
+	case "none":
+		sparse = "no success told"
+	}
+	if s.Clicks() != "" {
+		s.log.Info("waypoints", "source", source, "sparse", s.cfg.Reward.KAGI.Sparse)
+		return s.clicked(ctx)
+	}
+	if source == "task" || source == "clicks" {
+		from := "that comes with task " + s.cfg.Robot.Task
+		if f := s.cfg.Reward.KAGI.Plan; f != "" {
+			from = f
+		}
+		s.log.Info("waypoints", "source", source, "plan", from, "sparse", s.cfg.Reward.KAGI.Sparse)
+		s.tell("waypoints", 1, 1, fmt.Sprintf("source %s: the plan %s, no model is asked; %s", source, from, sparse))
+		return ctx, nil
+	}
+	cache := s.cfg.Reward.KAGI.Cache
+	if cache == "" {
+		cache = filepath.Join(s.Dir(), "vlm")
+	}
+	m, err := s.vlm(cache)
+	if err != nil {
+		return ctx, err
+	}
+	s.log.Info("waypoints", "source", "vlm", "cache", cache, "sparse", s.cfg.Reward.KAGI.Sparse)
+	s.tell("waypoints", 1, 1, fmt.Sprintf("source vlm: a model is asked once a reset, the task's plan stands in for it; %s", sparse))
+	s.planner = &planner{model: m,
+		fell: func(err error) { s.log.Warn("waypoints: the model gave none, the task's plan is taken", "err", err) },
+		told: func(calls, hits int) { s.log.Debug("waypoints: asked", "calls", calls, "kept", hits) },
+	}
+	return withPlanner(ctx, s.planner), nil
+}
