@@ -91,6 +91,11 @@ func TestReproduceKAGIReadsWhatItFinished(t *testing.T) {
 func TestReproduceKAGIRefusesFiguresOfOtherSettings(t *testing.T) {
 	dir := t.TempDir()
 	args := []string{"--to", dir, "--seeds", "1", "--tasks", "reach", "--kinds", "kagi"}
+	// A share that would leave too few of the demonstrations by default is of those that are asked for.
+	few := wayRun{share: 0.02, out: dir}
+	if now, _, err := few.settings(&app{sets: []string{"demos.good=500", "demos.bad=500"}}, "reach", "kagi", 1); err != nil || now["demos.good"] != "10" {
+		t.Errorf("a fiftieth of 500 demonstrations: %v, %v", now, err)
+	}
 	won := report.Share{Hits: 9, Of: 10}
 	of := settings{"reward.kagi.confirm": "2", "learner.updates": "20"}
 	if err := keep(filepath.Join(dir, "reach-1.json"), []wayPoint{{Kind: "kagi", Before: won, After: won, Settings: of}, {Kind: "offline", Before: won, After: won, Settings: settings{"learner.updates": "20", "reward.kagi.confirm": "2", "--steps": "7"}}}); err != nil {

@@ -93,6 +93,12 @@ func TestReproduceRAPLWritesUpWhatIsThere(t *testing.T) {
 	if _, err := png.Decode(f); err != nil {
 		t.Error(err)
 	}
+	if code := Main(append(args, "--seeds", "2-2"), nil, &out, &errs); code != exitDone {
+		t.Fatalf("the second seed alone: code %d: %s", code, errs.String())
+	}
+	if b, err := os.ReadFile(filepath.Join(dir, "rewards.csv")); err != nil || strings.Count(string(b), "\n") != 4 || strings.Count(string(b), "group,2,") != 3 {
+		t.Errorf("rewards.csv of the second seed alone: %v\n%s", err, b)
+	}
 	for _, other := range []struct{ flag, value, want string }{
 		{"--set", "reward.experts=3", "group-1.csv was made with reward.experts 6, not 3; name another folder"},
 		{"--gamma", "0.5", "--gamma 1, not 0.5"},

@@ -112,7 +112,7 @@ func (r raplRun) csv(points map[string][][]wire.Point) error {
 	for _, task := range r.tasks {
 		for i, ps := range points[task] {
 			for _, p := range ps {
-				if err := w.Write(append([]string{task, strconv.Itoa(i + 1)}, pointRow(p)...)); err != nil {
+				if err := w.Write(append([]string{task, strconv.Itoa(r.seeds.first + i)}, pointRow(p)...)); err != nil {
 					return err
 				}
 			}

@@ -228,7 +228,7 @@ func (r flatRun) csv(curves map[string][][]wire.Curve) error {
 		for i, cs := range curves[task] {
 			for _, cv := range cs {
 				for _, p := range cv.Points {
-					rows = append(rows, []string{task, r.body, r.from, strconv.Itoa(i + 1), cv.Kind, strconv.Itoa(p.Ticks), g(p.Success), g(p.Distance), g(cv.Rho)})
+					rows = append(rows, []string{task, r.body, r.from, strconv.Itoa(r.seeds.first + i), cv.Kind, strconv.Itoa(p.Ticks), g(p.Success), g(p.Distance), g(cv.Rho)})
 				}
 			}
 		}

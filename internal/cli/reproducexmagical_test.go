@@ -11,7 +11,7 @@ import (
 )
 
 func TestCurvesAreWrittenUp(t *testing.T) {
-	r := flatRun{seeds: seedSpan{1, 2}, tasks: []string{"group"}, body: "medium", kinds: []string{"bc", "rapl"}, ticks: 100, out: t.TempDir()}
+	r := flatRun{seeds: seedSpan{4, 5}, tasks: []string{"group"}, body: "medium", kinds: []string{"bc", "rapl"}, ticks: 100, out: t.TempDir()}
 	seed := func(rho, last float64) []wire.Curve {
 		return []wire.Curve{
 			{Kind: "bc", Points: []wire.CurvePoint{{Success: 0.5, Distance: 1}}},
@@ -33,7 +33,7 @@ func TestCurvesAreWrittenUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := strings.Count(string(b), "\n"); n != 7 || !strings.Contains(string(b), "group,medium,,2,rapl,100,1,0.5,0.4\n") {
+	if n := strings.Count(string(b), "\n"); n != 7 || !strings.Contains(string(b), "group,medium,,5,rapl,100,1,0.5,0.4\n") {
 		t.Errorf("%d lines:\n%s", n, b)
 	}
 	if err := r.plot(curves); err != nil {

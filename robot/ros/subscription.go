@@ -26,6 +26,7 @@ type subscription struct {
 	mu     sync.Mutex
 	listed map[string]bool // publishers that the master names
 	links  map[string]*link
+	met    uint64 // connections so far
 	closed bool
 }
 
@@ -179,6 +180,7 @@ func (s *subscription) read(uri string, l *link) error {
 		return ErrClosed
 	}
 	l.conn, l.peer, l.err = c, h["callerid"], nil
+	s.met++
 	s.mu.Unlock()
 	if s.tell != nil {
 		s.tell()

@@ -109,6 +109,13 @@ func (l *Latest[T]) Publishers() int {
 	return connected
 }
 
+// Met counts the connections to publishers so far: it rises where one was started again.
+func (l *Latest[T]) Met() uint64 {
+	l.sub.mu.Lock()
+	defer l.sub.mu.Unlock()
+	return l.sub.met
+}
+
 // Close ends the watch. The last message stays.
 func (l *Latest[T]) Close() error {
 	l.mu.Lock()

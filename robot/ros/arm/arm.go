@@ -57,6 +57,7 @@ type Backend struct {
 	sched  schedule
 	phase  phase
 	waited time.Duration // by the newest of the last observation's images
+	met    uint64        // connections to driver and controller when they were told what they have to know
 	told   robot.Pose    // the target that the caller knows of
 	stamp  time.Time     // of the last observation's state
 	seen   time.Time     // what its latency counts from
@@ -102,10 +103,7 @@ func (b *Backend) open(ctx context.Context) error {
 	if err := b.await(ctx); err != nil {
 		return err
 	}
-	if err := b.agree(); err != nil {
-		return err
-	}
-	if err := b.setUp(ctx); err != nil {
+	if err := b.introduce(ctx); err != nil {
 		return err
 	}
 	if err := b.pose.WaitSubscriber(ctx); err != nil {
@@ -182,6 +180,10 @@ func (b *Backend) Step(ctx context.Context, c robot.Command) (robot.Observation,
 	}
 	if err := c.Finite(); err != nil {
 		return robot.Observation{}, fmt.Errorf("arm: %w", err)
+	}
+	if b.ready && b.renewed() {
+		b.ready = false
+		return robot.Observation{}, b.fail(errRenewed)
 	}
 	if !b.ready {
 		return robot.Observation{}, errors.New("arm: Step without a Reset before it, or after a failed Step")

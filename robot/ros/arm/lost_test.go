@@ -12,7 +12,10 @@ import (
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/robot/franka"
 	"github.com/rapport-rl/rapport/robot/guard"
+	"github.com/rapport-rl/rapport/robot/ros"
 	"github.com/rapport-rl/rapport/robot/ros/arm"
+	frankamsg "github.com/rapport-rl/rapport/robot/ros/msgs/franka"
+	"github.com/rapport-rl/rapport/robot/ros/msgs/reconfigure"
 	"github.com/rapport-rl/rapport/sim/rosarm"
 	"github.com/rapport-rl/rapport/sim/tabletop"
 )
@@ -187,6 +190,67 @@ func TestAStaleStateIsToldWithinTheLimitAndTheArmMayComeBack(t *testing.T) {
 	l.start(nil)
 	l.back(func() error { _, err := b.Reset(t.Context()); return err })
 	l.back(func() error { _, err := b.Step(t.Context(), robot.Command{}); return err })
+}
+
+// Who starts a driver again does not tell it the load of the hand: we do, before anything moves.
+func TestADriverThatWasStartedAgainIsToldEverythingAgain(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, nil)
+	b := l.open(func(c *arm.Config) {
+		short(c)
+		c.Patience = 10 * time.Second // as long as a driver takes to start
+		c.Load.Mass, c.Stiffness.Trans = 0.3, 1500
+	})
+	states, err := ros.Watch[frankamsg.FrankaState](l.node("watcher"), arm.StateTopic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer states.Close()
+	load := func() float64 {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		_, seq, _ := states.Get()
+		m, _, _, err := states.Wait(ctx, seq)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m.MLoad
+	}
+	l.reset(b)
+	l.step(b, robot.Command{})
+	if got := load(); got != 0.3 {
+		t.Fatalf("the load is %g kg before, want 0.3", got)
+	}
+	if err := l.sim.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l.start(nil)
+	if got := load(); got != 0 {
+		t.Fatalf("the load is %g kg after the start, want 0, which nobody told", got)
+	}
+	// In mid-episode the arm is held, however patient the session is.
+	for err = nil; err == nil; {
+		_, err = b.Step(t.Context(), robot.Command{Delta: [6]float64{2: 0.001}})
+	}
+	if !errors.Is(err, robot.ErrStale) || !strings.Contains(err.Error(), "was started again") {
+		t.Errorf("error %v, want that the driver was started again", err)
+	}
+	if _, err := b.Step(t.Context(), robot.Command{}); err == nil {
+		t.Error("a Step goes on without a Reset")
+	}
+	l.back(func() error { _, err := b.Reset(t.Context()); return err })
+	if got := load(); got != 0.3 {
+		t.Errorf("the load is %g kg after a Reset, want 0.3", got)
+	}
+	res, err := ros.Call[reconfigure.ReconfigureReq, reconfigure.ReconfigureRes](t.Context(), l.node("asker"), arm.ComplianceNode+"/set_parameters", &reconfigure.ReconfigureReq{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(res.Config.Doubles, reconfigure.DoubleParameter{Name: "translational_stiffness", Value: 1500}) {
+		t.Errorf("the stiffness after a Reset is among %v, want 1500", res.Config.Doubles)
+	}
+	l.step(b, robot.Command{})
 }
 
 // What comes faster than it is read must not wait in line.

@@ -39,6 +39,11 @@ func (b *Backend) start(ctx context.Context, way func(context.Context) (robot.Ob
 		return robot.Observation{}, err
 	}
 	b.ready = false
+	if b.renewed() {
+		if err := b.again(ctx); err != nil {
+			return robot.Observation{}, b.fail(err)
+		}
+	}
 	obs, err := way(ctx)
 	if err != nil {
 		return robot.Observation{}, b.fail(err)

@@ -48,6 +48,42 @@ func (b *Backend) await(ctx context.Context) error {
 	}
 }
 
+// errRenewed ends an episode: what drives the arm goes by its own defaults since it was started
+// again, and the arm is held until a Reset told it what it has to know.
+var errRenewed = fmt.Errorf("arm: %w: the arm's driver or its controller was started again in mid-episode", robot.ErrStale)
+
+// renewed says whether the driver or the controller was started again since it was told what it
+// has to know. A connection that broke and was made anew looks the same, and is taken for it.
+func (b *Backend) renewed() bool { return b.state.Met()+b.jac.Met() != b.met }
+
+// introduce makes sure that this is the arm that was configured and tells it what it has to know.
+func (b *Backend) introduce(ctx context.Context) error {
+	met := b.state.Met() + b.jac.Met()
+	if err := b.agree(); err != nil {
+		return err
+	}
+	if err := b.setUp(ctx); err != nil {
+		return err
+	}
+	b.met = met
+	return nil
+}
+
+// again is introduce to what was started again, once it is heard.
+func (b *Backend) again(ctx context.Context) error {
+	if _, err := b.settle(ctx, b.cfg.Wait); err != nil {
+		return err
+	}
+	wait, cancel := context.WithTimeout(ctx, b.cfg.Wait)
+	defer cancel()
+	_, seq, _ := b.state.Get()
+	if _, _, _, err := b.state.Wait(wait, seq); err != nil { // one that the driver of before had sent is none
+		return fmt.Errorf("arm: the arm's state after its driver was started again: %w", err)
+	}
+	b.log.Warn("the arm's driver or controller was started again: it is told load, collision thresholds and stiffness once more")
+	return b.introduce(wait)
+}
+
 // mismatch is how far the arm's own tool centre point may be from ours, m and rad.
 const mismatch, mismatchRot = 0.005, 0.03
 
