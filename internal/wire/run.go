@@ -363,7 +363,10 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 			return nil
 		},
 		Done: func(ctx context.Context, i int, ep policy.Episode, st policy.Stats) error {
-			tries = 0
+			if tries > 0 {
+				pi.Begin(uint64(i) + 1) // explores on as a session that is resumed here
+				tries = 0
+			}
 			told := succeeded(endOf(ep))
 			var known []policy.Metric
 			if real(s.cfg) {

@@ -150,6 +150,36 @@ func TestWatch(t *testing.T) {
 			time.Sleep(50 * time.Millisecond)
 		}
 	}
+	t.Run("has an arm that was held start from rest", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			_, a := begin(t, func(c *guard.Config, _ *arm) { c.Acc = 0.5 })
+			h := &holder{arm: a}
+			g, stop := watched(h, a, false)
+			defer stop()
+			if _, err := g.Reset(ctx); err != nil {
+				t.Fatal(err)
+			}
+			full := robot.Command{Delta: [6]float64{0.004}}
+			for range 10 {
+				if _, err := g.Step(ctx, full); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(50 * time.Millisecond)
+			}
+			time.Sleep(time.Second)
+			if n := h.holds.Load(); n != 1 {
+				t.Fatalf("held %d times, want 1", n)
+			}
+			obs, err := g.Step(ctx, full)
+			if err != nil {
+				t.Fatal(err)
+			}
+			dt := a.cfg.Tick.Seconds()
+			if acc := obs.Applied.Delta[0] / (dt * dt); acc > a.cfg.Acc || acc <= 0 {
+				t.Errorf("from rest the target is accelerated by %.2f m/s², limit %.2f", acc, a.cfg.Acc)
+			}
+		})
+	})
 	t.Run("holds an arm that can be held at once", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			_, a := begin(t, nil)

@@ -160,6 +160,7 @@ func (g *Guard) holdNow(ctx context.Context) error {
 		err := h.Hold(context.WithoutCancel(ctx))
 		if err == nil {
 			g.mu.Lock()
+			g.f.last = [6]float64{} // the target stands; a Step in flight says what it did itself
 			g.isHeld(f)
 			g.mu.Unlock()
 		}

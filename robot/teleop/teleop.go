@@ -112,7 +112,7 @@ func axis(raw *Raw, a int) float64 {
 		return 0
 	}
 	v := raw.Axes[a-1]
-	if math.IsNaN(v) {
+	if v-v != 0 { // NaN or infinite
 		return 0
 	}
 	return sign * min(max(v, -1), 1)
@@ -142,11 +142,17 @@ type Hand struct {
 	seq     uint64
 	arrived time.Time
 	// swift is the shortest way of a reading of this life, on two clocks: their
-	// difference plus the delay. What takes longer than that by Stale is late.
+	// difference plus the delay. What takes longer than that by Stale is late. It
+	// rises by drift.
 	swift   time.Duration
+	heard   time.Time // when the last reading of this life came, late or not
 	reading Reading
 	refused uint64
 }
+
+// drift is by how much of the time two clocks may part: quartzes keep 100 ppm each. A page's
+// clock is disciplined by nobody, and what parts would look like a queue.
+const drift = 2e-4
 
 type life struct {
 	who, device string
@@ -180,7 +186,8 @@ func (h *Hand) Take(raw Raw) bool {
 		h.refused++
 		return false
 	}
-	h.seq, h.swift = raw.Seq, min(h.swift, way)
+	parted := time.Duration(drift * float64(max(0, now.Sub(h.heard))))
+	h.seq, h.heard, h.swift = raw.Seq, now, min(h.swift+parted, way)
 	if way-h.swift > h.cfg.Stale {
 		h.refused++
 		return false

@@ -55,7 +55,7 @@ func TestMapping(t *testing.T) {
 		},
 		"what is not finite is at rest, what is too large is full": {
 			teleop.Mapping{Axes: [6]int{1, 2, 3}}, teleop.Raw{Axes: []float64{math.NaN(), math.Inf(1), -7}},
-			teleop.Reading{Axes: [6]float64{0, 1, -1}},
+			teleop.Reading{Axes: [6]float64{0, 0, -1}},
 		},
 		"buttons": {
 			plain(), teleop.Raw{Buttons: []bool{true, true}}, teleop.Reading{Close: true, Open: true},
@@ -143,6 +143,25 @@ func TestLateReadingsDoNotCount(t *testing.T) {
 	// Those of the last 200 ms are new enough.
 	if taken != 4 {
 		t.Errorf("%d late readings count, want 4", taken)
+	}
+}
+
+// No time server disciplines a page's clock: two quartzes part by up to 200 ppm, which is no queue.
+func TestClocksThatPartAreNotLate(t *testing.T) {
+	b := newBench(plain())
+	began := b.now
+	for range int(3 * time.Hour / tick) {
+		b.now = b.now.Add(tick)
+		raw := b.raw(true, 1)
+		raw.Stamp = raw.Stamp.Add(-time.Duration(1.9e-4 * float64(b.now.Sub(began))))
+		if !b.hand.Take(raw) {
+			t.Fatalf("after %v a prompt reading is refused", b.now.Sub(began))
+		}
+	}
+	late := b.raw(true, -1)
+	late.Stamp = late.Stamp.Add(-time.Duration(1.9e-4*float64(b.now.Sub(began))) - 250*time.Millisecond)
+	if b.hand.Take(late) {
+		t.Error("a reading that was 250 ms under way counts")
 	}
 }
 

@@ -133,11 +133,9 @@ func (a *Annotator) choose(rng *rand.Rand, q label.Query) (label.Choice, error) 
 	case unsure < a.Habits.Unsure:
 		return label.Unsure, nil
 	}
-	same := ul == ur || math.Abs(ul-ur) < a.Habits.Ties
-	if a.Alike != nil {
-		if same, err = a.Alike(left, right); err != nil {
-			return "", err
-		}
+	same, err := a.same(left, right, ul, ur)
+	if err != nil {
+		return "", err
 	}
 	if same {
 		return label.Tie, nil
@@ -148,30 +146,46 @@ func (a *Annotator) choose(rng *rand.Rand, q label.Query) (label.Choice, error) 
 	return side(ul > ur), nil
 }
 
+// same says whether there is no difference to him between two clips of these utilities.
+func (a *Annotator) same(x, y label.Clip, ux, uy float64) (bool, error) {
+	if a.Alike != nil {
+		return a.Alike(x, y)
+	}
+	return ux == uy || math.Abs(ux-uy) < a.Habits.Ties, nil
+}
+
 // rank orders clips by their utilities, each with Gumbel noise: the order of Plackett
 // and Luce. Neighbours that are alike share a place.
 func (a *Annotator) rank(rng *rand.Rand, clips []label.Clip) ([]int, error) {
-	us := make([]float64, len(clips))
+	us, felt := make([]float64, len(clips)), make([]float64, len(clips))
 	order := make([]int, len(clips))
 	for i, c := range clips {
 		u, err := a.Utility(c)
 		if err != nil {
 			return nil, err
 		}
+		us[i], felt[i], order[i] = u, u, i
 		if gumbel := -math.Log(rng.ExpFloat64()); a.Habits.Noise > 0 {
-			u += a.Habits.Noise * gumbel
+			felt[i] += a.Habits.Noise * gumbel
 		}
-		us[i], order[i] = u, i
 	}
-	slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(us[j], us[i]) })
+	slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(felt[j], felt[i]) })
 	if rng.Float64() < a.lapse() {
 		rng.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
 	}
 	places := make([]int, len(clips))
 	for n, i := range order {
 		places[i] = n + 1
-		if n > 0 && math.Abs(us[order[n-1]]-us[i]) < a.Habits.Ties {
-			places[i] = places[order[n-1]]
+		if n == 0 {
+			continue
+		}
+		before := order[n-1]
+		same, err := a.same(clips[before], clips[i], us[before], us[i])
+		if err != nil {
+			return nil, err
+		}
+		if same {
+			places[i] = places[before]
 		}
 	}
 	return places, nil

@@ -136,6 +136,16 @@ func TestRankingIsPlackettLuce(t *testing.T) {
 	if got := answer(t, someone(Habits{Ties: 0.15}), about(0, label.Ranking, 0.2, 0.9, 0.8)).Places; !slices.Equal(got, []int{3, 1, 1}) {
 		t.Errorf("places %v, want 3 1 1", got)
 	}
+	// Who finds two equal in a pair finds them equal in a ranking.
+	equal := someone(Habits{})
+	if got := answer(t, equal, about(0, label.Ranking, 0.2, 0.9, 0.9)).Places; !slices.Equal(got, []int{3, 1, 1}) {
+		t.Errorf("places %v of equals, want 3 1 1", got)
+	}
+	fine := someone(Habits{Ties: 0.15})
+	fine.Alike = func(_, _ label.Clip) (bool, error) { return false, nil }
+	if got := answer(t, fine, about(0, label.Ranking, 0.2, 0.9, 0.8)).Places; !slices.Equal(got, []int{3, 1, 2}) {
+		t.Errorf("places %v of whom nothing is alike to, want 3 1 2", got)
+	}
 	// The first place goes to each with exp(u/noise) over the sum.
 	const n, noise = 4000, 0.5
 	us := []float64{0, 0.5, 1}

@@ -117,7 +117,8 @@ func (b *Backend) open(ctx context.Context) error {
 		b.topics = append(b.topics, f)
 		hctx, quit := context.WithCancel(context.Background())
 		b.quit = quit
-		b.hand = newHand(f, b.log)
+		fingers, _, _ := b.finger.Get()
+		b.hand = newHand(f, apart(fingers), b.log)
 		if b.cfg.Gripper.Home {
 			b.home = f.home
 		}

@@ -43,12 +43,14 @@ type hand struct {
 	mu   sync.Mutex
 	want float64 // m
 	sent float64 // m, of the last goal; NaN before
+	at   float64 // m, the opening before any goal
 	busy bool
 	err  error // of the last goal that could not be sent or answered
 }
 
-func newHand(g grasper, log *slog.Logger) *hand {
-	return &hand{g: g, log: log, wake: make(chan struct{}, 1), sent: math.NaN(), want: math.NaN()}
+// newHand makes a hand whose fingers are at apart, m.
+func newHand(g grasper, at float64, log *slog.Logger) *hand {
+	return &hand{g: g, log: log, wake: make(chan struct{}, 1), sent: math.NaN(), want: math.NaN(), at: at}
 }
 
 // to says how far apart the fingers shall be, m.
@@ -94,6 +96,9 @@ func (h *hand) run(ctx context.Context) {
 		}
 		h.mu.Unlock()
 		if due {
+			if math.IsNaN(sent) {
+				sent = h.at
+			}
 			h.goal(ctx, want, want < sent)
 			continue
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rapport-rl/rapport/robot"
 	frankamsg "github.com/rapport-rl/rapport/robot/ros/msgs/franka"
+	"github.com/rapport-rl/rapport/robot/ros/msgs/std"
 )
 
 // ages collects sensors that are too old, or were never heard.
@@ -77,9 +78,7 @@ func (b *Backend) observe(ctx context.Context) (robot.Observation, error) {
 		case now.Sub(at) > b.cfg.Stale:
 			late.old("the gripper's state", now.Sub(at))
 		default:
-			for _, p := range f.Position {
-				obs.State.Grip += p
-			}
+			obs.State.Grip = apart(f)
 		}
 	}
 	for i, c := range b.cams {
@@ -183,4 +182,12 @@ func (b *Backend) look(obs *robot.Observation) error {
 	}
 	wg.Wait()
 	return errors.Join(errs...)
+}
+
+// apart is how far apart the fingers are, m.
+func apart(fingers *std.JointState) (m float64) {
+	for _, p := range fingers.Position {
+		m += p
+	}
+	return m
 }

@@ -321,19 +321,22 @@ func (f *fingers) stop(context.Context) error {
 func TestHandFollowsWithOneGoalAtATime(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
+		at     float64   // m, before
 		wishes []float64 // m, 100 ms apart
 		want   string
 	}{
-		{"opening is a move", []float64{0.08}, "move"},
-		{"closing is a grasp", []float64{0.08, 0.08, 0.08, 0.08, 0.08, 0.08, 0.08, 0.08, 0.08, 0.08, 0.08, 0.08, 0}, "move grasp"},
-		{"a small change is no goal", []float64{0.08, 0.079, 0.078, 0.08}, "move"},
-		{"another wish ends the goal", []float64{0.08, 0.02}, "move stop grasp"},
-		{"the last of many wishes counts", []float64{0.08, 0.02, 0.06, 0.01}, "move stop grasp stop grasp"},
+		{"opening is a move", 0, []float64{0.08}, "move"},
+		{"closing fingers that nobody opened is a grasp", franka.Stroke, []float64{0, 0, 0}, "grasp"},
+		{"opening them further is a move", 0.02, []float64{0.06}, "move"},
+		{"closing is a grasp", 0, []float64{0.08, 0.08, 0.08, 0.08, 0.08, 0.08, 0.08, 0.08, 0.08, 0.08, 0.08, 0.08, 0}, "move grasp"},
+		{"a small change is no goal", 0, []float64{0.08, 0.079, 0.078, 0.08}, "move"},
+		{"another wish ends the goal", 0, []float64{0.08, 0.02}, "move stop grasp"},
+		{"the last of many wishes counts", 0, []float64{0.08, 0.02, 0.06, 0.01}, "move stop grasp stop grasp"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := &fingers{}
-				h := newHand(f, slog.New(slog.DiscardHandler))
+				h := newHand(f, tt.at, slog.New(slog.DiscardHandler))
 				ctx, cancel := context.WithCancel(t.Context())
 				h.done.Go(func() { h.run(ctx) })
 				for _, w := range tt.wishes {
@@ -362,7 +365,7 @@ func TestHandFollowsWithOneGoalAtATime(t *testing.T) {
 func TestHandTellsWhatWentWrongOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fingers{fail: errors.New("no such gripper")}
-		h := newHand(f, slog.New(slog.DiscardHandler))
+		h := newHand(f, franka.Stroke, slog.New(slog.DiscardHandler))
 		ctx, cancel := context.WithCancel(t.Context())
 		h.done.Go(func() { h.run(ctx) })
 		h.to(0.08)
