@@ -72,7 +72,8 @@ type Guard struct {
 	held    chan struct{} // closed once the arm was told to hold for fault
 	excused [7]float64    // rad beyond the hard limits that an operator has acknowledged
 	count   Counts
-	pulse   uint64 // counts valid commands, for Watch
+	quit    context.CancelCauseFunc // ends the Reset in flight
+	pulse   uint64                  // counts valid commands, for Watch
 	left    time.Duration
 }
 
@@ -111,22 +112,28 @@ func New(b robot.Backend, cfg Config) (*Guard, error) {
 }
 
 // Reset brings the arm to the start of an episode, unless a fault is latched:
-// then nothing moves and the error is that *Fault. Leases start anew; the
-// sequence numbers that were seen stay.
+// then nothing moves and the error is that *Fault. One that is latched meanwhile ends
+// the context of the backend's Reset. Leases start anew; the sequence numbers that
+// were seen stay.
 func (g *Guard) Reset(ctx context.Context) (robot.Observation, error) {
 	g.drive.Lock()
 	defer g.drive.Unlock()
 	g.mu.Lock()
-	f := g.fault
 	g.ready, g.leases.held, g.left = false, false, 0
-	g.mu.Unlock()
-	if f != nil {
+	if f := g.fault; f != nil {
+		g.mu.Unlock()
 		return robot.Observation{}, f
 	}
-	obs, err := g.call(ctx, nil)
+	on, quit := context.WithCancelCause(ctx)
+	defer quit(nil)
+	g.quit = quit
+	g.mu.Unlock()
+	obs, err := g.call(on, nil)
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.quit = nil
 	if err != nil {
+		g.isHeld(g.fault) // one that came meanwhile: the backend moves nothing any more
 		return obs, g.failed(ctx, err)
 	}
 	if cause, why := g.blame(&obs, true); cause != 0 {

@@ -3,6 +3,7 @@ package guard_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/rapport-rl/rapport/robot"
@@ -87,6 +88,51 @@ func TestHeldTellsWhenTheArmWasTold(t *testing.T) {
 	// Nothing was commanded since: there is nobody to be told.
 	if err := g.Stop(ctx, "once more"); err != nil || !isClosed(g.Held()) {
 		t.Errorf("%v, held %v with no target", err, isClosed(g.Held()))
+	}
+}
+
+// distant is an arm that is long on its way to the start of an episode.
+type distant struct {
+	*arm
+	under chan struct{}
+}
+
+func (f *distant) Reset(ctx context.Context) (robot.Observation, error) {
+	close(f.under)
+	<-ctx.Done()
+	return robot.Observation{}, fmt.Errorf("distant: %w", ctx.Err())
+}
+
+func TestAStopEndsAReset(t *testing.T) {
+	ctx := context.Background()
+	_, a := begin(t, nil)
+	f := &distant{arm: a, under: make(chan struct{})}
+	g, err := guard.New(f, a.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error)
+	go func() { _, err := g.Reset(ctx); done <- err }()
+	<-f.under
+	if err := g.Stop(ctx, "smoke"); err != nil {
+		t.Fatal(err)
+	}
+	var fault *guard.Fault
+	if err := <-done; !errors.As(err, &fault) || fault.Cause != guard.Stopped {
+		t.Errorf("the reset ended with %v, want the stop", err)
+	}
+	if !isClosed(g.Held()) {
+		t.Error("nothing moves, and the stop is not told as held")
+	}
+	// The caller's own end is no fault.
+	if err := g.Acknowledge("anna"); err != nil {
+		t.Fatal(err)
+	}
+	f.under = make(chan struct{})
+	ended, end := context.WithCancel(ctx)
+	go func() { <-f.under; end() }()
+	if _, err := g.Reset(ended); !errors.Is(err, context.Canceled) || g.Fault() != nil {
+		t.Errorf("a reset that the caller ended: %v, fault %v", err, g.Fault())
 	}
 }
 

@@ -219,6 +219,9 @@ func (g *Guard) latch(c Cause, detail string, st *robot.State, err error) *Fault
 	g.count.Faults++
 	g.fault = &Fault{Cause: c, Detail: detail, Stamp: g.state.Stamp, State: *st, Recent: g.past.list(), err: err}
 	g.held = make(chan struct{})
+	if g.quit != nil {
+		g.quit(g.fault)
+	}
 	if g.cfg.Latched != nil {
 		g.cfg.Latched(g.fault)
 	}

@@ -181,6 +181,50 @@ func (n *Node) Topics(ctx context.Context) ([]Topic, error) {
 	return out, nil
 }
 
+// Publishers names the other nodes that publish a topic and are alive, as NAME at URI. What the
+// master still lists of one that is gone is left out.
+func (n *Node) Publishers(ctx context.Context, topic string) ([]string, error) {
+	topic = n.Resolve(topic)
+	v, err := n.ask(ctx, "getSystemState")
+	if err != nil {
+		return nil, err
+	}
+	kinds, _ := v.([]any)
+	if len(kinds) != 3 {
+		return nil, fmt.Errorf("ros: getSystemState: %.80v is not publishers, subscribers and services", v)
+	}
+	all, _ := kinds[0].([]any)
+	var out []string
+	for _, one := range all {
+		p, _ := one.([]any)
+		if len(p) != 2 || p[0] != topic {
+			continue
+		}
+		names, _ := p[1].([]any)
+		for _, name := range names {
+			if name == n.name {
+				continue
+			}
+			v, err := n.ask(ctx, "lookupNode", name)
+			var unknown *ErrMaster
+			if errors.As(err, &unknown) { // it went meanwhile
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			uri, _ := v.(string)
+			alive, cancel := context.WithTimeout(ctx, callTime)
+			_, err = xmlrpc.Call(alive, uri, "getPid", n.name)
+			cancel()
+			if err == nil {
+				out = append(out, fmt.Sprintf("%v at %s", name, uri))
+			}
+		}
+	}
+	return out, ctx.Err()
+}
+
 // slave answers the calls that a node must answer.
 func (n *Node) slave(_ context.Context, method string, args []any) (any, error) {
 	text := func(i int) string {

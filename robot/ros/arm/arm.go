@@ -100,6 +100,9 @@ func (b *Backend) open(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.cfg.Wait)
 	defer cancel()
+	if rivals, unknown := shared(ctx, b.n); rivals != nil || unknown != nil {
+		return errors.Join(rivals, unknown)
+	}
 	if err := b.await(ctx); err != nil {
 		return err
 	}

@@ -104,6 +104,64 @@ func (l *lab) untilHeld(lost time.Time) (held, slow time.Duration) {
 // short is an age that a lost sensor soon has.
 func short(c *arm.Config) { c.Stale, c.Skew = 700*time.Millisecond, 700*time.Millisecond }
 
+// An operator who stops the arm on its way to the start of an episode reaches in.
+func TestAStopOnTheWayToTheStartStopsTheArm(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, func(c *rosarm.Config) { c.World.Render = tabletop.None })
+	b := l.open(func(c *arm.Config) { c.Cameras, c.Speed = nil, 0.05 })
+	g, err := newGuard(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.reset(g)
+	for range 24 {
+		l.step(g, robot.Command{Delta: [6]float64{0: 0.006, 2: 0.004}, Grip: 1})
+	}
+	_, out, err := l.sim.Target()
+	if err != nil {
+		t.Fatal(err)
+	}
+	away := func(from robot.Pose) float64 {
+		t.Helper()
+		_, at, err := l.sim.Target()
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := franka.Diff(from, at)
+		return math.Hypot(math.Hypot(d[0], d[1]), d[2])
+	}
+	done := make(chan error)
+	go func() { _, err := g.Reset(t.Context()); done <- err }()
+	for began := time.Now(); away(out) < 0.02; { // it is on its way
+		if time.Since(began) > 10*time.Second {
+			t.Fatal("the arm does not go to its start")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err := g.Stop(t.Context(), "somebody reaches in"); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; !errors.Is(err, robot.ErrStopped) {
+		t.Errorf("the reset ended with %v, want the stop", err)
+	}
+	time.Sleep(300 * time.Millisecond) // the controller's filter
+	_, from, err := l.sim.Target()
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(time.Second)
+	if way := away(from); way > 0.003 {
+		t.Errorf("the arm went on for %.0f mm after the stop", 1000*way)
+	}
+	if left := away(tabletop.Reach.Start()); left < 0.03 {
+		t.Errorf("the arm is %.0f mm from its start, to which it was on the way", 1000*left)
+	}
+	if err := g.Acknowledge("anna"); err != nil {
+		t.Fatal(err)
+	}
+	l.reset(g)
+}
+
 func TestACameraIsLostAndComesBack(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, nil)

@@ -3,6 +3,7 @@ package arm_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -44,6 +45,53 @@ func TestWhatDoesNotHoldIsRefused(t *testing.T) {
 				t.Errorf("error %v, want %q in it", err, tt.want)
 			}
 		})
+	}
+}
+
+// Two who command one arm pull it to and fro.
+func TestAnArmIsNotSharedWithAnother(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, nil)
+	b := l.open(nil)
+	l.reset(b)
+	other, err := arm.Open(t.Context(), l.node("second"), config())
+	if err == nil {
+		_ = other.Close()
+	}
+	if err == nil || !strings.Contains(err.Error(), "this arm is commanded by /rapport") {
+		t.Errorf("a second session: %v, want who commands the arm", err)
+	}
+	doctor := func() error {
+		t.Helper()
+		ls, err := arm.Survey(t.Context(), l.node("doctor"), config(), 200*time.Millisecond)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(ls, func(line arm.Line) bool { return line.What == "commands" })
+		return ls[i].Err
+	}
+	if err := doctor(); err == nil || !strings.Contains(err.Error(), "commanded by /rapport") {
+		t.Errorf("a survey beside a session: %v", err)
+	}
+	l.step(b, robot.Command{}) // the first goes on
+
+	// One that comes in between is noticed before the next episode moves anything.
+	late, err := ros.Advertise[std.PoseStamped](l.node("late"), arm.PoseTopic, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Reset(t.Context()); err == nil || !strings.Contains(err.Error(), "commanded by /late") {
+		t.Errorf("a Reset beside another: %v", err)
+	}
+	if err := late.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l.reset(b)
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := doctor(); err != nil {
+		t.Errorf("a survey after the session: %v", err)
 	}
 }
 

@@ -39,6 +39,13 @@ func (b *Backend) start(ctx context.Context, way func(context.Context) (robot.Ob
 		return robot.Observation{}, err
 	}
 	b.ready = false
+	rivals, unknown := shared(ctx, b.n)
+	if rivals != nil {
+		return robot.Observation{}, b.fail(rivals)
+	}
+	if unknown != nil { // a master that is gone leads nobody else to the arm
+		b.log.Warn("arm: going on without the master's word", "err", unknown)
+	}
 	if b.renewed() {
 		if err := b.again(ctx); err != nil {
 			return robot.Observation{}, b.fail(err)
@@ -97,9 +104,9 @@ func (b *Backend) leave(ctx context.Context, release bool) error {
 		}
 	}
 	from := obs.State.EE
-	b.mu.Lock()
-	b.send(from)
-	b.mu.Unlock()
+	if err := b.steer(ctx, from); err != nil {
+		return err
+	}
 	b.sched.start(b.n.Now())
 	if b.hand != nil && b.cfg.Gripper.Open {
 		b.hand.to(franka.Stroke)
@@ -135,10 +142,10 @@ func (b *Backend) rest(ctx context.Context, end time.Time) error {
 
 // begin looks at the world in which an episode begins, from the start.
 func (b *Backend) begin(ctx context.Context) (robot.Observation, error) {
-	b.mu.Lock()
-	b.send(b.cfg.Start)
-	b.told = b.target
-	b.mu.Unlock()
+	if err := b.steer(ctx, b.cfg.Start); err != nil {
+		return robot.Observation{}, err
+	}
+	b.told = b.cfg.Start
 	for _, c := range b.cams {
 		c.begin()
 	}
@@ -177,13 +184,24 @@ func (b *Backend) settle(ctx context.Context, limit time.Duration) (robot.Observ
 	}
 }
 
+// steer sends a target unless ctx has ended, which a Hold comes after: what was held stays so.
+func (b *Backend) steer(ctx context.Context, p robot.Pose) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	b.send(p)
+	return nil
+}
+
 // walk sends the targets of a leg, one a tick, and ends where the arm stops itself
 // or is not heard.
 func (b *Backend) walk(ctx context.Context, l *leg) error {
 	for t := b.cfg.period(); ; t += b.cfg.period() {
-		b.mu.Lock()
-		b.send(l.at(t))
-		b.mu.Unlock()
+		if err := b.steer(ctx, l.at(t)); err != nil {
+			return err
+		}
 		if err := b.tick(ctx); err != nil {
 			return err
 		}

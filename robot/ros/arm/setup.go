@@ -84,6 +84,24 @@ func (b *Backend) again(ctx context.Context) error {
 	return b.introduce(wait)
 }
 
+// asking is how long the master may take to say who commands the arm.
+const asking = 2 * time.Second
+
+// shared says who else commands the arm, as an error, or why nobody knows: two who do pull it
+// to and fro.
+func shared(ctx context.Context, n *ros.Node) (rivals, unknown error) {
+	ctx, cancel := context.WithTimeout(ctx, asking)
+	defer cancel()
+	others, err := n.Publishers(ctx, PoseTopic)
+	if err != nil {
+		return nil, fmt.Errorf("arm: who commands the arm: %w", err)
+	}
+	if len(others) > 0 {
+		rivals = fmt.Errorf("arm: this arm is commanded by %s as well, on %s; end that first: its session, or rosnode kill", strings.Join(others, " and "), PoseTopic)
+	}
+	return rivals, nil
+}
+
 // mismatch is how far the arm's own tool centre point may be from ours, m and rad.
 const mismatch, mismatchRot = 0.005, 0.03
 

@@ -112,6 +112,8 @@ func Survey(ctx context.Context, n *ros.Node, cfg Config, d time.Duration) (ls [
 	for _, h := range hs {
 		ls = append(ls, h.line(topics, d))
 	}
+	rivals, unknown := shared(ctx, n)
+	ls = append(ls, Line{What: "commands", Detail: "nobody commands the arm", Err: errors.Join(rivals, unknown)})
 	return append(ls, success(state), thresholds(state, cfg.Collision)), nil
 }
 
