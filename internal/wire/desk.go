@@ -296,31 +296,17 @@ func (d *desk) Stop(ctx context.Context, s bus.Stop) (bus.Stopped, error) {
 	for _, a := range arms {
 		already = already || a.guard.Fault() != nil
 	}
-	var all sync.WaitGroup
-	errs := make([]error, len(arms))
-	held := make([]bool, len(arms))
-	for i, a := range arms {
-		all.Go(func() {
-			if errs[i] = a.guard.Stop(ctx, detail); errs[i] != nil {
-				return
-			}
-			select {
-			case <-a.guard.Held():
-				held[i] = true
-			case <-d.in(holdLimit):
-			case <-ctx.Done():
-			}
-		})
-	}
-	all.Wait()
-	r := bus.Stopped{Idle: len(arms) == 0, Held: !slices.Contains(held, false), Hold: d.now().Sub(began)}
+	held, err := d.halt(ctx, arms, detail)
+	errs := []error{err}
+	r := bus.Stopped{Idle: len(arms) == 0, Held: held, Hold: d.now().Sub(began)}
 	d.file.Lock()
 	defer d.file.Unlock()
 	// A fault that a guard latched a moment before counts as the first.
 	kept := d.settleLocked(ctx)
 	r.Already = already
-	// The loop may have waited, and so stored it, before.
-	if len(d.open) == 0 {
+	// The loop may have waited, and so stored it, before. A stop beside another fault is one of
+	// its own: what lets that one go, be it guard.recover, does not let the stop go.
+	if !slices.ContainsFunc(d.open, func(f store.Fault) bool { return f.Cause == guard.Stopped.String() }) {
 		f := store.Fault{At: began, Episode: episode, Cause: guard.Stopped.String(), Detail: detail}
 		for _, a := range arms {
 			if g := a.guard.Fault(); g != nil {
@@ -329,19 +315,21 @@ func (d *desk) Stop(ctx context.Context, s bus.Stop) (bus.Stopped, error) {
 		}
 		_, err := d.add(ctx, f)
 		kept = errors.Join(kept, err)
-		// An arm that began to move meanwhile.
-		d.mu.Lock()
-		for a := range d.arms {
-			if !slices.Contains(arms, a) {
-				arms = append(arms, a)
-				d.wg.Go(func() {
-					if err := a.guard.Stop(context.WithoutCancel(ctx), detail); err != nil {
-						d.log.Error("wire: stop", "err", err)
-					}
-				})
-			}
+	}
+	// An arm that began to move meanwhile, and one whose fault of before was acknowledged
+	// meanwhile. From here on neither happens, since the file is ours and a fault is open.
+	var loose []*arm
+	d.mu.Lock()
+	for a := range d.arms {
+		if a.guard.Fault() == nil {
+			loose = append(loose, a)
 		}
-		d.mu.Unlock()
+	}
+	d.mu.Unlock()
+	if len(loose) > 0 {
+		held, err := d.halt(context.WithoutCancel(ctx), loose, detail)
+		errs = append(errs, err)
+		r.Idle, r.Held, r.Hold = false, r.Held && held, d.now().Sub(began)
 	}
 	switch {
 	case len(d.open) > 0:
@@ -358,6 +346,28 @@ func (d *desk) Stop(ctx context.Context, s bus.Stop) (bus.Stopped, error) {
 	return r, errors.Join(errs...)
 }
 
+// halt stops arms, and says whether all were told to hold within holdLimit.
+func (d *desk) halt(ctx context.Context, arms []*arm, detail string) (held bool, err error) {
+	var all sync.WaitGroup
+	errs := make([]error, len(arms))
+	told := make([]bool, len(arms))
+	for i, a := range arms {
+		all.Go(func() {
+			if errs[i] = a.guard.Stop(ctx, detail); errs[i] != nil {
+				return
+			}
+			select {
+			case <-a.guard.Held():
+				told[i] = true
+			case <-d.in(holdLimit):
+			case <-ctx.Done():
+			}
+		})
+	}
+	all.Wait()
+	return !slices.Contains(told, false), errors.Join(errs...)
+}
+
 // Acknowledge is bus.Operator's.
 func (d *desk) Acknowledge(ctx context.Context, a bus.Acknowledge) (bus.Acknowledged, error) {
 	d.file.Lock()
@@ -366,6 +376,13 @@ func (d *desk) Acknowledge(ctx context.Context, a bus.Acknowledge) (bus.Acknowle
 }
 
 func (d *desk) acknowledge(ctx context.Context, a bus.Acknowledge) (r bus.Acknowledged, err error) {
+	// What a guard latches from here on nobody was told of.
+	told := map[*arm]*guard.Fault{}
+	d.mu.Lock()
+	for arm := range d.arms {
+		told[arm] = arm.guard.Fault()
+	}
+	d.mu.Unlock()
 	if err := d.settleLocked(ctx); err != nil {
 		return r, err
 	}
@@ -393,11 +410,11 @@ func (d *desk) acknowledge(ctx context.Context, a bus.Acknowledge) (r bus.Acknow
 		d.show(&d.open[0])
 		return r, nil
 	}
-	d.mu.Lock()
-	arms := slices.Collect(maps.Keys(d.arms))
-	d.mu.Unlock()
-	for _, arm := range arms {
-		if e := arm.guard.Acknowledge(a.Who); e != nil {
+	for arm, f := range told {
+		if f == nil {
+			continue
+		}
+		if e := arm.guard.AcknowledgeFault(a.Who, f); e != nil {
 			return r, e
 		}
 	}

@@ -376,6 +376,97 @@ func TestRecoveriesAreCapped(t *testing.T) {
 	}
 }
 
+// letGo is an arm of a session that is held by a fault which guard.recover lets go.
+func letGo(t *testing.T) (*Session, *arm) {
+	t.Helper()
+	c := tiny(t)
+	set(t, &c, "guard.recover.max_per_hour=2", "guard.recover.causes=[failed]")
+	s := begun(t, c)
+	a, err := newArm(c, online)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { a.close() })
+	gc := guardConfig(c)
+	gc.Latched = func(f *guard.Fault) { s.desk.note(f) }
+	if a.guard, err = guard.New(&flaky{Backend: a.world, at: 1, err: errors.New("no answer from the controller")}, gc); err != nil {
+		t.Fatal(err)
+	}
+	detach, err := s.desk.attach(t.Context(), a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(detach)
+	if _, err := a.guard.Reset(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.guard.Step(t.Context(), robot.Command{}); !errors.Is(err, robot.ErrStopped) {
+		t.Fatalf("got %v, want a fault", err)
+	}
+	return s, a
+}
+
+// A stop beside a fault that goes without a person waits for one.
+func TestAStopBesideAFaultWaitsForAPerson(t *testing.T) {
+	s, a := letGo(t)
+	r, err := s.desk.Stop(t.Context(), bus.Stop{Who: "anna", Why: "a hand is in there"})
+	if err != nil || !r.Held || !r.Already || r.Fault.Cause != guard.Failed.String() {
+		t.Errorf("got %+v, %v; want a held arm that was held before", r, err)
+	}
+	if _, err := s.desk.Stop(t.Context(), bus.Stop{Who: "ben", Why: "a hand is in there"}); err != nil {
+		t.Error(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := s.desk.wait(ctx); err == nil {
+		t.Error("the session goes on, and nobody has acknowledged the stop")
+	}
+	open, err := s.store.OpenFaults(t.Context())
+	if err != nil || len(open) != 1 || open[0].Cause != guard.Stopped.String() || !strings.Contains(open[0].Detail, "anna") {
+		t.Errorf("open: %+v, %v; want anna's stop alone", open, err)
+	}
+	if a.guard.Fault() == nil {
+		t.Error("the arm is not held")
+	}
+	if _, err := s.desk.Acknowledge(t.Context(), bus.Acknowledge{Fault: open[0].ID, Who: "anna"}); err != nil || a.guard.Fault() != nil {
+		t.Errorf("after anna's word: %v, fault %v", err, a.guard.Fault())
+	}
+}
+
+// A stop that comes while somebody acknowledges a fault of before holds the arm all the same.
+func TestAStopDuringAnAcknowledgementHolds(t *testing.T) {
+	s, a := letGo(t)
+	fs, err := s.desk.Faults(t.Context())
+	if err != nil || len(fs) != 1 {
+		t.Fatal(fs, err)
+	}
+	s.desk.file.Lock() // as Acknowledge has it while the disk writes
+	stopped := make(chan bus.Stopped, 1)
+	go func() {
+		r, err := s.desk.Stop(t.Context(), bus.Stop{Who: "anna", Why: "a hand is in there"})
+		if err != nil {
+			t.Error(err)
+		}
+		stopped <- r
+	}()
+	time.Sleep(100 * time.Millisecond) // it has told the guard, and waits for the file
+	if _, err := s.desk.acknowledge(t.Context(), bus.Acknowledge{Fault: fs[0].ID, Who: "ben"}); err != nil {
+		t.Fatal(err)
+	}
+	s.desk.file.Unlock()
+	if r := <-stopped; !r.Held || r.Fault.Cause != guard.Stopped.String() {
+		t.Errorf("got %+v, want a held arm", r)
+	}
+	if f := a.guard.Fault(); f == nil || f.Cause != guard.Stopped {
+		t.Errorf("the guard has %v, want the stop", f)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := s.desk.wait(ctx); err == nil {
+		t.Error("the session goes on with a stop that is open")
+	}
+}
+
 // Every cause that a configuration may name is one of the guard's, and a reproduction, at which
 // nobody sits, goes on after what a policy did.
 func TestNobodySitsAtAReproduction(t *testing.T) {

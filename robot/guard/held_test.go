@@ -124,6 +124,10 @@ func TestAStopEndsAReset(t *testing.T) {
 	if !isClosed(g.Held()) {
 		t.Error("nothing moves, and the stop is not told as held")
 	}
+	// Who was told of another fault does not clear this one.
+	if err := g.AcknowledgeFault("anna", &guard.Fault{}); err != nil || g.Fault() == nil {
+		t.Errorf("another fault was acknowledged: %v, and this one is %v", err, g.Fault())
+	}
 	// The caller's own end is no fault.
 	if err := g.Acknowledge("anna"); err != nil {
 		t.Fatal(err)

@@ -62,13 +62,19 @@ func (g *Guard) isHeld(f *Fault) {
 // it does not go further out, so that it can be driven back. Where the fault left
 // the target unknown (the backend failed or panicked), a Reset must follow.
 func (g *Guard) Acknowledge(operator string) error {
+	return g.AcknowledgeFault(operator, g.Fault())
+}
+
+// AcknowledgeFault is Acknowledge of a fault that the operator was told of: another one, that was
+// latched meanwhile, stays.
+func (g *Guard) AcknowledgeFault(operator string, told *Fault) error {
 	if operator == "" {
 		return errors.New("guard: a fault is acknowledged by a named operator only")
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	f := g.fault
-	if f == nil {
+	if f == nil || told != f {
 		return nil
 	}
 	g.fault, g.leases.held, g.left = nil, false, 0
