@@ -39,7 +39,7 @@ end both policies are evaluated on the same fresh starts.
 RUN is the folder of an alignment to go on with; without it a new one begins, of the
 cup, whose policy is cloned from demonstrations of both behaviours. Of an earlier
 session's policy: --set session.from=runs/cup-001. Each step keeps what it made and
-skips what is done, so the same command goes on after a stop.
+skips what is done; after a stop, rapport align RUN goes on.
 
 --person simulated has a simulated person answer, which is for experiments alone.`,
 		Example: `  rapport align                                     # asks you, in the browser

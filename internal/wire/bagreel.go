@@ -163,11 +163,15 @@ func (b *bagTape) Each(ctx context.Context, f func(record.Tick) error) (err erro
 	if pauses > 0 {
 		b.after = append(b.after, fmt.Sprintf("all cameras were silent for more than %v, %d times: is it one trajectory? cut with --from and --to", pauseLimit, pauses))
 	}
-	if d := in.Damage(); !d.None() {
+	d := in.Damage()
+	if !d.None() {
 		b.after = append(b.after, "damage: "+d.String())
 	}
 	if tick.IsZero() {
 		return fmt.Errorf("%d of %d cameras sent a frame: %s", len(newest), len(names), strings.Join(names, ", "))
+	}
+	if d.Lost() || d.Truncated || d.Chunks > 0 {
+		return errors.New("the recording is damaged, and not whole; rapport bag repair writes what is left of it")
 	}
 	return nil
 }

@@ -8,8 +8,10 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/rapport-rl/rapport/internal/bus"
 	"github.com/rapport-rl/rapport/internal/config"
@@ -287,6 +289,7 @@ func note(f store.Fault) bus.Fault {
 // Stop is bus.Operator's: guards first, then the disk.
 func (d *desk) Stop(ctx context.Context, s bus.Stop) (bus.Stopped, error) {
 	began := d.now()
+	s.Who, s.Why = plain(s.Who), plain(s.Why)
 	detail := fmt.Sprintf("by %s: %s", s.Who, s.Why)
 	d.mu.Lock()
 	arms := slices.Collect(maps.Keys(d.arms))
@@ -301,6 +304,21 @@ func (d *desk) Stop(ctx context.Context, s bus.Stop) (bus.Stopped, error) {
 	r := bus.Stopped{Idle: len(arms) == 0, Held: held, Hold: d.now().Sub(began)}
 	d.file.Lock()
 	defer d.file.Unlock()
+	// An arm whose fault of before was acknowledged meanwhile, and one that began to move. While the
+	// file is ours nobody acknowledges, and who begins waits for it and finds the fault open.
+	var loose []*arm
+	d.mu.Lock()
+	for a := range d.arms {
+		if a.guard.Fault() == nil {
+			loose = append(loose, a)
+		}
+	}
+	d.mu.Unlock()
+	if len(loose) > 0 {
+		held, err := d.halt(context.WithoutCancel(ctx), loose, detail)
+		errs = append(errs, err)
+		r.Idle, r.Held, r.Hold = false, r.Held && held, d.now().Sub(began)
+	}
 	// A fault that a guard latched a moment before counts as the first.
 	kept := d.settleLocked(ctx)
 	r.Already = already
@@ -316,21 +334,6 @@ func (d *desk) Stop(ctx context.Context, s bus.Stop) (bus.Stopped, error) {
 		_, err := d.add(ctx, f)
 		kept = errors.Join(kept, err)
 	}
-	// An arm that began to move meanwhile, and one whose fault of before was acknowledged
-	// meanwhile. From here on neither happens, since the file is ours and a fault is open.
-	var loose []*arm
-	d.mu.Lock()
-	for a := range d.arms {
-		if a.guard.Fault() == nil {
-			loose = append(loose, a)
-		}
-	}
-	d.mu.Unlock()
-	if len(loose) > 0 {
-		held, err := d.halt(context.WithoutCancel(ctx), loose, detail)
-		errs = append(errs, err)
-		r.Idle, r.Held, r.Hold = false, r.Held && held, d.now().Sub(began)
-	}
 	switch {
 	case len(d.open) > 0:
 		r.Fault = note(d.open[0])
@@ -344,6 +347,22 @@ func (d *desk) Stop(ctx context.Context, s bus.Stop) (bus.Stopped, error) {
 	}
 	d.journal(actKind, fmt.Sprintf("stop-%d", began.UnixNano()), map[string]any{"act": "stop", "who": s.Who, "why": s.Why, "fault": r.Fault.ID, "held": r.Held, "hold_ns": r.Hold})
 	return r, errors.Join(errs...)
+}
+
+// plain is what somebody said without what would do something to a terminal, and not too long to
+// be shown: a stop is not refused for its reason.
+func plain(said string) string {
+	const most = 200
+	rs := []rune(strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, said))
+	if len(rs) > most {
+		rs = append(rs[:most], '…')
+	}
+	return string(rs)
 }
 
 // halt stops arms, and says whether all were told to hold within holdLimit.
@@ -370,6 +389,7 @@ func (d *desk) halt(ctx context.Context, arms []*arm, detail string) (held bool,
 
 // Acknowledge is bus.Operator's.
 func (d *desk) Acknowledge(ctx context.Context, a bus.Acknowledge) (bus.Acknowledged, error) {
+	a.Who, a.Note = plain(a.Who), plain(a.Note)
 	d.file.Lock()
 	defer d.file.Unlock()
 	return d.acknowledge(ctx, a)

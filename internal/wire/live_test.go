@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/rapport-rl/rapport/internal/bus"
 	"github.com/rapport-rl/rapport/internal/config"
@@ -409,7 +410,7 @@ func letGo(t *testing.T) (*Session, *arm) {
 // A stop beside a fault that goes without a person waits for one.
 func TestAStopBesideAFaultWaitsForAPerson(t *testing.T) {
 	s, a := letGo(t)
-	r, err := s.desk.Stop(t.Context(), bus.Stop{Who: "anna", Why: "a hand is in there"})
+	r, err := s.desk.Stop(t.Context(), bus.Stop{Who: "anna\n\x1b[31m", Why: strings.Repeat("a hand is in there ", 1000)})
 	if err != nil || !r.Held || !r.Already || r.Fault.Cause != guard.Failed.String() {
 		t.Errorf("got %+v, %v; want a held arm that was held before", r, err)
 	}
@@ -424,6 +425,9 @@ func TestAStopBesideAFaultWaitsForAPerson(t *testing.T) {
 	open, err := s.store.OpenFaults(t.Context())
 	if err != nil || len(open) != 1 || open[0].Cause != guard.Stopped.String() || !strings.Contains(open[0].Detail, "anna") {
 		t.Errorf("open: %+v, %v; want anna's stop alone", open, err)
+	}
+	if said := open[0].Detail; len(said) > 500 || strings.ContainsFunc(said, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		t.Errorf("it was stopped %q, want what a terminal shows", said)
 	}
 	if a.guard.Fault() == nil {
 		t.Error("the arm is not held")

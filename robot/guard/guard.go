@@ -141,6 +141,9 @@ func (g *Guard) Reset(ctx context.Context) (robot.Observation, error) {
 	}
 	g.state, g.ready = obs.State, true
 	g.f.start(&obs.State, g.cfg.Opening)
+	if t, ok := g.b.(Targeted); ok {
+		g.f.target = t.Target()
+	}
 	g.isHeld(g.fault) // one that came meanwhile: the motion of the reset is over
 	return obs, g.stopped()
 }

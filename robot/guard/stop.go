@@ -16,6 +16,13 @@ type Holder interface {
 	Hold(ctx context.Context) error
 }
 
+// Targeted is a Backend whose controller is told a target that need not be where the arm is,
+// which sags and lags behind it. What Step adds up is added to Target after a Reset; without
+// one, to the measured pose.
+type Targeted interface {
+	Target() robot.Pose
+}
+
 // Fault returns the latched fault, or nil.
 func (g *Guard) Fault() *Fault {
 	g.mu.Lock()

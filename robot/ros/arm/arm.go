@@ -296,6 +296,13 @@ func (b *Backend) Hold(context.Context) error {
 	return nil
 }
 
+// Target is what the controller was told.
+func (b *Backend) Target() robot.Pose {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.target
+}
+
 func (b *Backend) hold() {
 	p := b.target
 	if m, _, at := b.state.Get(); m != nil && b.n.Now().Sub(at) <= b.cfg.Stale {

@@ -89,6 +89,36 @@ func TestTheArmGoesWhereItIsTold(t *testing.T) {
 	}
 }
 
+// The guard's box is the controller's: what the arm has still to go when an episode begins counts.
+func TestTheControllersTargetStaysInTheBox(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, func(c *rosarm.Config) { c.World.Render = tabletop.None })
+	b := l.open(func(c *arm.Config) { c.Cameras, c.Again = nil, "" })
+	c := guard.Default(franka.Panda())
+	g, err := guard.New(b, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.reset(g)
+	for range 24 {
+		l.step(g, robot.Command{Delta: [6]float64{1: 0.006}})
+	}
+	l.reset(g)
+	target, _, err := l.sim.Target()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := franka.Diff(g.Target(), target); math.Hypot(math.Hypot(d[0], d[1]), d[2]) > 1e-9 {
+		t.Errorf("the guard takes the target for %v, the controller has %v", g.Target().P, target.P)
+	}
+	for range 70 { // to the face and beyond
+		l.step(g, robot.Command{Delta: [6]float64{1: -0.006}})
+	}
+	if target, _, err = l.sim.Target(); err != nil || target.P[1] < c.Box.Min[1]-1e-9 || target.P[1] > c.Box.Min[1]+0.01 {
+		t.Errorf("the controller has y %.4f, %v; the face of the box is at %.4f", target.P[1], err, c.Box.Min[1])
+	}
+}
+
 func TestAReflexLatchesUntilAnOperatorRecovers(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, nil)

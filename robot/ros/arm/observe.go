@@ -87,6 +87,8 @@ func (b *Backend) observe(ctx context.Context) (robot.Observation, error) {
 			late.never("camera "+c.cfg.Name, c.cfg.Topic)
 		} else if s := &b.shots[i][n-1]; s.stamp.Sub(now) > ahead {
 			return obs, fmt.Errorf("arm: the clock of camera %s is %v ahead of this machine's; keep both in step, as with chrony", c.cfg.Name, s.stamp.Sub(now).Round(time.Millisecond))
+		} else if s.stamp.Unix() <= 0 {
+			late = append(late, "camera "+c.cfg.Name+" ("+c.cfg.Topic+") has no stamps, so nobody knows how old it is: have its driver set header.stamp")
 		} else if age(now, s.stamp, s.at) > b.cfg.Stale {
 			late.old("camera "+c.cfg.Name, age(now, s.stamp, s.at))
 		}

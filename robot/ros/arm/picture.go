@@ -34,8 +34,11 @@ func picture(encoding string, w, h, step int, big bool, data []byte, scale func(
 	if w < 1 || h < 1 || w > maxSide || h > maxSide {
 		return robot.Frame{}, fmt.Errorf("%dx%d pixels; want 1 to %d a side", w, h, maxSide)
 	}
-	if need := (h-1)*step + w*l.size; step < w*l.size || len(data) < need {
-		return robot.Frame{}, fmt.Errorf("%d bytes in rows of %d for %dx%d pixels of %s; want rows of %d at least", len(data), step, w, h, encoding, w*l.size)
+	if step < w*l.size {
+		return robot.Frame{}, fmt.Errorf("rows of %d bytes for %d pixels of %s; want %d at least", step, w, encoding, w*l.size)
+	}
+	if need := (h-1)*step + w*l.size; len(data) < need {
+		return robot.Frame{}, fmt.Errorf("%d bytes for %dx%d pixels of %s; want %d: the image is cut off", len(data), w, h, encoding, need)
 	}
 	if scale != nil && l.size == 3 && step == 3*w {
 		// Every channel is scaled by itself, so their order can wait until few pixels are left.

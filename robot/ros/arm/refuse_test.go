@@ -120,7 +120,7 @@ func TestImagesThatCannotBeUsedAreRefused(t *testing.T) {
 		{"from the future", func(m *std.Image) { m.Header.Stamp = m.Header.Stamp.Add(time.Minute) }, false, "the clock of camera side is "},
 		{"far from the other's", func(m *std.Image) { m.Header.Stamp = m.Header.Stamp.Add(-1500 * time.Millisecond) }, true, "camera side is behind"},
 		{"of a pattern of colours", func(m *std.Image) { m.Encoding = "bayer_rggb8" }, false, `camera side (/side/image_raw): encoding "bayer_rggb8" is unknown`},
-		{"with too few bytes", func(m *std.Image) { m.Height = 9 }, false, "4 bytes in rows of 2 for 2x9 pixels"},
+		{"with too few bytes", func(m *std.Image) { m.Height = 9 }, false, "4 bytes for 2x9 pixels of mono8; want 18: the image is cut off"},
 		{"that never change", func(m *std.Image) { m.Data[0] = 7 }, true, "camera side is frozen"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -147,18 +147,24 @@ func TestASurveyTellsWhatIsMissing(t *testing.T) {
 	l := newLab(t, func(c *rosarm.Config) { c.States = 15 })
 	stop := l.newCamera("/side/image_raw", nil)
 	defer stop()
+	defer l.newCamera("/bare/image_raw", func(m *std.Image) { m.Header.Stamp = time.Unix(0, 0) })()
 	c := config()
+	c.Cameras[0].W, c.Cameras[0].H = 16, 16
 	c.Cameras = append(c.Cameras,
+		arm.Camera{Name: "bare", Topic: "/bare/image_raw"},
 		arm.Camera{Name: "side", Topic: "/side/image_raw", Compressed: true},
 		arm.Camera{Name: "top", Topic: "/top/image_raw"})
 	ls, err := arm.Survey(t.Context(), l.node("doctor"), c, time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]string{"arm state": "raise publish_rate", "camera side": "is a sensor_msgs/Image, not a sensor_msgs/CompressedImage", "camera top": "nobody publishes /top/image_raw"}
+	want := map[string]string{"arm state": "raise publish_rate", "camera side": "is a sensor_msgs/Image, not a sensor_msgs/CompressedImage", "camera top": "nobody publishes /top/image_raw", "camera bare": "has no stamps"}
 	for _, line := range ls {
 		w, bad := want[line.What]
 		delete(want, line.What)
+		if size := "32x24 pixels brought to 16x16"; line.What == "camera front" && !strings.Contains(line.Detail, size) {
+			t.Errorf("of the front camera it says %q, want %s", line.Detail, size)
+		}
 		if bad != (line.Err != nil) || bad && !strings.Contains(line.Err.Error(), w) {
 			t.Errorf("%s: %s, %v; want %q", line.What, line.Detail, line.Err, w)
 		}

@@ -28,6 +28,8 @@ type heard struct {
 
 	mu      sync.Mutex
 	n       int
+	bare    int             // of them without a stamp
+	size    string          // of images
 	offsets []time.Duration // arrival minus stamp
 	last    time.Time       // stamp
 }
@@ -40,6 +42,18 @@ func (h *heard) note(now, stamp time.Time) {
 	if stamp.Unix() > 0 {
 		h.last = stamp
 		h.offsets = append(h.offsets, now.Sub(stamp))
+	} else {
+		h.bare++
+	}
+}
+
+// pixels takes in the size of an image, which is brought to that of c.
+func (h *heard) pixels(w, height uint32, c Camera) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.size = fmt.Sprintf("%dx%d pixels", w, height)
+	if c.W > 0 && (c.W != int(w) || c.H != int(height)) {
+		h.size += fmt.Sprintf(" brought to %dx%d", c.W, c.H)
 	}
 }
 
@@ -87,7 +101,10 @@ func Survey(ctx context.Context, n *ros.Node, cfg Config, d time.Duration) (ls [
 			h.kind = "sensor_msgs/CompressedImage"
 			listen(ros.Subscribe(n, c.Topic, func(m *std.CompressedImage) { h.note(n.Now(), m.Header.Stamp) }))
 		} else {
-			listen(ros.Subscribe(n, c.Topic, func(m *std.Image) { h.note(n.Now(), m.Header.Stamp) }))
+			listen(ros.Subscribe(n, c.Topic, func(m *std.Image) {
+				h.note(n.Now(), m.Header.Stamp)
+				h.pixels(m.Width, m.Height, c)
+			}))
 		}
 	}
 	if err != nil {
@@ -152,6 +169,9 @@ func (h *heard) line(topics []ros.Topic, d time.Duration) Line {
 	}
 	rate := float64(h.n) / d.Seconds()
 	l.Detail = fmt.Sprintf("%s, %.0f a second", h.topic, rate)
+	if h.size != "" {
+		l.Detail += ", " + h.size
+	}
 	if len(h.offsets) > 0 {
 		slices.Sort(h.offsets)
 		low, mid := h.offsets[0], h.offsets[len(h.offsets)/2]
@@ -160,6 +180,9 @@ func (h *heard) line(topics []ros.Topic, d time.Duration) Line {
 			// The least is the way of the message plus what the clocks differ by.
 			l.Err = fmt.Errorf("arm: %s: its clock and this machine's differ by about %v; keep both in step, as with chrony", h.topic, low.Round(time.Millisecond))
 		}
+	}
+	if h.bare > 0 && strings.HasPrefix(h.name, "camera ") {
+		l.Err = fmt.Errorf("arm: %s has no stamps, so nobody knows how old its images are; have its driver set header.stamp", h.topic)
 	}
 	if rate < 0.9*h.least {
 		l.Err = fmt.Errorf("arm: %s comes %.0f times a second, %.0f are needed; raise publish_rate of franka_state_controller, or the camera's frame rate", h.topic, rate, h.least)
