@@ -23,6 +23,7 @@ func (t *taste) compare(ctx context.Context, c config.Reward, run uint64, said [
 	if err != nil {
 		return rapl.Report{}, err
 	}
+	how.ByPair = true
 	if how.Init = t.Head; t.Head == nil { // one that learned before is near
 		how.Steps = c.Steps
 	}

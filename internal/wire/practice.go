@@ -390,7 +390,7 @@ func beginsWell(f, b config.Config) error {
 		return err
 	}
 	if err := errors.Join(alike(b), founding(b), readable(b)); err != nil {
-		return fmt.Errorf("wire: the way back begins from %s, which comes with the other by rapport practice, or by rapport run --set robot.way=backward --set name=%s: %w", b.Session.From, filepath.Base(b.Session.From), err)
+		return fmt.Errorf("wire: the way back begins from %s, which comes with the other by rapport practice, or by rapport run --set robot.task=%s --set robot.way=backward --set name=%s: %w", b.Session.From, b.Robot.Task, filepath.Base(b.Session.From), err)
 	}
 	return nil
 }

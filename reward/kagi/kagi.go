@@ -48,8 +48,10 @@ type Config struct {
 	Sparse float64 `json:"sparse,omitempty"`
 	// Potential pays progress made in place of progress had: −1 + Top (γ Φ' − Φ), which
 	// leaves the best policy of the sparse reward as it is (Ng, Harada and Russell
-	// 1999), and may leave [−1, 0] by what a step makes good. Gamma is the learner's
-	// discount; default 0.99.
+	// 1999) for a learner to whom what comes after the last step has a value, and may
+	// leave [−1, 0] by what a step makes good. To one to whom it has none, as a session's,
+	// Top γ^T Φ of the last state stays paid: who fails near is paid more than who fails
+	// far. Gamma is the learner's discount; default 0.99.
 	Potential bool    `json:"potential,omitempty"`
 	Gamma     float64 `json:"gamma,omitempty"`
 }

@@ -59,6 +59,9 @@ type AlignConfig struct {
 	// ByClip splits such that no clip, by its name, lies on both sides. Triplets
 	// that straddle are left out of both.
 	ByClip bool
+	// ByPair splits such that triplets that compare the same two clips, by other anchors,
+	// lie on one side: what is held out was not learned from then.
+	ByPair bool
 	Init   *Head  // to start from; nil: NewHead or NewDeepHead
 	Seed   uint64 // of the split, the order and the first head
 	// Workers compute gradients at once; 0: one. The result is the same to the
@@ -152,7 +155,8 @@ type Report struct {
 // model of section 4; the authors' code has 1 − p in place of −log p), and on
 // (p − ½)² for ties, as in their later trainer. The head after the epoch with
 // the lowest held-out loss is returned. Triplets are split at random: unless
-// ByClip is set, two that share a clip may come to lie on both sides. The result
+// ByClip is set, two that share a clip may come to lie on both sides, and unless
+// ByPair is, two that share an answer. The result
 // is determined by the arguments. ctx is looked at between steps.
 func Align(ctx context.Context, triplets []Triplet, cfg AlignConfig) (Head, Report, error) {
 	cfg = cfg.withDefaults()

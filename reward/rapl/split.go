@@ -12,6 +12,9 @@ func split(rng *rand.Rand, n int, cfg AlignConfig, clips func(i int) [3]string) 
 	order := rng.Perm(n)
 	if !cfg.ByClip {
 		cut := int(math.Round(cfg.Train * float64(n)))
+		if cfg.ByPair {
+			order, cut = byPair(order, cut, clips)
+		}
 		if cut < 1 || cut >= n {
 			return nil, nil, fmt.Errorf("rapl: align: %d triplets are too few to train on %.0f%% and judge on the rest", n, 100*cfg.Train)
 		}
@@ -55,4 +58,32 @@ func split(rng *rand.Rand, n int, cfg AlignConfig, clips func(i int) [3]string) 
 		return nil, nil, fmt.Errorf("rapl: align: %d triplets of %d clips cannot be split by clip: every clip meets every other; compare more clips, or split by triplet", n, len(names))
 	}
 	return train, held, nil
+}
+
+// byPair has the first of an order, cut of them or a few more, share no pair with the others.
+func byPair(order []int, cut int, clips func(i int) [3]string) ([]int, int) {
+	pair := func(i int) [2]string {
+		c := clips(i)
+		return [2]string{min(c[1], c[2]), max(c[1], c[2])}
+	}
+	size := map[[2]string]int{}
+	for _, i := range order {
+		size[pair(i)]++
+	}
+	side, taken := map[[2]string]bool{}, 0 // whether the pair is among the first
+	var first, rest []int
+	for _, i := range order {
+		p := pair(i)
+		if _, ok := side[p]; !ok {
+			if side[p] = taken < cut; side[p] {
+				taken += size[p]
+			}
+		}
+		if side[p] {
+			first = append(first, i)
+		} else {
+			rest = append(rest, i)
+		}
+	}
+	return append(first, rest...), len(first)
 }

@@ -3,9 +3,44 @@ package rapl
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 )
+
+func TestNoPairLiesOnBothSides(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	var clips [][3]string
+	for i := range 20 {
+		for a := range 6 { // the same two beside six anchors
+			two := [2]string{fmt.Sprint("x", i), fmt.Sprint("y", i)}
+			clips = append(clips, [3]string{fmt.Sprint(a), two[a%2], two[1-a%2]})
+		}
+	}
+	at := func(i int) [3]string { return clips[i] }
+	train, held, err := split(rng, len(clips), AlignConfig{Train: 0.7, ByPair: true}, at)
+	if err != nil || len(train)+len(held) != len(clips) || len(train) != 84 {
+		t.Errorf("%d to train on and %d held out of %d, %v; want 84", len(train), len(held), len(clips), err)
+	}
+	learned := map[string]bool{}
+	for _, i := range train {
+		learned[min(clips[i][1], clips[i][2])] = true
+	}
+	for _, i := range held {
+		if learned[min(clips[i][1], clips[i][2])] {
+			t.Fatalf("%v is held out, and learned from beside another anchor", clips[i])
+		}
+	}
+	// Pairs of their own are split as triplets are.
+	for i := range clips {
+		clips[i] = [3]string{"a", fmt.Sprint("b", i), fmt.Sprint("c", i)}
+	}
+	one, _, _ := split(rand.New(rand.NewPCG(2, 2)), len(clips), AlignConfig{Train: 0.7}, at)
+	two, _, err := split(rand.New(rand.NewPCG(2, 2)), len(clips), AlignConfig{Train: 0.7, ByPair: true}, at)
+	if err != nil || !slices.Equal(one, two) {
+		t.Errorf("the split of pairs of their own is another: %v", err)
+	}
+}
 
 func TestNoClipLiesOnBothSides(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))

@@ -18,8 +18,8 @@
 // transitions:
 //
 //	l, err := starc.NewLog(transitions, starc.LogConfig{Discount: 0.97})
-//	a, err := l.Canonical(nil, rewards)
-//	b, err := l.Canonical(nil, others)
+//	a, err := l.Canonical(rewards)
+//	b, err := l.Canonical(others)
 //	d := starc.Distance(a, b)
 package starc
 
