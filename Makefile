@@ -91,13 +91,27 @@ reproduce-xmagical: build ## learning curves in two dimensions by kinds of rewar
 	bin/rapport reproduce xmagical --seeds 5 --from short --kinds rapl,rlhf,tcc --to runs/reproduce-xmagical-from-short
 
 reproduce-kagi: build ## KAGI's reward beside its halves, demonstrations alone and success by a classifier, and practice: many hours (docs/kagi.md)
-	bin/rapport reproduce kagi --seeds 5
+	bin/rapport reproduce keypoints
 	bin/rapport reproduce kagi --seeds 5 --tasks reach,spatula --kinds kagi,classifier
+	bin/rapport reproduce kagi --seeds 5 --tasks spatula,stack,almonds --demos 0.2 --set session.record=false
+	bin/rapport reproduce kagi --seeds 5 --tasks cover --demos 0.2 --set session.record=false --set session.episodes=60 --set session.evaluate=50 --to runs/reproduce-cover
+	bin/rapport reproduce kagi --seeds 5
 	bin/rapport reproduce robust --seeds 5
 	bin/rapport reproduce practice --seeds 5 --apart
 
-reproduce-align: build ## alignments of the cup by numbers of answers and who ranks (docs/align-pipeline.md)
-	bin/rapport reproduce align --seeds 5 --tasks cup --labels 10,20,50,100 --by rapl,rlhf,labels --aligners diffusion-dpo
+# Aligners of which people say something else than which of two rollouts is better want settings of their own.
+ALIGN = bin/rapport reproduce align --seeds 5 --set align.rounds=10
+PEOPLE = --set people.groups='[{name: ann, share: 1, distance: 1, undesired: 0.16}, {name: ben, share: 1, distance: 1, undesired: -0.32}]'
+
+reproduce-align: build ## alignments by numbers of answers, who ranks, and aligners: many hours (docs/align-pipeline.md)
+	$(ALIGN) --tasks cup,chips,fork --labels 10,20,50,100 --by rapl,rlhf,labels --aligners diffusion-dpo
+	$(ALIGN) --tasks cup,chips,fork --labels 20 --by rapl --aligners prdp,d3po,rwr,seppo,rm-filter,partial,dppo,alignprop,dragon
+	$(ALIGN) --tasks cup --labels 20 --by rapl --aligners flow-dpo,rwr,seppo,rm-filter,dragon,alignprop,partial --set policy.diffusion.process=flow
+	$(ALIGN) --tasks cup --labels 20 --by labels --aligners fdpo --set align.ask=segments --to runs/reproduce-align-segments
+	$(ALIGN) --tasks cup --labels 20 --set people.noise=0.1 --to runs/reproduce-align-noise
+	$(ALIGN) --tasks cup --labels 40 --by labels --aligners pareto,dppo $(PEOPLE) --to runs/reproduce-align-people
+	$(ALIGN) --tasks cup --labels 40 --by labels --aligners ppd $(PEOPLE) --set align.rank=4 --set align.person=ann --to runs/reproduce-align-ann
+	$(ALIGN) --tasks cup --labels 40 --by labels --aligners ppd $(PEOPLE) --set align.rank=4 --set align.person=ben --to runs/reproduce-align-ben
 
 clean: ## remove what was built; runs/ stays
 	rm -rf bin
