@@ -226,6 +226,9 @@ func (a *app) alignVariant(ctx context.Context, c config.Config, v alignVariant,
 	} else if ok {
 		return was.Aligned, a.madeSo(file, was.Settings, now, own)
 	}
+	if err := a.askedSo(dir, now, own); err != nil {
+		return res, err
+	}
 	if _, err := os.Stat(filepath.Join(dir, "session.db")); errors.Is(err, os.ErrNotExist) {
 		if _, err := wire.BeginAlign(c); err != nil {
 			return res, err
@@ -264,6 +267,29 @@ func (a *app) alignVariant(ctx context.Context, c config.Config, v alignVariant,
 	// The next variant writes where these are.
 	res.Policy, res.Rankings = "", ""
 	return res, keep(file, alignPoint{res, now})
+}
+
+// askedSo refuses to go on with the answers of a session's simulated person where other questions
+// were asked than those of now: they would be learned from under the name of these. Marks of
+// parts of rollouts are answers of their own.
+func (a *app) askedSo(dir string, now settings, own config.Config) error {
+	if now["align.ask"] == "segments" {
+		return nil
+	}
+	asked := settings{}
+	for _, key := range []string{"align.ask", "align.query", "align.clips"} {
+		if v, ok := now[key]; ok {
+			asked[key] = v
+		}
+	}
+	var was settings
+	file := dir + "-questions.json"
+	if ok, err := found(file, &was); err != nil {
+		return err
+	} else if ok {
+		return a.madeSo(file, was, asked, own)
+	}
+	return keep(file, asked)
 }
 
 // markdown writes the table, a row for each variant of each task, and one of what

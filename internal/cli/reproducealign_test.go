@@ -72,6 +72,29 @@ func TestReproduceAlignTellsTheSettingsOfEveryAligner(t *testing.T) {
 	}
 }
 
+// The variants of a task and seed share the answers, so they must have been asked alike.
+func TestReproduceAlignAsksAllVariantsAlike(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "cup-1")
+	asked := func(sets ...string) error {
+		t.Helper()
+		a := &app{sets: sets}
+		v := alignVariant{labels: 20, by: "rlhf", aligner: "diffusion-dpo"}
+		now, own, err := v.settings(a, "cup")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a.askedSo(dir, now, own)
+	}
+	for _, sets := range [][]string{{"align.query=random"}, {"align.query=random", "align.rounds=10"}, {"align.ask=segments"}} {
+		if err := asked(sets...); err != nil {
+			t.Errorf("%v: %v", sets, err)
+		}
+	}
+	if err := asked(); err == nil || !strings.Contains(err.Error(), "align.query random, not root") {
+		t.Errorf("other questions: %v", err)
+	}
+}
+
 // What is done is read: with a file of each alignment nothing is made, and the table
 // tells means and intervals, the fewest answers first.
 func TestReproduceAlignReadsWhatIsDone(t *testing.T) {
