@@ -85,8 +85,9 @@ func (s *Session) Made(encoder, reward string) {
 // ErrTaken says that a folder holds a session.
 var ErrTaken = errors.New("session.db is there")
 
-// Create makes a session folder, which must not hold a session yet, with the
-// configuration as resolved. If it fails, no folder is left that was not there.
+// Create makes a session folder, which must not hold a session yet, nor what one left
+// (ErrLost), with the configuration as resolved. If it fails, no folder is left that was
+// not there.
 func Create(dir string, config []byte) (_ *Session, err error) {
 	taken := func() error {
 		if _, err := os.Stat(filepath.Join(dir, "session.db")); err != nil {
@@ -110,7 +111,7 @@ func Create(dir string, config []byte) (_ *Session, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := taken(); err != nil { // between the look and the lock
+	if err := errors.Join(taken(), Lost(dir)); err != nil { // between the look and the lock
 		return nil, errors.Join(err, flock.Release(lock))
 	}
 	defer func() {
@@ -134,6 +135,9 @@ func Create(dir string, config []byte) (_ *Session, err error) {
 
 // Open opens an existing session folder for going on.
 func Open(dir string) (*Session, error) {
+	if err := Lost(dir); err != nil {
+		return nil, err
+	}
 	if _, err := os.Stat(filepath.Join(dir, "session.db")); err != nil {
 		return nil, fmt.Errorf("store: %s holds no session: %w", dir, err)
 	}

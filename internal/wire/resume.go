@@ -36,6 +36,9 @@ func Reopen(ctx context.Context, cfg config.Config, o Options) (*Session, error)
 // resume opens the session's folder with the configuration that load gives.
 func resume(ctx context.Context, out, name string, o Options, load func(dir string) (config.Config, error)) (*Session, error) {
 	dir := filepath.Join(out, name)
+	if err := store.Lost(dir); err != nil {
+		return nil, err
+	}
 	if _, err := os.Stat(filepath.Join(dir, database)); errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("wire: there is no session %s in %s; name another, or begin one with: rapport run", name, out)
 	}
