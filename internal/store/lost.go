@@ -25,6 +25,24 @@ func Lost(dir string) error {
 	return fmt.Errorf("store: %s holds %s of a session whose %w; bring it back from a copy, or choose another name (%s)", dir, what, ErrLost, byThemselves)
 }
 
+// emptied is hollow where session.db has no byte.
+func emptied(dir string) error {
+	if st, err := os.Stat(filepath.Join(dir, "session.db")); err != nil || st.Size() > 0 {
+		return nil
+	}
+	return hollow(dir)
+}
+
+// hollow says that session.db holds no tables, nil where the folder holds nothing of a
+// session either, so that its creator died.
+func hollow(dir string) error {
+	what, err := leavings(dir)
+	if err != nil || what == "" {
+		return err
+	}
+	return fmt.Errorf("%w: %s is empty, though the folder holds %s; bring it back from a copy (%s)", ErrCorrupt, filepath.Join(dir, "session.db"), what, byThemselves)
+}
+
 // byThemselves says what episodes without a session.db are good for.
 const byThemselves = "the recordings in episodes/ can be learned from by robot.kind bag"
 

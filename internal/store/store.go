@@ -141,6 +141,9 @@ func Open(dir string) (*Session, error) {
 	if _, err := os.Stat(filepath.Join(dir, "session.db")); err != nil {
 		return nil, fmt.Errorf("store: %s holds no session: %w", dir, err)
 	}
+	if err := emptied(dir); err != nil { // before SQLite writes a header into it
+		return nil, err
+	}
 	lock, err := hold(dir)
 	if err != nil {
 		return nil, err
@@ -155,6 +158,9 @@ func Open(dir string) (*Session, error) {
 	case err != nil:
 		err = fmt.Errorf("%w: %s: %w; bring the file back from a copy, or begin a session anew", ErrCorrupt, filepath.Join(dir, "session.db"), err)
 	case v == 0:
+		if err = hollow(dir); err != nil {
+			break
+		}
 		err = fmt.Errorf("store: %s: session.db was never finished: its creator died; remove the folder and begin anew", dir)
 	case v != version:
 		err = fmt.Errorf("store: %s: session.db is of version %d, this program reads %d", dir, v, version)

@@ -430,6 +430,33 @@ func TestDamagedDatabaseIsAnError(t *testing.T) {
 	}
 }
 
+func TestEmptyDatabaseBesideEpisodesIsNoUnfinishedOne(t *testing.T) {
+	s, dir := create(t)
+	db := filepath.Join(dir, "session.db")
+	if err := errors.Join(s.Close(), os.Truncate(db, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Open(dir); err == nil || !strings.Contains(err.Error(), "never finished") {
+		t.Errorf("without episodes: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "episodes", "demo-00000.mcap"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, what := range []string{"with SQLite's header", "empty"} { // an earlier look may have written the header
+		if what == "empty" {
+			if err := os.Truncate(db, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := store.Open(dir); !errors.Is(err, store.ErrCorrupt) || !strings.Contains(err.Error(), "holds 1 episode; bring it back from a copy") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if st, err := os.Stat(db); err != nil || st.Size() != 0 {
+		t.Errorf("the file was written to: %v, %v", st.Size(), err)
+	}
+}
+
 // A file-size limit makes the kernel refuse writes as a full disk does.
 func TestFullDisk(t *testing.T) {
 	s, dir := create(t)
