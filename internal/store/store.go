@@ -23,7 +23,8 @@ import (
 	"path/filepath"
 	"sync"
 
-	_ "modernc.org/sqlite" // the driver "sqlite"
+	"modernc.org/sqlite" // and the driver "sqlite"
+	lib "modernc.org/sqlite/lib"
 
 	"github.com/rapport-rl/rapport/internal/flock"
 )
@@ -155,6 +156,8 @@ func Open(dir string) (*Session, error) {
 	var v int
 	err = s.db.QueryRow("PRAGMA user_version").Scan(&v)
 	switch {
+	case err != nil && !damaged(err):
+		err = s.fault("read session.db", err)
 	case err != nil:
 		err = fmt.Errorf("%w: %s: %w; bring the file back from a copy, or begin a session anew", ErrCorrupt, filepath.Join(dir, "session.db"), err)
 	case v == 0:
@@ -175,6 +178,16 @@ func Open(dir string) (*Session, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+// damaged says whether SQLite finds fault with the file, and not with the disk.
+func damaged(err error) bool {
+	var e *sqlite.Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	code := e.Code() & 0xff // the rest says where
+	return code == lib.SQLITE_CORRUPT || code == lib.SQLITE_NOTADB
 }
 
 // hold takes the session's lock. The kernel drops it with the process, however

@@ -24,12 +24,18 @@ import (
 	"github.com/rapport-rl/rapport/robot"
 )
 
-// childDir names the folder that this test binary writes to, as the process that is killed.
-const childDir = "STORE_TEST_CHILD"
+// childDir names the folder that this test binary writes to, as the process that is killed,
+// openDir the one that it opens.
+const childDir, openDir = "STORE_TEST_CHILD", "STORE_TEST_OPEN"
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childDir); dir != "" {
 		writeForEver(dir)
+	}
+	if dir := os.Getenv(openDir); dir != "" {
+		_, err := store.Open(dir)
+		fmt.Print(err)
+		return
 	}
 	os.Exit(m.Run())
 }
@@ -425,7 +431,7 @@ func TestDamagedDatabaseIsAnError(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "session.db"), bytes.Repeat([]byte("junk"), 4096), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.Open(dir); err == nil || !strings.Contains(err.Error(), dir) {
+	if _, err := store.Open(dir); !errors.Is(err, store.ErrCorrupt) || !strings.Contains(err.Error(), dir) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -505,6 +511,20 @@ func TestFullDisk(t *testing.T) {
 	}
 	if e, err := s.Episode("online-00001"); err != nil || e.Len() != 4 {
 		t.Errorf("with room again: %d transitions, %v", e.Len(), err)
+	}
+}
+
+// SQLite needs 32 KiB beside the database to read it at all.
+func TestFullDiskIsNoDamage(t *testing.T) {
+	s, dir := create(t)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("sh", "-c", `ulimit -f 32; exec "$0"`, os.Args[0]) // of 512 bytes
+	cmd.Env = append(os.Environ(), openDir+"="+dir)
+	out, err := cmd.CombinedOutput()
+	if got := string(out); err != nil || !strings.Contains(got, "disk I/O error") || !strings.Contains(got, "free space") || strings.Contains(got, "damaged") {
+		t.Errorf("%s, %v", got, err)
 	}
 }
 
