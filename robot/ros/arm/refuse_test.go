@@ -32,6 +32,7 @@ func TestWhatDoesNotHoldIsRefused(t *testing.T) {
 			c.Wait = time.Second
 			c.Cameras = append(c.Cameras, arm.Camera{Name: "side", Topic: "/side/color/image_raw"})
 		}, "camera side (/side/color/image_raw) was never heard"},
+		{"a world that nobody puts back", func(c *arm.Config) { c.Wait, c.Again = 2*time.Second, "/person/again" }, "/person/again; start what serves it, or name another service by robot.ros.again"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := config()
@@ -148,6 +149,7 @@ func TestASurveyTellsWhatIsMissing(t *testing.T) {
 	stop := l.newCamera("/side/image_raw", nil)
 	defer stop()
 	c := config()
+	c.Again = "/person/again"
 	c.Cameras = append(c.Cameras,
 		arm.Camera{Name: "side", Topic: "/side/image_raw", Compressed: true},
 		arm.Camera{Name: "top", Topic: "/top/image_raw"})
@@ -155,7 +157,7 @@ func TestASurveyTellsWhatIsMissing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]string{"arm state": "raise publish_rate", "camera side": "is a sensor_msgs/Image, not a sensor_msgs/CompressedImage", "camera top": "nobody publishes /top/image_raw"}
+	want := map[string]string{"arm state": "raise publish_rate", "camera side": "is a sensor_msgs/Image, not a sensor_msgs/CompressedImage", "camera top": "nobody publishes /top/image_raw", "put back": "/person/again; start what serves it"}
 	for _, line := range ls {
 		w, bad := want[line.What]
 		delete(want, line.What)
