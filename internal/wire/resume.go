@@ -58,7 +58,7 @@ func resume(ctx context.Context, out, name string, o Options, load func(dir stri
 
 // free are the keys, and those that end in a dot their groups, that a session
 // may go on with other values of: what was recorded and learned stays true.
-var free = []string{"name", "out", "session.episodes", "session.evaluate", "session.checkpoint", "session.orphan", "session.realign", "bus.", "robot.pace", "robot.markers", "robot.moved", "robot.ros.master", "robot.ros.wait", "guard.gate", "guard.recover.", "teleop.", "perception.", "reward.success", "reward.classifier"}
+var free = []string{"name", "out", "session.episodes", "session.evaluate", "session.checkpoint", "session.orphan", "session.realign", "bus.", "robot.pace", "robot.markers", "robot.moved", "robot.ros.master", "robot.ros.wait", "robot.ros.again", "guard.gate", "guard.recover.", "teleop.", "perception.", "reward.success", "reward.classifier"}
 
 // agree returns the configuration to go on with. A session whose parts were made
 // under different configurations could not be reproduced, and its report would

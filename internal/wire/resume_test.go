@@ -25,3 +25,28 @@ func TestASessionWithoutItsDatabaseIsNamed(t *testing.T) {
 		t.Errorf("gone on with: %v", err)
 	}
 }
+
+// Who puts the world back is no part of what was recorded.
+func TestTheServiceThatPutsTheWorldBackMayBeMended(t *testing.T) {
+	c := config.Default()
+	c.Robot.ROS.Again = "/rapport/rest"
+	b, err := c.YAML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, err := store.Create(filepath.Join(t.TempDir(), "reach-001"), b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	now := c
+	now.Robot.ROS.Again = "/rapport/reset"
+	got, err := agree(t.Context(), st, func(string) (config.Config, error) { return now, nil })
+	if err != nil || got.Robot.ROS.Again != "/rapport/reset" {
+		t.Errorf("%q, %v", got.Robot.ROS.Again, err)
+	}
+	now.Robot.ROS.Rate = 10
+	if _, err := agree(t.Context(), st, func(string) (config.Config, error) { return now, nil }); err == nil {
+		t.Error("another rate is taken")
+	}
+}
