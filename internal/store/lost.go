@@ -22,7 +22,7 @@ func Lost(dir string) error {
 	if err != nil || what == "" {
 		return err
 	}
-	return fmt.Errorf("store: %s holds %s of a session whose %w; bring it back from a copy, or choose another name (%s)", dir, what, ErrLost, byThemselves)
+	return fmt.Errorf("store: %s holds %s of a session whose %w; bring it back from a copy, or choose another name or folder (%s)", dir, what, ErrLost, byThemselves)
 }
 
 // emptied is hollow where session.db has no byte.
