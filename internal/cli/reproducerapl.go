@@ -193,10 +193,20 @@ func (a *app) compared(ctx context.Context, c config.Config, r raplRun, task str
 	if task == "group" || task == "cross" {
 		c.Robot.Task, files = "group", map[string]string{}
 		for _, t := range []string{"group", "cross"} {
-			look := map[string]string{"group": "panda", "cross": "orange"}[t]
-			if t == task || slices.Contains(r.tasks, t) {
-				st.Looks, files[look] = append(st.Looks, look), filepath.Join(r.out, fmt.Sprintf("%s-%d.csv", t, c.Seed))
+			look, name := map[string]string{"group": "panda", "cross": "orange"}[t], filepath.Join(r.out, fmt.Sprintf("%s-%d.csv", t, c.Seed))
+			if t != task {
+				if !slices.Contains(r.tasks, t) {
+					continue
+				}
+				there, err := a.madeBeside(name, missing, now, own)
+				if err != nil {
+					return nil, err
+				}
+				if there {
+					continue
+				}
 			}
+			st.Looks, files[look] = append(st.Looks, look), name
 		}
 	}
 	fmt.Fprintf(a.stderr, "%s, seed %d of %v: %s\n", task, c.Seed, r.seeds, strings.Join(missing.kinds, ", "))
@@ -230,6 +240,27 @@ func (a *app) compared(ctx context.Context, c config.Config, r raplRun, task str
 		}
 	}
 	return have, nil
+}
+
+// madeBeside says whether a file that is made with another has all of r already, and
+// refuses one that was made with other settings.
+func (a *app) madeBeside(name string, r raplRun, now settings, own config.Config) (all bool, err error) {
+	have, by, err := readFile(name)
+	if err != nil {
+		return false, err
+	}
+	all = true
+	for _, k := range r.kinds {
+		if slices.ContainsFunc(have, func(p wire.Point) bool { return p.Kind == k }) {
+			if err := a.madeSo(name, by[k], now, own); err != nil {
+				return false, err
+			}
+		}
+		for _, n := range r.labels {
+			all = all && find(have, k, n) >= 0
+		}
+	}
+	return all, nil
 }
 
 // find is the index of the point of a kind from so many labels, or -1. Kinds that

@@ -126,6 +126,41 @@ func TestReproduceRAPLWritesUpWhatIsThere(t *testing.T) {
 	}
 }
 
+// Group and cross are made together, and what one of them has already stays as it is.
+func TestReproduceRAPLMakesOfTwoTasksWhatIsMissing(t *testing.T) {
+	to := t.TempDir()
+	cross := filepath.Join(to, "cross-1.csv")
+	args := []string{"reproduce", "rapl", "--tasks", "group,cross", "--kinds", "truth", "--labels", "4", "--seeds", "1", "--rollouts", "8", "--held-out", "4", "--to", to,
+		"--set", "demos.good=6", "--set", "demos.bad=6", "--set", "encoder.steps=2", "--set", "robot.render=raster", "--set", "robot.cameras=[{name: front, width: 32, height: 32}]"}
+	there := []wire.Point{{Kind: "truth", Look: "orange", Negative: 0.75, Negatives: 9, All: 0.5, Of: 12, Accuracy: 0.75, Spread: 0.1}}
+	for _, tt := range []struct {
+		of   settings
+		code int
+		want string
+	}{
+		{settings{"--rollouts": "200", "--held-out": "100", "--gamma": "1"}, exitFailed, "cross-1.csv was made with --held-out 100, not 4"},
+		{nil, exitDone, "does not tell its settings"}, // and is taken as it is
+	} {
+		if err := writeFile(cross, there, map[string]settings{"truth": tt.of}); err != nil {
+			t.Fatal(err)
+		}
+		was, err := os.ReadFile(cross)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out, errs bytes.Buffer
+		if code := Main(args, nil, &out, &errs); code != tt.code || !strings.Contains(errs.String(), tt.want) {
+			t.Errorf("of %v: code %d, %s; want %d and %q", tt.of, code, errs.String(), tt.code, tt.want)
+		}
+		if now, err := os.ReadFile(cross); err != nil || !bytes.Equal(was, now) {
+			t.Errorf("of %v: cross-1.csv was %s and is %s, %v", tt.of, was, now, err)
+		}
+		if _, err := os.Stat(filepath.Join(to, "group-1.csv")); (err == nil) != (tt.code == exitDone) {
+			t.Errorf("of %v: group-1.csv: %v", tt.of, err)
+		}
+	}
+}
+
 func TestPointsComeBackFromTheirFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "p.csv")
 	want := []wire.Point{{Kind: "rlhf", Look: "orange", Labels: 75, Negative: 1.0 / 3, Negatives: 4, All: -0.1, Of: 5, Accuracy: 0.9, Spread: 2}}

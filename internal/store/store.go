@@ -23,7 +23,8 @@ import (
 	"path/filepath"
 	"sync"
 
-	_ "modernc.org/sqlite" // the driver "sqlite"
+	"modernc.org/sqlite" // and the driver "sqlite"
+	lib "modernc.org/sqlite/lib"
 
 	"github.com/rapport-rl/rapport/internal/flock"
 )
@@ -85,8 +86,9 @@ func (s *Session) Made(encoder, reward string) {
 // ErrTaken says that a folder holds a session.
 var ErrTaken = errors.New("session.db is there")
 
-// Create makes a session folder, which must not hold a session yet, with the
-// configuration as resolved. If it fails, no folder is left that was not there.
+// Create makes a session folder, which must not hold a session yet, nor what one left
+// (ErrLost), with the configuration as resolved. If it fails, no folder is left that was
+// not there.
 func Create(dir string, config []byte) (_ *Session, err error) {
 	taken := func() error {
 		if _, err := os.Stat(filepath.Join(dir, "session.db")); err != nil {
@@ -110,7 +112,7 @@ func Create(dir string, config []byte) (_ *Session, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := taken(); err != nil { // between the look and the lock
+	if err := errors.Join(taken(), Lost(dir)); err != nil { // between the look and the lock
 		return nil, errors.Join(err, flock.Release(lock))
 	}
 	defer func() {
@@ -134,8 +136,14 @@ func Create(dir string, config []byte) (_ *Session, err error) {
 
 // Open opens an existing session folder for going on.
 func Open(dir string) (*Session, error) {
+	if err := Lost(dir); err != nil {
+		return nil, err
+	}
 	if _, err := os.Stat(filepath.Join(dir, "session.db")); err != nil {
 		return nil, fmt.Errorf("store: %s holds no session: %w", dir, err)
+	}
+	if err := emptied(dir); err != nil { // before SQLite writes a header into it
+		return nil, err
 	}
 	lock, err := hold(dir)
 	if err != nil {
@@ -148,9 +156,14 @@ func Open(dir string) (*Session, error) {
 	var v int
 	err = s.db.QueryRow("PRAGMA user_version").Scan(&v)
 	switch {
+	case err != nil && !damaged(err):
+		err = s.fault("read session.db", err)
 	case err != nil:
 		err = fmt.Errorf("%w: %s: %w; bring the file back from a copy, or begin a session anew", ErrCorrupt, filepath.Join(dir, "session.db"), err)
 	case v == 0:
+		if err = hollow(dir); err != nil {
+			break
+		}
 		err = fmt.Errorf("store: %s: session.db was never finished: its creator died; remove the folder and begin anew", dir)
 	case v != version:
 		err = fmt.Errorf("store: %s: session.db is of version %d, this program reads %d", dir, v, version)
@@ -165,6 +178,16 @@ func Open(dir string) (*Session, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+// damaged says whether SQLite finds fault with the file, and not with the disk.
+func damaged(err error) bool {
+	var e *sqlite.Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	code := e.Code() & 0xff // the rest says where
+	return code == lib.SQLITE_CORRUPT || code == lib.SQLITE_NOTADB
 }
 
 // hold takes the session's lock. The kernel drops it with the process, however

@@ -220,6 +220,9 @@ func (d *driver) run(ctx context.Context) (err error) {
 			return ctx.Err()
 		}
 	}
+	if err := d.r.accords(ctx); err != nil { // known by now, since the learner puts it before parameters
+		return err
+	}
 	d.known = d.learned()
 	v, chunks, err := viewOf(d.newest())
 	if err != nil {

@@ -19,7 +19,8 @@ import (
 type Sighting struct {
 	// Lost are so many of Points, the plan's but the hand at each tick, that were not seen.
 	Lost, Points int
-	// Beside is how far each of the others was from where it is seen undisturbed, m.
+	// Beside is how far each of the others was from where it is seen undisturbed, m, where
+	// it is.
 	Beside []float64
 	// Follows is Spearman's correlation of the dense reward and the true one in each
 	// rollout in which both change. It is not that with the distance, which tells
@@ -77,7 +78,10 @@ func (s *Sighting) add(plan kagi.Plan, plain, g glimpse) {
 				s.Lost++
 				continue
 			}
-			was, _, _ := perception.Place(plain.keys[t], k.Name)
+			was, score, _ := perception.Place(plain.keys[t], k.Name)
+			if score == 0 { // nobody knows where it was
+				continue
+			}
 			s.Beside = append(s.Beside, norm([3]float64{at[0] - was[0], at[1] - was[1], at[2] - was[2]}))
 		}
 	}

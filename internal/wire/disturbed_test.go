@@ -6,7 +6,23 @@ import (
 
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/internal/report"
+	"github.com/rapport-rl/rapport/perception"
+	"github.com/rapport-rl/rapport/reward/kagi"
 )
+
+// A place from before a point was lost is none to measure from.
+func TestSightMeasuresFromWhatIsSeenUndisturbed(t *testing.T) {
+	plan := kagi.Plan{Points: []kagi.Point{{Name: "box"}}}
+	at := func(x, score float64) []perception.Keypoint { return kagi.Put(nil, "box", [3]float64{x, 0, 0}, score) }
+	// Undisturbed the hand hides the box from tick 1 on, while it is pushed from 0.4 m to 0.6 m.
+	plain := glimpse{keys: [][]perception.Keypoint{at(0.4, 1), at(0.4, 0), at(0.4, 0)}}
+	seen := glimpse{keys: [][]perception.Keypoint{at(0.41, 1), at(0.5, 1), at(0.6, 1)}, follows: math.NaN()}
+	var s Sighting
+	s.add(plan, plain, seen)
+	if s.Points != 3 || s.Lost != 0 || len(s.Beside) != 1 || math.Abs(s.Beside[0]-0.01) > 1e-12 {
+		t.Errorf("got %+v, want 0.01 m of the tick at which both see it", s)
+	}
+}
 
 // A camera that was turned since it was calibrated shows points beside their places;
 // boxes at the sides change nothing.

@@ -48,6 +48,9 @@ func Learn(ctx context.Context, c config.Config, o Options) (res Result, err err
 		return res, err
 	}
 	defer quiet()
+	if err := s.publishConfig(r.ctx); err != nil {
+		return res, r.end(err)
+	}
 	settle, err := s.mirror(r.ctx)
 	if err != nil {
 		return res, r.end(err)

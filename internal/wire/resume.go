@@ -36,6 +36,9 @@ func Reopen(ctx context.Context, cfg config.Config, o Options) (*Session, error)
 // resume opens the session's folder with the configuration that load gives.
 func resume(ctx context.Context, out, name string, o Options, load func(dir string) (config.Config, error)) (*Session, error) {
 	dir := filepath.Join(out, name)
+	if err := store.Lost(dir); err != nil {
+		return nil, err
+	}
 	if _, err := os.Stat(filepath.Join(dir, database)); errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("wire: there is no session %s in %s; name another, or begin one with: rapport run", name, out)
 	}
@@ -55,7 +58,7 @@ func resume(ctx context.Context, out, name string, o Options, load func(dir stri
 
 // free are the keys, and those that end in a dot their groups, that a session
 // may go on with other values of: what was recorded and learned stays true.
-var free = []string{"name", "out", "session.episodes", "session.evaluate", "session.checkpoint", "session.orphan", "session.realign", "bus.", "robot.pace", "robot.markers", "robot.moved", "robot.ros.master", "robot.ros.wait", "guard.gate", "guard.recover.", "teleop.", "perception.", "reward.success", "reward.classifier"}
+var free = []string{"name", "out", "session.episodes", "session.evaluate", "session.checkpoint", "session.orphan", "session.realign", "bus.", "robot.pace", "robot.markers", "robot.moved", "robot.ros.master", "robot.ros.wait", "robot.ros.again", "guard.gate", "guard.recover.", "teleop.", "perception.", "reward.success", "reward.classifier"}
 
 // agree returns the configuration to go on with. A session whose parts were made
 // under different configurations could not be reproduced, and its report would

@@ -26,6 +26,7 @@ const (
 	subReward  = "-reward"
 	subSuccess = "-success" // what tells it, where a classifier does
 	subCritic  = "-critic"  // what policy.diffusion.sampler searches by
+	subConfig  = "-config"  // the session's configuration, which the others' must be
 	nameLimit  = 64         // letters of a session's name on the bus, docs/bus.md
 )
 
@@ -102,7 +103,8 @@ func join(ctx context.Context, c config.Config, what string, o Options) (*role, 
 	return r, nil
 }
 
-// guest joins a session that a learner begins and ends: r.ctx ends with it.
+// guest joins a session that a learner begins and ends: r.ctx ends with it, and where
+// the learner is configured otherwise.
 func guest(ctx context.Context, c config.Config, what string, o Options) (*role, error) {
 	r, err := join(ctx, c, what, o)
 	if err != nil {
@@ -118,6 +120,20 @@ func guest(ctx context.Context, c config.Config, what string, o Options) (*role,
 		r.quit(errOver)
 		return r, nil
 	}
+	if err := r.accords(ctx); err != nil {
+		r.close()
+		return nil, err
+	}
+	r.wg.Go(func() { // a learner that begins later
+		err := r.conn.WatchParams(r.ctx, r.name+subConfig, func(p policy.Params) {
+			if err := r.fits(p.Data); err != nil {
+				r.quit(err)
+			}
+		})
+		if err != nil && r.ctx.Err() == nil {
+			r.quit(err)
+		}
+	})
 	r.wg.Go(func() {
 		err := r.conn.Replay(r.ctx, r.name, 1, true, func(e bus.Entry) error {
 			if isEnd(e) {

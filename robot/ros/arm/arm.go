@@ -106,6 +106,9 @@ func (b *Backend) open(ctx context.Context) error {
 	if err := b.await(ctx); err != nil {
 		return err
 	}
+	if err := served(ctx, b.n, b.cfg.Again); err != nil {
+		return err
+	}
 	if err := b.introduce(ctx); err != nil {
 		return err
 	}

@@ -32,6 +32,7 @@ func TestWhatDoesNotHoldIsRefused(t *testing.T) {
 			c.Wait = time.Second
 			c.Cameras = append(c.Cameras, arm.Camera{Name: "side", Topic: "/side/color/image_raw"})
 		}, "camera side (/side/color/image_raw) was never heard"},
+		{"a world that nobody puts back", func(c *arm.Config) { c.Wait, c.Again = 2*time.Second, "/person/again" }, "/person/again; start what serves it, or name another service by robot.ros.again"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := config()
@@ -149,6 +150,7 @@ func TestASurveyTellsWhatIsMissing(t *testing.T) {
 	defer stop()
 	defer l.newCamera("/bare/image_raw", func(m *std.Image) { m.Header.Stamp = time.Unix(0, 0) })()
 	c := config()
+	c.Again = "/person/again"
 	c.Cameras[0].W, c.Cameras[0].H = 16, 16
 	c.Cameras = append(c.Cameras,
 		arm.Camera{Name: "bare", Topic: "/bare/image_raw"},
@@ -158,7 +160,10 @@ func TestASurveyTellsWhatIsMissing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]string{"arm state": "raise publish_rate", "camera side": "is a sensor_msgs/Image, not a sensor_msgs/CompressedImage", "camera top": "nobody publishes /top/image_raw", "camera bare": "has no stamps"}
+	want := map[string]string{
+		"arm state": "raise publish_rate", "camera side": "is a sensor_msgs/Image, not a sensor_msgs/CompressedImage",
+		"camera top": "nobody publishes /top/image_raw", "camera bare": "has no stamps", "put back": "/person/again; start what serves it",
+	}
 	for _, line := range ls {
 		w, bad := want[line.What]
 		delete(want, line.What)

@@ -84,7 +84,7 @@ func (b *Backend) again(ctx context.Context) error {
 	return b.introduce(wait)
 }
 
-// asking is how long the master may take to say who commands the arm.
+// asking is how long the master may take to say who commands the arm, or serves what.
 const asking = 2 * time.Second
 
 // shared says who else commands the arm, as an error, or why nobody knows: two who do pull it
@@ -100,6 +100,19 @@ func shared(ctx context.Context, n *ros.Node) (rivals, unknown error) {
 		rivals = fmt.Errorf("arm: this arm is commanded by %s as well, on %s; end that first: its session, or rosnode kill", strings.Join(others, " and "), PoseTopic)
 	}
 	return rivals, nil
+}
+
+// served waits for who puts the world back, so that a name that nobody serves is told
+// before the arm goes anywhere. It is not called.
+func served(ctx context.Context, n *ros.Node, again string) error {
+	if again == "" {
+		return nil
+	}
+	err := n.WaitService(ctx, again)
+	if err != nil && !errors.Is(ctx.Err(), context.Canceled) {
+		return fmt.Errorf("arm: put the world back: %w; start what serves it, or name another service by robot.ros.again", err)
+	}
+	return err
 }
 
 // mismatch is how far the arm's own tool centre point may be from ours, m and rad.

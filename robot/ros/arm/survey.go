@@ -131,6 +131,11 @@ func Survey(ctx context.Context, n *ros.Node, cfg Config, d time.Duration) (ls [
 	}
 	rivals, unknown := shared(ctx, n)
 	ls = append(ls, Line{What: "commands", Detail: "nobody commands the arm", Err: errors.Join(rivals, unknown)})
+	if cfg.Again != "" {
+		ctx, cancel := context.WithTimeout(ctx, asking)
+		defer cancel()
+		ls = append(ls, Line{What: "put back", Detail: cfg.Again + " is served", Err: served(ctx, n, cfg.Again)})
+	}
 	return append(ls, success(state), thresholds(state, cfg.Collision)), nil
 }
 
