@@ -46,6 +46,54 @@ func shown(p *align.Tuned) align.Judge {
 	}
 }
 
+// TestFDPOLeavesFewBadSegments: of the segments of what is drawn, at most 0.6 as many are bad.
+func TestFDPOLeavesFewBadSegments(t *testing.T) {
+	for _, w := range []*aligntest.Ways{ways(t), flows(t)} {
+		for seed := range uint64(3) {
+			p := tune(t, w, align.Config{Seed: seed})
+			c := align.FDPOConfig{Keep: 1}
+			if w == flows(t) {
+				c.Beta = 2
+			}
+			a, err := align.NewFDPO(p, c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rate := func() float64 {
+				b := &align.Batch{Samples: draw(t, w, p, 64, 16, 73)}
+				if err := marked(p)(t.Context(), b); err != nil {
+					t.Fatal(err)
+				}
+				bad, all := 0.0, 0.0
+				for i := range b.Samples {
+					for h, m := range b.Samples[i].Marks {
+						if h > 0 && m == b.Samples[i].Marks[h-1] {
+							continue // the same segment
+						}
+						if all++; m == align.Bad {
+							bad++
+						}
+					}
+				}
+				return bad / all
+			}
+			before := rate()
+			r, err := align.NewRun(a, marked(p), align.RunConfig{Rounds: 20, Every: 20, Observations: 64, Each: 1, Near: math.Inf(1), Value: aligntest.Share, Train: w.Train, Held: w.Held})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := r.Go(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			after := rate()
+			t.Logf("flow %t, seed %d: %.3f of the segments are bad, were %.3f", w == flows(t), seed, after, before)
+			if before < 0.4 || after > 0.6*before {
+				t.Errorf("flow %t, seed %d: %.3f of the segments are bad, were %.3f: want at most 0.6 of that", w == flows(t), seed, after, before)
+			}
+		}
+	}
+}
+
 // TestSePPOsSignKeepsItNear: taking every rival for the worse gets as much, and goes at
 // least twice as far for it.
 func TestSePPOsSignKeepsItNear(t *testing.T) {
