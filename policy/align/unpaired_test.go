@@ -121,6 +121,82 @@ func TestSePPOsSignKeepsItNear(t *testing.T) {
 	}
 }
 
+// TestSePPOsSignGetsMoreWithinABudget: without it less goes the liked way before the KL is spent.
+func TestSePPOsSignGetsMoreWithinABudget(t *testing.T) {
+	w := ways(t)
+	mean := map[bool]float64{}
+	for seed := range uint64(4) {
+		share := map[bool]float64{}
+		for _, plain := range []bool{false, true} {
+			p := tune(t, w, align.Config{Seed: seed})
+			a, err := align.NewSePPO(p, align.SePPOConfig{Plain: plain})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, after, _, _, rep := runBy(t, w, a, shown(p), align.RunConfig{
+				Rounds: 40, Observations: 64, Each: 1, Budget: 2, Near: math.Inf(1), Lambda: 1, Value: aligntest.Share})
+			if share[plain], mean[plain] = after, mean[plain]+after/4; plain && !rep.Spent {
+				t.Errorf("seed %d: the budget is not spent without the sign: this shows nothing", seed)
+			}
+		}
+		if share[true] >= share[false] {
+			t.Errorf("seed %d: share %.3f by its sign, %.3f without", seed, share[false], share[true])
+		}
+	}
+	t.Logf("share %.3f by its sign, %.3f without", mean[false], mean[true])
+	if mean[false] < 0.75 || mean[true] > mean[false]-0.1 {
+		t.Errorf("share %.3f by its sign, %.3f without, want 0.75 and 0.1 less", mean[false], mean[true])
+	}
+}
+
+// TestSePPOsDrawnPastEndsAlike: a long run on eight liked chunks, a policy remembered every step.
+// The newest of them is the policy itself, about, and keeps it from nothing: what runs end with
+// varies more from seed to seed than with one that is drawn.
+func TestSePPOsDrawnPastEndsAlike(t *testing.T) {
+	w := ways(t)
+	const seeds, rounds, liked = 6, 150, 8
+	spread := func(newest bool) (mean, sd float64) {
+		var shares []float64
+		for seed := range uint64(seeds) {
+			p := tune(t, w, align.Config{Seed: seed})
+			a, err := align.NewSePPO(p, align.SePPOConfig{Chunks: liked, Every: 1, Newest: newest})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := align.NewRecorder(p, liked)
+			if err != nil {
+				t.Fatal(err)
+			}
+			at := int(seed) * liked % len(w.Train)
+			b := &align.Batch{Samples: r.New(liked, w.Train[at:at+liked])}
+			if err := shown(p)(t.Context(), b); err != nil {
+				t.Fatal(err)
+			}
+			for range rounds {
+				if _, err := a.Step(t.Context(), b); err != nil {
+					t.Fatal(err)
+				}
+			}
+			share, on, kl, err := w.Measure(p, 1024, 9)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("newest %t, seed %d: share %.3f, on a way %.3f, KL %.2f", newest, seed, share, on, kl)
+			shares, mean = append(shares, share), mean+share/seeds
+		}
+		for _, s := range shares {
+			sd += (s - mean) * (s - mean) / (seeds - 1)
+		}
+		return mean, math.Sqrt(sd)
+	}
+	mean, drawn := spread(false)
+	other, newest := spread(true)
+	t.Logf("share %.3f ± %.3f with one that is drawn, %.3f ± %.3f with the newest", mean, drawn, other, newest)
+	if mean < 0.9 || drawn > newest/2 || newest < 0.05 {
+		t.Errorf("share %.3f ± %.3f with one that is drawn, %.3f ± %.3f with the newest: want 0.9, and half the spread", mean, drawn, other, newest)
+	}
+}
+
 // TestSePPOGoesOn: a run that was saved goes on with the policies that it remembers, though
 // it rehearses as well.
 func TestSePPOGoesOn(t *testing.T) {
