@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -71,8 +73,9 @@ func TestPointsAreWhereTheThingsAre(t *testing.T) {
 	}
 }
 
-// asked is a session of one episode whose waypoints a stub is asked for.
-func asked(t *testing.T, s *vlmtest.Server) (out string, err error) {
+// asked is a session of two episodes whose waypoints a stub is asked for, which has deadline for
+// each try; it gives what was logged, and the report's words on waypoints.
+func asked(t *testing.T, s *vlmtest.Server, deadline time.Duration) (out, report string, err error) {
 	t.Helper()
 	defer s.Close()
 	c := waypointed(t, "reach")
@@ -83,22 +86,23 @@ func asked(t *testing.T, s *vlmtest.Server) (out string, err error) {
 	o := quietly()
 	o.Log = slog.New(slog.NewTextHandler(&b, nil))
 	o.VLM = func(cache string) (kagi.Model, error) {
-		return vlm.New(vlm.Config{URL: s.URL, Model: "stub", Tries: 2, Deadline: 10 * time.Second, Cache: cache, Log: o.Log,
+		return vlm.New(vlm.Config{URL: s.URL, Model: "stub", Tries: 2, Deadline: deadline, Cache: cache, Log: o.Log,
 			Sleep: func(context.Context, time.Duration) error { return nil }})
 	}
 	ses, err := Create(t.Context(), c, o)
 	if err != nil {
-		return b.String(), err
+		return b.String(), "", err
 	}
 	_, err = ses.Run(t.Context())
 	if err = errors.Join(err, ses.Close()); err != nil {
-		return b.String(), err
+		return b.String(), "", err
 	}
-	os, err := Outcomes(t.Context(), ses.Dir())
-	if want := (Outcome{Ticks: 20}); len(os) != 2 || os[0] != want && !os[0].Success || os[1] != want && !os[1].Success {
-		t.Errorf("online episodes ended as %+v, want two of 20 ticks or of success", os)
+	ends, err := Outcomes(t.Context(), ses.Dir())
+	if want := (Outcome{Ticks: 20}); len(ends) != 2 || ends[0] != want && !ends[0].Success || ends[1] != want && !ends[1].Success {
+		t.Errorf("online episodes ended as %+v, want two of 20 ticks or of success", ends)
 	}
-	return b.String(), err
+	page, readErr := os.ReadFile(filepath.Join(ses.Dir(), "report.html"))
+	return b.String(), string(page), errors.Join(err, readErr)
 }
 
 const wayToC3 = `{"steps":[{"what":"reach","mark":"hand","waypoints":[{"tile":"c3","line":"3","fingers":"keep"}]}]}`
@@ -106,7 +110,7 @@ const wayToC3 = `{"steps":[{"what":"reach","mark":"hand","waypoints":[{"tile":"c
 // Card 4: one call an episode, none a step.
 func TestModelIsAskedOnceAReset(t *testing.T) {
 	s := vlmtest.Script(vlmtest.Reply{Text: wayToC3})
-	out, err := asked(t, s)
+	out, _, err := asked(t, s, 10*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,6 +167,49 @@ func TestFailingModelIsStoodInForByTheTasksPlan(t *testing.T) {
 				t.Errorf("told %v; keys %v, want the plan's %v", told, keys, want)
 			}
 		})
+	}
+}
+
+// Over HTTP, in a session: of six resets the endpoint fails five, each in another way, and answers
+// the last late. The session ends as any, the log has each failure and what stood in.
+func TestSessionGoesOnWithoutTheModel(t *testing.T) {
+	const deadline = 300 * time.Millisecond
+	ways := []struct {
+		name, says string
+		r          vlmtest.Reply
+	}{ // both tries of a call each; the sixth and all that is asked later is answered
+		{"malformed", "the answer cannot be used", vlmtest.Reply{Text: "I would reach for it."}},
+		{"429", "status 429", vlmtest.Reply{Status: 429, RetryAfter: "1"}},
+		{"outside", "z9", vlmtest.Reply{Text: strings.Replace(wayToC3, "c3", "z9", 1)}},
+		{"too late", "deadline", vlmtest.Reply{Delay: time.Minute, Text: wayToC3}},
+		{"hang", "deadline", vlmtest.Reply{Hang: true}}, // of the first online episode
+	}
+	s := vlmtest.Start(func(n int, _ vlmtest.Request) vlmtest.Reply {
+		if n/2 < len(ways) {
+			return ways[n/2].r
+		}
+		return vlmtest.Reply{Delay: deadline / 10, Text: wayToC3}
+	})
+	out, report, err := asked(t, s, deadline)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fell []string
+	for line := range strings.Lines(out) {
+		if strings.Contains(line, "level=WARN") && strings.Contains(line, "the model gave none, the task's plan is taken") {
+			fell = append(fell, line)
+		}
+	}
+	if len(fell) != len(ways) {
+		t.Fatalf("the plan stood in %d times, want %d; the log is %s", len(fell), len(ways), out)
+	}
+	for i, w := range ways {
+		if !strings.Contains(fell[i], w.says) {
+			t.Errorf("%s: the log has %q, want what says %q", w.name, fell[i], w.says)
+		}
+	}
+	if want := "in 1 resets that this process asked about; in 5 it gave none, and the plan that comes with the task stood in"; !strings.Contains(report, want) {
+		t.Errorf("the report does not say %q", want)
 	}
 }
 

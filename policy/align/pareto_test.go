@@ -87,6 +87,9 @@ var opposite = []func(*align.Sample) float64{
 	func(s *align.Sample) float64 { return -aligntest.Liked(s) - 5*off(s) },
 }
 
+// worst is below both of them.
+var worst = [2]float64{-7, -5}
+
 // off is how far a chunk is from its way.
 func off(s *align.Sample) (d float64) {
 	for _, v := range s.Actions {
@@ -96,8 +99,8 @@ func off(s *align.Sample) (d float64) {
 }
 
 // compromise trains by DPPO and gives the means of both rewards, of what is drawn for
-// taste.
-func compromise(t *testing.T, p *align.Tuned, j align.Judge, given bool, c align.RunConfig) func(taste []float64) (r [2]float64, front float64) {
+// taste, and the mean hypervolume of 16 chunks' fronts above the point low of the two.
+func compromise(t *testing.T, p *align.Tuned, rewards []func(*align.Sample) float64, low [2]float64, j align.Judge, given bool, c align.RunConfig) func(taste []float64) (r [2]float64, front float64) {
 	t.Helper()
 	w := ways(t)
 	a, err := align.NewDPPO(p, align.DPPOConfig{Given: given})
@@ -121,28 +124,28 @@ func compromise(t *testing.T, p *align.Tuned, j align.Judge, given bool, c align
 		}
 		ss := draw(t, w, p, 64, 16, 91)
 		for i := range ss {
-			for m, f := range opposite {
+			for m, f := range rewards {
 				r[m] += f(&ss[i]) / float64(len(ss))
 			}
 		}
 		for i := 0; i < len(ss); i += 16 {
-			front += hypervolume(ss[i:i+16]) / 64
+			front += hypervolume(ss[i:i+16], rewards, low) / 64
 		}
 		return r, front
 	}
 }
 
-// hypervolume is what is dominated by some of ss, above -7 and -5 of the two rewards.
-func hypervolume(ss []align.Sample) (v float64) {
+// hypervolume is what is dominated by some of ss, above the point low of the two rewards.
+func hypervolume(ss []align.Sample, rewards []func(*align.Sample) float64, low [2]float64) (v float64) {
 	left := append([]align.Sample(nil), ss...)
 	for top := 0.0; len(left) > 0; { // by falling first reward
 		k := 0
 		for i := range left {
-			if opposite[0](&left[i]) > opposite[0](&left[k]) {
+			if rewards[0](&left[i]) > rewards[0](&left[k]) {
 				k = i
 			}
 		}
-		a, b := opposite[0](&left[k])+7, opposite[1](&left[k])+5
+		a, b := rewards[0](&left[k])-low[0], rewards[1](&left[k])-low[1]
 		if b > top && a > 0 {
 			v += a * (b - top)
 			top = b
@@ -157,9 +160,9 @@ func hypervolume(ss []align.Sample) (v float64) {
 func TestParetoKeepsWhatTheSumGivesUp(t *testing.T) {
 	w := ways(t)
 	sum := align.Rated(func(s *align.Sample) float64 { return opposite[0](s) + opposite[1](s) }, 0)
-	was, frontWas := compromise(t, tune(t, w, align.Config{}), sum, false, align.RunConfig{})(nil)
-	pareto, front := compromise(t, tune(t, w, align.Config{}), align.Pareto(opposite...), true, align.RunConfig{Rounds: 30})(nil)
-	summed, frontSum := compromise(t, tune(t, w, align.Config{}), sum, false, align.RunConfig{Rounds: 30})(nil)
+	was, frontWas := compromise(t, tune(t, w, align.Config{}), opposite, worst, sum, false, align.RunConfig{})(nil)
+	pareto, front := compromise(t, tune(t, w, align.Config{}), opposite, worst, align.Pareto(opposite...), true, align.RunConfig{Rounds: 30})(nil)
+	summed, frontSum := compromise(t, tune(t, w, align.Config{}), opposite, worst, sum, false, align.RunConfig{Rounds: 30})(nil)
 	t.Logf("rewards %.3f, of the front %.3f, of the sum %.3f; hypervolumes %.2f, %.2f and %.2f", was, pareto, summed, frontWas, front, frontSum)
 	if pareto[0] < was[0] || pareto[1] < was[1] {
 		t.Errorf("a reward fell from %v to %v", was, pareto)
@@ -172,10 +175,44 @@ func TestParetoKeepsWhatTheSumGivesUp(t *testing.T) {
 	}
 }
 
+// TestParetoMovesTheFrontOut: two rewards are the nearness of two chunks off both ways, the one three
+// times as much, so that what is best for them lies on a line, away from all that was demonstrated.
+// The hypervolume above the worst that the front has of each grows by a fifth at least, and neither
+// reward falls; by their sum one does.
+func TestParetoMovesTheFrontOut(t *testing.T) {
+	w := ways(t)
+	const at = 0.7
+	near := func(x, y, by float64) func(*align.Sample) float64 {
+		return func(s *align.Sample) float64 {
+			return -by * math.Hypot(float64(s.Actions[0])-x, float64(s.Actions[1])-y)
+		}
+	}
+	rewards := []func(*align.Sample) float64{near(at, -at, 3), near(-at, at, 1)}
+	apart := 2 * math.Sqrt2 * at
+	low := [2]float64{-3 * apart, -apart}
+	sum := align.Rated(func(s *align.Sample) float64 { return rewards[0](s) + rewards[1](s) }, 0)
+	was, frontWas := compromise(t, tune(t, w, align.Config{}), rewards, low, sum, false, align.RunConfig{})(nil)
+	for seed := range uint64(4) {
+		tuned := func() *align.Tuned { return tune(t, w, align.Config{Seed: seed}) }
+		pareto, front := compromise(t, tuned(), rewards, low, align.Pareto(rewards...), true, align.RunConfig{Rounds: 30})(nil)
+		summed, frontSum := compromise(t, tuned(), rewards, low, sum, false, align.RunConfig{Rounds: 30})(nil)
+		t.Logf("seed %d: rewards %.3f, of the front %.3f, of the sum %.3f; hypervolumes %.2f, %.2f and %.2f", seed, was, pareto, summed, frontWas, front, frontSum)
+		if pareto[0] < was[0] || pareto[1] < was[1] {
+			t.Errorf("seed %d: a reward fell from %v to %v", seed, was, pareto)
+		}
+		if summed[1] > was[1]-0.3 {
+			t.Errorf("seed %d: the sum keeps both, %v of %v: this shows nothing", seed, summed, was)
+		}
+		if front < 1.2*frontWas || frontSum > frontWas {
+			t.Errorf("seed %d: the hypervolume is %.2f by the front and %.2f by the sum, was %.2f; want 1.2 times by the front", seed, front, frontSum, frontWas)
+		}
+	}
+}
+
 // TestTastesSteerWhatIsTraded between the rewards.
 func TestTastesSteerWhatIsTraded(t *testing.T) {
 	p := tune(t, ways(t), align.Config{Rank: 4, Taste: 2, LR: 1e-3})
-	rewards := compromise(t, p, align.Pareto(opposite...), true, align.RunConfig{Rounds: 40, Tastes: [][]float64{{1, 0}, {0, 1}}})
+	rewards := compromise(t, p, opposite, worst, align.Pareto(opposite...), true, align.RunConfig{Rounds: 40, Tastes: [][]float64{{1, 0}, {0, 1}}})
 	one, _ := rewards([]float64{1, 0})
 	other, _ := rewards([]float64{0, 1})
 	was, _ := rewards(nil)

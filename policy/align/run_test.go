@@ -157,20 +157,53 @@ func TestTunedIsSavedAndRestored(t *testing.T) {
 	}
 }
 
-// TestBudgetEndsARun before its rounds are over, with a policy within the budget.
+// TestBudgetEndsARun before its rounds are over, whichever aligner spends it: the report says
+// so, no look before the last was beyond it, and the policy that is kept was bought within it.
 func TestBudgetEndsARun(t *testing.T) {
 	w := ways(t)
-	p, r := dppo(t, w, 0, align.RunConfig{Rounds: 60, Budget: 0.5})
-	rep, err := r.Go(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	last := rep.Looks[len(rep.Looks)-1]
-	if !rep.Spent || last.KL <= 0.5 || last.Round == 60 {
-		t.Errorf("the run ended with %+v", last)
-	}
-	if _, _, kl, err := w.Measure(p, 1024, 5); err != nil || kl > 0.6 {
-		t.Errorf("the policy that was kept has a KL of %v (%v), the budget is 0.5", kl, err)
+	const budget, rounds = 0.5, 60
+	for name, make := range map[string]func(*align.Tuned) (align.Aligner, error){
+		"DPPO": func(p *align.Tuned) (align.Aligner, error) { return align.NewDPPO(p, align.DPPOConfig{}) },
+		"AlignProp": func(p *align.Tuned) (align.Aligner, error) {
+			return align.NewAlignProp(p, aligntest.Climb, align.AlignPropConfig{})
+		},
+		"partial chain": func(p *align.Tuned) (align.Aligner, error) {
+			return align.NewPartial(p, aligntest.Climb, align.PartialConfig{})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := tune(t, w, align.Config{LR: 3e-4, Seed: 4})
+			a, err := make(p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := align.NewRun(a, align.Rated(aligntest.Liked, 0), align.RunConfig{
+				Rounds: rounds, Observations: 8, Each: 4, Budget: budget, Near: math.Inf(1), Train: w.Train, Held: w.Held})
+			if err != nil {
+				t.Fatal(err)
+			}
+			rep, err := r.Go(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			last := len(rep.Looks) - 1
+			if l := rep.Looks[last]; !rep.Spent || l.KL <= budget || l.Round == rounds {
+				t.Errorf("spent is %t, and the run ended with %+v", rep.Spent, l)
+			}
+			for _, l := range rep.Looks[:last] {
+				if l.KL > budget {
+					t.Errorf("the run went on after %+v", l)
+				}
+			}
+			if best := rep.Looks[rep.Best]; best.Round != rep.Best || !(best.KL > 0) || best.Value <= rep.Looks[0].Value {
+				t.Errorf("round %d was kept, of which the report says %+v; the reference: %+v", rep.Best, best, rep.Looks[0])
+			}
+			_, _, kl, err := w.Measure(p, 1024, 5)
+			t.Logf("KL %.3f after round %d, round %d kept of %.3f by its look and %.3f measured", rep.Looks[last].KL, rep.Looks[last].Round, rep.Best, rep.Looks[rep.Best].KL, kl)
+			if err != nil || !(kl > 0) || kl > 1.2*budget {
+				t.Errorf("the policy that was kept has a KL of %v (%v), the budget is %v", kl, err, budget)
+			}
+		})
 	}
 }
 

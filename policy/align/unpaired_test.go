@@ -46,6 +46,54 @@ func shown(p *align.Tuned) align.Judge {
 	}
 }
 
+// TestFDPOLeavesFewBadSegments: of the segments of what is drawn, at most 0.6 as many are bad.
+func TestFDPOLeavesFewBadSegments(t *testing.T) {
+	for _, w := range []*aligntest.Ways{ways(t), flows(t)} {
+		for seed := range uint64(3) {
+			p := tune(t, w, align.Config{Seed: seed})
+			c := align.FDPOConfig{Keep: 1}
+			if w == flows(t) {
+				c.Beta = 2
+			}
+			a, err := align.NewFDPO(p, c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rate := func() float64 {
+				b := &align.Batch{Samples: draw(t, w, p, 64, 16, 73)}
+				if err := marked(p)(t.Context(), b); err != nil {
+					t.Fatal(err)
+				}
+				bad, all := 0.0, 0.0
+				for i := range b.Samples {
+					for h, m := range b.Samples[i].Marks {
+						if h > 0 && m == b.Samples[i].Marks[h-1] {
+							continue // the same segment
+						}
+						if all++; m == align.Bad {
+							bad++
+						}
+					}
+				}
+				return bad / all
+			}
+			before := rate()
+			r, err := align.NewRun(a, marked(p), align.RunConfig{Rounds: 20, Every: 20, Observations: 64, Each: 1, Near: math.Inf(1), Value: aligntest.Share, Train: w.Train, Held: w.Held})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := r.Go(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			after := rate()
+			t.Logf("flow %t, seed %d: %.3f of the segments are bad, were %.3f", w == flows(t), seed, after, before)
+			if before < 0.4 || after > 0.6*before {
+				t.Errorf("flow %t, seed %d: %.3f of the segments are bad, were %.3f: want at most 0.6 of that", w == flows(t), seed, after, before)
+			}
+		}
+	}
+}
+
 // TestSePPOsSignKeepsItNear: taking every rival for the worse gets as much, and goes at
 // least twice as far for it.
 func TestSePPOsSignKeepsItNear(t *testing.T) {
@@ -70,6 +118,82 @@ func TestSePPOsSignKeepsItNear(t *testing.T) {
 		if kls[true] < 2*kls[false] {
 			t.Errorf("KL %.2f by its sign, %.2f without: want at least twice as much", kls[false], kls[true])
 		}
+	}
+}
+
+// TestSePPOsSignGetsMoreWithinABudget: without it less goes the liked way before the KL is spent.
+func TestSePPOsSignGetsMoreWithinABudget(t *testing.T) {
+	w := ways(t)
+	mean := map[bool]float64{}
+	for seed := range uint64(4) {
+		share := map[bool]float64{}
+		for _, plain := range []bool{false, true} {
+			p := tune(t, w, align.Config{Seed: seed})
+			a, err := align.NewSePPO(p, align.SePPOConfig{Plain: plain})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, after, _, _, rep := runBy(t, w, a, shown(p), align.RunConfig{
+				Rounds: 40, Observations: 64, Each: 1, Budget: 2, Near: math.Inf(1), Lambda: 1, Value: aligntest.Share})
+			if share[plain], mean[plain] = after, mean[plain]+after/4; plain && !rep.Spent {
+				t.Errorf("seed %d: the budget is not spent without the sign: this shows nothing", seed)
+			}
+		}
+		if share[true] >= share[false] {
+			t.Errorf("seed %d: share %.3f by its sign, %.3f without", seed, share[false], share[true])
+		}
+	}
+	t.Logf("share %.3f by its sign, %.3f without", mean[false], mean[true])
+	if mean[false] < 0.75 || mean[true] > mean[false]-0.1 {
+		t.Errorf("share %.3f by its sign, %.3f without, want 0.75 and 0.1 less", mean[false], mean[true])
+	}
+}
+
+// TestSePPOsDrawnPastEndsAlike: a long run on eight liked chunks, a policy remembered every step.
+// The newest of them is the policy itself, about, and keeps it from nothing: what runs end with
+// varies more from seed to seed than with one that is drawn.
+func TestSePPOsDrawnPastEndsAlike(t *testing.T) {
+	w := ways(t)
+	const seeds, rounds, liked = 6, 150, 8
+	spread := func(newest bool) (mean, sd float64) {
+		var shares []float64
+		for seed := range uint64(seeds) {
+			p := tune(t, w, align.Config{Seed: seed})
+			a, err := align.NewSePPO(p, align.SePPOConfig{Chunks: liked, Every: 1, Newest: newest})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := align.NewRecorder(p, liked)
+			if err != nil {
+				t.Fatal(err)
+			}
+			at := int(seed) * liked % len(w.Train)
+			b := &align.Batch{Samples: r.New(liked, w.Train[at:at+liked])}
+			if err := shown(p)(t.Context(), b); err != nil {
+				t.Fatal(err)
+			}
+			for range rounds {
+				if _, err := a.Step(t.Context(), b); err != nil {
+					t.Fatal(err)
+				}
+			}
+			share, on, kl, err := w.Measure(p, 1024, 9)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("newest %t, seed %d: share %.3f, on a way %.3f, KL %.2f", newest, seed, share, on, kl)
+			shares, mean = append(shares, share), mean+share/seeds
+		}
+		for _, s := range shares {
+			sd += (s - mean) * (s - mean) / (seeds - 1)
+		}
+		return mean, math.Sqrt(sd)
+	}
+	mean, drawn := spread(false)
+	other, newest := spread(true)
+	t.Logf("share %.3f ± %.3f with one that is drawn, %.3f ± %.3f with the newest", mean, drawn, other, newest)
+	if mean < 0.9 || drawn > newest/2 || newest < 0.05 {
+		t.Errorf("share %.3f ± %.3f with one that is drawn, %.3f ± %.3f with the newest: want 0.9, and half the spread", mean, drawn, other, newest)
 	}
 }
 

@@ -194,6 +194,49 @@ func TestNoiseIsImprovedOnItsShell(t *testing.T) {
 	}
 }
 
+// lure tells a slope that leads past its top, at a mean of 0.5, and remembers what it was asked.
+type lure struct{ path *[]float64 }
+
+func (l lure) Value(dst []float64, chunks, _ []float32) {
+	side{}.Value(dst, chunks, nil)
+	for i, v := range dst {
+		dst[i] = -math.Abs(v - 0.5)
+	}
+}
+
+func (l lure) Grad(dst []float64, grad, chunks, seen []float32) {
+	side{}.Grad(dst, grad, chunks, seen)
+	l.Value(dst, chunks, seen)
+	*l.path = append(*l.path, dst[0])
+}
+
+// Card 41: the best iterate is kept, though those after it are worse.
+func TestBestNoiseIsKept(t *testing.T) {
+	for _, p := range []diffusion.Process{ddim, flow} {
+		var path []float64
+		r := lure{&path}
+		s := search(t, toyProcess(t, p, diffusion.Draw{Steps: 5}, 16), Config{Kind: ReNO}, r)
+		rng := rand.New(rand.NewPCG(3, 4))
+		x, v := make([]float32, 16), []float64{0}
+		climbed := 0
+		for range 20 {
+			path = path[:0]
+			s.Draw(x, nil, true, rng)
+			r.Value(v, x, nil)
+			top := slices.Max(path)
+			if len(path) != 51 || v[0] != top {
+				t.Errorf("process %d: the chunk is worth %v, the best of %d met %v", p.Kind, v[0], len(path), top)
+			}
+			if top > path[0]+0.1 && top > path[50]+0.1 {
+				climbed++
+			}
+		}
+		if t.Logf("process %d: %d of 20 rose and fell by 0.1", p.Kind, climbed); climbed < 5 {
+			t.Errorf("process %d: %d of 20 paths rose by 0.1 and fell again, want 5: this shows nothing", p.Kind, climbed)
+		}
+	}
+}
+
 // The gradient at the noise against central differences, where no action is clipped.
 func TestGradientOfTheNoise(t *testing.T) {
 	for _, p := range []diffusion.Process{ddim, flow} {
