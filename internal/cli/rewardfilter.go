@@ -19,8 +19,8 @@ func (a *app) rewardFilterCmd() *cobra.Command {
 		Short: "Which demonstrations had better not be cloned",
 		Long: `Score the demonstrations of the session RUN (without it, the newest) by its newest
 reward, phase by phase, and print them as a Markdown table, the lowest first. The
-share --quantile of the lowest is marked "drop", but for those that end as well as
-most, and so are those that the reward sees otherwise than people did who compared
+share --quantile of the lowest is marked "drop", but for those that go wrong and end
+well, and so are those that the reward sees otherwise than people did who compared
 them.
 
 Nothing is deleted, and RUN stays as it is. The list is written to --out as CSV.

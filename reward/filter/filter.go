@@ -11,7 +11,7 @@
 // A demonstration that goes wrong and recovers is rare, worth little on the whole, and
 // what a policy most needs to see. So each is scored phase by phase, against the same
 // phase of the others of its task, late phases count more, none counts without bound,
-// and one that ends about as well as most stays.
+// and one that ends about as well as the better half stays.
 package filter
 
 import (
@@ -60,13 +60,13 @@ type Config struct {
 	Phases   int // of equal length that a demonstration is cut into; 0: 4
 }
 
-// bound is what a phase counts at most, in spreads; fair is how far below the median the
-// last phase of a demonstration may be that ends as most do; least is the smallest
+// bound is what a phase counts at most, in spreads; fair is how far below the middle of
+// the better half the last phase of a demonstration may be that ends well; least is the smallest
 // spread of a phase, of the deviation of all phases: where all stand still at the goal,
 // their jitter says little.
 const (
 	bound = 3
-	fair  = 1
+	fair  = 1.5
 	least = 0.1
 )
 
@@ -176,6 +176,12 @@ func mark(of []*Row, n int) {
 		scores[r.Said] = append(scores[r.Said], r.Score)
 	}
 	liked, disliked := scores[Liked], scores[Disliked]
+	var ends []float64
+	for _, r := range of {
+		ends = append(ends, r.Phases[len(r.Phases)-1])
+	}
+	slices.Sort(ends)
+	well := median(ends[len(ends)/2:]) - fair
 	both := min(len(liked), len(disliked)) >= enough
 	for i, r := range of {
 		switch {
@@ -184,8 +190,8 @@ func mark(of []*Row, n int) {
 		case both && r.Said == Disliked && r.Score > median(liked):
 			r.Drop, r.Why = true, "disliked, but worth more than most that are liked"
 		case i >= n:
-		case r.Phases[len(r.Phases)-1] > -fair:
-			r.Why = "low, but ends as well as most"
+		case r.Phases[len(r.Phases)-1] >= well:
+			r.Why = "low, but ends well"
 		default:
 			r.Drop, r.Why = true, "low"
 		}

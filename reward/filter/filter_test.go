@@ -68,7 +68,7 @@ func TestTheLowestAreMarkedAndRecoveriesStay(t *testing.T) {
 	if r := of(t, rows, "push-03"); !r.Drop || r.Why != "low" {
 		t.Errorf("what stops half-way: %+v", r)
 	}
-	if r := of(t, rows, "push-04"); r.Drop || !strings.Contains(r.Why, "ends as well") {
+	if r := of(t, rows, "push-04"); r.Drop || !strings.Contains(r.Why, "ends well") {
 		t.Errorf("what recovers: %+v", r)
 	}
 	n := 0
@@ -205,4 +205,20 @@ func FuzzRead(f *testing.F) {
 			t.Error("verdicts with an error")
 		}
 	})
+}
+
+// Where most are bad, their median is no measure of an end that is good.
+func TestNoneOfABadMajorityEndsWell(t *testing.T) {
+	items := steady("push", 20)
+	for i := range 12 {
+		for s := range items[i].Rewards {
+			items[i].Rewards[s] -= 2 + 0.1*float64(i)
+		}
+	}
+	rows := review(t, items, filter.Config{Quantile: 0.2})
+	for i, r := range rows {
+		if r.Drop != (i < 4) {
+			t.Errorf("%d.: %+v", i+1, r)
+		}
+	}
 }
