@@ -12,6 +12,7 @@ import (
 	"github.com/rapport-rl/rapport/perception/encoder"
 	"github.com/rapport-rl/rapport/perception/vision"
 	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/reward"
 	"github.com/rapport-rl/rapport/reward/probe"
 	"github.com/rapport-rl/rapport/robot"
 )
@@ -77,13 +78,20 @@ func ProbeReward(ctx context.Context, dir string, pc ProbeConfig, environ, sets 
 		return out, err
 	}
 	out.Real = len(images)
+	for k := range ms {
+		if k > 0 && ms[k].id == ms[k-1].id {
+			ms[k].judge = ms[k-1].judge
+		} else if ms[k].judge, err = p.taste.near(ctx, p.scorer, ms[k].traj); err != nil {
+			return out, err
+		}
+	}
 	var dst []float64
 	rate := func(k int, z []float32) (float64, error) {
 		m := ms[k]
 		was := m.traj[m.step]
 		m.traj[m.step].Embed = z
 		dst = slices.Grow(dst[:0], len(m.traj))[:len(m.traj)-1]
-		err := p.scorer.Score(ctx, dst, m.traj)
+		err := m.judge.Score(ctx, dst, m.traj)
 		m.traj[m.step] = was
 		return dst[m.step-1], err
 	}
@@ -113,11 +121,28 @@ func ProbeReward(ctx context.Context, dir string, pc ProbeConfig, environ, sets 
 	return out, s.store.Put(name, b.Bytes())
 }
 
+// near is the reward s of the taste for episodes that are much like traj: where it
+// matches frames with preferred videos, with the nearest of them alone, since each takes
+// its time, and one frame that changes makes another the nearest hardly ever.
+func (t taste) near(ctx context.Context, s reward.Scorer, traj []perception.Features) (reward.Scorer, error) {
+	x, ok := s.(explainer)
+	if !ok {
+		return s, nil
+	}
+	e, err := x.Explain(ctx, traj)
+	if err != nil || e.Expert < 0 || e.Expert >= len(t.Experts) {
+		return s, err
+	}
+	t.Experts = t.Experts[e.Expert : e.Expert+1]
+	return t.scorer()
+}
+
 // moment is a step of a recorded episode.
 type moment struct {
-	id   string
-	step int
-	traj []perception.Features
+	id    string
+	step  int
+	traj  []perception.Features
+	judge reward.Scorer
 }
 
 func (m moment) String() string { return fmt.Sprintf("%s:%d", m.id, m.step) }
@@ -155,7 +180,7 @@ func (s *Session) moments(ctx context.Context, l *encoder.Lens) (ms []moment, im
 			if err != nil {
 				return nil, nil, fmt.Errorf("wire: probe: %s: %w", e.ID, err)
 			}
-			ms, images = append(ms, moment{e.ID, t, traj}), append(images, x)
+			ms, images = append(ms, moment{id: e.ID, step: t, traj: traj}), append(images, x)
 		}
 		s.tell("frames", k+1, n, "")
 	}
