@@ -43,6 +43,10 @@ func testFilter(t *testing.T, l lab) {
 		t.Errorf("the session keeps %v of 6 demonstrations, %v", files, err)
 	}
 	l.wants(exitDone, []string{"learned from  4 episodes"}, "train", "policy", "--offline", cleaned, "--demos-only", "--set", "learner.kind=bc", "--steps", "2", "-o", filepath.Join(t.TempDir(), "p"))
+	page, err := os.ReadFile(filepath.Join(cleaned, "report.html"))
+	if err != nil || !bytes.Contains(page, []byte("2 demonstrations, by "+list)) {
+		t.Errorf("the report does not tell of what was left out, %v", err)
+	}
 	var cloned [2][]byte
 	for i, dir := range []string{l.session(), cleaned} {
 		files, err := filepath.Glob(filepath.Join(dir, "checkpoints", "policy-*.bin"))
