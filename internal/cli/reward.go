@@ -13,5 +13,6 @@ func (a *app) rewardCmd() *cobra.Command {
 	cmd.AddCommand(a.rewardCompareCmd(), a.rewardPlotCmd())
 	cmd.AddCommand(a.rewardExplainCmd(), a.rewardAlignCmd())
 	cmd.AddCommand(a.rewardClassifierCmd(), a.rewardJudgeCmd())
+	cmd.AddCommand(a.rewardFilterCmd(), a.rewardProbeCmd())
 	return cmd
 }

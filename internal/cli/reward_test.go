@@ -30,6 +30,8 @@ func TestReward(t *testing.T) {
 	t.Run("classifier", func(t *testing.T) { testClassifier(t, lab{t, l.dir, l.file, l.env}) })
 	t.Run("judge", func(t *testing.T) { testJudge(t, lab{t, l.dir, l.file, l.env}) }) // after classifier, which marks frames
 	t.Run("offline-vlm", func(t *testing.T) { testOfflineVLM(t, lab{t, l.dir, l.file, l.env}) })
+	t.Run("filter", func(t *testing.T) { testFilter(t, lab{t, l.dir, l.file, l.env}) })
+	t.Run("probe", func(t *testing.T) { testProbe(t, lab{t, l.dir, l.file, l.env}) })
 	t.Run("align", func(t *testing.T) { testAlign(t, lab{t, l.dir, l.file, l.env}) }) // the last: it changes the reward
 }
 

@@ -128,8 +128,9 @@ type Box struct {
 
 // Demos counts the demonstrations of each style.
 type Demos struct {
-	Good int `yaml:"good"`
-	Bad  int `yaml:"bad"`
+	Good   int    `yaml:"good"`
+	Bad    int    `yaml:"bad"`
+	Filter string `yaml:"filter"`
 }
 
 // Encoder chooses what makes features of frames.

@@ -98,7 +98,7 @@ func alignable(c config.Config) error {
 
 // BeginAlign makes the folder of a new alignment, and returns it.
 func BeginAlign(c config.Config) (dir string, err error) {
-	if err := errors.Join(alignable(c), alike(c)); err != nil {
+	if err := errors.Join(alignable(c), alike(c), unfiltered(c)); err != nil {
 		return "", err
 	}
 	name := c.Name

@@ -179,6 +179,13 @@ func (s *Session) report(ctx context.Context, p parts, tuned policy.Params, befo
 	if worse(r.Before, r.After) {
 		styles = append(styles, report.Fact{Name: "worse", Value: "success fell by more than chance may; the cloned policy is kept: rapport eval --policy cloned"})
 	}
+	out, err := s.leftOut(ctx)
+	if err != nil {
+		return "", err
+	}
+	if len(out) > 0 {
+		styles = append(styles, report.Fact{Name: "left out", Value: fmt.Sprintf("%d demonstrations, by %s", len(out), c.Demos.Filter)})
+	}
 	r.Facts = append(append(styles, s.waypointFacts()...), r.Facts...)
 	resolved, err := s.store.Config()
 	if err != nil {

@@ -47,7 +47,7 @@ func (s *Session) inherit(ctx context.Context) (p parts, err error) {
 		return p, fmt.Errorf("wire: session.from: %s is not prepared yet; go on with it first: %s", from, GoOn(from))
 	}
 	for _, kind := range []string{kindEncoder, kindReward, kindPolicy} {
-		if kind == kindEncoder && s.cfg.Encoder.Kind == "onnx" {
+		if kind == kindEncoder && s.cfg.Encoder.Kind == "onnx" || kind == kindPolicy && s.cfg.Demos.Filter != "" {
 			continue
 		}
 		v, b, err := st.LatestCheckpoint(ctx, kind)
@@ -88,6 +88,11 @@ func (s *Session) inherit(ctx context.Context) (p parts, err error) {
 	}
 	if err := s.servesAnother(ctx, st); err != nil {
 		return p, err
+	}
+	if s.cfg.Demos.Filter != "" {
+		if err := s.leaveOut(ctx); err != nil {
+			return p, err
+		}
 	}
 	if p, err = s.prepared(ctx); err != nil {
 		return p, err

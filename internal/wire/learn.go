@@ -102,7 +102,7 @@ func (r *role) checkFresh() error {
 	if _, err := os.Stat(filepath.Join(dir, database)); err == nil {
 		return nil
 	}
-	if err := errors.Join(alike(r.cfg), founding(r.cfg), planned(r.cfg)); err != nil {
+	if err := errors.Join(alike(r.cfg), founding(r.cfg), planned(r.cfg), reviewed(r.cfg)); err != nil {
 		return err
 	}
 	for _, sub := range []string{"", subEncoder, subReward} {

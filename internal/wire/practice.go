@@ -282,6 +282,7 @@ func WayBack(c config.Config) config.Config {
 	c.Seed++ // its demonstrations are others
 	if from := c.Session.From; from != "" {
 		c.Session.From = mateOf(filepath.Clean(from))
+		c.Demos.Filter = "" // the list is of the other's demonstrations
 	}
 	return c
 }
@@ -386,7 +387,7 @@ func beginsWell(f, b config.Config) error {
 	if f.Session.From == "" && classified(f) {
 		return errors.New("wire: reward.kagi.sparse is classifier, and each way wants one of its own: practise with reward.kagi.sparse=none first, mark frames of NAME and of NAME-back and train in both (rapport reward classifier collect, then train), and begin from the first: --set session.from=runs/NAME --set reward.kagi.sparse=classifier")
 	}
-	if err := errors.Join(alike(f), founding(f), readable(f)); err != nil {
+	if err := errors.Join(alike(f), founding(f), readable(f), reviewed(f)); err != nil {
 		return err
 	}
 	if err := errors.Join(alike(b), founding(b), readable(b)); err != nil {

@@ -186,14 +186,22 @@ func (s *Session) made(ctx context.Context) (parts, error) {
 	return p, nil
 }
 
-// stored reads the episodes of an origin in the order they were added.
+// stored reads the episodes of an origin in the order they were added, without those that
+// demos.filter left out.
 func (s *Session) stored(ctx context.Context, origin policy.Origin) ([]policy.Episode, error) {
 	rows, err := s.store.Episodes(ctx, origin)
 	if err != nil {
 		return nil, err
 	}
 	var es []policy.Episode
+	out, err := s.leftOut(ctx)
+	if err != nil {
+		return nil, err
+	}
 	for _, r := range rows {
+		if out[r.ID] {
+			continue
+		}
 		e, err := s.store.Episode(r.ID)
 		if err == nil && pixels(s.cfg) {
 			err = s.store.Frames(&e)

@@ -68,7 +68,7 @@ func rewardOfReach(b *testing.B, c config.Config) error {
 		return err
 	}
 	D := eyes.Dim()
-	b.ReportMetric(probe(demos, fresh), "probe")
+	b.ReportMetric(linearly(demos, fresh), "probe")
 	for _, v := range []struct {
 		name             string
 		lo, hi, triplets int
@@ -164,10 +164,10 @@ func (h *besideBall) Act(_ context.Context, in policy.Input) (c robot.Command, _
 
 func (h *besideBall) Load(policy.Params) error { return nil }
 
-// probe fits the vector from fingers to ball to the embeddings of the demonstrations,
+// linearly fits the vector from fingers to ball to the embeddings of the demonstrations,
 // by ridge regression, and correlates its length with the truth of all ticks of fresh
 // episodes.
-func probe(demos []demo, fresh []watched) float64 {
+func linearly(demos []demo, fresh []watched) float64 {
 	row := func(f perception.Features) []float64 {
 		x := make([]float64, 0, len(f.Embed)+1)
 		for _, v := range f.Embed {
