@@ -2,10 +2,12 @@ package wire
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"image/png"
+	"path/filepath"
 	"slices"
 
 	"github.com/rapport-rl/rapport/perception"
@@ -117,7 +119,7 @@ func ProbeReward(ctx context.Context, dir string, pc ProbeConfig, environ, sets 
 		return out, WriteNew(pc.Out, b.Bytes())
 	}
 	const name = "probe.png"
-	out.Out = s.Dir() + "/" + name
+	out.Out = filepath.Join(s.Dir(), name)
 	return out, s.store.Put(name, b.Bytes())
 }
 
@@ -201,12 +203,7 @@ func rises(r probe.Report, cameras []string) (out []Rise) {
 	for i := range out {
 		out[i].Share = out[i].Gain / all
 	}
-	slices.SortStableFunc(out, func(a, b Rise) int {
-		if a.Gain > b.Gain {
-			return -1
-		}
-		return 1
-	})
+	slices.SortStableFunc(out, func(a, b Rise) int { return cmp.Compare(b.Gain, a.Gain) })
 	return out
 }
 
