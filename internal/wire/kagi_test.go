@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -210,6 +211,9 @@ func TestSessionGoesOnWithoutTheModel(t *testing.T) {
 	}
 	if want := "in 1 resets that this process asked about; in 5 it gave none, and the plan that comes with the task stood in"; !strings.Contains(report, want) {
 		t.Errorf("the report does not say %q", want)
+	}
+	if took := regexp.MustCompile(`stood in; 6 calls \(\d+ tries, 0 answers kept from before\), \d+ tokens in and \d+ out, [\d.]+ s a call`); !took.MatchString(report) {
+		t.Errorf("the report does not say what the calls took, as %s", took)
 	}
 }
 

@@ -61,5 +61,5 @@ func (s *Session) waypointFacts() []report.Fact {
 		return []report.Fact{{Name: "waypoints", Value: from + "; no model was asked"}}
 	}
 	gave, fell := s.planner.count()
-	return []report.Fact{{Name: "waypoints", Value: fmt.Sprintf("a vision-language model's in %d resets that this process asked about; in %d it gave none, and %s stood in", gave, fell, from)}}
+	return []report.Fact{{Name: "waypoints", Value: fmt.Sprintf("a vision-language model's in %d resets that this process asked about; in %d it gave none, and %s stood in; %s", gave, fell, from, s.planner.spent())}}
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/rapport-rl/rapport/reward/kagi"
+	"github.com/rapport-rl/rapport/reward/vlm"
 	"github.com/rapport-rl/rapport/robot"
 )
 
@@ -20,7 +21,8 @@ type planner struct {
 
 	mu          sync.Mutex
 	calls, hits int
-	gave, none  int // resets in which the model wrote waypoints, and in which it did not
+	gave, none  int       // resets in which the model wrote waypoints, and in which it did not
+	used        vlm.Usage // of the calls, all together
 }
 
 // count is of resets so far: those that the model wrote waypoints for, and others.
@@ -28,6 +30,20 @@ func (pl *planner) count() (gave, none int) {
 	pl.mu.Lock()
 	defer pl.mu.Unlock()
 	return pl.gave, pl.none
+}
+
+// spent says what the calls took so far.
+func (pl *planner) spent() string {
+	pl.mu.Lock()
+	defer pl.mu.Unlock()
+	if pl.calls == 0 {
+		return "all of them kept from before"
+	}
+	s := fmt.Sprintf("%d calls (%d tries, %d answers kept from before), %d tokens in and %d out, %.1f s a call", pl.calls, pl.used.Tries, pl.hits, pl.used.In, pl.used.Out, pl.used.Latency.Seconds()/float64(pl.calls))
+	if pl.used.Cost > 0 {
+		s += fmt.Sprintf(", cost %.4g", pl.used.Cost)
+	}
+	return s
 }
 
 type plannerKey struct{}
@@ -59,6 +75,8 @@ func (pl *planner) ask(ctx context.Context, p *pointer, obs robot.Observation) (
 		pl.hits++
 	} else {
 		pl.calls++
+		u := &pl.used
+		u.Tries, u.In, u.Out, u.Cost, u.Latency = u.Tries+use.Tries, u.In+use.In, u.Out+use.Out, u.Cost+use.Cost, u.Latency+use.Latency
 	}
 	if err == nil {
 		pl.gave++
