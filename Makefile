@@ -23,7 +23,7 @@ RACE := -race -gcflags=all=-d=checkptr=0 $(PLAIN:%=-gcflags=%=-race=false) $(UNS
 test lint fuzz: export GOFLAGS := $(GOFLAGS) $(RACE)
 UNWATCHED := -vet=off -gcflags=$(MODULE)/...=-race=false
 # These calculate in one goroutine, tests and all, so that the detector finds nothing and only takes its time.
-ALONE := internal/arch perception/keypoint policy/align reward/classifier reward/label/query reward/preference/regret reward/preference/tree reward/starc
+ALONE := internal/arch perception/keypoint policy/align reward/classifier reward/label/query reward/preference/regret reward/preference/tree reward/probe reward/starc
 # These calculate long besides what the detector looks at (files built for !race || long).
 LONG := reward/preference/pal reward/rapl robot/guard
 

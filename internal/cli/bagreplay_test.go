@@ -172,7 +172,7 @@ func testBags(t *testing.T, l lab) {
 		if err := os.WriteFile(cut, bytes.Clone(b[:len(b)/2]), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		l.wants(exitFailed, []string{"damage:", "recordings 0 of 1 whole", "rapport bag repair"}, "replay", cut, "--session", l.session())
+		l.wants(exitFailed, []string{"damage: ", "recordings 0 of 1 whole", "rapport bag repair"}, "replay", cut, "--session", l.session())
 		text := filepath.Join(t.TempDir(), "a.txt")
 		if err := os.WriteFile(text, []byte("no recording at all"), 0o600); err != nil {
 			t.Fatal(err)

@@ -171,7 +171,7 @@ func testCompare(t *testing.T, l lab) {
 		out = filepath.Join(t.TempDir(), "out")
 		l.wants(exitDone, []string{"PAL, ann of 3 people", "VPL, ben among 3 people", "a stranger", "regret, ann, from 28 comparisons", "RLHF, ben alone, from ", "BTT, ben alone, davidson of strength 2.00", "-1 of near from ", "HERON, decided by path "},
 			"reward", "compare", l.session(), "--bare", "--out", out, "--saliency", "0", "--reward", "rapl=own", "--reward", "ann=pal:person=ann,prototypes=3",
-			"--reward", "ben=pal:person=ben,model=b", "--reward", "new=vpl:steps=5", "--reward", "vpl=vpl:person=ben,steps=100", "--reward", "pains=regret:person=ann,components=3", "--reward", "alone=rlhf:person=ben",
+			"--reward", "ben=pal:person=ben,model=b", "--reward", "new=vpl:steps=5", "--reward", "vpl=vpl:person=ben,steps=200", "--reward", "pains=regret:person=ann,components=3", "--reward", "alone=rlhf:person=ben",
 			"--reward", "ties=btt:person=ben,model=davidson,strength=2", "--reward", "far=btt:axes=near,weights=-1", "--reward", "order=heron:order=path+time,margin=0.2")
 		for _, r := range readCSV(t, filepath.Join(out, "pairs.csv"))[1:] {
 			// Of episodes that the models were fitted to: whose view it is must show.

@@ -171,7 +171,7 @@ func (b *bagTape) Each(ctx context.Context, f func(record.Tick) error) (err erro
 		return fmt.Errorf("%d of %d cameras sent a frame: %s", len(newest), len(names), strings.Join(names, ", "))
 	}
 	if d.Lost() || d.Truncated || d.Chunks > 0 {
-		return errors.New("the recording is damaged, and not whole; rapport bag repair writes what is left of it")
+		return fmt.Errorf("the recording is not whole, damage: %s; rapport bag repair writes what is left of it", d)
 	}
 	return nil
 }
