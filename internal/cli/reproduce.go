@@ -55,7 +55,7 @@ every session alone besides, and evaluates it on the same seeds.`,
 	cmd.AddCommand(a.reproduceRobustCmd())
 	cmd.AddCommand(a.reproducePracticeCmd())
 	cmd.AddCommand(a.reproduceAlignCmd())
-	seeds.flag(cmd, "seeds", "how many seeds, from 1 on, or which, as 4-5")
+	seeds.flag(cmd, "seeds", seedsUsage)
 	cmd.Flags().StringSliceVar(&offline, "offline", nil, "kinds of learners to train on the demonstrations alone, as bc,iql")
 	cmd.Flags().IntVar(&steps, "steps", 5000, "gradient steps of --offline")
 	return cmd

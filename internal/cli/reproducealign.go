@@ -91,7 +91,7 @@ made with other settings.`,
 		},
 	}
 	f := cmd.Flags()
-	r.seeds.flag(cmd, "seeds", "how many seeds, from 1 on, or which, as 4-5")
+	r.seeds.flag(cmd, "seeds", seedsUsage)
 	f.StringSliceVar(&r.tasks, "tasks", []string{"cup"}, "tasks: cup, chips, fork")
 	f.IntSliceVar(&r.labels, "labels", []int{10, 20, 50, 100}, "numbers of answers")
 	f.StringSliceVar(&r.by, "by", []string{"rapl", "rlhf", "labels"}, "who ranks all rollouts")

@@ -81,7 +81,7 @@ interrupted is gone on with.`,
 		},
 	}
 	f := cmd.Flags()
-	r.seeds.flag(cmd, "seeds", "how many seeds, from 1 on, or which, as 4-5")
+	r.seeds.flag(cmd, "seeds", seedsUsage)
 	f.StringSliceVar(&r.tasks, "tasks", []string{"reach", "stack", "almonds", "spatula", "cover"}, "tasks that a plan comes with")
 	f.StringSliceVar(&r.kinds, "kinds", wayKinds[:4], "what is learned by: "+strings.Join(wayKinds, ", "))
 	f.Float64Var(&r.share, "demos", 1, "share of the demonstrations, as 0.2 for a fifth")

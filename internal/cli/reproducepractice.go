@@ -71,7 +71,7 @@ made with other settings; what was interrupted is gone on with.`,
 		},
 	}
 	f := cmd.Flags()
-	r.seeds.flag(cmd, "seeds", "how many seeds, from 1 on, or which, as 4-5")
+	r.seeds.flag(cmd, "seeds", seedsUsage)
 	f.StringSliceVar(&r.tasks, "tasks", []string{"stack", "almonds", "spatula", "cover"}, "tasks with a way back")
 	f.BoolVar(&r.apart, "apart", false, "run sessions of each way alone besides, which a person resets")
 	f.StringVar(&r.out, "to", "runs/reproduce-practice", "folder of sessions and figures")

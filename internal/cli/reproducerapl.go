@@ -72,7 +72,7 @@ rewards besides, in ordinary sessions below out.`,
 		},
 	}
 	f := cmd.Flags()
-	r.seeds.flag(cmd, "seeds", "how many seeds, from 1 on, or which, as 4-5")
+	r.seeds.flag(cmd, "seeds", seedsUsage)
 	f.IntSliceVar(&r.labels, "labels", []int{150}, "numbers of comparisons, as 10,30,75,150,300")
 	f.StringSliceVar(&r.kinds, "kinds", raplKinds, "kinds of rewards")
 	f.StringSliceVar(&r.tasks, "tasks", []string{"group", "clutter", "cross"}, "tasks: group, clutter, reach, cross")

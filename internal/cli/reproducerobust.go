@@ -89,7 +89,7 @@ where it was made with other settings.`,
 	}
 	f := cmd.Flags()
 	f.StringSliceVar(&r.ways.tasks, "tasks", []string{"reach"}, "tasks that a plan comes with")
-	r.ways.seeds.flag(cmd, "seeds", "how many seeds, from 1 on, or which, as 4-5")
+	r.ways.seeds.flag(cmd, "seeds", seedsUsage)
 	f.IntVar(&r.starts, "starts", 100, "starts of an evaluation")
 	f.IntVar(&r.rolls, "rollouts", 40, "rollouts of a level")
 	f.StringVar(&r.ways.out, "to", "runs/reproduce-kagi", "folder of sessions and figures")

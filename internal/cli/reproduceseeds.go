@@ -13,6 +13,9 @@ import (
 // so that machines may share a study.
 type seedSpan struct{ first, last int }
 
+// seedsUsage is said of every --seeds.
+const seedsUsage = "how many seeds, from 1 on, or which, as 4-5"
+
 // flag adds a flag of that name for the seeds, which are 1 to 5 without it.
 func (s *seedSpan) flag(cmd *cobra.Command, name, usage string) {
 	*s = seedSpan{1, 5}

@@ -62,7 +62,7 @@ where it was made with other settings.`,
 		},
 	}
 	f := cmd.Flags()
-	r.seeds.flag(cmd, "seeds", "how many seeds, from 1 on, or which, as 4-5")
+	r.seeds.flag(cmd, "seeds", seedsUsage)
 	f.StringSliceVar(&r.tasks, "tasks", []string{"avoid", "group"}, "tasks: sweep, avoid, group")
 	f.StringVar(&r.body, "embodiment", "medium", "the policy's: short, medium, long, gripper")
 	f.StringVar(&r.from, "from", "", "embodiment that encoder and reward are learnt of; empty: the policy's")

@@ -12,7 +12,6 @@ import (
 	"github.com/rapport-rl/rapport/reward/filter"
 	"github.com/rapport-rl/rapport/reward/preference"
 	"github.com/rapport-rl/rapport/reward/rank"
-	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/sim/blob"
 )
 
@@ -45,13 +44,7 @@ func partlyCorrupt(n int, seed uint64) (es []policy.Episode, corrupt, recovers [
 			case astray && t < 3:
 				to = blob.Point{X: s.Gripper.X, Y: 0}
 			}
-			dx, dy := to.X-s.Gripper.X+0.01*rng.NormFloat64(), to.Y-s.Gripper.Y+0.01*rng.NormFloat64()
-			if l := math.Hypot(dx, dy); l > 0.06 {
-				dx, dy = dx*0.06/l, dy*0.06/l
-			}
-			e.Applied = append(e.Applied, robot.Command{Delta: [6]float64{dx, dy}})
-			e.By, e.Version = append(e.By, robot.ByPolicy), append(e.Version, 0)
-			s = s.Push(dx, dy)
+			s = stride(&e, s, to, rng)
 		}
 		es = append(es, e)
 	}

@@ -309,36 +309,14 @@ func TestRecoveriesAreCapped(t *testing.T) {
 	s.desk.now = func() time.Time { return now }
 	fall := func(cause guard.Cause) *arm {
 		t.Helper()
-		a, err := newArm(c, online)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { a.close() })
-		gc := guardConfig(c)
-		gc.Latched = func(f *guard.Fault) { s.desk.note(f) }
-		wish := robot.Command{}
-		f := &flaky{Backend: a.world, at: -1, err: errors.New("no answer from the controller")}
-		if cause == guard.Failed {
-			f.at = 1
-		}
-		if a.guard, err = guard.New(f, gc); err != nil {
-			t.Fatal(err)
-		}
-		detach, err := s.desk.attach(t.Context(), a)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(detach)
-		if _, err := a.guard.Reset(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if cause == guard.NonFinite {
+		at, wish := -1, robot.Command{}
+		switch cause {
+		case guard.Failed:
+			at = 1
+		case guard.NonFinite:
 			wish.Delta[0] = 1 / (wish.Grip)
 		}
-		if _, err := a.guard.Step(t.Context(), wish); !errors.Is(err, robot.ErrStopped) {
-			t.Fatalf("got %v, want a fault", err)
-		}
-		return a
+		return felled(t, s, c, at, wish)
 	}
 	waits := func(want bool) {
 		t.Helper()
@@ -383,6 +361,13 @@ func letGo(t *testing.T) (*Session, *arm) {
 	c := tiny(t)
 	set(t, &c, "guard.recover.max_per_hour=2", "guard.recover.causes=[failed]")
 	s := begun(t, c)
+	return s, felled(t, s, c, 1, robot.Command{})
+}
+
+// felled is an arm under the session's desk that a step with the wish left with a fault; the
+// step of number at fails.
+func felled(t *testing.T, s *Session, c config.Config, at int, wish robot.Command) *arm {
+	t.Helper()
 	a, err := newArm(c, online)
 	if err != nil {
 		t.Fatal(err)
@@ -390,7 +375,7 @@ func letGo(t *testing.T) (*Session, *arm) {
 	t.Cleanup(func() { a.close() })
 	gc := guardConfig(c)
 	gc.Latched = func(f *guard.Fault) { s.desk.note(f) }
-	if a.guard, err = guard.New(&flaky{Backend: a.world, at: 1, err: errors.New("no answer from the controller")}, gc); err != nil {
+	if a.guard, err = guard.New(&flaky{Backend: a.world, at: at, err: errors.New("no answer from the controller")}, gc); err != nil {
 		t.Fatal(err)
 	}
 	detach, err := s.desk.attach(t.Context(), a)
@@ -401,10 +386,10 @@ func letGo(t *testing.T) (*Session, *arm) {
 	if _, err := a.guard.Reset(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.guard.Step(t.Context(), robot.Command{}); !errors.Is(err, robot.ErrStopped) {
+	if _, err := a.guard.Step(t.Context(), wish); !errors.Is(err, robot.ErrStopped) {
 		t.Fatalf("got %v, want a fault", err)
 	}
-	return s, a
+	return a
 }
 
 // A stop beside a fault that goes without a person waits for one.

@@ -106,13 +106,7 @@ func suboptimal(n int) []policy.Episode {
 			if t == blobHorizon {
 				break
 			}
-			dx, dy := to.X-s.Gripper.X+0.01*rng.NormFloat64(), to.Y-s.Gripper.Y+0.01*rng.NormFloat64()
-			if l := math.Hypot(dx, dy); l > 0.06 {
-				dx, dy = dx*0.06/l, dy*0.06/l
-			}
-			e.Applied = append(e.Applied, robot.Command{Delta: [6]float64{dx, dy}})
-			e.By, e.Version = append(e.By, robot.ByPolicy), append(e.Version, 0)
-			s = s.Push(dx, dy)
+			s = stride(&e, s, to, rng)
 		}
 		out = append(out, e)
 	}
@@ -251,4 +245,15 @@ func TestOfflineVLMErrors(t *testing.T) {
 	if _, err := (OfflineVLM{}).fit(ctx, nil, 1, &Answered{Asked: 50}); err == nil || !strings.Contains(err.Error(), "word the goal more exactly") {
 		t.Errorf("no answers: error %v", err)
 	}
+}
+
+// stride is a noisy step of the gripper to a place, which is kept in e.
+func stride(e *policy.Episode, s blob.State, to blob.Point, rng *rand.Rand) blob.State {
+	dx, dy := to.X-s.Gripper.X+0.01*rng.NormFloat64(), to.Y-s.Gripper.Y+0.01*rng.NormFloat64()
+	if l := math.Hypot(dx, dy); l > 0.06 {
+		dx, dy = dx*0.06/l, dy*0.06/l
+	}
+	e.Applied = append(e.Applied, robot.Command{Delta: [6]float64{dx, dy}})
+	e.By, e.Version = append(e.By, robot.ByPolicy), append(e.Version, 0)
+	return s.Push(dx, dy)
 }
