@@ -12,7 +12,7 @@ type Visual struct {
 }
 
 // Successes lists the values of reward.success.
-func Successes() []string { return []string{"none", "truth", "classifier"} }
+func Successes() []string { return []string{"none", "truth", "classifier", "audits"} }
 
 // visual says what is wrong with the small visual rewards and with who tells success.
 func (r Reward) visual(p *problems, robot, encoder string) {
@@ -28,7 +28,7 @@ func (r Reward) visual(p *problems, robot, encoder string) {
 		}
 	}
 	p.oneOf("reward.success", r.Success, Successes()...)
-	p.need(r.Success != "truth" || robot != "ros", "reward.success", "is truth, but robot.kind is ros: nobody knows the truth of a real arm; want classifier, or none")
+	p.need(r.Success != "truth" || robot != "ros", "reward.success", "is truth, but robot.kind is ros: nobody knows the truth of a real arm; want classifier, audits, or none")
 	if r.Classifier != "" {
 		p.file("reward.classifier", r.Classifier, "write it by rapport reward classifier train --out FILE")
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -167,6 +168,60 @@ func TestPracticeTakesTurns(t *testing.T) {
 	}
 
 	toldByTheirOwn(t, c)
+}
+
+// Each way of a practice by waypoints learns from its demonstrations alone first, under
+// Cal-QL its policy too, and goes on with what both do (RoboFuME, section IV).
+func TestPracticeLearnsOfflineThenOnline(t *testing.T) {
+	for _, kind := range []string{"calql", "rlpd"} {
+		t.Run(kind, func(t *testing.T) {
+			ctx := t.Context()
+			c := rehearsal(t)
+			c.Reward.Kind, c.Session.End, c.Policy.Keys, c.Policy.Sees = "kagi", "success", true, "points"
+			c.Learner.Kind, c.Learner.Warmup, c.Learner.Updates, c.Learner.Clone, c.Session.Episodes = kind, 12, 4, 0, 2
+			if _, err := Practice(ctx, c, false, quietly()); err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range []string{"both", "both-back"} {
+				st, err := store.Open(filepath.Join(c.Out, name))
+				if err != nil {
+					t.Fatal(err)
+				}
+				read := func(series, name string) []store.Point {
+					t.Helper()
+					ps, err := st.Metric(ctx, series, name)
+					if err != nil {
+						t.Fatal(err)
+					}
+					return ps
+				}
+				if n := len(read("warm-up", "critic_loss")); n != 3 {
+					t.Errorf("%s: %d rounds of 4 steps offline, want 3", name, n)
+				}
+				if n := len(read("learner", "critic_loss")); n != 2 {
+					t.Errorf("%s: %d rounds online, want 2", name, n)
+				}
+				conserved := 0
+				for _, p := range slices.Concat(read("warm-up", "conserve"), read("learner", "conserve")) {
+					if !math.IsNaN(p.Value) {
+						conserved++
+					}
+				}
+				if want := map[string]int{"calql": 5}[kind]; conserved != want {
+					t.Errorf("%s: values were held down in %d rounds, want %d", name, conserved, want)
+				}
+				if err := st.Close(); err != nil {
+					t.Fatal(err)
+				}
+				// The clone is version 1. Cal-QL's policy moves in each of the rounds offline,
+				// RLPD's from the last step of the last on.
+				es, _ := onlineOf(t, c, name)
+				if want := map[string]uint64{"calql": 4, "rlpd": 2}[kind]; len(es) != 2 || es[0].Version[0] != want {
+					t.Errorf("%s: %d episodes, the first by version %v, want %d", name, len(es), es[0].Version[:1], want)
+				}
+			}
+		})
+	}
 }
 
 // toldByTheirOwn marks frames of both sessions of a practice, trains a classifier of each,

@@ -282,12 +282,16 @@ func (s *Session) clearReplay(fresh bool) error {
 }
 
 // warm lets the learner learn what the demonstrations are worth, before the first
-// episode.
+// episode. Its numbers are the series "warm-up", a step a round.
 func (s *Session) warm(ctx context.Context, l policy.Keeper) error {
 	rounds := warmups(s.cfg.Learner)
 	for i := range rounds {
 		s.tell("warm-up", i, rounds, "")
-		if _, err := l.Update(ctx); err != nil {
+		st, err := l.Update(ctx)
+		if err != nil {
+			return err
+		}
+		if err := s.store.AddMetrics(ctx, "warm-up", uint64(i), st.Metrics); err != nil {
 			return err
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"slices"
 
 	"github.com/rapport-rl/rapport/internal/report"
 	"github.com/rapport-rl/rapport/internal/store"
@@ -79,32 +80,48 @@ func (s *Session) classifier(ctx context.Context) (m classifier.Model, err error
 
 // sentry looks out for a reward that rises while success falls.
 type sentry struct {
-	model *classifier.Model // nil: by the truth
+	model *classifier.Model // nil: by the truth, or by audits alone
 	w     *watch.Watch      // nil: there is nothing to check by yet
-	names []string
+	names []string          // of the checks that an episode brings along; audits come after it
+	also  []string          // of those that it does not
 	on    bool
 }
 
-// newSentry goes on from the first n episodes.
+// newSentry goes on from the first n episodes, and by what people marked of them since.
 func (s *Session) newSentry(ctx context.Context, n int) (*sentry, error) {
-	y := &sentry{names: []string{"success"}}
-	if s.cfg.Reward.Success == "classifier" {
-		m, err := s.classifier(ctx)
-		if errors.Is(err, store.ErrNone) {
-			s.log.Warn("nobody tells success yet: the reward is not watched; mark frames and train a classifier", "remedy", "rapport reward classifier collect, then train, then "+GoOn(s.Dir()))
-			return y, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		y.model, y.names = &m, []string{"success", "margin"}
-	}
-	var err error
-	if y.w, err = watch.New(watch.Config{Checks: y.names}); err != nil {
+	y := &sentry{}
+	audited, err := s.audits(ctx)
+	if err != nil {
 		return nil, err
 	}
+	if len(audited) > 0 {
+		y.also = []string{"audits"}
+	}
+	switch s.cfg.Reward.Success {
+	case "truth":
+		y.names = []string{"success"}
+	case "classifier":
+		m, err := s.classifier(ctx)
+		if err == nil {
+			y.model, y.names = &m, []string{"success", "margin"}
+		} else if !errors.Is(err, store.ErrNone) {
+			return nil, err
+		}
+	}
+	if len(y.names)+len(y.also) == 0 {
+		remedy := "mark frames: rapport reward classifier collect"
+		if s.cfg.Reward.Success == "classifier" {
+			remedy += ", then train"
+		}
+		s.log.Warn("nobody tells success yet: the reward is not watched", "remedy", remedy+", then "+GoOn(s.Dir()))
+		return y, nil
+	}
+	if y.w, err = watch.New(watch.Config{Checks: slices.Concat(y.names, y.also)}); err != nil {
+		return nil, err
+	}
+	known := append([]string{"reward"}, y.names...)
 	past := make([][]float64, n)
-	for k, name := range append([]string{"reward"}, y.names...) {
+	for k, name := range known {
 		ps, err := s.store.Metric(ctx, seriesWatch, name)
 		if err != nil {
 			return nil, err
@@ -114,9 +131,9 @@ func (s *Session) newSentry(ctx context.Context, n int) (*sentry, error) {
 				continue
 			}
 			if past[p.Step] == nil {
-				past[p.Step] = make([]float64, 1+len(y.names))
-				for i := range past[p.Step] {
-					past[p.Step][i] = math.NaN()
+				past[p.Step] = slices.Repeat([]float64{math.NaN()}, len(known)+len(y.also))
+				if done, ok := audited[episodeID(int(p.Step))]; ok {
+					past[p.Step][len(known)] = bit(done)
 				}
 			}
 			past[p.Step][k] = p.Value
@@ -126,13 +143,41 @@ func (s *Session) newSentry(ctx context.Context, n int) (*sentry, error) {
 		if p == nil {
 			continue
 		}
-		a, err := y.w.Add(p[0], p[1:])
-		if err != nil {
+		if _, err := y.w.Add(p[0], p[1:]); err != nil {
 			return nil, err
 		}
-		y.on = a.On
+	}
+	// What was told counts, not what would have been with the marks that came since.
+	if n > 0 {
+		v, err := s.store.MetricAt(ctx, seriesWatch, "alarm", uint64(n-1))
+		y.on = err == nil && v > 0
+		return y, err
 	}
 	return y, nil
+}
+
+// audits are the online episodes of whose last frame people marked whether it shows the
+// task done.
+func (s *Session) audits(ctx context.Context) (map[string]bool, error) {
+	ms, err := readMarks(s.Dir())
+	if err != nil || len(ms) == 0 {
+		return nil, err
+	}
+	rows, err := s.store.Episodes(ctx, policy.Online)
+	if err != nil {
+		return nil, err
+	}
+	end := map[string]int{}
+	for _, r := range rows {
+		end[r.ID] = r.Steps
+	}
+	said := map[string]bool{}
+	for _, m := range ms { // a later mark overrules an earlier one
+		if T, ok := end[m.Episode]; ok && m.From <= T && T <= m.To {
+			said[m.Episode] = m.Success
+		}
+	}
+	return said, nil
 }
 
 // suspect watches the reward over the i-th episode.
@@ -147,22 +192,26 @@ func (s *Session) suspect(ctx context.Context, i int, ep policy.Episode) error {
 		}
 		s.watch = y
 	}
-	y := s.watch
-	if y.w == nil {
-		return nil
+	y, mean := s.watch, ep.Return()/float64(ep.Len())
+	ms := []policy.Metric{{Name: "reward", Value: mean}}
+	if y.w == nil { // what people mark later is held against it
+		return s.store.AddMetrics(ctx, seriesWatch, uint64(i), ms)
 	}
 	said, err := y.ask(ctx, s, i, ep)
 	if err != nil {
 		return err
 	}
-	a, err := y.w.Add(ep.Return()/float64(ep.Len()), said)
-	if err != nil {
-		return fmt.Errorf("wire: episode %s: %w", ep.ID, err)
-	}
-	ms := []policy.Metric{{Name: "reward", Value: ep.Return() / float64(ep.Len())}, {Name: "alarm", Value: bit(a.On)}}
 	for k, name := range y.names {
 		ms = append(ms, policy.Metric{Name: name, Value: said[k]})
 	}
+	for range y.also {
+		said = append(said, math.NaN()) // nobody looked yet
+	}
+	a, err := y.w.Add(mean, said)
+	if err != nil {
+		return fmt.Errorf("wire: episode %s: %w", ep.ID, err)
+	}
+	ms = append(ms, policy.Metric{Name: "alarm", Value: bit(a.On)})
 	if a.On && !y.on {
 		s.log.Warn(a.String(), "episode", ep.ID, "check", a.Check)
 		s.tell("watch", i+1, s.cfg.Session.Episodes, a.String())
@@ -177,6 +226,9 @@ func (y *sentry) ask(ctx context.Context, s *Session, i int, ep policy.Episode) 
 		margin, err := y.model.Margin(endOf(ep))
 		return []float64{bit(margin >= 0), margin}, err
 	}
+	if len(y.names) == 0 {
+		return nil, nil
+	}
 	// A process that is not the arm's does not know it.
 	said, err := s.store.MetricAt(ctx, "episode", "success", uint64(i))
 	return []float64{said}, err
@@ -188,6 +240,10 @@ func (s *Session) suspicions(ctx context.Context, r *report.Report) error {
 	if err != nil || len(ps) == 0 {
 		return err
 	}
+	by := s.cfg.Reward.Success
+	if s.watch != nil && len(s.watch.also) > 0 && by != "audits" {
+		by += " and audits"
+	}
 	n, first := 0, -1
 	for _, p := range ps {
 		if p.Value > 0 {
@@ -196,9 +252,9 @@ func (s *Session) suspicions(ctx context.Context, r *report.Report) error {
 			}
 		}
 	}
-	f := report.Fact{Name: "reward hacking", Value: fmt.Sprintf("no sign in %d episodes, by %s", len(ps), s.cfg.Reward.Success)}
+	f := report.Fact{Name: "reward hacking", Value: fmt.Sprintf("no sign in %d episodes, by %s", len(ps), by)}
 	if n > 0 {
-		f.Value = fmt.Sprintf("ALARM in %d of %d episodes, first at %s: the reward rose while success (%s) fell", n, len(ps), episodeID(first), s.cfg.Reward.Success)
+		f.Value = fmt.Sprintf("ALARM in %d of %d episodes, first at %s: the reward rose while success (%s) fell", n, len(ps), episodeID(first), by)
 	}
 	r.Facts = append(r.Facts, f)
 	return nil

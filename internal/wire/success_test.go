@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rapport-rl/rapport/internal/report"
 	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/reward/classifier"
@@ -198,6 +199,68 @@ func TestAlarmOfARisingRewardAndFailingEpisodes(t *testing.T) {
 	ps, err := s.store.Metric(ctx, seriesWatch, "alarm")
 	if err != nil || len(ps) != 40 || ps[39].Value != 1 || ps[10].Value != 0 {
 		t.Errorf("alarms %v, error %v", ps, err)
+	}
+}
+
+// A person who looks at some episodes afterwards, in a session that nobody else tells
+// success, finds out a reward that rises while what it stands for gets worse: the watch
+// says so as soon as the session goes on. Marks that agree with the reward say nothing.
+func TestAuditsRaiseTheAlarm(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		done func(i int) bool
+		on   bool
+	}{
+		{"what was done gets worse", func(i int) bool { return i < 12 }, true},
+		{"what was done gets better", func(i int) bool { return i >= 12 }, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			ctx := t.Context()
+			cfg := tiny(t)
+			cfg.Name, cfg.Reward.Success = "one", "audits"
+			s, err := Create(ctx, cfg, quietly())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			var told []string
+			s.tell = func(stage string, _, _ int, note string) { told = append(told, stage+": "+note) }
+			var marks []Marked
+			const n = 36
+			for i := range n + 4 {
+				if i == n { // another process, after every other episode was looked at
+					if len(told) > 0 {
+						t.Fatalf("told %q before anybody looked", told)
+					}
+					b, err := json.Marshal(marks)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if err := os.WriteFile(filepath.Join(s.Dir(), marksFile), b, 0o600); err != nil {
+						t.Fatal(err)
+					}
+					s.watch = nil
+				}
+				ep := policy.Episode{ID: episodeID(i), Origin: policy.Online, Rewards: []float64{float64(i)}, Applied: make([]robot.Command, 1), By: make([]robot.Source, 1), Version: make([]uint64, 1), Inputs: make([]policy.Input, 2)}
+				if _, err := s.store.AddEpisode(ctx, ep); err != nil {
+					t.Fatal(err)
+				}
+				if err := s.suspect(ctx, i, ep); err != nil {
+					t.Fatal(err)
+				}
+				if i%2 == 0 {
+					// The first frame is of no account, and a later mark overrules.
+					marks = append(marks, Marked{Episode: ep.ID, To: 0, Success: !c.done(i)}, Marked{Episode: ep.ID, From: 1, To: 1, Success: !c.done(i)}, Marked{Episode: ep.ID, From: 1, To: 1, Success: c.done(i)})
+				}
+			}
+			if want := map[bool]int{true: 1}[c.on]; len(told) != want || want == 1 && !strings.Contains(told[0], "while audits falls from 1.00 to 0.00") {
+				t.Errorf("told %q, want %d alarms by audits", told, want)
+			}
+			var r report.Report
+			if err := s.suspicions(ctx, &r); err != nil || len(r.Facts) != 1 || strings.Contains(r.Facts[0].Value, "ALARM") != c.on {
+				t.Errorf("the report says %v, error %v", r.Facts, err)
+			}
+		})
 	}
 }
 
