@@ -72,7 +72,6 @@ func (a Align) validate(p *problems) {
 	p.within("align.chunks", float64(a.Chunks), 0, 1000)
 	p.oneOf("align.aligner", a.Aligner, Aligners()...)
 	p.oneOf("align.weigh", a.Weigh, "none", "leverage", "doubt")
-	p.need(a.Weigh == "none" || a.Aligner != "fdpo" && a.Aligner != "rm-filter", "align.weigh", "is %s, but align.aligner is %s, which learns from no reward that could be doubted; want none", a.Weigh, a.Aligner)
 	p.within("align.beta", a.Beta, 0, 1e6)
 	p.within("align.rehearse", float64(a.Rehearse), 0, 1000)
 	p.within("align.best", a.Best, 0.01, 0.99)

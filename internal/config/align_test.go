@@ -39,7 +39,7 @@ func TestAlignersAreAskedForWhatTheyLearnFrom(t *testing.T) {
 		{"align.aligner=pareto align.by=labels", ""},
 		{"align.aligner=dragon align.weigh=doubt", ""},
 		{"align.weigh=trust", "align.weigh is"},
-		{"align.aligner=rm-filter align.weigh=leverage", "align.weigh is leverage"},
+		{"align.aligner=rm-filter align.weigh=leverage", ""},
 		{"align.taste=vpl", "align.taste is vpl"},
 		{"align.by=pal", "align.person is empty"},
 		{"align.by=labels align.trials=8", "align.trials is 8"},

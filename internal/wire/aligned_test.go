@@ -358,14 +358,8 @@ func testAlignSettings(t *testing.T, dir string) {
 			testAlignMends(t, dir, sets)
 		}
 	}
-	untrusted := tuneOf(t, dir)
-	for _, weigh := range []string{"leverage", "doubt"} {
-		sets := []string{"align.by=labels", "align.aligner=dragon", "align.rounds=1", "align.weigh=" + weigh}
-		notes, err := steps(t.Context(), t, dir, sets, nil, AlignTune)
-		if err != nil || strings.Contains(notes[0], "made before") || reflect.DeepEqual(tuneOf(t, dir).Report, untrusted.Report) {
-			t.Errorf("%s: %q, %v, as without", sets, notes, err)
-		}
-	}
+	testAlignWeighs(t, dir, "dragon", "align.by=labels", "align.rounds=1")
+	testAlignWeighs(t, dir, "rm-filter", "align.by=labels", "align.rounds=1")
 	for _, by := range []string{"labels", "rlhf"} { // of other answers, which are to marks
 		sets := []string{"align.ask=segments", "align.by=" + by, "align.aligner=fdpo", "align.rounds=1"}
 		notes, err := steps(t.Context(), t, dir, sets, nil, AlignRank, AlignEncoder, AlignSynthetic, AlignTune)
@@ -373,6 +367,7 @@ func testAlignSettings(t *testing.T, dir string) {
 			t.Errorf("%s: %q, %v", sets, notes, err)
 		}
 	}
+	testAlignWeighs(t, dir, "fdpo", "align.ask=segments", "align.by=rlhf", "align.rounds=1")
 	notes, err := steps(t.Context(), t, dir, []string{"align.labels=5", "align.by=labels"}, nil, AlignEncoder)
 	if err != nil || !strings.HasPrefix(notes[0], "labels of 5 answers") {
 		t.Errorf("of the first 5 answers: %q, %v", notes, err)
@@ -382,6 +377,23 @@ func testAlignSettings(t *testing.T, dir string) {
 	}
 	_, err = steps(t.Context(), t, dir, []string{"align.labels=7"}, nil, AlignEncoder)
 	wantErr(t, err, "nothing of the step rank", "rapport align rank")
+}
+
+// testAlignWeighs has an aligner weigh its chunks in both ways, which changes what it learns.
+func testAlignWeighs(t *testing.T, dir, aligner string, sets ...string) {
+	t.Helper()
+	sets = append(sets, "align.aligner="+aligner)
+	if _, err := steps(t.Context(), t, dir, sets, nil, AlignTune); err != nil {
+		t.Fatal(err)
+	}
+	untrusted := tuneOf(t, dir)
+	for _, weigh := range []string{"leverage", "doubt"} {
+		weighed := append(slices.Clone(sets), "align.weigh="+weigh)
+		notes, err := steps(t.Context(), t, dir, weighed, nil, AlignTune)
+		if err != nil || strings.Contains(notes[0], "made before") || reflect.DeepEqual(tuneOf(t, dir).Report, untrusted.Report) {
+			t.Errorf("%s: %q, %v, as without", weighed, notes, err)
+		}
+	}
 }
 
 func testAlignDamage(t *testing.T, dir string) {
