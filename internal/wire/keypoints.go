@@ -147,13 +147,13 @@ func (r *KeypointResult) sequence(ctx context.Context, st KeypointStudy, task ta
 }
 
 // seen is where a camera sees a mark now.
-func seen(w *tabletop.World, c *keypoint.Camera, s *spoiler, m *marked, tool robot.Pose) (truthPoint, error) {
-	p := truthPoint{at: m.place(w, tool)}
+func seen(w *tabletop.World, c *keypoint.Camera, s *spoiler, m *marked, hand robot.Pose) (truthPoint, error) {
+	p := truthPoint{at: m.place(w, hand)}
 	px, ok := c.Project(p.at)
 	if !ok {
 		return p, nil
 	}
-	free, err := w.Sees(c.Name, p.at, m.slack(w.Config().Task))
+	free, err := w.Sees(c.Name, p.at, m.Deep)
 	if err != nil {
 		return p, err
 	}

@@ -28,53 +28,35 @@ func Troubles() []Trouble {
 	return []Trouble{Plain, Occluder, Shift, Light, Distractors, Everything}
 }
 
-// marked is a point of a thing of the scene, in that thing's frame.
+// marked is a point of a thing of the scene that is tracked.
 type marked struct {
 	name string
-	body int // in the truth; -1: the tool
-	at   [3]float64
+	tabletop.Spot
 }
 
-// marksOf are the points of a task's things that are tracked: the corners and the middle
-// of the boxes' tops, or the balls' middles, and the tool.
+// tool is the Body of the point between the fingers, whose Deep is how far they reach.
+var tool = tabletop.Spot{Body: -1, Deep: 0.035}
+
+// marksOf are the points of a task's things that are tracked, and the tool. Names of one
+// thing's differ by their number.
 func marksOf(w *tabletop.World) []marked {
 	var ms []marked
-	for i, b := range w.Truth().Bodies {
-		if b.Disliked && w.Config().Task != tabletop.Reach {
-			continue
-		}
-		stem := fmt.Sprintf("%c", 'P'+i)
-		if w.Config().Task == tabletop.Reach {
-			ms = append(ms, marked{name: stem + "1", body: i})
-			continue
-		}
-		const h = tabletop.Side / 2
-		for k, at := range [][3]float64{{0, 0, h}, {h, h, h}, {h, -h, h}, {-h, h, h}, {-h, -h, h}} {
-			ms = append(ms, marked{name: fmt.Sprintf("%s%d", stem, k+1), body: i, at: at})
-		}
+	n := map[int]int{}
+	for _, s := range w.Spots() {
+		n[s.Body]++
+		ms = append(ms, marked{fmt.Sprintf("%c%d", 'P'+s.Body, n[s.Body]), s})
 	}
-	return append(ms, marked{name: "H1", body: -1})
+	return append(ms, marked{"H1", tool})
 }
 
 // place is where m is now, base frame, m.
-func (m *marked) place(w *tabletop.World, tool robot.Pose) [3]float64 {
-	pose := tool
-	if m.body >= 0 {
-		pose = w.Truth().Bodies[m.body].Pose
+func (m *marked) place(w *tabletop.World, hand robot.Pose) [3]float64 {
+	pose := hand
+	if m.Body >= 0 {
+		pose = w.Truth().Bodies[m.Body].Pose
 	}
-	c := keypoint.Camera{OnHand: true, Pose: robot.Pose{P: m.at, Q: [4]float64{1}}}
+	c := keypoint.Camera{OnHand: true, Pose: robot.Pose{P: m.At, Q: [4]float64{1}}}
 	return c.At(pose).Pose.P
-}
-
-// slack is how deep m lies in its thing, m: the tool between the fingers, a ball's middle.
-func (m *marked) slack(task tabletop.Task) float64 {
-	switch {
-	case m.body < 0:
-		return 0.035
-	case task == tabletop.Reach:
-		return 0.0205
-	}
-	return 0.003
 }
 
 // spoiler does a trouble to the frames of one camera, tick by tick.
