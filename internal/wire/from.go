@@ -193,6 +193,23 @@ func founding(cfg config.Config) error {
 	return errors.Join(errs...)
 }
 
+// equipped refuses, before a folder is made for it, a session whose model has no endpoint, or
+// whose file of a classifier is none.
+func equipped(cfg config.Config, o Options) error {
+	var errs []error
+	if byWaypoints(cfg) && cfg.Reward.KAGI.Source == "vlm" && o.VLM == nil {
+		errs = append(errs, errNoPlanner)
+	}
+	if byJudge(cfg) && o.Judge == nil {
+		errs = append(errs, errNoJudge)
+	}
+	if cfg.Reward.Classifier != "" && (classified(cfg) || cfg.Reward.Success == "classifier") {
+		_, err := (&Session{cfg: cfg}).classifierModel(context.Background())
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
 // adopt copies a demonstration. Its frames are taken as they lie in the file, so that a
 // policy that sees pixels learns from those that it was cloned from.
 func (s *Session) adopt(ctx context.Context, st *store.Session, id string) error {

@@ -57,6 +57,8 @@ func unasked(ctx context.Context) context.Context {
 	return context.WithValue(withPlanner(ctx, nil), clickerKey{}, (*clicker)(nil))
 }
 
+var errNoPlanner = errors.New("wire: reward.kagi.source is vlm, but there is no endpoint; set RAPPORT_VLM_URL or RAPPORT_VLM_KEY, or take reward.kagi.source task")
+
 // plannerOf is nil where no model is to be asked.
 func plannerOf(ctx context.Context) *planner {
 	p, _ := ctx.Value(plannerKey{}).(*planner)
@@ -106,7 +108,7 @@ func (s *Session) plan(ctx context.Context) (context.Context, error) {
 	switch {
 	case s.vlm != nil:
 	case source == "vlm":
-		return ctx, errors.New("wire: reward.kagi.source is vlm, but there is no endpoint; set RAPPORT_VLM_URL or RAPPORT_VLM_KEY, or take reward.kagi.source task")
+		return ctx, errNoPlanner
 	case source == "auto":
 		source = "task"
 	}

@@ -50,6 +50,8 @@ func readJudge(dir string) (m measuredJudge, err error) {
 // byJudge says whether a judge tells the success that KAGI's reward pays.
 func byJudge(c config.Config) bool { return byWaypoints(c) && c.Reward.KAGI.Sparse == "judge" }
 
+var errNoJudge = errors.New("wire: reward.kagi.sparse is judge, but there is no endpoint; set RAPPORT_VLM_URL and RAPPORT_VLM_MODEL")
+
 // refereed returns the context under which a judge tells success at the ends of
 // episodes, where reward.kagi.sparse says so, and what closes its answers' file. A judge
 // that was not measured, or another model than was, is refused.
@@ -69,7 +71,7 @@ func (s *Session) refereed(ctx context.Context) (_ context.Context, done func() 
 		return ctx, none, err
 	}
 	if s.eye == nil {
-		return ctx, none, errors.New("wire: reward.kagi.sparse is judge, but there is no endpoint; set RAPPORT_VLM_URL and RAPPORT_VLM_MODEL")
+		return ctx, none, errNoJudge
 	}
 	model, name, err := s.eye()
 	if err != nil {

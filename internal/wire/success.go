@@ -55,18 +55,27 @@ func (s *Session) classifierFile(ctx context.Context) (b []byte, err error) {
 	return b, nil
 }
 
-// classifier is that, if it is of the session's encoder.
-func (s *Session) classifier(ctx context.Context) (m classifier.Model, err error) {
+// classifierModel is that, of whatever encoder.
+func (s *Session) classifierModel(ctx context.Context) (trained, error) {
 	b, err := s.classifierFile(ctx)
 	if err != nil {
-		return m, err
+		return trained{}, err
 	}
 	t, err := decodeTrained(b)
 	if path := s.cfg.Reward.Classifier; err != nil && path != "" {
-		return m, fmt.Errorf("%w; reward.classifier is %s, which is none: name a file that was written by rapport reward classifier train --out FILE", err, path)
+		return t, fmt.Errorf("%w; reward.classifier is %s, which is none: name a file that was written by rapport reward classifier train --out FILE", err, path)
 	}
 	if err != nil {
-		return m, fmt.Errorf("%w; that of %s is damaged: train it anew with rapport reward classifier train %s", err, s.Dir(), s.Dir())
+		return t, fmt.Errorf("%w; that of %s is damaged: train it anew with rapport reward classifier train %s", err, s.Dir(), s.Dir())
+	}
+	return t, nil
+}
+
+// classifier is that, if it is of the session's encoder.
+func (s *Session) classifier(ctx context.Context) (m classifier.Model, err error) {
+	t, err := s.classifierModel(ctx)
+	if err != nil {
+		return m, err
 	}
 	enc, _, err := s.makers(ctx)
 	if err != nil {

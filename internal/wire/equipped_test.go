@@ -1,0 +1,41 @@
+package wire
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/rapport-rl/rapport/internal/config"
+)
+
+// A session that lacks a part which nothing in it can make is refused before there is a
+// folder, so that the corrected command finds its name free.
+func TestWhatIsMissingIsToldBeforeThereIsAFolder(t *testing.T) {
+	none := filepath.Join(t.TempDir(), "note.yaml")
+	if err := os.WriteFile(none, []byte("name: one\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		set  func(*config.Config)
+		want string
+	}{
+		"endpoint": {func(c *config.Config) { c.Reward.Kind, c.Reward.KAGI.Source = "kagi", "vlm" }, "RAPPORT_VLM_URL"},
+		"judge":    {func(c *config.Config) { c.Reward.Kind, c.Reward.KAGI.Sparse = "kagi", "judge" }, "RAPPORT_VLM_MODEL"},
+		"watch":    {func(c *config.Config) { c.Reward.Success, c.Reward.Classifier = "classifier", none }, none + ", which is none"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := tiny(t)
+			c.Name = "one"
+			tt.set(&c)
+			s, err := Create(t.Context(), c, quietly())
+			if err == nil {
+				s.Close()
+			}
+			wantErr(t, err, tt.want)
+			if _, err := os.Stat(filepath.Join(c.Out, c.Name)); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("a folder is left (%v)", err)
+			}
+		})
+	}
+}
