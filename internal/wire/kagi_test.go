@@ -231,6 +231,33 @@ func TestSessionGoesOnWithoutTheModel(t *testing.T) {
 	}
 }
 
+// Whose waypoints a model wrote says so where it goes on without an endpoint, and no other.
+func TestGoingOnWithoutTheEndpointIsTold(t *testing.T) {
+	c := waypointed(t, "reach")
+	c.Name = "one"
+	var log strings.Builder
+	o := quietly()
+	o.Log = slog.New(slog.NewTextHandler(&log, nil))
+	s, err := Create(t.Context(), c, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for _, asked := range []bool{false, true} {
+		if asked {
+			if err := os.Mkdir(filepath.Join(s.Dir(), "vlm"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := s.plan(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if warned := strings.Contains(log.String(), "set RAPPORT_VLM_URL"); warned != asked {
+			t.Errorf("a model was asked before: %v, the log is %s", asked, log.String())
+		}
+	}
+}
+
 func TestStoppedModelStopsTheSession(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	s := vlmtest.Start(func(int, vlmtest.Request) vlmtest.Reply {

@@ -1,9 +1,11 @@
 package wire
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -94,6 +96,9 @@ func (pl *planner) ask(ctx context.Context, p *pointer, obs robot.Observation) (
 	return legs, err
 }
 
+// modelSaid is the folder of what a model answered, unless reward.kagi.cache names another.
+func (s *Session) modelSaid() string { return filepath.Join(s.Dir(), "vlm") }
+
 // plan settles who writes the waypoints, says so, and returns the context under which
 // it is asked.
 func (s *Session) plan(ctx context.Context) (context.Context, error) {
@@ -111,6 +116,9 @@ func (s *Session) plan(ctx context.Context) (context.Context, error) {
 		return ctx, errNoPlanner
 	case source == "auto":
 		source = "task"
+		if _, err := os.Stat(s.modelSaid()); err == nil {
+			s.log.Warn("waypoints: a model wrote those of this session so far, but there is no endpoint now, so that the task's plan is taken", "remedy", "stop, set RAPPORT_VLM_URL, RAPPORT_VLM_KEY and RAPPORT_VLM_MODEL as before, and "+GoOn(s.Dir()))
+		}
 	}
 	sparse := "success told by the simulator's truth"
 	switch s.cfg.Reward.KAGI.Sparse {
@@ -134,10 +142,7 @@ func (s *Session) plan(ctx context.Context) (context.Context, error) {
 		s.tell("waypoints", 1, 1, fmt.Sprintf("source %s: the plan %s, no model is asked; %s", source, from, sparse))
 		return ctx, nil
 	}
-	cache := s.cfg.Reward.KAGI.Cache
-	if cache == "" {
-		cache = filepath.Join(s.Dir(), "vlm")
-	}
+	cache := cmp.Or(s.cfg.Reward.KAGI.Cache, s.modelSaid())
 	m, err := s.vlm(cache)
 	if err != nil {
 		return ctx, err
