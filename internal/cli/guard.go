@@ -30,7 +30,7 @@ func (a *app) guardCmd() *cobra.Command {
 		Short: "Run a policy over recordings through the guard, without an arm",
 		Long: `Run a policy over recorded episodes through the guard's filter: at each recorded
 state, what would the policy command, and what would the guard leave of it? No
-arm moves. Recordings are episodes of sessions, or bags (ROS 1 and 2, MCAP) of an
+arm moves. Recordings are episodes of sessions, sessions with all of theirs, or bags (ROS 1 and 2, MCAP) of an
 arm over ROS with the topics that robot.ros names. Of a session it is the policy that acts next, over the session's own
 episodes if none are named; whether it passed is stored there, for guard.gate.
 

@@ -201,3 +201,19 @@ func TestDefaultsAreEverybodysOwn(t *testing.T) {
 		t.Errorf("the defaults changed:\n%s", diff)
 	}
 }
+
+func TestAWrongKeyIsToldWhichAreNear(t *testing.T) {
+	for key, want := range map[string]string{
+		"robot.tas":         "near it: robot.task, ",
+		"task":              "near it: robot.task",
+		"reward.kagi.spars": "near it: reward.kagi.sparse, ",
+		"lerner.kind":       "learner.kind",
+		"nothing":           "see: rapport config",
+	} {
+		var c config.Config
+		err := c.Set(key, "x")
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Count(err.Error(), ", ") > 4 {
+			t.Errorf("%s: %v, want %q, and five keys at most", key, err, want)
+		}
+	}
+}

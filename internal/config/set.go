@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"reflect"
@@ -92,20 +93,30 @@ func (c *Config) setEnviron(environ []string) error {
 	return errors.Join(errs...)
 }
 
-// hint names the keys that end in the same word, or those of the same group.
+// hint names five keys at most: those that end in the same word, and those that begin and
+// end most alike, of the ones that agree in half of their letters.
 func hint(key string) string {
 	last := key[strings.LastIndex(key, ".")+1:]
-	group, _, _ := strings.Cut(key, ".")
-	var same []string
-	for _, k := range Keys() {
-		if strings.HasSuffix(k, "."+last) || strings.HasPrefix(k, group+".") {
-			same = append(same, k)
+	alike := func(k string) int {
+		if strings.HasSuffix(k, "."+last) {
+			return max(len(k), len(key))
 		}
+		n := min(len(k), len(key))
+		from, to := 0, 0
+		for from < n && k[from] == key[from] {
+			from++
+		}
+		for to < n-from && k[len(k)-1-to] == key[len(key)-1-to] {
+			to++
+		}
+		return from + to
 	}
-	if len(same) == 0 {
+	near := slices.DeleteFunc(Keys(), func(k string) bool { return 2*alike(k) < max(len(k), len(key)) })
+	slices.SortStableFunc(near, func(a, b string) int { return cmp.Compare(alike(b), alike(a)) })
+	if len(near) == 0 {
 		return "; see: rapport config"
 	}
-	return "; near it: " + strings.Join(same, ", ")
+	return "; near it: " + strings.Join(near[:min(5, len(near))], ", ")
 }
 
 func kindOf(t reflect.Type) string {

@@ -79,11 +79,19 @@ func CheckPolicy(ctx context.Context, k Check, environ, sets []string, o Options
 	if err != nil {
 		return d, err
 	}
-	files := k.Recordings
-	if len(files) == 0 && s != nil {
-		if files, err = filepath.Glob(filepath.Join(s.Dir(), "episodes", "*.mcap")); err != nil {
-			return d, err
+	named := k.Recordings
+	if len(named) == 0 && s != nil {
+		named = []string{s.Dir()}
+	}
+	var files []string
+	for _, f := range named {
+		in := []string{f}
+		if _, err := os.Stat(filepath.Join(f, database)); err == nil { // a session: all its episodes
+			if in, err = filepath.Glob(filepath.Join(f, "episodes", "*.mcap")); err != nil {
+				return d, err
+			}
 		}
+		files = append(files, in...)
 	}
 	if len(files) == 0 {
 		return d, errors.New("wire: no recordings to run the policy over; name some, as runs/group-001/episodes/*.mcap")

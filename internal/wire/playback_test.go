@@ -122,7 +122,11 @@ func TestDryRunOverABag(t *testing.T) {
 	asBag(t, rec, foreign)
 	check := func(file string) Dry {
 		t.Helper()
-		d, err := CheckPolicy(t.Context(), Check{Policy: dir, Recordings: []string{file}, Allow: 1}, nil, []string{"guard.speed=0.005"}, byTheClock())
+		var files []string
+		if file != "" {
+			files = []string{file}
+		}
+		d, err := CheckPolicy(t.Context(), Check{Policy: dir, Recordings: files, Allow: 1}, nil, []string{"guard.speed=0.005"}, byTheClock())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -141,6 +145,10 @@ func TestDryRunOverABag(t *testing.T) {
 		if d := cmp.Diff(want, check(file)); d != "" {
 			t.Errorf("%s is judged otherwise:\n%s", filepath.Base(file), d)
 		}
+	}
+	// A session's folder is all its episodes.
+	if all, own := check(dir), check(""); all.Recordings < 3 || cmp.Diff(own, all) != "" {
+		t.Errorf("%d recordings of the session's folder, %d of none named", all.Recordings, own.Recordings)
 	}
 	bad := filepath.Join(t.TempDir(), "bad.bag")
 	if err := os.WriteFile(bad, []byte("no bag"), 0o600); err != nil {

@@ -142,7 +142,11 @@ func ReplayFiles(ctx context.Context, rc ReplayConfig, environ, sets []string, o
 			return out, ctx.Err()
 		}
 		out.Takes = append(out.Takes, t)
-		s.tell("replay", i+1, len(reels), fmt.Sprintf("%s return %.3f", t.ID, t.Return()))
+		note := fmt.Sprintf("%s return %.3f", t.ID, t.Return())
+		if len(t.Steps) == 0 {
+			note = t.ID + " not replayed"
+		}
+		s.tell("replay", i+1, len(reels), note)
 	}
 	out.Took = o.Now().Sub(began)
 	if rc.Out != "" {

@@ -115,7 +115,7 @@ func TestCheckSaysWhy(t *testing.T) {
 		"of an older version":         {func(r *Replayed) { r.Encoder, r.Reward = "", "" }, ""},
 		"JPEG may differ":             {func(r *Replayed) { r.Drift = 0.5; r.Steps[0].Reward = -7 }, ""},
 		"frames without loss may not": {func(r *Replayed) { r.Drift, r.Lossless = 0.5, true; r.Steps[0].Reward = -7 }, "from its frames the reward of step 1"},
-		"it could not be read":        {func(r *Replayed) { r.Err, r.Steps = errors.New("damaged"), nil }, "damaged"},
+		"it could not be read":        {func(r *Replayed) { *r = Replayed{ID: r.ID, Err: errors.New("damaged")} }, "damaged"},
 	} {
 		one := good()
 		tt.change(&one)
@@ -126,6 +126,9 @@ func TestCheckSaysWhy(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
 			t.Errorf("%s: got %v, want %q", name, err, tt.want)
+		}
+		if old := name == "of an older version"; (v.Unnamed > 0) != old {
+			t.Errorf("%s: %d episodes do not say what made their numbers", name, v.Unnamed)
 		}
 	}
 	empty := Replay{}

@@ -70,6 +70,9 @@ func (v *Verdict) take(r *Replay, t *Replayed) {
 			v.fail("wire: check: %s was made with the %s %.12s, the session %s has %.12s: its numbers are of another version and need not come out again; name its own session by --session", t.ID, m.what, m.was, r.Session, m.is)
 		}
 	}
+	if t.Err != nil && len(t.Steps) == 0 { // it could not be read at all
+		return
+	}
 	if t.Encoder == "" || t.Reward == "" {
 		v.Unnamed++
 	}
