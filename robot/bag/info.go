@@ -22,7 +22,7 @@ func tally(info *Info, chunks []chunk, conns []*Connection) {
 			if l == nil {
 				continue
 			}
-			if l.start == 0 || c.start < l.start {
+			if l.n == 0 || c.start < l.start {
 				l.start = c.start
 			}
 			l.end = max(l.end, c.end)

@@ -41,7 +41,7 @@ type writtenConn struct {
 }
 
 func createRosbag(path string, opt WriteOptions) (*rosbagWriter, error) {
-	w := &rosbagWriter{path: path, opt: opt, byPtr: map[*Connection]int{}}
+	w := &rosbagWriter{path: path, opt: opt, byPtr: map[*Connection]int{}, start: -1}
 	switch opt.Compression {
 	case "", "none":
 		w.opt.Compression = "none"
@@ -175,7 +175,7 @@ func (w *rosbagWriter) write(m *Message) error {
 		w.raw = append(w.raw, w.conns[i].record...)
 		w.conns[i].inside = true
 	}
-	if w.start == 0 || ns < w.start {
+	if w.start < 0 || ns < w.start {
 		w.start = ns
 	}
 	w.end = max(w.end, ns)
@@ -257,7 +257,7 @@ func (w *rosbagWriter) flush() error {
 	h = binary.LittleEndian.AppendUint32(h, uint32(len(counts)))
 	w.infos = append(append(w.infos, h...), counts...)
 	w.chunks++
-	w.raw, w.start, w.end = w.raw[:0], 0, 0
+	w.raw, w.start, w.end = w.raw[:0], -1, 0
 	return w.err
 }
 
