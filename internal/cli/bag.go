@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
+	"os"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -255,10 +257,14 @@ func (a *app) rewrite(ctx context.Context, in, out string, opt bag.Options, comp
 		return err
 	}
 	n, err := bag.Copy(ctx, w, b)
-	if err != nil {
-		return errors.Join(err, w.Abort())
+	if err == nil {
+		err = w.Close()
 	}
-	if err := w.Close(); err != nil {
+	if err != nil { // all of it is in the recording still
+		err = errors.Join(fmt.Errorf("%w; nothing was written", err), w.Abort())
+		if left := os.Remove(out + ".active"); !errors.Is(left, fs.ErrNotExist) {
+			err = errors.Join(err, left)
+		}
 		return err
 	}
 	d := b.Damage()

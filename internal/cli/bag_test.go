@@ -52,6 +52,31 @@ func TestBagInfo(t *testing.T) {
 	}
 }
 
+// What cannot be converted leaves no half of a file.
+func TestBagConvertLeavesNothingHalf(t *testing.T) {
+	late, out := filepath.Join(t.TempDir(), "late.mcap"), filepath.Join(t.TempDir(), "out.bag")
+	w, err := bag.Create(late, bag.WriteOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &bag.Connection{Topic: "/a", Type: "std_msgs/Float64", Encoding: bag.ROS1, Schema: "ros1msg", Definition: []byte("float64 data\n")}
+	for _, s := range []int64{1000, 1 << 32} { // the second is after all that a .bag can hold
+		if err := w.Write(&bag.Message{Conn: c, Time: time.Unix(s, 0), Data: make([]byte, 8)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	code, _, errs := rapport(t, "bag", "convert", late, out)
+	if code != exitFailed || !strings.Contains(errs, "nothing was written") {
+		t.Errorf("exit code %d: %s", code, errs)
+	}
+	if left, _ := filepath.Glob(out + "*"); len(left) > 0 {
+		t.Errorf("%v is left", left)
+	}
+}
+
 func TestBagConvert(t *testing.T) {
 	path := sample(t)
 	there, back := path+".mcap", filepath.Join(t.TempDir(), "back.bag")
