@@ -66,7 +66,7 @@ func (s *Session) tuneEyes(ctx context.Context, p *parts, demos []demo) error {
 	if !ok {
 		return fmt.Errorf("wire: reward.train is all, but the encoder is a frozen backbone; want head or mlp")
 	}
-	said, err := s.store.Labels(ctx)
+	said, err := s.heard(ctx)
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,7 @@ func (a *Alignment) Simulate() { a.simulated = true }
 // rankings that were not left open, or those to segments where such are asked for. Of a simulated person's no more than are wanted:
 // its n-th answer is the same however many follow, so fewer can be studied after more.
 func (a *Alignment) answers(ctx context.Context) ([]label.Label, error) {
-	all, err := a.s.store.Labels(ctx)
+	all, err := a.s.heard(ctx)
 	ls := Ranked(all, a.s.cfg.Align.Ask)
 	if a.simulated {
 		ls = ls[:min(len(ls), a.s.cfg.Align.Labels)]

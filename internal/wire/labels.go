@@ -8,11 +8,13 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/rapport-rl/rapport/internal/bus"
 	"github.com/rapport-rl/rapport/internal/store"
+	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/reward/label"
 )
 
@@ -102,6 +104,47 @@ var errFound = errors.New("wire: found")
 
 // Labels are those of the folder.
 func (b *Book) Labels(ctx context.Context) ([]label.Label, error) { return b.store.Labels(ctx) }
+
+// heard are the labels of the session, less those about steps that an episode of its own
+// does not have, as a file made by hand may tell of: nothing could be learned from them,
+// and a session must not end by them. It says so, once each.
+func (s *Session) heard(ctx context.Context) ([]label.Label, error) {
+	all, err := s.store.Labels(ctx)
+	if err != nil {
+		return nil, err
+	}
+	steps := map[string]int{}
+	for _, o := range []policy.Origin{policy.Demo, policy.Online} {
+		rows, err := s.store.Episodes(ctx, o)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range rows {
+			steps[r.ID] = r.Steps
+		}
+	}
+	return slices.DeleteFunc(all, func(l label.Label) bool {
+		why := ""
+		beyond := func(episode string, from, to int) {
+			if T, ok := steps[episode]; ok && (from < 0 || from >= T || to > T) {
+				why = fmt.Sprintf("steps %d to %d of %s, which has %d", from, to, episode, T)
+			}
+		}
+		for _, c := range l.Query.Clips {
+			beyond(c.Episode, c.From, c.To)
+		}
+		for _, m := range l.Marks {
+			beyond(l.Query.Clips[0].Episode, m.From, m.To)
+		}
+		if why == "" {
+			return false
+		}
+		if _, told := s.deaf.LoadOrStore(l.ID, true); !told {
+			s.log.Warn("wire: a label is left out: nothing can be learned about steps that an episode does not have", "id", l.ID, "annotator", l.Annotator, "about", why)
+		}
+		return true
+	}), nil
+}
 
 // reconcile brings folder and journal to the same labels: what others appended
 // while no process owned the folder, and what was said where there was no journal.

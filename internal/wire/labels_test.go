@@ -20,7 +20,9 @@ import (
 	"github.com/rapport-rl/rapport/internal/bus"
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/internal/store"
+	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/reward/label"
+	"github.com/rapport-rl/rapport/robot"
 )
 
 // childEnv makes this binary play a process that a test kills.
@@ -382,4 +384,54 @@ func TestLabelsWaitForTheFolder(t *testing.T) {
 	}
 	eventually(t, "they are copied", func() bool { ls, err := s.store.Labels(t.Context()); return err == nil && len(ls) == 3 })
 	agreed(t, s.store, s.conn.Book(s.name))
+}
+
+// A label about steps that an episode does not have, as a file made by hand may hold, is left
+// out and told of; a session that aligned its reward by it would end, and so would the next.
+func TestWhatIsSaidOfStepsThatAreNotThereIsLeftOut(t *testing.T) {
+	c := tiny(t)
+	var log strings.Builder
+	o := quietly()
+	o.Log = slog.New(slog.NewTextHandler(&log, nil))
+	s, err := Create(t.Context(), c, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for i := range 2 {
+		ep := policy.Episode{ID: fmt.Sprintf("demo-%05d", i), Origin: policy.Demo, Applied: make([]robot.Command, 20), By: make([]robot.Source, 20), Version: make([]uint64, 20), Inputs: make([]policy.Input, 21)}
+		if _, err := s.store.AddEpisode(t.Context(), ep); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pair := func(id, second string, from, to int) label.Label {
+		return label.Label{ID: id, Annotator: "ann", Choice: label.Left, Query: label.Query{ID: "q" + id, Kind: label.Pair, Clips: []label.Clip{{Episode: "demo-00000"}, {Episode: second, From: from, To: to}}}}
+	}
+	for _, l := range []label.Label{
+		pair("whole", "demo-00001", 0, 0), pair("last", "demo-00001", 19, 20), pair("bag", "monday.bag", 40, 5000),
+		pair("over", "demo-00001", 4, 21), pair("after", "demo-00001", 20, 0),
+		{ID: "marks", Annotator: "ann", Query: label.Query{ID: "qm", Kind: label.Segments, Clips: []label.Clip{{Episode: "demo-00000"}}}, Marks: []label.Mark{{From: 18, To: 22, Good: true}}},
+	} {
+		if _, err := s.store.Append(t.Context(), l); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		ls, err := s.heard(t.Context())
+		var ids []string
+		for _, l := range ls {
+			ids = append(ids, l.ID)
+		}
+		if want := []string{"whole", "last", "bag"}; err != nil || !slices.Equal(ids, want) {
+			t.Errorf("labels %v, error %v, want %v", ids, err, want)
+		}
+	}
+	for _, id := range []string{"over", "after", "marks"} {
+		if n := strings.Count(log.String(), "id="+id); n != 1 {
+			t.Errorf("%s is told of %d times, want once", id, n)
+		}
+	}
+	if a, err := s.opinions(t.Context()); err != nil || len(a.order) != 3 {
+		t.Errorf("%d comparisons, error %v, want 3", len(a.order), err)
+	}
 }

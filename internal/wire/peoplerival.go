@@ -291,7 +291,7 @@ func (s *Session) comparisons(ctx context.Context, axes ...string) ([]preference
 
 // known are the standing labels of episodes that the session has, and these.
 func (s *Session) known(ctx context.Context) (known []label.Label, videos []rapl.Video, err error) {
-	all, err := s.store.Labels(ctx)
+	all, err := s.heard(ctx)
 	if err != nil {
 		return nil, nil, err
 	}

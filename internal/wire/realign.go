@@ -39,7 +39,7 @@ type opinions struct {
 func (a opinions) len() int { return len(a.like) + len(a.order) }
 
 func (s *Session) opinions(ctx context.Context) (opinions, error) {
-	said, err := s.store.Labels(ctx)
+	said, err := s.heard(ctx)
 	if err != nil {
 		return opinions{}, err
 	}
@@ -75,7 +75,7 @@ func (s *Session) aligned(ctx context.Context) (int, error) {
 		}
 		return n, nil
 	}
-	said, err := s.store.Labels(ctx)
+	said, err := s.heard(ctx)
 	if err != nil {
 		return 0, err
 	}

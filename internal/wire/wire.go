@@ -20,6 +20,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/rapport-rl/rapport/internal/bus"
@@ -79,8 +80,9 @@ type Session struct {
 	// truth tells how an online episode truly ended, for the report alone; nil
 	// asks the world. Tests scramble it, to show that nothing learns from it.
 	truth func(a *arm) bool
-	show  *show   // nil without a screen's feed
-	watch *sentry // over the reward; nil until the first episode
+	show  *show    // nil without a screen's feed
+	watch *sentry  // over the reward; nil until the first episode
+	deaf  sync.Map // labels that were told to be left out, by id
 	// practice is nil but for a session that practises with another one.
 	practice *practice
 }
