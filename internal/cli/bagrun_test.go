@@ -138,6 +138,7 @@ func testBagSessions(t *testing.T, l lab) {
 			{"a favourite that is not among them", over("--set", "robot.bag.preferred=["+l.file+"]"), exitFailed, []string{"not among robot.bag.files"}},
 			{"a camera of another name", over("--set", "robot.bag.preferred=["+bags[0]+"]", "--set", "robot.cameras=[{name: side, width: 64, height: 64}]"), exitFailed, []string{`robot.cameras[0].name is "side"`, "robot.bag.topics=[side=", "/front/image_raw/compressed (sensor_msgs/CompressedImage)"}},
 			{"a topic that is not there", bag("--set", "robot.bag.topics=[front=/none]"), exitFailed, []string{"/none"}},
+			{"a topic for nothing", bag("--set", "robot.bag.topics=[frnt=/front/image_raw/compressed]"), exitUsage, []string{"robot.bag.topics[0]", "nothing is called frnt", "front"}},
 			{"half a topic", bag("--set", "robot.bag.topics=[front]"), exitUsage, []string{"robot.bag.topics[0]", "NAME=TOPIC"}},
 			{"ppo", bag("--set", "learner.kind=ppo"), exitUsage, []string{"learner.kind is ppo", "iql, calql, rlpd"}},
 			{"a hand", bag("--set", "teleop.input=bus"), exitUsage, []string{"teleop.input"}},

@@ -32,6 +32,14 @@ func (c Config) recordings(p *problems) {
 	if c.Robot.Kind != "bag" {
 		return
 	}
+	names := []string{"states", "joints", "gripper", "target", "pose"}
+	for _, cam := range c.Robot.Cameras {
+		names = append(names, cam.Name)
+	}
+	for i, w := range c.Robot.Bag.Topics {
+		name, _, ok := strings.Cut(w, "=")
+		p.need(!ok || slices.Contains(names, strings.TrimSpace(name)), fmt.Sprintf("robot.bag.topics[%d]", i), "is %q, but nothing is called %s; want one of %s", w, strings.TrimSpace(name), strings.Join(names, ", "))
+	}
 	p.need(c.Session.From != "" || len(c.Robot.Bag.Preferred) > 0, "session.from", "is empty, but robot.kind is bag: encoder and reward come from an earlier session; name its folder, as runs/group-001, or name in robot.bag.preferred which recordings show what you want")
 	p.need(c.Session.From == "" || len(c.Robot.Bag.Preferred) == 0, "robot.bag.preferred", "is set together with session.from, whose reward knows what is preferred already; leave one of them out")
 	p.need(c.Learner.Kind != "ppo", "learner.kind", "is ppo, which learns from what its own policy does alone, but robot.kind is bag: what is recorded is done; take iql, calql, rlpd, bc or diffusion")

@@ -19,9 +19,11 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 
 	"modernc.org/sqlite" // and the driver "sqlite"
 	lib "modernc.org/sqlite/lib"
@@ -194,6 +196,9 @@ func damaged(err error) bool {
 // that ends.
 func hold(dir string) (*os.File, error) {
 	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	if errors.Is(err, syscall.EROFS) || errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("store: %w; a session is locked while anybody reads it, too: copy %s to where you may write", err, dir)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
