@@ -58,7 +58,7 @@ type Marking struct {
 // episodes'. A stretch of steps shows the frames before them, and one to an episode's end
 // the last frame too.
 func (s *Session) stretches(ctx context.Context, steps map[string]int) (marks []Marked, err error) {
-	ls, err := s.store.Labels(ctx)
+	ls, err := s.heard(ctx)
 	if err != nil {
 		return nil, err
 	}

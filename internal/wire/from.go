@@ -77,14 +77,8 @@ func (s *Session) inherit(ctx context.Context) (p parts, err error) {
 		}
 		s.tell("demonstrations", i+1, len(rows), "of "+from)
 	}
-	said, err := st.Labels(ctx)
-	if err != nil {
+	if err := s.inheritLabels(ctx, st); err != nil {
 		return p, err
-	}
-	for _, l := range said {
-		if _, err := s.Book().Append(ctx, l); err != nil {
-			return p, err
-		}
 	}
 	if err := s.servesAnother(ctx, st); err != nil {
 		return p, err
@@ -106,6 +100,39 @@ func (s *Session) inherit(ctx context.Context) (p parts, err error) {
 	}
 	return p, s.store.Mark(ctx, "prepared", "yes")
 }
+
+// inheritLabels copies what people said in the earlier session. What that did online has the
+// names that this session's own episodes will have, and is told from them.
+func (s *Session) inheritLabels(ctx context.Context, earlier *store.Session) error {
+	rows, err := earlier.Episodes(ctx, policy.Online)
+	if err != nil {
+		return err
+	}
+	its := map[string]bool{}
+	for _, r := range rows {
+		its[r.ID] = true
+	}
+	said, err := earlier.Labels(ctx)
+	if err != nil {
+		return err
+	}
+	for _, l := range said {
+		l.Query.Clips = slices.Clone(l.Query.Clips)
+		for i, c := range l.Query.Clips {
+			if its[c.Episode] {
+				l.Query.Clips[i].Episode = c.Episode + ofEarlier(earlier)
+			}
+		}
+		if _, err := s.Book().Append(ctx, l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ofEarlier ends the names of an earlier session's online episodes in the labels of those that
+// began from it.
+func ofEarlier(earlier *store.Session) string { return " of " + filepath.Base(earlier.Dir()) }
 
 // servesAnother makes the inherited reward the configured one, if that is by waypoints, or that
 // of reward.person, if the earlier session's is another's, from all that was said there.

@@ -109,7 +109,11 @@ func (l library) video(x label.Clip) (rapl.Video, error) {
 		var e policy.Episode
 		err := error(store.ErrNone)
 		for i := 0; i < len(l.in) && errors.Is(err, store.ErrNone); i++ {
-			e, err = l.in[i].Episode(x.Episode)
+			id := x.Episode
+			if i > 0 {
+				id = strings.TrimSuffix(id, ofEarlier(l.in[i]))
+			}
+			e, err = l.in[i].Episode(id)
 		}
 		if err != nil {
 			return rapl.Video{}, err
