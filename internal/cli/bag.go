@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/rapport-rl/rapport/internal/wire"
 	"github.com/rapport-rl/rapport/robot/bag"
 )
 
@@ -81,7 +82,11 @@ exit code is 3 if any is lost.`,
 				}
 			}
 			if check && info.Damage.Lost() {
-				return lossError{fmt.Errorf("%s is damaged: %v; rapport bag repair writes what is whole", args[0], info.Damage)}
+				remedy := "rapport bag repair writes what is whole"
+				if wire.IsEpisode(args[0]) {
+					remedy = "rapport replay shows what is whole"
+				}
+				return lossError{fmt.Errorf("%s is damaged: %v; %s", args[0], info.Damage, remedy)}
 			}
 			return nil
 		},
@@ -238,6 +243,9 @@ account of what is lost. IN stays as it is. The exit code is 0 if nothing is los
 3 if something is.`,
 		Args: exactly(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if wire.IsEpisode(args[0]) {
+				return fmt.Errorf("%s is an episode of a session, which a repaired recording would not be any more; rapport replay %[1]s --session RUN shows what is whole of it", args[0])
+			}
 			return a.rewrite(cmd.Context(), args[0], args[1], bag.Options{}, compression)
 		},
 	}

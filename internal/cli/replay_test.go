@@ -226,6 +226,10 @@ func testReplay(t *testing.T, l lab) {
 			t.Fatal(err)
 		}
 		l.wants(exitFailed, []string{"recordings 6 of 8 whole", "demo-00001.mcap: file ends before its footer", "online-00000.mcap: not a recording, or a damaged one"}, "replay", dir, "--out", out)
+		// A repaired copy would be nobody's episode any more.
+		l.wants(exitFailed, []string{"demo-00001.mcap is an episode of a session", "rapport replay " + cut}, "bag", "repair", cut, filepath.Join(out, "mended.mcap"))
+		l.wants(exitLoss, []string{"rapport replay shows what is whole"}, "bag", "info", "--check", cut)
+		l.wants(exitFailed, []string{"robot.bag.files: " + cut, "leave it out, or bring it back from a copy"}, "run", "--set", "name=cut", "--set", "robot.kind=bag", "--set", "session.from="+dir, "--set", "robot.bag.files=["+cut+"]")
 		ids := map[string]int{}
 		for _, r := range readCSV(t, filepath.Join(out, "steps.csv"))[1:] {
 			ids[r[0]]++

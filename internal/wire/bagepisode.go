@@ -19,7 +19,7 @@ import (
 // the commands that its log holds. Where the state or a camera was silent for a second,
 // an episode ends, and another begins when it is back.
 func bagEpisodes(ctx context.Context, path string, topics map[string]string, add func(policy.Episode) error) (notes []string, err error) {
-	m, notes, err := bagMapping(path, topics)
+	m, notes, err := bagMapping(path, topics, true)
 	if err != nil {
 		return notes, fmt.Errorf("wire: convert %s: %w", path, err)
 	}
@@ -35,8 +35,9 @@ func recordingID(path string) string {
 	return strings.TrimSuffix(filepath.Base(filepath.Clean(path)), filepath.Ext(path))
 }
 
-// bagMapping guesses which topic of a recording is which; topics overrule it.
-func bagMapping(path string, topics map[string]string) (m bag.Mapping, notes []string, err error) {
+// bagMapping guesses which topic of a recording is which; topics overrule it. If alone, named
+// cameras stand in for all that were guessed.
+func bagMapping(path string, topics map[string]string, alone bool) (m bag.Mapping, notes []string, err error) {
 	b, err := bag.Open(path, bag.Options{})
 	if err != nil {
 		return m, nil, err
@@ -50,12 +51,13 @@ func bagMapping(path string, topics map[string]string) (m bag.Mapping, notes []s
 			notes = append(notes, path+": taken for "+r)
 		}
 	}
-	// Named cameras stand in for all that were guessed.
-	if slices.ContainsFunc(slices.Collect(maps.Keys(topics)), func(n string) bool {
-		return !slices.Contains([]string{"states", "joints", "gripper", "target", "pose"}, n)
-	}) {
-		m.Cameras = nil
+	named := map[string]bool{} // topics of cameras
+	for n, topic := range topics {
+		if !slices.Contains([]string{"states", "joints", "gripper", "target", "pose"}, n) {
+			named[topic] = true
+		}
 	}
+	m.Cameras = slices.DeleteFunc(m.Cameras, func(c bag.Camera) bool { return alone && len(named) > 0 || named[c.Topic] })
 	for _, name := range slices.Sorted(maps.Keys(topics)) {
 		if err := m.Set(name + "=" + topics[name]); err != nil {
 			return m, notes, err

@@ -70,6 +70,9 @@ func (rc ReplayConfig) reels() (session string, rs []reel, err error) {
 	return session, rs, nil
 }
 
+// IsEpisode says whether a file is an episode of a session, whole or not.
+func IsEpisode(path string) bool { return ours(path) }
+
 // ours says whether a file is an episode of a session, whole or not, by its name
 // and place or its contents.
 func ours(path string) bool {

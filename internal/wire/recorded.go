@@ -15,6 +15,7 @@ import (
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/robot/bag"
+	"github.com/rapport-rl/rapport/robot/record"
 )
 
 // logged says whether the episodes of c come from recordings, so that nothing
@@ -52,11 +53,16 @@ func sources(c config.Config) ([]source, error) {
 	var out []source
 	for _, f := range files {
 		s := source{path: f, preferred: slices.Contains(liked, f)}
-		if s.ours = ours(f); !s.ours {
-			var e error
-			if s.topics, s.notes, e = bagSource(c, f); e != nil {
-				err = errors.Join(err, fmt.Errorf("wire: robot.bag.files: %s: %w", f, e))
+		var e error
+		if s.ours = ours(f); s.ours {
+			if _, e = record.ReadNumbers(f); e != nil {
+				e = fmt.Errorf("%w; leave it out, or bring it back from a copy", e)
 			}
+		} else {
+			s.topics, s.notes, e = bagSource(c, f)
+		}
+		if e != nil {
+			err = errors.Join(err, fmt.Errorf("wire: robot.bag.files: %s: %w", f, e))
 		}
 		out = append(out, s)
 	}
@@ -109,7 +115,7 @@ func bagSource(c config.Config, path string) (m bag.Mapping, notes []string, err
 		name, topic, _ := strings.Cut(w, "=")
 		said[strings.TrimSpace(name)] = strings.TrimSpace(topic)
 	}
-	guessed, notes, err := bagMapping(path, said)
+	guessed, notes, err := bagMapping(path, said, false)
 	if err != nil {
 		return m, notes, err
 	}
