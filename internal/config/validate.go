@@ -61,7 +61,7 @@ func (c Config) Validate() error {
 	p.need(c.Reward.Person == "" || c.Session.From != "" || c.People.answers(c.Reward.Person), "reward.person", "is %s, who is none of people.groups, and nobody else answers a session that begins from no other; name one of them, or an earlier session where %[1]s answered as session.from", c.Reward.Person)
 	c.Reward.visual(&p, c.Robot.Kind, c.Encoder.Kind)
 	p.within("reward.experts", float64(c.Reward.Experts), 1, 100)
-	p.need(c.Reward.Experts <= c.Demos.Good, "reward.experts", "is %d, but demos.good is %d: the preferred videos are picked among the good ones", c.Reward.Experts, c.Demos.Good)
+	p.need(c.Reward.Experts <= c.Demos.Good || c.Reward.Kind == "kagi", "reward.experts", "is %d, but demos.good is %d: the preferred videos are picked among the good ones", c.Reward.Experts, c.Demos.Good)
 	p.within("reward.triplets", float64(c.Reward.Triplets), 0, 10000)
 	p.need(c.Reward.Triplets == 0 || c.Demos.Bad > 0, "reward.triplets", "is %d, but demos.bad is 0: there is nothing to prefer the good ones to", c.Reward.Triplets)
 	p.within("reward.dim", float64(c.Reward.Dim), 1, 512)
