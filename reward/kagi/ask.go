@@ -11,7 +11,7 @@ import (
 )
 
 // Board is what a model is shown at a reset: a view from above under a grid with
-// marks, and one from the side under lines of height, and what their labels mean.
+// marks, and one from the side under lines of height, if there are two, and what their labels mean.
 type Board struct {
 	Images []vlm.Image
 	// Marks are the names drawn on the images; each is a point of that name.
@@ -32,7 +32,8 @@ type Model interface {
 // slack is how far a waypoint may lead back, m: a tile's width, about.
 const slack = 0.06
 
-const system = `You plan motions of a robot arm on a table. You see the scene from above with a grid and named marks, and from the side with numbered lines of height. You name marks, tiles and lines exactly as they are drawn.`
+// system is filled with how lines of height are shown.
+const system = `You plan motions of a robot arm on a table. You see the scene from above with a grid and named marks%s. You name marks, tiles and lines exactly as they are drawn or told.`
 
 // text asks for sub-tasks first, then for a mark for each, then for the way: what is
 // to happen should be settled before where.
@@ -47,8 +48,12 @@ var answerSchema = json.RawMessage(`{"type":"object","properties":{"steps":{"typ
 
 // Prompt is what is asked about a task.
 func (b Board) Prompt(task string) vlm.Prompt {
+	lines := "; the numbered lines of height are told in words"
+	if len(b.Images) > 1 {
+		lines = ", and from the side with numbered lines of height"
+	}
 	return vlm.Prompt{
-		System: system, Text: fmt.Sprintf(text, task, strings.Join(b.Marks, ", ")), Images: b.Images, Schema: answerSchema,
+		System: fmt.Sprintf(system, lines), Text: fmt.Sprintf(text, task, strings.Join(b.Marks, ", ")), Images: b.Images, Schema: answerSchema,
 		Check: func(answer []byte) error { _, err := b.read(answer); return err },
 	}
 }

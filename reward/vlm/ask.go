@@ -70,10 +70,11 @@ func (c *Client) call(ctx context.Context, q question, judge func([]byte) error)
 	}
 	defer func() { use.Cost = (float64(use.In)*c.cfg.Price.In + float64(use.Out)*c.cfg.Price.Out) / 1e6 }()
 	var fault fault
-	var wrong string // with the last answer
+	var last rejected
 	for wait := c.cfg.Backoff; ; wait = min(2*wait, c.cfg.MaxWait) {
 		use.Tries++
-		if b, fault = c.try(ctx, q, wrong, &use); fault.err == nil {
+		var said string
+		if b, said, fault = c.try(ctx, q, last, &use); fault.err == nil {
 			if err := judge(b); err != nil {
 				fault.err = fmt.Errorf("%w: %w", ErrMalformed, err)
 			} else {
@@ -84,7 +85,7 @@ func (c *Client) call(ctx context.Context, q question, judge func([]byte) error)
 			return nil, use, err
 		}
 		if errors.Is(fault.err, ErrMalformed) && !fault.now { // else the model did not answer
-			wrong = fault.err.Error()
+			last = rejected{said, fault.err.Error()}
 		}
 		c.cfg.Log.Warn("vlm: a try failed", "model", c.cfg.Model, "try", use.Tries, "of", c.cfg.Tries, "err", fault.err)
 		if fault.final || use.Tries >= c.cfg.Tries {
@@ -107,36 +108,39 @@ type fault struct {
 	now   bool          // the next try need not wait
 }
 
-// try asks once. The answer is some JSON value.
-func (c *Client) try(ctx context.Context, q question, wrong string, use *Usage) ([]byte, fault) {
+// rejected is an answer that was not accepted, and why; zero: there was none yet.
+type rejected struct{ said, why string }
+
+// try asks once. The answer is some JSON value, within all that the model said.
+func (c *Client) try(ctx context.Context, q question, last rejected, use *Usage) (b []byte, all string, f fault) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Deadline)
 	defer cancel()
 	var said http.Header
-	r, err := c.chat.CreateChatCompletion(context.WithValue(ctx, headerKey{}, &said), c.params(q, wrong))
+	r, err := c.chat.CreateChatCompletion(context.WithValue(ctx, headerKey{}, &said), c.params(q, last))
 	if err != nil {
-		return nil, c.fault(err, said)
+		return nil, "", c.fault(err, said)
 	}
 	use.In += r.Usage.PromptTokens
 	use.Out += r.Usage.CompletionTokens
 	if len(r.Choices) == 0 {
-		return nil, fault{err: fmt.Errorf("%w: the reply has no choices", ErrMalformed)}
+		return nil, "", fault{err: fmt.Errorf("%w: the reply has no choices", ErrMalformed)}
 	}
 	choice := r.Choices[0]
+	all = choice.Message.Content
 	switch {
 	case choice.Message.Refusal != "":
-		return nil, fault{err: fmt.Errorf("%w: the model declines: %s", ErrMalformed, c.clean(choice.Message.Refusal))}
+		return nil, all, fault{err: fmt.Errorf("%w: the model declines: %s", ErrMalformed, c.clean(choice.Message.Refusal))}
 	case choice.FinishReason == openai.FinishReasonLength:
-		return nil, fault{err: fmt.Errorf("%w: it was cut off after %d tokens; raise Tokens", ErrMalformed, c.cfg.Tokens)}
+		return nil, all, fault{err: fmt.Errorf("%w: it was cut off after %d tokens; raise Tokens", ErrMalformed, c.cfg.Tokens)}
 	}
-	b, err := JSON(choice.Message.Content)
-	if err != nil {
-		return nil, fault{err: fmt.Errorf("%w: %w", ErrMalformed, err)}
+	if b, err = JSON(all); err != nil {
+		return nil, all, fault{err: fmt.Errorf("%w: %w", ErrMalformed, err)}
 	}
-	return b, fault{}
+	return b, all, fault{}
 }
 
-// params is the request. wrong says what was with the answer before.
-func (c *Client) params(q question, wrong string) openai.ChatCompletionRequest {
+// params is the request, which shows the answer before, if it was not accepted.
+func (c *Client) params(q question, last rejected) openai.ChatCompletionRequest {
 	text := func(s string) openai.ChatMessagePart {
 		return openai.ChatMessagePart{Type: openai.ChatMessagePartTypeText, Text: s}
 	}
@@ -148,14 +152,17 @@ func (c *Client) params(q question, wrong string) openai.ChatCompletionRequest {
 		}
 		parts = append(parts, openai.ChatMessagePart{Type: openai.ChatMessagePartTypeImageURL, ImageURL: &openai.ChatMessageImageURL{URL: m.url}})
 	}
-	if wrong != "" {
-		parts = append(parts, text("Your last answer was not accepted. "+wrong+". Answer again, with JSON alone."))
-	}
 	r := openai.ChatCompletionRequest{Model: c.cfg.Model, MaxCompletionTokens: c.cfg.Tokens}
 	if q.system != "" {
 		r.Messages = append(r.Messages, openai.ChatCompletionMessage{Role: openai.ChatMessageRoleSystem, Content: q.system})
 	}
 	r.Messages = append(r.Messages, openai.ChatCompletionMessage{Role: openai.ChatMessageRoleUser, MultiContent: parts})
+	if last.said != "" {
+		r.Messages = append(r.Messages, openai.ChatCompletionMessage{Role: openai.ChatMessageRoleAssistant, Content: last.said})
+	}
+	if last.why != "" {
+		r.Messages = append(r.Messages, openai.ChatCompletionMessage{Role: openai.ChatMessageRoleUser, Content: "Your last answer was not accepted. " + last.why + ". Answer again, with JSON alone."})
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.warm {

@@ -213,6 +213,26 @@ func TestDelayedReplyIsWaitedFor(t *testing.T) {
 	}
 }
 
+// A model is shown the answer that was not accepted, beside what was wrong with it.
+func TestAModelSeesItsRejectedAnswer(t *testing.T) {
+	s := vlmtest.Script(vlmtest.Reply{Text: "I would reach for it."}, vlmtest.Reply{Text: `{"done":"perhaps"}`}, vlmtest.Reply{Text: `{"done":"yes"}`})
+	r := newRig(t, s, nil)
+	if _, use, err := r.c.Ask(t.Context(), prompt()); err != nil || use.Tries != 3 {
+		t.Fatalf("%d tries, %v", use.Tries, err)
+	}
+	for i, want := range [][]string{nil, {"I would reach for it.", "not accepted"}, {`{"done":"perhaps"}`, `$.done is "perhaps"`}} {
+		q := s.Asked()[i]
+		for _, w := range want {
+			if !strings.Contains(q.Text, w) {
+				t.Errorf("try %d is shown %q, want %q in it", i+1, q.Text, w)
+			}
+		}
+		if want == nil && strings.Contains(q.Text, "not accepted") || len(q.Images) != len(s.Asked()[0].Images) {
+			t.Errorf("try %d is shown %q and %d pictures", i+1, q.Text, len(q.Images))
+		}
+	}
+}
+
 func TestServersThatIgnoreTheSchemaDo(t *testing.T) {
 	s := vlmtest.Start(func(_ int, q vlmtest.Request) vlmtest.Reply {
 		if q.Schema != nil {
