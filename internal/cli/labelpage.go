@@ -73,6 +73,9 @@ The dashboard of a running session has the same page (docs/labelling.md).`,
 			if err != nil {
 				return err
 			}
+			if err := clips.Films(o.Cameras, m); err != nil {
+				return usageError{err}
+			}
 			o.Reels = clips
 			o.Ways = ways(clips, seed)
 			return a.label(cmd.Context(), &d, c, dir, listen, o)

@@ -238,6 +238,7 @@ func TestLabelSaysWhatIsWrong(t *testing.T) {
 		"no bag":            {[]string{dir, "--bag", "nowhere.bag"}, exitFailed, "no such file"},
 		"a session for bag": {[]string{dir, "--bag", dir}, exitFailed, "label it by itself"},
 		"topic":             {[]string{dir, "--map", "front"}, exitUsage, "--map"},
+		"camera":            {[]string{dir, "--camera", "front", "--camera", "wirst"}, exitUsage, `--camera is "wirst"; ` + dir + " has front"},
 		"address":           {[]string{dir, "--listen", "nowhere"}, exitFailed, "web: listen nowhere"},
 		"no server":         {[]string{dir, "--nats", "nats://127.0.0.1:1"}, exitFailed, "is a server running there"},
 	} {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"image"
 	"image/jpeg"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -92,6 +93,29 @@ func NewClips(dir string, recordings []string, topics map[string]string) (*Clips
 		c.ids = append(c.ids, r.id)
 	}
 	return c, nil
+}
+
+// Films refuses cameras that neither the session nor topics, as NewClips was told, has. Of
+// recordings whose topics nobody named it is not known before they are shown.
+func (c *Clips) Films(cameras []string, topics map[string]string) error {
+	if len(cameras) == 0 || len(c.ids) > 0 && len(topics) == 0 {
+		return nil
+	}
+	of, err := configOf(c.dir, nil, nil)
+	if err != nil {
+		return err
+	}
+	var has []string
+	for _, cam := range of.Robot.Cameras {
+		has = append(has, cam.Name)
+	}
+	has = append(has, slices.Sorted(maps.Keys(topics))...)
+	for _, name := range cameras {
+		if !slices.Contains(has, name) {
+			return fmt.Errorf("--camera is %q; %s has %s", name, c.dir, strings.Join(has, ", "))
+		}
+	}
+	return nil
 }
 
 func (c *Clips) file(id string) string { return filepath.Join(c.dir, "episodes", id+".mcap") }
