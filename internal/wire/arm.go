@@ -35,8 +35,10 @@ type arm struct {
 	teller *teller
 	// track follows the points of a plan, see pointer.go; nil without one.
 	track tracking
-	// onward is nil but in practice.
+	// onward is nil but in practice, where hidden says which point of the waypoints of
+	// whose turn it is the cameras do not see; nil under other rewards.
 	onward *onward
+	hidden func(ctx context.Context, obs robot.Observation) error
 	// next is the number of the episode that the next Reset begins, among the
 	// episodes of a stream.
 	next int

@@ -22,15 +22,14 @@ type tracking func(ctx context.Context, step int, obs robot.Observation) ([]perc
 // errFlat says that there is nothing that a camera's pixel could be lifted into.
 var errFlat = errors.New("wire: reward.kind is kagi, or reward.sees names points: their cameras see in three dimensions; want another reward.kind and reward.sees features, or a task of the table")
 
-// trackSim follows the points of a simulated world's plan, until done; both are nil
-// under other rewards.
-func trackSim(c config.Config, w world) (_ tracking, done func() error, err error) {
+// trackSim follows the points of a simulated world's plan; nil under other rewards.
+func trackSim(c config.Config, w world) (*pointer, error) {
 	if !keyed(c) {
-		return nil, nil, nil
+		return nil, nil
 	}
 	tw, ok := w.(*tabletop.World)
 	if !ok {
-		return nil, nil, errFlat
+		return nil, errFlat
 	}
 	// Where the cameras are is known from the first reset on.
 	cams := func() ([]keypoint.Camera, error) { return SimCameras(tw) }
@@ -38,42 +37,45 @@ func trackSim(c config.Config, w world) (_ tracking, done func() error, err erro
 	if byWaypoints(c) && c.Reward.KAGI.Sparse == "truth" {
 		success = func() bool { return w.Truth().Success }
 	}
-	p, err := newPointer(c, cams, func(camera string) (robot.Frame, error) { return photo(tw, camera) }, success)
-	if err != nil {
-		return nil, nil, err
-	}
-	return p.track, p.close, nil
+	return newPointer(c, cams, func(camera string) (robot.Frame, error) { return photo(tw, camera) }, success)
 }
 
 // follow has a simulated arm's track: that of the way that its episodes go, of both where
 // two sessions practise on it.
 func (a *arm) follow(c config.Config, of stream) error {
-	return a.trackBy(c, of, func(c config.Config) (tracking, func() error, error) { return trackSim(c, a.world) })
+	return a.trackBy(c, of, func(c config.Config) (*pointer, error) { return trackSim(c, a.world) })
 }
 
-// trackBy is follow with what makes a way's track.
-func (a *arm) trackBy(c config.Config, of stream, by func(config.Config) (tracking, func() error, error)) error {
-	track, done, err := by(c)
-	a.track, a.hang = track, done
-	if err != nil || track == nil || of != online || c.Practice.Mate == "" {
+// trackBy is follow with what makes a way's pointer.
+func (a *arm) trackBy(c config.Config, of stream, by func(config.Config) (*pointer, error)) error {
+	p, err := by(c)
+	if err != nil || p == nil {
 		return err
+	}
+	a.track, a.hang = p.track, p.close
+	if of != online || c.Practice.Mate == "" {
+		return nil
 	}
 	mine := wayOf(c)
 	c.Robot.Way = "backward"
 	if mine == tabletop.Backward {
 		c.Robot.Way = "forward"
 	}
-	other, otherDone, err := by(c)
+	other, err := by(c)
 	if err != nil {
-		return errors.Join(err, done())
+		return errors.Join(err, p.close())
+	}
+	turn := func() *pointer {
+		if a.onward.way != mine {
+			return other
+		}
+		return p
 	}
 	a.track = func(ctx context.Context, step int, obs robot.Observation) ([]perception.Keypoint, error) {
-		if a.onward.way != mine {
-			return other(ctx, step, obs)
-		}
-		return track(ctx, step, obs)
+		return turn().track(ctx, step, obs)
 	}
-	a.hang = func() error { return errors.Join(done(), otherDone()) }
+	a.hidden = func(ctx context.Context, obs robot.Observation) error { return turn().hidden(ctx, obs) }
+	a.hang = func() error { return errors.Join(p.close(), other.close()) }
 	return nil
 }
 
@@ -139,24 +141,11 @@ func (p *pointer) track(ctx context.Context, step int, obs robot.Observation) ([
 				return nil, err
 			}
 		}
-		p.last, p.chosen, p.carried = map[string][3]float64{}, nil, map[string]*carried{}
+		p.forget()
 	}
-	seen, err := p.look(step, obs)
+	keys, err := p.places(step, obs)
 	if err != nil {
 		return nil, err
-	}
-	var keys []perception.Keypoint
-	for _, k := range slices.Concat(p.plan.Points, p.chosen) {
-		at, score := obs.State.EE.P, 1.0
-		if !k.Hand {
-			if at, score, err = p.place(k, seen[k.Name], obs.State); err != nil {
-				return nil, err
-			}
-		}
-		if score > 0 {
-			p.last[k.Name] = at
-		}
-		keys = perception.AddPlace(keys, k.Name, p.last[k.Name], score)
 	}
 	if step == 0 {
 		legs, err := p.legs(ctx, obs)
@@ -179,6 +168,49 @@ func (p *pointer) track(ctx context.Context, step int, obs robot.Observation) ([
 		keys = append(keys, k)
 	}
 	return keys, nil
+}
+
+// forget begins an episode, of which no point was seen yet.
+func (p *pointer) forget() {
+	p.last, p.chosen, p.carried = map[string][3]float64{}, nil, map[string]*carried{}
+}
+
+// places are where the plan's points are, or were last.
+func (p *pointer) places(step int, obs robot.Observation) (keys []perception.Keypoint, err error) {
+	seen, err := p.look(step, obs)
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range slices.Concat(p.plan.Points, p.chosen) {
+		at, score := obs.State.EE.P, 1.0
+		if !k.Hand {
+			if at, score, err = p.place(k, seen[k.Name], obs.State); err != nil {
+				return nil, err
+			}
+		}
+		if score > 0 {
+			p.last[k.Name] = at
+		}
+		keys = perception.AddPlace(keys, k.Name, p.last[k.Name], score)
+	}
+	return keys, nil
+}
+
+// hidden says which point, on which the waypoints hang, is not seen before an episode; nil
+// where all are, or where somebody else than the plan tells the waypoints.
+func (p *pointer) hidden(ctx context.Context, obs robot.Observation) (err error) {
+	if plannerOf(ctx) != nil || clickerOf(ctx) != nil {
+		return nil
+	}
+	if p.cams, err = p.open(); err != nil {
+		return nil // track says so
+	}
+	p.forget()
+	if _, err := p.places(0, obs); err != nil {
+		return nil
+	}
+	_, err = p.plan.Fix(p.last)
+	return err
 }
 
 // look finds the plan's points in the frames: coloured ones anew each time, others by

@@ -35,9 +35,10 @@ type onward struct {
 	reminder int
 	ask      bool // a person is asked for at the desk, since nothing else puts the scene back
 
-	placed bool // the scene is as an episode left it
-	failed int  // episodes without success in a row
-	resets int  // by a person
+	placed bool  // the scene is as an episode left it
+	failed int   // episodes without success in a row
+	lost   error // why a person is asked for before as many failed
+	resets int   // by a person
 }
 
 // spent says that a person is to put the scene back before the next episode.
@@ -55,7 +56,7 @@ func (s *onward) begin(ctx context.Context, turn, anew func(context.Context) (ro
 	}
 	obs, err := anew(ctx)
 	if err == nil {
-		s.placed, s.failed = true, 0
+		s.placed, s.failed, s.lost = true, 0, nil
 		s.resets++
 	}
 	return obs, err
@@ -199,14 +200,7 @@ func (t *turns) Reset(ctx context.Context) (robot.Observation, error) {
 			return robot.Observation{}, errTimeUp
 		}
 		if mine {
-			t.arm.next, t.arm.onward.way = t.next, t.way
-			if o := t.arm.onward; o.ask && o.spent() {
-				if err := t.ask(ctx); err != nil {
-					return robot.Observation{}, err
-				}
-				t.arm.next = t.next
-			}
-			return t.Guard.Reset(ctx)
+			return t.begin(ctx)
 		}
 		select {
 		case <-moved:
@@ -216,21 +210,52 @@ func (t *turns) Reset(ctx context.Context) (robot.Observation, error) {
 	}
 }
 
+// begin begins the episode of whose turn it is. Where the last one left a thing so that the
+// cameras do not see what the waypoints hang on, a person is to put the scene back.
+func (t *turns) begin(ctx context.Context) (robot.Observation, error) {
+	o := t.arm.onward
+	o.way = t.way
+	for {
+		t.arm.next = t.next
+		if o.ask && o.spent() {
+			if err := t.ask(ctx); err != nil {
+				return robot.Observation{}, err
+			}
+			t.arm.next = t.next
+		}
+		placed, resets := o.placed, o.resets
+		obs, err := t.Guard.Reset(ctx)
+		if err != nil || t.arm.hidden == nil || !placed || o.resets > resets {
+			return obs, err
+		}
+		lost := t.arm.hidden(ctx, obs)
+		if lost == nil {
+			return obs, nil
+		}
+		t.desk.log.Warn("practice: the scene is not as an episode could begin, and is to be put back", "err", lost)
+		o.failed, o.lost = o.reminder, lost
+	}
+}
+
 // ask has the arm get out of what it did, holds it, and waits until somebody acknowledges
 // that, who put the scene back before.
 func (t *turns) ask(ctx context.Context) (err error) {
 	o := t.arm.onward
-	failed := o.failed
+	failed, lost := o.failed, o.lost
 	defer func() {
 		if err != nil {
-			o.failed = failed // somebody still has to
+			o.failed, o.lost = failed, lost // somebody still has to
 		}
 	}()
-	o.failed = 0
+	o.failed, o.lost = 0, nil
 	if _, err := t.Guard.Reset(ctx); err != nil {
 		return err
 	}
-	why := fmt.Sprintf("%d episodes in a row without success; put the scene back, out of the arm's way, and acknowledge", failed)
+	why := fmt.Sprintf("%d episodes in a row without success", failed)
+	if lost != nil {
+		why = lost.Error()
+	}
+	why += "; put the scene back, out of the arm's way, and acknowledge"
 	if _, err := t.desk.Stop(ctx, bus.Stop{Who: "practice", Why: why}); err != nil {
 		return err
 	}

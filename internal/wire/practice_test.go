@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"path/filepath"
 	"slices"
@@ -66,6 +67,61 @@ func TestASceneIsPlacedOnceItIs(t *testing.T) {
 		if err := begin(tt.err, tt.may); !errors.Is(err, tt.err) || !slices.Equal(did, tt.want) || s.resets != tt.resets {
 			t.Errorf("after %d failures: %v, error %v, %d resets; want %v and %d", tt.failed, did, err, s.resets, tt.want, tt.resets)
 		}
+	}
+}
+
+// Where a turn leaves a thing so that no camera sees what the waypoints hang on, the scene is
+// put back, where nobody but a person does that after one was asked for; it ended the practice.
+func TestAThingOutOfSightIsPutBack(t *testing.T) {
+	ctx := t.Context()
+	c := waypointed(t, "spatula")
+	c.Practice.Mate, c.Practice.Reminder = "both-back", 5
+	a, err := newArm(c, online)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.close()
+	b := &turns{Guard: a.guard, arm: a, desk: &desk{log: slog.New(slog.DiscardHandler)}}
+	hides := false
+	sees := a.hidden
+	a.hidden = func(ctx context.Context, obs robot.Observation) error {
+		if hides {
+			hides = false
+			for _, f := range obs.Frames {
+				clear(f.Pix)
+			}
+		}
+		return sees(ctx, obs)
+	}
+	for i, tt := range []struct {
+		hides  bool
+		resets int
+	}{{false, 1}, {false, 1}, {true, 2}, {false, 2}, {true, 3}} {
+		hides = tt.hides
+		obs, err := b.begin(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a.onward.resets != tt.resets || a.onward.failed != 0 || a.next != b.next+1 {
+			t.Errorf("episode %d: a person put the scene back %d times, want %d; %d failures, %d next", i, a.onward.resets, tt.resets, a.onward.failed, a.next)
+		}
+		if err := sees(ctx, obs); err != nil {
+			t.Errorf("episode %d: %v", i, err)
+		}
+	}
+	// Who is to be asked for at the desk still is, with why, where the arm did not get there.
+	a.onward.ask, hides = true, true
+	stopped, stop := context.WithCancel(ctx)
+	a.hidden = func(ctx context.Context, obs robot.Observation) error {
+		defer stop()
+		for _, f := range obs.Frames {
+			clear(f.Pix)
+		}
+		return sees(ctx, obs)
+	}
+	_, err = b.begin(stopped)
+	if a.onward.lost == nil || !strings.Contains(a.onward.lost.Error(), "not seen at the reset") || !a.onward.spent() || err == nil {
+		t.Errorf("asked for since %v, %d failures, error %v", a.onward.lost, a.onward.failed, err)
 	}
 }
 

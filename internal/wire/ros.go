@@ -62,15 +62,11 @@ func (b *tallied) Reset(ctx context.Context) (robot.Observation, error) {
 
 // trackROS is the track of an arm on ROS, of which nobody tells success; nil where no
 // points are.
-func (a *arm) trackROS(c config.Config) (tracking, func() error, error) {
+func (a *arm) trackROS(c config.Config) (*pointer, error) {
 	if !keyed(c) {
-		return nil, nil, nil
+		return nil, nil
 	}
-	p, err := newPointer(c, func() ([]keypoint.Camera, error) { return a.cameras(c) }, a.full, nil)
-	if err != nil {
-		return nil, nil, err
-	}
-	return p.track, p.close, nil
+	return newPointer(c, func() ([]keypoint.Camera, error) { return a.cameras(c) }, a.full, nil)
 }
 
 func openROS(ctx context.Context, n *ros.Node, c config.Config, of stream) (*arm, error) {
