@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"hash/crc32"
+	"math"
 	"slices"
 )
 
@@ -189,8 +190,7 @@ func (r *mcapFile) chunkIndex(data []byte, limit int64) bool {
 		return false
 	}
 	for len(offsets.b) > 0 && !offsets.bad {
-		k.conns = append(k.conns, share{conn: uint32(offsets.u16())})
-		offsets.u64()
+		k.conns = append(k.conns, share{conn: uint32(offsets.u16()), index: int64(min(offsets.u64(), 1<<62))})
 	}
 	k.pos, k.body, k.size, k.count = int64(pos), int64(size), int64(size+index), -1
 	r.packed0(compression)
@@ -221,6 +221,62 @@ func (r *mcapFile) head(pos int64) (op byte, size int64, err error) {
 	return b[0], int64(n), nil
 }
 
+// times are those of a channel's first and last message, as the indexes of the chunks at
+// either end tell; the first is after the second where none does.
+func (r *mcapFile) times(id uint32) (first, last int64) {
+	type part struct{ start, end, index int64 }
+	var in []part
+	for k := range r.chunks {
+		for _, h := range r.chunks[k].conns {
+			if h.conn == id {
+				in = append(in, part{r.chunks[k].start, r.chunks[k].end, h.index})
+			}
+		}
+	}
+	first, last = math.MaxInt64, math.MinInt64
+	slices.SortFunc(in, func(a, b part) int { return cmp.Compare(a.start, b.start) })
+	for _, p := range in {
+		if p.start >= first {
+			break // no chunk that begins later has an earlier message
+		}
+		if lo, _, ok := r.spanAt(p.index); ok {
+			first = min(first, lo)
+		}
+	}
+	slices.SortFunc(in, func(a, b part) int { return cmp.Compare(b.end, a.end) })
+	for _, p := range in {
+		if p.end <= last {
+			break
+		}
+		if _, hi, ok := r.spanAt(p.index); ok {
+			last = max(last, hi)
+		}
+	}
+	return first, last
+}
+
+// spanAt are the earliest and the latest time in the message index at pos.
+func (r *mcapFile) spanAt(pos int64) (lo, hi int64, ok bool) {
+	op, size, err := r.head(pos)
+	if err != nil || op != mcapIndex || size < 6 || size > maxRecord || size > r.f.size-pos-mcapHead {
+		return 0, 0, false
+	}
+	b, err := r.f.read(pos+mcapHead, make([]byte, size))
+	if err != nil || int64(len(b)) < size {
+		return 0, 0, false
+	}
+	c := cursor{b: b}
+	c.u16()
+	entries := cursor{b: c.bytes()}
+	lo, hi = math.MaxInt64, math.MinInt64
+	for len(entries.b) > 0 && !entries.bad {
+		at := entries.stamp()
+		entries.u64()
+		lo, hi = min(lo, at), max(hi, at)
+	}
+	return lo, hi, !c.bad && !entries.bad && lo <= hi
+}
+
 // info implements source.
 func (r *mcapFile) info() Info {
 	i := Info{Path: r.path, Kind: r.kind, Size: r.f.size, Indexed: r.indexed, Damage: r.dmg.clone()}
@@ -238,8 +294,11 @@ func (r *mcapFile) info() Info {
 		}
 	}
 	for _, c := range r.byID.list {
-		// The index does not say when a channel began: the recording's time is used.
-		i.add(c, r.counts[c.ID], i.Start.UnixNano(), i.End.UnixNano())
+		start, end := r.times(c.ID)
+		if start > end { // its messages are in no chunk's index
+			start, end = i.Start.UnixNano(), i.End.UnixNano()
+		}
+		i.add(c, r.counts[c.ID], start, end)
 	}
 	i.sort()
 	return i

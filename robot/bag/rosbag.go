@@ -196,7 +196,7 @@ func (r *rosbag) readIndex() (bool, error) {
 			c := chunk{pos: int64(f.chunk), start: f.start, end: f.end}
 			c.conns = make([]share, f.count)
 			for i := range c.conns {
-				h := share{binary.LittleEndian.Uint32(data[8*i:]), binary.LittleEndian.Uint32(data[8*i+4:])}
+				h := share{conn: binary.LittleEndian.Uint32(data[8*i:]), n: binary.LittleEndian.Uint32(data[8*i+4:])}
 				c.conns[i] = h
 				c.count += int64(h.n)
 			}

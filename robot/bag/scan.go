@@ -170,7 +170,7 @@ func keep(c *chunk, es []entry) bool {
 		n[e.conn]++
 	}
 	for id, k := range n {
-		c.conns = append(c.conns, share{id, k})
+		c.conns = append(c.conns, share{conn: id, n: k})
 	}
 	return true
 }

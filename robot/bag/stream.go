@@ -36,8 +36,9 @@ type chunk struct {
 // share is how many messages of a chunk are of a connection; n is 0 if only
 // that there are some is known.
 type share struct {
-	conn uint32
-	n    uint32
+	conn  uint32
+	n     uint32
+	index int64 // of an .mcap: where the file says when these messages are; 0: it is not known
 }
 
 // entry is a message in an unpacked chunk.
