@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"math"
 	"testing"
 
 	"github.com/rapport-rl/rapport/internal/config"
@@ -210,5 +211,50 @@ func TestPlansOfTasksAreRead(t *testing.T) {
 		if _, err := kagi.Decode(b); err != nil {
 			t.Errorf("%s: %v", e.Name(), err)
 		}
+	}
+}
+
+// Boxes at the sides, one of the tab's yellow, take no point away from its thing: of cover it
+// was on the box, and no episode succeeded.
+func TestDistractorsAreNotTakenForThings(t *testing.T) {
+	for _, task := range []string{"reach", "group", "clutter", "stack", "almonds", "spatula", "cover"} {
+		t.Run(task, func(t *testing.T) {
+			t.Parallel()
+			var seen [2][][]perception.Keypoint
+			for i, n := range []int{0, 4} {
+				c := waypointed(t, task)
+				c.Robot.Disturb.Distractors = n
+				a, err := newArm(c, evaluation)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer a.close()
+				for seed := range 3 {
+					a.next = seed
+					obs, err := a.guard.Reset(t.Context())
+					if err != nil {
+						t.Fatal(err)
+					}
+					keys, err := a.track(t.Context(), 0, obs)
+					if err != nil {
+						t.Fatal(err)
+					}
+					seen[i] = append(seen[i], keys)
+				}
+			}
+			for seed, keys := range seen[0] {
+				plan, err := planOf(waypointed(t, task))
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, k := range plan.Points {
+					alone, _, ok := perception.Place(keys, k.Name)
+					among, score, ok2 := perception.Place(seen[1][seed], k.Name)
+					if d := math.Hypot(alone[0]-among[0], alone[1]-among[1]); !ok || !ok2 || score == 0 || d > 0.005 {
+						t.Errorf("seed %d: %s is seen at %.3f, among distractors at %.3f (score %v)", seed, k.Name, alone, among, score)
+					}
+				}
+			}
+		})
 	}
 }
