@@ -255,14 +255,7 @@ func TestPlanIsClickedAndFollowedOnAnArmOverROS(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	obs, err := a.guard.Reset(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	keys, err := a.track(t.Context(), 0, obs)
-	if err != nil {
-		t.Fatal(err)
-	}
+	keys := firstKeys(t, a)
 	ball, score, ok := perception.Place(keys, "ball")
 	legs, err := kagi.Told(keys)
 	if !ok || score <= 0 || err != nil || len(legs) != 1 || legs[0].To[0] != ball || math.Abs(ball[0]-0.5)+math.Abs(ball[1]-0.05)+math.Abs(ball[2]-0.1) > 1e-3 {

@@ -32,6 +32,34 @@ func waypointed(t *testing.T, task string) config.Config {
 	return c
 }
 
+// firstKeys begins an arm's next episode, and are the points that are seen then.
+func firstKeys(t *testing.T, a *arm) []perception.Keypoint {
+	t.Helper()
+	obs, err := a.guard.Reset(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := a.track(t.Context(), 0, obs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return keys
+}
+
+// logging begins a session, and is what it logs.
+func logging(t *testing.T, c config.Config) (*Session, *strings.Builder) {
+	t.Helper()
+	var said strings.Builder
+	o := quietly()
+	o.Log = slog.New(slog.NewTextHandler(&said, nil))
+	s, err := Create(t.Context(), c, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s, &said
+}
+
 func TestPointsAreWhereTheThingsAre(t *testing.T) {
 	for task, body := range map[string]map[string]string{
 		"reach":   {"ball": "ball"},
@@ -44,14 +72,7 @@ func TestPointsAreWhereTheThingsAre(t *testing.T) {
 		}
 		for seed := range 8 {
 			a.next = seed
-			obs, err := a.guard.Reset(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			keys, err := a.track(t.Context(), 0, obs)
-			if err != nil {
-				t.Fatal(err)
-			}
+			keys := firstKeys(t, a)
 			for name, thing := range body {
 				p, score, ok := perception.Place(keys, name)
 				if !ok || score == 0 {
@@ -235,14 +256,7 @@ func TestSessionGoesOnWithoutTheModel(t *testing.T) {
 func TestGoingOnWithoutTheEndpointIsTold(t *testing.T) {
 	c := waypointed(t, "reach")
 	c.Name = "one"
-	var log strings.Builder
-	o := quietly()
-	o.Log = slog.New(slog.NewTextHandler(&log, nil))
-	s, err := Create(t.Context(), c, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
+	s, log := logging(t, c)
 	for _, asked := range []bool{false, true} {
 		if asked {
 			if err := os.Mkdir(filepath.Join(s.Dir(), "vlm"), 0o755); err != nil {

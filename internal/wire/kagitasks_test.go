@@ -178,14 +178,7 @@ func TestPractisingArmFollowsThePlanOfItsWay(t *testing.T) {
 		w := c
 		w.Robot.Way = way
 		a.onward.way = wayOf(w)
-		obs, err := a.guard.Reset(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		keys, err := a.track(t.Context(), 0, obs)
-		if err != nil {
-			t.Fatal(err)
-		}
+		keys := firstKeys(t, a)
 		legs, err := kagi.Told(keys)
 		if err != nil {
 			t.Fatal(err)
@@ -231,15 +224,7 @@ func TestDistractorsAreNotTakenForThings(t *testing.T) {
 				defer a.close()
 				for seed := range 3 {
 					a.next = seed
-					obs, err := a.guard.Reset(t.Context())
-					if err != nil {
-						t.Fatal(err)
-					}
-					keys, err := a.track(t.Context(), 0, obs)
-					if err != nil {
-						t.Fatal(err)
-					}
-					seen[i] = append(seen[i], keys)
+					seen[i] = append(seen[i], firstKeys(t, a))
 				}
 			}
 			for seed, keys := range seen[0] {

@@ -390,14 +390,7 @@ func TestLabelsWaitForTheFolder(t *testing.T) {
 // out and told of; a session that aligned its reward by it would end, and so would the next.
 func TestWhatIsSaidOfStepsThatAreNotThereIsLeftOut(t *testing.T) {
 	c := tiny(t)
-	var log strings.Builder
-	o := quietly()
-	o.Log = slog.New(slog.NewTextHandler(&log, nil))
-	s, err := Create(t.Context(), c, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
+	s, log := logging(t, c)
 	for i := range 2 {
 		ep := policy.Episode{ID: fmt.Sprintf("demo-%05d", i), Origin: policy.Demo, Applied: make([]robot.Command, 20), By: make([]robot.Source, 20), Version: make([]uint64, 20), Inputs: make([]policy.Input, 21)}
 		if _, err := s.store.AddEpisode(t.Context(), ep); err != nil {
