@@ -222,7 +222,7 @@ func founding(cfg config.Config) error {
 
 // equipped refuses, before a folder is made for it, a session whose model has no endpoint, or
 // whose file of a classifier is none.
-func equipped(cfg config.Config, o Options) error {
+func equipped(ctx context.Context, cfg config.Config, o Options) error {
 	var errs []error
 	if byWaypoints(cfg) && cfg.Reward.KAGI.Source == "vlm" && o.VLM == nil {
 		errs = append(errs, errNoPlanner)
@@ -231,7 +231,7 @@ func equipped(cfg config.Config, o Options) error {
 		errs = append(errs, errNoJudge)
 	}
 	if cfg.Reward.Classifier != "" && (classified(cfg) || cfg.Reward.Success == "classifier") {
-		_, err := (&Session{cfg: cfg}).classifierModel(context.Background())
+		_, err := (&Session{cfg: cfg}).classifierModel(ctx)
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
