@@ -17,6 +17,7 @@ var tracked = []string{"group", "clutter", "reach", "stack", "almonds", "spatula
 
 func (a *app) reproduceKeypointsCmd() *cobra.Command {
 	st := wire.KeypointStudy{Troubles: wire.Troubles()}
+	var tasks []string
 	cmd := &cobra.Command{
 		Use:   "keypoints",
 		Short: "Judge the tracking of points and their lifting into the room by the simulation's truth",
@@ -30,21 +31,20 @@ the way, and with all of that. A table in Markdown goes to stdout.`,
 			if st.Seeds < 1 {
 				return usageError{fmt.Errorf("--seeds is %d; want at least 1", st.Seeds)}
 			}
-			if err := wantSome("--tasks", st.Tasks); err != nil {
+			if err := wantSome("--tasks", tasks); err != nil {
 				return usageError{err}
 			}
-			for _, t := range st.Tasks {
+			for _, t := range tasks {
 				if !slices.Contains(tracked, t) {
 					return usageError{fmt.Errorf("--tasks names %q; want some of %s", t, strings.Join(tracked, ", "))}
 				}
 			}
 			fmt.Fprintln(a.stdout, "| task | trouble | points | error p50, px | p95, px | over 10 px | lost | found at the end | hidden, and tracked elsewhere | lifted p50, mm | p95, mm | two cameras p50, mm | p95, mm |")
 			fmt.Fprintln(a.stdout, "|---|---|---|---|---|---|---|---|---|---|---|---|---|")
-			for _, task := range st.Tasks {
-				one := st
-				one.Tasks = []string{task}
+			for _, task := range tasks {
+				st.Task = task
 				bars := newProgress(a.stderr)
-				rs, err := wire.Keypoints(cmd.Context(), one, a.options(bars).Tell)
+				rs, err := wire.Keypoints(cmd.Context(), st, a.options(bars).Tell)
 				bars.close()
 				if err == nil {
 					err = keypointRows(a.stdout, task, rs)
@@ -57,7 +57,7 @@ the way, and with all of that. A table in Markdown goes to stdout.`,
 		},
 	}
 	cmd.Flags().IntVar(&st.Seeds, "seeds", 5, "how many seeds")
-	cmd.Flags().StringSliceVar(&st.Tasks, "tasks", tracked, "tasks, of those that points are known of")
+	cmd.Flags().StringSliceVar(&tasks, "tasks", tracked, "tasks, of those that points are known of")
 	return cmd
 }
 

@@ -13,6 +13,9 @@ type Bag struct {
 	Preferred []string `yaml:"preferred"`
 }
 
+// NoCameras lists the names in robot.bag.topics that are no camera's.
+func NoCameras() []string { return []string{"states", "joints", "gripper", "target", "pose"} }
+
 // validate looks at what does not need the recordings, which a session that is gone
 // on with does not need any more.
 func (b Bag) validate(p *problems) {
@@ -32,7 +35,7 @@ func (c Config) recordings(p *problems) {
 	if c.Robot.Kind != "bag" {
 		return
 	}
-	names := []string{"states", "joints", "gripper", "target", "pose"}
+	names := NoCameras()
 	for _, cam := range c.Robot.Cameras {
 		names = append(names, cam.Name)
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/robot/bag"
@@ -53,7 +54,7 @@ func bagMapping(path string, topics map[string]string, alone bool) (m bag.Mappin
 	}
 	named := map[string]bool{} // topics of cameras
 	for n, topic := range topics {
-		if !slices.Contains([]string{"states", "joints", "gripper", "target", "pose"}, n) {
+		if !slices.Contains(config.NoCameras(), n) {
 			named[topic] = true
 		}
 	}

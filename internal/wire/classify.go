@@ -118,15 +118,9 @@ func MarkSuccess(ctx context.Context, dir string, m Marking, environ, sets []str
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, s.store.Close()) }()
-	steps := map[string]int{}
-	for _, origin := range []policy.Origin{policy.Demo, policy.Online} {
-		rows, err := s.store.Episodes(ctx, origin)
-		if err != nil {
-			return 0, err
-		}
-		for _, r := range rows {
-			steps[r.ID] = r.Steps
-		}
+	steps, err := lengths(ctx, s.store, policy.Demo, policy.Online)
+	if err != nil {
+		return 0, err
 	}
 	var marks []Marked
 	if m.Demos {

@@ -80,7 +80,7 @@ func NewClips(dir string, recordings []string, topics map[string]string) (*Clips
 		case st.IsDir() && SessionAt(path):
 			return nil, fmt.Errorf("wire: label: %s is a session: its labels are its own; label it by itself", path)
 		}
-		r := beside{ours: ours(path)}
+		r := beside{ours: IsEpisode(path)}
 		if r.ours {
 			r.reel = episodeReel(path)
 		} else if r.reel, err = bagReel(path, ReplayConfig{Map: topics}); err != nil {

@@ -91,7 +91,7 @@ func convert(ctx context.Context, path string, c ConvertConfig, out *Converted, 
 		return fmt.Errorf("wire: %w", err)
 	}
 	switch {
-	case !st.IsDir() && ours(path):
+	case !st.IsDir() && IsEpisode(path):
 		e, err := loose(path)
 		if err != nil {
 			out.Left = append(out.Left, err)
@@ -167,7 +167,7 @@ func (r *rewarded) count(ctx context.Context, path string, c ConvertConfig) erro
 		return fmt.Errorf("wire: %w", err)
 	}
 	switch {
-	case !st.IsDir() && ours(path):
+	case !st.IsDir() && IsEpisode(path):
 		if rec, err := record.ReadNumbers(path); err == nil {
 			r.add(rec.Info.ID, rec.Rewards != nil)
 		}

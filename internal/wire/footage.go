@@ -50,7 +50,7 @@ func (rc ReplayConfig) reels() (session string, rs []reel, err error) {
 		case st.IsDir() && SessionAt(path):
 			home = path
 			rs = append(rs, reel{folder: path})
-		case ours(path):
+		case IsEpisode(path):
 			home = filepath.Dir(filepath.Dir(filepath.Clean(path)))
 			rs = append(rs, episodeReel(path))
 		default:
@@ -70,12 +70,9 @@ func (rc ReplayConfig) reels() (session string, rs []reel, err error) {
 	return session, rs, nil
 }
 
-// IsEpisode says whether a file is an episode of a session, whole or not.
-func IsEpisode(path string) bool { return ours(path) }
-
-// ours says whether a file is an episode of a session, whole or not, by its name
+// IsEpisode says whether a file is an episode of a session, whole or not, by its name
 // and place or its contents.
-func ours(path string) bool {
+func IsEpisode(path string) bool {
 	name := strings.TrimSuffix(path, ".part")
 	if filepath.Ext(name) != ".mcap" {
 		return false

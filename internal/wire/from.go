@@ -104,13 +104,9 @@ func (s *Session) inherit(ctx context.Context) (p parts, err error) {
 // inheritLabels copies what people said in the earlier session. What that did online has the
 // names that this session's own episodes will have, and is told from them.
 func (s *Session) inheritLabels(ctx context.Context, earlier *store.Session) error {
-	rows, err := earlier.Episodes(ctx, policy.Online)
+	its, err := lengths(ctx, earlier, policy.Online)
 	if err != nil {
 		return err
-	}
-	its := map[string]bool{}
-	for _, r := range rows {
-		its[r.ID] = true
 	}
 	said, err := earlier.Labels(ctx)
 	if err != nil {
@@ -119,7 +115,7 @@ func (s *Session) inheritLabels(ctx context.Context, earlier *store.Session) err
 	for _, l := range said {
 		l.Query.Clips = slices.Clone(l.Query.Clips)
 		for i, c := range l.Query.Clips {
-			if its[c.Episode] {
+			if _, ok := its[c.Episode]; ok {
 				l.Query.Clips[i].Episode = c.Episode + ofEarlier(earlier)
 			}
 		}

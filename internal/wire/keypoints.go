@@ -16,12 +16,12 @@ import (
 type KeypointStudy struct {
 	Seeds    int
 	Ticks    int // of a sequence; 0: the task's horizon
-	Tasks    []string
+	Task     string
 	Troubles []Trouble
 	Tracker  keypoint.Config
 }
 
-// KeypointResult is how it went under one trouble, over all tasks, styles, seeds and both
+// KeypointResult is how it went under one trouble, over all styles, seeds and both
 // cameras.
 type KeypointResult struct {
 	Trouble Trouble
@@ -46,15 +46,13 @@ func Keypoints(ctx context.Context, st KeypointStudy, tell Progress) ([]Keypoint
 	var out []KeypointResult
 	for _, trouble := range st.Troubles {
 		r := KeypointResult{Trouble: trouble}
-		for _, task := range st.Tasks {
-			for _, style := range []tabletop.Style{tabletop.Good, tabletop.Bad} {
-				for seed := range uint64(st.Seeds) {
-					if tell != nil {
-						tell(string(trouble), int(seed)+1, st.Seeds, task+", "+string(style))
-					}
-					if err := r.sequence(ctx, st, tabletop.Task(task), style, seed); err != nil {
-						return nil, fmt.Errorf("wire: keypoints: %s, %s, seed %d: %w", trouble, task, seed, err)
-					}
+		for _, style := range []tabletop.Style{tabletop.Good, tabletop.Bad} {
+			for seed := range uint64(st.Seeds) {
+				if tell != nil {
+					tell(string(trouble), int(seed)+1, st.Seeds, st.Task+", "+string(style))
+				}
+				if err := r.sequence(ctx, st, style, seed); err != nil {
+					return nil, fmt.Errorf("wire: keypoints: %s, %s, seed %d: %w", trouble, st.Task, seed, err)
 				}
 			}
 		}
@@ -71,7 +69,8 @@ type truthPoint struct {
 }
 
 // sequence tracks one demonstration.
-func (r *KeypointResult) sequence(ctx context.Context, st KeypointStudy, task tabletop.Task, style tabletop.Style, seed uint64) (err error) {
+func (r *KeypointResult) sequence(ctx context.Context, st KeypointStudy, style tabletop.Style, seed uint64) (err error) {
+	task := tabletop.Task(st.Task)
 	w, err := tabletop.New(tabletop.Config{Task: task, Cameras: []tabletop.Camera{{Name: "front", W: 224, H: 224}, {Name: "scene", W: 320, H: 240}}})
 	if err != nil {
 		return err

@@ -10,7 +10,7 @@ import (
 // A short sequence stays within the figures of docs/keypoints.md, with room for another
 // version of Mesa.
 func TestTrackedPointsStayWhereTheyAre(t *testing.T) {
-	rs, err := Keypoints(context.Background(), KeypointStudy{Seeds: 1, Ticks: 20, Tasks: []string{"group"}, Troubles: []Trouble{Plain, Everything}}, nil)
+	rs, err := Keypoints(context.Background(), KeypointStudy{Seeds: 1, Ticks: 20, Task: "group", Troubles: []Trouble{Plain, Everything}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

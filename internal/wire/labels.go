@@ -105,6 +105,21 @@ var errFound = errors.New("wire: found")
 // Labels are those of the folder.
 func (b *Book) Labels(ctx context.Context) ([]label.Label, error) { return b.store.Labels(ctx) }
 
+// lengths are the steps of a session's episodes of some origins, by their id.
+func lengths(ctx context.Context, st *store.Session, of ...policy.Origin) (map[string]int, error) {
+	steps := map[string]int{}
+	for _, o := range of {
+		rows, err := st.Episodes(ctx, o)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range rows {
+			steps[r.ID] = r.Steps
+		}
+	}
+	return steps, nil
+}
+
 // heard are the labels of the session, less those about steps that an episode of its own
 // does not have, as a file made by hand may tell of: nothing could be learned from them,
 // and a session must not end by them. It says so, once each.
@@ -113,15 +128,9 @@ func (s *Session) heard(ctx context.Context) ([]label.Label, error) {
 	if err != nil {
 		return nil, err
 	}
-	steps := map[string]int{}
-	for _, o := range []policy.Origin{policy.Demo, policy.Online} {
-		rows, err := s.store.Episodes(ctx, o)
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range rows {
-			steps[r.ID] = r.Steps
-		}
+	steps, err := lengths(ctx, s.store, policy.Demo, policy.Online)
+	if err != nil {
+		return nil, err
 	}
 	return slices.DeleteFunc(all, func(l label.Label) bool {
 		why := ""

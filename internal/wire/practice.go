@@ -42,7 +42,7 @@ type onward struct {
 }
 
 // spent says that a person is to put the scene back before the next episode.
-func (s *onward) spent() bool { return s.placed && s.failed >= s.reminder }
+func (s *onward) spent() bool { return s.placed && (s.failed >= s.reminder || s.lost != nil) }
 
 // begin begins an episode by turn, or anew where that is a person's. Where turn fails and
 // may, it is too.
@@ -216,15 +216,13 @@ func (t *turns) begin(ctx context.Context) (robot.Observation, error) {
 	o := t.arm.onward
 	o.way = t.way
 	for {
-		t.arm.next = t.next
 		if o.ask && o.spent() {
 			if err := t.ask(ctx); err != nil {
 				return robot.Observation{}, err
 			}
-			t.arm.next = t.next
 		}
 		placed, resets := o.placed, o.resets
-		obs, err := t.Guard.Reset(ctx)
+		obs, err := t.reset(ctx)
 		if err != nil || t.arm.hidden == nil || !placed || o.resets > resets {
 			return obs, err
 		}
@@ -233,8 +231,14 @@ func (t *turns) begin(ctx context.Context) (robot.Observation, error) {
 			return obs, nil
 		}
 		t.desk.log.Warn("practice: the scene is not as an episode could begin, and is to be put back", "err", lost)
-		o.failed, o.lost = o.reminder, lost
+		o.lost = lost
 	}
+}
+
+// reset begins the session's next episode, however often it was tried.
+func (t *turns) reset(ctx context.Context) (robot.Observation, error) {
+	t.arm.next = t.next
+	return t.Guard.Reset(ctx)
 }
 
 // ask has the arm get out of what it did, holds it, and waits until somebody acknowledges
@@ -248,7 +252,7 @@ func (t *turns) ask(ctx context.Context) (err error) {
 		}
 	}()
 	o.failed, o.lost = 0, nil
-	if _, err := t.Guard.Reset(ctx); err != nil {
+	if _, err := t.reset(ctx); err != nil {
 		return err
 	}
 	why := fmt.Sprintf("%d episodes in a row without success", failed)

@@ -54,7 +54,7 @@ func sources(c config.Config) ([]source, error) {
 	for _, f := range files {
 		s := source{path: f, preferred: slices.Contains(liked, f)}
 		var e error
-		if s.ours = ours(f); s.ours {
+		if s.ours = IsEpisode(f); s.ours {
 			if _, e = record.ReadNumbers(f); e != nil {
 				e = fmt.Errorf("%w; leave it out, or bring it back from a copy", e)
 			}

@@ -172,13 +172,9 @@ func (s *Session) audits(ctx context.Context) (map[string]bool, error) {
 	if err != nil || len(ms) == 0 {
 		return nil, err
 	}
-	rows, err := s.store.Episodes(ctx, policy.Online)
+	end, err := lengths(ctx, s.store, policy.Online)
 	if err != nil {
 		return nil, err
-	}
-	end := map[string]int{}
-	for _, r := range rows {
-		end[r.ID] = r.Steps
 	}
 	said := map[string]bool{}
 	for _, m := range ms { // a later mark overrules an earlier one
