@@ -3,7 +3,6 @@ package arm_test
 import (
 	"errors"
 	"math"
-	"strings"
 	"testing"
 	"time"
 
@@ -95,10 +94,6 @@ func (l *lab) open(change func(*arm.Config)) *arm.Backend {
 		change(&c)
 	}
 	b, err := arm.Open(l.t.Context(), l.node("rapport"), c)
-	for i := 0; i < 5 && err != nil && strings.Contains(err.Error(), "publish_rate"); i++ {
-		// A busy machine may hold up the simulation for that long.
-		b, err = arm.Open(l.t.Context(), l.node("rapport"), c)
-	}
 	if err != nil {
 		l.t.Fatal(err)
 	}

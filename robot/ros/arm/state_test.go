@@ -168,3 +168,20 @@ func TestFollowKeepsTheSign(t *testing.T) {
 		t.Errorf("got %v, want %v", got, a)
 	}
 }
+
+func TestAPublisherThatIsHeldUpIsNotSlow(t *testing.T) {
+	const due = time.Second / 30
+	for name, tt := range map[string]struct {
+		gaps []time.Duration
+		want float64 // a second
+	}{
+		"in step":             {[]time.Duration{due, due, due, due, due}, 30},
+		"held up twice":       {[]time.Duration{due, 300 * time.Millisecond, due, 250 * time.Millisecond, due}, 30},
+		"slow":                {[]time.Duration{6 * due, 6 * due, 6 * due, 6 * due, 6 * due}, 5},
+		"slow but for bursts": {[]time.Duration{6 * due, due / 10, 6 * due, due / 10, 6 * due}, 5},
+	} {
+		if got := usual(tt.gaps); math.Abs(got-tt.want) > 0.01*tt.want {
+			t.Errorf("%s: %g a second, want %g", name, got, tt.want)
+		}
+	}
+}
