@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -97,9 +98,34 @@ markers:
 	if n, resets := l.practised("asks"); n != 2 || resets != 2 {
 		t.Errorf("a person put the scene back %g times in %d episodes, want twice in 2", resets, n)
 	}
+	l.asksToSee(append(of, "--set", "robot.ros.master=http://"+porttest.Address(t)))
 	l.goesOn("there")
 	l.wants(exitFailed, []string{"sees the points red, blue", "task spatula"}, "eval", there, "--set", "robot.task=spatula")
 	l.wants(exitFailed, []string{"goes by tracked points", "truth=truth"}, "reward", "plot", there, "-o", filepath.Join(l.dir, "map.png"))
+}
+
+// A session whose waypoints hang on what no camera sees holds the arm and asks for it, at
+// each reset, until a person gives up.
+func (l lab) asksToSee(of []string) {
+	l.t.Helper()
+	master, _ := strings.CutPrefix(of[len(of)-1], "robot.ros.master=")
+	l.simulate(master, "--set", "robot.task=almonds", "--set", "robot.cameras=[{name: front, width: 448, height: 448}]")
+	ctx, giveUp := context.WithCancel(l.t.Context())
+	defer giveUp()
+	c, ended := &console{}, make(chan int, 1)
+	go func() {
+		code, _ := l.run(ctx, c, append([]string{"run", "--set", "name=unseen", "--set", "session.episodes=1", "--set", "reward.kagi.sparse=none"}, of...)...)
+		ended <- code
+	}()
+	for _, n := range []string{"1", "2"} {
+		l.fault(n, "by waypoints: red is not seen at the reset: show it to camera front")
+		l.must("fault", "ack", n, "--by", "anna")
+	}
+	l.fault("3", "; then acknowledge")
+	giveUp()
+	if code := <-ended; code != exitInterrupted {
+		l.t.Errorf("the session that asked ended with %d:\n%s", code, c)
+	}
 }
 
 // A practice goes on by its name alone, as its folder configures it.

@@ -15,6 +15,7 @@ import (
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/reward/kagi"
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/robot/guard"
 	"github.com/rapport-rl/rapport/sim/tabletop"
@@ -256,8 +257,9 @@ func (t *turns) ask(ctx context.Context) (err error) {
 		return err
 	}
 	why := fmt.Sprintf("%d episodes in a row without success", failed)
-	if lost != nil {
-		why = lost.Error()
+	var unseen *kagi.Unseen
+	if errors.As(lost, &unseen) {
+		why = unseen.Ask()
 	}
 	why += "; put the scene back, out of the arm's way, and acknowledge"
 	if _, err := t.desk.Stop(ctx, bus.Stop{Who: "practice", Why: why}); err != nil {

@@ -7,10 +7,13 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/rapport-rl/rapport/internal/bus"
 	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/perception/keypoint"
 	"github.com/rapport-rl/rapport/perception/vision"
 	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/reward/kagi"
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/robot/franka"
 	"github.com/rapport-rl/rapport/robot/guard"
@@ -69,6 +72,29 @@ func (a *arm) trackROS(c config.Config) (*pointer, error) {
 	return newPointer(c, func() ([]keypoint.Camera, error) { return a.cameras(c) }, a.full, nil)
 }
 
+// asking is track, but that a person at the session's desk is asked for a point which the
+// cameras do not see at a reset: the arm is stopped, and its fault is the error.
+func (a *arm) asking(track tracking) tracking {
+	if track == nil {
+		return nil
+	}
+	return func(ctx context.Context, step int, obs robot.Observation) ([]perception.Keypoint, error) {
+		keys, err := track(ctx, step, obs)
+		var lost *kagi.Unseen
+		d := a.desk.Load()
+		if d == nil || !errors.As(err, &lost) {
+			return keys, err
+		}
+		if _, e := d.Stop(ctx, bus.Stop{Who: "waypoints", Why: lost.Ask() + "; then acknowledge"}); e != nil {
+			return nil, errors.Join(err, e)
+		}
+		if f := a.guard.Fault(); f != nil {
+			return nil, f
+		}
+		return nil, err
+	}
+}
+
 func openROS(ctx context.Context, n *ros.Node, c config.Config, of stream) (*arm, error) {
 	log := n.Log() // so that /rosout has it too
 	b, err := rosarm.Open(ctx, n, rosConfig(c, log))
@@ -79,6 +105,7 @@ func openROS(ctx context.Context, n *ros.Node, c config.Config, of stream) (*arm
 	if err := a.trackBy(c, of, a.trackROS); err != nil {
 		return nil, errors.Join(err, b.Close())
 	}
+	a.track = a.asking(a.track)
 	counted := &tallied{b, a}
 	var behind robot.Backend = counted
 	if of == online && c.Practice.Mate != "" {

@@ -281,7 +281,7 @@ type Leg struct {
 }
 
 // Fix makes p's waypoints absolute, given where its points are at the reset; a point
-// that is not there is an error where a waypoint needs it.
+// that is not there is an *Unseen where a waypoint needs it.
 func (p Plan) Fix(at map[string][3]float64) ([]Leg, error) {
 	legs := make([]Leg, len(p.Stages))
 	for i, s := range p.Stages {
@@ -291,7 +291,7 @@ func (p Plan) Fix(at map[string][3]float64) ([]Leg, error) {
 			if w.From != "" {
 				from, ok := at[w.From]
 				if !ok {
-					return nil, fmt.Errorf("kagi: stages[%d].waypoints[%d] is relative to %q, which is not seen at the reset: %s", i, j, w.From, p.lookFor(w.From))
+					return nil, &Unseen{Point: w.From, Remedy: p.lookFor(w.From), stage: i, waypoint: j}
 				}
 				for a := range to {
 					if w.Axes == "" || bytes.IndexByte([]byte(w.Axes), "xyz"[a]) >= 0 {
@@ -304,6 +304,22 @@ func (p Plan) Fix(at map[string][3]float64) ([]Leg, error) {
 		}
 	}
 	return legs, nil
+}
+
+// Unseen is a point on which waypoints hang, and which is not seen at a reset.
+type Unseen struct {
+	Point           string
+	Remedy          string // what a person may do
+	stage, waypoint int
+}
+
+func (u *Unseen) Error() string {
+	return fmt.Sprintf("kagi: stages[%d].waypoints[%d] is relative to %q, which is not seen at the reset: %s", u.stage, u.waypoint, u.Point, u.Remedy)
+}
+
+// Ask is what a person at the arm is asked for.
+func (u *Unseen) Ask() string {
+	return fmt.Sprintf("%s is not seen at the reset: %s", u.Point, u.Remedy)
 }
 
 // lookFor says what to do about a point that is not seen.
