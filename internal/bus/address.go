@@ -59,7 +59,7 @@ func ReadAddress(dir string) (Address, error) {
 	var a Address
 	b, err := os.ReadFile(filepath.Join(dir, addressFile))
 	if errors.Is(err, os.ErrNotExist) {
-		return a, fmt.Errorf("%w: address in %s; no process drives this session", ErrNone, dir)
+		return a, fmt.Errorf("%w: process that drives the session in %s", ErrNone, dir)
 	}
 	if err != nil {
 		return a, fmt.Errorf("bus: address: %w", err)

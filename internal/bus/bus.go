@@ -98,7 +98,7 @@ var (
 	// ErrWire says that bytes are no message of this protocol.
 	ErrWire = errors.New("bus: malformed message")
 	// ErrNone says that there is nothing yet, as parameters before the first.
-	ErrNone = errors.New("bus: none yet")
+	ErrNone = errors.New("bus: there is none")
 	// ErrOlder says that newer parameters were published already.
 	ErrOlder = errors.New("bus: older than the latest")
 	// ErrReject, wrapped by a handler of episodes, sends the episode to the

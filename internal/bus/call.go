@@ -48,7 +48,7 @@ type RemoteError struct {
 }
 
 func (e *RemoteError) Error() string {
-	return fmt.Sprintf("bus: %s at %s: %s", e.Subject, e.Peer, e.Text)
+	return fmt.Sprintf("%s (from %s: %s)", e.Text, e.Peer, e.Subject)
 }
 
 // Is makes sentinels survive the wire.

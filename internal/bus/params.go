@@ -127,7 +127,7 @@ func (s parameters) checkNewer(ctx context.Context, v uint64) error {
 func (s parameters) latest(ctx context.Context) (pointer, uint64, error) {
 	e, err := s.kv.Get(ctx, latestKey)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return pointer{}, 0, fmt.Errorf("%w: no parameters", ErrNone)
+		return pointer{}, 0, fmt.Errorf("%w: parameters", ErrNone)
 	}
 	if err != nil {
 		return pointer{}, 0, fmt.Errorf("bus: latest parameters: %w", err)

@@ -104,7 +104,7 @@ func driver(dir string) (bus.Address, error) {
 		return at, err
 	}
 	if !used || !at.Alive() {
-		return at, fmt.Errorf("%w: process %d, which drove %s, is gone; its arm keeps its last target. Go on with: %s", bus.ErrNone, at.PID, dir, wire.GoOn(dir))
+		return at, fmt.Errorf("%w: process that drives the session in %s; the one that did, %d, is gone, and its arm keeps its last target. Go on with: %s", bus.ErrNone, dir, at.PID, wire.GoOn(dir))
 	}
 	return at, nil
 }

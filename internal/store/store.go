@@ -55,7 +55,7 @@ var (
 	// ErrCorrupt says that a file is not what was written.
 	ErrCorrupt = errors.New("store: damaged file")
 	// ErrNone says that there is nothing of what was asked for.
-	ErrNone = errors.New("store: none yet")
+	ErrNone = errors.New("store: there is none")
 )
 
 // Session is an open session folder. Methods are safe for several goroutines.

@@ -285,8 +285,8 @@ func freeName(out, task string) (string, error) {
 // newest is the session below out that was created last.
 func newest(out string) (string, error) {
 	entries, err := os.ReadDir(out)
-	if err != nil {
-		return "", fmt.Errorf("wire: no session to resume: %w; begin one with: rapport run", err)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("wire: look for the newest session: %w", err)
 	}
 	var name string
 	var when time.Time
@@ -297,7 +297,7 @@ func newest(out string) (string, error) {
 		}
 	}
 	if name == "" {
-		return "", fmt.Errorf("wire: no session to resume in %s; begin one with: rapport run", out)
+		return "", fmt.Errorf("wire: there is no session in %s; begin one with: rapport run", out)
 	}
 	return name, nil
 }
