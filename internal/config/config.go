@@ -126,6 +126,15 @@ type Box struct {
 	Max [3]float64 `yaml:"max"`
 }
 
+func (b Box) holds(at [3]float64) bool {
+	for i, v := range at {
+		if !(v >= b.Min[i] && v <= b.Max[i]) {
+			return false
+		}
+	}
+	return true
+}
+
 // Demos counts the demonstrations of each style.
 type Demos struct {
 	Good   int    `yaml:"good"`

@@ -127,6 +127,8 @@ func TestBadInputIsNamed(t *testing.T) {
 		{"name that is a path", "name: ../x\n", nil, nil, []string{"name", "../x"}},
 		{"a policy's faults without a person on an arm", "", nil, []string{"robot.kind=ros", "guard.recover.max_per_hour=61", "guard.recover.causes=[failed, limits]"},
 			[]string{"guard.recover.causes", "limits", "on an arm a person looks at it first", "guard.recover.max_per_hour", "60"}},
+		{"a start in the table", "", nil, []string{"robot.kind=ros", "robot.ros.start.at=[0.4, 0, -0.05]"}, []string{"robot.ros.start.at", "outside of guard.workspace"}},
+		{"a start nowhere", "", nil, []string{"robot.kind=ros", "robot.ros.start.at=[.nan, 0, 0.2]"}, []string{"robot.ros.start.at", "outside of guard.workspace"}},
 		{"NaN", "guard: {speed: .nan}\n", nil, nil, []string{"guard.speed"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

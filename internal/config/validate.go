@@ -46,6 +46,10 @@ func (c Config) Validate() error {
 	p.need(c.Out != "", "out", "is empty; name a folder")
 	c.Robot.validate(&p)
 	c.Guard.validate(&p, c.Robot.Kind == "sim")
+	if c.Robot.Kind == "ros" { // a reset goes there unasked
+		at, w := c.Robot.ROS.Start.At, c.Guard.Workspace
+		p.need(w.holds(at), "robot.ros.start.at", "is %v m, outside of guard.workspace, from %v to %v m; an episode cannot begin there", at, w.Min, w.Max)
+	}
 	p.within("demos.good", float64(c.Demos.Good), 2, 10000)
 	p.within("demos.bad", float64(c.Demos.Bad), 0, 10000)
 	p.oneOf("encoder.kind", c.Encoder.Kind, "conv", "onnx")

@@ -147,6 +147,12 @@ func (c *Config) Validate() error {
 	within("wait (s)", c.Wait.Seconds(), 0.1, 300)
 	within("patience (s)", c.Patience.Seconds(), 0, 300)
 	within("load mass", c.Load.Mass, 0, 5)
+	for _, v := range c.Load.Centre {
+		within("load centre (m)", v, -0.5, 0.5)
+	}
+	for _, v := range c.Load.Inertia {
+		within("load inertia (kg m²)", v, -1, 1)
+	}
 	within("reset speed", c.Speed, 0.005, 0.5)
 	within("reset turn", c.Turn, 0.01, 2)
 	within("reset lift", c.Lift, 0, 1)

@@ -394,6 +394,8 @@ func TestConfigIsValidated(t *testing.T) {
 		"frozen":        func(c *Config) { c.Frozen = 0 },
 		"wait":          func(c *Config) { c.Wait = 0 },
 		"load":          func(c *Config) { c.Load.Mass = -1 },
+		"load centre":   func(c *Config) { c.Load.Centre[2] = math.NaN() },
+		"load inertia":  func(c *Config) { c.Load.Inertia[8] = math.Inf(1) },
 		"reset speed":   func(c *Config) { c.Speed = 3 },
 		"reset turn":    func(c *Config) { c.Turn = math.NaN() },
 		"lift":          func(c *Config) { c.Lift = -1 },
