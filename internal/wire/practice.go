@@ -273,13 +273,27 @@ func (t *turns) ask(ctx context.Context) (err error) {
 }
 
 // judged takes how an episode ended, by who tells the session, and returns what is known
-// of it besides.
-func (t *turns) judged(success bool) []policy.Metric {
+// of it besides. One that was done when it began, as the way back is where the way there
+// moved nothing, says neither that the scene is in order nor that it is not.
+func (t *turns) judged(c config.Config, ep policy.Episode, success bool) []policy.Metric {
 	s := t.arm.onward
-	if s.failed++; success {
+	switch {
+	case success && len(ep.Applied) <= soonest(c):
+	case success:
 		s.failed = 0
+	default:
+		s.failed++
 	}
 	return []policy.Metric{{Name: "resets", Value: float64(s.resets)}}
+}
+
+// soonest is the first tick at which an episode may end on success: a classifier is
+// believed after so many in a row, of which the reset's is the first.
+func soonest(c config.Config) int {
+	if classified(c) {
+		return max(1, c.Reward.KAGI.Confirm-1)
+	}
+	return 1
 }
 
 // pass gives the turn away after an episode.

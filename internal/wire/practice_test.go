@@ -125,6 +125,32 @@ func TestAThingOutOfSightIsPutBack(t *testing.T) {
 	}
 }
 
+// The way back that has nothing to do, since the way there moved nothing, does not keep a
+// person from being asked.
+func TestWhatIsDoneAlreadyIsNoSuccess(t *testing.T) {
+	truth, classifier := config.Config{}, config.Config{}
+	classifier.Reward.Kind, classifier.Reward.KAGI.Sparse, classifier.Reward.KAGI.Confirm = "kagi", "classifier", 3
+	for name, tt := range map[string]struct {
+		c     config.Config
+		ticks int
+		want  int // failures in a row, of two before
+	}{
+		"at once, by the simulator":     {truth, 1, 2},
+		"later, by the simulator":       {truth, 2, 0},
+		"at once, by a classifier":      {classifier, 2, 2},
+		"a tick later, by a classifier": {classifier, 3, 0},
+	} {
+		b := &turns{arm: &arm{onward: &onward{failed: 2}}}
+		b.judged(tt.c, policy.Episode{Applied: make([]robot.Command, tt.ticks)}, true)
+		if got := b.arm.onward.failed; got != tt.want {
+			t.Errorf("success %s: %d failures in a row, want %d", name, got, tt.want)
+		}
+		if b.judged(tt.c, policy.Episode{Applied: make([]robot.Command, tt.ticks)}, false); b.arm.onward.failed != tt.want+1 {
+			t.Errorf("a failure after success %s: %d in a row, want %d", name, b.arm.onward.failed, tt.want+1)
+		}
+	}
+}
+
 // rehearsal is practice of seconds.
 func rehearsal(t *testing.T) config.Config {
 	t.Helper()

@@ -389,7 +389,7 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 				}
 			}
 			if turns != nil {
-				known = append(known, turns.judged(told)...)
+				known = append(known, turns.judged(s.cfg, ep, told)...)
 			}
 			if err := s.keepOnline(ctx, t, i, ep, st, l, known); err != nil {
 				return err
