@@ -194,7 +194,7 @@ func (l lab) stopByTopic(master, why string) {
 func (l lab) fault(number, cause string) {
 	l.t.Helper()
 	var out string
-	for range 100 {
+	for range 600 {
 		var code int
 		if code, out = l.run(l.t.Context(), &console{}, "fault"); code == exitDone {
 			for line := range strings.Lines(out) {
