@@ -141,11 +141,16 @@ func (g *Guard) Reset(ctx context.Context) (robot.Observation, error) {
 	}
 	g.state, g.ready = obs.State, true
 	g.f.start(&obs.State, g.cfg.Opening)
-	if t, ok := g.b.(Targeted); ok {
-		g.f.target = t.Target()
-	}
+	g.aim()
 	g.isHeld(g.fault) // one that came meanwhile: the motion of the reset is over
 	return obs, g.stopped()
+}
+
+// aim takes the target from a backend that has one, since a hold from beside moves it.
+func (g *Guard) aim() {
+	if t, ok := g.b.(Targeted); ok && g.ready {
+		g.f.target = t.Target()
+	}
 }
 
 // Step applies what of c is within the limits, and returns at the next tick.
@@ -175,6 +180,7 @@ func (g *Guard) Step(ctx context.Context, c robot.Command) (robot.Observation, e
 // decide returns what to send for the wish c, and who decided that.
 func (g *Guard) decide(ctx context.Context, c robot.Command) (robot.Command, robot.Source) {
 	g.count.Steps++
+	g.aim()
 	m := Moment{State: g.state, Wish: c, Applied: g.f.hold(), By: robot.ByGuard, Verdict: Held}
 	if g.fault == nil && g.leased(ctx, &m) {
 		if i := nonFinite(&c); i >= 0 {
@@ -242,6 +248,7 @@ func (g *Guard) absorb(ctx context.Context, sent robot.Command, by robot.Source,
 		return obs, g.latch(Failed, "the backend says that it applied a command which is not finite", &obs.State, nil)
 	}
 	g.f.moved(&obs.Applied)
+	g.aim()
 	if cause, why := g.blame(&obs, false); cause != 0 {
 		f := g.latch(cause, why, &obs.State, nil)
 		if what, _ := unfit(&obs.State); what == "" && obs.State.Stamp.After(g.state.Stamp) {

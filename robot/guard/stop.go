@@ -17,8 +17,8 @@ type Holder interface {
 }
 
 // Targeted is a Backend whose controller is told a target that need not be where the arm is,
-// which sags and lags behind it. What Step adds up is added to Target after a Reset; without
-// one, to the measured pose.
+// which sags and lags behind it. A command is judged at Target and added to it; without one,
+// what Step adds up is added to the measured pose of the Reset.
 type Targeted interface {
 	Target() robot.Pose
 }

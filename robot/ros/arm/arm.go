@@ -68,6 +68,7 @@ type Backend struct {
 
 	mu     sync.Mutex
 	target robot.Pose // what the controller was told
+	judged robot.Pose // the target that the next command is meant to be added to
 	seq    uint32
 	count  Stats
 	lag    meter // camera to command
@@ -180,10 +181,11 @@ func (b *Backend) transforms(m *std.TFMessage) {
 }
 
 // Step moves the target by c.Delta at once and returns at the next control tick.
-// After a Hold, or where the fingers cannot open so far, Applied differs from c.
+// After a Hold, or where the fingers cannot open so far, Applied differs from c; a Hold
+// since Target was asked, or since the last observation, leaves nothing of the motion.
 func (b *Backend) Step(ctx context.Context, c robot.Command) (robot.Observation, error) {
 	if err := b.usable(ctx); err != nil {
-		return robot.Observation{}, err
+		return robot.Observation{}, b.fail(err) // the caller may be about to end
 	}
 	if err := c.Finite(); err != nil {
 		return robot.Observation{}, fmt.Errorf("arm: %w", err)
@@ -195,13 +197,19 @@ func (b *Backend) Step(ctx context.Context, c robot.Command) (robot.Observation,
 	if !b.ready {
 		return robot.Observation{}, errors.New("arm: Step without a Reset before it, or after a failed Step")
 	}
+	if err := b.strays(); err != nil {
+		return robot.Observation{}, b.fail(err)
+	}
 	grip := min(max(c.Grip, 0), 1)
 	if b.hand != nil {
 		b.hand.to(opening(grip))
 	}
 	b.mu.Lock()
-	want := franka.Move(b.target, &c.Delta)
 	untouched := b.target == b.told
+	want := b.target
+	if b.target == b.judged {
+		want = franka.Move(b.target, &c.Delta)
+	}
 	b.send(want)
 	b.mu.Unlock()
 	b.lag.add(b.n.Now().Sub(b.seen))
@@ -223,6 +231,7 @@ func (b *Backend) Step(ctx context.Context, c robot.Command) (robot.Observation,
 	}
 	b.mu.Lock()
 	got := b.target
+	b.judged = got
 	b.mu.Unlock()
 	obs.Applied, obs.By = robot.Command{Delta: c.Delta, Grip: grip}, robot.ByPolicy
 	if !untouched || got != want { // somebody held the arm meanwhile
@@ -299,23 +308,49 @@ func (b *Backend) Hold(context.Context) error {
 	return nil
 }
 
-// Target is what the controller was told.
+// Target is what the controller was told, to which the next Step adds its command: one
+// that is judged there is not carried out elsewhere.
 func (b *Backend) Target() robot.Pose {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.judged = b.target
 	return b.target
 }
 
+// hold sends where the arm is. Where nobody knows, nothing is sent: the controller has its
+// target, and one that was just started is not to be told that of its forerunner.
 func (b *Backend) hold() {
-	p := b.target
+	if b.hand != nil {
+		b.hand.stay()
+	}
 	if m, _, at := b.state.Get(); m != nil && b.n.Now().Sub(at) <= b.cfg.Stale {
 		if s, err := sense(m); err == nil {
-			p = s.EE
+			b.send(s.EE)
 		}
 	}
-	if p.Q != ([4]float64{}) { // else nothing was ever known, nor sent
-		b.send(p)
+}
+
+// stray is how far an arm may be from its target, m: the guard leads it by 0.1 at most, and
+// the controller would bring it back from further at its own speed.
+const stray = 0.15
+
+// strays says whether the arm is where its target does not lead it from.
+func (b *Backend) strays() error {
+	m, _, _ := b.state.Get()
+	if m == nil {
+		return nil
 	}
+	s, err := sense(m)
+	if err != nil {
+		return err
+	}
+	b.mu.Lock()
+	d := franka.Diff(s.EE, b.target)
+	b.mu.Unlock()
+	if off := norm(d[0], d[1], d[2]); off > stray {
+		return fmt.Errorf("arm: %w: the arm is %.0f mm from its target, and would be drawn there at once; was it moved aside, or is something in its way?", robot.ErrStopped, 1000*off)
+	}
+	return nil
 }
 
 // fail holds the arm after an error, and asks for a Reset.

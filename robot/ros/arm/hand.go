@@ -46,6 +46,7 @@ type hand struct {
 	at   float64 // m, the opening before any goal
 	busy bool
 	err  error // of the last goal that could not be sent or answered
+	lost bool  // whether a goal was since the last forgive
 }
 
 // newHand makes a hand whose fingers are at apart, m.
@@ -61,6 +62,24 @@ func (h *hand) to(width float64) {
 	select {
 	case h.wake <- struct{}{}:
 	default:
+	}
+}
+
+// stay takes back a wish that is no goal yet. A goal that is under way goes on: what the
+// fingers hold is not to fall.
+func (h *hand) stay() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.want = h.sent
+}
+
+// forgive begins anew after a goal that could not be sent or answered, which the fingers
+// may not have carried out: the next wish is a goal.
+func (h *hand) forgive() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.err = nil; h.lost {
+		h.want, h.sent, h.lost = math.NaN(), math.NaN(), false
 	}
 }
 
@@ -127,7 +146,7 @@ func (h *hand) goal(ctx context.Context, width float64, closing bool) {
 		case err := <-end:
 			if err != nil && !stopped && ctx.Err() == nil {
 				h.mu.Lock()
-				h.err = fmt.Errorf("arm: gripper: %w", err)
+				h.err, h.lost = fmt.Errorf("arm: gripper: %w", err), true
 				h.mu.Unlock()
 				h.log.Warn("arm: gripper", "err", err)
 			}

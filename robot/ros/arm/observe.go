@@ -51,8 +51,8 @@ func (b *Backend) observe(ctx context.Context) (robot.Observation, error) {
 	if err := trip(m); err != nil {
 		return obs, fmt.Errorf("arm: %w", err)
 	}
-	if m.RobotMode != frankamsg.Move {
-		return obs, fmt.Errorf("arm: the arm is in mode %q, so no controller drives it; start the impedance controller", modeName(m.RobotMode))
+	if err := driven(m); err != nil {
+		return obs, err
 	}
 	if obs.State, err = sense(m); err != nil {
 		return obs, err
@@ -111,6 +111,14 @@ func (b *Backend) observe(ctx context.Context) (robot.Observation, error) {
 	b.stamp = obs.State.Stamp
 	b.aged = b.n.Now().Sub(b.seen)
 	return obs, nil
+}
+
+// driven says whether a controller drives the arm.
+func driven(m *frankamsg.FrankaState) error {
+	if m.RobotMode != frankamsg.Move {
+		return fmt.Errorf("arm: %w: the arm is in mode %q, so no controller drives it; start the impedance controller", robot.ErrStopped, modeName(m.RobotMode))
+	}
+	return nil
 }
 
 // fresh waits for a state with a newer stamp than that of the last observation;

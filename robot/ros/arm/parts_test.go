@@ -318,6 +318,58 @@ func (f *fingers) stop(context.Context) error {
 	return nil
 }
 
+// The goal that opens the hand fails, and the next reset asks for the same.
+func TestAGoalThatFailedIsAskedForAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fingers{}
+		h := newHand(f, franka.Stroke, slog.New(slog.DiscardHandler))
+		ctx, cancel := context.WithCancel(t.Context())
+		h.done.Go(func() { h.run(ctx) })
+		say := func(width float64, err error) {
+			f.mu.Lock()
+			f.fail = err
+			f.mu.Unlock()
+			h.to(width)
+			time.Sleep(2 * time.Second)
+		}
+		say(0, nil)
+		say(franka.Stroke, errors.New("the gripper's node went away"))
+		h.forgive()
+		say(franka.Stroke, nil)
+		h.forgive()
+		say(franka.Stroke, nil)
+		if want := []string{"grasp", "move", "move"}; !slices.Equal(f.goals, want) {
+			t.Errorf("goals %q, want %q", f.goals, want)
+		}
+		cancel()
+		h.done.Wait()
+	})
+}
+
+func TestNoGoalBeginsAfterAHold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fingers{}
+		h := newHand(f, franka.Stroke, slog.New(slog.DiscardHandler))
+		ctx, cancel := context.WithCancel(t.Context())
+		h.done.Go(func() { h.run(ctx) })
+		h.to(0.030)
+		time.Sleep(300 * time.Millisecond)
+		h.to(0.020) // too little to give up what is under way
+		h.stay()
+		time.Sleep(3 * time.Second)
+		if want := []string{"grasp"}; !slices.Equal(f.goals, want) || !h.resting() {
+			t.Errorf("goals %q, want %q and rest", f.goals, want)
+		}
+		h.to(0.020)
+		time.Sleep(3 * time.Second)
+		if want := []string{"grasp", "grasp"}; !slices.Equal(f.goals, want) {
+			t.Errorf("goals %q, want %q", f.goals, want)
+		}
+		cancel()
+		h.done.Wait()
+	})
+}
+
 func TestHandFollowsWithOneGoalAtATime(t *testing.T) {
 	for _, tt := range []struct {
 		name   string

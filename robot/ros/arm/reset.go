@@ -18,6 +18,7 @@ const (
 	arrived    = 0.015           // m from the start that counts as there: what the controller's springs give way
 	arrivedRot = 0.15            // rad, likewise
 	settling   = 2 * time.Second // after the way, for the controller's filter
+	opened     = 0.07            // m between the fingers from which on they hold nothing; they open to 0.08
 )
 
 // Reset waits for all sensors, opens the gripper, brings the arm to the start of an
@@ -88,7 +89,7 @@ func (b *Backend) turn(ctx context.Context) (robot.Observation, error) {
 // not move before the fingers rest.
 func (b *Backend) leave(ctx context.Context, release bool) error {
 	if b.hand != nil {
-		_ = b.hand.failed() // a goal of before, whose failure was logged; the arm may have been away
+		b.hand.forgive() // a goal of before, whose failure was logged; the arm may have been away
 	}
 	obs, err := b.settle(ctx, b.cfg.Wait)
 	if err != nil {
@@ -137,15 +138,34 @@ func (b *Backend) rest(ctx context.Context, end time.Time) error {
 			return err
 		}
 	}
+	if err := b.hand.failed(); err != nil {
+		return err
+	}
+	if f, _, _ := b.finger.Get(); apart(f) < opened {
+		return fmt.Errorf("arm: the fingers are %.0f mm apart after they were told to open; free what they hold", 1000*apart(f))
+	}
 	return nil
 }
 
+// errLeft says that the scene may be as the arm left it, not as it was put back.
+var errLeft = fmt.Errorf("arm: %w: the arm left its start while the world was put back", robot.ErrStopped)
+
 // begin looks at the world in which an episode begins, from the start.
 func (b *Backend) begin(ctx context.Context) (robot.Observation, error) {
-	if err := b.steer(ctx, b.cfg.Start); err != nil {
+	// Whoever put the world back may have moved the arm, and is not to be met by it.
+	s, err := b.watch(ctx)
+	if err == nil && !b.near(&s) {
+		err = errLeft
+	}
+	if err == nil {
+		err = b.steer(ctx, b.cfg.Start)
+	}
+	if err != nil {
 		return robot.Observation{}, err
 	}
-	b.told = b.cfg.Start
+	b.mu.Lock()
+	b.told, b.judged = b.cfg.Start, b.cfg.Start
+	b.mu.Unlock()
 	for _, c := range b.cams {
 		c.begin()
 	}
@@ -157,7 +177,7 @@ func (b *Backend) begin(ctx context.Context) (robot.Observation, error) {
 	b.sched.start(b.n.Now())
 	b.phase.start(b.cfg.period())
 	if err == nil && !b.near(&obs.State) {
-		err = errors.New("arm: the arm left its start while the world was put back")
+		err = errLeft
 	}
 	return obs, err
 }
@@ -222,6 +242,9 @@ func (b *Backend) watch(ctx context.Context) (robot.State, error) {
 	}
 	if err := trip(m); err != nil {
 		return robot.State{}, fmt.Errorf("arm: %w", err)
+	}
+	if err := cmp.Or(driven(m), b.strays()); err != nil {
+		return robot.State{}, err
 	}
 	b.stamp = m.Header.Stamp
 	return sense(m)
