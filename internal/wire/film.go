@@ -8,6 +8,7 @@ import (
 	"image"
 	"image/color"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/rapport-rl/rapport/internal/report"
@@ -169,7 +170,7 @@ func (s *Session) report(ctx context.Context, p parts, tuned policy.Params, befo
 			{Name: "database", Value: "session.db: episodes, labels, metrics, checkpoints, faults"},
 			{Name: "checkpoints", Value: "checkpoints/: encoder, reward, policy (cloned), learner, tuned (the policy)"},
 			{Name: "configuration", Value: "config.yaml, as resolved"},
-			{Name: "this run took", Value: took.Round(time.Second).String()},
+			{Name: "the last start took", Value: took.Round(time.Second).String()},
 		},
 	}
 	styles, err := s.styles(ctx)
@@ -186,7 +187,11 @@ func (s *Session) report(ctx context.Context, p parts, tuned policy.Params, befo
 	if len(out) > 0 {
 		styles = append(styles, report.Fact{Name: "left out", Value: fmt.Sprintf("%d demonstrations, by %s", len(out), c.Demos.Filter)})
 	}
-	r.Facts = append(append(styles, s.waypointFacts()...), r.Facts...)
+	helped, err := s.helped(ctx)
+	if err != nil {
+		return "", err
+	}
+	r.Facts = slices.Concat(styles, helped, s.waypointFacts(), r.Facts)
 	resolved, err := s.store.Config()
 	if err != nil {
 		return "", err
