@@ -90,6 +90,7 @@ func (d *drivers) openHere(ctx context.Context, c config.Config) (*faults, error
 	if err != nil {
 		return nil, err
 	}
+	dir = wire.Leading(dir)
 	at, err := driver(dir)
 	if err == nil {
 		conn, err := d.dial(ctx, at)

@@ -57,7 +57,7 @@ It passes if every command is finite and the guard alters at most the share
 				err = printDry(a.stdout, d)
 			}
 			if err == nil && !d.Passed {
-				err = fmt.Errorf("the policy did not pass: %d of %d commands would have been altered (%d not finite), and %g %% may be; slow it down (policy.scale), teach it more, or look at the recordings", d.Altered, d.Steps, d.NonFinite, 100*d.Allow)
+				err = fmt.Errorf("the policy did not pass: %d of %d commands would have been altered (%d not finite), and %g %% may be; slow it down (policy.scale) or teach it more in the session that it came from, look at the recordings, or allow more where all of it is harmless (--allow)", d.Altered, d.Steps, d.NonFinite, 100*d.Allow)
 			}
 			return err
 		},

@@ -90,7 +90,7 @@ markers:
 	// Nothing is believed for so long.
 	ended := practise("asks", "--set", "reward.kagi.confirm=100", "--set", "practice.reminder=1", "--set", "session.episodes=1")
 	l.fault("1", "by practice: 1 episodes in a row without success; put the scene back")
-	l.must("fault", "ack", "1", "--by", "anna")
+	l.must("fault", "ack", "1", "--by", "anna", "--session", "asks-back") // which the terminal may name as well
 	await(ended)
 	if !strings.Contains(c.String(), "a person put the scene back 2 times") {
 		t.Errorf("the output does not say how often a person was needed:\n%s", c)
@@ -98,6 +98,14 @@ markers:
 	if n, resets := l.practised("asks"); n != 2 || resets != 2 {
 		t.Errorf("a person put the scene back %g times in %d episodes, want twice in 2", resets, n)
 	}
+	for i := range cams {
+		cams[i].W, cams[i].CX = 2*cams[i].W, 2*cams[i].CX
+	}
+	wide := filepath.Join(l.dir, "wide.json")
+	if err := keypoint.Save(wide, cams); err != nil {
+		t.Fatal(err)
+	}
+	l.wants(exitFailed, []string{"has camera front at", "calibrate it as it comes"}, append([]string{"run", "--set", "name=wide"}, append(of, "--set", "reward.kagi.cameras="+wide)...)...)
 	l.asksToSee(append(of, "--set", "robot.ros.master=http://"+porttest.Address(t)))
 	l.goesOn("there")
 	l.wants(exitFailed, []string{"sees the points red, blue", "task spatula"}, "eval", there, "--set", "robot.task=spatula")

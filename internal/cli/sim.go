@@ -24,7 +24,7 @@ realsense2_camera has them), until interrupted:
 
   rapport sim --ros --set robot.task=reach &
   rapport run --set robot.kind=ros --set robot.task=reach --set session.from=runs/reach-001 \
-    --set robot.ros.again=/rapport/reset --set guard.gate=off
+    --set 'robot.ros.start.at=[0.42, 0, 0.12]' --set robot.ros.again=/rapport/reset --set guard.gate=off
 
 A ROS master is started within this process where none answers at
 robot.ros.master (or ROS_MASTER_URI). The service /rapport/reset puts the world

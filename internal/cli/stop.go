@@ -184,6 +184,7 @@ func (a *app) stopHere(ctx context.Context, d drivers, c config.Config, s bus.St
 	if err != nil {
 		return err
 	}
+	dir = wire.Leading(dir)
 	at, err := driver(dir)
 	if err != nil {
 		return err

@@ -20,6 +20,18 @@ func configOf(dir string, environ, sets []string) (config.Config, error) {
 	return config.Load(file, environ, sets)
 }
 
+// Leading is the folder of the session whose desk has the arm of the one in dir: its own,
+// or that of the first of two that practise together.
+func Leading(dir string) string {
+	out, name := filepath.Split(filepath.Clean(dir))
+	if c, err := configOf(dir, nil, nil); err == nil {
+		if first := leads(name, c); first != "" {
+			return filepath.Join(out, first)
+		}
+	}
+	return dir
+}
+
 // GoOn is the command that goes on with the session in dir: with both, where it is one of
 // two that practise together, and with the alignment, where it has become one.
 func GoOn(dir string) string {

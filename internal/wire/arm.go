@@ -39,6 +39,7 @@ type arm struct {
 	// whose turn it is the cameras do not see; nil under other rewards.
 	onward *onward
 	hidden func(ctx context.Context, obs robot.Observation) error
+	shaped bool // its images have the shape at which its cameras were calibrated
 	// next is the number of the episode that the next Reset begins, among the
 	// episodes of a stream.
 	next int

@@ -66,6 +66,9 @@ func photo(w *tabletop.World, camera string) (robot.Frame, error) {
 // world's own, known from the first reset on, or those of the file of calibrated ones.
 func (a *arm) cameras(c config.Config) ([]keypoint.Camera, error) {
 	if a.ros != nil {
+		if err := a.sized(c); err != nil {
+			return nil, err
+		}
 		return calibrated(c)
 	}
 	w, ok := a.world.(*tabletop.World)
@@ -73,6 +76,37 @@ func (a *arm) cameras(c config.Config) ([]keypoint.Camera, error) {
 		return nil, errFlat
 	}
 	return SimCameras(w)
+}
+
+// sized refuses cameras that were calibrated at another shape than their images have, which
+// stretches what they see: at another size alone is scaled.
+func (a *arm) sized(c config.Config) error {
+	if a.shaped {
+		return nil
+	}
+	all, err := keypoint.Load(c.Reward.KAGI.Cameras)
+	if err != nil {
+		return fmt.Errorf("wire: reward.kagi.cameras: %w", err)
+	}
+	for _, cam := range c.Robot.Cameras {
+		k, err := keypoint.Find(all, cam.Name)
+		if err != nil {
+			return unknownCamera(err)
+		}
+		f, err := a.full(cam.Name)
+		if err != nil {
+			return err
+		}
+		if f.W*k.H != f.H*k.W {
+			return fmt.Errorf("wire: reward.kagi.cameras: %s has camera %s at %dx%d pixels, but its images have %dx%d; calibrate it as it comes: rapport calibrate", c.Reward.KAGI.Cameras, cam.Name, k.W, k.H, f.W, f.H)
+		}
+	}
+	a.shaped = true
+	return nil
+}
+
+func unknownCamera(err error) error {
+	return fmt.Errorf("wire: reward.kagi.cameras: %w; it wants every camera of robot.cameras, and rapport calibrate adds one to the file", err)
 }
 
 // calibrated are the configured cameras as reward.kagi.cameras has them, at the size
@@ -86,7 +120,7 @@ func calibrated(c config.Config) ([]keypoint.Camera, error) {
 	for _, cam := range c.Robot.Cameras {
 		k, err := keypoint.Find(all, cam.Name)
 		if err != nil {
-			return nil, fmt.Errorf("wire: reward.kagi.cameras: %w", err)
+			return nil, unknownCamera(err)
 		}
 		cs = append(cs, k.Scaled(cam.Width, cam.Height))
 	}

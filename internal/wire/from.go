@@ -183,7 +183,9 @@ func alike(cfg config.Config) error {
 		errs = append(errs, fmt.Errorf("wire: session.from: the policy of %s (task %s) sees the points %s, that of this session (task %s) would see %s; want the task, policy.keys and plan of %[1]s, or another session", from, was.Robot.Task, enumerated(seen), cfg.Robot.Task, enumerated(seenKeys(cfg))))
 	}
 	for _, c := range cfg.Changes(was) {
-		if config.Covers(taken, c.Key) && !config.Covers(untaken, c.Key) {
+		if c.Key == "robot.way" {
+			errs = append(errs, fmt.Errorf("wire: session.from: robot.way is %v in %s, and %s here; name a session of this way: of a practice, NAME goes there and NAME-back goes back", c.Was, from, cfg.Robot.Way))
+		} else if config.Covers(taken, c.Key) && !config.Covers(untaken, c.Key) {
 			errs = append(errs, fmt.Errorf("wire: session.from: %v in %s; want --set '%s=%s'", c, from, c.Key, c.Was))
 		}
 	}

@@ -91,6 +91,9 @@ func (l *landmarks) correct(ctx context.Context, cams []keypoint.Camera) error {
 			if cams[i].Name != f.Camera {
 				continue
 			}
+			if cams[i].OnHand {
+				return fmt.Errorf("wire: robot.markers: camera %s is on the hand, and markers tell of cameras that stand still whether they were moved; leave its file out", f.Camera)
+			}
 			if err := l.look(ctx, f, &cams[i]); err != nil {
 				return err
 			}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/perception"
+	"github.com/rapport-rl/rapport/perception/keypoint"
 )
 
 // four markers at the corners of where the simulated tasks' things are.
@@ -176,5 +177,13 @@ func TestFilesOfMarkersAreChecked(t *testing.T) {
 	c.Robot.Markers = append(c.Robot.Markers, filepath.Join(t.TempDir(), "none.yaml"))
 	if _, err := newArm(c, online); err == nil || !strings.Contains(err.Error(), "none.yaml") {
 		t.Errorf("a file that is not there gives %v", err)
+	}
+}
+
+// A camera on the hand moves with it, whatever its markers say.
+func TestMarkersTellNothingOfAHandsCamera(t *testing.T) {
+	l := &landmarks{files: []config.Calibration{{Camera: "wrist"}}}
+	if err := l.correct(t.Context(), []keypoint.Camera{{Name: "wrist", OnHand: true}}); err == nil || !strings.Contains(err.Error(), "is on the hand") {
+		t.Errorf("error %v, want that the camera is on the hand", err)
 	}
 }

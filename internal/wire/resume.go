@@ -58,7 +58,7 @@ func resume(ctx context.Context, out, name string, o Options, load func(dir stri
 
 // free are the keys, and those that end in a dot their groups, that a session
 // may go on with other values of: what was recorded and learned stays true.
-var free = []string{"name", "out", "session.episodes", "session.evaluate", "session.checkpoint", "session.orphan", "session.realign", "bus.", "robot.pace", "robot.markers", "robot.moved", "robot.ros.master", "robot.ros.wait", "robot.ros.again", "guard.gate", "guard.recover.", "teleop.", "perception.", "reward.success", "reward.classifier"}
+var free = []string{"name", "out", "session.episodes", "session.evaluate", "session.checkpoint", "session.orphan", "session.realign", "bus.", "robot.pace", "robot.markers", "robot.moved", "robot.ros.master", "robot.ros.wait", "robot.ros.again", "guard.gate", "guard.recover.", "practice.hours", "practice.reminder", "teleop.", "perception.", "reward.success", "reward.classifier"}
 
 // agree returns the configuration to go on with. A session whose parts were made
 // under different configurations could not be reproduced, and its report would
@@ -77,10 +77,10 @@ func agree(ctx context.Context, st *store.Session, load func(dir string) (config
 	kept := false
 	for _, c := range now.Changes(was) {
 		if config.Covers(free, c.Key) {
-			kept = kept || config.Covers([]string{"session.", "robot.markers", "robot.moved"}, c.Key)
+			kept = kept || config.Covers([]string{"session.", "robot.markers", "robot.moved", "reward.success", "reward.classifier", "practice.hours", "practice.reminder"}, c.Key)
 			continue
 		}
-		fixed = append(fixed, fmt.Errorf("wire: %s: %v when the session began; leave it so, or begin another session with: rapport run", st.Dir(), c))
+		fixed = append(fixed, fmt.Errorf("wire: %s: %v when the session began; leave it so, or begin another session", st.Dir(), c))
 	}
 	if err := errors.Join(fixed...); err != nil || !kept {
 		return now, err
@@ -93,6 +93,8 @@ func agree(ctx context.Context, st *store.Session, load func(dir string) (config
 		return now, fmt.Errorf("wire: %s holds %d episodes, but session.episodes is %d; want at least %d", st.Dir(), len(done), n, len(done))
 	}
 	was.Session, was.Robot.Markers, was.Robot.Moved = now.Session, now.Robot.Markers, now.Robot.Moved
+	was.Reward.Success, was.Reward.Classifier = now.Reward.Success, now.Reward.Classifier
+	was.Practice.Hours, was.Practice.Reminder = now.Practice.Hours, now.Practice.Reminder
 	return now, keepConfig(was, func(b []byte) error { return st.Put("config.yaml", b) })
 }
 

@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/rapport-rl/rapport/internal/report"
 	"github.com/rapport-rl/rapport/internal/store"
@@ -82,7 +83,7 @@ func (s *Session) classifier(ctx context.Context) (m classifier.Model, err error
 		return m, err
 	}
 	if t.Encoder != enc {
-		return m, fmt.Errorf("wire: the success classifier was trained on another encoder's embeddings; train it anew with rapport reward classifier train %s, or set reward.success to none", s.Dir())
+		return m, fmt.Errorf("wire: the success classifier was trained on another encoder's embeddings; train one on this session's frames (rapport reward classifier train %s), leave out reward.classifier, or set reward.success to none", s.Dir())
 	}
 	return t.Model, nil
 }
@@ -115,6 +116,8 @@ func (s *Session) newSentry(ctx context.Context, n int) (*sentry, error) {
 			y.model, y.names = &m, []string{"success", "margin"}
 		} else if !errors.Is(err, store.ErrNone) {
 			return nil, err
+		} else if len(y.also) > 0 {
+			s.log.Warn("reward.success is classifier, but the session has none: audits alone watch the reward", "remedy", "rapport reward classifier train "+s.Dir())
 		}
 	}
 	if len(y.names)+len(y.also) == 0 {
@@ -245,9 +248,14 @@ func (s *Session) suspicions(ctx context.Context, r *report.Report) error {
 	if err != nil || len(ps) == 0 {
 		return err
 	}
-	by := s.cfg.Reward.Success
-	if s.watch != nil && len(s.watch.also) > 0 && by != "audits" {
-		by += " and audits"
+	by := "nobody any more"
+	if s.watch != nil {
+		if who := slices.Clone(s.watch.also); len(s.watch.names)+len(who) > 0 {
+			if len(s.watch.names) > 0 {
+				who = slices.Insert(who, 0, s.cfg.Reward.Success)
+			}
+			by = strings.Join(who, " and ")
+		}
 	}
 	n, first := 0, -1
 	for _, p := range ps {

@@ -1,0 +1,63 @@
+package wire
+
+import (
+	"errors"
+	"path/filepath"
+	"testing"
+
+	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/internal/store"
+)
+
+// What a session is gone on with once, as who watches its reward, holds from then on.
+func TestWhatASessionIsGoneOnWithIsKept(t *testing.T) {
+	c := tiny(t)
+	s, err := Create(t.Context(), c, byTheClock())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := s.Dir()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	st, err := store.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = agree(t.Context(), st, func(dir string) (config.Config, error) {
+		return configOf(dir, nil, []string{"reward.success=truth", "practice.hours=3", "practice.reminder=4", "robot.pace=real"})
+	})
+	if err := errors.Join(err, st.Close()); err != nil {
+		t.Fatal(err)
+	}
+	kept, err := configOf(dir, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if kept.Reward.Success != "truth" || kept.Practice.Hours != 3 || kept.Practice.Reminder != 4 || kept.Robot.Pace != c.Robot.Pace {
+		t.Errorf("success %s, %g hours, reminder %d, pace %s", kept.Reward.Success, kept.Practice.Hours, kept.Practice.Reminder, kept.Robot.Pace)
+	}
+}
+
+func TestTheDeskOfAPracticeIsTheFirstSessions(t *testing.T) {
+	out := t.TempDir()
+	for name, tt := range map[string]struct{ way, mate, want string }{
+		"both":      {"forward", "both-back", "both"},
+		"both-back": {"backward", "both", "both"},
+		"alone":     {"backward", "", "alone"},
+	} {
+		c := config.Default()
+		c.Name, c.Robot.Task, c.Robot.Way, c.Practice.Mate = name, "stack", tt.way, tt.mate
+		dir := filepath.Join(out, name)
+		st, err := founded(dir, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := st.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if got := Leading(dir); got != filepath.Join(out, tt.want) {
+			t.Errorf("%s: %s, want %s", name, got, tt.want)
+		}
+	}
+}
