@@ -181,6 +181,14 @@ func (d *desk) attach(ctx context.Context, a *arm) (detach func(), err error) {
 	}, err
 }
 
+// attached are the arms under the desk. Their guards are asked without d.mu: one that latches
+// a fault is locked while note waits for it.
+func (d *desk) attached() []*arm {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Collect(maps.Keys(d.arms))
+}
+
 // reason is why an arm is held for a fault that it did not cause itself.
 func reason(f *store.Fault) string { return fmt.Sprintf("fault %d is open: %s", f.ID, f.Detail) }
 
@@ -306,14 +314,7 @@ func (d *desk) Stop(ctx context.Context, s bus.Stop) (bus.Stopped, error) {
 	defer d.file.Unlock()
 	// An arm whose fault of before was acknowledged meanwhile, and one that began to move. While the
 	// file is ours nobody acknowledges, and who begins waits for it and finds the fault open.
-	var loose []*arm
-	d.mu.Lock()
-	for a := range d.arms {
-		if a.guard.Fault() == nil {
-			loose = append(loose, a)
-		}
-	}
-	d.mu.Unlock()
+	loose := slices.DeleteFunc(d.attached(), func(a *arm) bool { return a.guard.Fault() != nil })
 	if len(loose) > 0 {
 		held, err := d.halt(context.WithoutCancel(ctx), loose, detail)
 		errs = append(errs, err)
@@ -398,11 +399,9 @@ func (d *desk) Acknowledge(ctx context.Context, a bus.Acknowledge) (bus.Acknowle
 func (d *desk) acknowledge(ctx context.Context, a bus.Acknowledge) (r bus.Acknowledged, err error) {
 	// What a guard latches from here on nobody was told of.
 	told := map[*arm]*guard.Fault{}
-	d.mu.Lock()
-	for arm := range d.arms {
+	for _, arm := range d.attached() {
 		told[arm] = arm.guard.Fault()
 	}
-	d.mu.Unlock()
 	if err := d.settleLocked(ctx); err != nil {
 		return r, err
 	}

@@ -3,7 +3,9 @@ package wire
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -368,13 +370,24 @@ func letGo(t *testing.T) (*Session, *arm) {
 // step of number at fails.
 func felled(t *testing.T, s *Session, c config.Config, at int, wish robot.Command) *arm {
 	t.Helper()
+	a := fit(t, s, c, at, s.desk.note)
+	if _, err := a.guard.Step(t.Context(), wish); !errors.Is(err, robot.ErrStopped) {
+		t.Fatalf("got %v, want a fault", err)
+	}
+	return a
+}
+
+// fit is an arm under the session's desk that takes commands, until the step of number at
+// fails; latched hears of its guard's faults.
+func fit(t *testing.T, s *Session, c config.Config, at int, latched func(*guard.Fault)) *arm {
+	t.Helper()
 	a, err := newArm(c, online)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { a.close() })
 	gc := guardConfig(c)
-	gc.Latched = func(f *guard.Fault) { s.desk.note(f) }
+	gc.Latched = latched
 	if a.guard, err = guard.New(&flaky{Backend: a.world, at: at, err: errors.New("no answer from the controller")}, gc); err != nil {
 		t.Fatal(err)
 	}
@@ -385,9 +398,6 @@ func felled(t *testing.T, s *Session, c config.Config, at int, wish robot.Comman
 	t.Cleanup(detach)
 	if _, err := a.guard.Reset(t.Context()); err != nil {
 		t.Fatal(err)
-	}
-	if _, err := a.guard.Step(t.Context(), wish); !errors.Is(err, robot.ErrStopped) {
-		t.Fatalf("got %v, want a fault", err)
 	}
 	return a
 }
@@ -453,6 +463,62 @@ func TestAStopDuringAnAcknowledgementHolds(t *testing.T) {
 	defer cancel()
 	if err := s.desk.wait(ctx); err == nil {
 		t.Error("the session goes on with a stop that is open")
+	}
+}
+
+// A fault that a guard latches while somebody acknowledges or stops is noted at once: the guard
+// is locked until then, and each of them asks it.
+func TestAFaultIsNotedWhileThePeopleAct(t *testing.T) {
+	for name, act := range map[string]func(d *desk) error{
+		"acknowledge": func(d *desk) error {
+			_, err := d.Acknowledge(t.Context(), bus.Acknowledge{Fault: 99, Who: "ben"})
+			if errors.Is(err, bus.ErrNone) {
+				return nil
+			}
+			return fmt.Errorf("got %w, want ErrNone", err)
+		},
+		"stop": func(d *desk) error {
+			_, err := d.Stop(t.Context(), bus.Stop{Who: "anna", Why: "a hand is in there"})
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := tiny(t)
+			s := begun(t, c)
+			acted := make(chan error, 1)
+			a := fit(t, s, c, -1, func(f *guard.Fault) {
+				if f.Cause == guard.Stopped {
+					return
+				}
+				s.desk.file.Unlock()
+				time.Sleep(300 * time.Millisecond) // act has the file, and asks the guard, which is locked
+				noted := make(chan struct{})
+				go func() { s.desk.note(f); close(noted) }()
+				select {
+				case <-noted:
+				case <-time.After(5 * time.Second):
+					t.Error("the desk waits for the guard, and the guard for the desk")
+				}
+			})
+			s.desk.file.Lock() // as who stores a fault has it
+			go func() { acted <- act(s.desk) }()
+			for name == "stop" && a.guard.Fault() == nil {
+				time.Sleep(time.Millisecond)
+			}
+			time.Sleep(100 * time.Millisecond) // it waits for the file
+			if err := a.guard.Acknowledge("ben"); err != nil {
+				t.Error(err)
+			}
+			if _, err := a.guard.Step(t.Context(), robot.Command{Delta: [6]float64{math.NaN()}}); !errors.Is(err, robot.ErrStopped) {
+				t.Errorf("got %v, want a fault", err)
+			}
+			if err := <-acted; err != nil {
+				t.Error(err)
+			}
+			if fs, err := s.desk.Faults(t.Context()); err != nil || !slices.ContainsFunc(fs, func(f bus.Fault) bool { return f.Open && f.Cause == guard.NonFinite.String() }) {
+				t.Errorf("faults: %+v, %v; want the one that was latched", fs, err)
+			}
+		})
 	}
 }
 
