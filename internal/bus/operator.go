@@ -32,8 +32,10 @@ type Stop struct {
 type Stopped struct {
 	Session string `json:"session"`
 	Peer    string `json:"peer"` // the process that drives the arm
-	Fault   Fault  `json:"fault"`
-	// Already says that a fault was latched before; that one is Fault.
+	// Fault is the stop's own, though others are open: each is to be acknowledged. Who stops
+	// again for the same reason has one.
+	Fault Fault `json:"fault"`
+	// Already says that a fault was latched before.
 	Already bool `json:"already,omitempty"`
 	// Idle says that no arm moves in this stage of the session: what is latched
 	// stops the next one before its first command.

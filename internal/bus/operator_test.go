@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -27,14 +28,10 @@ type desk struct {
 func (d *desk) Stop(_ context.Context, s bus.Stop) (bus.Stopped, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, f := range d.faults {
-		if f.Open {
-			return bus.Stopped{Fault: f, Already: true, Held: true}, nil
-		}
-	}
 	f := bus.Fault{ID: int64(len(d.faults) + 1), Cause: "stopped", Detail: s.Why + " (" + s.Who + ")", Open: true}
+	already := slices.ContainsFunc(d.faults, func(f bus.Fault) bool { return f.Open })
 	d.faults = append([]bus.Fault{f}, d.faults...)
-	return bus.Stopped{Fault: f, Held: true, Hold: time.Millisecond}, nil
+	return bus.Stopped{Fault: f, Already: already, Held: true, Hold: time.Millisecond}, nil
 }
 
 func (d *desk) Acknowledge(ctx context.Context, a bus.Acknowledge) (bus.Acknowledged, error) {
@@ -90,10 +87,10 @@ func TestOperatorStopsAndAcknowledges(t *testing.T) {
 	if d := cmp.Diff(want, got); err != nil || d != "" {
 		t.Fatalf("stop: %v (-want +got):\n%s", err, d)
 	}
-	if got, err := c.Stop(within(t), "s", bus.Stop{Who: "ben", Why: "fire"}); err != nil || !got.Already || got.Fault.Detail != "smoke (anna)" {
-		t.Errorf("second stop: %+v, %v; want the first fault", got, err)
+	if got, err := c.Stop(within(t), "s", bus.Stop{Who: "ben", Why: "fire"}); err != nil || !got.Already || got.Fault.ID != 2 || got.Fault.Detail != "fire (ben)" {
+		t.Errorf("second stop: %+v, %v; want a fault of its own", got, err)
 	}
-	if _, err := c.Acknowledge(within(t), "s", bus.Acknowledge{Fault: 2, Who: "anna"}); !errors.Is(err, bus.ErrNone) {
+	if _, err := c.Acknowledge(within(t), "s", bus.Acknowledge{Fault: 3, Who: "anna"}); !errors.Is(err, bus.ErrNone) {
 		t.Errorf("acknowledging a fault that is not there: %v, want ErrNone", err)
 	}
 	if _, err := c.Acknowledge(within(t), "s", bus.Acknowledge{Fault: 1}); !errors.Is(err, bus.ErrReject) {
@@ -104,8 +101,8 @@ func TestOperatorStopsAndAcknowledges(t *testing.T) {
 		t.Errorf("acknowledge: %+v, %v", ack, err)
 	}
 	fs, err := c.Faults(within(t), "s")
-	if err != nil || len(fs) != 1 || fs[0].By != "anna" {
-		t.Errorf("faults: %+v, %v", fs, err)
+	if err != nil || len(fs) != 2 || !fs[0].Open || fs[1].By != "anna" {
+		t.Errorf("faults: %+v, %v; want ben's open and anna's acknowledged", fs, err)
 	}
 }
 

@@ -37,7 +37,7 @@ type desk struct {
 
 	mu     sync.Mutex // guards what follows; never held while a guard or the disk works
 	arms   map[*arm]bool
-	queue  []latched // faults of guards that are not stored yet
+	queue  []latched // faults that are not stored yet
 	status bus.Status
 	feed   *bus.Feed[bus.Status]
 
@@ -54,7 +54,9 @@ type desk struct {
 
 // latched is a fault with when it came.
 type latched struct {
-	fault   *guard.Fault
+	cause   guard.Cause
+	detail  string
+	fault   *guard.Fault // what its guard remembers; nil if no arm moved
 	at      time.Time
 	episode string
 }
@@ -170,8 +172,9 @@ func (d *desk) attach(ctx context.Context, a *arm) (detach func(), err error) {
 	d.mu.Unlock()
 	d.file.Lock()
 	defer d.file.Unlock()
+	err = d.settleLocked(ctx) // a stop that nobody's disk took when it came
 	if len(d.open) > 0 {
-		err = a.guard.Stop(ctx, reason(&d.open[0]))
+		err = errors.Join(err, a.guard.Stop(ctx, reason(&d.open[0])))
 	}
 	return func() {
 		d.mu.Lock()
@@ -199,7 +202,7 @@ func (d *desk) note(f *guard.Fault) {
 		return
 	}
 	d.mu.Lock()
-	d.queue = append(d.queue, latched{f, d.now(), d.episode()})
+	d.queue = append(d.queue, latched{f.Cause, f.Detail, f, d.now(), d.episode()})
 	d.mu.Unlock()
 	select {
 	case d.wake <- struct{}{}:
@@ -217,7 +220,7 @@ func (d *desk) episode() string {
 	return ""
 }
 
-// settle stores the faults that guards have latched.
+// settle stores the faults of the queue.
 func (d *desk) settle(ctx context.Context) error {
 	d.file.Lock()
 	defer d.file.Unlock()
@@ -233,7 +236,10 @@ func (d *desk) settleLocked(ctx context.Context) error {
 		}
 		l := d.queue[0]
 		d.mu.Unlock()
-		f := store.Fault{Stamp: l.fault.Stamp, At: l.at, Episode: l.episode, Cause: l.fault.Cause.String(), Detail: l.fault.Detail, Report: tellFault(l.fault)}
+		f := store.Fault{At: l.at, Episode: l.episode, Cause: l.cause.String(), Detail: l.detail}
+		if l.fault != nil {
+			f.Stamp, f.Report = l.fault.Stamp, tellFault(l.fault)
+		}
 		if _, err := d.add(ctx, f); err != nil {
 			return err // it stays in the queue, and the arm held
 		}
@@ -241,6 +247,25 @@ func (d *desk) settleLocked(ctx context.Context) error {
 		d.queue = d.queue[1:]
 		d.mu.Unlock()
 	}
+}
+
+// keep stores a stop beside the faults that are open, each of which somebody has to acknowledge:
+// who lets another go, be it guard.recover or who put a scene back, knows nothing of this one.
+// The same person's for the same reason is one, and the loop may have waited, and so stored it,
+// before. What the disk does not take stays in the queue.
+func (d *desk) keep(ctx context.Context, l latched) error {
+	d.mu.Lock()
+	same := func(q latched) bool { return q.cause == l.cause && q.detail == l.detail }
+	if !slices.ContainsFunc(d.open, l.isStored) && !slices.ContainsFunc(d.queue, same) {
+		d.queue = append(d.queue, l)
+	}
+	d.mu.Unlock()
+	return d.settleLocked(ctx) // what a guard latched a moment before counts as the first
+}
+
+// isStored says whether f is l, or says the same.
+func (l latched) isStored(f store.Fault) bool {
+	return f.Cause == l.cause.String() && f.Detail == l.detail
 }
 
 // add stores an open fault and tells of it.
@@ -312,32 +337,26 @@ func (d *desk) Stop(ctx context.Context, s bus.Stop) (bus.Stopped, error) {
 	r := bus.Stopped{Idle: len(arms) == 0, Held: held, Hold: d.now().Sub(began)}
 	d.file.Lock()
 	defer d.file.Unlock()
+	ctx = context.WithoutCancel(ctx) // the stop counts, though nobody waits for its answer any more
 	// An arm whose fault of before was acknowledged meanwhile, and one that began to move. While the
 	// file is ours nobody acknowledges, and who begins waits for it and finds the fault open.
 	loose := slices.DeleteFunc(d.attached(), func(a *arm) bool { return a.guard.Fault() != nil })
 	if len(loose) > 0 {
-		held, err := d.halt(context.WithoutCancel(ctx), loose, detail)
+		held, err := d.halt(ctx, loose, detail)
 		errs = append(errs, err)
 		r.Idle, r.Held, r.Hold = false, r.Held && held, d.now().Sub(began)
 	}
-	// A fault that a guard latched a moment before counts as the first.
-	kept := d.settleLocked(ctx)
-	r.Already = already
-	// The loop may have waited, and so stored it, before. A stop beside another fault is one of
-	// its own: what lets that one go, be it guard.recover, does not let the stop go.
-	if !slices.ContainsFunc(d.open, func(f store.Fault) bool { return f.Cause == guard.Stopped.String() }) {
-		f := store.Fault{At: began, Episode: episode, Cause: guard.Stopped.String(), Detail: detail}
-		for _, a := range arms {
-			if g := a.guard.Fault(); g != nil {
-				f.Stamp, f.Report = g.Stamp, tellFault(g)
-			}
+	l := latched{cause: guard.Stopped, detail: detail, at: began, episode: episode}
+	for _, a := range arms {
+		if f := a.guard.Fault(); f != nil {
+			l.fault = f
 		}
-		_, err := d.add(ctx, f)
-		kept = errors.Join(kept, err)
 	}
-	switch {
-	case len(d.open) > 0:
-		r.Fault = note(d.open[0])
+	kept := d.keep(ctx, l)
+	r.Already = already
+	switch i := slices.IndexFunc(d.open, l.isStored); {
+	case i >= 0:
+		r.Fault = note(d.open[i])
 	case r.Idle:
 		errs = append(errs, kept) // nothing holds the next arm
 	default:

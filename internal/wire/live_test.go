@@ -405,12 +405,13 @@ func fit(t *testing.T, s *Session, c config.Config, at int, latched func(*guard.
 // A stop beside a fault that goes without a person waits for one.
 func TestAStopBesideAFaultWaitsForAPerson(t *testing.T) {
 	s, a := letGo(t)
-	r, err := s.desk.Stop(t.Context(), bus.Stop{Who: "anna\n\x1b[31m", Why: strings.Repeat("a hand is in there ", 1000)})
-	if err != nil || !r.Held || !r.Already || r.Fault.Cause != guard.Failed.String() {
-		t.Errorf("got %+v, %v; want a held arm that was held before", r, err)
+	anna := bus.Stop{Who: "anna\n\x1b[31m", Why: strings.Repeat("a hand is in there ", 1000)}
+	r, err := s.desk.Stop(t.Context(), anna)
+	if err != nil || !r.Held || !r.Already || r.Fault.Cause != guard.Stopped.String() {
+		t.Errorf("got %+v, %v; want a stop of an arm that was held before", r, err)
 	}
-	if _, err := s.desk.Stop(t.Context(), bus.Stop{Who: "ben", Why: "a hand is in there"}); err != nil {
-		t.Error(err)
+	if again, err := s.desk.Stop(t.Context(), anna); err != nil || again.Fault.ID != r.Fault.ID {
+		t.Errorf("anna's stop once more: %+v, %v; want fault %d", again, err, r.Fault.ID)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
@@ -418,7 +419,7 @@ func TestAStopBesideAFaultWaitsForAPerson(t *testing.T) {
 		t.Error("the session goes on, and nobody has acknowledged the stop")
 	}
 	open, err := s.store.OpenFaults(t.Context())
-	if err != nil || len(open) != 1 || open[0].Cause != guard.Stopped.String() || !strings.Contains(open[0].Detail, "anna") {
+	if err != nil || len(open) != 1 || open[0].ID != r.Fault.ID || !strings.Contains(open[0].Detail, "anna") {
 		t.Errorf("open: %+v, %v; want anna's stop alone", open, err)
 	}
 	if said := open[0].Detail; len(said) > 500 || strings.ContainsFunc(said, func(r rune) bool { return !unicode.IsPrint(r) }) {
@@ -429,6 +430,47 @@ func TestAStopBesideAFaultWaitsForAPerson(t *testing.T) {
 	}
 	if _, err := s.desk.Acknowledge(t.Context(), bus.Acknowledge{Fault: open[0].ID, Who: "anna"}); err != nil || a.guard.Fault() != nil {
 		t.Errorf("after anna's word: %v, fault %v", err, a.guard.Fault())
+	}
+}
+
+// Who puts the scene back, as a practice asked, knows nothing of another's hand in the gripper:
+// each stop is acknowledged by its own number, of those who do not wait for the answer, too.
+func TestEachPersonsStopIsAcknowledged(t *testing.T) {
+	c := tiny(t)
+	s := begun(t, c)
+	a := fit(t, s, c, -1, s.desk.note)
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	var ids []int64
+	for i, by := range []struct {
+		ctx context.Context
+		bus.Stop
+	}{
+		{t.Context(), bus.Stop{Who: "practice", Why: "put the scene back"}},
+		{t.Context(), bus.Stop{Who: "anna", Why: "my hand is in the gripper"}},
+		{t.Context(), bus.Stop{Who: "anna", Why: "smoke"}},
+		{gone, bus.Stop{Who: "ben", Why: "smoke"}},
+	} {
+		for range 2 { // the button is pressed once more
+			r, err := s.desk.Stop(by.ctx, by.Stop)
+			if err != nil || r.Fault.ID != int64(i+1) || r.Fault.Detail != "by "+by.Who+": "+by.Why || r.Already != (len(ids) > 0) {
+				t.Errorf("stop by %s: %+v, %v; want fault %d", by.Who, r, err, i+1)
+			}
+			ids = append(ids, r.Fault.ID)
+		}
+	}
+	ids = slices.Compact(ids)
+	for i, id := range ids {
+		if a.guard.Fault() == nil {
+			t.Errorf("the arm may move, and nobody has acknowledged fault %d", id)
+		}
+		r, err := s.desk.Acknowledge(t.Context(), bus.Acknowledge{Fault: id, Who: "carl"})
+		if left := len(ids) - i - 1; err != nil || r.Left != left {
+			t.Errorf("acknowledging fault %d: %+v, %v; want %d left", id, r, err, left)
+		}
+	}
+	if f := a.guard.Fault(); f != nil {
+		t.Errorf("all are acknowledged, and the guard has %v", f)
 	}
 }
 
