@@ -56,9 +56,18 @@ type seeded struct {
 }
 
 func (s *seeded) Reset(ctx context.Context) (robot.Observation, error) {
-	n := s.arm.next
-	s.arm.next++
-	return s.begin(ctx, draw(s.seed, s.of, n))
+	return s.begin(ctx, draw(s.seed, s.of, s.arm.begins()))
+}
+
+// begins returns the number of the episode that a Reset begins now, and tells the desk: what
+// stops the arm on the way to the start is of that one.
+func (a *arm) begins() int {
+	n := a.next
+	a.next++
+	if a.live {
+		a.desk.Load().begin(episodeID(n))
+	}
+	return n
 }
 
 // begin begins the episode of a seed, in the configured direction.

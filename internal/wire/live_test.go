@@ -564,6 +564,25 @@ func TestAFaultIsNotedWhileThePeopleAct(t *testing.T) {
 	}
 }
 
+// A stop after a reset has begun is of the episode that it begins.
+func TestAStopOnTheWayToTheStartIsOfTheEpisodeThatBegins(t *testing.T) {
+	s := begun(t, tiny(t))
+	a, done, err := s.ownArm(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer done()
+	s.desk.tick("online-00003", 0, &robot.Observation{}, 1, a)
+	a.next = 4
+	if _, err := a.guard.Reset(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r, err := s.desk.Stop(t.Context(), bus.Stop{Who: "anna", Why: "a hand is in there"})
+	if err != nil || r.Fault.Episode != "online-00004" {
+		t.Errorf("got %+v, %v; want a stop in online-00004", r, err)
+	}
+}
+
 // Every cause that a configuration may name is one of the guard's, and a reproduction, at which
 // nobody sits, goes on after what a policy did.
 func TestNobodySitsAtAReproduction(t *testing.T) {

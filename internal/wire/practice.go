@@ -71,8 +71,7 @@ type goesOn struct {
 
 // Reset begins the episode a.next in the direction of whose turn it is.
 func (s goesOn) Reset(ctx context.Context) (robot.Observation, error) {
-	n := s.arm.next
-	s.arm.next++
+	n := s.arm.begins()
 	w, ok := s.world.(*tabletop.World)
 	if !ok {
 		return robot.Observation{}, errors.New("wire: practice wants a world that can be gone on with")
@@ -94,7 +93,7 @@ type goesOnROS struct {
 // Reset has the arm let go, and get out and back to its start; robot.ros.again is called
 // where a person is to put the scene back.
 func (b goesOnROS) Reset(ctx context.Context) (robot.Observation, error) {
-	b.arm.next++
+	b.arm.begins()
 	return b.on.begin(ctx, b.Turn, b.Backend.Reset, false)
 }
 

@@ -59,7 +59,7 @@ type tallied struct {
 }
 
 func (b *tallied) Reset(ctx context.Context) (robot.Observation, error) {
-	b.arm.next++
+	b.arm.begins()
 	return b.Backend.Reset(ctx)
 }
 

@@ -20,6 +20,17 @@ func (d *desk) stage(stage string, done, total int, note string) {
 	d.publish()
 }
 
+// begin notes that the arm is brought to the start of an episode.
+func (d *desk) begin(episode string) {
+	if d == nil {
+		return
+	}
+	d.mu.Lock()
+	s := &d.status
+	s.Episode, s.Step, s.Human, s.By = episode, 0, 0, ""
+	d.mu.Unlock()
+}
+
 // tick notes what was just observed in an episode under way.
 func (d *desk) tick(episode string, step int, obs *robot.Observation, version uint64, a *arm) {
 	if d == nil {
