@@ -108,6 +108,7 @@ func (d *desk) close() error {
 	d.cancel()
 	d.wg.Wait()
 	err := d.settle(context.Background())
+	d.wg.Wait() // for what that has told the journal
 	d.feed.Close()
 	return err
 }
