@@ -138,16 +138,26 @@ type Hand struct {
 	cfg HandConfig
 
 	mu      sync.Mutex
-	life    life
-	seq     uint64
+	life    life // whose reading it is
+	reading Reading
 	arrived time.Time
+	past    [lives]past
+	refused uint64
+}
+
+// lives is how many lives a Hand remembers: the one not heard for longest makes room.
+const lives = 16
+
+// past is what is known of a life. It is kept while others are heard: begun anew,
+// what a network held back would pass for prompt.
+type past struct {
+	life
+	next uint64 // the least number that counts
 	// swift is the shortest way of a reading of this life, on two clocks: their
 	// difference plus the delay. What takes longer than that by Stale is late. It
 	// rises by drift.
-	swift   time.Duration
-	heard   time.Time // when the last reading of this life came, late or not
-	reading Reading
-	refused uint64
+	swift time.Duration
+	heard time.Time // when its last reading came, whether it counted or not
 }
 
 // drift is by how much of the time two clocks may part: quartzes keep 100 ppm each. A page's
@@ -175,25 +185,38 @@ func (h *Hand) Take(raw Raw) bool {
 	l := life{raw.Who, raw.Device, raw.Boot}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	switch {
-	case l != h.life:
-		if h.reading.Deadman && h.fresh(now) {
-			h.refused++
-			return false
-		}
-		h.life, h.swift = l, way
-	case raw.Seq <= h.seq:
+	p := h.recall(l)
+	if p.life != l || p.heard.IsZero() {
+		*p = past{life: l, swift: way, heard: now}
+	}
+	parted := time.Duration(drift * float64(max(0, now.Sub(p.heard))))
+	p.swift, p.heard = min(p.swift+parted, way), now
+	if raw.Seq < p.next || l != h.life && h.reading.Deadman && h.fresh(now) {
 		h.refused++
 		return false
 	}
-	parted := time.Duration(drift * float64(max(0, now.Sub(h.heard))))
-	h.seq, h.heard, h.swift = raw.Seq, now, min(h.swift+parted, way)
-	if way-h.swift > h.cfg.Stale {
+	p.next = max(raw.Seq, raw.Seq+1) // the last number is not followed by 0
+	if way-p.swift > h.cfg.Stale {
 		h.refused++
 		return false
 	}
-	h.arrived, h.reading = now, h.cfg.Read(&raw)
+	h.life, h.arrived, h.reading = l, now, h.cfg.Read(&raw)
 	return true
+}
+
+// recall is where l is remembered, or is to be.
+func (h *Hand) recall(l life) *past {
+	oldest := &h.past[0]
+	for i := range h.past {
+		p := &h.past[i]
+		if p.life == l {
+			return p
+		}
+		if p.heard.Before(oldest.heard) {
+			oldest = p
+		}
+	}
+	return oldest
 }
 
 func (h *Hand) fresh(now time.Time) bool {

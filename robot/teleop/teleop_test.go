@@ -146,6 +146,76 @@ func TestLateReadingsDoNotCount(t *testing.T) {
 	}
 }
 
+// What a network held back of one person is late whoever was heard meanwhile, and what
+// counted once does not again.
+func TestLateReadingsDoNotCountAfterAnothersEither(t *testing.T) {
+	for name, meanwhile := range map[string]func(b *bench, ben teleop.Raw){
+		"another was heard": func(b *bench, ben teleop.Raw) { b.hand.Take(ben) },
+		"many others were heard": func(b *bench, ben teleop.Raw) {
+			for i := range 15 {
+				ben.Boot = uint64(i)
+				b.hand.Take(ben)
+			}
+		},
+		"another had the arm and let go": func(b *bench, ben teleop.Raw) {
+			ben.Deadman = true
+			b.hand.Take(ben)
+			ben.Seq, ben.Deadman = 2, false
+			b.hand.Take(ben)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(plain())
+			first := b.raw(true, 1)
+			if !b.hand.Take(first) {
+				t.Fatal("a prompt reading was refused")
+			}
+			b.now = b.now.Add(tick)
+			stuck := b.raw(true, 1)
+			b.now = b.now.Add(5 * time.Second)
+			ben := b.raw(false)
+			ben.Who, ben.Seq = "ben", 1
+			meanwhile(b, ben)
+			if b.hand.Take(stuck) {
+				t.Error("a reading that was 5 s under way counts")
+			}
+			if r, fresh := b.hand.Latest(); fresh && r.Deadman {
+				t.Error("it steers the arm")
+			}
+			first.Stamp = b.now.Add(skew)
+			if b.hand.Take(first) {
+				t.Error("a number that was seen counts again")
+			}
+			if !b.hand.Take(b.raw(true, -1)) {
+				t.Error("a prompt reading is refused")
+			}
+		})
+	}
+}
+
+// Who was heard only while somebody else held the switch is known all the same.
+func TestLateReadingsOfOneWhoWaitedDoNotCount(t *testing.T) {
+	b := newBench(plain())
+	ben := func() teleop.Raw {
+		raw := b.raw(true, -1)
+		raw.Who = "ben"
+		return raw
+	}
+	b.hand.Take(b.raw(true, 1))
+	if b.hand.Take(ben()) {
+		t.Fatal("two have the arm")
+	}
+	stuck := ben()
+	b.now = b.now.Add(5 * time.Second)
+	b.hand.Take(b.raw(false))
+	if b.hand.Take(stuck) {
+		t.Error("a reading that was 5 s under way counts")
+	}
+	if !b.hand.Take(ben()) {
+		t.Error("a prompt reading is refused")
+	}
+}
+
 // No time server disciplines a page's clock: two quartzes part by up to 200 ppm, which is no queue.
 func TestClocksThatPartAreNotLate(t *testing.T) {
 	b := newBench(plain())
