@@ -10,6 +10,7 @@ import (
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/reward"
 	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/robot/franka"
 	"github.com/rapport-rl/rapport/robot/guard"
 )
 
@@ -66,7 +67,7 @@ func (a *Actor) Episode(ctx context.Context, id string, seq uint64) (ep policy.E
 		return ep, fmt.Errorf("loop: reset: %w", err)
 	}
 	whole := false
-	grip := 0.0
+	grip := min(max(obs.State.Grip/franka.Stroke, 0), 1) // a hold before the first step moves no finger
 	defer func() {
 		if whole {
 			return

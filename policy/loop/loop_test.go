@@ -15,11 +15,13 @@ import (
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/loop"
 	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/robot/franka"
 )
 
 // rail is an arm that moves along x alone. It fails, or ends, at step bad.
 type rail struct {
 	x       float64
+	grip    float64 // m
 	n       int
 	bad     int
 	failure error
@@ -28,7 +30,7 @@ type rail struct {
 
 func (r *rail) observe(c robot.Command) robot.Observation {
 	stamp := time.Unix(0, 0).Add(time.Duration(r.n) * 50 * time.Millisecond)
-	s := robot.State{Stamp: stamp}
+	s := robot.State{Stamp: stamp, Grip: r.grip}
 	s.EE.P[0] = r.x
 	f := robot.Frame{Camera: "front", Seq: uint64(r.n), Stamp: stamp, W: 1, H: 1, Pix: []byte{byte(r.n), 0, 0}}
 	return robot.Observation{Frames: []robot.Frame{f}, State: s, Applied: c}
@@ -197,6 +199,34 @@ func TestArmIsHeldWhateverEndsTheEpisode(t *testing.T) {
 				t.Errorf("the last command moves the arm: %v", last)
 			}
 		})
+	}
+}
+
+// blind are eyes that fail.
+type blind struct{ err error }
+
+func (b blind) Extract(context.Context, []robot.Frame) (perception.Features, error) {
+	return perception.Features{}, b.err
+}
+
+// What a hand holds at a reset is not let fall, nor is an open one closed on anything.
+func TestHoldBeforeTheFirstStepMovesNoFinger(t *testing.T) {
+	broken := errors.New("the extractor is away")
+	for name, tt := range map[string]struct{ metres, want float64 }{
+		"open":                     {franka.Stroke, 1},
+		"half open":                {franka.Stroke / 2, 0.5},
+		"closed":                   {0, 0},
+		"a little wider than open": {1.01 * franka.Stroke, 1},
+		"a little more than shut":  {-1e-4, 0},
+	} {
+		arm := &rail{grip: tt.metres}
+		a := &loop.Actor{Backend: arm, Extractor: blind{broken}, Policy: &stride{step: 0.05}, Horizon: 9}
+		if _, err := a.Episode(t.Context(), "x", 0); !errors.Is(err, broken) {
+			t.Errorf("%s: got %v, want %v", name, err, broken)
+		}
+		if want := []robot.Command{{Grip: tt.want}}; !slices.Equal(arm.applied, want) {
+			t.Errorf("%s: the arm was told %+v, want %+v", name, arm.applied, want)
+		}
 	}
 }
 
