@@ -48,7 +48,8 @@ type Config struct {
 	// can know of it. It must return at once and call nothing of the guard.
 	Latched func(*Fault)
 	// Log receives faults, acknowledgements and the first of every ten-fold of
-	// altered commands; nil discards them.
+	// altered commands; nil discards them. It may be slow: neither a hold nor a
+	// command waits for it, Close does.
 	Log *slog.Logger
 }
 

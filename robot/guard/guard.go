@@ -75,6 +75,9 @@ type Guard struct {
 	quit    context.CancelCauseFunc // ends the Reset in flight
 	pulse   uint64                  // counts valid commands, for Watch
 	left    time.Duration
+	lines   []line // of the log, that wait
+	lost    int
+	saying  chan struct{} // closed once the log took them; nil if none waits
 }
 
 var _ robot.Backend = (*Guard)(nil)
@@ -228,7 +231,7 @@ func (g *Guard) leased(ctx context.Context, m *Moment) bool {
 		g.count.Foreign++
 	}
 	if n := g.count.Missing + g.count.Late + g.count.Repeats + g.count.Foreign; tenfold(n) {
-		g.log.Warn("guard: command not applied", "why", r.String(), "holder", l.Holder, "seq", l.Seq, "so_far", n)
+		g.say(slog.LevelWarn, "guard: command not applied", "why", r.String(), "holder", l.Holder, "seq", l.Seq, "so_far", n)
 	}
 	return false
 }
@@ -291,6 +294,7 @@ func (g *Guard) call(ctx context.Context, c *robot.Command) (robot.Observation, 
 			hold := g.f.hold()
 			g.mu.Unlock()
 			g.still(ctx, hold)
+			g.said()
 			panic(r)
 		}
 	}()
@@ -300,8 +304,10 @@ func (g *Guard) call(ctx context.Context, c *robot.Command) (robot.Observation, 
 	return g.b.Step(ctx, *c)
 }
 
-// Close closes the backend, which leaves the arm holding still.
+// Close closes the backend, which leaves the arm holding still, and waits until the log
+// has taken what was told.
 func (g *Guard) Close() error {
+	defer g.said()
 	g.drive.Lock()
 	defer g.drive.Unlock()
 	g.mu.Lock()
@@ -353,7 +359,7 @@ func (g *Guard) tally(v Verdict) {
 		g.count.Held++
 	}
 	if n := g.count.Clipped + g.count.Scaled; v != 0 && tenfold(n) {
-		g.log.Warn("guard: command altered", "clipped", g.count.Clipped, "scaled", g.count.Scaled, "held", g.count.Held, "of", g.count.Steps)
+		g.say(slog.LevelWarn, "guard: command altered", "clipped", g.count.Clipped, "scaled", g.count.Scaled, "held", g.count.Held, "of", g.count.Steps)
 	}
 }
 

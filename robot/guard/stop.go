@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/rapport-rl/rapport/robot"
@@ -94,7 +95,7 @@ func (g *Guard) AcknowledgeFault(operator string, told *Fault) error {
 			}
 		}
 	}
-	g.log.Warn("guard: fault acknowledged", "operator", operator, "cause", f.Cause.String(), "detail", f.Detail)
+	g.say(slog.LevelWarn, "guard: fault acknowledged", "operator", operator, "cause", f.Cause.String(), "detail", f.Detail)
 	return nil
 }
 
@@ -108,6 +109,7 @@ func (g *Guard) HoldOnPanic(ctx context.Context) {
 		g.latch(Panicked, fmt.Sprint(r), &g.state, nil)
 		g.mu.Unlock()
 		_ = g.holdNow(ctx) // the panic says more
+		g.said()
 		panic(r)
 	}
 }
@@ -146,7 +148,7 @@ func (g *Guard) Watch(ctx context.Context, ticks <-chan time.Time) {
 			g.mu.Unlock()
 			if over {
 				if err := g.holdNow(ctx); err != nil {
-					g.log.Error("guard: cannot hold the arm after a lost lease", "err", err)
+					g.fail("guard: cannot hold the arm after a lost lease", "err", err)
 				}
 			}
 		}
@@ -159,7 +161,7 @@ func (g *Guard) lapse() {
 	if g.cfg.Lease.Latch {
 		g.latch(LeaseLost, fmt.Sprintf("no valid command of %q within %v", g.leases.holder, g.cfg.Lease.Term), &g.state, nil)
 	} else if tenfold(g.count.Lapsed) {
-		g.log.Warn("guard: lease lost, arm held", "holder", g.leases.holder, "so_far", g.count.Lapsed)
+		g.say(slog.LevelWarn, "guard: lease lost, arm held", "holder", g.leases.holder, "so_far", g.count.Lapsed)
 	}
 }
 
@@ -209,7 +211,7 @@ func (g *Guard) holdNow(ctx context.Context) error {
 func (g *Guard) still(ctx context.Context, hold robot.Command) {
 	defer func() {
 		if r := recover(); r != nil {
-			g.log.Error("guard: the backend panicked again while holding", "panic", r)
+			g.fail("guard: the backend panicked again while holding", "panic", r)
 		}
 	}()
 	ctx = context.WithoutCancel(ctx)
@@ -220,7 +222,7 @@ func (g *Guard) still(ctx context.Context, hold robot.Command) {
 		_, err = g.b.Step(ctx, hold)
 	}
 	if err != nil {
-		g.log.Error("guard: cannot hold the arm after a panic", "err", err)
+		g.fail("guard: cannot hold the arm after a panic", "err", err)
 	}
 }
 
@@ -238,7 +240,7 @@ func (g *Guard) latch(c Cause, detail string, st *robot.State, err error) *Fault
 	if g.cfg.Latched != nil {
 		g.cfg.Latched(g.fault)
 	}
-	g.log.Error("guard: arm held by a fault", "cause", c.String(), "detail", detail, "stamp", g.state.Stamp)
+	g.say(slog.LevelError, "guard: arm held by a fault", "cause", c.String(), "detail", detail, "stamp", g.state.Stamp)
 	return g.fault
 }
 
