@@ -4,8 +4,8 @@
 //
 //	code := cli.Main([]string{"config"}, os.Environ(), os.Stdout, os.Stderr)
 //
-// Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted
-// (the session is kept, and rapport run --resume goes on), 3 done, but a recording
+// Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted or
+// hung up on (the session is kept, and rapport run --resume goes on), 3 done, but a recording
 // is damaged and some of it is lost (rapport bag).
 package cli
 
@@ -51,12 +51,17 @@ type app struct {
 }
 
 // Main runs the command that args name and returns the exit code. The first
-// interrupt ends it cleanly, the second at once.
+// interrupt ends it cleanly, the second at once; a terminal that is closed ends it
+// cleanly. Who reads stdout may go away.
 func Main(args, environ []string, stdout, stderr io.Writer) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	defer hangUps(cancel)()
+	defer brokenPipes()()
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // from now on a second interrupt kills
-	return run(ctx, args, environ, stdout, stderr)
+	return run(ctx, args, environ, unread{stdout}, stderr)
 }
 
 func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
