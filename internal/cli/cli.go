@@ -58,6 +58,11 @@ func Main(args, environ []string, stdout, stderr io.Writer) int {
 	defer cancel()
 	defer hangUps(cancel)()
 	defer brokenPipes()()
+	if f, ok := stderr.(*os.File); ok {
+		p := &patient{file: f}
+		defer p.flush()
+		stderr = p
+	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // from now on a second interrupt kills
