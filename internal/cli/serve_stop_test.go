@@ -34,7 +34,7 @@ func TestStopOutlivesTheActor(t *testing.T) {
 	actor.await(`^act +[3-5]/12 `)
 	tell(0, "spread: held\n  fault 1: stopped, by anna: smoke", "stop", "--by", "anna", "--why", "smoke")
 	actor.await(`^held `)
-	tell(0, "held already", "stop", "--session", "spread", "--by", "ben")
+	tell(0, "held already\n  fault 1: stopped, by anna: smoke", "stop", "--session", "spread", "--by", "anna", "--why", "smoke")
 	actor.kill()
 
 	again := role("actor")
