@@ -32,7 +32,7 @@ func TestWhatDoesNotHoldIsRefused(t *testing.T) {
 			c.Wait = time.Second
 			c.Cameras = append(c.Cameras, arm.Camera{Name: "side", Topic: "/side/color/image_raw"})
 		}, "camera side (/side/color/image_raw) was never heard"},
-		{"a world that nobody puts back", func(c *arm.Config) { c.Wait, c.Again = 2*time.Second, "/person/again" }, "/person/again; start what serves it, or name another service by robot.ros.again"},
+		{"a world that nobody puts back", func(c *arm.Config) { c.Wait, c.Again = 2*time.Second, "/person/again" }, "put the world back by /person/again"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := config()

@@ -110,7 +110,7 @@ func served(ctx context.Context, n *ros.Node, again string) error {
 	}
 	err := n.WaitService(ctx, again)
 	if err != nil && !errors.Is(ctx.Err(), context.Canceled) {
-		return fmt.Errorf("arm: put the world back: %w; start what serves it, or name another service by robot.ros.again", err)
+		return fmt.Errorf("arm: put the world back by %s: %w; start what serves it, or name another service by robot.ros.again", again, err)
 	}
 	return err
 }
