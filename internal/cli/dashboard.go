@@ -52,11 +52,11 @@ Ctrl-C; the session goes on.`,
 				return err
 			}
 			defer conn.Close()
-			_, end, err := a.serve(conn, at.Session, dir, listen)
+			w, err := a.serve(conn, at.Session, dir, listen)
 			if err != nil {
 				return err
 			}
-			defer end()
+			defer w.Close()
 			<-ctx.Done()
 			return nil
 		},
@@ -66,9 +66,9 @@ Ctrl-C; the session goes on.`,
 	return cmd
 }
 
-// serve shows a session until end is called, and prints where. Without its folder
-// its episodes cannot be labelled, nor its plan clicked, for which clicks is the page.
-func (a *app) serve(conn *bus.Conn, session, dir, listen string) (clicks string, end func(), err error) {
+// serve shows a session until what it returns is closed, and prints where. Without its
+// folder its episodes cannot be labelled, nor its plan clicked.
+func (a *app) serve(conn *bus.Conn, session, dir, listen string) (_ *web.Server, err error) {
 	o := web.Options{Conn: conn, Session: session, Listen: listen, Log: a.log}
 	o.Labels, o.NoLabels = labels(conn, session, dir)
 	if dir != "" {
@@ -78,11 +78,11 @@ func (a *app) serve(conn *bus.Conn, session, dir, listen string) (clicks string,
 	}
 	w, err := web.Start(o)
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
 	if _, err := fmt.Fprintf(a.stdout, "dashboard  %s\n", w.URL()); err != nil {
 		w.Close()
-		return "", nil, err
+		return nil, err
 	}
-	return w.ClicksURL(), w.Close, nil
+	return w, nil
 }

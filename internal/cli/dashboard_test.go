@@ -29,6 +29,7 @@ type sight struct {
 	Work []struct {
 		Role, Stage string
 		Total       int
+		Bye         bool
 	} `json:"work"`
 	Success []bus.Share `json:"success"`
 	Rewards *struct {
@@ -192,6 +193,7 @@ func TestDashboardShowsStopsAndDrivesASession(t *testing.T) {
 		t.Errorf("the second page ended with %d:\n%s", code, c2)
 	}
 	interrupt() // the rest takes a minute on real time
+	w.until("that the session ended", nil, func(v sight) bool { return v.Work[0].Bye })
 	if code := <-done; code != exitInterrupted {
 		t.Fatalf("the session ended with %d:\n%s", code, c)
 	}

@@ -67,12 +67,12 @@ Ctrl-C ends it cleanly at any moment; --resume goes on.`,
 			}
 			if page != "" {
 				conn, name := s.Bus()
-				at, end, err := a.serve(conn, name, s.Dir(), page)
+				w, err := a.serve(conn, name, s.Dir(), page)
 				if err != nil {
 					return err
 				}
-				defer end()
-				s.ClickAt(at)
+				defer w.Finish()
+				s.ClickAt(w.ClicksURL())
 			}
 			res, err := s.Run(ctx)
 			if err != nil {

@@ -51,10 +51,11 @@ type hub struct {
 	metrics [len(roles)]last[policy.Stats]
 	names   []string // of the cameras, in their order
 	views   map[string]*last[bus.View]
+	bye     chan struct{} // closed when the session, as one process, has said that it ends
 }
 
 func newHub(c *bus.Conn, session string, log *slog.Logger) (*hub, error) {
-	h := &hub{conn: c, session: session, log: log, views: make(map[string]*last[bus.View])}
+	h := &hub{conn: c, session: session, log: log, views: make(map[string]*last[bus.View]), bye: make(chan struct{})}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	errs := []error{
 		listen(h, bus.StatusTopic(), func(v bus.Status) { h.status.set(v) }),
@@ -105,6 +106,11 @@ func listen[T any](h *hub, t bus.Topic[T], set func(T)) error {
 
 // told takes a summary, and opens the cameras that it names.
 func (h *hub) told(i int, v bus.Summary) {
+	if v.Bye && roles[i] == "run" && !h.summary[i].v.Bye {
+		close(h.bye)
+	} else if !v.Bye && h.summary[i].v.Bye {
+		h.bye = make(chan struct{}) // it goes on
+	}
 	h.summary[i].set(v)
 	for _, name := range v.Cameras {
 		if slices.Contains(h.names, name) || len(h.names) >= maxCameras {
@@ -160,6 +166,22 @@ func (h *hub) look(name string) error {
 		}
 	})
 	return nil
+}
+
+// finish returns when the session's last word came, or after limit.
+func (h *hub) finish(limit time.Duration) {
+	h.mu.Lock()
+	said, bye := h.summary[0].n > 0, h.bye
+	h.mu.Unlock()
+	if !said {
+		return
+	}
+	late := time.NewTimer(limit)
+	defer late.Stop()
+	select {
+	case <-bye:
+	case <-late.C:
+	}
 }
 
 func (h *hub) close() {

@@ -255,6 +255,33 @@ func TestSilentSessionIsShown(t *testing.T) {
 	b.shows("that nothing is live", `document.body.classList.contains("lost")`)
 }
 
+// A session that ends in order takes its bus and its page's server with it, and that is
+// no emergency.
+func TestEndOfTheSessionIsNoAlarm(t *testing.T) {
+	s := newSession(t, bus.Options{Listen: "127.0.0.1:0"})
+	own, aside := s.page(t), s.page(t)
+	b, other := desktop(t, own.URL()), desktop(t, aside.URL())
+	b.live()
+	other.live()
+	s.quit()
+	<-s.done
+	s.summary.Publish(bus.Summary{Seq: 1 << 20, Stage: "evaluate after", Done: 2, Total: 2, Cameras: cameraNames, Horizon: 200, Bye: true})
+	own.Finish() // as rapport run does, without waiting for the word to arrive
+	other.says("link", "session ended")
+	s.srv.Close()
+	time.Sleep(1500 * time.Millisecond) // longer than what is silent or lost takes to be told
+	for name, x := range map[string]tab{"whose server is gone": b, "whose bus is gone": other} {
+		x.says("link", "session ended")
+		x.says("work", "ended after evaluate after")
+		if a := x.alarms(); a != "" {
+			t.Errorf("the page %s alarms: %s", name, a)
+		}
+		if !eval[bool](x, `document.body.classList.contains("lost")`) {
+			t.Errorf("the page %s shows as live what is old", name)
+		}
+	}
+}
+
 func TestNamesAreShownAsTextAlone(t *testing.T) {
 	evil := `<img src=x onerror="window.pwned = 1"><script>window.pwned = 1</script>`
 	srv, err := bus.Start(t.Context(), bus.Options{StoreDir: t.TempDir()})

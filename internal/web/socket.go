@@ -114,9 +114,6 @@ func (s *Server) live(w http.ResponseWriter, r *http.Request) {
 	}
 	cancel()
 	wg.Wait()
-	if s.ctx.Err() != nil {
-		_ = c.Close(websocket.StatusGoingAway, "the program ends")
-	}
 }
 
 var (
@@ -184,6 +181,12 @@ func (b *browser) write(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-b.s.over:
+			// Even who owes acknowledgements is told how it ended.
+			if err := b.tell(ctx); err != nil {
+				return err
+			}
+			return b.c.Close(websocket.StatusGoingAway, "the program ends")
 		case <-tick.C:
 		}
 	}

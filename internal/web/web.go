@@ -55,7 +55,9 @@ type Server struct {
 	hub  *hub
 	ln   net.Listener
 	http *http.Server
-	// ctx ends all sockets, which http.Server.Shutdown leaves alone.
+	// over asks all sockets to end, and ctx ends those that do not; http.Server.Shutdown
+	// leaves them alone.
+	over   chan struct{}
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -64,8 +66,13 @@ type Server struct {
 	once   sync.Once
 }
 
-// closeLimit is how long requests under way may take after Close.
-const closeLimit = 2 * time.Second
+const (
+	// closeLimit is how long requests under way may take after Close.
+	closeLimit = 2 * time.Second
+	// lastLimit is how long the last word may take, of the session to the page and
+	// of the page to its browsers.
+	lastLimit = time.Second
+)
 
 // Try reports whether a page could be served at an address, so that nothing is
 // begun for a page that cannot be.
@@ -105,7 +112,7 @@ func Start(o Options) (*Server, error) {
 	if a, ok := ln.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() {
 		o.Log.Warn("web: the page is served beyond this machine without encryption; whoever listens on that network can learn its token and then drive the arm", "address", a.String())
 	}
-	s := &Server{o: o, ln: ln}
+	s := &Server{o: o, ln: ln, over: make(chan struct{})}
 	if err := s.tune(); err != nil {
 		return nil, errors.Join(err, ln.Close())
 	}
@@ -169,17 +176,29 @@ func (s *Server) url(page string) string {
 	return "http://" + net.JoinHostPort(host, port) + "/" + page + "#" + s.o.Token
 }
 
-// Close ends the sockets and requests, and returns when all is gone. The
-// connection to the bus stays.
+// Finish is Close after a session that ran in this process: what it said at its end
+// is on its way still, and without it browsers would take the end for a loss.
+func (s *Server) Finish() {
+	if s.o.Conn != nil {
+		s.hub.finish(lastLimit)
+	}
+	s.Close()
+}
+
+// Close tells the browsers a last time how things stand, ends the sockets and
+// requests, and returns when all is gone. The connection to the bus stays.
 func (s *Server) Close() {
 	s.once.Do(func() {
+		close(s.over)
+		late := time.AfterFunc(lastLimit, s.cancel)
+		s.socks.wait()
+		late.Stop()
 		s.cancel()
 		ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
 		defer cancel()
 		if err := s.http.Shutdown(ctx); err != nil {
 			s.o.Log.Warn("web: close: requests were cut off", "err", errors.Join(err, s.http.Close()))
 		}
-		s.socks.wait()
 		s.wg.Wait()
 		if s.o.Conn != nil {
 			s.pilot.close()

@@ -90,6 +90,10 @@ function say(v) {
   return true;
 }
 
+// ended says whether all that the session is made of said good-bye. What is lost
+// afterwards is no loss.
+function ended() { return sight !== null && (sight.work || []).length > 0 && sight.work.every((w) => w.bye); }
+
 // connected says whether what is shown comes from the session just now.
 function connected() { return now() - heard < liveFor && sight !== null && sight.bus; }
 
@@ -149,8 +153,8 @@ function showPeers(list) {
 const deciders = { policy: "policy", human: "a person", guard: "guard", log: "recording" };
 function showStatus(s) {
   const by = el("by");
-  by.className = "by " + (s.fault ? "held" : s.moving && s.by in deciders ? s.by : "");
-  text(by, s.fault ? "held" : !s.moving ? "nobody" : deciders[s.by] || "–");
+  by.className = "by " + (s.fault ? "held" : s.moving && !ended() && s.by in deciders ? s.by : "");
+  text(by, s.fault ? "held" : !s.moving || ended() ? "nobody" : deciders[s.by] || "–");
   text(el("episode"), s.episode || "–");
   text(el("step"), s.horizon ? `${s.step} of ${s.horizon}` : s.step);
   text(el("version"), s.version);
@@ -240,17 +244,17 @@ async function picture(buf) {
 function watch() {
   const gap = now() - heard;
   const up = gap < liveFor;
-  alarm("link", up || !token ? "" : "CONNECTION LOST: what is shown is old, and STOP may not reach the arm. Use the stop at the arm.");
-  alarm("bus", up && sight && !sight.bus ? "NO CONNECTION FROM HERE TO THE SESSION'S BUS: what is shown is old, and STOP does not reach the arm. Use the stop at the arm." : "");
+  const over = ended();
+  alarm("link", up || over || !token ? "" : "CONNECTION LOST: what is shown is old, and STOP may not reach the arm. Use the stop at the arm.");
+  alarm("bus", up && !over && sight && !sight.bus ? "NO CONNECTION FROM HERE TO THE SESSION'S BUS: what is shown is old, and STOP does not reach the arm. Use the stop at the arm." : "");
   const driving = ["work.run", "work.actor", "status"].map(ageOf).filter((a) => a >= 0);
-  const ended = sight && (sight.work || []).length > 0 && sight.work.every((w) => w.bye);
-  const quiet = up && sight && sight.bus && !ended && (driving.length === 0 || Math.min(...driving) > silentFor);
+  const quiet = up && sight && sight.bus && !over && (driving.length === 0 || Math.min(...driving) > silentFor);
   alarm("quiet", quiet && driving.length > 0 ? "THE SESSION IS SILENT: what is shown is old. Look at the arm." : "");
-  const live = connected() && !quiet && !ended;
+  const live = connected() && !quiet && !over;
   document.body.classList.toggle("lost", !live);
   const link = el("link");
-  link.className = "pill " + (live ? delay > 250 ? "warn" : "good" : ended && up ? "warn" : "bad");
-  text(link, live ? delay > 250 ? `live, ${(delay / 1000).toFixed(1)} s late` : "live" : !up ? "connection lost" : sight && !sight.bus ? "bus lost" : ended ? "session ended" : driving.length ? "session silent" : sight && (sight.work || []).length ? "no arm yet" : "waiting for the session");
+  link.className = "pill " + (live ? delay > 250 ? "warn" : "good" : over ? "warn" : "bad");
+  text(link, live ? delay > 250 ? `live, ${(delay / 1000).toFixed(1)} s late` : "live" : over ? "session ended" : !up ? "connection lost" : sight && !sight.bus ? "bus lost" : driving.length ? "session silent" : sight && (sight.work || []).length ? "no arm yet" : "waiting for the session");
   for (const s of document.querySelectorAll("[data-live]")) {
     const a = ageOf(s.dataset.live), fresh = live && a >= 0 && a < (s.dataset.live === "status" ? silentFor : liveFor);
     const label = s.querySelector(".age");
