@@ -212,6 +212,34 @@ func TestKeysAndFingersDriveWhileHeld(t *testing.T) {
 	until("the finger lifted", func(v bus.Teleop) bool { return !v.Deadman })
 }
 
+// While a name is typed keys are words, and the page says so; Enter gives them back.
+func TestEnterLeavesTheName(t *testing.T) {
+	s := newSession(t, bus.Options{Listen: "127.0.0.1:0"})
+	b := desktop(t, s.page(t).URL())
+	b.live()
+	b.says("stop", "space bar")
+	b.do(chromedp.Focus(chromedp.ID("pilot")), call(input.InsertText, input.InsertTextParams{Text: "Ada"}))
+	b.says("driver", "Keys go into the field")
+	b.shows("that the space bar does not stop", `!document.getElementById("stop").textContent.includes("space bar") && !document.getElementById("stop").hasAttribute("aria-keyshortcuts")`)
+	b.do(chromedp.KeyEvent("\r"))
+	b.shows("no field with the focus", `document.activeElement === document.body`)
+	b.says("driver", "Hold a pad")
+	b.says("stop", "space bar")
+	b.do(chromedp.KeyEvent(" "))
+	b.says("detail", "Ada: space bar on the page")
+	if got := eval[string](b, `[localStorage.getItem("rapport.driver"), localStorage.getItem("rapport.operator")].join()`); got != "Ada," {
+		t.Errorf("kept as driver and as annotator: %q", got)
+	}
+	// A name alone acknowledges nothing.
+	b.do(chromedp.Focus(chromedp.ID("name")), chromedp.KeyEvent("\r"))
+	b.shows("the note with the focus", `document.activeElement.id === "note"`)
+	b.do(call(input.InsertText, input.InsertTextParams{Text: "all is well"}), chromedp.KeyEvent("\r"))
+	time.Sleep(300 * time.Millisecond) // for an answer that must not come
+	if f := s.fault(0); !f.Open || s.g.Fault() == nil {
+		t.Errorf("Enter in the name acknowledged %+v", f)
+	}
+}
+
 func TestLostBusIsShownAndAStopIsNotTakenForDelivered(t *testing.T) {
 	s := newSession(t, bus.Options{Listen: "127.0.0.1:0"})
 	b := desktop(t, s.page(t).URL())

@@ -242,6 +242,7 @@ async function picture(buf) {
 // --- ages and connections, several times a second whatever comes ---
 
 function watch() {
+  keysGo(); // a field that vanishes tells nobody that it lost the focus
   const gap = now() - heard;
   const up = gap < liveFor;
   const over = ended();
@@ -319,20 +320,38 @@ async function stopArm(why) {
 }
 
 let pressed = -Infinity;
-el("stop").addEventListener("pointerdown", (e) => { e.preventDefault(); pressed = now(); stopArm("STOP on the page"); });
+el("stop").addEventListener("pointerdown", (e) => { e.preventDefault(); pressed = now(); leaveField(); stopArm("STOP on the page"); });
 // Keys and screen readers click without a pointer.
 el("stop").addEventListener("click", () => { if (now() - pressed > 1000) stopArm("STOP on the page"); });
 
 // The space bar stops, wherever the focus is, unless words are being typed.
-const typing = (e) => e.target instanceof HTMLInputElement;
 for (const kind of ["keydown", "keyup"]) {
   addEventListener(kind, (e) => {
-    if (e.code !== "Space" || typing(e)) return;
+    if (e.code !== "Space" || e.target instanceof HTMLInputElement) return;
     e.preventDefault();
     e.stopImmediatePropagation();
     if (kind === "keydown" && !e.repeat) stopArm("space bar on the page");
   }, true);
 }
+
+// keysGo says on the button whether the space bar is it.
+function keysGo() {
+  const words = typing();
+  text(el("stop").lastElementChild, words ? "press here: keys are words now" : "space bar");
+  if (words) el("stop").removeAttribute("aria-keyshortcuts");
+  else el("stop").setAttribute("aria-keyshortcuts", "Space");
+}
+for (const kind of ["focusin", "focusout"]) addEventListener(kind, keysGo);
+
+// Whoever is done with a field has the keys back.
+const leaves = { pilot: () => el("pilot").blur(), name: () => el("note").focus() };
+addEventListener("keydown", (e) => {
+  if (!(e.target instanceof HTMLInputElement) || e.isComposing) return;
+  if (e.key === "Escape") e.target.blur();
+  if (e.key !== "Enter" || !(e.target.id in leaves)) return;
+  e.preventDefault(); // a name alone acknowledges nothing
+  leaves[e.target.id]();
+});
 
 let fault = null;
 function showFault(f) {
@@ -354,6 +373,8 @@ function showFault(f) {
   }
 }
 
+// No Enter acknowledges, be it held from the field before.
+el("ack").addEventListener("click", () => el("fault").requestSubmit());
 el("fault").addEventListener("submit", async (e) => {
   e.preventDefault();
   const who = person();
@@ -373,9 +394,9 @@ el("fault").addEventListener("submit", async (e) => {
 for (const [a, b] of [["name", "pilot"], ["pilot", "name"]]) el(a).addEventListener("input", () => { el(b).value = el(a).value; });
 el("pilot").addEventListener("change", () => keep(person()));
 
-// It is kept on this device, for the next time.
-function keep(who) { try { localStorage.setItem("rapport.operator", who); } catch { /* not allowed here */ } }
-try { el("name").value = el("pilot").value = localStorage.getItem("rapport.operator") || ""; } catch { /* not allowed here */ }
+// It is kept on this device, for the next time; the label page keeps one of its own.
+function keep(who) { try { localStorage.setItem("rapport.driver", who); } catch { /* not allowed here */ } }
+try { el("name").value = el("pilot").value = localStorage.getItem("rapport.driver") || ""; } catch { /* not allowed here */ }
 
 addEventListener("pagehide", () => { left = true; });
 addEventListener("pageshow", (e) => { if (e.persisted) { left = false; connect(); } });

@@ -76,7 +76,7 @@ function showDriver(pad, r) {
   const other = pilot.name && !pilot.yours;
   p.parentElement.classList.toggle("old", !sight || !sight.teleop);
   p.className = "driver" + (pilot.yours && held ? " good" : other ? " warn" : "");
-  text(p, !sight || !sight.teleop ? "This session hears no hand. It does with teleop.input: bus." : other ? pilot.name + " drives, at another page" : held ? "You drive" : r.deadman && !fresh ? "Let go first, then hold on again" : pad ? "Gamepad ready: hold a shoulder button. " + pad.id.slice(0, 60) : "Hold a pad, or Shift and keys. No gamepad found.");
+  text(p, !sight || !sight.teleop ? "This session hears no hand. It does with teleop.input: bus." : other ? pilot.name + " drives, at another page" : held ? "You drive" : r.deadman && !fresh ? "Let go first, then hold on again" : pad ? "Gamepad ready: hold a shoulder button. " + pad.id.slice(0, 60) : typing() ? "Keys go into the field now. Press Enter to drive by keys." : "Hold a pad, or Shift and keys. No gamepad found.");
 }
 
 for (const gone of ["blur", "pagehide"]) addEventListener(gone, handsOff);
@@ -97,6 +97,9 @@ function drawPads() {
   for (const g of ["close", "open"]) el("grip-" + g).setAttribute("aria-pressed", grips.has(g));
 }
 
+// leaveField gives the keys back to whoever drives.
+function leaveField() { if (typing()) document.activeElement.blur(); }
+
 for (const id of ["pad-xy", "pad-zr"]) {
   const pad = el(id);
   const at = (e) => {
@@ -105,7 +108,7 @@ for (const id of ["pad-xy", "pad-zr"]) {
     drawPads();
   };
   const off = () => { fingers.delete(id); drawPads(); };
-  pad.addEventListener("pointerdown", (e) => { e.preventDefault(); pad.setPointerCapture(e.pointerId); at(e); });
+  pad.addEventListener("pointerdown", (e) => { e.preventDefault(); leaveField(); pad.setPointerCapture(e.pointerId); at(e); });
   pad.addEventListener("pointermove", (e) => { if (fingers.has(id)) at(e); });
   for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) pad.addEventListener(end, off);
   pad.addEventListener("contextmenu", (e) => e.preventDefault());
@@ -113,7 +116,7 @@ for (const id of ["pad-xy", "pad-zr"]) {
 
 for (const g of ["close", "open"]) {
   const b = el("grip-" + g);
-  b.addEventListener("pointerdown", (e) => { e.preventDefault(); b.setPointerCapture(e.pointerId); grips.add(g); drawPads(); });
+  b.addEventListener("pointerdown", (e) => { e.preventDefault(); leaveField(); b.setPointerCapture(e.pointerId); grips.add(g); drawPads(); });
   for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) b.addEventListener(end, () => { grips.delete(g); drawPads(); });
   b.addEventListener("contextmenu", (e) => e.preventDefault());
 }
