@@ -30,7 +30,7 @@ func (s *Server) stop(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	var v struct{ Who, Why string }
 	_ = json.NewDecoder(http.MaxBytesReader(w, r.Body, maxWord)).Decode(&v)
-	if v.Who = strings.TrimSpace(v.Who); v.Who == "" {
+	if v.Who = strings.TrimSpace(cut(v.Who, maxName)); v.Who == "" {
 		v.Who = "somebody at the page"
 	}
 	if v.Why == "" {
@@ -67,7 +67,7 @@ func (s *Server) acknowledge(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), actLimit)
 	defer cancel()
-	out, err := s.o.Conn.Acknowledge(ctx, s.o.Session, bus.Acknowledge{Fault: v.Fault, Who: v.Who, Note: v.Note})
+	out, err := s.o.Conn.Acknowledge(ctx, s.o.Session, bus.Acknowledge{Fault: v.Fault, Who: v.Who, Note: cut(v.Note, maxNote)})
 	if err != nil {
 		refuse(w, failure(err), err.Error())
 		return

@@ -115,6 +115,8 @@ func TestGamepadBecomesTeleopReadings(t *testing.T) {
 	if !first.Deadman || first.Device != "gamepad" || first.Who != "Ada" || len(first.Axes) != 4 || first.Axes[1] != -0.5 || !first.Buttons[5] || first.Boot == 0 {
 		t.Errorf("got %+v", first)
 	}
+	b.says("driver", "You hold on; the policy decides") // this session listens to nobody
+	s.tells("human", true)
 	b.says("driver", "You drive")
 	last := first
 	for range 30 {
@@ -163,6 +165,34 @@ func TestGamepadBecomesTeleopReadings(t *testing.T) {
 	}
 	eval[bool](b, `delete document.hidden; true`)
 	b.says("driver", "Let go first")
+}
+
+// Who holds on drives only what does as he says.
+func TestNobodyDrivesWhatDoesNotMove(t *testing.T) {
+	s := newSession(t, bus.Options{Listen: "127.0.0.1:0"})
+	s.tells("human", true)
+	b := desktop(t, s.page(t).URL())
+	b.live()
+	eval[bool](b, pretend)
+	// A name as long as the field takes, of letters that take more than a byte each.
+	b.do(chromedp.Focus(chromedp.ID("pilot")), call(input.InsertText, input.InsertTextParams{Text: strings.Repeat("Ж", 80)}))
+	hold := func(on bool) {
+		eval[bool](b, fmt.Sprintf(`window.pad.buttons[5] = {pressed: %v, value: 1}; true`, on))
+	}
+	b.says("driver", "Gamepad ready")
+	hold(true)
+	b.says("driver", "You drive")
+	s.tells("human", false)
+	b.says("driver", "Nothing moves in this stage")
+	s.tells("human", true)
+	b.says("driver", "You drive")
+	if _, err := s.Stop(within(t), bus.Stop{Who: "Ada", Why: "test"}); err != nil {
+		t.Fatal(err)
+	}
+	b.says("driver", "held by a fault")
+	if a := b.alarms(); !strings.HasPrefix(a, "ARM HELD") || strings.Contains(a, "LOST") {
+		t.Errorf("alarms: %s", a)
+	}
 }
 
 func TestKeysAndFingersDriveWhileHeld(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/rapport-rl/rapport/internal/bus"
 )
@@ -22,15 +23,34 @@ type reading struct {
 	Buttons []bool    `json:"buttons"`
 }
 
-// The largest numbers of axes and buttons, as docs/bus.md has them.
+// The largest numbers of axes and buttons, as docs/bus.md has them, and what the page calls
+// its devices at most.
 const (
 	maxAxes    = 16
 	maxButtons = 32
-	maxName    = 100
+	maxDevice  = 100 // bytes
 )
 
+// What is longer is cut, bytes. The page's fields take 80 and 300 characters, of up to three
+// bytes each; the bus carries 500 bytes.
+const (
+	maxName = 400
+	maxNote = 500
+)
+
+// cut is as much of the beginning of s as fits into n bytes.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}
+
 func (r *reading) check() error {
-	bad := len(r.Axes) > maxAxes || len(r.Buttons) > maxButtons || len(r.Who) > maxName || len(r.Device) > maxName
+	bad := len(r.Axes) > maxAxes || len(r.Buttons) > maxButtons || len(r.Device) > maxDevice
 	bad = bad || !(r.At >= 0 && r.At < 1e12) // 30 years
 	for _, a := range r.Axes {
 		bad = bad || !(math.Abs(a) <= 1)
@@ -54,7 +74,7 @@ func newHand(addr string) hand { return hand{addr: addr, boot: rand.Uint64()} }
 
 // teleop is a reading as the bus carries it.
 func (h *hand) teleop(r *reading) bus.Teleop {
-	name := strings.TrimSpace(r.Who)
+	name := strings.TrimSpace(cut(r.Who, maxName))
 	if name == "" {
 		name = "somebody at " + h.addr
 	}

@@ -107,6 +107,8 @@ type session struct {
 	mu     sync.Mutex
 	faults []bus.Fault
 	note   string
+	by     string // who is told to decide; "" is who does
+	idle   bool   // no arm is told to move
 	ticks  int
 	stops  []bus.Stop
 
@@ -216,6 +218,10 @@ func (s *session) run(ctx context.Context) {
 			By: obs.By.String(), Version: 4, Human: 2, Humans: 9,
 			Guard: bus.GuardCounts{Steps: n.Steps, Clipped: n.Clipped, Scaled: n.Scaled, Held: n.Held, Lapsed: n.Lapsed, Faults: n.Faults},
 		}
+		st.Moving = !s.idle
+		if s.by != "" {
+			st.By = s.by
+		}
 		if s.g.Fault() != nil {
 			f := s.faults[len(s.faults)-1]
 			st.Fault = &f
@@ -263,6 +269,13 @@ func (s *session) Faults(context.Context) ([]bus.Fault, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]bus.Fault(nil), s.faults...), nil
+}
+
+// tells sets who is told to decide, and whether an arm moves.
+func (s *session) tells(by string, moving bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.by, s.idle = by, !moving
 }
 
 func (s *session) tickCount() int {

@@ -264,7 +264,7 @@ func TestMalformedWordsEndTheSocket(t *testing.T) {
 		"axis":          `{"teleop":{"seq":1,"at":1,"deadman":true,"axes":[1.5]}}`,
 		"too many axes": `{"teleop":{"seq":1,"at":1,"deadman":true,"axes":[` + strings.Repeat("0,", 16) + `0]}}`,
 		"clock":         `{"teleop":{"seq":1,"at":-1,"deadman":true,"axes":[0]}}`,
-		"name":          `{"teleop":{"seq":1,"at":1,"deadman":true,"who":"` + strings.Repeat("a", 200) + `"}}`,
+		"device":        `{"teleop":{"seq":1,"at":1,"deadman":true,"device":"` + strings.Repeat("a", 200) + `"}}`,
 		"too long":      `"` + strings.Repeat("a", 5000) + `"`,
 	} {
 		l := look(t, w)

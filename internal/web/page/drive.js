@@ -71,12 +71,28 @@ function drive() {
 let pilot = { name: "", yours: false };
 function showPilot(v) { pilot = { name: v.pilot || "", yours: Boolean(v.yours) }; }
 
+// mine says whether the arm does what this page's hand says.
+function mine() { return held && pilot.yours && sight.status && sight.status.by === "human" && !still(); }
+
+// still is why no hand moves the arm just now.
+function still() {
+  const s = sight.status;
+  return !s ? "" : s.fault ? "The arm is held by a fault: no hand moves it." : !s.moving ? "Nothing moves in this stage: no hand moves the arm." : "";
+}
+
+const others = { policy: "the policy", human: "another hand", guard: "the guard", log: "the recording" };
+
 function showDriver(pad, r) {
   const p = el("driver");
   const other = pilot.name && !pilot.yours;
-  p.parentElement.classList.toggle("old", !sight || !sight.teleop);
-  p.className = "driver" + (pilot.yours && held ? " good" : other ? " warn" : "");
-  text(p, !sight || !sight.teleop ? "This session hears no hand. It does with teleop.input: bus." : other ? pilot.name + " drives, at another page" : held ? "You drive" : r.deadman && !fresh ? "Let go first, then hold on again" : pad ? "Gamepad ready: hold a shoulder button. " + pad.id.slice(0, 60) : typing() ? "Keys go into the field now. Press Enter to drive by keys." : "Hold a pad, or Shift and keys. No gamepad found.");
+  const heard = sight && sight.teleop;
+  p.parentElement.classList.toggle("old", !heard);
+  p.className = "driver" + (heard && mine() ? " good" : other ? " warn" : "");
+  text(p, heard ? driverSays(pad, r, other) : ended() ? "The session has ended." : "This session hears no hand. It does with teleop.input: bus.");
+}
+
+function driverSays(pad, r, other) {
+  return other ? pilot.name + " drives, at another page" : mine() ? "You drive" : held && !still() ? `You hold on; ${others[sight.status?.by] || "nobody"} decides` : r.deadman && !fresh ? "Let go first, then hold on again" : still() ? still() : pad ? "Gamepad ready: hold a shoulder button. " + pad.id.slice(0, 60) : typing() ? "Keys go into the field now. Press Enter to drive by keys." : "Hold a pad, or Shift and keys. No gamepad found.";
 }
 
 for (const gone of ["blur", "pagehide"]) addEventListener(gone, handsOff);
