@@ -15,7 +15,8 @@ type Status struct {
 	By      string `json:"by,omitempty"` // who decided the last command: policy, human, guard, log
 	Version uint64 `json:"version"`      // of the parameters that act
 	// Human counts the steps of this episode that a person decided, and Humans
-	// those of this process's life.
+	// those of the session's online episodes; an actor in a process of its own counts
+	// those since it began.
 	Human  int `json:"human"`
 	Humans int `json:"humans"`
 	// Fault is the latched one; while it is there the arm holds.
@@ -25,7 +26,7 @@ type Status struct {
 	Bad uint64 `json:"bad_frames"`
 }
 
-// GuardCounts is how often the guard had to act in the session's life.
+// GuardCounts is how often the guard had to act since this process began.
 type GuardCounts struct {
 	Steps   uint64 `json:"steps"`
 	Clipped uint64 `json:"clipped"`

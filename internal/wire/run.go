@@ -330,7 +330,11 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 		return tuned, err
 	}
 	defer t.close()
-	n, hits := s.cfg.Session.Episodes, 0
+	n := s.cfg.Session.Episodes
+	won, err := s.explored(ctx, next)
+	if err != nil {
+		return tuned, err
+	}
 	t.scorer = p.scorer
 	t.actor = &loop.Actor{Backend: a.guard, Extractor: p.eyes, Track: a.track, Tell: tellerOf(ctx), Last: lastOf(ctx), Policy: pi, Scorer: scorerOn(p.scorer, a), Horizon: s.cfg.Robot.Horizon, Pixels: pixels(s.cfg), Watch: t.watch, Override: t.override, Over: overOf(s.cfg, a)}
 	var turns *turns
@@ -378,11 +382,11 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 				known = a.pace()
 			} else {
 				success := s.succeeded(a)
-				if success {
-					hits++
+				if won.Of++; success {
+					won.Hits++
 				}
-				s.show.share("while exploring", report.Share{Hits: hits, Of: i + 1 - next})
-				s.tell("fine-tune", i+1, n, fmt.Sprintf("success %d/%d while exploring", hits, i+1-next))
+				s.show.share("while exploring", won)
+				s.tell("fine-tune", i+1, n, fmt.Sprintf("success %d/%d while exploring", won.Hits, won.Of))
 				known = []policy.Metric{{Name: "success", Value: bit(success)}}
 				if !witnessed(s.cfg) {
 					told = success
@@ -403,9 +407,10 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 			return nil
 		},
 	}
-	if err := s.earlier(ctx); err != nil {
+	if err := errors.Join(s.earlier(ctx), s.handled(ctx, next)); err != nil {
 		return tuned, err
 	}
+	s.show.share("while exploring", won)
 	s.tell("fine-tune", next, n, "")
 	if err := session.Run(ctx); errors.Is(err, errTimeUp) {
 		n = turns.next

@@ -119,8 +119,8 @@ func (w *show) share(when string, sh report.Share) {
 	w.now.Success = append(w.now.Success, v)
 }
 
-// returned tells the return of the n-th online episode. Those between that this
-// process has not seen are unknown.
+// returned tells the return of the n-th online episode. Those between that it was
+// not told of are unknown.
 func (w *show) returned(n int, r float64) {
 	if w == nil {
 		return
@@ -130,10 +130,13 @@ func (w *show) returned(n int, r float64) {
 	if len(w.now.Returns) == 0 {
 		w.now.First = n
 	}
-	i := n - w.now.First
-	if i < 0 {
-		return
+	if gap := w.now.First - n; gap > 0 { // an earlier one, told after those that were learned again
+		w.now.First, w.now.Returns = n, append(make([]float64, gap), w.now.Returns...)
+		for i := range gap {
+			w.now.Returns[i] = math.NaN()
+		}
 	}
+	i := n - w.now.First
 	for len(w.now.Returns) <= i {
 		w.now.Returns = append(w.now.Returns, math.NaN())
 	}
@@ -153,6 +156,35 @@ func (s *Session) earlier(ctx context.Context) error {
 		s.show.returned(int(p.Step), p.Value)
 	}
 	return nil
+}
+
+// explored is how often the online episodes before the next one succeeded, of those of
+// which that is known.
+func (s *Session) explored(ctx context.Context, next int) (sh report.Share, err error) {
+	ps, err := s.store.Metric(ctx, "episode", "success")
+	for _, p := range ps {
+		if int(p.Step) < next && !math.IsNaN(p.Value) {
+			sh.Of++
+			if p.Value > 0 {
+				sh.Hits++
+			}
+		}
+	}
+	return sh, err
+}
+
+// handled tells the desk how many steps a person decided in the online episodes before
+// the next one.
+func (s *Session) handled(ctx context.Context, next int) error {
+	ps, err := s.store.Metric(ctx, "episode", "human")
+	n := 0
+	for _, p := range ps {
+		if int(p.Step) < next && !math.IsNaN(p.Value) {
+			n += int(p.Value)
+		}
+	}
+	s.desk.handled(n)
+	return err
 }
 
 // begin makes the reward of the episode that begins be shown while it runs, if

@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"math"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"github.com/rapport-rl/rapport/internal/bus"
 	"github.com/rapport-rl/rapport/internal/report"
 	"github.com/rapport-rl/rapport/perception"
+	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/reward/rapl"
 )
 
@@ -142,8 +144,8 @@ func TestSummaryKeepsReturnsAndSharesInPlace(t *testing.T) {
 	w.returned(5, 1.5)
 	w.returned(8, 3)
 	w.returned(5, 2) // told again by who catches up
-	w.returned(4, 9) // before the first: left out
-	if got := w.now.Returns; w.now.First != 5 || len(got) != 4 || got[0] != 2 || !math.IsNaN(got[1]) || got[3] != 3 {
+	w.returned(3, 9) // of before the checkpoint, read after those were learned again
+	if got := w.now.Returns; w.now.First != 3 || len(got) != 6 || got[0] != 9 || !math.IsNaN(got[1]) || got[2] != 2 || !math.IsNaN(got[3]) || got[5] != 3 {
 		t.Errorf("returns %v from %d on", got, w.now.First)
 	}
 	w.share("before", report.Share{Hits: 1, Of: 4})
@@ -160,4 +162,42 @@ func TestSummaryKeepsReturnsAndSharesInPlace(t *testing.T) {
 	none.begin(nil)
 	none.tick(perception.Features{})
 	none.scored(nil)
+}
+
+// What is shown of a session that goes on is of all its episodes, those before the
+// checkpoint and those that are learned again included.
+func TestResumedSessionShowsAllItsEpisodes(t *testing.T) {
+	c := tiny(t)
+	set(t, &c, "name=shown", "session.episodes=3")
+	ctx := t.Context()
+	s, err := Create(ctx, c, byTheClock())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Run(ctx)
+	err = errors.Join(err, s.store.AddMetrics(ctx, "episode", 0, []policy.Metric{{Name: "success", Value: 1}, {Name: "human", Value: 7}}), s.Close())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, err = Resume(ctx, c.Out, c.Name, nil, []string{"session.episodes=4"}, byTheClock()); err != nil {
+		t.Fatal(err)
+	}
+	// As after a process that was killed: the newest checkpoint is of two episodes.
+	if err := s.DropCheckpoint(ctx, kindLearner); err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Run(ctx)
+	if err := errors.Join(err, s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if now := s.show.now; now.First != 0 || len(now.Returns) != 4 || slices.ContainsFunc(now.Returns, math.IsNaN) {
+		t.Errorf("returns %v from %d on, want those of four episodes", now.Returns, now.First)
+	}
+	i := slices.IndexFunc(s.show.now.Success, func(sh bus.Share) bool { return sh.When == "while exploring" })
+	if sh := s.show.now.Success[max(i, 0)]; i < 0 || sh.Of != 4 || sh.Hits < 1 {
+		t.Errorf("successes %v, want one of four at least", s.show.now.Success)
+	}
+	if n := s.desk.status.Humans; n != 7 {
+		t.Errorf("%d steps by a person, want 7", n)
+	}
 }

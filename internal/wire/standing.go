@@ -55,6 +55,16 @@ func (d *desk) tick(episode string, step int, obs *robot.Observation, version ui
 	d.publish()
 }
 
+// handled adds steps that a person decided before this process began.
+func (d *desk) handled(steps int) {
+	if d == nil {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.status.Humans += steps
+}
+
 func (d *desk) publish() {
 	d.mu.Lock()
 	s := d.status

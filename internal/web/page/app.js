@@ -158,7 +158,7 @@ function showStatus(s) {
   text(el("episode"), s.episode || "–");
   text(el("step"), s.horizon ? `${s.step} of ${s.horizon}` : s.step);
   text(el("version"), s.version);
-  text(el("human"), `${s.human} here, ${s.humans} in all`);
+  text(el("human"), `${s.human} here, ${s.humans} ${s.role === "actor" ? "since its start" : "in all"}`);
   const g = s.guard;
   facts(el("guard"), [["Commands", g.steps], ["Cut at a limit", g.clipped], ["Shortened", g.scaled], ["Held", g.held], ["Leases lapsed", g.lapsed], ["Faults", g.faults], ["Unfit frames", s.bad_frames]]);
 }
