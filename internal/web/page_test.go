@@ -270,6 +270,57 @@ func TestEnterLeavesTheName(t *testing.T) {
 	}
 }
 
+// What was held when the page let go is pressed anew, whatever the keyboard repeats.
+func TestWhatIsHeldIsLetGoFirst(t *testing.T) {
+	s := newSession(t, bus.Options{Listen: "127.0.0.1:0"})
+	s.tells("human", true)
+	b := desktop(t, s.page(t).URL())
+	b.live()
+	key := func(kind input.DispatchKeyEventType, key, code string, with int64, repeat bool) {
+		b.do(call(input.DispatchKeyEvent, input.DispatchKeyEventParams{Type: kind, Key: key, Code: code, Modifiers: with, AutoRepeat: &repeat}))
+	}
+	const shift = 8 // of the modifiers
+	const down, up = input.DispatchKeyEventTypeKeyDown, input.DispatchKeyEventTypeKeyUp
+	steady := func(when, want string) {
+		t.Helper()
+		b.says("driver", want)
+		for range 5 {
+			key(down, "w", "KeyW", shift, true)
+			time.Sleep(60 * time.Millisecond)
+			if got := b.text("driver"); !strings.HasPrefix(got, want) {
+				t.Errorf("%s: %q, want %q", when, got, want)
+			}
+		}
+	}
+	hold := func() {
+		t.Helper()
+		b.says("driver", "Hold a pad")
+		key(down, "Shift", "ShiftLeft", shift, false)
+		key(down, "w", "KeyW", shift, false)
+		b.says("driver", "You drive")
+	}
+	letGo := func() {
+		key(up, "w", "KeyW", shift, false)
+		key(up, "Shift", "ShiftLeft", 0, false)
+	}
+	hold()
+	eval[bool](b, `window.dispatchEvent(new Event("blur")); true`)
+	key(down, "w", "KeyW", shift, true)
+	steady("after the focus was lost", "Let go first")
+	letGo()
+	hold()
+	eval[bool](b, `document.hasFocus = () => false; true`)
+	b.says("driver", "Click on this page first")
+	eval[bool](b, `document.hasFocus = () => true; true`)
+	steady("after another window", "Let go first")
+	letGo()
+	hold()
+	b.do(chromedp.KeyEvent(" "))
+	steady("after STOP", "Let go first")
+	letGo()
+	b.says("driver", "held by a fault")
+}
+
 func TestLostBusIsShownAndAStopIsNotTakenForDelivered(t *testing.T) {
 	s := newSession(t, bus.Options{Listen: "127.0.0.1:0"})
 	b := desktop(t, s.page(t).URL())

@@ -6,9 +6,11 @@
 const driveEvery = 33; // ms
 const shoulder = [4, 5]; // of the standard gamepad: either one is the deadman switch
 
+const layout = new Set(["ShiftLeft", "ShiftRight", "KeyW", "KeyA", "KeyS", "KeyD", "KeyR", "KeyF", "KeyQ", "KeyE", "KeyC", "KeyO"]);
 const keys = new Set(); // codes that are down
 const fingers = new Map(); // pad: [x, y] in -1..1, x to the right, y up
 const grips = new Set(); // "close", "open": buttons on the page that are held
+const stuck = new Set(); // codes, pads and grips that were let go of here and not by the hand yet
 let seq = 0;
 let held = false; // what the session was told last
 let fresh = false; // the switch was seen released since the page got the focus
@@ -16,6 +18,7 @@ let fresh = false; // the switch was seen released since the page got the focus
 // handsOff lets go of everything at once, and what is still held must be pressed
 // anew.
 function handsOff() {
+  for (const of of [keys, fingers.keys(), grips]) for (const k of of) stuck.add(k);
   keys.clear();
   fingers.clear();
   grips.clear();
@@ -60,8 +63,9 @@ function drive() {
     if (held || r.deadman) handsOff();
     return;
   }
+  if (fresh && stuck.size > 0) handsOff(); // a key of before came to light
   if (!fresh) {
-    fresh = !r.deadman && !(pad && pad.deadman);
+    fresh = stuck.size === 0 && !r.deadman && !(pad && pad.deadman);
     return;
   }
   if (r.deadman) tell(r, true);
@@ -92,17 +96,39 @@ function showDriver(pad, r) {
 }
 
 function driverSays(pad, r, other) {
-  return other ? pilot.name + " drives, at another page" : mine() ? "You drive" : held && !still() ? `You hold on; ${others[sight.status?.by] || "nobody"} decides` : r.deadman && !fresh ? "Let go first, then hold on again" : still() ? still() : pad ? "Gamepad ready: hold a shoulder button. " + pad.id.slice(0, 60) : typing() ? "Keys go into the field now. Press Enter to drive by keys." : "Hold a pad, or Shift and keys. No gamepad found.";
+  return other ? pilot.name + " drives, at another page" : mine() ? "You drive" : held && !still() ? `You hold on; ${others[sight.status?.by] || "nobody"} decides` : !document.hasFocus() ? "Click on this page first: it hears no hand." : stuck.size > 0 || r.deadman && !fresh ? "Let go first, then hold on again" : still() ? still() : pad ? "Gamepad ready: hold a shoulder button. " + pad.id.slice(0, 60) : typing() ? "Keys go into the field now. Press Enter to drive by keys." : "Hold a pad, or Shift and keys. No gamepad found.";
 }
 
-for (const gone of ["blur", "pagehide"]) addEventListener(gone, handsOff);
-document.addEventListener("visibilitychange", () => { if (document.hidden) handsOff(); });
+// leave lets go, too, where nobody will tell when a key comes up: one that is still down
+// afterwards repeats itself, or is told with the next.
+function leave() {
+  handsOff();
+  for (const code of layout) stuck.delete(code);
+}
+for (const gone of ["blur", "pagehide"]) addEventListener(gone, leave);
+document.addEventListener("visibilitychange", () => { if (document.hidden) leave(); });
+
+// shifted notes whether Shift is down that was not pressed since this page listens.
+function shifted(e) {
+  if (!e.shiftKey) for (const code of ["ShiftLeft", "ShiftRight"]) stuck.delete(code);
+  else if (!keys.has("ShiftLeft") && !keys.has("ShiftRight")) stuck.add("ShiftLeft");
+}
 
 addEventListener("keydown", (e) => {
-  if (e.target instanceof HTMLInputElement || e.ctrlKey || e.altKey || e.metaKey) return;
+  if (e.target instanceof HTMLInputElement || e.ctrlKey || e.altKey || e.metaKey || !layout.has(e.code)) return;
+  if (e.repeat) {
+    if (!keys.has(e.code)) stuck.add(e.code);
+    return;
+  }
+  stuck.delete(e.code);
   keys.add(e.code);
+  shifted(e);
 });
-addEventListener("keyup", (e) => { keys.delete(e.code); });
+addEventListener("keyup", (e) => {
+  keys.delete(e.code);
+  stuck.delete(e.code);
+  if (!e.shiftKey) shifted(e);
+});
 
 function drawPads() {
   for (const id of ["pad-xy", "pad-zr"]) {
@@ -120,10 +146,11 @@ for (const id of ["pad-xy", "pad-zr"]) {
   const pad = el(id);
   const at = (e) => {
     const b = pad.getBoundingClientRect();
+    stuck.delete(id);
     fingers.set(id, [clamp(2.4 * ((e.clientX - b.left) / b.width - 0.5)), clamp(-2.4 * ((e.clientY - b.top) / b.height - 0.5))]);
     drawPads();
   };
-  const off = () => { fingers.delete(id); drawPads(); };
+  const off = () => { fingers.delete(id); stuck.delete(id); drawPads(); };
   pad.addEventListener("pointerdown", (e) => { e.preventDefault(); leaveField(); pad.setPointerCapture(e.pointerId); at(e); });
   pad.addEventListener("pointermove", (e) => { if (fingers.has(id)) at(e); });
   for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) pad.addEventListener(end, off);
@@ -132,7 +159,7 @@ for (const id of ["pad-xy", "pad-zr"]) {
 
 for (const g of ["close", "open"]) {
   const b = el("grip-" + g);
-  b.addEventListener("pointerdown", (e) => { e.preventDefault(); leaveField(); b.setPointerCapture(e.pointerId); grips.add(g); drawPads(); });
-  for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) b.addEventListener(end, () => { grips.delete(g); drawPads(); });
+  b.addEventListener("pointerdown", (e) => { e.preventDefault(); leaveField(); b.setPointerCapture(e.pointerId); stuck.delete(g); grips.add(g); drawPads(); });
+  for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) b.addEventListener(end, () => { grips.delete(g); stuck.delete(g); drawPads(); });
   b.addEventListener("contextmenu", (e) => e.preventDefault());
 }
