@@ -86,7 +86,7 @@ func TestStopIsLatchedAndAcknowledgedOnThePage(t *testing.T) {
 }
 
 // pretend makes the page see a gamepad whose state is window.pad.
-const pretend = `window.pad = {connected: true, id: "pretended", axes: [0, 0, 0, 0], buttons: Array.from({length: 17}, () => ({pressed: false, value: 0}))};
+const pretend = `window.pad = {connected: true, id: "pretended", mapping: "standard", axes: [0, 0, 0, 0], buttons: Array.from({length: 17}, () => ({pressed: false, value: 0}))};
 navigator.getGamepads = () => [window.pad]; true`
 
 func TestGamepadBecomesTeleopReadings(t *testing.T) {
@@ -193,6 +193,23 @@ func TestNobodyDrivesWhatDoesNotMove(t *testing.T) {
 	if a := b.alarms(); !strings.HasPrefix(a, "ARM HELD") || strings.Contains(a, "LOST") {
 		t.Errorf("alarms: %s", a)
 	}
+}
+
+// What only says that it is a gamepad is not taken for the one beside it.
+func TestTheStandardGamepadIsRead(t *testing.T) {
+	s := newSession(t, bus.Options{})
+	b := desktop(t, s.page(t).URL())
+	b.live()
+	eval[bool](b, pretend)
+	eval[bool](b, `window.odd = (id, on) => ({connected: true, id, mapping: "", axes: [0, 0], buttons: Array.from({length: 6}, (_, i) => ({pressed: on && i === 4, value: 0}))});
+		navigator.getGamepads = () => [null, odd("a keyboard", true), window.pad]; true`)
+	b.says("driver", "Gamepad ready: hold a shoulder button. pretended")
+	eval[bool](b, `navigator.getGamepads = () => [odd("a receiver", false), odd("a wheel", false)]; true`)
+	b.says("driver", "of another layout")
+	b.says("driver", "a receiver")
+	s.tells("human", true)
+	eval[bool](b, `navigator.getGamepads = () => [odd("a receiver", false), odd("a wheel", true)]; true`)
+	b.says("driver", "You drive")
 }
 
 func TestKeysAndFingersDriveWhileHeld(t *testing.T) {

@@ -36,13 +36,16 @@ function tell(r, deadman) {
 
 const clamp = (x) => Math.max(-1, Math.min(1, Number.isFinite(x) ? x : 0));
 
+// gamepad is the one that is read: of those in the standard layout, or of all where there is
+// none, the first whose switch is held, or else the first. Receivers and keyboards that say
+// that they are gamepads may come before real ones.
 function gamepad() {
-  for (const g of navigator.getGamepads ? navigator.getGamepads() : []) {
-    if (!g || !g.connected) continue;
-    const down = (i) => Boolean(g.buttons[i] && g.buttons[i].pressed);
-    return { id: g.id, deadman: shoulder.some(down), device: "gamepad", axes: Array.from(g.axes, clamp).slice(0, 16), buttons: Array.from(g.buttons, (b) => Boolean(b.pressed)).slice(0, 32) };
-  }
-  return null;
+  const there = Array.from(navigator.getGamepads ? navigator.getGamepads() : []).filter((g) => g && g.connected);
+  const standard = there.filter((g) => g.mapping === "standard"), pads = standard.length > 0 ? standard : there;
+  const holds = (g) => shoulder.some((i) => Boolean(g.buttons[i] && g.buttons[i].pressed));
+  const g = pads.find(holds) || pads[0];
+  if (!g) return null;
+  return { id: g.id, standard: standard.length > 0, deadman: holds(g), device: "gamepad", axes: Array.from(g.axes, clamp).slice(0, 16), buttons: Array.from(g.buttons, (b) => Boolean(b.pressed)).slice(0, 32) };
 }
 
 // hands is what keys and pads say, in the layout of the standard gamepad, so that
@@ -96,7 +99,7 @@ function showDriver(pad, r) {
 }
 
 function driverSays(pad, r, other) {
-  return other ? pilot.name + " drives, at another page" : mine() ? "You drive" : held && !still() ? `You hold on; ${others[sight.status?.by] || "nobody"} decides` : !document.hasFocus() ? "Click on this page first: it hears no hand." : stuck.size > 0 || r.deadman && !fresh ? "Let go first, then hold on again" : still() ? still() : pad ? "Gamepad ready: hold a shoulder button. " + pad.id.slice(0, 60) : typing() ? "Keys go into the field now. Press Enter to drive by keys." : "Hold a pad, or Shift and keys. No gamepad found.";
+  return other ? pilot.name + " drives, at another page" : mine() ? "You drive" : held && !still() ? `You hold on; ${others[sight.status?.by] || "nobody"} decides` : !document.hasFocus() ? "Click on this page first: it hears no hand." : stuck.size > 0 || r.deadman && !fresh ? "Let go first, then hold on again" : still() ? still() : pad ? (pad.standard ? "Gamepad ready: hold a shoulder button. " : "Gamepad ready, of another layout: buttons 4 and 5 hold, and its sticks may be others. ") + pad.id.slice(0, 60) : typing() ? "Keys go into the field now. Press Enter to drive by keys." : "Hold a pad, or Shift and keys. No gamepad found.";
 }
 
 // leave lets go, too, where nobody will tell when a key comes up: one that is still down
