@@ -12,6 +12,7 @@ import (
 
 	"github.com/rapport-rl/rapport/internal/bus"
 	"github.com/rapport-rl/rapport/internal/web"
+	"github.com/rapport-rl/rapport/reward/kagi/click"
 )
 
 // sum adds up the pixels of a camera's canvas.
@@ -40,6 +41,19 @@ func TestPageShowsTheSessionLive(t *testing.T) {
 	}
 	if a := b.alarms(); a != "" {
 		t.Errorf("alarms: %s", a)
+	}
+	// A plan is clicked where there is one to click.
+	w, err := web.Start(web.Options{Conn: s.srv.Conn(), Session: s.name, Clicks: click.Folder(t.TempDir())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.Close)
+	with := desktop(t, w.URL())
+	with.live()
+	for x, want := range map[tab]bool{b: false, with: true} {
+		if got := eval[bool](x, `!document.getElementById("clicks").hidden`); got != want {
+			t.Errorf("a way to the page of clicks: %v, want %v", got, want)
+		}
 	}
 }
 

@@ -44,9 +44,10 @@ type sight struct {
 	Success []bus.Share `json:"success,omitempty"`
 	Rewards *curve      `json:"rewards,omitempty"` // absent while nothing changed
 	Returns *curve      `json:"returns,omitempty"`
-	Teleop  bool        `json:"teleop"`          // the session hears who drives
-	Pilot   string      `json:"pilot,omitempty"` // who drives through this page
-	Yours   bool        `json:"yours,omitempty"` // it is this browser
+	Teleop  bool        `json:"teleop"`           // the session hears who drives
+	Pilot   string      `json:"pilot,omitempty"`  // who drives through this page
+	Yours   bool        `json:"yours,omitempty"`  // it is this browser
+	Clicks  bool        `json:"clicks,omitempty"` // there is a plan to be clicked
 }
 
 type status struct {

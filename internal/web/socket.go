@@ -195,6 +195,7 @@ func (b *browser) write(ctx context.Context) error {
 func (b *browser) tell(ctx context.Context) error {
 	v := b.s.hub.sight(&b.seen)
 	v.Pilot, v.Yours = b.s.pilot.who(&b.hand)
+	v.Clicks = b.s.o.Clicks != ""
 	v.Delay = b.delay.Load()
 	b.mu.Lock()
 	b.sent++

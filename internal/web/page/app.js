@@ -103,6 +103,7 @@ function show(v) {
   sight = v;
   text(el("session"), v.session);
   document.title = v.session + " – Rapport";
+  el("clicks").hidden = !v.clicks;
   showWork(v.work || []);
   showPeers(v.peers || []);
   if (v.status) { note("status", v.status.age); showStatus(v.status); }
