@@ -181,6 +181,21 @@ func TestGamepadBecomesTeleopReadings(t *testing.T) {
 	b.says("driver", "Let go first")
 }
 
+// Who drives sees what he drives.
+func TestCamerasAndPadsFitATablet(t *testing.T) {
+	s := newSession(t, bus.Options{})
+	w := s.page(t)
+	for _, size := range [][2]int64{{1024, 768}, {768, 1024}, {1280, 900}} {
+		b := open(t, w.URL(), size[0], size[1])
+		b.live()
+		b.says("driver", "Hold a pad")
+		out := eval[[]string](b, `[...document.querySelectorAll("canvas, .pad, #grip-close, #grip-open, #driver")].filter((e) => { const r = e.getBoundingClientRect(); return r.top < document.querySelector(".top").getBoundingClientRect().bottom || r.bottom > innerHeight || r.left < 0 || r.right > innerWidth; }).map((e) => e.id || "camera")`)
+		if len(out) > 0 {
+			t.Errorf("at %d by %d not to be seen at once: %q", size[0], size[1], out)
+		}
+	}
+}
+
 // Who holds on drives only what does as he says.
 func TestNobodyDrivesWhatDoesNotMove(t *testing.T) {
 	s := newSession(t, bus.Options{Listen: "127.0.0.1:0"})
