@@ -10,9 +10,6 @@ function text(node, s) {
   if (node.textContent !== s) node.textContent = s;
 }
 
-// typing says that keys are words just now.
-const typing = () => document.activeElement instanceof HTMLInputElement;
-
 function make(tag, cls, s) {
   const e = document.createElement(tag);
   if (cls) e.className = cls;

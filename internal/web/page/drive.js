@@ -11,6 +11,8 @@ const keys = new Set(); // codes that are down
 const fingers = new Map(); // pad: [x, y] in -1..1, x to the right, y up
 const grips = new Set(); // "close", "open": buttons on the page that are held
 const stuck = new Set(); // codes, pads and grips that were let go of here and not by the hand yet
+// typing says that keys are words just now.
+const typing = () => document.activeElement instanceof HTMLInputElement;
 let seq = 0;
 let held = false; // what the session was told last
 let fresh = false; // the switch was seen released since the page got the focus
@@ -18,7 +20,7 @@ let fresh = false; // the switch was seen released since the page got the focus
 // handsOff lets go of everything at once, and what is still held must be pressed
 // anew.
 function handsOff() {
-  for (const of of [keys, fingers.keys(), grips]) for (const k of of) stuck.add(k);
+  for (const k of [...keys, ...fingers.keys(), ...grips]) stuck.add(k);
   keys.clear();
   fingers.clear();
   grips.clear();
@@ -99,7 +101,15 @@ function showDriver(pad, r) {
 }
 
 function driverSays(pad, r, other) {
-  return other ? pilot.name + " drives, at another page" : mine() ? "You drive" : held && !still() ? `You hold on; ${others[sight.status?.by] || "nobody"} decides` : !document.hasFocus() ? "Click on this page first: it hears no hand." : stuck.size > 0 || r.deadman && !fresh ? "Let go first, then hold on again" : still() ? still() : pad ? (pad.standard ? "Gamepad ready: hold a shoulder button. " : "Gamepad ready, of another layout: buttons 4 and 5 hold, and its sticks may be others. ") + pad.id.slice(0, 60) : typing() ? "Keys go into the field now. Press Enter to drive by keys." : "Hold a pad, or Shift and keys. No gamepad found.";
+  const why = still();
+  if (other) return pilot.name + " drives, at another page";
+  if (mine()) return "You drive";
+  if (held && !why) return `You hold on; ${others[sight.status?.by] || "nobody"} decides`;
+  if (!document.hasFocus()) return "Click on this page first: it hears no hand.";
+  if (stuck.size > 0 || r.deadman && !fresh) return "Let go first, then hold on again";
+  if (why) return why;
+  if (pad) return (pad.standard ? "Gamepad ready: hold a shoulder button. " : "Gamepad ready, of another layout: buttons 4 and 5 hold, and its sticks may be others. ") + pad.id.slice(0, 60);
+  return typing() ? "Keys go into the field now. Press Enter to drive by keys." : "Hold a pad, or Shift and keys. No gamepad found.";
 }
 
 // leave lets go, too, where nobody will tell when a key comes up: one that is still down
