@@ -155,6 +155,46 @@ func TestUndoAndReloadKeepThePlace(t *testing.T) {
 	}
 }
 
+// named gives a name in the form.
+func (b tab) named(who string) {
+	b.t.Helper()
+	b.shows("the form", `!el("who").hidden`)
+	b.do(chromedp.Focus(chromedp.ID("name")))
+	eval[bool](b, `el("name").select(); true`)
+	b.do(call(input.InsertText, input.InsertTextParams{Text: who}), chromedp.KeyEvent(kb.Enter))
+}
+
+func TestNobodyAnswersInThePreviousPersonsName(t *testing.T) {
+	m := &memory{}
+	b := desktop(t, labelPage(t, m, questions.Options{}).URL())
+	b.named("ann")
+	id := b.posed("")
+	b.do(chromedp.Click(chromedp.ID("other")))
+	b.shows("the form", `!el("who").hidden && el("table").hidden`)
+	eval[bool](b, `el("name").blur(); true`)
+	for _, k := range []string{"1", "t", kb.ArrowRight, "z", kb.Enter, ".", " "} {
+		b.key(k)
+	}
+	if eval[bool](b, "sending") {
+		t.Error("something was sent with no clip in sight")
+	}
+	// Whoever pressed it by mistake goes on with the same question.
+	b.says("stay", "back to ann")
+	b.do(chromedp.Click(chromedp.ID("stay")))
+	if got := b.posed(""); got != id {
+		t.Errorf("back, it asks %s, want %s", got, id)
+	}
+	b.shows("the table", `!el("table").hidden && el("who").hidden`)
+	b.do(chromedp.Click(chromedp.ID("other")))
+	b.named("ben")
+	id = b.posed("")
+	b.key("1")
+	b.posed(id)
+	if l := m.last(t, 1); l.Annotator != "ben" {
+		t.Errorf("got %+v", l)
+	}
+}
+
 func TestAnswersWaitUntilTheyAreStored(t *testing.T) {
 	m := &memory{}
 	b := desktop(t, labelPage(t, m, questions.Options{Annotator: "ann"}).URL())

@@ -12,6 +12,7 @@ let began = 0; // when the question was shown
 let ready = false; // it may be answered
 let sending = false;
 let loading = null; // AbortController of what is being loaded
+let turn = 0; // counts who asks for what is shown: an answer to an earlier one comes too late
 const picked = new Set(); // reasons
 
 const remember = (k, v) => { try { localStorage.setItem("rapport." + k, v); } catch { /* not allowed here */ } };
@@ -52,9 +53,9 @@ async function bytes(path) {
   return b;
 }
 
-// insist sends until it is answered. Refusals are thrown.
-async function insist(path, body, what) {
-  for (;;) {
+// insist sends until it is answered, or not wanted any more. Refusals are thrown.
+async function insist(path, body, what, wanted = () => true) {
+  while (wanted()) {
     try {
       const v = await (await call(path, body)).json();
       alarm("");
@@ -79,10 +80,12 @@ const asks = {
 async function refresh(kind, way = "") {
   if (!token) { alarm("This page has no token: open the link that the program printed."); return; }
   const q = new URLSearchParams({ annotator: person(), kind: kind ?? held("kind"), way });
+  const mine = ++turn;
   try {
-    await show(await insist("label/state?" + q, null, "The question did not come"));
+    const v = await insist("label/state?" + q, null, "The question did not come", () => mine === turn);
+    if (mine === turn) await show(v);
   } catch (e) {
-    alarm(e.message);
+    if (mine === turn) alarm(e.message);
   }
 }
 
@@ -105,6 +108,7 @@ async function show(v) {
   document.body.classList.toggle("running", v.live);
   el("dashboard").href = "./#" + token;
   el("who").hidden = v.annotator !== "";
+  el("stay").hidden = true;
   el("table").hidden = !v.question;
   el("note").hidden = !v.note && v.answered < v.asked;
   text(el("note"), v.note || `That is all that was asked for: ${v.answered} answers. Thank you. You may go on.`);
@@ -212,14 +216,14 @@ async function film(anew) {
   if (!anew) return;
   began = now();
   await wait(blindFor);
-  if (state.question !== q) return;
+  if (mine.signal.aborted || !state || state.question !== q) return;
   ready = true;
   document.body.dataset.ready = state.label;
   // What comes next is fetched meanwhile, where that is known.
   const one = el("camera").value;
   for (const c of state.ahead || []) {
     for (const name of c.cameras.includes(one) ? [one] : c.cameras) {
-      if (mine.signal.aborted || state.question !== q) return;
+      if (mine.signal.aborted || !state || state.question !== q) return;
       try { await bytes(address(c, name)); } catch { return; } // it is asked for again when it is shown
     }
   }
@@ -284,7 +288,7 @@ el("own").addEventListener("submit", (e) => {
 // --- answers ---
 
 async function answer(part) {
-  if (!ready || sending || !state.question) return;
+  if (!ready || sending || !state || !state.question) return;
   const { id, kind, clips, why, gain } = state.question;
   const body = {
     id: state.label, annotator: state.annotator, tags: [...picked], took_ns: Math.round(now() - began) * 1e6,
@@ -307,6 +311,7 @@ async function undo() {
 // send does one thing at a time, and shows what is next.
 async function send(act) {
   sending = true;
+  turn++;
   document.body.classList.add("sending");
   try {
     const v = await act();
@@ -347,10 +352,10 @@ el("scrub").addEventListener("input", () => { still(); player.show(Number(el("sc
 for (const kind of ["pointerup", "change"]) el("scrub").addEventListener(kind, (e) => { if (kind === "pointerup") e.target.blur(); });
 el("speed").addEventListener("change", (e) => { player.pace(Number(e.target.value)); e.target.blur(); });
 el("loop").addEventListener("change", (e) => e.target.blur());
-el("camera").addEventListener("change", (e) => { remember("camera", e.target.value); e.target.blur(); if (state.question) film(false); });
-el("kind").addEventListener("change", (e) => { hold("kind", e.target.value); e.target.blur(); if (!sending) refresh(e.target.value); });
+el("camera").addEventListener("change", (e) => { remember("camera", e.target.value); e.target.blur(); if (state && state.question) film(false); });
+el("kind").addEventListener("change", (e) => { hold("kind", e.target.value); e.target.blur(); if (!sending && state) refresh(e.target.value); });
 
-el("way").addEventListener("change", (e) => { e.target.blur(); if (!sending && person()) refresh(undefined, e.target.value); });
+el("way").addEventListener("change", (e) => { e.target.blur(); if (!sending && state && person()) refresh(undefined, e.target.value); });
 
 const keys = {
   ArrowLeft: () => choose("left"), ArrowRight: () => choose("right"), t: () => choose("tie"), u: () => choose("unsure"),
@@ -377,7 +382,7 @@ addEventListener("click", (e) => { const b = e.detail > 0 && e.target.closest &&
 // The space bar plays, even where a button has the focus.
 for (const kind of ["keydown", "keyup"]) {
   addEventListener(kind, (e) => {
-    if (e.code !== "Space" || writing(e)) return;
+    if (e.code !== "Space" || writing(e) || !state) return;
     e.preventDefault();
     e.stopImmediatePropagation();
     if (kind === "keydown" && !e.repeat && state && state.question) el("play").click();
@@ -395,14 +400,25 @@ el("who").addEventListener("submit", (e) => {
   state = null;
   refresh();
 });
+// Until the next person gives a name there is nobody to answer in whose name.
+let before = ""; // who answered
 el("other").addEventListener("click", () => {
   if (sending) return;
+  before = person();
+  hold("annotator", "");
+  turn++;
+  state = null;
+  ready = false;
+  document.body.dataset.ready = "";
+  if (loading) loading.abort();
   player.close();
-  el("table").hidden = true;
-  el("who").hidden = false;
+  el("table").hidden = el("note").hidden = true;
+  el("who").hidden = el("stay").hidden = false;
+  text(el("stay"), "back to " + before);
   el("name").value = "";
   el("name").focus();
 });
+el("stay").addEventListener("click", () => { hold("annotator", before); refresh(); });
 
 stops("labelling page", person);
 
