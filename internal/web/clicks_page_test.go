@@ -184,6 +184,21 @@ func TestClicksPageOfASessionThatRunsStopsItsArm(t *testing.T) {
 	}
 }
 
+func TestStopIsToldOnThePageOfClicks(t *testing.T) {
+	s := newSession(t, bus.Options{})
+	w, err := web.Start(web.Options{Conn: s.srv.Conn(), Session: s.name, Clicks: clicktest.Show(t, click.Folder(t.TempDir()))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.Close)
+	b := desktop(t, w.ClicksURL())
+	b.shows("the pictures", "document.body && document.body.dataset.scene")
+	stopIsTold(t, s, b, func() {
+		eval[bool](b, `state.looks = 0, true`) // until the state came anew
+		b.shows("another state", `!("looks" in state)`)
+	})
+}
+
 func TestClicksRequestsNeedTheTokenAndSense(t *testing.T) {
 	f := clicktest.Show(t, click.Folder(t.TempDir()))
 	w := clicksPage(t, f)

@@ -45,6 +45,7 @@ func (s *Server) handler() http.Handler {
 		}
 		mux.Handle("GET /{$}", http.RedirectHandler(page, http.StatusSeeOther))
 	}
+	mux.Handle("GET /arm", s.known(http.HandlerFunc(s.arm)))
 	s.labels(mux)
 	s.clicks(mux)
 	same := http.NewCrossOriginProtection()

@@ -515,6 +515,46 @@ func TestLabelPageOfASessionThatRunsStopsItsArm(t *testing.T) {
 	}
 }
 
+// A stop that failed is told of until it is delivered, and one that was delivered until
+// somebody has acknowledged it, whatever else there is to say.
+func stopIsTold(t *testing.T, s *session, b tab, meanwhile func()) {
+	t.Helper()
+	b.shows("STOP", `!el("halt").hidden`)
+	s.deafen(errors.New("the arm does not listen"))
+	b.tap("#halt")
+	b.says("alarms", "STOP WAS NOT DELIVERED")
+	meanwhile()
+	if !strings.Contains(b.alarms(), "STOP WAS NOT DELIVERED") {
+		t.Errorf("the page forgot that the stop was not delivered, and says %q", b.alarms())
+	}
+	s.deafen(nil)
+	b.says("alarms", "The arm is stopped")
+	b.shows("the stop delivered", `!el("alarms").textContent.includes("NOT DELIVERED")`)
+	meanwhile()
+	if !strings.Contains(b.alarms(), "The arm is stopped") {
+		t.Errorf("the page forgot that the arm is stopped, and says %q", b.alarms())
+	}
+	if _, err := s.Acknowledge(t.Context(), bus.Acknowledge{Fault: 1, Who: "ann"}); err != nil {
+		t.Fatal(err)
+	}
+	b.shows("an arm that is not held", `el("alarms").textContent === ""`)
+}
+
+func TestStopIsToldOnTheLabelPage(t *testing.T) {
+	s := newSession(t, bus.Options{})
+	w, err := web.Start(web.Options{Conn: s.srv.Conn(), Session: s.name, Labels: labelDesk(t, &memory{}, questions.Options{Annotator: "ann"})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.Close)
+	b := desktop(t, w.LabelURL())
+	id := b.posed("")
+	stopIsTold(t, s, b, func() {
+		b.key("1")
+		id = b.posed(id)
+	})
+}
+
 func TestHostileNamesAreTextOnTheLabelPage(t *testing.T) {
 	evil := `<img src=x onerror="window.pwned = 1">`
 	m := &memory{}

@@ -111,6 +111,7 @@ type session struct {
 	idle   bool   // no arm is told to move
 	ticks  int
 	stops  []bus.Stop
+	deaf   error // of a stop
 
 	quit context.CancelFunc
 	done chan struct{}
@@ -246,6 +247,9 @@ func (s *session) Stop(ctx context.Context, v bus.Stop) (bus.Stopped, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stops = append(s.stops, v)
+	if s.deaf != nil {
+		return bus.Stopped{}, s.deaf
+	}
 	already := s.g.Fault() != nil
 	if !already {
 		s.faults = append(s.faults, bus.Fault{ID: int64(len(s.faults) + 1), Cause: guard.Stopped.String(), Detail: v.Who + ": " + v.Why, Episode: "online-00003", Stamp: time.Unix(1, 0).UTC(), At: time.Unix(1, 0).UTC(), Open: true})
@@ -276,6 +280,13 @@ func (s *session) tells(by string, moving bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.by, s.idle = by, !moving
+}
+
+// deafen has stops fail until it is called with nil.
+func (s *session) deafen(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.deaf = err
 }
 
 func (s *session) tickCount() int {

@@ -17,13 +17,13 @@ const say = (words, bad) => { text(el("said"), words); el("said").classList.togg
 // --- what is shown ---
 
 async function look() {
-  if (!token) { alarm("This page has no token: open the link that the program printed."); return; }
+  if (!token) { alarm("token", "This page has no token: open the link that the program printed."); return; }
   try {
     const v = await (await call("clicks/state", null)).json();
-    alarm("");
+    alarm("link", "");
     await show(v);
   } catch (e) {
-    alarm(e.message);
+    alarm("link", e.message);
   }
   setTimeout(look, lookEvery);
 }
@@ -33,9 +33,7 @@ async function show(v) {
   state = v;
   text(el("session"), v.session);
   document.title = `Clicks ${v.session} – Rapport`;
-  el("halt").hidden = el("dashboard").hidden = !v.live;
-  el("dashboard").href = "./#" + token;
-  document.body.classList.toggle("running", v.live);
+  showLive(v.live);
   text(el("waits"), v.waits ? "The arm stands still and waits for a plan." : v.again ? "The next reset waits for a plan." : "No plan is waited for.");
   el("waits").classList.toggle("now", v.waits);
   text(el("file"), v.plan ? `The last plan, ${v.plan.points.length} points and ${v.plan.stages.length} stages, is in ${v.file}.` : `The plan will be in ${v.file}.`);
@@ -260,7 +258,7 @@ addEventListener("keydown", (e) => {
   const k = e.key.length === 1 ? e.key.toLowerCase() : e.key;
   if (k === " ") {
     e.preventDefault();
-    if (state.live) halt();
+    if (live) halt();
   } else if (k >= "1" && k <= "9") {
     if (Number(k) <= el("mover").options.length) el("mover").selectedIndex = Number(k) - 1;
   } else if (k in keys && !(k === "Enter" && e.target instanceof HTMLButtonElement)) {

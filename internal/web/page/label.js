@@ -58,11 +58,11 @@ async function insist(path, body, what, wanted = () => true) {
   while (wanted()) {
     try {
       const v = await (await call(path, body)).json();
-      alarm("");
+      alarm("send", "");
       return v;
     } catch (e) {
       if (e.final) throw e;
-      alarm(`${what} (${e.name === "TimeoutError" ? "no answer" : e.message}). Trying again; leave this page open.`);
+      alarm("send", `${what} (${e.message}). Trying again; leave this page open.`);
       await wait(retryEvery);
     }
   }
@@ -78,18 +78,19 @@ const asks = {
 };
 
 async function refresh(kind, way = "") {
-  if (!token) { alarm("This page has no token: open the link that the program printed."); return; }
+  if (!token) { alarm("token", "This page has no token: open the link that the program printed."); return; }
   const q = new URLSearchParams({ annotator: person(), kind: kind ?? held("kind"), way });
   const mine = ++turn;
   try {
     const v = await insist("label/state?" + q, null, "The question did not come", () => mine === turn);
     if (mine === turn) await show(v);
   } catch (e) {
-    if (mine === turn) alarm(e.message);
+    if (mine === turn) alarm("send", e.message);
   }
 }
 
 async function show(v) {
+  alarm("send", "");
   const fresh = !state || !state.question || !v.question || state.question.id !== v.question.id || v.taken || state.label !== v.label;
   state = v;
   text(el("session"), v.session || "Rapport");
@@ -104,9 +105,7 @@ async function show(v) {
   if (ways.options.length === 0) ways.append(...v.ways.map((k) => new Option(k, k)));
   ways.value = v.way;
   ways.parentElement.hidden = v.ways.length < 2;
-  el("halt").hidden = el("dashboard").hidden = !v.live;
-  document.body.classList.toggle("running", v.live);
-  el("dashboard").href = "./#" + token;
+  showLive(v.live);
   el("who").hidden = v.annotator !== "";
   el("stay").hidden = true;
   el("table").hidden = !v.question;
@@ -203,13 +202,13 @@ async function film(anew) {
       break;
     } catch (e) {
       if (mine.signal.aborted) return;
-      alarm(`The pictures did not come (${e.message}).` + (e.final ? "" : " Trying again."));
+      alarm("pictures", `The pictures did not come (${e.message}).` + (e.final ? "" : " Trying again."));
       if (e.final) return;
       await wait(retryEvery);
       if (mine.signal.aborted) return;
     }
   }
-  if (!sending) alarm("");
+  alarm("pictures", "");
   el("scrub").max = player.last;
   await player.show(at);
   if (plays) player.toggle();
@@ -319,7 +318,7 @@ async function send(act) {
     document.body.classList.remove("sending");
     await show(v);
   } catch (e) {
-    alarm("Not stored: " + e.message);
+    alarm("send", "Not stored: " + e.message);
   } finally {
     sending = false;
     document.body.classList.remove("sending");

@@ -6,11 +6,16 @@ const token = location.hash.slice(1);
 const wait = (ms) => new Promise((go) => setTimeout(go, ms));
 
 async function call(path, body, limit = 25000) {
-  const r = await fetch(path, {
-    method: body ? "POST" : "GET", cache: "no-store", credentials: "omit",
-    headers: { Authorization: "Bearer " + token, ...(body ? { "Content-Type": "application/json" } : {}) },
-    body: body ? JSON.stringify(body) : undefined, signal: AbortSignal.timeout(limit),
-  });
+  let r;
+  try {
+    r = await fetch(path, {
+      method: body ? "POST" : "GET", cache: "no-store", credentials: "omit",
+      headers: { Authorization: "Bearer " + token, ...(body ? { "Content-Type": "application/json" } : {}) },
+      body: body ? JSON.stringify(body) : undefined, signal: AbortSignal.timeout(limit),
+    });
+  } catch (e) {
+    throw new Error(e.name === "TimeoutError" ? "no answer" : "the session has ended, or its machine cannot be reached");
+  }
   if (r.ok) return r;
   let why = r.statusText;
   try { why = (await r.json()).error || why; } catch { /* no JSON */ }
@@ -19,10 +24,55 @@ async function call(path, body, limit = 25000) {
   throw e;
 }
 
-function alarm(words) {
-  const box = el("alarms");
-  if (!words) { box.replaceChildren(); return; }
-  if (box.textContent !== words) box.replaceChildren(make("p", "alarm", words));
+// Alarms have names, so that none takes another's place. Texts are constant while an
+// alarm lasts, since screen readers read each change.
+const alarms = new Map();
+function alarm(name, words) {
+  let p = alarms.get(name);
+  if (!words) {
+    if (p) { p.remove(); alarms.delete(name); }
+    return;
+  }
+  if (!p) {
+    p = make("p", "alarm");
+    p.dataset.alarm = name;
+    alarms.set(name, p);
+    el("alarms").append(p);
+  }
+  text(p, words);
+}
+
+// --- the arm of a session that runs ---
+
+const armEvery = 1000; // ms between looks at it
+const tellFor = 1000; // ms that what the session says of its arm may be under way
+let live = false; // there is one
+let stopped = -Infinity; // when a stop of this page was delivered
+
+function showLive(yes) {
+  live = yes;
+  el("halt").hidden = el("dashboard").hidden = !live;
+  el("dashboard").href = "./#" + token;
+  document.body.classList.toggle("running", live);
+}
+
+function showHeld(fault) {
+  alarm("held", fault && `The arm is ${fault.cause === "stopped" ? "stopped" : "held: " + fault.cause} (${fault.detail}). It is acknowledged on the dashboard, by somebody who has seen it.`);
+}
+
+async function watchArm() {
+  const began = now();
+  try {
+    const v = await (await call("arm", null, 5000)).json();
+    showLive(v.live);
+    alarm("arm", "");
+    // What was said before a stop was heard says nothing of it.
+    if (v.held) showHeld(v.held);
+    else if (!v.live || (v.age >= 0 && began - v.age > stopped + tellFor)) showHeld(null);
+  } catch {
+    alarm("arm", live ? "NO CONNECTION TO THE SESSION: STOP may not reach the arm. Use the stop at the arm." : "");
+  }
+  setTimeout(watchArm, armEvery);
 }
 
 // stops lets #halt stop the arm in the name of who(), at once when it is pressed.
@@ -32,19 +82,24 @@ function stops(where, who) {
     if (halting) return;
     halting = true;
     const until = now() + 30000;
-    do {
+    for (;;) {
       try {
-        await call("stop", { who: who(), why: "STOP on the " + where });
-        alarm("The arm is stopped. It is acknowledged on the dashboard, by somebody who has seen it.");
+        const v = await (await call("stop", { who: who(), why: "STOP on the " + where }, 2000)).json();
+        stopped = now();
+        alarm("stop", "");
+        showHeld(v.fault);
         break;
       } catch (e) {
-        alarm(`STOP WAS NOT DELIVERED (${e.message}). USE THE STOP AT THE ARM.`);
+        const over = now() > until;
+        alarm("stop", `STOP WAS NOT DELIVERED (${e.message}). USE THE STOP AT THE ARM.` + (over ? " This page gave up trying; press again." : ""));
+        if (over) break;
         await wait(500);
       }
-    } while (now() < until);
+    }
     halting = false;
   };
   el("halt").addEventListener("pointerdown", (e) => { e.preventDefault(); pressed = now(); halt(); });
   el("halt").addEventListener("click", () => { if (now() - pressed > 1000) halt(); });
+  if (token) watchArm();
   return halt;
 }
