@@ -195,6 +195,34 @@ func TestNobodyAnswersInThePreviousPersonsName(t *testing.T) {
 	}
 }
 
+func TestNamesAndReasonsOfAnySpacesAreTaken(t *testing.T) {
+	m := &memory{}
+	b := desktop(t, labelPage(t, m, questions.Options{}).URL())
+	// One that is refused can be mended, also after the page was loaded again.
+	b.named("ann\u200bt")
+	b.says("alarms", "the name")
+	b.shows("the form", `!el("who").hidden && el("table").hidden`)
+	if a := b.alarms(); strings.Contains(a, "ask:") || !strings.Contains(a, "printable") {
+		t.Errorf("the page says %q", a)
+	}
+	b.do(chromedp.Reload())
+	b.named("ann\u00a0t")
+	id := b.posed("")
+	b.says("me", "You are ann t.")
+	if a := b.alarms(); a != "" {
+		t.Errorf("the page says %q", a)
+	}
+	b.do(chromedp.Focus(chromedp.ID("tag")), call(input.InsertText, input.InsertTextParams{Text: "leans\u2009left"}), chromedp.KeyEvent(kb.Enter))
+	b.key("1")
+	b.posed(id)
+	if l := m.last(t, 1); l.Annotator != "ann t" || !slices.Equal(l.Tags, []string{"leans left"}) {
+		t.Errorf("got %+v", l)
+	}
+	b.do(chromedp.Reload())
+	b.posed("")
+	b.says("me", "You are ann t.")
+}
+
 func TestAnswersWaitUntilTheyAreStored(t *testing.T) {
 	m := &memory{}
 	b := desktop(t, labelPage(t, m, questions.Options{Annotator: "ann"}).URL())

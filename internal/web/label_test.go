@@ -162,6 +162,7 @@ func TestLabelRequestsNeedTheTokenAndSense(t *testing.T) {
 		return string(b)
 	}
 	whole := js(func(*label.Label) {})
+	spaces := js(func(l *label.Label) { l.Annotator, l.Tags = "\u00a0ann\u2003", []string{"leans\u00a0left"} })
 	for _, tt := range []struct {
 		name, method, path, body string
 		header                   []string
@@ -174,6 +175,7 @@ func TestLabelRequestsNeedTheTokenAndSense(t *testing.T) {
 		{"an answer without a token", "POST", "/label/answer", whole, nil, 401, "open the link"},
 		{"an answer from another site", "POST", "/label/answer", whole, append([]string{"Origin", "http://evil.example"}, pass...), 403, ""},
 		{"an undo without a token", "POST", "/label/undo", `{}`, nil, 401, "open the link"},
+		{"a name with what is not seen", "GET", "/label/state?annotator=a%E2%80%8Bb", "", pass, 400, `{"error":"the name`},
 		{"a kind of none", "GET", "/label/state?annotator=ann&kind=vote", "", pass, 400, "want pair, triplet"},
 		{"a way of none", "GET", "/label/state?annotator=ann&way=lucky", "", pass, 400, "want one of random"},
 		{"no JSON", "POST", "/label/answer", "left", pass, 400, "one JSON object"},
@@ -206,12 +208,14 @@ func TestLabelRequestsNeedTheTokenAndSense(t *testing.T) {
 	}
 	m.broken(nil)
 	for i := range 2 {
-		code, body, _ := requestAt(t, base, pass, "POST", "/label/answer", whole)
+		code, body, _ := requestAt(t, base, pass, "POST", "/label/answer", []string{spaces, whole}[i])
 		if want := fmt.Sprintf(`"added":%v`, i == 0); code != 200 || !strings.Contains(body, want) || !strings.Contains(body, `"answered":1`) {
 			t.Errorf("sent %d times: %d %s", i+1, code, body)
 		}
 	}
-	m.last(t, 1)
+	if l := m.last(t, 1); l.Annotator != "ann" || !slices.Equal(l.Tags, []string{"leans left"}) {
+		t.Errorf("got %+v", l)
+	}
 }
 
 func requestAt(t testing.TB, base string, header []string, method, path, body string) (int, string, http.Header) {

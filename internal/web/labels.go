@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/rapport-rl/rapport/internal/web/ask"
@@ -122,7 +123,9 @@ func (s *Server) unlabelled(w http.ResponseWriter, r *http.Request, err error) {
 	default:
 		s.o.Log.Warn("web: label", "path", r.URL.Path, "err", err)
 	}
-	refuse(w, code, err.Error())
+	// People need not know which package says so.
+	words := strings.TrimPrefix(err.Error(), ask.ErrNonsense.Error()+": ")
+	refuse(w, code, strings.TrimPrefix(words, "ask: "))
 }
 
 // frames sends a stretch of what a camera saw.

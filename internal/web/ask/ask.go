@@ -157,7 +157,7 @@ func New(o Options) (*Desk, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	o.Annotator = strings.TrimSpace(o.Annotator)
+	o.Annotator = spaced(o.Annotator)
 	var errs []error
 	want := func(ok bool, format string, args ...any) {
 		if !ok {
@@ -267,7 +267,7 @@ func (d *Desk) State(ctx context.Context, who string, kind label.Kind) (State, e
 }
 
 func (d *Desk) person(who string, kind label.Kind) (string, label.Kind, error) {
-	if who = strings.TrimSpace(who); who == "" {
+	if who = spaced(who); who == "" {
 		who = d.o.Annotator
 	}
 	if kind == "" {
@@ -348,7 +348,10 @@ func (d *Desk) Answer(ctx context.Context, l label.Label) (State, error) {
 	if who == "" {
 		return State{}, fmt.Errorf("%w: an answer without a name; say who answers", ErrNonsense)
 	}
-	l.Annotator = who
+	l.Annotator, l.Tags = who, slices.Clone(l.Tags)
+	for i := range l.Tags {
+		l.Tags[i] = spaced(l.Tags[i])
+	}
 	ls, err := d.o.Book.Labels(ctx)
 	if err != nil {
 		return State{}, err

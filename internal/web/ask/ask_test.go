@@ -497,7 +497,7 @@ func TestWrongOptionsAreNamed(t *testing.T) {
 		"clips of -1":     func(o *ask.Options) { o.Steps = -1 },
 		"-1th question":   func(o *ask.Options) { o.Shared = -1 },
 		"chosen by":       func(o *ask.Options) { o.Way = "wise" },
-		"annotator":       func(o *ask.Options) { o.Annotator = strings.Repeat("x", 81) },
+		"the name":        func(o *ask.Options) { o.Annotator = strings.Repeat("x", 81) },
 		"reason \"a\\n\"": func(o *ask.Options) { o.Tags = []string{"a\n"} },
 	} {
 		o := ok

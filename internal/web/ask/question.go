@@ -338,7 +338,7 @@ func (d *Desk) check(ctx context.Context, l *label.Label, ls []label.Label) erro
 
 func checkName(s string) error {
 	if n := utf8.RuneCountInString(s); n > maxName || !plain(s) {
-		return fmt.Errorf("%w: annotator %.40q, want at most %d printable characters", ErrNonsense, s, maxName)
+		return fmt.Errorf("%w: the name %.40q, want at most %d printable characters", ErrNonsense, s, maxName)
 	}
 	return nil
 }
@@ -353,6 +353,20 @@ func checkTags(tags []string, most int) error {
 		}
 	}
 	return nil
+}
+
+// spaced has plain spaces alone, and none at its ends: names that are pasted bring
+// others along.
+func spaced(s string) string {
+	if !utf8.ValidString(s) {
+		return s // to be refused
+	}
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
+		if unicode.IsSpace(r) {
+			return ' '
+		}
+		return r
+	}, s))
 }
 
 // plain says that a text has printable characters alone.

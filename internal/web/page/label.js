@@ -77,15 +77,19 @@ const asks = {
   segments: "Which stretches are good, which are bad?",
 };
 
-async function refresh(kind, way = "") {
+async function refresh(kind, way = "", who = person()) {
   if (!token) { alarm("token", "This page has no token: open the link that the program printed."); return; }
-  const q = new URLSearchParams({ annotator: person(), kind: kind ?? held("kind"), way });
+  const q = new URLSearchParams({ annotator: who, kind: kind ?? held("kind"), way });
   const mine = ++turn;
   try {
     const v = await insist("label/state?" + q, null, "The question did not come", () => mine === turn);
-    if (mine === turn) await show(v);
+    if (mine !== turn) return;
+    if (who && !state) hold("annotator", v.annotator); // a name counts once it is taken
+    await show(v);
   } catch (e) {
-    if (mine === turn) alarm("send", e.message);
+    if (mine !== turn) return;
+    alarm("send", e.message);
+    if (e.code === 400 && !state) { hold("annotator", ""); el("who").hidden = false; }
   }
 }
 
@@ -273,7 +277,7 @@ function drawTags() {
 
 el("own").addEventListener("submit", (e) => {
   e.preventDefault();
-  const t = el("tag").value.trim();
+  const t = spaced(el("tag").value);
   if (!t || picked.size >= 12) return;
   picked.add(t);
   el("tag").value = "";
@@ -392,12 +396,11 @@ for (const kind of ["keydown", "keyup"]) {
 
 el("who").addEventListener("submit", (e) => {
   e.preventDefault();
-  const name = el("name").value.trim();
+  const name = spaced(el("name").value);
   if (!name) return;
-  hold("annotator", name);
   remember("operator", name); // offered the next time
   state = null;
-  refresh();
+  refresh(undefined, "", name);
 });
 // Until the next person gives a name there is nobody to answer in whose name.
 let before = ""; // who answered
@@ -417,7 +420,7 @@ el("other").addEventListener("click", () => {
   el("name").value = "";
   el("name").focus();
 });
-el("stay").addEventListener("click", () => { hold("annotator", before); refresh(); });
+el("stay").addEventListener("click", () => refresh(undefined, "", before));
 
 stops("labelling page", person);
 

@@ -3,6 +3,7 @@
 // the token, what went wrong, and STOP.
 
 const token = location.hash.slice(1);
+const spaced = (s) => s.replace(/\s/g, " ").trim(); // names that are pasted bring other spaces along
 const wait = (ms) => new Promise((go) => setTimeout(go, ms));
 
 async function call(path, body, limit = 25000) {
@@ -20,6 +21,7 @@ async function call(path, body, limit = 25000) {
   let why = r.statusText;
   try { why = (await r.json()).error || why; } catch { /* no JSON */ }
   const e = new Error(why);
+  e.code = r.status;
   e.final = r.status < 500; // the same request will fare no better
   throw e;
 }
