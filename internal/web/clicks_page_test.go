@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -197,6 +199,23 @@ func TestStopIsToldOnThePageOfClicks(t *testing.T) {
 		eval[bool](b, `state.looks = 0, true`) // until the state came anew
 		b.shows("another state", `!("looks" in state)`)
 	})
+}
+
+func TestPicturesOfAPlanAreAskedForUntilTheyCome(t *testing.T) {
+	f := clicktest.Show(t, click.Folder(t.TempDir()))
+	side := filepath.Join(string(f), "camera-side.png")
+	if err := os.Rename(side, side+".later"); err != nil {
+		t.Fatal(err)
+	}
+	b := desktop(t, clicksPage(t, f).URL())
+	b.says("alarms", "The picture of camera side did not come")
+	if err := os.Rename(side+".later", side); err != nil {
+		t.Fatal(err)
+	}
+	b.shows("the pictures", `document.body.dataset.scene && el("alarms").textContent === ""`)
+	b.points("front", clicktest.Ball)
+	b.points("side", clicktest.Ball)
+	b.acts(1)
 }
 
 func TestClicksRequestsNeedTheTokenAndSense(t *testing.T) {

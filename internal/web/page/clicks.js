@@ -5,6 +5,7 @@
 const lookEvery = 1000; // ms between looks at whether a plan is wanted
 
 let state = null;
+let scene = 0; // whose pictures are shown
 let making = "point"; // what the next click makes
 let pending = null; // a click that waits for a second one: {camera, pixel}
 let busy = false;
@@ -29,8 +30,7 @@ async function look() {
 }
 
 async function show(v) {
-  const fresh = !state || state.n !== v.n;
-  state = v;
+  const fresh = scene !== v.n;
   text(el("session"), v.session);
   document.title = `Clicks ${v.session} – Rapport`;
   showLive(v.live);
@@ -39,24 +39,34 @@ async function show(v) {
   text(el("file"), v.plan ? `The last plan, ${v.plan.points.length} points and ${v.plan.stages.length} stages, is in ${v.file}.` : `The plan will be in ${v.file}.`);
   el("again").disabled = v.waits || v.again || !v.plan;
   if (fresh) {
+    el("table").hidden = true; // nothing is clicked on pictures of before
+    await pictures(v);
+    scene = v.n;
     plan.acts = [];
     plan.hand = v.hand;
     pending = null;
     el("task").value = v.plan ? v.plan.task : v.task;
     el("name").readOnly = Boolean(v.names);
-    await pictures(v);
   }
+  state = v;
   el("table").hidden = false;
   draw();
   if (fresh) document.body.dataset.scene = v.n; // all of it is shown
 }
 
 async function pictures(v) {
+  const came = [];
+  for (const c of v.cameras) {
+    try {
+      came.push([c, await createImageBitmap(await (await call("clicks/picture?" + new URLSearchParams({ camera: c.name }), null)).blob())]);
+    } catch (e) {
+      throw new Error(`The picture of camera ${c.name} did not come (${e.message}). Trying again.`);
+    }
+  }
   const box = el("pictures");
   box.replaceChildren();
   sights.clear();
-  for (const c of v.cameras) {
-    const b = await createImageBitmap(await (await call("clicks/picture?" + new URLSearchParams({ camera: c.name }), null)).blob());
+  for (const [c, b] of came) {
     const fig = make("figure", "ok"), canvas = make("canvas");
     canvas.dataset.camera = c.name;
     canvas.setAttribute("aria-label", "camera " + c.name + ": click here");
@@ -228,7 +238,7 @@ async function save() {
   busy = true;
   draw();
   try {
-    const v = await (await call("clicks/save", { scene: state.n, plan: plan.whole(el("task").value.trim()) })).json();
+    const v = await (await call("clicks/save", { scene, plan: plan.whole(el("task").value.trim()) })).json();
     state.waits = false;
     say(`Saved: ${v.file}. The session goes on.`);
   } catch (e) {
