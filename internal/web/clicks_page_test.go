@@ -108,6 +108,19 @@ func TestPlanIsClickedUndoneAndSaved(t *testing.T) {
 	b.fill("grip", "close")
 	b.points("front", clicktest.Ball)
 	b.acts(3)
+	// All that is cleared comes back, and Enter on a box is of the box.
+	b.key("c")
+	b.acts(0)
+	b.says("said", "Cleared")
+	b.key("z")
+	b.acts(3)
+	b.key("p")
+	b.do(chromedp.Focus(chromedp.ID("find")), chromedp.KeyEvent(kb.Enter))
+	if eval[bool](b, `busy || el("said").textContent.startsWith("Saved")`) {
+		t.Error("Enter on a box saved the plan")
+	}
+	eval[bool](b, `el("find").blur(); true`)
+	b.key("w")
 	b.key(kb.Enter)
 	b.says("said", "Saved: "+f.PlanFile())
 	b.says("file", "1 stages")

@@ -42,8 +42,7 @@ async function show(v) {
     el("table").hidden = true; // nothing is clicked on pictures of before
     await pictures(v);
     scene = v.n;
-    plan.acts = [];
-    plan.hand = v.hand;
+    plan.begin(v.hand);
     pending = null;
     el("task").value = v.plan ? v.plan.task : v.task;
     el("name").readOnly = Boolean(v.names);
@@ -155,7 +154,8 @@ function draw() {
   el("list").replaceChildren(...plan.acts.map((a) => make("li", "", a.kind === "point"
     ? `${a.name} at ${metres(a.place.at)} m, ${a.place.point.colour ? "by its colour" : "from this pixel"}`
     : `${++n}: ${a.mover} to ${metres(a.place.at)} m${a.from ? ", counted from " + a.from : ""}${a.grip ? ", then " + a.grip : ""}`)));
-  el("undo").disabled = el("clear").disabled = !plan.acts.length && !pending;
+  el("clear").disabled = !plan.acts.length && !pending;
+  el("undo").disabled = el("clear").disabled && !plan.cleared.length;
   el("save").disabled = busy || !state || !state.waits || !plan.waypoints.length;
   for (const kind of ["point", "waypoint"]) el(kind + "s").setAttribute("aria-pressed", String(making === kind));
   el("ofpoint").hidden = making !== "point";
@@ -220,16 +220,16 @@ function undo() {
   else {
     const a = plan.undo();
     // What was counted from a point, or moved it, came after it and is gone already.
-    if (a) say(a.kind === "point" ? `${a.name} is taken back.` : "The last waypoint is taken back.");
+    if (a) say(a.kind === "clear" ? "What was cleared is back." : a.kind === "point" ? `${a.name} is taken back.` : "The last waypoint is taken back.");
   }
   draw();
 }
 
 function clear() {
-  if (busy) return;
-  plan.acts = [];
+  if (busy || el("clear").disabled) return;
+  say(plan.acts.length ? "Cleared; undo (Z) brings it back." : "The first click is forgotten.");
+  plan.clear();
   pending = null;
-  say("Cleared.");
   draw();
 }
 
@@ -271,7 +271,7 @@ addEventListener("keydown", (e) => {
     if (live) halt();
   } else if (k >= "1" && k <= "9") {
     if (Number(k) <= el("mover").options.length) el("mover").selectedIndex = Number(k) - 1;
-  } else if (k in keys && !(k === "Enter" && e.target instanceof HTMLButtonElement)) {
+  } else if (k in keys && !(k === "Enter" && e.target.closest("button, input"))) {
     e.preventDefault();
     keys[k]();
   }

@@ -4,7 +4,10 @@
 
 const plan = {
   acts: [], // {kind: "point", name, place} or {kind: "waypoint", mover, from, grip, place}; places as the server lifts them
+  cleared: [], // acts that were cleared at once, each time
   hand: [0, 0, 0],
+
+  begin(hand) { Object.assign(this, { acts: [], cleared: [], hand }); },
 
   get points() { return this.acts.filter((a) => a.kind === "point"); },
   get waypoints() { return this.acts.filter((a) => a.kind === "waypoint"); },
@@ -22,8 +25,18 @@ const plan = {
     for (let i = 1; ; i++) if (!taken.has("p" + i)) return "p" + i;
   },
 
-  // undo takes the last act back, with a reason if that cannot be.
-  undo() { return this.acts.pop(); },
+  // clear takes all acts back, in one act that undo reverts.
+  clear() {
+    if (this.acts.length) this.cleared.push(this.acts);
+    this.acts = [];
+  },
+
+  // undo takes the last act back and returns it, {kind: "clear"} for what was cleared.
+  undo() {
+    if (this.acts.length || !this.cleared.length) return this.acts.pop();
+    this.acts = this.cleared.pop();
+    return { kind: "clear" };
+  },
 
   // whole is the plan as reward/kagi reads it: waypoints of one point in a row are a
   // stage.
