@@ -231,6 +231,19 @@ func TestPicturesOfAPlanAreAskedForUntilTheyCome(t *testing.T) {
 	b.acts(1)
 }
 
+func TestAPointsNameIsWrittenInPeace(t *testing.T) {
+	b := desktop(t, clicksPage(t, clicktest.Show(t, click.Folder(t.TempDir()))).URL())
+	b.shows("the pictures", "document.body && document.body.dataset.scene")
+	b.do(chromedp.Focus(chromedp.ID("name")))
+	eval[bool](b, `el("name").value = ""; state.looks = 0; true`)
+	b.shows("another state", `!("looks" in state)`)
+	if got := eval[string](b, `draw(), el("name").value`); got != "" {
+		t.Errorf("the page wrote %q into a field that somebody writes in", got)
+	}
+	eval[bool](b, `el("name").blur(); true`)
+	b.shows("a name that is free", `el("name").value === "p1"`)
+}
+
 func TestClicksRequestsNeedTheTokenAndSense(t *testing.T) {
 	f := clicktest.Show(t, click.Folder(t.TempDir()))
 	w := clicksPage(t, f)

@@ -149,7 +149,8 @@ function draw() {
   const names = ["hand", ...plan.points.map((p) => p.name)];
   choices(el("mover"), names.map((n) => [n, n]));
   choices(el("from"), [["the base", ""], ...names.map((n) => [n, n])]);
-  if (el("name").readOnly || !el("name").value || plan.points.some((p) => p.name === el("name").value)) el("name").value = plan.free(state && state.names);
+  // Not while it is written in: who empties it is about to write.
+  if (el("name").readOnly || document.activeElement !== el("name") && (!el("name").value || plan.points.some((p) => p.name === el("name").value))) el("name").value = plan.free(state && state.names);
   let n = 0;
   el("list").replaceChildren(...plan.acts.map((a) => make("li", "", a.kind === "point"
     ? `${a.name} at ${metres(a.place.at)} m, ${a.place.point.colour ? "by its colour" : "from this pixel"}`
@@ -259,6 +260,8 @@ async function again() {
 }
 
 for (const [id, f] of [["points", () => choose("point")], ["waypoints", () => choose("waypoint")], ["undo", undo], ["clear", clear], ["save", save], ["again", again]]) el(id).addEventListener("click", f);
+
+el("name").addEventListener("blur", draw);
 
 // A field that is written in has its keys to itself.
 const writing = (e) => e.target instanceof HTMLInputElement && e.target.type !== "checkbox" || e.target instanceof HTMLSelectElement;
