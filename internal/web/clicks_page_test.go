@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/input"
@@ -72,7 +73,8 @@ func near(a, b [3]float64) bool {
 
 func TestPlanIsClickedUndoneAndSaved(t *testing.T) {
 	f := clicktest.Show(t, click.Folder(t.TempDir()))
-	b := desktop(t, clicksPage(t, f).URL())
+	w := clicksPage(t, f)
+	b := desktop(t, w.URL())
 	b.shows("the pictures", "document.body && document.body.dataset.scene")
 	b.says("waits", "waits for a plan")
 
@@ -123,7 +125,14 @@ func TestPlanIsClickedUndoneAndSaved(t *testing.T) {
 	b.key("w")
 	b.key(kb.Enter)
 	b.says("said", "Saved: "+f.PlanFile())
-	b.says("file", "1 stages")
+	// The program that asked for it ends, and the page says nothing else any more.
+	b.says("waits", "The plan is saved.")
+	w.Close()
+	eval[bool](b, `look(), true`)
+	time.Sleep(1500 * time.Millisecond) // a look, and what came of it
+	if a := b.alarms(); a != "" || !strings.Contains(b.text("said"), "you may close this page") {
+		t.Errorf("after the end it says %q and %q", a, b.text("said"))
+	}
 
 	p, err := kagi.Load(f.PlanFile())
 	if err != nil {
@@ -141,15 +150,6 @@ func TestPlanIsClickedUndoneAndSaved(t *testing.T) {
 	ws := p.Stages[0].Waypoints
 	if ws[0].From != "ball" || !near(ws[0].At, [3]float64{0, 0, 0.1}) || ws[0].Grip != "" || !near(ws[1].At, [3]float64{}) || ws[1].Grip != "close" {
 		t.Errorf("waypoints %+v", ws)
-	}
-
-	// Another plan, of the next reset.
-	b.do(chromedp.Click(chromedp.ID("again")))
-	b.says("waits", "The next reset waits")
-	clicktest.Show(t, f, "ball")
-	b.shows("the new pictures", `document.body.dataset.scene === "2" && plan.acts.length === 0`)
-	if got := eval[string](b, `el("name").value`); got != "ball" {
-		t.Errorf("the policy sees the ball, and the page asks for %q", got)
 	}
 }
 
@@ -242,6 +242,33 @@ func TestAPointsNameIsWrittenInPeace(t *testing.T) {
 	}
 	eval[bool](b, `el("name").blur(); true`)
 	b.shows("a name that is free", `el("name").value === "p1"`)
+}
+
+func TestAnotherPlanIsClickedInASession(t *testing.T) {
+	s := newSession(t, bus.Options{})
+	f := clicktest.Show(t, click.Folder(t.TempDir()))
+	w, err := web.Start(web.Options{Conn: s.srv.Conn(), Session: s.name, Clicks: f})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.Close)
+	b := desktop(t, w.ClicksURL())
+	b.shows("the pictures", "document.body && document.body.dataset.scene")
+	b.key("w")
+	b.fill("height", "150")
+	b.points("front", clicktest.Ball)
+	b.acts(1)
+	b.key(kb.Enter)
+	b.says("said", "The session goes on")
+	b.says("file", "1 stages")
+	b.says("waits", "No plan is waited for")
+	b.do(chromedp.Click(chromedp.ID("again")))
+	b.says("waits", "The next reset waits")
+	clicktest.Show(t, f, "ball")
+	b.shows("the new pictures", `document.body.dataset.scene === "2" && plan.acts.length === 0`)
+	if got := eval[string](b, `el("name").value`); got != "ball" {
+		t.Errorf("the policy sees the ball, and the page asks for %q", got)
+	}
 }
 
 func TestClicksRequestsNeedTheTokenAndSense(t *testing.T) {

@@ -9,6 +9,7 @@ let scene = 0; // whose pictures are shown
 let making = "point"; // what the next click makes
 let pending = null; // a click that waits for a second one: {camera, pixel}
 let busy = false;
+let done = false; // the plan is saved, and whoever asked for it is gone
 const sights = new Map(); // camera: {canvas, bitmap, w, h}
 const halt = stops("page of clicks", () => "an operator");
 
@@ -22,10 +23,11 @@ async function look() {
   try {
     const v = await (await call("clicks/state", null)).json();
     alarm("link", "");
-    await show(v);
+    if (!done) await show(v);
   } catch (e) {
-    alarm("link", e.message);
+    if (!done) alarm("link", e.message);
   }
+  if (done) return;
   setTimeout(look, lookEvery);
 }
 
@@ -241,7 +243,14 @@ async function save() {
   try {
     const v = await (await call("clicks/save", { scene, plan: plan.whole(el("task").value.trim()) })).json();
     state.waits = false;
-    say(`Saved: ${v.file}. The session goes on.`);
+    done = !live; // without a session the program ends with the plan
+    say(`Saved: ${v.file}. ${done ? "That is all; you may close this page." : "The session goes on."}`);
+    if (done) {
+      text(el("waits"), "The plan is saved.");
+      text(el("file"), "");
+      el("waits").classList.remove("now");
+      el("again").hidden = true;
+    }
   } catch (e) {
     say(e.message, true);
   }

@@ -15,7 +15,7 @@ async function call(path, body, limit = 25000) {
       body: body ? JSON.stringify(body) : undefined, signal: AbortSignal.timeout(limit),
     });
   } catch (e) {
-    throw new Error(e.name === "TimeoutError" ? "no answer" : "the session has ended, or its machine cannot be reached");
+    throw new Error(e.name === "TimeoutError" ? "no answer" : `${live ? "the session" : "the program of this page"} has ended, or its machine cannot be reached`);
   }
   if (r.ok) return r;
   let why = r.statusText;
