@@ -160,6 +160,11 @@ func TestClicksPageOnATablet(t *testing.T) {
 	eval[bool](b, `el("find").checked = false; true`)
 	b.touches("side", clicktest.Other)
 	b.says("said", "in another view")
+	b.do(chromedp.EmulateViewport(1024, 768))
+	if v := eval[[]float64](b, `(scrollTo(0, 0), (({ top, bottom }) => [top, innerHeight - bottom])(el("said").getBoundingClientRect()))`); v[0] < 0 || v[1] < 0 {
+		t.Errorf("the answer to a click is out of sight: %v", v)
+	}
+	b.do(chromedp.EmulateViewport(768, 1024))
 	b.touches("front", clicktest.Other)
 	b.acts(1)
 	b.says("list", "p1 at 0.6")
