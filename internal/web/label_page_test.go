@@ -411,6 +411,25 @@ func TestRankingByTappingAndDragging(t *testing.T) {
 	b.says("said", "Stored: D > A > B > C.")
 }
 
+func TestTheLastAnswerCanBeTakenBack(t *testing.T) {
+	m := &memory{}
+	b := desktop(t, labelPage(t, m, questions.Options{Annotator: "ann", Kind: label.Segments, Reels: strips{2, []string{"front"}}}).URL())
+	id := b.posed("")
+	b.key(kb.Enter)
+	last := b.posed(id)
+	for n, undo := range []func(){func() { b.key("z") }, func() { b.tap("#undo") }} {
+		b.key(kb.Enter)
+		b.says("note", "All questions of kind segments about these 2 episodes were asked")
+		m.last(t, 2+2*n)
+		if v := eval[bool](b, `el("shown").hidden && el("marking").hidden && el("reasons").hidden && el("other").offsetParent !== null`); !v {
+			t.Error("with everything asked, the page shows more or less than undo and who answers")
+		}
+		undo()
+		last = b.posed(last)
+		b.shows("the question", `!el("shown").hidden && !el("marking").hidden && el("note").hidden`)
+	}
+}
+
 func TestSegmentsAreMarked(t *testing.T) {
 	m := &memory{}
 	b := desktop(t, labelPage(t, m, questions.Options{Annotator: "ann", Kind: label.Segments}).URL())

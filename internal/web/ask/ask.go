@@ -317,7 +317,7 @@ func (d *Desk) state(ctx context.Context, who string, kind label.Kind, ls []labe
 	q, ahead, err := d.next(ctx, place{who, kind}, ls, answered)
 	v.Warn = d.warnings()
 	if errors.Is(err, ErrFew) {
-		v.Note = err.Error()
+		v.Note = sentence(err)
 		return v, nil
 	}
 	if err != nil {
@@ -419,6 +419,12 @@ func (d *Desk) tags(ls []label.Label) []string {
 		}
 	}
 	return out
+}
+
+// sentence is why there is no question, for people.
+func sentence(err error) string {
+	s := strings.TrimPrefix(err.Error(), ErrFew.Error()+": ")
+	return strings.ToUpper(s[:1]) + s[1:] + "."
 }
 
 func (d *Desk) warnings() []string {

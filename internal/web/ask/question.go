@@ -155,7 +155,7 @@ func (d *Desk) draw(ctx context.Context, p place, ids []string, ls []label.Label
 	kind, way := p.kind, d.found(p.who)
 	n := map[label.Kind]int{label.Pair: 2, label.Triplet: 3, label.Ranking: min(d.o.Clips, max(len(ids), 2)), label.Segments: 1}[kind]
 	if len(ids) < n {
-		return label.Query{}, fmt.Errorf("%w: a %s needs %d, and there are %d; wait for more, or add recordings with --bag", ErrFew, kind, n, len(ids))
+		return label.Query{}, fmt.Errorf("%w: of the episodes that can be shown there are %d, and a question of kind %s needs %d; wait for more, or add recordings with --bag", ErrFew, len(ids), kind, n)
 	}
 	old := map[string]bool{}
 	for _, q := range d.asked[kind] {
@@ -197,7 +197,7 @@ func (d *Desk) draw(ctx context.Context, p place, ids []string, ls []label.Label
 		}
 	}
 	if len(found) == 0 {
-		return label.Query{}, fmt.Errorf("%w: of %d episodes every %s was asked; wait for more, or add recordings with --bag", ErrFew, len(ids), kind)
+		return label.Query{}, fmt.Errorf("%w: all questions of kind %s about these %d episodes were asked; wait for more episodes, or add recordings with --bag", ErrFew, kind, len(ids))
 	}
 	if way.Choose == nil {
 		return found[0], nil

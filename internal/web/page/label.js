@@ -112,7 +112,9 @@ async function show(v) {
   showLive(v.live);
   el("who").hidden = v.annotator !== "";
   el("stay").hidden = true;
-  el("table").hidden = !v.question;
+  el("table").hidden = !v.annotator;
+  // Where everything is asked, the last answer can still be taken back.
+  el("shown").hidden = el("reasons").hidden = !v.question;
   el("note").hidden = !v.note && v.answered < v.asked;
   text(el("note"), v.note || `That is all that was asked for: ${v.answered} answers. Thank you. You may go on.`);
   text(el("me"), v.annotator ? `You are ${v.annotator}.` : "");
@@ -120,7 +122,14 @@ async function show(v) {
   el("warn").replaceChildren(...(v.warn || []).map((w) => make("li", "", w)));
   el("undo").disabled = !v.last;
   if (!v.annotator && !el("name").value) el("name").value = recall("operator");
-  if (!v.question) { player.close(); document.body.dataset.ready = ""; return; }
+  if (!v.question) {
+    player.close();
+    ready = false;
+    document.body.dataset.ready = "";
+    el("choices").hidden = el("ranking").hidden = el("marking").hidden = true;
+    text(el("why"), "");
+    return;
+  }
   showTags(v.taken ? v.taken.tags : []);
   if (fresh) await pose(v);
 }
@@ -368,8 +377,9 @@ const steps = { ",": -1, ".": 1 };
 const writing = (e) => e.target instanceof HTMLSelectElement || (e.target instanceof HTMLInputElement && e.target.type !== "checkbox");
 
 addEventListener("keydown", (e) => {
-  if (writing(e) || e.ctrlKey || e.metaKey || e.altKey || !state || !state.question) return;
+  if (writing(e) || e.ctrlKey || e.metaKey || e.altKey || !state) return;
   const k = e.key.length === 1 ? e.key.toLowerCase() : e.key;
+  if (!state.question && k !== "z") return;
   if (k in steps) { e.preventDefault(); still(); player.show(player.step + steps[k]); return; }
   if (e.repeat) return;
   if (k >= "1" && k <= "9") {
@@ -385,10 +395,10 @@ addEventListener("click", (e) => { const b = e.detail > 0 && e.target.closest &&
 // The space bar plays, even where a button has the focus.
 for (const kind of ["keydown", "keyup"]) {
   addEventListener(kind, (e) => {
-    if (e.code !== "Space" || writing(e) || !state) return;
+    if (e.code !== "Space" || writing(e) || !state || !state.question) return;
     e.preventDefault();
     e.stopImmediatePropagation();
-    if (kind === "keydown" && !e.repeat && state && state.question) el("play").click();
+    if (kind === "keydown" && !e.repeat) el("play").click();
   }, true);
 }
 
