@@ -411,6 +411,64 @@ func TestRankingByTappingAndDragging(t *testing.T) {
 	b.says("said", "Stored: D > A > B > C.")
 }
 
+// pick chooses in a list.
+func (b tab) pick(id, value string) {
+	b.t.Helper()
+	eval[bool](b, fmt.Sprintf(`(() => { const s = el(%q); s.value = %q; s.dispatchEvent(new Event("change")); return true; })()`, id, value))
+}
+
+func TestAnotherKindKeepsWhatWasSaid(t *testing.T) {
+	m := &memory{}
+	b := desktop(t, labelPage(t, m, questions.Options{Annotator: "ann", Kind: label.Segments}).URL())
+	id := b.posed("")
+	b.still(3)
+	// Steps count from the one that was asked for, drawn or not.
+	eval[bool](b, `(() => {
+		const press = (key) => dispatchEvent(new KeyboardEvent("keydown", { key }));
+		press("g");
+		for (let i = 0; i < 6; i++) press(".");
+		press("g");
+		return true;
+	})()`)
+	b.shows("a mark", `marks.list.length === 1`)
+	b.do(chromedp.Click(`#tags button:nth-child(2)`))
+	b.pick("kind", string(label.Ranking))
+	ranking := b.posed(id)
+	b.key("2")
+	b.key("1")
+	b.pick("kind", string(label.Segments))
+	if got := b.posed(ranking); got != id {
+		t.Fatalf("back, another question is asked: %s, want %s", got, id)
+	}
+	b.shows("the mark and its reason", `marks.list.length === 1 && document.querySelectorAll("#marks .lane b").length === 1 && document.querySelectorAll("#tags [aria-pressed=true]").length === 1`)
+	b.pick("kind", string(label.Ranking))
+	b.posed(id)
+	b.shows("the letters placed", `document.querySelectorAll("#order .placed").length === 2 && document.querySelectorAll("#tags [aria-pressed=true]").length === 0`)
+	b.pick("kind", string(label.Segments))
+	b.posed(ranking)
+	b.key(kb.Enter)
+	b.posed(id)
+	if l := m.last(t, 1); !slices.Equal(l.Marks, []label.Mark{{From: 3, To: 9, Good: true}}) || len(l.Tags) != 1 {
+		t.Errorf("got %+v", l)
+	}
+	b.shows("nothing said of the next", `marks.list.length === 0 && picked.size === 0`)
+}
+
+func TestAnswersWaitForThePictures(t *testing.T) {
+	b := desktop(t, labelPage(t, &memory{}, questions.Options{Annotator: "ann"}).URL())
+	id := b.posed("")
+	eval[bool](b, `(() => {
+		const real = bytes, gate = new Promise((go) => { window.letThrough = go; });
+		bytes = async (path) => { await gate; return real(path); };
+		return true;
+	})()`)
+	b.key("1")
+	b.shows("that pictures are loaded", fmt.Sprintf(`state.label !== %q && !el("loading").hidden && ["left", "right", "tie", "unsure"].every((n) => el(n).disabled)`, id))
+	eval[bool](b, `letThrough(), true`)
+	b.posed(id)
+	b.shows("that it can be answered", `el("loading").hidden && ["left", "right", "tie", "unsure"].every((n) => !el(n).disabled)`)
+}
+
 func TestTheLastAnswerCanBeTakenBack(t *testing.T) {
 	m := &memory{}
 	b := desktop(t, labelPage(t, m, questions.Options{Annotator: "ann", Kind: label.Segments, Reels: strips{2, []string{"front"}}}).URL())

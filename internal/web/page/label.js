@@ -14,6 +14,8 @@ let sending = false;
 let loading = null; // AbortController of what is being loaded
 let turn = 0; // counts who asks for what is shown: an answer to an earlier one comes too late
 const picked = new Set(); // reasons
+const drafts = new Map(); // by the ID that its answer has: what was said of a question that was left
+let posed = ""; // the ID that an answer to what is shown has
 
 const remember = (k, v) => { try { localStorage.setItem("rapport." + k, v); } catch { /* not allowed here */ } };
 const recall = (k) => { try { return localStorage.getItem("rapport." + k) || ""; } catch { return ""; } };
@@ -124,14 +126,17 @@ async function show(v) {
   if (!v.annotator && !el("name").value) el("name").value = recall("operator");
   if (!v.question) {
     player.close();
-    ready = false;
+    allow(false);
     document.body.dataset.ready = "";
     el("choices").hidden = el("ranking").hidden = el("marking").hidden = true;
     text(el("why"), "");
     return;
   }
-  showTags(v.taken ? v.taken.tags : []);
-  if (fresh) await pose(v);
+  if (!fresh) { drawTags(); return; }
+  if (posed) drafts.set(posed, { order: order.draft(), marks: marks.draft(), tags: [...picked] });
+  posed = v.label;
+  showTags(v.taken ? v.taken.tags : drafts.has(posed) ? drafts.get(posed).tags : []);
+  await pose(v);
 }
 
 const words = { left: "left", right: "right", tie: "alike", unsure: "cannot tell" };
@@ -178,7 +183,7 @@ const whys = { root: "what you found best so far, beside something new", again: 
 // pose shows a question from its beginning.
 async function pose(v) {
   const q = v.question;
-  ready = false;
+  allow(false);
   document.body.dataset.ready = "";
   seen = q.clips.map(() => []);
   text(el("ask"), asks[q.kind]);
@@ -198,8 +203,18 @@ async function pose(v) {
     text(el("said"), `Taken back: ${spoken(v.taken)}.`);
     if (v.taken.marks) { marks.list = v.taken.marks.map((m) => ({ from: m.from, to: m.to, good: m.good === true })); marks.draw(); }
   }
+  const draft = drafts.get(v.label);
+  if (draft && q.kind === "ranking") order.resume(draft.order);
+  if (draft && q.kind === "segments") marks.resume(draft.marks);
   began = now();
   await film(true);
+}
+
+// allow says whether the question may be answered; what cannot be pressed looks so.
+function allow(yes) {
+  ready = yes;
+  for (const id of ["left", "right", "tie", "unsure", "good", "bad", "marked"]) el(id).disabled = !yes;
+  el("ranked").disabled = !yes || !order.whole();
 }
 
 // film loads the pictures of the question that is shown, and plays them.
@@ -209,6 +224,7 @@ async function film(anew) {
   const panels = q.clips.map((_, i) => panel(q, i));
   el("clips").replaceChildren(...panels.map((p) => p.card));
   order.onchange();
+  el("loading").hidden = false;
   for (;;) {
     try {
       if (!await player.open(panels.flatMap((p) => p.films), bytes, mine.signal)) return;
@@ -222,6 +238,7 @@ async function film(anew) {
     }
   }
   alarm("pictures", "");
+  el("loading").hidden = true;
   el("scrub").max = player.last;
   await player.show(at);
   if (plays) player.toggle();
@@ -229,7 +246,7 @@ async function film(anew) {
   began = now();
   await wait(blindFor);
   if (mine.signal.aborted || !state || state.question !== q) return;
-  ready = true;
+  allow(true);
   document.body.dataset.ready = state.label;
   // What comes next is fetched meanwhile, where that is known.
   const one = el("camera").value;
@@ -242,7 +259,6 @@ async function film(anew) {
 }
 
 player.onstep = (at) => {
-  const first = (state && state.question && state.question.clips[0].from) || 0;
   el("scrub").value = at;
   text(el("step"), `${at} of ${player.last}`);
   text(el("play"), player.playing ? "❚❚" : "▶");
@@ -251,7 +267,6 @@ player.onstep = (at) => {
   const b = marks.begun;
   el("good").setAttribute("aria-pressed", String(Boolean(b && b.good)));
   el("bad").setAttribute("aria-pressed", String(Boolean(b && !b.good)));
-  marks.here = first + at;
 };
 marks.onchange = () => player.onstep(player.step);
 order.onchange = () => {
@@ -260,7 +275,7 @@ order.onchange = () => {
     const p = places[c.dataset.clip];
     c.dataset.place = p || "";
   }
-  el("ranked").disabled = !order.whole();
+  el("ranked").disabled = !ready || !order.whole();
 };
 
 // --- reasons ---
@@ -309,6 +324,8 @@ async function answer(part) {
   };
   await send(async () => {
     const v = await insist("label/answer", body, "YOUR ANSWER IS NOT STORED YET");
+    drafts.delete(posed);
+    posed = "";
     text(el("said"), v.added ? `Stored: ${spoken(body)}${picked.size ? " (" + [...picked].join(", ") + ")" : ""}.` : "This was stored before; undo to change it.");
     return v;
   });
@@ -338,16 +355,18 @@ async function send(act) {
   }
 }
 
+// here is the step that is marked: what is seen while it plays, else what was asked for.
+const here = () => marks.first + (player.playing ? player.step : player.wish);
 const choose = (choice) => { if (!el("choices").hidden) answer({ choice }); };
 for (const c of ["left", "right", "tie", "unsure"]) el(c).addEventListener("click", () => choose(c));
 const store = () => {
   if (!el("ranking").hidden && order.whole()) answer({ places: order.places() });
-  if (!el("marking").hidden) { marks.finish(marks.here); answer({ marks: marks.list.map(({ from, to, good }) => ({ from, to, good })) }); }
+  if (!el("marking").hidden) { marks.finish(here()); answer({ marks: marks.list.map(({ from, to, good }) => ({ from, to, good })) }); }
 };
 el("ranked").addEventListener("click", store);
 el("marked").addEventListener("click", store);
-el("good").addEventListener("click", () => marks.press(true, marks.here));
-el("bad").addEventListener("click", () => marks.press(false, marks.here));
+el("good").addEventListener("click", () => marks.press(true, here()));
+el("bad").addEventListener("click", () => marks.press(false, here()));
 el("undo").addEventListener("click", undo);
 el("clips").addEventListener("click", (e) => {
   const c = e.target.closest(".clip");
@@ -358,8 +377,8 @@ el("clips").addEventListener("click", (e) => {
 
 const still = () => { player.playing = false; };
 el("play").addEventListener("click", () => { player.toggle(); player.onstep(player.step); });
-el("back").addEventListener("click", () => { still(); player.show(player.step - 1); });
-el("on").addEventListener("click", () => { still(); player.show(player.step + 1); });
+el("back").addEventListener("click", () => { still(); player.show(player.wish - 1); });
+el("on").addEventListener("click", () => { still(); player.show(player.wish + 1); });
 el("scrub").addEventListener("input", () => { still(); player.show(Number(el("scrub").value)); });
 for (const kind of ["pointerup", "change"]) el("scrub").addEventListener(kind, (e) => { if (kind === "pointerup") e.target.blur(); });
 el("speed").addEventListener("change", (e) => { player.pace(Number(e.target.value)); e.target.blur(); });
@@ -380,7 +399,7 @@ addEventListener("keydown", (e) => {
   if (writing(e) || e.ctrlKey || e.metaKey || e.altKey || !state) return;
   const k = e.key.length === 1 ? e.key.toLowerCase() : e.key;
   if (!state.question && k !== "z") return;
-  if (k in steps) { e.preventDefault(); still(); player.show(player.step + steps[k]); return; }
+  if (k in steps) { e.preventDefault(); still(); player.show(player.wish + steps[k]); return; }
   if (e.repeat) return;
   if (k >= "1" && k <= "9") {
     const i = Number(k) - 1;
@@ -420,7 +439,7 @@ el("other").addEventListener("click", () => {
   hold("annotator", "");
   turn++;
   state = null;
-  ready = false;
+  allow(false);
   document.body.dataset.ready = "";
   if (loading) loading.abort();
   player.close();

@@ -14,6 +14,13 @@ const marks = {
     this.draw();
   },
 
+  // draft is how far it is, and resume goes on from there.
+  draft() { return { list: this.list, begun: this.begun }; },
+  resume(d) {
+    Object.assign(this, d);
+    this.draw();
+  },
+
   // add marks [from, to), whatever was marked there before.
   add(from, to, good) {
     from = Math.max(this.first, Math.min(from, to));

@@ -17,6 +17,13 @@ const order = {
     this.draw();
   },
 
+  // draft is how far it is, and resume goes on from there.
+  draft() { return { placed: [...this.placed], rest: [...this.rest], ties: new Set(this.ties) }; },
+  resume(d) {
+    Object.assign(this, d);
+    this.draw();
+  },
+
   // tap places a clip after those that are placed, or takes it out again.
   tap(i) {
     if (this.rest.includes(i)) {

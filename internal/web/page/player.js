@@ -72,6 +72,7 @@ class Film {
 const player = {
   films: [],
   step: 0,
+  wish: 0, // the step that was asked for last, which may not be drawn yet
   last: 0, // of the longest clip
   period: 100, // ms between steps
   playing: false,
@@ -100,14 +101,14 @@ const player = {
     this.playing = false;
     for (const f of this.films) f.drop();
     this.films = [];
-    this.step = this.last = 0;
+    this.step = this.wish = this.last = 0;
     this.wanted = null;
   },
 
   // show draws step i, or, if it is drawing, does so next; what was asked for in
   // between is left out.
   async show(i) {
-    this.wanted = Math.max(0, Math.min(this.last, Math.round(i)));
+    this.wanted = this.wish = Math.max(0, Math.min(this.last, Math.round(i)));
     if (this.busy) return;
     this.busy = true;
     try {
