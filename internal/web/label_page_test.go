@@ -16,6 +16,8 @@ import (
 	"github.com/rapport-rl/rapport/internal/bus"
 	"github.com/rapport-rl/rapport/internal/web"
 	questions "github.com/rapport-rl/rapport/internal/web/ask"
+	"github.com/rapport-rl/rapport/reward/kagi/click"
+	"github.com/rapport-rl/rapport/reward/kagi/click/clicktest"
 	"github.com/rapport-rl/rapport/reward/label"
 	"github.com/rapport-rl/rapport/reward/label/query"
 )
@@ -617,6 +619,46 @@ func TestLabelPageOfASessionThatRunsStopsItsArm(t *testing.T) {
 	}
 	if f := s.fault(1); f.ID != 0 {
 		t.Errorf("stopped twice: %+v", f)
+	}
+}
+
+// haltInSight says whether STOP can be pressed, from the top of the page to its end.
+func (b tab) haltInSight() {
+	b.t.Helper()
+	b.shows("STOP", `!el("halt").hidden`)
+	for _, at := range []string{"0", "300", "1e6"} {
+		if !eval[bool](b, fmt.Sprintf(`(() => { scrollTo(0, %s); const r = el("halt").getBoundingClientRect(); return r.top >= 0 && r.bottom <= innerHeight && document.elementFromPoint(r.left + r.width / 2, r.top + r.height / 2) === el("halt"); })()`, at)) {
+			b.t.Errorf("scrolled to %s, STOP is out of sight", at)
+		}
+	}
+}
+
+func TestStopIsInSightOnAPhoneThatLies(t *testing.T) {
+	s := newSession(t, bus.Options{})
+	w, err := web.Start(web.Options{Conn: s.srv.Conn(), Session: s.name, Labels: labelDesk(t, &memory{}, questions.Options{Annotator: "ann"}), Clicks: clicktest.Show(t, click.Folder(t.TempDir()))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.Close)
+	for _, url := range []string{w.LabelURL(), w.ClicksURL()} {
+		b := open(t, url, 844, 390)
+		b.shows("the page", `document.body.dataset.ready || document.body.dataset.scene`)
+		for _, size := range [][2]int64{{844, 390}, {667, 375}, {390, 844}, {1024, 768}} {
+			b.do(chromedp.EmulateViewport(size[0], size[1]))
+			b.haltInSight()
+		}
+	}
+}
+
+// Pages with nothing to do are beside an arm all the same.
+func TestPagesOfNothingStopTheArmAndLeadBack(t *testing.T) {
+	s := newSession(t, bus.Options{})
+	w := s.page(t)
+	for url, words := range map[string]string{w.LabelURL(): "nothing can be labelled here", w.ClicksURL(): "nothing is to be clicked here"} {
+		b := open(t, url, 390, 844)
+		b.says("alarms", words)
+		b.haltInSight()
+		b.shows("the way back", `!el("dashboard").hidden && el("dashboard").href.endsWith("/#" + token)`)
 	}
 }
 
