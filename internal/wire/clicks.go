@@ -135,14 +135,17 @@ func (s *Session) clicked(ctx context.Context) (context.Context, error) {
 	b := s.cfg.Guard.Workspace
 	k := &clicker{folder: s.Clicks(), task: s.cfg.Robot.Task, box: kagi.Box{Min: b.Min, Max: b.Max}, after: s.after}
 	k.tell = func(words string, done int) {
+		at := ""
 		switch {
 		case done != 0:
 		case s.page != "":
-			words += " at " + s.page
+			at = " at " + s.page
 		default:
-			words += " on the page of: rapport dashboard"
+			at = " on the page of: rapport dashboard"
 		}
-		s.log.Warn("waypoints: "+words, "folder", string(k.folder))
+		s.log.Warn("waypoints: "+words+at, "folder", string(k.folder))
+		// The page's address holds its token, which is for who sits here, not for all who
+		// listen on the bus; the dashboard has a link of its own.
 		s.tell("clicks", done, 1, words)
 	}
 	wanted, err := k.folder.Wanted()

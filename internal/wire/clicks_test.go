@@ -110,7 +110,10 @@ func TestSessionWaitsForThePlanThatIsClicked(t *testing.T) {
 		}
 		return ch
 	}
-	o.Tell = func(stage string, done, _ int, _ string) {
+	o.Tell = func(stage string, done, _ int, words string) {
+		if strings.Contains(words, "http://here") {
+			failed = append(failed, errors.New("everybody on the bus is told where the page is: "+words))
+		}
 		if stage == "fine-tune" && done == 1 {
 			failed = append(failed, s.Clicks().Again())
 		}
