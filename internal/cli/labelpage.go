@@ -132,7 +132,7 @@ func (a *app) label(ctx context.Context, d *drivers, c config.Config, dir, liste
 	} else {
 		b := &foundBook{d: d, dir: dir}
 		defer b.close()
-		o.Book = b
+		o.Book, w.Arm = b, b.arm
 	}
 	if _, err := o.Book.Labels(ctx); err != nil {
 		return err
@@ -244,6 +244,17 @@ func (b *foundBook) find(ctx context.Context) (label.Book, error) {
 		b.at, b.conn, b.book = at, conn, web.NewJournal(conn, at.Session)
 	}
 	return b.book, nil
+}
+
+// arm is where the session's arm is driven at the moment, if it is.
+func (b *foundBook) arm(ctx context.Context) (*bus.Conn, string) {
+	if _, err := b.find(ctx); err != nil {
+		b.d.a.log.Debug("label: the session's bus", "err", err)
+		return nil, ""
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.conn, b.at.Session
 }
 
 func (b *foundBook) hang() {

@@ -204,9 +204,15 @@ func TestPeopleLabelASessionThatRuns(t *testing.T) {
 	if x := ann.state(label.Pair); x.All != 2 {
 		t.Errorf("ann is told of %d answers, want 2", x.All)
 	}
+	if _, body := ben.ask("GET", "/arm", nil); !strings.Contains(body, `"live":true`) {
+		t.Errorf("beside a session that runs: %s", body)
+	}
 	interrupt()
 	if code := <-done; code != exitInterrupted {
 		t.Fatalf("the session ended with %d:\n%s", code, c)
+	}
+	if _, body := ben.ask("GET", "/arm", nil); !strings.Contains(body, `"live":false`) {
+		t.Errorf("after the session's end: %s", body)
 	}
 	// Ben's page goes on with the folder.
 	x := ben.answer(w, label.Tie)

@@ -39,7 +39,12 @@ func (s *Server) stop(w http.ResponseWriter, r *http.Request) {
 	// The person may close the page on pressing STOP.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), actLimit)
 	defer cancel()
-	out, err := s.o.Conn.Stop(ctx, s.o.Session, bus.Stop{Who: v.Who, Why: v.Why})
+	conn, session := s.driven(ctx)
+	if conn == nil {
+		refuse(w, http.StatusConflict, "no session runs whose arm could be stopped")
+		return
+	}
+	out, err := conn.Stop(ctx, session, bus.Stop{Who: v.Who, Why: v.Why})
 	if err != nil {
 		s.o.Log.Error("web: a stop was not delivered", "who", v.Who, "err", err)
 		refuse(w, failure(err), err.Error())

@@ -36,7 +36,6 @@ func (s *Server) handler() http.Handler {
 	mux.Handle("GET /", http.FileServerFS(pages))
 	if s.o.Conn != nil {
 		mux.Handle("GET /live", s.known(http.HandlerFunc(s.live)))
-		mux.Handle("POST /stop", s.known(http.HandlerFunc(s.stop)))
 		mux.Handle("POST /acknowledge", s.known(http.HandlerFunc(s.acknowledge)))
 	} else { // nothing runs that could be shown
 		page := "/label"
@@ -44,6 +43,9 @@ func (s *Server) handler() http.Handler {
 			page = "/clicks"
 		}
 		mux.Handle("GET /{$}", http.RedirectHandler(page, http.StatusSeeOther))
+	}
+	if s.o.Conn != nil || s.o.Arm != nil {
+		mux.Handle("POST /stop", s.known(http.HandlerFunc(s.stop)))
 	}
 	mux.Handle("GET /arm", s.known(http.HandlerFunc(s.arm)))
 	s.labels(mux)

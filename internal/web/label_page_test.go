@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/chromedp/cdproto/emulation"
@@ -648,6 +649,32 @@ func TestStopIsInSightOnAPhoneThatLies(t *testing.T) {
 			b.haltInSight()
 		}
 	}
+}
+
+func TestStopComesAndGoesWithTheSession(t *testing.T) {
+	s := newSession(t, bus.Options{})
+	var runs atomic.Bool
+	arm := func(context.Context) (*bus.Conn, string) {
+		if runs.Load() {
+			return s.srv.Conn(), s.name
+		}
+		return nil, ""
+	}
+	w, err := web.Start(web.Options{Session: s.name, Arm: arm, Labels: labelDesk(t, &memory{}, questions.Options{Annotator: "ann"})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.Close)
+	b := desktop(t, w.URL())
+	b.posed("")
+	if !eval[bool](b, `el("halt").hidden`) {
+		t.Error("STOP, and no arm")
+	}
+	runs.Store(true)
+	stopIsTold(t, s, b, func() {})
+	b.shows("no dashboard", `el("dashboard").hidden`)
+	runs.Store(false)
+	b.shows("no STOP after the end", `el("halt").hidden`)
 }
 
 // Pages with nothing to do are beside an arm all the same.

@@ -110,7 +110,8 @@ func (s *Server) desk(w http.ResponseWriter, r *http.Request, f func(context.Con
 		s.unlabelled(w, r, err)
 		return
 	}
-	answer(w, http.StatusOK, labelled{v, s.o.Conn != nil})
+	conn, _ := s.driven(ctx)
+	answer(w, http.StatusOK, labelled{v, conn != nil})
 }
 
 func (s *Server) unlabelled(w http.ResponseWriter, r *http.Request, err error) {

@@ -36,6 +36,9 @@ type Options struct {
 	// one only what is to be labelled, or clicked, is shown.
 	Conn    *bus.Conn
 	Session string
+	// Arm is the session whose arm is to be stopped at the moment, a nil Conn for none,
+	// where it may begin or end while the page is open; nil means that of Conn.
+	Arm func(ctx context.Context) (*bus.Conn, string)
 	// Labels asks people about the session's episodes; nil for nothing to label,
 	// with NoLabels saying why.
 	Labels   *ask.Desk

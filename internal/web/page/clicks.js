@@ -35,7 +35,7 @@ async function show(v) {
   const fresh = scene !== v.n;
   text(el("session"), v.session);
   document.title = `Clicks ${v.session} – Rapport`;
-  showLive(v.live);
+  showLive(v.live, v.live);
   text(el("waits"), v.waits ? "The arm stands still and waits for a plan." : v.again ? "The next reset waits for a plan." : "No plan is waited for.");
   el("waits").classList.toggle("now", v.waits);
   text(el("file"), v.plan ? `The last plan, ${v.plan.points.length} points and ${v.plan.stages.length} stages, is in ${v.file}.` : `The plan will be in ${v.file}.`);

@@ -111,7 +111,6 @@ async function show(v) {
   if (ways.options.length === 0) ways.append(...v.ways.map((k) => new Option(k, k)));
   ways.value = v.way;
   ways.parentElement.hidden = v.ways.length < 2;
-  showLive(v.live);
   el("who").hidden = v.annotator !== "";
   el("stay").hidden = true;
   el("table").hidden = !v.annotator;

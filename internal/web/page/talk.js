@@ -51,9 +51,10 @@ const tellFor = 1000; // ms that what the session says of its arm may be under w
 let live = false; // there is one
 let stopped = -Infinity; // when a stop of this page was delivered
 
-function showLive(yes) {
+function showLive(yes, shown) {
   live = yes;
-  el("halt").hidden = el("dashboard").hidden = !live;
+  el("halt").hidden = !live;
+  el("dashboard").hidden = !shown;
   el("dashboard").href = "./#" + token;
   document.body.classList.toggle("running", live);
 }
@@ -66,7 +67,7 @@ async function watchArm() {
   const began = now();
   try {
     const v = await (await call("arm", null, 5000)).json();
-    showLive(v.live);
+    showLive(v.live, v.shown);
     alarm("arm", "");
     // What was said before a stop was heard says nothing of it.
     if (v.held) showHeld(v.held);
