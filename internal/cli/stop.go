@@ -219,8 +219,12 @@ func (a *app) tellStopped(r bus.Stopped, dialled time.Duration) error {
 	case r.Already:
 		what = "held already"
 	}
-	_, err := fmt.Fprintf(a.stdout, "%s: %s\n  fault %d: %s, %s\n  from request to hold at most %.1f ms: held %.1f ms after it came to the arm's process, then stored and answered (connecting took %.1f ms before)\n  when the arm may move again: rapport fault ack %d --by NAME\n",
-		r.Session, what, r.Fault.ID, r.Fault.Cause, r.Fault.Detail, ms(r.Took), ms(r.Hold), ms(dialled), r.Fault.ID)
+	others := ""
+	if r.Already {
+		others = ", and so each that rapport fault lists as open"
+	}
+	_, err := fmt.Fprintf(a.stdout, "%s: %s\n  fault %d: %s, %s\n  from request to hold at most %.1f ms: held %.1f ms after it came to the arm's process, then stored and answered (connecting took %.1f ms before)\n  when the arm may move again: rapport fault ack %d --by NAME%s\n",
+		r.Session, what, r.Fault.ID, r.Fault.Cause, r.Fault.Detail, ms(r.Took), ms(r.Hold), ms(dialled), r.Fault.ID, others)
 	return err
 }
 
