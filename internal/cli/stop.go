@@ -96,6 +96,9 @@ func (d *drivers) folder(c config.Config) (string, error) {
 // number may be another's by now, whom no signal must reach.
 func driver(dir string) (bus.Address, error) {
 	at, err := bus.ReadAddress(dir)
+	if errors.Is(err, bus.ErrNone) {
+		return at, fmt.Errorf("%w; go on with: %s", err, wire.GoOn(dir))
+	}
 	if err != nil {
 		return at, err
 	}

@@ -222,7 +222,7 @@ func TestPlanIsClickedAndFollowedOnAnArmOverROS(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range cams {
-		cams[i] = cams[i].Scaled(480, 480)
+		cams[i] = cams[i].Scaled(640, 480) // the shape of the rig's images
 	}
 	c.Reward.KAGI.Cameras = filepath.Join(t.TempDir(), "cameras.json")
 	if err := keypoint.Save(c.Reward.KAGI.Cameras, cams); err != nil {

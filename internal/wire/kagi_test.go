@@ -196,7 +196,7 @@ func TestFailingModelIsStoodInForByTheTasksPlan(t *testing.T) {
 // Over HTTP, in a session: of six resets the endpoint fails five, each in another way, and answers
 // the last late. The session ends as any, the log has each failure and what stood in.
 func TestSessionGoesOnWithoutTheModel(t *testing.T) {
-	const deadline = 300 * time.Millisecond
+	const deadline = 2 * time.Second // a busy machine answers at once by then
 	ways := []struct {
 		name, says string
 		r          vlmtest.Reply

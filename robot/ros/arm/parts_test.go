@@ -305,6 +305,12 @@ func (f *fingers) goal(ctx context.Context, what string) error {
 	}
 }
 
+func (f *fingers) told() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.goals)
+}
+
 func (f *fingers) move(ctx context.Context, w float64) error { return f.goal(ctx, "move") }
 func (f *fingers) grasp(ctx context.Context, w float64) error {
 	return f.goal(ctx, "grasp")
@@ -338,8 +344,8 @@ func TestAGoalThatFailedIsAskedForAgain(t *testing.T) {
 		say(franka.Stroke, nil)
 		h.forgive()
 		say(franka.Stroke, nil)
-		if want := []string{"grasp", "move", "move"}; !slices.Equal(f.goals, want) {
-			t.Errorf("goals %q, want %q", f.goals, want)
+		if got, want := f.told(), []string{"grasp", "move", "move"}; !slices.Equal(got, want) {
+			t.Errorf("goals %q, want %q", got, want)
 		}
 		cancel()
 		h.done.Wait()
@@ -357,13 +363,13 @@ func TestNoGoalBeginsAfterAHold(t *testing.T) {
 		h.to(0.020) // too little to give up what is under way
 		h.stay()
 		time.Sleep(3 * time.Second)
-		if want := []string{"grasp"}; !slices.Equal(f.goals, want) || !h.resting() {
-			t.Errorf("goals %q, want %q and rest", f.goals, want)
+		if got, want := f.told(), []string{"grasp"}; !slices.Equal(got, want) || !h.resting() {
+			t.Errorf("goals %q, want %q and rest", got, want)
 		}
 		h.to(0.020)
 		time.Sleep(3 * time.Second)
-		if want := []string{"grasp", "grasp"}; !slices.Equal(f.goals, want) {
-			t.Errorf("goals %q, want %q", f.goals, want)
+		if got, want := f.told(), []string{"grasp", "grasp"}; !slices.Equal(got, want) {
+			t.Errorf("goals %q, want %q", got, want)
 		}
 		cancel()
 		h.done.Wait()
