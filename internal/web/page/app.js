@@ -32,25 +32,6 @@ function since(ms) {
 function note(name, age) { ages[name] = now() - age - delay; }
 function ageOf(name) { return name in ages ? now() - ages[name] : -1; }
 
-// --- alarms ---
-
-// Texts are constant while an alarm lasts, since screen readers read each change.
-const alarms = new Map();
-function alarm(name, words) {
-  let p = alarms.get(name);
-  if (!words) {
-    if (p) { p.remove(); alarms.delete(name); }
-    return;
-  }
-  if (!p) {
-    p = make("p", "alarm");
-    p.dataset.alarm = name;
-    alarms.set(name, p);
-    el("alarms").append(p);
-  }
-  text(p, words);
-}
-
 // --- the socket ---
 
 function connect() {

@@ -16,3 +16,21 @@ function make(tag, cls, s) {
   if (s !== undefined) e.textContent = s;
   return e;
 }
+
+// Alarms have names, so that none takes another's place. Texts are constant while an
+// alarm lasts, since screen readers read each change.
+const alarms = new Map();
+function alarm(name, words) {
+  let p = alarms.get(name);
+  if (!words) {
+    if (p) { p.remove(); alarms.delete(name); }
+    return;
+  }
+  if (!p) {
+    p = make("p", "alarm");
+    p.dataset.alarm = name;
+    alarms.set(name, p);
+    el("alarms").append(p);
+  }
+  text(p, words);
+}

@@ -26,24 +26,6 @@ async function call(path, body, limit = 25000) {
   throw e;
 }
 
-// Alarms have names, so that none takes another's place. Texts are constant while an
-// alarm lasts, since screen readers read each change.
-const alarms = new Map();
-function alarm(name, words) {
-  let p = alarms.get(name);
-  if (!words) {
-    if (p) { p.remove(); alarms.delete(name); }
-    return;
-  }
-  if (!p) {
-    p = make("p", "alarm");
-    p.dataset.alarm = name;
-    alarms.set(name, p);
-    el("alarms").append(p);
-  }
-  text(p, words);
-}
-
 // --- the arm of a session that runs ---
 
 const armEvery = 1000; // ms between looks at it

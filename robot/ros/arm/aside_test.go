@@ -68,9 +68,9 @@ func (l *lab) stays(from robot.Pose) {
 	}
 }
 
-// While a person or a slow model is asked, the arm is moved aside.
-func TestAnArmThatWasMovedAsideIsNotDrawnBack(t *testing.T) {
-	t.Parallel()
+// guarded is an arm without cameras after a reset, behind its guard.
+func guarded(t *testing.T) (*lab, *arm.Backend, *guard.Guard) {
+	t.Helper()
 	l := newLab(t, func(c *rosarm.Config) { c.World.Render = tabletop.None })
 	b := l.open(func(c *arm.Config) { c.Cameras = nil })
 	g, err := newGuard(b)
@@ -78,6 +78,13 @@ func TestAnArmThatWasMovedAsideIsNotDrawnBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.reset(g)
+	return l, b, g
+}
+
+// While a person or a slow model is asked, the arm is moved aside.
+func TestAnArmThatWasMovedAsideIsNotDrawnBack(t *testing.T) {
+	t.Parallel()
+	l, _, g := guarded(t)
 	left := l.aside()
 	for range 3 {
 		var f *guard.Fault
@@ -190,13 +197,7 @@ func TestAHoldWithStaleStatesTellsNobodyTheOldTarget(t *testing.T) {
 // Ctrl-C comes while the policy thinks.
 func TestAnInterruptBetweenStepsHolds(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, func(c *rosarm.Config) { c.World.Render = tabletop.None })
-	b := l.open(func(c *arm.Config) { c.Cameras = nil })
-	g, err := newGuard(b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.reset(g)
+	l, b, g := guarded(t)
 	for range 20 {
 		l.step(g, robot.Command{Delta: [6]float64{1: 0.01}, Grip: 1})
 	}
