@@ -40,8 +40,7 @@ Ctrl-C; the session goes on.`,
 				if dir, err = d.folder(c); err != nil {
 					return err
 				}
-				dir = wire.Leading(dir)
-				if at, err = driver(dir); err != nil {
+				if dir, at, err = desk(dir); err != nil {
 					return err
 				}
 			case at.Session == "":

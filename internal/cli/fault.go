@@ -90,8 +90,7 @@ func (d *drivers) openHere(ctx context.Context, c config.Config) (*faults, error
 	if err != nil {
 		return nil, err
 	}
-	dir = wire.Leading(dir)
-	at, err := driver(dir)
+	dir, at, err := desk(dir)
 	if err == nil {
 		conn, err := d.dial(ctx, at)
 		return &faults{conn: conn, name: at.Session}, err

@@ -96,9 +96,6 @@ func (d *drivers) folder(c config.Config) (string, error) {
 // number may be another's by now, whom no signal must reach.
 func driver(dir string) (bus.Address, error) {
 	at, err := bus.ReadAddress(dir)
-	if errors.Is(err, bus.ErrNone) {
-		return at, fmt.Errorf("%w; go on with: %s", err, wire.GoOn(dir))
-	}
 	if err != nil {
 		return at, err
 	}
@@ -107,9 +104,20 @@ func driver(dir string) (bus.Address, error) {
 		return at, err
 	}
 	if !used || !at.Alive() {
-		return at, fmt.Errorf("%w: process that drives the session in %s; the one that did, %d, is gone, and its arm keeps its last target. Go on with: %s", bus.ErrNone, dir, at.PID, wire.GoOn(dir))
+		return at, fmt.Errorf("%w: process that drives the session in %s; the one that did, %d, is gone, and its arm keeps its last target", bus.ErrNone, dir, at.PID)
 	}
 	return at, nil
+}
+
+// desk is driver for who acts on the arm: of two sessions that practise together, that of
+// the first, in whose folder it is then.
+func desk(dir string) (string, bus.Address, error) {
+	dir = wire.Leading(dir)
+	at, err := driver(dir)
+	if errors.Is(err, bus.ErrNone) {
+		err = fmt.Errorf("%w; go on with: %s", err, wire.GoOn(dir))
+	}
+	return dir, at, err
 }
 
 // dial connects to the session of an address.
@@ -187,8 +195,7 @@ func (a *app) stopHere(ctx context.Context, d drivers, c config.Config, s bus.St
 	if err != nil {
 		return err
 	}
-	dir = wire.Leading(dir)
-	at, err := driver(dir)
+	_, at, err := desk(dir)
 	if err != nil {
 		return err
 	}

@@ -23,13 +23,19 @@ func configOf(dir string, environ, sets []string) (config.Config, error) {
 // Leading is the folder of the session whose desk has the arm of the one in dir: its own,
 // or that of the first of two that practise together.
 func Leading(dir string) string {
-	out, name := filepath.Split(filepath.Clean(dir))
-	if c, err := configOf(dir, nil, nil); err == nil {
-		if first := leads(name, c); first != "" {
-			return filepath.Join(out, first)
-		}
+	if first := leader(dir); first != "" {
+		return filepath.Join(filepath.Dir(filepath.Clean(dir)), first)
 	}
 	return dir
+}
+
+// leader names the first session of the practice that the one in dir is one of, as leads.
+func leader(dir string) string {
+	c, err := configOf(dir, nil, nil)
+	if err != nil {
+		return ""
+	}
+	return leads(filepath.Base(filepath.Clean(dir)), c)
 }
 
 // GoOn is the command that goes on with the session in dir: with both, where it is one of
@@ -40,10 +46,8 @@ func GoOn(dir string) string {
 	}
 	command := "run"
 	out, name := filepath.Split(filepath.Clean(dir))
-	if c, err := configOf(dir, nil, nil); err == nil {
-		if first := leads(name, c); first != "" {
-			command, name = "practice", first
-		}
+	if first := leader(dir); first != "" {
+		command, name = "practice", first
 	}
 	again := "rapport " + command + " --resume --set name=" + name
 	if out = filepath.Clean(out); out != config.Default().Out {

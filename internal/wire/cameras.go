@@ -84,34 +84,36 @@ func (a *arm) sized(c config.Config) error {
 	if a.shaped {
 		return nil
 	}
-	all, err := keypoint.Load(c.Reward.KAGI.Cameras)
+	cs, err := onFile(c)
 	if err != nil {
-		return fmt.Errorf("wire: reward.kagi.cameras: %w", err)
+		return err
 	}
-	for _, cam := range c.Robot.Cameras {
-		k, err := keypoint.Find(all, cam.Name)
-		if err != nil {
-			return unknownCamera(err)
-		}
-		f, err := a.full(cam.Name)
+	for _, k := range cs {
+		f, err := a.full(k.Name)
 		if err != nil {
 			return err
 		}
 		if f.W*k.H != f.H*k.W {
-			return fmt.Errorf("wire: reward.kagi.cameras: %s has camera %s at %dx%d pixels, but its images have %dx%d; calibrate it as it comes: rapport calibrate", c.Reward.KAGI.Cameras, cam.Name, k.W, k.H, f.W, f.H)
+			return fmt.Errorf("wire: reward.kagi.cameras: %s has camera %s at %dx%d pixels, but its images have %dx%d; calibrate it as it comes: rapport calibrate", c.Reward.KAGI.Cameras, k.Name, k.W, k.H, f.W, f.H)
 		}
 	}
 	a.shaped = true
 	return nil
 }
 
-func unknownCamera(err error) error {
-	return fmt.Errorf("wire: reward.kagi.cameras: %w; it wants every camera of robot.cameras, and rapport calibrate adds one to the file", err)
-}
-
 // calibrated are the configured cameras as reward.kagi.cameras has them, at the size
 // that frames have.
 func calibrated(c config.Config) ([]keypoint.Camera, error) {
+	cs, err := onFile(c)
+	for i, k := range cs {
+		cs[i] = k.Scaled(c.Robot.Cameras[i].Width, c.Robot.Cameras[i].Height)
+	}
+	return cs, err
+}
+
+// onFile are the configured cameras as reward.kagi.cameras has them, at the size at which
+// they were calibrated.
+func onFile(c config.Config) ([]keypoint.Camera, error) {
 	all, err := keypoint.Load(c.Reward.KAGI.Cameras)
 	if err != nil {
 		return nil, fmt.Errorf("wire: reward.kagi.cameras: %w", err)
@@ -120,9 +122,9 @@ func calibrated(c config.Config) ([]keypoint.Camera, error) {
 	for _, cam := range c.Robot.Cameras {
 		k, err := keypoint.Find(all, cam.Name)
 		if err != nil {
-			return nil, unknownCamera(err)
+			return nil, fmt.Errorf("wire: reward.kagi.cameras: %w; it wants every camera of robot.cameras, and rapport calibrate adds one to the file", err)
 		}
-		cs = append(cs, k.Scaled(cam.Width, cam.Height))
+		cs = append(cs, k)
 	}
 	return cs, nil
 }

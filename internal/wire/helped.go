@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/rapport-rl/rapport/internal/report"
@@ -11,16 +12,12 @@ import (
 // helped says what people did in the session's online episodes, and what held its arm:
 // nothing where nobody did and nothing was.
 func (s *Session) helped(ctx context.Context) (out []report.Fact, err error) {
-	drove, err := s.store.Metric(ctx, "episode", "human")
+	steps, n, err := s.drove(ctx, math.MaxInt)
 	if err != nil {
 		return nil, err
 	}
-	steps := 0.0
-	for _, m := range drove {
-		steps += m.Value
-	}
 	if steps > 0 {
-		out = append(out, report.Fact{Name: "a person drove", Value: fmt.Sprintf("%.0f steps of %d online episodes", steps, len(drove))})
+		out = append(out, report.Fact{Name: "a person drove", Value: fmt.Sprintf("%d steps of %d online episodes", steps, n)})
 	}
 	resets, err := s.store.Metric(ctx, "episode", "resets")
 	if err != nil {

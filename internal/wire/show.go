@@ -176,15 +176,22 @@ func (s *Session) explored(ctx context.Context, next int) (sh report.Share, err 
 // handled tells the desk how many steps a person decided in the online episodes before
 // the next one.
 func (s *Session) handled(ctx context.Context, next int) error {
-	ps, err := s.store.Metric(ctx, "episode", "human")
-	n := 0
-	for _, p := range ps {
-		if int(p.Step) < next && !math.IsNaN(p.Value) {
-			n += int(p.Value)
-		}
-	}
+	n, _, err := s.drove(ctx, next)
 	s.desk.handled(n)
 	return err
+}
+
+// drove is how many steps a person decided in the online episodes before the next one, and
+// of how many of them.
+func (s *Session) drove(ctx context.Context, next int) (steps, episodes int, err error) {
+	ps, err := s.store.Metric(ctx, "episode", "human")
+	for _, p := range ps {
+		if int(p.Step) < next && !math.IsNaN(p.Value) {
+			steps += int(p.Value)
+			episodes++
+		}
+	}
+	return steps, episodes, err
 }
 
 // begin makes the reward of the episode that begins be shown while it runs, if

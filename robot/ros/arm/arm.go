@@ -197,8 +197,14 @@ func (b *Backend) Step(ctx context.Context, c robot.Command) (robot.Observation,
 	if !b.ready {
 		return robot.Observation{}, errors.New("arm: Step without a Reset before it, or after a failed Step")
 	}
-	if err := b.strays(); err != nil {
-		return robot.Observation{}, b.fail(err)
+	if m, _, _ := b.state.Get(); m != nil {
+		s, err := sense(m)
+		if err == nil {
+			err = b.strays(&s)
+		}
+		if err != nil {
+			return robot.Observation{}, b.fail(err)
+		}
 	}
 	grip := min(max(c.Grip, 0), 1)
 	if b.hand != nil {
@@ -335,15 +341,7 @@ func (b *Backend) hold() {
 const stray = 0.15
 
 // strays says whether the arm is where its target does not lead it from.
-func (b *Backend) strays() error {
-	m, _, _ := b.state.Get()
-	if m == nil {
-		return nil
-	}
-	s, err := sense(m)
-	if err != nil {
-		return err
-	}
+func (b *Backend) strays(s *robot.State) error {
 	b.mu.Lock()
 	d := franka.Diff(s.EE, b.target)
 	b.mu.Unlock()

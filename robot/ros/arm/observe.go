@@ -48,9 +48,6 @@ func (b *Backend) observe(ctx context.Context) (robot.Observation, error) {
 	if err != nil {
 		return obs, err
 	}
-	if err := trip(m); err != nil {
-		return obs, fmt.Errorf("arm: %w", err)
-	}
 	if err := driven(m); err != nil {
 		return obs, err
 	}
@@ -113,8 +110,11 @@ func (b *Backend) observe(ctx context.Context) (robot.Observation, error) {
 	return obs, nil
 }
 
-// driven says whether a controller drives the arm.
+// driven says whether a controller drives the arm, and it has not stopped itself.
 func driven(m *frankamsg.FrankaState) error {
+	if err := trip(m); err != nil {
+		return fmt.Errorf("arm: %w", err)
+	}
 	if m.RobotMode != frankamsg.Move {
 		return fmt.Errorf("arm: %w: the arm is in mode %q, so no controller drives it; start the impedance controller", robot.ErrStopped, modeName(m.RobotMode))
 	}

@@ -240,14 +240,18 @@ func (b *Backend) watch(ctx context.Context) (robot.State, error) {
 	if err != nil {
 		return robot.State{}, err
 	}
-	if err := trip(m); err != nil {
-		return robot.State{}, fmt.Errorf("arm: %w", err)
+	if err := driven(m); err != nil {
+		return robot.State{}, err
 	}
-	if err := cmp.Or(driven(m), b.strays()); err != nil {
+	s, err := sense(m)
+	if err == nil {
+		err = b.strays(&s)
+	}
+	if err != nil {
 		return robot.State{}, err
 	}
 	b.stamp = m.Header.Stamp
-	return sense(m)
+	return s, nil
 }
 
 // arrive waits until the arm is at its start and the fingers rest.
