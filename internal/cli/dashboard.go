@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"context"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -46,17 +48,28 @@ Ctrl-C; the session goes on.`,
 			case at.Session == "":
 				at.Session = wire.SessionName(c)
 			}
-			conn, err := d.dial(ctx, at)
-			if err != nil {
-				return err
+			for shown := ""; ctx.Err() == nil; {
+				conn, err := d.dial(ctx, at)
+				if err != nil {
+					return err
+				}
+				w, err := a.page(conn, at.Session, dir, listen)
+				if err == nil && w.URL() != shown {
+					shown = w.URL()
+					err = a.where(w)
+				}
+				if err == nil {
+					listen = w.Addr() // for good, also where any was to do
+					at = movedFrom(ctx, dir, at)
+				}
+				if w != nil {
+					w.Close()
+				}
+				conn.Close()
+				if err != nil {
+					return err
+				}
 			}
-			defer conn.Close()
-			w, err := a.serve(conn, at.Session, dir, listen)
-			if err != nil {
-				return err
-			}
-			defer w.Close()
-			<-ctx.Done()
 			return nil
 		},
 	}
@@ -65,23 +78,71 @@ Ctrl-C; the session goes on.`,
 	return cmd
 }
 
-// serve shows a session until what it returns is closed, and prints where. Without its
-// folder its episodes cannot be labelled, nor its plan clicked.
-func (a *app) serve(conn *bus.Conn, session, dir, listen string) (_ *web.Server, err error) {
-	o := web.Options{Conn: conn, Session: session, Listen: listen, Log: a.log}
-	o.Labels, o.NoLabels = labels(conn, session, dir)
-	if dir != "" {
-		if o.Clicks, err = wire.ClicksIn(dir); err != nil { // its arm can be stopped all the same
-			a.log.Warn("dashboard: no plan can be clicked", "err", err)
+// movedEvery is how often is looked whether a session went on elsewhere.
+const movedEvery = time.Second
+
+// movedFrom waits until who drives the session in dir is to be reached in another way, and
+// returns which: a session that went on after a stop has another port. Without a folder, and
+// where nobody goes on, it waits until ctx ends.
+func movedFrom(ctx context.Context, dir string, at bus.Address) bus.Address {
+	tick := time.NewTicker(movedEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return at
+		case <-tick.C:
+		}
+		if dir == "" {
+			continue
+		}
+		if now, err := bus.ReadAddress(dir); err != nil || now == at {
+			continue
+		}
+		if now, err := driver(dir); err == nil {
+			return now
 		}
 	}
-	w, err := web.Start(o)
+}
+
+// serve shows a session until what it returns is closed, and prints where.
+func (a *app) serve(conn *bus.Conn, session, dir, listen string) (*web.Server, error) {
+	w, err := a.page(conn, session, dir, listen)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := fmt.Fprintf(a.stdout, "dashboard  %s\n", w.URL()); err != nil {
+	if err := a.where(w); err != nil {
 		w.Close()
 		return nil, err
 	}
 	return w, nil
+}
+
+// where prints where a page is.
+func (a *app) where(w *web.Server) error {
+	_, err := fmt.Fprintf(a.stdout, "dashboard  %s\n", w.URL())
+	return err
+}
+
+// token is that of a session's pages; where its folder takes none, one for this time.
+func (a *app) token(dir string) string {
+	t, err := web.Token(dir)
+	if err != nil {
+		a.log.Warn("the page's link will be another one the next time", "err", err)
+	}
+	return t
+}
+
+// page shows a session until what it returns is closed. Without its folder its episodes
+// cannot be labelled, nor its plan clicked.
+func (a *app) page(conn *bus.Conn, session, dir, listen string) (_ *web.Server, err error) {
+	o := web.Options{Conn: conn, Session: session, Listen: listen, Log: a.log}
+	o.Labels, o.NoLabels = labels(conn, session, dir)
+	if dir != "" {
+		o.Token = a.token(dir)
+		if o.Clicks, err = wire.ClicksIn(dir); err != nil { // its arm can be stopped all the same
+			a.log.Warn("dashboard: no plan can be clicked", "err", err)
+		}
+	}
+	return web.Start(o)
 }

@@ -59,16 +59,37 @@ func watchPage(t *testing.T, c *console) *watcher {
 	t.Helper()
 	m := c.said(t, `dashboard  http://(.*)/#(\w+)`)
 	w := &watcher{t: t, url: m[1], token: m[2], frame: map[string]int{}}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	var err error
-	w.c, _, err = websocket.Dial(ctx, "ws://"+w.url+"/live", &websocket.DialOptions{Subprotocols: []string{"rapport.v1", "token." + w.token}})
-	if err != nil {
+	if err := w.dial(); err != nil {
 		t.Fatal(err)
 	}
-	w.c.SetReadLimit(1 << 22)
-	t.Cleanup(func() { _ = w.c.CloseNow() })
 	return w
+}
+
+func (w *watcher) dial() (err error) {
+	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
+	defer cancel()
+	w.c, _, err = websocket.Dial(ctx, "ws://"+w.url+"/live", &websocket.DialOptions{Subprotocols: []string{"rapport.v1", "token." + w.token}})
+	if err == nil {
+		w.c.SetReadLimit(1 << 22)
+		w.t.Cleanup(func() { _ = w.c.CloseNow() })
+	}
+	return err
+}
+
+// back waits as the page does: until what it is told of is gone, and then until it is served again.
+func (w *watcher) back(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for err := error(nil); err == nil; _, _, err = w.c.Read(ctx) {
+		continue
+	}
+	for w.dial() != nil {
+		if ctx.Err() != nil {
+			t.Fatal("the page did not come back")
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
 }
 
 // until reads what the page is told until it fits; each, if set, is called
@@ -188,14 +209,37 @@ func TestDashboardShowsStopsAndDrivesASession(t *testing.T) {
 	w.holdOn(false)
 	w.until("the policy again", nil, func(v sight) bool { return v.Status.By == "policy" || v.Status.By == "guard" })
 
-	cancel()
-	if code := <-done2; code != exitDone {
-		t.Errorf("the second page ended with %d:\n%s", code, c2)
-	}
 	interrupt() // the rest takes a minute on real time
 	w.until("that the session ended", nil, func(v sight) bool { return v.Work[0].Bye })
 	if code := <-done; code != exitInterrupted {
 		t.Fatalf("the session ended with %d:\n%s", code, c)
+	}
+
+	// It goes on: both pages are of it again, by the links that they had.
+	run, interrupt = context.WithCancel(t.Context())
+	defer interrupt()
+	go func() {
+		code, _ := l.run(run, c, "run", "--resume", "--dashboard="+w.url)
+		done <- code
+	}()
+	fine := func(v sight) bool { return len(v.Work) == 1 && v.Work[0].Stage == "fine-tune" && !v.Work[0].Bye }
+	for _, x := range []*watcher{w, other} {
+		x.back(t)
+		x.until("the session that goes on", nil, fine)
+	}
+	if code, r := other.post("/stop", `{"who":"ben","why":"smoke"}`); code != 200 || r["held"] != true {
+		t.Fatalf("stop: %d %v", code, r)
+	}
+	cancel()
+	if code := <-done2; code != exitDone {
+		t.Errorf("the second page ended with %d:\n%s", code, c2)
+	}
+	if n := strings.Count(c2.String(), "dashboard  http"); n != 1 {
+		t.Errorf("the second page told its link %d times:\n%s", n, c2)
+	}
+	interrupt()
+	if code := <-done; code != exitInterrupted {
+		t.Fatalf("the session that went on ended with %d:\n%s", code, c)
 	}
 }
 

@@ -1,12 +1,17 @@
 package web
 
 import (
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"embed"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io/fs"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 )
 
@@ -26,6 +31,42 @@ const (
 // policyHeader lets the page load from this server alone, and nobody frame it:
 // a hidden frame could make a person click on what he does not see.
 const policyHeader = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+// tokenFile is where a session's folder keeps the token of its pages. Its owner alone may read it.
+const tokenFile = "page-token"
+
+// newToken is of 128 random bits or more, in letters and digits.
+func newToken() string { return rand.Text() }
+
+// Token is that of the pages of the session in dir, made when it is first asked for, so that a page that is
+// open, and a link that was kept, are good after the session went on. One that others could have read is
+// made anew.
+func Token(dir string) (string, error) {
+	path := filepath.Join(dir, tokenFile)
+	if st, err := os.Stat(path); err == nil && st.Mode().Perm()&0o077 == 0 {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return "", fmt.Errorf("web: token: %w", err)
+		}
+		if t := strings.TrimSpace(string(b)); len(t) == len(newToken()) {
+			return t, nil
+		}
+	}
+	t := newToken()
+	// A new file, since the mode of an old one would stay.
+	tmp, err := os.CreateTemp(dir, tokenFile+".*") // of mode 0600
+	if err != nil {
+		return "", fmt.Errorf("web: token: %w", err)
+	}
+	_, err = tmp.WriteString(t + "\n")
+	if err = errors.Join(err, tmp.Close()); err == nil {
+		err = os.Rename(tmp.Name(), path)
+	}
+	if err != nil {
+		return "", fmt.Errorf("web: token: %w", errors.Join(err, os.Remove(tmp.Name())))
+	}
+	return t, nil
+}
 
 func (s *Server) handler() http.Handler {
 	pages, err := fs.Sub(files, "page")

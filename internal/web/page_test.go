@@ -468,3 +468,14 @@ func TestPageWithoutTheTokenSaysSo(t *testing.T) {
 		t.Errorf("a stranger is told of session %q", got)
 	}
 }
+
+// A page of before, at whose address something else is served now, is no lost connection.
+func TestALinkThatIsNotTakenSaysSo(t *testing.T) {
+	s := newSession(t, bus.Options{})
+	url, _, _ := strings.Cut(s.page(t).URL(), "#")
+	b := desktop(t, url+"#another")
+	b.says("alarms", "THIS LINK IS NOT VALID HERE")
+	if got := b.text("session"); got != "Rapport" {
+		t.Errorf("a stranger is told of session %q", got)
+	}
+}

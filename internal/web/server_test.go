@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -436,5 +438,43 @@ func TestStartSaysWhatIsWrong(t *testing.T) {
 				w.Close()
 			}
 		}
+	}
+}
+
+func TestTheTokenOfASessionIsKeptForItsOwner(t *testing.T) {
+	dir := t.TempDir()
+	first, err := web.Token(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := web.Token(dir); err != nil || again != first {
+		t.Errorf("a second start has token %q, %v; want the first one's, %q", again, err, first)
+	}
+	path := filepath.Join(dir, "page-token")
+	if st, err := os.Stat(path); err != nil || st.Mode().Perm() != 0o600 {
+		t.Errorf("the token is kept as %v, %v; want a file of mode 0600", st, err)
+	}
+	for name, spoil := range map[string]func() error{
+		"that others could read": func() error { return os.Chmod(path, 0o644) },
+		"that was cut off":       func() error { return os.Truncate(path, 3) },
+		"that is gone":           func() error { return os.Remove(path) },
+	} {
+		before, err := web.Token(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := spoil(); err != nil {
+			t.Fatal(err)
+		}
+		after, err := web.Token(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st, err := os.Stat(path); after == before || len(after) < 26 || err != nil || st.Mode().Perm() != 0o600 {
+			t.Errorf("a token %s is followed by %q in %v (%v); it was %q", name, after, st, err, before)
+		}
+	}
+	if _, err := web.Token(filepath.Join(dir, "nowhere")); err == nil {
+		t.Error("a folder that is not there keeps a token")
 	}
 }

@@ -16,7 +16,6 @@ package web
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -47,7 +46,7 @@ type Options struct {
 	Clicks click.Folder
 	// Listen is host:port; port 0 picks a free one. "" means 127.0.0.1:0.
 	Listen string
-	// Token is what a browser must know; "" makes a random one.
+	// Token is what a browser must know, as of Token; "" makes a random one.
 	Token string
 	Log   *slog.Logger // nil discards
 }
@@ -106,7 +105,7 @@ func Start(o Options) (*Server, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	if o.Token == "" {
-		o.Token = rand.Text() // 128 bits or more, letters and digits
+		o.Token = newToken()
 	}
 	ln, err := net.Listen("tcp", o.Listen)
 	if err != nil {
@@ -149,6 +148,9 @@ func (s *Server) tune() (err error) {
 	}
 	return nil
 }
+
+// Addr is where the page is served, as host:port.
+func (s *Server) Addr() string { return s.ln.Addr().String() }
 
 // URL opens the page, with the token in the fragment, which browsers send to
 // nobody.

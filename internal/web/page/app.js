@@ -43,6 +43,8 @@ function connect() {
   const s = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/live`, ["rapport.v1", "token." + token]);
   s.binaryType = "arraybuffer";
   socket = s;
+  let open = false;
+  s.onopen = () => { open = true; alarm("token", ""); };
   s.onmessage = (e) => {
     if (s !== socket) return;
     heard = now();
@@ -61,8 +63,17 @@ function connect() {
     socket = null;
     handsOff();
     watch();
+    if (!open) refused();
     setTimeout(connect, 500);
   };
+}
+
+// refused says whether it is the link that the server does not take, which a socket does not tell.
+async function refused() {
+  try {
+    const r = await fetch("arm", { headers: { Authorization: "Bearer " + token }, signal: AbortSignal.timeout(2000), cache: "no-store", credentials: "omit" });
+    alarm("token", r.status === 401 ? "THIS LINK IS NOT VALID HERE: open the link that the program printed." : "");
+  } catch { alarm("token", ""); } // nobody is there
 }
 
 function say(v) {
