@@ -12,6 +12,8 @@ type Status struct {
 	Moving  bool   `json:"moving"`
 	Episode string `json:"episode,omitempty"` // the one under way, or the last
 	Step    int    `json:"step"`
+	// Way is that of the episode where two sessions practise in turns: forward or backward.
+	Way     string `json:"way,omitempty"`
 	By      string `json:"by,omitempty"` // who decided the last command: policy, human, guard, log
 	Version uint64 `json:"version"`      // of the parameters that act
 	// Human counts the steps of this episode that a person decided, and Humans

@@ -23,7 +23,7 @@ func TestPageShowsTheSessionLive(t *testing.T) {
 	b := desktop(t, s.page(t).URL())
 	b.live()
 	for id, want := range map[string]string{
-		"session": "rail-001", "work": "fine-tune 3 of 120, success 1 of 3", "episode": "online-00003", "by": "policy", "human": "2 here, 9 in all",
+		"session": "rail-001", "work": "fine-tune 3 of 120, success 1 of 3", "episode": "online-00003, the way back", "by": "policy", "human": "2 here, 9 in all",
 		"success": "41 of 100 (41 %)", "pose": "3.3, 0.0, 0.0 N", "returns": "episode 0 to 6", "metrics": "critic_loss0.120",
 	} {
 		b.says(id, want)

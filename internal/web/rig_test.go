@@ -215,7 +215,7 @@ func (s *session) run(ctx context.Context) {
 		s.ticks++
 		n := s.g.Counts()
 		st := bus.Status{
-			Role: "run", Stage: "fine-tune", Done: 3, Total: 120, Note: s.note, Moving: true, Episode: "online-00003", Step: step % 200,
+			Role: "run", Stage: "fine-tune", Done: 3, Total: 120, Note: s.note, Moving: true, Episode: "online-00003", Way: "backward", Step: step % 200,
 			By: obs.By.String(), Version: 4, Human: 2, Humans: 9,
 			Guard: bus.GuardCounts{Steps: n.Steps, Clipped: n.Clipped, Scaled: n.Scaled, Held: n.Held, Lapsed: n.Lapsed, Faults: n.Faults},
 		}

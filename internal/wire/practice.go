@@ -215,6 +215,7 @@ func (t *turns) Reset(ctx context.Context) (robot.Observation, error) {
 func (t *turns) begin(ctx context.Context) (robot.Observation, error) {
 	o := t.arm.onward
 	o.way = t.way
+	t.desk.turn(t.way)
 	for {
 		if o.ask && o.spent() {
 			if err := t.ask(ctx); err != nil {
@@ -369,7 +370,11 @@ func Practice(ctx context.Context, cfg config.Config, again bool, o Options) (re
 	f, b := cfg, WayBack(cfg)
 	f.Robot.Way = "forward"
 	f.Practice.Mate, b.Practice.Mate = b.Name, f.Name
-	if err := errors.Join(f.Validate(), b.Validate()); err != nil {
+	err = f.Validate()
+	if err == nil {
+		err = b.Validate() // else it would say the same again
+	}
+	if err != nil {
 		return res, err
 	}
 	if !again {

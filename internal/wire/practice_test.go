@@ -108,6 +108,9 @@ func TestAThingOutOfSightIsPutBack(t *testing.T) {
 		if err := sees(ctx, obs); err != nil {
 			t.Errorf("episode %d: %v", i, err)
 		}
+		if got := b.desk.status.Way; got != "forward" {
+			t.Errorf("episode %d: the page is told of the way %q", i, got)
+		}
 	}
 	// Who is to be asked for at the desk still is, with why, where the arm did not get there.
 	a.onward.ask, hides = true, true
@@ -250,6 +253,16 @@ func TestPracticeTakesTurns(t *testing.T) {
 	}
 
 	toldByTheirOwn(t, c)
+}
+
+// What is wrong with the configuration of both ways is said once.
+func TestPracticeSaysWhatIsWrongOnce(t *testing.T) {
+	c := rehearsal(t)
+	c.Learner.Batch = 9000
+	_, err := Practice(t.Context(), c, false, quietly())
+	if err == nil || strings.Count(err.Error(), "learner.batch") != 1 {
+		t.Errorf("got %v, want learner.batch once", err)
+	}
 }
 
 // Each way of a practice by waypoints learns from its demonstrations alone first, under

@@ -7,6 +7,7 @@ import (
 	"github.com/rapport-rl/rapport/internal/bus"
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/robot/guard"
+	"github.com/rapport-rl/rapport/sim/tabletop"
 )
 
 // stage notes how far the session is.
@@ -29,6 +30,13 @@ func (d *desk) begin(episode string) {
 	s := &d.status
 	s.Episode, s.Step, s.Human, s.By = episode, 0, 0, ""
 	d.mu.Unlock()
+}
+
+// turn notes which way it is that acts, where two take turns.
+func (d *desk) turn(way tabletop.Direction) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.status.Way = way.String()
 }
 
 // tick notes what was just observed in an episode under way.

@@ -148,7 +148,7 @@ function showStatus(s) {
   const by = el("by");
   by.className = "by " + (s.fault ? "held" : s.moving && !ended() && s.by in deciders ? s.by : "");
   text(by, s.fault ? "held" : !s.moving || ended() ? "nobody" : deciders[s.by] || "–");
-  text(el("episode"), s.episode || "–");
+  text(el("episode"), (s.episode || "–") + ({ forward: ", the way there", backward: ", the way back" }[s.way] || ""));
   text(el("step"), s.horizon ? `${s.step} of ${s.horizon}` : s.step);
   text(el("version"), s.version);
   text(el("human"), `${s.human} here, ${s.humans} ${s.role === "actor" ? "since its start" : "in all"}`);
