@@ -65,6 +65,7 @@ func (d *desk) adopt(ctx context.Context) error {
 		if err := d.store.Mark(ctx, adoptedMark(id), key); err != nil {
 			return err
 		}
+		delete(j.open, key) // one that was told twice is one
 	}
 	return nil
 }

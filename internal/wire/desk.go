@@ -67,6 +67,10 @@ const (
 	// holdLimit is how long a stop waits for the tick that holds an arm. A tick is
 	// 50 ms; what takes longer is told as not held.
 	holdLimit = time.Second
+	// journalLimit is how long one try to append to the journal may take, and journalEvery
+	// what lies between two. A server that was restarted is there again in seconds.
+	journalLimit = 2 * time.Second
+	journalEvery = 2 * time.Second
 	// actKind and faultKind are kinds of entries in the session's journal.
 	actKind   = "operator"
 	faultKind = "fault"
@@ -299,7 +303,9 @@ func (d *desk) show(f *store.Fault) {
 	d.publish()
 }
 
-// journal appends without making anybody wait: what it says is stored already.
+// journal appends without making anybody wait: what it says is stored already. It is tried
+// until it is there, or the desk closes: who drives the arm next from another folder knows
+// of a fault by the journal alone.
 func (d *desk) journal(kind, id string, v any) {
 	b, err := json.Marshal(v)
 	if err != nil {
@@ -307,10 +313,25 @@ func (d *desk) journal(kind, id string, v any) {
 		return
 	}
 	d.wg.Go(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(d.ctx), 2*time.Second)
-		defer cancel()
-		if _, err := d.conn.Append(ctx, d.session, kind, id, b); err != nil {
-			d.log.Warn("wire: what was done is in the session's folder, but not in the journal", "kind", kind, "id", id, "err", err)
+		for told := false; ; told = true {
+			// When the desk closes, as well: that is the last chance.
+			last := d.ctx.Err() != nil
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(d.ctx), journalLimit)
+			_, err := d.conn.Append(ctx, d.session, kind, id, b)
+			cancel()
+			if err == nil {
+				return
+			}
+			if last || !told {
+				d.log.Warn("wire: what was done is in the session's folder, but not in the journal", "kind", kind, "id", id, "gave_up", last, "err", err)
+			}
+			if last {
+				return
+			}
+			select {
+			case <-d.in(journalEvery):
+			case <-d.ctx.Done():
+			}
 		}
 	})
 }
