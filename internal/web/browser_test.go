@@ -100,13 +100,17 @@ func (b tab) do(as ...chromedp.Action[chromedp.Void]) {
 // eval is the value of a JavaScript expression.
 func eval[T any](b tab, js string) T {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, patience)
-	defer cancel()
-	v, err := chromedp.Run(ctx, chromedp.Evaluate[T](js))
+	v, err := tryEval[T](b, js)
 	if err != nil {
 		b.t.Fatalf("%s: %v", js, err)
 	}
 	return v
+}
+
+func tryEval[T any](b tab, js string) (T, error) {
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	return chromedp.Run(ctx, chromedp.Evaluate[T](js))
 }
 
 func (b tab) text(id string) string {
@@ -114,13 +118,18 @@ func (b tab) text(id string) string {
 	return eval[string](b, fmt.Sprintf("document.getElementById(%q).textContent", id))
 }
 
-// shows waits until a JavaScript expression is true.
+// shows waits until a JavaScript expression is true. It has no value while the tab goes
+// from one page to the next.
 func (b tab) shows(what, js string) {
 	b.t.Helper()
 	end := time.Now().Add(patience)
-	for !eval[bool](b, "Boolean("+js+")") {
+	for {
+		yes, err := tryEval[bool](b, "Boolean("+js+")")
+		if err == nil && yes {
+			return
+		}
 		if time.Now().After(end) {
-			b.t.Fatalf("after %v the page does not show %s; it says:\n%s", patience, what, eval[string](b, "document.body.innerText"))
+			b.t.Fatalf("after %v the page does not show %s (error %v); it says:\n%s", patience, what, err, eval[string](b, "document.body.innerText"))
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
