@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -79,13 +80,51 @@ left as it is, so that a file may be imported again.`,
 						fresh++
 					}
 				}
-				_, err = fmt.Fprintf(a.stdout, "labels  %d read, %d of them new\n", len(ls), fresh)
-				return err
+				if _, err = fmt.Fprintf(a.stdout, "labels  %d read, %d of them new\n", len(ls), fresh); err != nil || d.url != "" {
+					return err // the episodes are elsewhere
+				}
+				c, err := a.load()
+				if err != nil {
+					return err
+				}
+				dir, err := d.folder(c)
+				if err != nil {
+					return err
+				}
+				return a.tellAbsent(ctx, ls, dir)
 			})
 		},
 	}
 	d.flags(cmd)
 	return cmd
+}
+
+// tellAbsent says how many of ls are about episodes that the session in dir does not hold.
+// They are no error: of a recording beside it (--bag) the folder holds nothing, either.
+func (a *app) tellAbsent(ctx context.Context, ls []label.Label, dir string) error {
+	clips, err := wire.NewClips(dir, nil, nil)
+	if err != nil {
+		return err
+	}
+	held, err := clips.Episodes(ctx)
+	if err != nil {
+		return err
+	}
+	n, first := 0, ""
+	for _, l := range ls {
+		i := slices.IndexFunc(l.Query.Clips, func(c label.Clip) bool { return !slices.Contains(held, c.Episode) })
+		if i < 0 {
+			continue
+		}
+		if n++; first == "" {
+			first = l.Query.Clips[i].Episode
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	_, err = fmt.Fprintf(a.stderr, "note: %d of them are about episodes that %s does not hold, as %s: are they of another session, or of a recording beside it (--bag)?\n", n, dir, first)
+	return err
 }
 
 func readLabels(name string) (ls []label.Label, err error) {

@@ -46,6 +46,8 @@ func TestLabelsGoIntoFilesAndComeBack(t *testing.T) {
 	for _, new := range []string{"5", "0"} {
 		if out := l.must("label", "import", file, dir); !strings.Contains(out, "5 read, "+new+" of them new") {
 			t.Errorf("got %s, want %s new", out, new)
+		} else if !strings.Contains(out, "note: 4 of them are about episodes that "+dir+" does not hold, as a:") {
+			t.Errorf("episodes that nobody has are not told of:\n%s", out)
 		}
 	}
 	if got := l.must("label", "export", dir); got != want.String() {
