@@ -50,8 +50,13 @@ Ctrl-C; the session goes on.`,
 			}
 			for shown := ""; ctx.Err() == nil; {
 				conn, err := d.dial(ctx, at)
-				if err != nil {
+				if err != nil && shown == "" {
 					return err
+				}
+				if err != nil { // it ended as soon as it went on
+					a.log.Warn("dashboard: the session is not reached", "err", err)
+					at = movedFrom(ctx, dir, bus.Address{})
+					continue
 				}
 				w, err := a.page(conn, at.Session, dir, listen)
 				if err == nil && w.URL() != shown {
