@@ -48,39 +48,44 @@ Ctrl-C; the session goes on.`,
 			case at.Session == "":
 				at.Session = wire.SessionName(c)
 			}
-			for shown := ""; ctx.Err() == nil; {
-				conn, err := d.dial(ctx, at)
-				if err != nil && shown == "" {
-					return err
-				}
-				if err != nil { // it ended as soon as it went on
-					a.log.Warn("dashboard: the session is not reached", "err", err)
-					at = movedFrom(ctx, dir, bus.Address{})
-					continue
-				}
-				w, err := a.page(conn, at.Session, dir, listen)
-				if err == nil && w.URL() != shown {
-					shown = w.URL()
-					err = a.where(w)
-				}
-				if err == nil {
-					listen = w.Addr() // for good, also where any was to do
-					at = movedFrom(ctx, dir, at)
-				}
-				if w != nil {
-					w.Close()
-				}
-				conn.Close()
-				if err != nil {
-					return err
-				}
-			}
-			return nil
+			return a.follow(ctx, &d, at, dir, listen)
 		},
 	}
 	d.flags(cmd)
 	cmd.Flags().StringVar(&listen, "listen", listen, "address; port 0 picks a free one; beyond loopback the token crosses the network unencrypted")
 	return cmd
+}
+
+// follow shows the session in dir, wherever it goes on, until ctx ends.
+func (a *app) follow(ctx context.Context, d *drivers, at bus.Address, dir, listen string) error {
+	for told := ""; ctx.Err() == nil; {
+		conn, err := d.dial(ctx, at)
+		if err != nil && told != "" { // it ended as soon as it went on
+			a.log.Warn("dashboard: the session is not reached", "err", err)
+			at = movedFrom(ctx, dir, bus.Address{})
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		w, err := a.page(conn, at.Session, dir, listen)
+		if err == nil {
+			if w.URL() != told {
+				told = w.URL()
+				err = a.where(w)
+			}
+			if err == nil {
+				listen = w.Addr() // for good, also where any was to do
+				at = movedFrom(ctx, dir, at)
+			}
+			w.Close()
+		}
+		conn.Close()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // movedEvery is how often is looked whether a session went on elsewhere.
