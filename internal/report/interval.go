@@ -22,10 +22,15 @@ func Interval(values []float64) (mean, half float64) {
 }
 
 // Quantile is the smallest of the values that a share p of them, in [0, 1], does
-// not exceed; NaN of none.
+// not exceed, and the median, p = 0.5, of an even number the mean of the middle
+// two; NaN of none.
 func Quantile(values []float64, p float64) float64 {
 	if len(values) == 0 {
 		return math.NaN()
 	}
-	return stat.Quantile(p, stat.Empirical, slices.Sorted(slices.Values(values)), nil)
+	v := slices.Sorted(slices.Values(values))
+	if n := len(v); p == 0.5 && n%2 == 0 {
+		return (v[n/2-1] + v[n/2]) / 2
+	}
+	return stat.Quantile(p, stat.Empirical, v, nil)
 }

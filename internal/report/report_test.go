@@ -107,10 +107,13 @@ func TestInterval(t *testing.T) {
 
 func TestQuantileTakesTheSmallestValueThatIsEnough(t *testing.T) {
 	values := []float64{3, 1, 2, 4}
-	for p, want := range map[float64]float64{0: 1, 0.25: 1, 0.26: 2, 0.5: 2, 0.75: 3, 1: 4} {
+	for p, want := range map[float64]float64{0: 1, 0.25: 1, 0.26: 2, 0.5: 2.5, 0.75: 3, 1: 4} {
 		if got := report.Quantile(values, p); got != want {
 			t.Errorf("quantile %g is %g, want %g", p, got, want)
 		}
+	}
+	if got := report.Quantile([]float64{3, 9, 1}, 0.5); got != 3 {
+		t.Errorf("the median of three is %g, want 3", got)
 	}
 	if !slices.Equal(values, []float64{3, 1, 2, 4}) || !math.IsNaN(report.Quantile(nil, 0.5)) {
 		t.Errorf("values became %v, and the quantile of none is %g", values, report.Quantile(nil, 0.5))

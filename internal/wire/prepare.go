@@ -261,12 +261,25 @@ func trainEyes(ctx context.Context, c config.Config, demos []demo, tell Progress
 
 // openONNX loads a frozen backbone. Pixels enter as RAPL's do (facts of its
 // code: scaled to [0,1], RGB, not normalised).
-func openONNX(c config.Config) (eyes, error) {
+func openONNX(c config.Config) (*encoder.ONNX, error) {
 	oc := encoder.ONNXConfig{Model: c.Encoder.ONNX, Net: vision.NetConfig{W: c.Encoder.Size, H: c.Encoder.Size, SwapRB: true}}
 	for _, cam := range c.Robot.Cameras {
 		oc.Cameras = append(oc.Cameras, encoder.Camera{Name: cam.Name})
 	}
 	return encoder.LoadONNX(oc)
+}
+
+// backed refuses a backbone that cannot be used before a folder is made and a person
+// demonstrates for it.
+func backed(c config.Config) error {
+	if c.Encoder.Kind != "onnx" {
+		return nil
+	}
+	x, err := openONNX(c)
+	if err != nil {
+		return fmt.Errorf("wire: encoder.onnx does not fit encoder.size %d: %w", c.Encoder.Size, err)
+	}
+	return x.Close()
 }
 
 // look computes the features of the demonstrations.

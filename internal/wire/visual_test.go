@@ -38,6 +38,26 @@ func prompted(t *testing.T, c *config.Config) {
 	}
 }
 
+// What cannot see is refused before a person demonstrates for it, and leaves no folder.
+func TestABackboneThatCannotSeeIsRefusedFirst(t *testing.T) {
+	bad := filepath.Join(t.TempDir(), "bad.onnx")
+	if err := os.WriteFile(bad, []byte("no model"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := tiny(t)
+	c.Encoder.Kind, c.Encoder.ONNX, c.Encoder.Size, c.Name = "onnx", bad, 16, "blind"
+	s, err := Create(t.Context(), c, quietly())
+	if err == nil {
+		err = s.Close()
+	}
+	if err == nil || !strings.Contains(err.Error(), "encoder.onnx") || !strings.Contains(err.Error(), bad) {
+		t.Errorf("got %v, want encoder.onnx and its file", err)
+	}
+	if _, err := os.Stat(filepath.Join(c.Out, "blind")); !os.IsNotExist(err) {
+		t.Errorf("a folder was left: %v", err)
+	}
+}
+
 func TestPromptsThatDoNotFitAreRefused(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) string {
