@@ -117,6 +117,9 @@ func (r *mcapFile) piece(c *chunk) (piece, *file, bool) {
 	return piece{c.pos + h.data, c.body - h.data, h.pack(), int(h.raw)}, r.f, true
 }
 
+// maxBlockZSTD is how much one block unpacks to at most (RFC 8878, 3.1.1.2.4).
+const maxBlockZSTD = 128 << 10
+
 func (k *packing) unpackZSTD(p, buf []byte, raw int) ([]byte, error) {
 	if k.zstd == nil {
 		var err error
@@ -125,11 +128,14 @@ func (k *packing) unpackZSTD(p, buf []byte, raw int) ([]byte, error) {
 			return buf[:0], fmt.Errorf("zstd: %w", err)
 		}
 	}
-	// What a chunk claims is not taken before it is there.
+	// What a chunk claims is not taken before it is there: what fills its room gets more.
 	for room := min(raw, 32*len(p)+64<<10); ; room = min(raw, 4*room) {
 		buf = grow(buf, room)
 		out, err := k.zstd.DecodeAll(p, buf[:0:room])
-		if errors.Is(err, zstd.ErrDecoderSizeExceeded) && room < raw {
+		// A frame that does not tell its size ends before the block that does not fit,
+		// with an error as of a damaged one.
+		full := errors.Is(err, zstd.ErrDecoderSizeExceeded) || err != nil && len(out)+maxBlockZSTD > room
+		if full && room < raw {
 			continue
 		}
 		if err != nil {
