@@ -47,6 +47,9 @@ type Backend struct {
 	held    Message // the first message after the tick, if more
 	more    bool
 	seen    seen
+	limbs   limbs  // of the newest message of the joints
+	lacks   string // why the messages of the joints do not tell where the arm is
+	most    int    // joints in the message that lacks is of
 	cameras []shot
 	was     robot.Pose // the target or tool at the tick before
 }
@@ -147,12 +150,16 @@ func (b *Backend) Reset(ctx context.Context) (robot.Observation, error) {
 		return robot.Observation{}, err
 	}
 	b.seen, b.cameras, b.more, b.ready = seen{}, make([]shot, len(b.cfg.Map.Cameras)), false, false
+	b.lacks = ""
 	var m Message
 	for !b.complete() {
 		if err := ctx.Err(); err != nil {
 			return robot.Observation{}, err
 		}
 		err := b.bag.Next(&m)
+		if errors.Is(err, io.EOF) && b.seen.stateAt.IsZero() && b.lacks != "" {
+			return robot.Observation{}, fmt.Errorf("bag: %s: %s %s", b.path, b.cfg.Map.Joints, b.lacks)
+		}
 		if errors.Is(err, io.EOF) {
 			return robot.Observation{}, fmt.Errorf("bag: %s: there is never a message of each of %s", b.path, strings.Join(b.needed(), ", "))
 		}
@@ -311,39 +318,6 @@ func (b *Backend) take(m *Message) error {
 		return fmt.Errorf("bag: %s at %v: %w", m.Topic, m.Time, err)
 	}
 	return nil
-}
-
-// joints takes the arm's joints, and the fingers if they are among them.
-func (b *Backend) joints(recorded, stamp time.Time) {
-	s := &b.seen
-	n, fingers, arm := 0, 0.0, 0
-	for i, name := range s.joints.Names {
-		if i >= len(s.joints.Position) {
-			break
-		}
-		if strings.Contains(name, "finger") {
-			fingers += s.joints.Position[i]
-			n++
-			continue
-		}
-		if arm < 7 && b.cfg.Map.States == "" {
-			s.state.Q[arm] = s.joints.Position[i]
-			if i < len(s.joints.Velocity) {
-				s.state.DQ[arm] = s.joints.Velocity[i]
-			}
-		}
-		arm++
-	}
-	if n > 0 && b.cfg.Map.Gripper == "" {
-		s.state.Grip, s.grippAt = fingers, recorded
-	}
-	if arm != 7 || b.cfg.Map.States != "" {
-		return
-	}
-	s.state.Stamp, s.stateAt = stamp, recorded
-	if b.cfg.Map.Pose == "" {
-		s.state.EE = franka.Forward(&s.state.Q)
-	}
 }
 
 func (b *Backend) observe() (robot.Observation, error) {

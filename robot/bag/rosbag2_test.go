@@ -339,7 +339,7 @@ func TestROS2AsMCAPAndAsBackend(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer k.Close()
-	if _, err := k.Reset(t.Context()); err == nil || !strings.Contains(err.Error(), "never a message") {
+	if _, err := k.Reset(t.Context()); err == nil || !strings.Contains(err.Error(), "/joint_states has 2 joints, want 7") {
 		t.Errorf("an arm of two joints: error %v", err)
 	}
 	var _ robot.Backend = k

@@ -1,0 +1,141 @@
+package bag_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/robot/bag"
+	"github.com/rapport-rl/rapport/robot/franka"
+)
+
+// jointed is a message of joints; v has a velocity for each, or is empty.
+type jointed struct {
+	names []string
+	q, v  []float64
+}
+
+func numbers(format string, from, to int) (names []string) {
+	step := 1
+	if to < from {
+		step = -1
+	}
+	for i := from; ; i += step {
+		if names = append(names, fmt.Sprintf(format, i)); i == to {
+			return names
+		}
+	}
+}
+
+// jointBag writes messages of joints, one each 10 ms.
+func jointBag(t testing.TB, ms []jointed) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "joints.bag")
+	w, err := bag.Create(path, bag.WriteOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := connect("/joint_states", "sensor_msgs/JointState")
+	for i, m := range ms {
+		at := began.Add(time.Duration(i) * 10 * time.Millisecond)
+		data := wireOf{}.head(at).u32(len(m.names))
+		for _, n := range m.names {
+			data = data.text(n)
+		}
+		data = data.u32(len(m.q)).floats(m.q...).u32(len(m.v)).floats(m.v...).u32(0)
+		if err := w.Write(&bag.Message{Topic: c.Topic, Type: c.Type, Time: at, Conn: c, Data: data}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// Joints go by their names: in another order, between others, and a gripper's
+// message on the same topic moves no joint of the arm.
+func TestBackendTakesJointsByTheirNames(t *testing.T) {
+	q, v := []float64{.1, .2, .3, .4, .5, .6, .7}, []float64{1, 2, 3, 4, 5, 6, 7}
+	back, vback := []float64{.7, .6, .5, .4, .3, .2, .1}, []float64{7, 6, 5, 4, 3, 2, 1}
+	arm := jointed{numbers("panda_joint%d", 1, 7), q, v}
+	for _, tt := range []struct {
+		name string
+		ms   []jointed
+		grip float64
+	}{
+		{"in order", []jointed{arm}, 0},
+		{"backwards", []jointed{{numbers("fr3_joint%d", 7, 1), back, vback}}, 0},
+		{"from 0", []jointed{{numbers("joint_%d", 6, 0), back, vback}}, 0},
+		{"with fingers first", []jointed{{append(numbers("panda_finger_joint%d", 1, 2), arm.names...), append([]float64{.01, .02}, q...), append([]float64{0, 0}, v...)}}, .03},
+		{"beside another joint", []jointed{{append([]string{"knuckle_joint"}, arm.names...), append([]float64{.8}, q...), append([]float64{9}, v...)}}, 0},
+		{"beside a base of three wheels", []jointed{{append(numbers("wheel%d", 1, 3), arm.names...), append([]float64{7, 8, 9}, q...), append([]float64{7, 8, 9}, v...)}}, 0},
+		{"a gripper's message between", []jointed{arm, {[]string{"knuckle_joint"}, []float64{.8}, []float64{9}}}, 0},
+		{"a part of the arm between", []jointed{arm, {numbers("panda_joint%d", 1, 3), []float64{7, 8, 9}, []float64{7, 8, 9}}}, 0},
+		{"a message without positions between", []jointed{arm, {arm.names, nil, nil}}, 0},
+		{"fingers alone between", []jointed{arm, {numbers("panda_finger_joint%d", 1, 2), []float64{.01, .02}, nil}}, .03},
+		{"seven names without numbers", []jointed{{strings.Split("a b c d e f g", " "), q, v}}, 0},
+		{"without names", []jointed{{nil, q, v}}, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			ms := append(slices.Clone(tt.ms), arm) // after the tick that is looked at
+			b, err := bag.NewBackend(jointBag(t, ms), bag.BackendConfig{Period: time.Duration(len(tt.ms)-1)*10*time.Millisecond + 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer b.Close()
+			if _, err := b.Reset(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			o, err := b.Step(t.Context(), robot.Command{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := [7]float64(q)
+			if o.State.Q != want || o.State.DQ != [7]float64(v) || o.State.EE != franka.Forward(&want) {
+				t.Errorf("joints %v, velocities %v; want %v and %v", o.State.Q, o.State.DQ, q, v)
+			}
+			if d := o.State.Grip - tt.grip; d < -1e-12 || d > 1e-12 {
+				t.Errorf("the grip is %g, want %g", o.State.Grip, tt.grip)
+			}
+		})
+	}
+}
+
+// Who has no arm in a recording is told what is there instead.
+func TestBackendSaysWhatJointsThereAre(t *testing.T) {
+	six := jointed{numbers("panda_joint%d", 1, 6), make([]float64, 6), nil}
+	grip := jointed{[]string{"knuckle_joint"}, []float64{.8}, nil}
+	for _, tt := range []struct {
+		name string
+		ms   []jointed
+		want string
+	}{
+		{"six", []jointed{grip, six, grip}, "/joint_states has 6 joints, want 7 of one arm, named as panda_joint1 to panda_joint7; they are panda_joint1, panda_joint2"},
+		{"six and a gripper", []jointed{{append(numbers("panda_joint%d", 1, 6), "knuckle_joint"), make([]float64, 7), nil}}, "has 7 joints, want 7 of one arm"},
+		{"one twice", []jointed{{append(numbers("panda_joint%d", 1, 7), "panda_joint7"), make([]float64, 8), nil}}, "has 8 joints, want 7 of one arm"},
+		{"two arms", []jointed{{append(numbers("left_joint%d", 1, 7), numbers("right_joint%d", 1, 7)...), make([]float64, 14), nil}}, "has the joints of 2 arms, want 7 of one arm"},
+		{"six without names", []jointed{{nil, make([]float64, 6), nil}}, "has 6 joints, want 7 of one arm, named as panda_joint1 to panda_joint7; they have no names"},
+		{"no positions", []jointed{{numbers("panda_joint%d", 1, 7), nil, nil}}, "has 0 positions for 7 names"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path := jointBag(t, tt.ms)
+			b, err := bag.NewBackend(path, bag.BackendConfig{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer b.Close()
+			for range 2 {
+				if _, err := b.Reset(t.Context()); err == nil || errors.Is(err, io.EOF) || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), path) {
+					t.Errorf("error %v, want %q in it", err, tt.want)
+				}
+			}
+		})
+	}
+}
