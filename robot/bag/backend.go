@@ -212,7 +212,7 @@ func (b *Backend) Step(ctx context.Context, _ robot.Command) (robot.Observation,
 	case !b.ready:
 		return robot.Observation{}, errors.New("bag: Step before Reset")
 	}
-	b.tick = b.tick.Add(b.cfg.Period)
+	b.advance()
 	if err := b.ahead(); err != nil {
 		return robot.Observation{}, err
 	}
@@ -227,6 +227,25 @@ func (b *Backend) Step(ctx context.Context, _ robot.Command) (robot.Observation,
 	o.Applied = robot.Command{Delta: franka.Diff(b.was, now), Grip: math.Max(0, math.Min(1, o.State.Grip/span))}
 	b.was = now
 	return o, nil
+}
+
+// longest is the silence after which ticks pass it over even where no age is too old.
+const longest = time.Hour
+
+// advance moves on to the next tick; where all that was seen is too old, to the first with
+// a message. A clock that was set while it was recorded leaves decades between two.
+func (b *Backend) advance() {
+	newest := b.seen.stateAt
+	for i := range b.cameras {
+		if at := b.cameras[i].at; at.After(newest) {
+			newest = at
+		}
+	}
+	age := b.tick.Sub(newest)
+	if wait := b.held.Time.Sub(b.tick); b.more && wait > 0 && (age > longest || b.cfg.Stale > 0 && age > b.cfg.Stale) {
+		b.tick = b.tick.Add((wait - 1) / b.cfg.Period * b.cfg.Period) // the tick before it
+	}
+	b.tick = b.tick.Add(b.cfg.Period)
 }
 
 // reference is what commands move: the controller's target, or the tool.

@@ -245,6 +245,60 @@ func TestBackendTellsWhatIsStale(t *testing.T) {
 	}
 }
 
+// A clock that was set while it was recorded, from 1970 to 2023, and a long break, are
+// one silence as any other: two stretches, and no tick for each instant between.
+func TestBackendPassesOverALongSilence(t *testing.T) {
+	old := time.Unix(1, 0).UTC()
+	for _, tt := range []struct {
+		name         string
+		back         time.Time // when the second stretch of a second begins
+		stale        time.Duration
+		fresh, quiet int
+	}{
+		{"the clock was set", began.Add(7 * time.Millisecond), 0, 20 + 20 + 19, 1},
+		{"the clock was set, and no age is too old", began.Add(7 * time.Millisecond), -1, 20 + 72001 + 19, 0},
+		{"ten seconds", old.Add(10*time.Second + 7*time.Millisecond), 0, 20 + 20 + 19, 1},
+		{"under a second", old.Add(1907 * time.Millisecond), 0, 20 + 19 + 19, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			ms := make([]jointed, 200)
+			for i := range ms {
+				ms[i] = jointed{numbers("panda_joint%d", 1, 7), make([]float64, 7), nil}
+			}
+			path := jointBagAt(t, ms, func(i int) time.Time {
+				if i < 100 {
+					return old.Add(time.Duration(i) * 10 * time.Millisecond)
+				}
+				return tt.back.Add(time.Duration(i-100) * 10 * time.Millisecond)
+			})
+			b, err := bag.NewBackend(path, bag.BackendConfig{Stale: tt.stale})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer b.Close()
+			fresh, quiet := 0, 0
+			o, err := b.Reset(t.Context())
+			for ; !errors.Is(err, io.EOF) && fresh+quiet < 100_000; o, err = b.Step(t.Context(), robot.Command{}) {
+				if errors.Is(err, robot.ErrStale) {
+					quiet++
+					continue
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				// Ticks stay 50 ms apart, so that messages every 10 ms that begin 7 ms
+				// after one are 3 ms old at each.
+				if fresh++; o.State.Stamp.After(old.Add(time.Second)) && o.State.Stamp.Sub(old)%(50*time.Millisecond) != 47*time.Millisecond {
+					t.Fatalf("observation %d is of %v", fresh, o.State.Stamp)
+				}
+			}
+			if fresh != tt.fresh || quiet != tt.quiet {
+				t.Errorf("%d fresh and %d stale observations, want %d and %d", fresh, quiet, tt.fresh, tt.quiet)
+			}
+		})
+	}
+}
+
 func TestBackendRefuses(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "arm.bag")
 	arm(t, path, 0.5, true)

@@ -36,6 +36,11 @@ func numbers(format string, from, to int) (names []string) {
 // jointBag writes messages of joints, one each 10 ms.
 func jointBag(t testing.TB, ms []jointed) string {
 	t.Helper()
+	return jointBagAt(t, ms, func(i int) time.Time { return began.Add(time.Duration(i) * 10 * time.Millisecond) })
+}
+
+func jointBagAt(t testing.TB, ms []jointed, when func(int) time.Time) string {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "joints.bag")
 	w, err := bag.Create(path, bag.WriteOptions{})
 	if err != nil {
@@ -43,7 +48,7 @@ func jointBag(t testing.TB, ms []jointed) string {
 	}
 	c := connect("/joint_states", "sensor_msgs/JointState")
 	for i, m := range ms {
-		at := began.Add(time.Duration(i) * 10 * time.Millisecond)
+		at := when(i)
 		data := wireOf{}.head(at).u32(len(m.names))
 		for _, n := range m.names {
 			data = data.text(n)
