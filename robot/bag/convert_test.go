@@ -1,8 +1,12 @@
 package bag_test
 
 import (
+	"errors"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -123,6 +127,42 @@ func TestFlushedMessagesSurvive(t *testing.T) {
 			}
 			if m := p.next(); w.Write(&m) == nil {
 				t.Error("Write after Abort succeeded")
+			}
+		})
+	}
+}
+
+// A file-size limit makes the kernel refuse writes as a full disk does; Close says which
+// file it was, and why.
+func TestCloseSaysWhatFailed(t *testing.T) {
+	for _, ext := range []string{".bag", ".mcap"} {
+		t.Run(ext, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "full"+ext)
+			w, err := bag.Create(path, bag.WriteOptions{Compression: "none"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			m := newPublisher(1).next()
+			m.Conn, m.Data = newPublisher(1).conns[1], make([]byte, 200<<10) // less than a chunk
+			if err := w.Write(&m); err != nil {
+				t.Fatal(err)
+			}
+			var old syscall.Rlimit
+			if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
+				t.Fatal(err)
+			}
+			if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 100 << 10, Max: old.Max}); err != nil {
+				t.Fatal(err)
+			}
+			err = w.Close()
+			if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
+				t.Fatal(err)
+			}
+			if !errors.Is(err, syscall.EFBIG) || !strings.Contains(err.Error(), path+".active") {
+				t.Errorf("error %v, want that of %s.active", err, path)
+			}
+			if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("half a recording took the name of a whole one: %v", err)
 			}
 		})
 	}

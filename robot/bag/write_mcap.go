@@ -207,8 +207,8 @@ func (w *mcapWriter) close() error {
 	if w.err == nil {
 		w.keep(w.lib.Close())
 	}
-	if w.err != nil {
-		return errors.Join(w.err, w.abort())
+	if err := w.err; err != nil { // abort overwrites it
+		return errors.Join(err, w.abort())
 	}
 	f := w.f
 	w.f = nil

@@ -276,8 +276,8 @@ func (w *rosbagWriter) close() error {
 			w.err = fmt.Errorf("bag: %w", err)
 		}
 	}
-	if w.err != nil {
-		return errors.Join(w.err, w.abort())
+	if err := w.err; err != nil { // abort overwrites it
+		return errors.Join(err, w.abort())
 	}
 	f := w.f
 	w.f = nil
