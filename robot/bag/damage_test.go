@@ -173,6 +173,51 @@ func TestTruncatedRecordings(t *testing.T) {
 	}
 }
 
+// Of a recording that ends before its first message nobody knows how much is lost:
+// that it is nothing is not said.
+func TestCutWithinTheHeader(t *testing.T) {
+	for _, k := range kinds {
+		b, all := whole(t, k.ext, k.compression, 300, 2000)
+		cuts := []int{8, 20, 40, 60}
+		if k.ext == ".bag" {
+			cuts = []int{13, 14, 60, 2000, 13 + 4095}
+		}
+		for _, n := range cuts {
+			for _, dead := range []bool{false, true} { // a bag whose recorder died has no place of the index
+				c := bytes.Clone(b)
+				if i := bytes.Index(c, []byte("index_pos=")); i >= 0 && dead {
+					clear(c[i+10:][:8])
+				}
+				t.Run(fmt.Sprint(k.compression, k.ext, " cut to ", n, ", dead ", dead), func(t *testing.T) {
+					path := filepath.Join(t.TempDir(), "cut")
+					write(t, path, c[:n])
+					good, changed, d := salvage(t, path, all)
+					if good+changed != 0 || !d.Unknown || !d.Truncated || !d.Lost() || !strings.Contains(d.String(), "an unknown number of messages lost") {
+						t.Errorf("%d messages, damage %v: %+v", good+changed, d, d)
+					}
+					if !strings.Contains(strings.Join(d.Notes, "; "), fmt.Sprintf("after %d bytes", n)) {
+						t.Errorf("notes %q", d.Notes)
+					}
+				})
+			}
+		}
+	}
+}
+
+// A chunk of an .mcap is written whole, so that one that is cut off had more messages.
+func TestCutWithinAChunk(t *testing.T) {
+	for _, compression := range []string{"none", "lz4", "zstd"} {
+		b, all := whole(t, ".mcap", compression, 300, 20000)
+		path := filepath.Join(t.TempDir(), "cut")
+		for n := 400; n < 8000; n += 53 {
+			write(t, path, b[:n])
+			if good, _, d := salvage(t, path, all); !d.Unknown || good == 300 {
+				t.Errorf("%s: cut to %d bytes: %d messages, damage %v", compression, n, good, d)
+			}
+		}
+	}
+}
+
 // original is a whole file and its messages.
 type original struct {
 	name  string

@@ -186,7 +186,8 @@ func (r *mcapFile) list(c *chunk, data []byte, es []entry) ([]entry, error) {
 		}
 		if !ixOK {
 			lost = int64(w.dropped + all - len(known))
-			unknown = w.bad > w.tail || r.got.err != nil && (!r.got.cut || r.got.packed)
+			// A chunk is written whole: where it is cut off, there was more of it.
+			unknown = w.bad > w.tail || r.got.err != nil
 			if unknown && c.end > 0 {
 				r.dmg.during(unix(c.start), unix(c.end))
 			}

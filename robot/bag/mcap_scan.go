@@ -117,6 +117,10 @@ func (r *mcapFile) scan() error {
 		pos += mcapHead + size
 	}
 	r.dmg.Unknown = r.dmg.Unknown || gap
+	if r.dmg.Truncated && len(r.chunks) == 0 {
+		r.dmg.Unknown = true
+		r.dmg.note("the file ends before its first message, after %d bytes: how many followed is not known", r.f.size)
+	}
 	r.ix = nil
 	return nil
 }

@@ -74,22 +74,30 @@ func (c *conns) add(n *Connection) bool {
 	return true
 }
 
+// headSize is what the bag header's record takes: it is padded.
+const headSize = 4096
+
 func openRosbag(path string, f *file, opt Options) (*rosbag, error) {
 	r := &rosbag{f: f, path: path, packs: map[string]int{}}
 	r.u = r
 	r.bounds(opt)
-	head, _, ok, err := r.record(int64(len(magic)), true)
+	head, _, ok, err := r.record(int64(len(magic)), false)
 	if err != nil {
 		return nil, err
 	}
-	if ok && head.op == opBagHeader {
+	rest := f.size - int64(len(magic))
+	if ok = ok && head.op == opBagHeader; ok {
 		r.head = head
 		if len(head.encryptor) > 0 {
 			return nil, fmt.Errorf("%w: %s is encrypted by %q; decrypt it first, with rosbag decrypt", ErrFormat, path, head.encryptor)
 		}
 		r.head.topic, r.head.compression, r.head.encryptor = nil, nil, nil
-	} else {
-		r.dmg.Truncated = f.size < int64(len(magic))+4096
+	}
+	switch {
+	case rest < headSize && (!ok || head.head+head.body > rest): // whatever followed is gone
+		r.dmg.Truncated, r.dmg.Unknown = true, true
+		r.dmg.note("the file ends within the bag header, after %d bytes: how many messages followed is not known", f.size)
+	case !ok:
 		r.dmg.note("the bag header at byte %d is damaged", len(magic))
 	}
 	switch at := r.head.index; {

@@ -67,7 +67,7 @@ func createRosbag(path string, opt WriteOptions) (*rosbagWriter, error) {
 	return w, nil
 }
 
-// head is the bag header's record, which takes 4096 bytes whatever it says.
+// head is the bag header's record, which takes headSize bytes whatever it says.
 func (w *rosbagWriter) head(index int64) []byte {
 	h := binary.LittleEndian.AppendUint32(nil, 0)
 	h = putField(h, "index_pos", binary.LittleEndian.AppendUint64(nil, uint64(index)))
@@ -75,7 +75,7 @@ func (w *rosbagWriter) head(index int64) []byte {
 	h = putField(h, "chunk_count", binary.LittleEndian.AppendUint32(nil, w.chunks))
 	h = putField(h, "op", []byte{opBagHeader})
 	binary.LittleEndian.PutUint32(h, uint32(len(h)-4))
-	pad := 4096 - len(h) - 4
+	pad := headSize - len(h) - 4
 	h = binary.LittleEndian.AppendUint32(h, uint32(pad))
 	return append(h, bytes.Repeat([]byte(" "), pad)...)
 }
