@@ -222,6 +222,15 @@ func TestOpenRefuses(t *testing.T) {
 			t.Errorf("%s: error %v, want %q in it", tt.name, err, tt.want)
 		}
 	}
+	b, _ := whole(t, ".mcap", "zstd", 10, 2000)
+	path := filepath.Join(dir, "whole")
+	write(t, path, b)
+	for _, end := range []time.Time{began, began.Add(-time.Second)} {
+		_, err := bag.Open(path, bag.Options{From: began, To: end})
+		if err == nil || !strings.Contains(err.Error(), "there can be no message") || !strings.Contains(err.Error(), path) {
+			t.Errorf("from %v to %v: error %v", began, end, err)
+		}
+	}
 	if _, err := bag.Open(filepath.Join(dir, "missing"), bag.Options{}); err == nil || !strings.Contains(err.Error(), "no such file") {
 		t.Errorf("error %v", err)
 	}

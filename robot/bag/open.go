@@ -4,11 +4,16 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"time"
 )
 
 // Open opens a recording, whose kind is told by its content, not by its name. A
 // folder is one of rosbag2.
 func Open(path string, opt Options) (*Bag, error) {
+	if !opt.From.IsZero() && !opt.To.IsZero() && !opt.From.Before(opt.To) {
+		return nil, fmt.Errorf("bag: %s: from %s to %s there can be no message; let it end after it begins",
+			path, opt.From.Format(time.RFC3339Nano), opt.To.Format(time.RFC3339Nano))
+	}
 	if st, err := os.Stat(path); err == nil && st.IsDir() {
 		src, err := openRosbag2(path, opt)
 		if err != nil {
