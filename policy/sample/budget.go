@@ -140,9 +140,10 @@ func (s *Search) fewer(l *level, i, steps int) *level {
 	for j := range to.n {
 		top := s.top(l)
 		copy(to.x[j*s.length:(j+1)*s.length], l.x[top*s.length:(top+1)*s.length])
-		s.logw[j], s.before[j], s.best[j], s.sum[j], s.prod[j] = s.logw[top], s.before[top], s.best[top], s.sum[top], s.prod[top]
+		s.from[j] = top
 		l.value[top] = math.Inf(-1)
 	}
+	s.books(s.from[:to.n], s.logw, s.before, s.best, s.sum, s.prod)
 	s.budget.cut()
 	return to
 }

@@ -144,3 +144,34 @@ func TestLateChunksAreCounted(t *testing.T) {
 		t.Errorf("%v of 3 chunks late and %v plain, want all", l, p)
 	}
 }
+
+// Whoever goes on after a cut takes its own books along, where those of one of them go to a
+// place whose own are still needed.
+func TestCutParticlesKeepTheirBooks(t *testing.T) {
+	each := 100 * time.Microsecond
+	s := timed(t, ddim, noisy, Config{Kind: FK, N: 4, Budget: 0.021}, &each)
+	l := s.levels[0]
+	books := [][]float64{s.logw, s.before, s.best, s.sum, s.prod}
+	for i, like := range []float32{0.5, 0, 1, -1} { // the best are 2 and 0
+		for j := range s.length {
+			l.x[i*s.length+j], l.guess[i*s.length+j] = like, like
+		}
+		for b := range books {
+			books[b][i] = float64(10*b + i)
+		}
+	}
+	to := s.fewer(l, 1, 1)
+	if to.n != 2 {
+		t.Fatalf("%d particles go on, want 2", to.n)
+	}
+	for j, want := range []int{2, 0} {
+		if got := to.x[j*s.length]; got != l.x[want*s.length] {
+			t.Errorf("particle %d is at %v, want where %d was", j, got, want)
+		}
+		for b := range books {
+			if got, want := books[b][j], float64(10*b+want); got != want {
+				t.Errorf("book %d of particle %d is %v, want %v", b, j, got, want)
+			}
+		}
+	}
+}

@@ -102,13 +102,19 @@ func (s *Search) resample(l *level, rng *rand.Rand) {
 	}
 	carry(l.x)
 	carry(l.guess)
-	for _, a := range [][]float64{s.before, s.best, s.sum, s.prod} {
+	s.books(s.from[:l.n], s.before, s.best, s.sum, s.prod)
+	clear(s.logw)
+}
+
+// books gives each particle what was kept of the one that it comes from, of all as it was
+// before: a particle's own may have been given away.
+func (s *Search) books(from []int, of ...[]float64) {
+	for _, a := range of {
 		copy(s.value, a)
-		for i, j := range s.from[:l.n] {
+		for i, j := range from {
 			a[i] = s.value[j]
 		}
 	}
-	clear(s.logw)
 }
 
 // pick draws one of n particles by the weights.
