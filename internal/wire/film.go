@@ -17,7 +17,6 @@ import (
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/loop"
 	"github.com/rapport-rl/rapport/robot"
-	"github.com/rapport-rl/rapport/robot/record"
 	"github.com/rapport-rl/rapport/sim/tabletop"
 )
 
@@ -303,14 +302,20 @@ func (s *Session) explain(ctx context.Context, p parts, t take) (report.Reward, 
 	if !s.cfg.Session.Record {
 		return r, nil
 	}
-	rec, err := record.Read(filepath.Join(s.Dir(), "episodes", e.Name+".mcap"))
+	// What was preferred of a session that this one begins from need not be a demonstration,
+	// and only those were copied.
+	liked, err := s.framesOf(e.Name)
 	if err != nil {
 		return r, err
+	}
+	if len(liked) == 0 {
+		r.Name += ", whose frames are not in this session's folder"
+		return r, nil
 	}
 	for k := range shots {
 		step := k * (e.T - 1) / (shots - 1)
 		// Step and match count from the frame after the reset.
-		r.Pairs = append(r.Pairs, above(picture(t.frames[step+1][0]), picture(rec.Ticks[e.Match[step]+1].Frames[0])))
+		r.Pairs = append(r.Pairs, above(picture(t.frames[step+1][0]), picture(liked[e.Match[step]])))
 	}
 	return r, nil
 }
