@@ -62,11 +62,48 @@ func AlignConfig(file string, environ, sets []string) (config.Config, error) {
 		// Encoders that ended at this loss ranked as those that went on to reward.steps.
 		first = append(first, "reward.enough=0.001")
 	}
-	c, err := config.Load(file, environ, append(first, sets...))
+	c, err := config.Load(file, environ, slices.Concat(first, sets))
 	if err != nil {
 		return c, err
 	}
+	if c.Session.From != "" {
+		if c, err = config.Load(file, environ, slices.Concat(first, asIn(c, first), sets)); err != nil {
+			return c, err
+		}
+	}
 	return c, alignable(c)
+}
+
+// asIn are the settings of first, learner.kind aside, as the session has them that c is to begin
+// from: nobody asked for others.
+func asIn(c config.Config, first []string) (sets []string) {
+	was, err := configOf(c.Session.From, nil, nil)
+	if err != nil {
+		return nil // which alike tells
+	}
+	for _, x := range c.Changes(was) {
+		if x.Key != "learner.kind" && slices.ContainsFunc(first, func(kv string) bool { return strings.HasPrefix(kv, x.Key+"=") }) {
+			sets = append(sets, x.Key+"="+x.Was)
+		}
+	}
+	return sets
+}
+
+// goesOnFrom refuses to begin from a session whose reward or policy no alignment goes on with: to
+// take its settings, which alike proposes, is no remedy here.
+func goesOnFrom(from string) error {
+	was, err := configOf(from, nil, nil)
+	if err != nil {
+		return nil // which alike tells
+	}
+	var errs []error
+	if k := was.Reward.Kind; k != "rapl" {
+		errs = append(errs, fmt.Errorf("wire: align: session.from: reward.kind of %s is %s, which learns nothing of answers about rollouts, and an alignment goes on with the reward of the session that it begins from; name a session with reward.kind rapl, or leave session.from out, and a policy is cloned: rapport align --set robot.task=%s", from, k, was.Robot.Task))
+	}
+	if k := was.Learner.Kind; k != "diffusion" {
+		errs = append(errs, fmt.Errorf("wire: align: session.from: learner.kind of %s is %s, whose policy draws no chunks; name a session with learner.kind diffusion, or leave session.from out, and a policy is cloned: rapport align --set robot.task=%s", from, k, was.Robot.Task))
+	}
+	return errors.Join(errs...)
 }
 
 // alignable says why a session is none that can be aligned.
@@ -98,6 +135,11 @@ func alignable(c config.Config) error {
 
 // BeginAlign makes the folder of a new alignment, and returns it.
 func BeginAlign(c config.Config) (dir string, err error) {
+	if from := c.Session.From; from != "" {
+		if err := goesOnFrom(from); err != nil {
+			return "", errors.Join(err, unfiltered(c))
+		}
+	}
 	if err := errors.Join(alignable(c), alike(c), unfiltered(c)); err != nil {
 		return "", err
 	}

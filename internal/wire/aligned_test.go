@@ -462,6 +462,51 @@ func TestOnlyPoliciesOfChunksAreAligned(t *testing.T) {
 	}
 }
 
+// An alignment of an earlier session's policy has what nobody asked for as that session has it, and
+// is told at once where it cannot go on with its reward or policy.
+func TestAlignmentsBeginFromSessions(t *testing.T) {
+	run := func(sets ...string) string {
+		t.Helper()
+		c, err := config.Load("", nil, append([]string{"robot.task=chips"}, sets...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir := filepath.Join(t.TempDir(), "run")
+		st, err := founded(dir, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := st.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	dir := run("learner.kind=diffusion")
+	c, err := AlignConfig("", nil, []string{"session.from=" + dir})
+	if err = errors.Join(err, alike(c)); err != nil || c.Robot.Task != "chips" || c.Reward.Triplets == 0 || c.Reward.Enough != 0 || c.Learner.Kind != "diffusion" {
+		t.Errorf("task %s, %d triplets, enough %g, %v", c.Robot.Task, c.Reward.Triplets, c.Reward.Enough, err)
+	}
+	c, err = AlignConfig("", nil, []string{"session.from=" + dir, "reward.triplets=5"}) // asked for
+	wantErr(t, errors.Join(err, alike(c)), "reward.triplets is 5, was 100")
+
+	for _, tt := range []struct {
+		sets []string
+		want string
+	}{
+		{[]string{"learner.kind=diffusion", "reward.kind=truth"}, "reward.kind of %s is truth"},
+		{[]string{"learner.kind=rlpd"}, "learner.kind of %s is rlpd"},
+	} {
+		dir := run(tt.sets...)
+		c := tinyAlign(t)
+		c.Session.From = dir
+		_, err := BeginAlign(c)
+		wantErr(t, err, fmt.Sprintf(tt.want, dir), "leave session.from out", "rapport align --set robot.task=chips")
+		if err != nil && strings.Contains(err.Error(), "reward.kind=truth") {
+			t.Errorf("a remedy that is refused then: %v", err)
+		}
+	}
+}
+
 // Success that fell by more than chance may is told; what chance may do is not.
 func TestWorseIsBeyondChance(t *testing.T) {
 	of := func(n int) report.Share { return report.Share{Hits: n, Of: 100} }
