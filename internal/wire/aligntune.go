@@ -215,6 +215,30 @@ func better(ss []align.Sample, best float64) []align.Sample {
 	return slices.DeleteFunc(slices.Clone(ss), func(s align.Sample) bool { return s.Reward <= 1-best })
 }
 
+// unbeaten is why no rollout is one of the best. That several share the first place is enough, as
+// where two people contradict each other.
+func (a *Alignment) unbeaten() string {
+	return fmt.Sprintf("no rollout that is learned from beats more than %.0f %% of the others (align.best)", 100*(1-a.s.cfg.Align.Best))
+}
+
+// exemplary refuses an aligner that learns from the best rollouts where there are none.
+func (a *Alignment) exemplary(l lessons) error {
+	c := a.s.cfg.Align
+	var from []align.Sample
+	switch c.Aligner {
+	case "rm-filter":
+		from = l.good
+	case "seppo", "partial", "dragon":
+		from = better(l.train, c.Best)
+	default:
+		return nil
+	}
+	if len(from) > 0 {
+		return nil
+	}
+	return fmt.Errorf("wire: align: align.aligner %s learns from the best rollouts, but %s; raise it, --set align.best=%.2g, or give more answers: rapport align rank %s --set align.labels=%d", c.Aligner, a.unbeaten(), (1+c.Best)/2, a.s.Dir(), 2*c.Labels)
+}
+
 // stored fills each batch with all of some stored chunks, whose rewards are the shares
 // of other rollouts that theirs beats.
 func stored(ss []align.Sample) func(*align.Batch, *rand.Rand) {
@@ -361,6 +385,12 @@ func (a *Alignment) tune(ctx context.Context) (string, error) {
 	by, err := aligner(t, c, l.critic.Steer(t.Net()).Slope)
 	if err != nil {
 		return "", err
+	}
+	if err := a.exemplary(l); err != nil {
+		return "", err
+	}
+	if c.Rehearse > 0 && len(l.good) == 0 {
+		a.s.log.Warn("wire: align: nothing is rehearsed beside what the aligner learns, since "+a.unbeaten()+"; raise align.best, or give more answers", "align.best", c.Best, "align.labels", c.Labels)
 	}
 	if c.Rehearse > 0 && len(l.good) > 0 {
 		if by, err = align.Rehearse(by, l.good, align.RehearsalConfig{Steps: c.Rehearse, Tastes: tastesOf(cs)}); err != nil {

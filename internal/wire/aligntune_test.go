@@ -179,6 +179,30 @@ func TestSetsAreComparedByHalves(t *testing.T) {
 	}
 }
 
+// Where nobody's best beats enough of the others, as of people who contradict each other, what
+// learns from the best says so, and names what to set.
+func TestTheBestMayBeNone(t *testing.T) {
+	a, dir := openedAlign(t)
+	tied := lessons{train: []align.Sample{{Reward: 0.5}, {Reward: 0.5}}}
+	for _, tt := range []struct {
+		aligner string
+		best    float64
+		l       lessons
+		refused bool
+	}{
+		{"rm-filter", 0.25, tied, true}, {"seppo", 0.25, tied, true}, {"partial", 0.25, tied, true}, {"dragon", 0.25, tied, true},
+		{"seppo", 0.62, tied, false}, {"rm-filter", 0.25, lessons{good: tied.train}, false}, {"diffusion-dpo", 0.25, tied, false},
+	} {
+		a.s.cfg.Align.Aligner, a.s.cfg.Align.Best = tt.aligner, tt.best
+		err := a.exemplary(tt.l)
+		if tt.refused {
+			wantErr(t, err, "align.aligner "+tt.aligner+" learns from the best", "more than 75 % of the others (align.best)", "--set align.best=0.62", "rapport align rank "+dir+" --set align.labels=12")
+		} else if err != nil {
+			t.Errorf("%s with align.best %g: %v", tt.aligner, tt.best, err)
+		}
+	}
+}
+
 // Marks of steps are marks of the actions that were carried out then: of a chunk those
 // after the first, which is of its history, up to the next chunk.
 func TestMarksAreOfWhatWasCarriedOut(t *testing.T) {
