@@ -443,7 +443,10 @@ func (a *Alignment) tune(ctx context.Context) (string, error) {
 	}
 	var run *align.Run
 	rc.Looked = func(k align.Look) error {
-		note := fmt.Sprintf("liked %.2f  kl %.2f  drift %.2f", k.Value, k.KL, k.Drift)
+		note := fmt.Sprintf("liked %.2f  kl %.2f", k.Value, k.KL)
+		if len(l.sound) > 0 {
+			note += fmt.Sprintf("  drift %.2f", k.Drift)
+		}
 		if k.Tried != nil {
 			note += fmt.Sprintf("  tried %.2f", *k.Tried)
 		}
@@ -516,7 +519,11 @@ func (t tunedBy) kept() align.Look {
 
 func (t tunedBy) note() string {
 	k, n := t.kept(), len(t.Report.Looks)
-	s := fmt.Sprintf("%s, round %d kept of %d, KL %.2f nats, drift %.2f", t.By, k.Round, t.Report.Looks[n-1].Round, k.KL, k.Drift)
+	s := fmt.Sprintf("%s, round %d kept of %d, KL %.2f nats", t.By, k.Round, t.Report.Looks[n-1].Round, k.KL)
+	// A policy that learned drifts: where none did, it was not measured.
+	if slices.ContainsFunc(t.Report.Looks, func(l align.Look) bool { return l.Drift != 0 }) {
+		s += fmt.Sprintf(", drift %.2f", k.Drift)
+	}
 	if k.Tried != nil {
 		s += fmt.Sprintf(", tried episodes better than %.0f %% of the rollouts", 100**k.Tried)
 	}

@@ -203,6 +203,16 @@ func TestTheBestMayBeNone(t *testing.T) {
 	}
 }
 
+// A number that was not measured is not said.
+func TestDriftIsSaidWhereItWasMeasured(t *testing.T) {
+	for _, drift := range []float64{0, 1.5} {
+		was := tunedBy{By: "ppd for ann", Report: align.Report{Best: 1, Looks: []align.Look{{}, {Round: 1, KL: 2, Drift: drift}}}}
+		if got := strings.Contains(was.note(), "drift"); got != (drift > 0) {
+			t.Errorf("drift %v: %q", drift, was.note())
+		}
+	}
+}
+
 // Marks of steps are marks of the actions that were carried out then: of a chunk those
 // after the first, which is of its history, up to the next chunk.
 func TestMarksAreOfWhatWasCarriedOut(t *testing.T) {
