@@ -257,7 +257,12 @@ func (g *aligning) print(dir string) (err error) {
 	}
 	w := g.a.stdout
 	fmt.Fprintf(w, "\nasked      %d answers by %s, which decide %d comparisons\n", r.Answers, r.Person, r.Decided)
-	fmt.Fprintf(w, "ranked     %d rollouts by %s\naligned    %s, round %d, KL %.2f nats a chain\n\n", r.Rollouts, r.By, r.Aligner, r.Round, r.KL)
+	fmt.Fprintf(w, "ranked     %d rollouts by %s\n", r.Rollouts, r.By)
+	if r.Round == 0 {
+		fmt.Fprintf(w, "aligned    not by %s: %s\n\n", r.Aligner, wire.Stays)
+	} else {
+		fmt.Fprintf(w, "aligned    %s, round %d, KL %.2f nats a chain\n\n", r.Aligner, r.Round, r.KL)
+	}
 	for _, x := range []struct {
 		name          string
 		before, after report.Share

@@ -78,6 +78,7 @@ func TestAlignAsksAPerson(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, "align", "rankings.json")); err != nil {
 		t.Error(err)
 	}
+	testAlignSaysThatNothingWasBetter(t, dir)
 	testAlignSaysWhatIsWorse(t, dir)
 	for _, args := range [][]string{{"align", dir}, {"align", "tune", dir}} {
 		l.wants(exitUsage, []string{"align.aligner"}, append(args, "--set", "align.aligner=best")...)
@@ -112,6 +113,30 @@ func TestAlignGoesOnWithWhatWasSet(t *testing.T) {
 		if got := g.again(tt.dir, tt.given); got != tt.want {
 			t.Errorf("got  %s\nwant %s", got, tt.want)
 		}
+	}
+}
+
+// testAlignSaysThatNothingWasBetter: round 0 is the policy as cloned.
+func testAlignSaysThatNothingWasBetter(t *testing.T, dir string) {
+	t.Helper()
+	file := filepath.Join(dir, "align", "result.json")
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	round := regexp.MustCompile(`"Round": \d+`)
+	for n, want := range map[string]string{"0": "aligned    not by diffusion-dpo: no round was better than the policy as cloned; it stays\n", "2": "aligned    diffusion-dpo, round 2, KL"} {
+		if err := os.WriteFile(file, round.ReplaceAll(b, []byte(`"Round": `+n)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		g := &aligning{a: &app{stdout: &out, log: slog.New(slog.DiscardHandler)}}
+		if err := g.print(dir); err != nil || !strings.Contains(out.String(), want) {
+			t.Errorf("round %s: %v, no %q in\n%s", n, err, want, out.String())
+		}
+	}
+	if err := os.WriteFile(file, b, 0o600); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -98,12 +98,18 @@ func (t tunedBy) tuned(dir string, data []byte) bool {
 	return err != nil || bytes.Equal(b, data)
 }
 
+// Stays is what is said of an alignment that kept round 0.
+const Stays = "no round was better than the policy as cloned; it stays"
+
 // alignedBy says how the policy of that checkpoint of the session in dir came about, "" if not
 // by its alignment.
 func alignedBy(dir string, data []byte) string {
 	var t tunedBy
 	if !aligned(dir) || !readAlign(dir, tuneFile, &t) || !t.tuned(dir, data) {
 		return ""
+	}
+	if t.Report.Best == 0 {
+		return fmt.Sprintf("as cloned, since no round of %s was better", t.By)
 	}
 	return fmt.Sprintf("aligned by %s, round %d", t.By, t.Report.Best)
 }

@@ -128,6 +128,21 @@ func TestAlignmentsKnowTheirPolicy(t *testing.T) {
 	}
 }
 
+// Round 0 is the policy as it was, which nothing calls aligned.
+func TestAlignmentsSayThatNothingWasBetter(t *testing.T) {
+	a, dir := openedAlign(t)
+	none := tunedBy{By: "d3po", Policy: sum([]byte("mine")), Report: align.Report{Looks: []align.Look{{}, {Round: 1}}}}
+	if err := a.write(tuneFile, none); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := alignedBy(dir, []byte("mine")), "as cloned, since no round of d3po was better"; got != want {
+		t.Errorf("it is %q, want %q", got, want)
+	}
+	if got := none.note(); !strings.HasPrefix(got, "d3po, round 0 kept of 1") || !strings.HasSuffix(got, Stays) {
+		t.Errorf("note %q", got)
+	}
+}
+
 // A damaged reward is learned again where the alignment learned it, and left where not.
 func TestAlignmentsMendTheirReward(t *testing.T) {
 	a, dir := openedAlign(t)

@@ -532,6 +532,9 @@ func (t tunedBy) note() string {
 	} else if t.Report.Stalled {
 		s += " (align.patience ended it)"
 	}
+	if t.Report.Best == 0 {
+		s += ": " + Stays
+	}
 	return s
 }
 
