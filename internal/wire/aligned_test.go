@@ -118,9 +118,16 @@ func TestAlignmentsGoOn(t *testing.T) {
 			t.Errorf("%s differs after stops (%v, %v)", name, errX, errY)
 		}
 	}
+	offered := filepath.Join(parts, alignFolder, policyFile)
+	if err := os.Remove(offered); err != nil {
+		t.Fatal(err)
+	}
 	notes, err := steps(t.Context(), t, parts, tried, nil, AlignRollouts, AlignEncoder, AlignSynthetic, AlignTune)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(offered); err != nil || sum(b) != tuneOf(t, parts).Policy {
+		t.Errorf("the policy's file is not there again (%v)", err)
 	}
 	for _, n := range notes {
 		if !strings.Contains(n, "made before") {

@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
 	"github.com/rapport-rl/rapport/internal/store"
+	"github.com/rapport-rl/rapport/policy/dataset/lerobot/grid"
 )
 
 // aligned says whether the session in dir has become an alignment.
@@ -96,6 +98,18 @@ func (t tunedBy) tuned(dir string, data []byte) bool {
 	// Of before it was noted, the file that is to be taken elsewhere tells, where it is left.
 	b, err := os.ReadFile(filepath.Join(dir, alignFolder, policyFile))
 	return err != nil || bytes.Equal(b, data)
+}
+
+// offer writes the aligned policy where people take it from, unless it is there: the file may have
+// been moved away.
+func (a *Alignment) offer(policy []byte) error {
+	if b, err := os.ReadFile(a.file(policyFile)); err == nil && bytes.Equal(b, policy) {
+		return nil
+	}
+	return grid.Put(a.file(policyFile), func(w io.Writer) error {
+		_, err := w.Write(policy)
+		return err
+	})
 }
 
 // Stays is what is said of an alignment that kept round 0.

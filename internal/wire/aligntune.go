@@ -370,7 +370,11 @@ func (a *Alignment) tune(ctx context.Context) (string, error) {
 	case !known || was.Of != out.Of:
 		again = ""
 	case again == "":
-		return was.note() + ", made before", nil
+		_, data, err := a.s.latest(ctx, kindTuned)
+		if err != nil {
+			return "", err
+		}
+		return was.note() + ", made before", a.offer(data)
 	default:
 		again = "; done again, since " + again
 	}
@@ -491,14 +495,10 @@ func (a *Alignment) tune(ctx context.Context) (string, error) {
 	if err := a.s.keepCritic(ctx, l.critic, t.Reference(), ps.Version); err != nil {
 		return "", err
 	}
-	err = grid.Put(a.file(policyFile), func(w io.Writer) error {
-		_, err := w.Write(ps.Data)
-		return err
-	})
-	if err == nil {
-		err = a.write(tuneFile, out)
+	if err := a.offer(ps.Data); err != nil {
+		return "", err
 	}
-	if err != nil {
+	if err := a.write(tuneFile, out); err != nil {
 		return "", err
 	}
 	if err := os.Remove(a.file(runFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -548,6 +548,9 @@ func (a *Alignment) evaluate(ctx context.Context) (string, error) {
 	}
 	r, v, b, err := a.tuned(ctx, t)
 	if err != nil {
+		return "", err
+	}
+	if err := a.offer(b); err != nil {
 		return "", err
 	}
 	out, err := a.told(ctx, r)
