@@ -152,7 +152,25 @@ func TestAlignmentsGoOn(t *testing.T) {
 	testAlignSettings(t, whole)
 	testAlignPeople(t, whole)
 	testAlignRoot(t, parts)
+	testAlignWithoutLooks(t, parts, tried)
 	testAlignDamage(t, parts)
+}
+
+// testAlignWithoutLooks: a hand that emptied what was seen while tuning is told, and it is made again.
+func testAlignWithoutLooks(t *testing.T, dir string, sets []string) {
+	t.Helper()
+	was := tuneOf(t, dir)
+	was.Report.Looks = nil
+	b, err := json.Marshal(was)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, alignFolder, tuneFile)
+	if err := os.WriteFile(file, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = steps(t.Context(), t, dir, sets, nil, AlignEvaluate)
+	wantErr(t, err, file+" is damaged", "rapport align tune "+dir)
 }
 
 // testAlignIsAsAsked: no step passes off as what is asked for what others were told before.

@@ -360,8 +360,8 @@ func (a *Alignment) tune(ctx context.Context) (string, error) {
 		return "", err
 	}
 	out := tunedBy{Of: of, By: c.Aligner}
-	var was tunedBy
-	known := a.read(tuneFile, &was) == nil
+	was, err := a.lastTuning()
+	known := err == nil // what is damaged is made again
 	again, err := a.untuned(ctx, was)
 	if err != nil {
 		return "", err
@@ -507,6 +507,14 @@ func (a *Alignment) tune(ctx context.Context) (string, error) {
 	return out.note() + again, nil
 }
 
+// lastTuning is what AlignTune left.
+func (a *Alignment) lastTuning() (t tunedBy, err error) {
+	if err = a.read(tuneFile, &t); err == nil && len(t.Report.Looks) == 0 {
+		err = fmt.Errorf("wire: align: %s is damaged: it tells of no look at the policy; remove it, and its step is done again: rapport align %s %s", a.file(tuneFile), AlignTune, a.s.Dir())
+	}
+	return t, err
+}
+
 // kept is the look at the round that was kept.
 func (t tunedBy) kept() align.Look {
 	for _, l := range t.Report.Looks {
@@ -540,10 +548,11 @@ func (t tunedBy) note() string {
 
 // evaluate runs both policies on the same fresh starts.
 func (a *Alignment) evaluate(ctx context.Context) (string, error) {
-	var t tunedBy
-	if err := a.read(tuneFile, &t); errors.Is(err, os.ErrNotExist) {
+	t, err := a.lastTuning()
+	if errors.Is(err, os.ErrNotExist) {
 		return "", a.before(AlignTune)
-	} else if err != nil {
+	}
+	if err != nil {
 		return "", err
 	}
 	r, v, b, err := a.tuned(ctx, t)
