@@ -136,7 +136,12 @@ func (a *Alignment) lessons(ctx context.Context, t *align.Tuned, r rankings) (l 
 // fit fits a critic to stored chunks, whose rewards are the shares of other rollouts that
 // theirs beats.
 func (a *Alignment) fit(ctx context.Context, ss []align.Sample) (*align.Critic, error) {
-	return align.FitCritic(ctx, ss, align.CriticConfig{Seed: draw(a.s.cfg.Seed, networks, 21)})
+	k, err := align.FitCritic(ctx, ss, align.CriticConfig{Seed: draw(a.s.cfg.Seed, networks, 21)})
+	if err != nil {
+		return nil, err
+	}
+	k.Chunks = cmp.Or(a.s.cfg.Align.Chunks, -1)
+	return k, nil
 }
 
 // compare takes two chunks of which one is better. Those that began two rollouts are

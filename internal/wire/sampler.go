@@ -121,7 +121,12 @@ func drawerOf(ctx context.Context, c config.Config) (func(*diffusion.Net, diffus
 		if err != nil {
 			return nil, fmt.Errorf("wire: policy.diffusion.sampler: %s: %w; search with the policy that was aligned (rapport eval %s --policy cloned), or align this one to have a critic of it (rapport align)", filepath.Join(with.of, "checkpoints", kindCritic+"-*.bin"), err, with.of)
 		}
+		// align.chunks may have been another for the alignment than the folder says, or than
+		// a session that begins from it has: the critic knows. Those of before it was kept do not.
 		s := &searcher{first: c.Align.Chunks}
+		if k.Chunks != 0 {
+			s.first = max(0, k.Chunks)
+		}
 		if s.by, err = sample.New(n, d, sc, k.Steer(n)); err != nil {
 			return nil, fmt.Errorf("wire: policy.diffusion.sampler: %w", err)
 		}

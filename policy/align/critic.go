@@ -28,6 +28,10 @@ type CriticConfig struct {
 //
 // It is used by one goroutine.
 type Critic struct {
+	// Chunks is the number of the first chunks of episodes that the samples were; -1: all of
+	// them; 0: nobody said. It is for whoever asks about chunks, and kept by Save.
+	Chunks int
+
 	mlp    *nn.MLP
 	seen   int
 	one    critique

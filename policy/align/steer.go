@@ -18,6 +18,7 @@ const criticFormat = "rapport-align-critic-1"
 // criticStage is what a Critic keeps beside its tensors.
 type criticStage struct {
 	Seen, Len, Hidden int
+	Chunks            int    `json:",omitzero"` // Critic.Chunks; critics of before it was kept have none
 	Trunk             string `json:",omitzero"` // trunkSum of the policy; critics of before it was kept have none
 }
 
@@ -34,7 +35,7 @@ func trunkSum(n *diffusion.Net) string {
 // Save writes the critic of samples of n, for RestoreCritic.
 func (k *Critic) Save(w io.Writer, n *diffusion.Net) error {
 	c := k.mlp.Config
-	if err := checkpoint.Save(w, criticFormat, criticStage{k.seen, c.In - k.seen, c.Hidden[0], trunkSum(n)}, checkpoint.Part{Tensors: nn.Tensors(k.mlp.Params())}); err != nil {
+	if err := checkpoint.Save(w, criticFormat, criticStage{k.seen, c.In - k.seen, c.Hidden[0], k.Chunks, trunkSum(n)}, checkpoint.Part{Tensors: nn.Tensors(k.mlp.Params())}); err != nil {
 		return fmt.Errorf("align: critic: save: %w", err)
 	}
 	return nil
@@ -52,13 +53,14 @@ func RestoreCritic(b []byte, n *diffusion.Net) (*Critic, error) {
 	if err := json.Unmarshal([]byte(meta["state"]), &was); err != nil {
 		return nil, fmt.Errorf("align: critic: its state: %w", err)
 	}
-	if want.Hidden, want.Trunk = was.Hidden, was.Trunk; was != want || was.Hidden < 1 || was.Hidden > 1<<12 {
+	if want.Hidden, want.Chunks, want.Trunk = was.Hidden, was.Chunks, was.Trunk; was != want || was.Hidden < 1 || was.Hidden > 1<<12 {
 		return nil, fmt.Errorf("align: critic: it is of %+v, want %+v, those of the policy", was, want)
 	}
 	if now := trunkSum(n); was.Trunk != "" && was.Trunk != now {
 		return nil, fmt.Errorf("align: critic: it goes by what another trunk makes of frames (%.8s) than the policy's (%.8s)", was.Trunk, now)
 	}
 	k := newCritic(want.Seen, want.Len, want.Hidden, rand.New(rand.NewPCG(0, 0)))
+	k.Chunks = was.Chunks
 	_, err = checkpoint.Restore(bytes.NewReader(b), criticFormat, func(criticStage) error { return nil }, checkpoint.Part{Tensors: nn.Tensors(k.mlp.Params())})
 	if err != nil {
 		return nil, fmt.Errorf("align: critic: restore: %w", err)

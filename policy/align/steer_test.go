@@ -36,6 +36,7 @@ func TestSteeringIsTheCritic(t *testing.T) {
 	k := critic(t, w)
 	n := w.Net.Clone()
 	n.Fit([]float32{-3, 1}, []float32{-2, 6})
+	k.Chunks = -1
 	var file bytes.Buffer
 	if err := k.Save(&file, w.Net); err != nil {
 		t.Fatal(err)
@@ -43,6 +44,9 @@ func TestSteeringIsTheCritic(t *testing.T) {
 	again, err := align.RestoreCritic(file.Bytes(), n)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if again.Chunks != -1 {
+		t.Errorf("it is of the first %d chunks of episodes, want all (-1)", again.Chunks)
 	}
 	s := again.Steer(n)
 	look, err := diffusion.NewLooker(n, 1)
