@@ -129,6 +129,7 @@ func TestBadInputIsNamed(t *testing.T) {
 			[]string{"guard.recover.causes", "limits", "on an arm a person looks at it first", "guard.recover.max_per_hour", "60"}},
 		{"a start in the table", "", nil, []string{"robot.kind=ros", "robot.ros.start.at=[0.4, 0, -0.05]"}, []string{"robot.ros.start.at", "outside of guard.workspace"}},
 		{"a start nowhere", "", nil, []string{"robot.kind=ros", "robot.ros.start.at=[.nan, 0, 0.2]"}, []string{"robot.ros.start.at", "outside of guard.workspace"}},
+		{"particles weighed by nothing", "", nil, []string{"policy.diffusion.sampler.kind=fk", "policy.diffusion.sampler.scale=0"}, []string{"policy.diffusion.sampler.scale", "is 0", "sampler.kind best"}},
 		{"NaN", "guard: {speed: .nan}\n", nil, nil, []string{"guard.speed"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

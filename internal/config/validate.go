@@ -257,6 +257,8 @@ func (l Policy) validate(p *problems) {
 	p.need(d.Sampler.Kind != "nrg" || d.Process == "flow", "policy.diffusion.sampler.kind", "is nrg, but policy.diffusion.process is %s; want guided", d.Process)
 	p.need(d.Sampler.Kind != "guided" || d.Process == "diffusion", "policy.diffusion.sampler.kind", "is guided, but policy.diffusion.process is %s; want nrg", d.Process)
 	p.need(d.Sampler.Kind != "fk" || d.Process == "diffusion", "policy.diffusion.sampler.kind", "is fk, but policy.diffusion.process is %s, which has no noise on the way; want best", d.Process)
+	// 0 is what the package takes for its own default, and with none of the critic fk would be best.
+	p.need(d.Sampler.Kind != "fk" || d.Sampler.Scale > 0, "policy.diffusion.sampler.scale", "is 0, but policy.diffusion.sampler.kind is fk, which weighs chunks by it; want more, as 2, or policy.diffusion.sampler.kind best, which does not")
 	p.need(d.Sampler.Kind != "reno" || d.Eta == 0, "policy.diffusion.sampler.kind", "is reno, but policy.diffusion.eta is %g; want 0", d.Eta)
 	p.need(len(l.Axes) > 0, "policy.axes", "is empty; name what the policy commands, as [x, y]")
 	var seen []string
