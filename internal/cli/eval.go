@@ -56,7 +56,8 @@ the return by the session's visual reward with its own (Student's t).
 				return err
 			}
 			bars.close()
-			err = printEvaluation(a.stdout, ev)
+			by, err := wire.Searched(dir, a.environ, a.sets)
+			err = errors.Join(err, printEvaluation(a.stdout, ev, by))
 			if rows != nil {
 				err = errors.Join(err, writeTrials(rows, ev))
 			}
@@ -84,7 +85,8 @@ func (a *app) session(args []string) (string, error) {
 	return wire.Newest(c.Out)
 }
 
-func printEvaluation(w io.Writer, ev wire.Evaluation) error {
+// printEvaluation tells how a policy did whose chunks were searched for so; "": they were not.
+func printEvaluation(w io.Writer, ev wire.Evaluation, searched string) error {
 	var returns []float64
 	for _, t := range ev.Trials {
 		returns = append(returns, t.Return)
@@ -94,7 +96,10 @@ func printEvaluation(w io.Writer, ev wire.Evaluation) error {
 	if n := ev.CutOff(); n > 0 {
 		cut = fmt.Sprintf("cut off  %d of %d by the guard: failures, of return 0\n", n, len(ev.Trials))
 	}
-	_, err := fmt.Fprintf(w, "\nsession  %s\npolicy   %s\nsuccess  %v\n%s%sreturn   %.3f, 95 %% interval %.3f to %.3f\n", ev.Dir, ev.Policy, ev.Success(), cut, printStyles(ev), mean, mean-half, mean+half)
+	if searched != "" {
+		searched = fmt.Sprintf("searched by the critic, %s\n", searched)
+	}
+	_, err := fmt.Fprintf(w, "\nsession  %s\npolicy   %s\n%ssuccess  %v\n%s%sreturn   %.3f, 95 %% interval %.3f to %.3f\n", ev.Dir, ev.Policy, searched, ev.Success(), cut, printStyles(ev), mean, mean-half, mean+half)
 	return err
 }
 

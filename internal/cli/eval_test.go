@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/rapport-rl/rapport/internal/wire"
 )
 
 // A finished session's policy does again what it did at the session's end, and
@@ -72,6 +74,17 @@ func TestEval(t *testing.T) {
 	}
 	if _, err := os.Stat(fresh); err == nil {
 		t.Error("an evaluation that failed left an empty table")
+	}
+}
+
+// An evaluation says that chunks were searched for, and how.
+func TestEvalTellsItsSearch(t *testing.T) {
+	t.Parallel()
+	for searched, want := range map[string]string{"": "policy   cloned\nsuccess", "best of 8 chunks": "policy   cloned\nsearched by the critic, best of 8 chunks\nsuccess"} {
+		var out strings.Builder
+		if err := printEvaluation(&out, wire.Evaluation{Policy: "cloned", Trials: make([]wire.Trial, 2)}, searched); err != nil || !strings.Contains(out.String(), want) {
+			t.Errorf("%v, no %q in\n%s", err, want, out.String())
+		}
 	}
 }
 

@@ -17,7 +17,7 @@ func TestEvaluationTellsStylesWhereThereAreSome(t *testing.T) {
 	for _, styled := range []bool{false, true} {
 		ev.Styled = styled
 		var out strings.Builder
-		if err := printEvaluation(&out, ev); err != nil {
+		if err := printEvaluation(&out, ev, ""); err != nil {
 			t.Fatal(err)
 		}
 		if !strings.Contains(out.String(), "success  3 of 4") {

@@ -439,6 +439,16 @@ func searchedFarAway(t *testing.T, c config.Config, dir string) {
 	}
 }
 
+// Who evaluates with a search is told of it.
+func TestSearchesHaveNames(t *testing.T) {
+	dir := begunAlign(t)
+	for kind, want := range map[string]string{"plain": "", "best": "best of 8 chunks", "fk": "fk of 8 chunks, scale 2", "guided": "guided, scale 2", "reno": "reno of 8 iterations"} {
+		if got, err := Searched(dir, nil, []string{"policy.diffusion.sampler.kind=" + kind, "policy.diffusion.sampler.draws=8"}); got != want || err != nil {
+			t.Errorf("%s: %q, %v, want %q", kind, got, err, want)
+		}
+	}
+}
+
 func TestASearchWantsACritic(t *testing.T) {
 	c := tinyAlign(t)
 	c.Policy.Diffusion.Sampler.Kind = "best"

@@ -81,6 +81,24 @@ func searchedBy(ctx context.Context, critic []byte, of string, now func() time.T
 	return context.WithValue(ctx, criticKey{}, searchBy{critic, of, now})
 }
 
+// Searched says how Evaluate, given the same, searches among chunks; "": it draws them plainly.
+func Searched(dir string, environ, sets []string) (string, error) {
+	c, err := configOf(dir, environ, sets)
+	if err != nil || !searched(c) {
+		return "", err
+	}
+	switch p := c.Policy.Diffusion.Sampler; p.Kind {
+	case "best":
+		return fmt.Sprintf("best of %d chunks", p.Draws), nil
+	case "fk":
+		return fmt.Sprintf("fk of %d chunks, scale %g", p.Draws, p.Scale), nil
+	case "reno":
+		return fmt.Sprintf("reno of %d iterations", p.Draws), nil
+	default:
+		return fmt.Sprintf("%s, scale %g", p.Kind, p.Scale), nil
+	}
+}
+
 func searched(c config.Config) bool { return c.Policy.Diffusion.Sampler.Kind != "plain" }
 
 // keepCritic stores an alignment's critic, of samples of n.
