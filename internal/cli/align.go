@@ -123,6 +123,7 @@ func (g *aligning) begin(args []string) (string, error) {
 	if err != nil {
 		return "", usageError{err}
 	}
+	g.a.file = "" // from now on it is in the folder, which open goes by
 	return wire.BeginAlign(c)
 }
 
@@ -186,6 +187,9 @@ func (g *aligning) step(ctx context.Context, dir, name string, o wire.Options) (
 // open opens an alignment. What an earlier part of this command was given for a new
 // one is said again, and changes nothing.
 func (g *aligning) open(dir string, o wire.Options) (*wire.Alignment, error) {
+	if g.a.file != "" {
+		return nil, usageError{fmt.Errorf("-c %s is for a new alignment; %s goes on as its folder configures it, and --set changes what may be another", g.a.file, dir)}
+	}
 	al, err := wire.OpenAlign(dir, g.a.environ, g.a.sets, o)
 	if wrong := (wire.Wrong{}); errors.As(err, &wrong) {
 		return nil, usageError{err}

@@ -26,7 +26,9 @@ func TestAlignAsksAPerson(t *testing.T) {
 	dir := l.session()
 	l.wants(exitUsage, []string{"--person is \"nobody\""}, "align", "--person", "nobody")
 	l.wants(exitUsage, []string{"want the folder of an alignment"}, "align", "rollouts")
-	l.wants(exitFailed, []string{"no session's folder"}, "align", "tune", dir)
+	bare := l
+	bare.file = "" // what goes on is configured by its folder
+	bare.wants(exitFailed, []string{"no session's folder"}, "align", "tune", dir)
 	l.wants(exitUsage, []string{`there is no step "rnk"; want one of rollouts, rank, encoder, synthetic, tune, evaluate`}, "align", "rnk", dir)
 
 	var said sync.WaitGroup
@@ -67,6 +69,10 @@ func TestAlignAsksAPerson(t *testing.T) {
 			t.Fatalf("code %d, no %q in\n%s", code, want, out)
 		}
 	}
+	for _, args := range [][]string{{"align", dir}, {"align", "tune", dir}} {
+		l.wants(exitUsage, []string{"-c " + l.file + " is for a new alignment"}, args...)
+	}
+	l = bare
 	// What is done is not done again, nor asked.
 	out = l.must("align", dir)
 	if strings.Count(out, "made before") != 4 {
