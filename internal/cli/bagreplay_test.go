@@ -172,7 +172,15 @@ func testBags(t *testing.T, l lab) {
 		if err := os.WriteFile(cut, bytes.Clone(b[:len(b)/2]), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		l.wants(exitFailed, []string{"damage: ", "recordings 0 of 1 whole", "rapport bag repair"}, "replay", cut, "--session", l.session())
+		out := filepath.Join(t.TempDir(), "out")
+		l.wants(exitFailed, []string{"damage: ", "recordings 0 of 1 whole", "rapport bag repair"}, "replay", cut, "--session", l.session(), "--out", out, "--film")
+		// What is whole of it counts.
+		if rows := readCSV(t, filepath.Join(out, "steps.csv")); len(rows) < 5 || len(rows) > 30 {
+			t.Errorf("%d rows of half a bag", len(rows)-1)
+		}
+		if _, err := os.Stat(filepath.Join(out, "films", "cut.bag.mp4")); err != nil {
+			t.Error(err)
+		}
 		text := filepath.Join(t.TempDir(), "a.txt")
 		if err := os.WriteFile(text, []byte("no recording at all"), 0o600); err != nil {
 			t.Fatal(err)

@@ -75,6 +75,12 @@ func topicNames(in bag.Info) string {
 	return strings.Join(names, ", ")
 }
 
+// tornError says that a recording is not whole. What was shown before is.
+type tornError struct{ err error }
+
+func (e tornError) Error() string { return e.err.Error() }
+func (e tornError) Unwrap() error { return e.err }
+
 // bagTape shows the cameras of a bag at control ticks.
 type bagTape struct {
 	path  string
@@ -92,7 +98,7 @@ func (b *bagTape) Lossless() bool     { return false }
 func (b *bagTape) Close() error       { return nil }
 
 // Each gives an observation every period, with the newest frame of each camera, from
-// when each has sent one.
+// when each has sent one. It ends with a tornError where the recording is not whole.
 func (b *bagTape) Each(ctx context.Context, f func(record.Tick) error) (err error) {
 	in, err := bag.Open(b.path, bag.Options{Topics: slices.Sorted(maps.Keys(b.cams)), From: b.from, To: b.to})
 	if err != nil {
@@ -104,6 +110,7 @@ func (b *bagTape) Each(ctx context.Context, f func(record.Tick) error) (err erro
 	count := map[string]uint64{}
 	var tick, last time.Time
 	pauses := 0
+	var torn error
 	show := func() error {
 		t := record.Tick{State: robot.State{Stamp: tick}}
 		for _, n := range names {
@@ -119,7 +126,8 @@ func (b *bagTape) Each(ctx context.Context, f func(record.Tick) error) (err erro
 		if err := in.Next(&m); errors.Is(err, io.EOF) {
 			break
 		} else if err != nil {
-			return err
+			torn = err
+			break
 		}
 		if !tick.IsZero() && m.Time.Sub(last) > pauseLimit {
 			if err := show(); err != nil {
@@ -135,13 +143,9 @@ func (b *bagTape) Each(ctx context.Context, f func(record.Tick) error) (err erro
 			tick = tick.Add(tabletop.Period)
 		}
 		last = m.Time
-		d, err := m.Conn.Decoder()
-		if err != nil {
-			return fmt.Errorf("%s: %w", m.Topic, err)
-		}
 		var fr robot.Frame
-		if err := d.Image(m.Data, &fr); err != nil {
-			return fmt.Errorf("%s at %v: %w", m.Topic, m.Time, err)
+		if torn = decodeFrame(&m, &fr); torn != nil {
+			break
 		}
 		fr.Camera = b.cams[m.Topic]
 		fr.Seq = count[fr.Camera]
@@ -167,11 +171,29 @@ func (b *bagTape) Each(ctx context.Context, f func(record.Tick) error) (err erro
 	if !d.None() {
 		b.after = append(b.after, "damage: "+d.String())
 	}
-	if tick.IsZero() {
-		return fmt.Errorf("%d of %d cameras sent a frame: %s", len(newest), len(names), strings.Join(names, ", "))
+	if harmed(d) {
+		torn = errors.Join(torn, fmt.Errorf("the recording is not whole, damage: %s; rapport bag repair writes what is left of it", d))
 	}
-	if d.Lost() || d.Truncated || d.Chunks > 0 {
-		return fmt.Errorf("the recording is not whole, damage: %s; rapport bag repair writes what is left of it", d)
+	switch {
+	case tick.IsZero():
+		return errors.Join(fmt.Errorf("%d of %d cameras sent a frame: %s", len(newest), len(names), strings.Join(names, ", ")), torn)
+	case torn != nil:
+		return tornError{torn}
+	}
+	return nil
+}
+
+// harmed says whether messages are lost, or may be.
+func harmed(d bag.Damage) bool { return d.Lost() || d.Truncated || d.Chunks > 0 }
+
+// decodeFrame makes a frame of a message.
+func decodeFrame(m *bag.Message, into *robot.Frame) error {
+	d, err := m.Conn.Decoder()
+	if err != nil {
+		return fmt.Errorf("%s: %w", m.Topic, err)
+	}
+	if err := d.Image(m.Data, into); err != nil {
+		return fmt.Errorf("%s at %v: %w", m.Topic, m.Time, err)
 	}
 	return nil
 }

@@ -229,7 +229,11 @@ func (p *projector) show(ctx context.Context, r reel) Replayed {
 	}
 	if err := w.see(ctx, film); err != nil {
 		out.Err = errors.Join(out.Err, fmt.Errorf("wire: replay %s: %w", r.file, err))
-		return out
+		var torn tornError
+		if !errors.As(err, &torn) {
+			return out
+		}
+		film = untorn{film} // it is told
 	}
 	out.Notes, out.Lossless = film.Notes(), film.Lossless()
 	if err := w.judge(ctx, film.Rewards()); err != nil {
@@ -242,6 +246,18 @@ func (p *projector) show(ctx context.Context, r reel) Replayed {
 		}
 	}
 	return out
+}
+
+// untorn is a film that ends where it is torn.
+type untorn struct{ footage }
+
+func (u untorn) Each(ctx context.Context, f func(record.Tick) error) error {
+	err := u.footage.Each(ctx, f)
+	var torn tornError
+	if errors.As(err, &torn) {
+		return nil
+	}
+	return err
 }
 
 // before is the reward of that SHA-256, where it is an earlier version of the session's that is
@@ -317,8 +333,11 @@ func (w *watcher) see(ctx context.Context, f footage) error {
 		}
 		return w.embed(ctx)
 	})
-	if err == nil {
-		err = w.embed(ctx)
+	var torn tornError
+	if err == nil || errors.As(err, &torn) { // what came before the damage counts
+		if e := w.embed(ctx); e != nil {
+			err = e
+		}
 	}
 	w.out.Gaps = w.gaps.gaps()
 	return err

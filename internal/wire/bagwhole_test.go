@@ -1,0 +1,159 @@
+package wire
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rapport-rl/rapport/internal/store"
+	"github.com/rapport-rl/rapport/perception"
+	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/robot/bag"
+	"github.com/rapport-rl/rapport/robot/record"
+	rosarm "github.com/rapport-rl/rapport/robot/ros/arm"
+	arms "github.com/rapport-rl/rapport/robot/ros/msgs/franka"
+	"github.com/rapport-rl/rapport/robot/ros/msgs/std"
+)
+
+// lens is a camera of a bag, at 20 Hz for a time.
+type lens struct {
+	topic, encoding string
+	from, to        time.Duration
+}
+
+var frontLens = lens{"/front/image_raw", "bgr8", 0, time.Hour}
+
+// bagOf writes three seconds of an arm at 100/6 Hz and of cameras. alter may alter the i-th state.
+func bagOf(t *testing.T, path string, alter func(i int, s *arms.FrankaState), lenses ...lens) string {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	w, err := bag.Create(path, bag.WriteOptions{Compression: "none", Chunk: 2000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bagger{t, w}
+	start := time.Unix(1000, 0).UTC()
+	state := &bag.Connection{Topic: rosarm.StateTopic}
+	var conns []*bag.Connection
+	for i, l := range lenses {
+		conns = append(conns, &bag.Connection{ID: uint32(i + 1), Topic: l.topic})
+	}
+	for ms := range 3000 {
+		since := time.Duration(ms) * time.Millisecond
+		at := start.Add(since)
+		if ms%60 == 0 {
+			s := arms.FrankaState{RobotMode: arms.Move, OTEE: [16]float64{0: 1, 5: 1, 10: 1, 12: 0.3 + float64(ms)*1e-5, 15: 1}}
+			s.Header.Stamp = at
+			if alter != nil {
+				alter(ms/60, &s)
+			}
+			say(b, state, at, &s)
+		}
+		for i, l := range lenses {
+			if ms%50 == 0 && since >= l.from && since < l.to {
+				n := map[string]uint32{"bgr8": 3, "16UC1": 2}[l.encoding]
+				m := std.Image{Width: 16, Height: 8, Encoding: l.encoding, Step: 16 * n, Data: bytes.Repeat([]byte{byte(ms / 50)}, int(16*8*n))}
+				m.Header.Stamp = at
+				say(b, conns[i], at, &m)
+			}
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// shortened is a copy of a file without its last third.
+func shortened(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut := filepath.Join(t.TempDir(), "cut.bag")
+	if err := os.WriteFile(cut, b[:len(b)*2/3], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return cut
+}
+
+// glance sees the first pixel of each camera, and pays by it.
+type glance struct{}
+
+func (glance) Dim() int { return 1 }
+func (glance) Extract(_ context.Context, fs []robot.Frame) (perception.Features, error) {
+	f := perception.Features{Stamp: fs[0].Stamp}
+	for _, x := range fs {
+		f.Embed = append(f.Embed, float32(x.Pix[0]))
+	}
+	return f, nil
+}
+func (glance) Score(_ context.Context, dst []float64, traj []perception.Features) error {
+	for i := range dst {
+		dst[i] = float64(traj[i+1].Embed[0])
+	}
+	return nil
+}
+
+// shown is what replays make of recordings, by a session with cameras.
+func shownTo(t *testing.T, cameras string, files ...string) []Replayed {
+	t.Helper()
+	c := tiny(t)
+	set(t, &c, "robot.cameras=["+cameras+"]")
+	st, err := store.Create(filepath.Join(t.TempDir(), "judge"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { st.Close() })
+	s := &Session{cfg: c, store: st}
+	_, reels, err := (ReplayConfig{Files: files, Session: st.Dir()}).reels()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if reels, err = s.listed(t.Context(), reels); err != nil {
+		t.Fatal(err)
+	}
+	p := projector{s: s, parts: parts{eyes: glance{}, scorer: glance{}}}
+	var out []Replayed
+	for _, r := range reels {
+		out = append(out, p.show(t.Context(), r))
+	}
+	return out
+}
+
+const oneCamera = "{name: front, width: 64, height: 64}"
+
+func TestReplayJudgesWhatIsWholeOfABag(t *testing.T) {
+	cut := shortened(t, bagOf(t, filepath.Join(t.TempDir(), "a.bag"), nil, frontLens))
+	got := shownTo(t, oneCamera, cut)[0]
+	if n := len(got.Steps); n < 30 || n > 45 {
+		t.Errorf("%d steps, want about two thirds of 59", n)
+	}
+	if got.Err == nil || !strings.Contains(got.Err.Error(), "damage: ") || !strings.Contains(strings.Join(got.Notes, "\n"), "damage: ") {
+		t.Errorf("error %v, notes %q; want the damage", got.Err, got.Notes)
+	}
+	// A film of it is made to its end.
+	r, err := bagReel(cut, ReplayConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	film, err := r.open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	if err := (untorn{film}).Each(t.Context(), func(record.Tick) error { n++; return nil }); err != nil || n != len(got.Steps)+1 {
+		t.Errorf("%d frames of a film, %v", n, err)
+	}
+}
+
+// converted is what becomes of recordings, and the rate of the dataset.
+// The state comes at 100/6 Hz, so that its stamps repeat, and the arm's clock is slow.
+// A number that is none costs the episode that it is in, not the session.
