@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,11 +10,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/robot/bag"
+	"github.com/rapport-rl/rapport/sim/tabletop"
 )
 
 // bagEpisodes plays a recording of somebody else: observations at control ticks, and
@@ -24,11 +27,61 @@ func bagEpisodes(ctx context.Context, path string, topics map[string]string, add
 	if err != nil {
 		return notes, fmt.Errorf("wire: convert %s: %w", path, err)
 	}
+	if !slices.ContainsFunc(slices.Collect(maps.Keys(topics)), func(n string) bool { return !slices.Contains(config.NoCameras(), n) }) {
+		dim, err := unreadable(ctx, path, m.Cameras)
+		if err != nil {
+			return notes, err
+		}
+		if len(dim) < len(m.Cameras) { // or else its first picture tells why
+			for _, topic := range slices.Sorted(maps.Keys(dim)) {
+				notes = append(notes, fmt.Sprintf("%s: %s is left out, since its pictures cannot be read (%v); name the cameras that are to be taken by --map", path, topic, dim[topic]))
+			}
+			m.Cameras = slices.DeleteFunc(m.Cameras, func(c bag.Camera) bool { return dim[c.Topic] != nil })
+		}
+	}
 	more, err := (&stretch{id: recordingID(path), add: add}).play(ctx, path, m)
 	if notes = append(notes, more...); err != nil {
 		return notes, fmt.Errorf("wire: convert %s: %w", path, err)
 	}
 	return notes, nil
+}
+
+// unreadable says of which cameras none of the first pictures can be read, and why.
+func unreadable(ctx context.Context, path string, cams []bag.Camera) (map[string]error, error) {
+	why, left := map[string]error{}, map[string]int{} // by topic
+	var topics []string
+	for _, c := range cams {
+		topics = append(topics, c.Topic)
+		left[c.Topic] = 20 // a second of pictures, of which one may be broken
+	}
+	if len(topics) == 0 {
+		return nil, nil
+	}
+	b, err := bag.Open(path, bag.Options{Topics: topics})
+	if err != nil {
+		return nil, fmt.Errorf("wire: convert %s: %w", path, err)
+	}
+	var m bag.Message
+	for len(left) > 0 && b.Next(&m) == nil {
+		if err := ctx.Err(); err != nil {
+			return nil, errors.Join(err, b.Close())
+		}
+		if left[m.Topic] == 0 {
+			continue
+		}
+		var f robot.Frame
+		d, err := m.Conn.Decoder()
+		if err == nil {
+			err = d.Image(m.Data, &f)
+		}
+		if why[m.Topic] = err; err == nil {
+			delete(why, m.Topic)
+			delete(left, m.Topic)
+		} else if left[m.Topic]--; left[m.Topic] == 0 {
+			delete(left, m.Topic)
+		}
+	}
+	return why, b.Close()
 }
 
 // recordingID names a recording by its file.
@@ -82,11 +135,19 @@ type stretch struct {
 
 // play hands over the episodes of the recording at path.
 func (s *stretch) play(ctx context.Context, path string, m bag.Mapping) (notes []string, err error) {
+	late, err := lateness(ctx, path, m)
+	if err != nil {
+		return nil, err
+	}
 	k, err := bag.NewBackend(path, bag.BackendConfig{Map: m})
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, k.Close()) }()
+	if late != "" {
+		notes = append(notes, path+": "+late)
+	}
+	silent, silence := 0, error(nil)
 	obs, err := k.Reset(ctx)
 	for {
 		switch {
@@ -101,17 +162,23 @@ func (s *stretch) play(ctx context.Context, path string, m bag.Mapping) (notes [
 			if d := k.Damage(); !d.None() {
 				notes = append(notes, path+": damage: "+d.String())
 			}
-			if s.n == 0 {
-				return notes, errors.New("there are never two observations that follow each other")
-			}
 			if s.n > 1 {
 				notes = append(notes, fmt.Sprintf("%s: the arm or a camera was silent, so that it is %d episodes", path, s.n))
+			}
+			if silent > 0 {
+				notes = append(notes, fmt.Sprintf("%s: %d ticks are left out, in which something was silent; first %s (%v)", path, silent, mute(silence, m), silence))
 			}
 			if s.over > 0 {
 				notes = append(notes, fmt.Sprintf("%s: %d steps lie beyond robot.horizon, %d steps, and are left out", path, s.over, s.limit))
 			}
+			if s.n == 0 {
+				return notes, errors.New("there are never two observations that follow each other")
+			}
 			return notes, nil
 		case errors.Is(err, robot.ErrStale):
+			if silent++; silent == 1 {
+				silence = err
+			}
 			if err := s.end(); err != nil {
 				return notes, err
 			}
@@ -120,6 +187,53 @@ func (s *stretch) play(ctx context.Context, path string, m bag.Mapping) (notes [
 		}
 		obs, err = k.Step(ctx, robot.Command{})
 	}
+}
+
+// mute names the topic of what was silent.
+func mute(err error, m bag.Mapping) string {
+	for _, c := range m.Cameras {
+		if strings.Contains(err.Error(), "camera "+c.Name+" at ") {
+			return c.Topic
+		}
+	}
+	return armTopic(m)
+}
+
+// armTopic is the topic that the arm's state is of.
+func armTopic(m bag.Mapping) string { return cmp.Or(m.States, m.Joints) }
+
+// lateness tells how many ticks are missed until the last of the topics begins.
+func lateness(ctx context.Context, path string, m bag.Mapping) (string, error) {
+	needed := []string{armTopic(m)}
+	if m.States == "" && m.Pose != "" {
+		needed = append(needed, m.Pose)
+	}
+	for _, c := range m.Cameras {
+		needed = append(needed, c.Topic)
+	}
+	if len(needed) < 2 || needed[0] == "" { // which is told when it is played
+		return "", nil
+	}
+	b, err := bag.Open(path, bag.Options{Topics: needed})
+	if err != nil {
+		return "", err
+	}
+	var msg bag.Message
+	var first time.Time
+	seen := map[string]bool{}
+	for len(seen) < len(needed) && b.Next(&msg) == nil {
+		if err := ctx.Err(); err != nil {
+			return "", errors.Join(err, b.Close())
+		}
+		if seen[msg.Topic] = true; first.IsZero() {
+			first = msg.Time
+		}
+	}
+	d := msg.Time.Sub(first)
+	if n := d / tabletop.Period; n > 0 && len(seen) == len(needed) {
+		return fmt.Sprintf("the first %d ticks are left out: %s begins %v after the first topic", n, msg.Topic, d.Round(time.Millisecond)), b.Close()
+	}
+	return "", b.Close()
 }
 
 func (s *stretch) take(o robot.Observation) (err error) {

@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -154,6 +155,76 @@ func TestReplayJudgesWhatIsWholeOfABag(t *testing.T) {
 	}
 }
 
+func TestReplayLooksAtTheCamerasOfItsSession(t *testing.T) {
+	path := bagOf(t, filepath.Join(t.TempDir(), "a.bag"), nil, frontLens, lens{"/wrist/image_raw", "bgr8", 2 * time.Second, time.Hour}, lens{"/thermal/image_raw", "16UC1", 0, time.Hour})
+	got := shownTo(t, oneCamera, path)[0]
+	notes := strings.Join(got.Notes, "\n")
+	if got.Err != nil || len(got.Steps) != 59 || !strings.Contains(notes, "camera wrist (/wrist/image_raw) is left out") {
+		t.Errorf("%d steps, want 59: %v, %s", len(got.Steps), got.Err, notes)
+	}
+	got = shownTo(t, oneCamera+", {name: wrist, width: 64, height: 64}", path)[0]
+	notes = strings.Join(got.Notes, "\n")
+	if got.Err != nil || len(got.Steps) != 19 || !strings.Contains(notes, "the first 40 ticks are left out: camera wrist (/wrist/image_raw) begins 2s after") {
+		t.Errorf("%d steps, want 19: %v, %s", len(got.Steps), got.Err, notes)
+	}
+	path = bagOf(t, filepath.Join(t.TempDir(), "b.bag"), nil, frontLens, lens{"/wrist/image_raw", "bgr8", 0, 500 * time.Millisecond})
+	got = shownTo(t, oneCamera+", {name: wrist, width: 64, height: 64}", path)[0]
+	notes = strings.Join(got.Notes, "\n")
+	// Its last frame is of 0.45 s, so that it is older than 2 s from 2.5 s on.
+	if got.Err != nil || len(got.Steps) != 59 || !strings.Contains(notes, "camera wrist (/wrist/image_raw) was silent for more than 2s, first from 1970-01-01T00:16:40.450Z on: in 10 ticks") {
+		t.Errorf("%d steps, want 59: %v, %s", len(got.Steps), got.Err, notes)
+	}
+}
+
 // converted is what becomes of recordings, and the rate of the dataset.
+func converted(t *testing.T, in ...string) (Converted, float64) {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "out")
+	got, err := Convert(t.Context(), ConvertConfig{In: in, Out: dir, Images: true}, quietly())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var info struct {
+		FPS float64 `json:"fps"`
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "meta", "info.json"))
+	if err == nil {
+		err = json.Unmarshal(b, &info)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got, info.FPS
+}
+
 // The state comes at 100/6 Hz, so that its stamps repeat, and the arm's clock is slow.
+func TestConvertTellsOfSilence(t *testing.T) {
+	dir := t.TempDir()
+	dies := bagOf(t, filepath.Join(dir, "dies.bag"), nil, frontLens, lens{"/wrist/image_raw", "bgr8", 0, 500 * time.Millisecond})
+	late := bagOf(t, filepath.Join(dir, "late.bag"), nil, frontLens, lens{"/wrist/image_raw", "bgr8", 2 * time.Second, time.Hour})
+	got, _ := converted(t, dies, late)
+	notes := strings.Join(got.Notes, "\n")
+	for _, want := range []string{"dies.bag: 29 ticks are left out", "first /wrist/image_raw", "camera wrist at 1970-01-01 00:16:41.5", "late.bag: the first 40 ticks are left out: /wrist/image_raw begins 2s after"} {
+		if !strings.Contains(notes, want) {
+			t.Errorf("no %q in\n%s", want, notes)
+		}
+	}
+	if got.Steps != 29+18 {
+		t.Errorf("%d steps", got.Steps)
+	}
+}
+
+func TestConvertLeavesOutACameraThatItCannotRead(t *testing.T) {
+	path := bagOf(t, filepath.Join(t.TempDir(), "a.bag"), nil, frontLens, lens{"/thermal/image_raw", "16UC1", 0, time.Hour})
+	got, _ := converted(t, path)
+	if got.Steps != 58 || len(got.Left) > 0 || !strings.Contains(strings.Join(got.Notes, "\n"), "/thermal/image_raw is left out, since its pictures cannot be read") {
+		t.Errorf("%d steps, %v, %q", got.Steps, got.Left, got.Notes)
+	}
+	// Where a person names it, it is told.
+	_, err := Convert(t.Context(), ConvertConfig{In: []string{path}, Out: filepath.Join(t.TempDir(), "out"), Images: true, Topics: map[string]string{"hot": "/thermal/image_raw"}}, quietly())
+	if err == nil || !strings.Contains(err.Error(), "16UC1") {
+		t.Error(err)
+	}
+}
+
 // A number that is none costs the episode that it is in, not the session.

@@ -31,6 +31,7 @@ type reel struct {
 	open           func(ctx context.Context) (footage, error) // what is whole, beside the error
 	err            error                                      // it cannot be there
 	folder         string                                     // of a session: list it
+	bag            *bagTape                                   // of somebody else
 	stored, metric float64
 }
 
@@ -117,7 +118,7 @@ func (t *tape) Each(ctx context.Context, f func(record.Tick) error) error {
 }
 
 // listed puts the episodes of folders in their place, those of the judging session
-// with what its database says of them.
+// with what its database says of them. Of bags it looks at its own cameras alone.
 func (s *Session) listed(ctx context.Context, rs []reel) ([]reel, error) {
 	rows, err := s.rows(ctx)
 	if err != nil {
@@ -130,7 +131,14 @@ func (s *Session) listed(ctx context.Context, rs []reel) ([]reel, error) {
 		}
 		return r
 	}
+	var cams []string
+	for _, c := range s.cfg.Robot.Cameras {
+		cams = append(cams, c.Name)
+	}
 	for _, r := range rs {
+		if r.bag != nil {
+			r.bag.only(cams)
+		}
 		if r.folder == "" {
 			out = append(out, known(r))
 			continue
