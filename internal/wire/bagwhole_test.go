@@ -198,6 +198,16 @@ func converted(t *testing.T, in ...string) (Converted, float64) {
 }
 
 // The state comes at 100/6 Hz, so that its stamps repeat, and the arm's clock is slow.
+func TestDatasetOfABagHasTheRateOfTheTicks(t *testing.T) {
+	slow := func(i int, s *arms.FrankaState) {
+		s.Header.Stamp = time.Unix(1000, 0).Add(time.Duration(i) * 26 * time.Millisecond)
+	}
+	got, fps := converted(t, bagOf(t, filepath.Join(t.TempDir(), "a.bag"), slow, frontLens))
+	if fps != 20 || got.Steps != 58 || len(got.Left) > 0 || strings.Contains(strings.Join(got.Notes, "\n"), "apart") {
+		t.Errorf("%v frames a second, %d steps, %v, %q", fps, got.Steps, got.Left, got.Notes)
+	}
+}
+
 func TestConvertTellsOfSilence(t *testing.T) {
 	dir := t.TempDir()
 	dies := bagOf(t, filepath.Join(dir, "dies.bag"), nil, frontLens, lens{"/wrist/image_raw", "bgr8", 0, 500 * time.Millisecond})

@@ -7,12 +7,14 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/rapport-rl/rapport/perception/encoder"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/dataset"
 	"github.com/rapport-rl/rapport/robot/record"
 	"github.com/rapport-rl/rapport/robot/record/foxglove"
+	"github.com/rapport-rl/rapport/sim/tabletop"
 )
 
 // ConvertConfig says what becomes a dataset.
@@ -104,7 +106,7 @@ func convert(ctx context.Context, path string, c ConvertConfig, out *Converted, 
 	case recording(path, st):
 		var fatal error
 		notes, err := bagEpisodes(ctx, path, c.Topics, func(e policy.Episode) error {
-			fatal = add(e)
+			fatal = add(ticked(e))
 			return fatal
 		})
 		out.Notes = append(out.Notes, notes...)
@@ -134,6 +136,16 @@ func convert(ctx context.Context, path string, c ConvertConfig, out *Converted, 
 		out.Notes = append(out.Notes, path+": "+p.String())
 	}
 	return errors.Join(err, r.Close())
+}
+
+// ticked stamps the observations of a bag by its ticks, which are as far apart as the rows of a
+// dataset. The stamps of its states are older by whatever its topics' rates make them.
+func ticked(e policy.Episode) policy.Episode {
+	first := e.Inputs[0].State.Stamp
+	for t := range e.Inputs {
+		e.Inputs[t].State.Stamp = first.Add(time.Duration(t) * tabletop.Period)
+	}
+	return e
 }
 
 // rewarded counts which episodes have rewards, as far as they can be read.

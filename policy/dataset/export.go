@@ -147,6 +147,8 @@ func (x *Exporter) begin(e *policy.Episode) error {
 		x.o.FPS = float64(e.Len()) / d
 		if r := math.Round(x.o.FPS); math.Abs(x.o.FPS-r) < 0.01*r {
 			x.o.FPS = r
+		} else {
+			x.note("the stamps of %s tell a rate of %.6g; LeRobot wants a whole number, so name the rate", e.ID, x.o.FPS)
 		}
 	}
 	x.rewards = e.Rewards != nil && !x.o.NoRewards

@@ -339,3 +339,30 @@ func TestExportRefuses(t *testing.T) {
 		t.Error("nothing was called a dataset")
 	}
 }
+
+// LeRobot reads a whole number of frames a second.
+func TestExportTellsOfARateThatIsNoWholeNumber(t *testing.T) {
+	for rate, told := range map[float64]int{20: 0, 20.1: 0, 13.2: 1} {
+		e := policy.Episode{ID: "a"}
+		for i := range 12 {
+			e.Inputs = append(e.Inputs, policy.Input{Step: i, State: robot.State{Stamp: time.Unix(1, 0).Add(time.Duration(float64(i) / rate * 1e9)), EE: robot.Pose{Q: [4]float64{1}}}})
+		}
+		e.Applied, e.By, e.Version = make([]robot.Command, 11), make([]robot.Source, 11), make([]uint64, 11)
+		x := dataset.NewExporter(filepath.Join(t.TempDir(), "out"), dataset.ExportOptions{})
+		if err := x.Add(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+		if err := x.Close(); err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for _, s := range x.Notes() {
+			if strings.Contains(s, "LeRobot wants a whole number") {
+				n++
+			}
+		}
+		if n != told {
+			t.Errorf("%v a second: %q", rate, x.Notes())
+		}
+	}
+}
