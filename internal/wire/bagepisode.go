@@ -21,7 +21,8 @@ import (
 
 // bagEpisodes plays a recording of somebody else: observations at control ticks, and
 // the commands that its log holds. Where the state or a camera was silent for a second,
-// an episode ends, and another begins when it is back.
+// an episode ends, and another begins when it is back. An error may be of a part alone; the
+// rest was added.
 func bagEpisodes(ctx context.Context, path string, topics map[string]string, add func(policy.Episode) error) (notes []string, err error) {
 	m, notes, err := bagMapping(path, topics, true)
 	if err != nil {
@@ -39,8 +40,14 @@ func bagEpisodes(ctx context.Context, path string, topics map[string]string, add
 			m.Cameras = slices.DeleteFunc(m.Cameras, func(c bag.Camera) bool { return dim[c.Topic] != nil })
 		}
 	}
-	more, err := (&stretch{id: recordingID(path), add: add}).play(ctx, path, m)
-	if notes = append(notes, more...); err != nil {
+	s := &stretch{id: recordingID(path), add: add}
+	more, err := s.play(ctx, path, m)
+	for _, n := range more {
+		if !slices.ContainsFunc(s.faults, func(f error) bool { return n == faultNote(path, f) }) { // the error says it
+			notes = append(notes, n)
+		}
+	}
+	if err = errors.Join(append(s.faults, err)...); err != nil {
 		return notes, fmt.Errorf("wire: convert %s: %w", path, err)
 	}
 	return notes, nil
@@ -131,10 +138,15 @@ type stretch struct {
 	// limit is the most steps that are taken of a stretch; 0: all are.
 	limit int
 	over  int // steps beyond limit
+
+	topics *bag.Mapping // of a bag; nil: numbers that are none are an error
+	spoilt error        // why the episode cannot be one
+	faults []error      // of what is no episode
 }
 
 // play hands over the episodes of the recording at path.
 func (s *stretch) play(ctx context.Context, path string, m bag.Mapping) (notes []string, err error) {
+	s.topics = &m
 	late, err := lateness(ctx, path, m)
 	if err != nil {
 		return nil, err
@@ -171,7 +183,10 @@ func (s *stretch) play(ctx context.Context, path string, m bag.Mapping) (notes [
 			if s.over > 0 {
 				notes = append(notes, fmt.Sprintf("%s: %d steps lie beyond robot.horizon, %d steps, and are left out", path, s.over, s.limit))
 			}
-			if s.n == 0 {
+			for _, f := range s.faults {
+				notes = append(notes, faultNote(path, f))
+			}
+			if s.n == 0 && len(s.faults) == 0 {
 				return notes, errors.New("there are never two observations that follow each other")
 			}
 			return notes, nil
@@ -188,6 +203,9 @@ func (s *stretch) play(ctx context.Context, path string, m bag.Mapping) (notes [
 		obs, err = k.Step(ctx, robot.Command{})
 	}
 }
+
+// faultNote is the note of a fault.
+func faultNote(path string, f error) string { return fmt.Sprintf("%s: %v", path, f) }
 
 // mute names the topic of what was silent.
 func mute(err error, m bag.Mapping) string {
@@ -242,6 +260,12 @@ func (s *stretch) take(o robot.Observation) (err error) {
 		s.over++
 		return nil
 	}
+	if what := s.endless(o, t); what != "" && s.spoilt == nil {
+		s.spoilt = fmt.Errorf("%s at %s, step %d, is not finite", what, clock(o.State.Stamp), t)
+		if s.topics == nil {
+			return s.spoilt
+		}
+	}
 	if s.fit != nil {
 		if o.Frames, err = s.fit(o.Frames); err != nil {
 			return err
@@ -254,9 +278,43 @@ func (s *stretch) take(o robot.Observation) (err error) {
 	return nil
 }
 
+// endless says which numbers of an observation are none; "": all are.
+func (s *stretch) endless(o robot.Observation, t int) string {
+	m := bag.Mapping{}
+	if s.topics != nil {
+		m = *s.topics
+	}
+	of := func(what string, topics ...string) string {
+		if topic := cmp.Or(topics...); topic != "" {
+			return what + " of " + topic
+		}
+		return what
+	}
+	pose := m.Pose
+	if m.States != "" {
+		pose = ""
+	}
+	st := &o.State
+	switch {
+	case !finite(st.Q[:]) || !finite(st.DQ[:]) || !finite(st.Wrench[:]):
+		return of("the state", m.States, m.Joints)
+	case !finite(st.EE.P[:]) || !finite(st.EE.Q[:]):
+		return of("the pose", pose, m.States, m.Joints)
+	case !finite([]float64{st.Grip}):
+		return of("the gripper", m.Gripper, m.Joints)
+	case t > 0 && (!finite(o.Applied.Delta[:]) || !finite([]float64{o.Applied.Grip})):
+		return of("the target", m.Target, pose, m.States, m.Joints)
+	}
+	return ""
+}
+
 func (s *stretch) end() error {
-	e := s.e
-	s.e = policy.Episode{}
+	e, spoilt := s.e, s.spoilt
+	s.e, s.spoilt = policy.Episode{}, nil
+	if spoilt != nil {
+		s.faults = append(s.faults, fmt.Errorf("an episode of %d steps is left out: %w", len(e.Applied), spoilt))
+		return nil
+	}
 	if len(e.Inputs) < 2 {
 		return nil
 	}

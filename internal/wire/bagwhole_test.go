@@ -4,14 +4,18 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/perception"
+	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/robot/bag"
 	"github.com/rapport-rl/rapport/robot/record"
@@ -238,3 +242,49 @@ func TestConvertLeavesOutACameraThatItCannotRead(t *testing.T) {
 }
 
 // A number that is none costs the episode that it is in, not the session.
+func TestRecordingWithANumberThatIsNoneIsLeftOut(t *testing.T) {
+	dir := t.TempDir()
+	good := bagOf(t, filepath.Join(dir, "good.bag"), nil, frontLens)
+	nan := bagOf(t, filepath.Join(dir, "nan.bag"), func(i int, s *arms.FrankaState) {
+		if i == 10 {
+			s.Q[3] = math.NaN()
+		}
+	}, frontLens)
+	more := bagOf(t, filepath.Join(dir, "more.bag"), nil, frontLens)
+	const what = "an episode of 58 steps is left out: the state of /franka_state_controller/franka_states at 1970-01-01T00:16:40.600Z, step 12, is not finite"
+
+	c := tiny(t)
+	set(t, &c, "robot.kind=bag", "robot.bag.files=["+good+", "+nan+", "+more+"]", "robot.bag.preferred=["+good+", "+nan+"]", "robot.horizon=100")
+	doctor, err := tryRecordings(t.Context(), c)
+	if err != nil || !strings.Contains(doctor, nan+" 0 steps ("+what+")") || !strings.Contains(doctor, more+" 58 steps") {
+		t.Errorf("doctor: %s, %v", doctor, err)
+	}
+	var log bytes.Buffer
+	s := &Session{cfg: c, log: slog.New(slog.NewTextHandler(&log, nil)), tell: func(string, int, int, string) {}}
+	demos, err := s.recordings(t.Context())
+	if err != nil || len(demos) != 2 || demos[1].episode.ID != "log-00001-more" || !strings.Contains(log.String(), "nan.bag: "+what) {
+		t.Errorf("%d episodes, %v, log:\n%s", len(demos), err, log.String())
+	}
+	for _, d := range demos {
+		if i := slices.IndexFunc(d.episode.Inputs, func(in policy.Input) bool { return !finite(in.State.Q[:]) }); i >= 0 {
+			t.Errorf("%s: state %d is not finite", d.episode.ID, i)
+		}
+	}
+	set(t, &c, "robot.bag.preferred=["+nan+"]")
+	s.cfg = c
+	if _, err := s.recordings(t.Context()); err == nil || !strings.Contains(err.Error(), "robot.bag.preferred") {
+		t.Errorf("nothing is preferred: %v", err)
+	}
+	set(t, &c, "robot.bag.files=["+nan+"]")
+	s.cfg = c
+	if _, err := s.recordings(t.Context()); err == nil || !strings.Contains(err.Error(), "rapport doctor") {
+		t.Errorf("nothing is left: %v", err)
+	}
+	if _, err := tryRecordings(t.Context(), c); err == nil || !strings.Contains(err.Error(), what) {
+		t.Errorf("doctor of nothing: %v", err)
+	}
+	got, _ := converted(t, nan, good)
+	if got.Episodes != 1 || len(got.Left) != 1 || !strings.Contains(got.Left[0].Error(), what) || strings.Contains(strings.Join(got.Notes, "\n"), "not finite") {
+		t.Errorf("%+v", got)
+	}
+}

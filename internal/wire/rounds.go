@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/rapport-rl/rapport/internal/bus"
@@ -19,6 +20,8 @@ import (
 	"github.com/rapport-rl/rapport/policy/buffer"
 	"github.com/rapport-rl/rapport/reward/rapl"
 )
+
+var errUnlearnable = errors.New("wire: no episode of the recordings can be learned from; rapport doctor tells what is wrong with each")
 
 // recordings are the demonstrations of a session without an earlier one: all that
 // was recorded.
@@ -44,6 +47,12 @@ func (s *Session) recordings(ctx context.Context) ([]demo, error) {
 			return nil, err
 		}
 		s.tell("recordings", i+1, len(all), fmt.Sprintf("%d episodes", len(demos)))
+	}
+	if len(demos) == 0 {
+		return nil, errUnlearnable
+	}
+	if !slices.ContainsFunc(demos, func(d demo) bool { return d.liked }) {
+		return nil, errors.New("wire: no episode is left of the recordings that robot.bag.preferred names; name others, as rapport doctor tells what is wrong with these")
 	}
 	return demos, nil
 }
@@ -142,6 +151,9 @@ func (s *Session) ingest(ctx context.Context, p parts) error {
 			return err
 		}
 		s.tell("recordings", i+1, len(all), fmt.Sprintf("%d episodes", n))
+	}
+	if n == 0 {
+		return errUnlearnable
 	}
 	return s.store.Mark(ctx, "recorded", "yes")
 }
@@ -323,12 +335,27 @@ func tryRecordings(ctx context.Context, c config.Config) (string, error) {
 		return "", err
 	}
 	var said []string
+	total := 0
 	for i := range all {
 		n := 0
-		if _, err := all[i].episodes(ctx, c, func(e policy.Episode) error { n += e.Len(); return nil }); err != nil {
+		notes, err := all[i].episodes(ctx, c, func(e policy.Episode) error { n += e.Len(); return nil })
+		if err != nil {
 			return "", err
 		}
-		said = append(said, fmt.Sprintf("%s %d steps", all[i].path, n))
+		total += n
+		line := fmt.Sprintf("%s %d steps", all[i].path, n)
+		var why []string
+		for _, n := range notes[len(all[i].notes):] { // before are guesses
+			why = append(why, strings.TrimPrefix(n, all[i].path+": "))
+		}
+		if len(why) > 0 {
+			line += " (" + strings.Join(why, "; ") + ")"
+		}
+		said = append(said, line)
 	}
-	return strings.Join(said, ", "), nil
+	text := strings.Join(said, ", ")
+	if total == 0 {
+		return "", fmt.Errorf("wire: no episode of the recordings can be learned from: %s", text)
+	}
+	return text, nil
 }
