@@ -186,5 +186,6 @@ func testBags(t *testing.T, l lab) {
 			t.Fatal(err)
 		}
 		l.wants(exitFailed, []string{"a.txt"}, "replay", text, "--session", l.session())
+		l.wants(exitFailed, []string{"damage: ", ": 1 episodes"}, "data", "convert", cut, filepath.Join(t.TempDir(), "out"))
 	})
 }

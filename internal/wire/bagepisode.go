@@ -141,10 +141,11 @@ type stretch struct {
 
 	topics *bag.Mapping // of a bag; nil: numbers that are none are an error
 	spoilt error        // why the episode cannot be one
-	faults []error      // of what is no episode
+	faults []error      // what of the recording is not whole, or no episode
 }
 
-// play hands over the episodes of the recording at path.
+// play hands over the episodes of the recording at path. What notes tell of damage is among the
+// faults too.
 func (s *stretch) play(ctx context.Context, path string, m bag.Mapping) (notes []string, err error) {
 	s.topics = &m
 	late, err := lateness(ctx, path, m)
@@ -171,7 +172,10 @@ func (s *stretch) play(ctx context.Context, path string, m bag.Mapping) (notes [
 			if err := s.end(); err != nil {
 				return notes, err
 			}
-			if d := k.Damage(); !d.None() {
+			none := s.n == 0 && len(s.faults) == 0
+			if d := k.Damage(); harmed(d) {
+				s.faults = append(s.faults, fmt.Errorf("the recording is not whole, damage: %s; what is whole of it is taken", d))
+			} else if !d.None() {
 				notes = append(notes, path+": damage: "+d.String())
 			}
 			if s.n > 1 {
@@ -186,7 +190,7 @@ func (s *stretch) play(ctx context.Context, path string, m bag.Mapping) (notes [
 			for _, f := range s.faults {
 				notes = append(notes, faultNote(path, f))
 			}
-			if s.n == 0 && len(s.faults) == 0 {
+			if none {
 				return notes, errors.New("there are never two observations that follow each other")
 			}
 			return notes, nil

@@ -241,6 +241,13 @@ func TestConvertLeavesOutACameraThatItCannotRead(t *testing.T) {
 	}
 }
 
+func TestConvertCountsADamagedBagAmongWhatIsLeft(t *testing.T) {
+	got, _ := converted(t, shortened(t, bagOf(t, filepath.Join(t.TempDir(), "a.bag"), nil, frontLens)))
+	if got.Episodes != 1 || got.Steps < 30 || len(got.Left) != 1 || !strings.Contains(got.Left[0].Error(), "damage: ") {
+		t.Errorf("%+v", got)
+	}
+}
+
 // A number that is none costs the episode that it is in, not the session.
 func TestRecordingWithANumberThatIsNoneIsLeftOut(t *testing.T) {
 	dir := t.TempDir()
@@ -286,5 +293,14 @@ func TestRecordingWithANumberThatIsNoneIsLeftOut(t *testing.T) {
 	got, _ := converted(t, nan, good)
 	if got.Episodes != 1 || len(got.Left) != 1 || !strings.Contains(got.Left[0].Error(), what) || strings.Contains(strings.Join(got.Notes, "\n"), "not finite") {
 		t.Errorf("%+v", got)
+	}
+}
+
+func TestDoctorTellsOfDamage(t *testing.T) {
+	c := tiny(t)
+	cut := shortened(t, bagOf(t, filepath.Join(t.TempDir(), "a.bag"), nil, frontLens))
+	set(t, &c, "robot.kind=bag", "robot.bag.files=["+cut+"]", "robot.bag.preferred=["+cut+"]", "robot.horizon=100")
+	if got, err := tryRecordings(t.Context(), c); err != nil || !strings.Contains(got, "steps (the recording is not whole, damage: ") {
+		t.Errorf("%s, %v", got, err)
 	}
 }
