@@ -186,6 +186,7 @@ func testBags(t *testing.T, l lab) {
 			t.Fatal(err)
 		}
 		l.wants(exitFailed, []string{"a.txt"}, "replay", text, "--session", l.session())
+		l.wants(exitFailed, []string{"a.txt", "recordings 1 of 2 whole, 30 steps"}, "replay", text, filepath.Join(l.dir, "x.bag"), "--session", l.session())
 		l.wants(exitFailed, []string{"damage: ", ": 1 episodes"}, "data", "convert", cut, filepath.Join(t.TempDir(), "out"))
 	})
 }

@@ -180,6 +180,21 @@ func TestReplayLooksAtTheCamerasOfItsSession(t *testing.T) {
 	}
 }
 
+func TestABagThatCannotBeReadLeavesTheRestToReplay(t *testing.T) {
+	dir := t.TempDir()
+	zero := filepath.Join(dir, "zero.bag")
+	if err := os.WriteFile(zero, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got := shownTo(t, oneCamera, zero, bagOf(t, filepath.Join(dir, "blind.bag"), nil), bagOf(t, filepath.Join(dir, "a.bag"), nil, frontLens))
+	if len(got) != 3 || got[0].Err == nil || got[0].ID != "zero" || got[1].Err == nil || got[2].Err != nil || len(got[2].Steps) != 59 {
+		t.Errorf("%+v", got)
+	}
+	if _, _, err := (ReplayConfig{Files: []string{zero}, Session: dir}).reels(); err == nil {
+		t.Error("nothing can be read, and nobody says so")
+	}
+}
+
 // converted is what becomes of recordings, and the rate of the dataset.
 func converted(t *testing.T, in ...string) (Converted, float64) {
 	t.Helper()
@@ -245,6 +260,27 @@ func TestConvertCountsADamagedBagAmongWhatIsLeft(t *testing.T) {
 	got, _ := converted(t, shortened(t, bagOf(t, filepath.Join(t.TempDir(), "a.bag"), nil, frontLens)))
 	if got.Episodes != 1 || got.Steps < 30 || len(got.Left) != 1 || !strings.Contains(got.Left[0].Error(), "damage: ") {
 		t.Errorf("%+v", got)
+	}
+}
+
+func TestConvertGoesOnAfterWhatItCannotRead(t *testing.T) {
+	dir := t.TempDir()
+	var in []string
+	for name, b := range map[string]string{"zero.bag": "", "head.bag": "#ROSBAG V2.0\n", "text.txt": "no recording", "zero.hdf5": ""} {
+		in = append(in, filepath.Join(dir, name))
+		if err := os.WriteFile(in[len(in)-1], []byte(b), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	good := bagOf(t, filepath.Join(dir, "a.bag"), nil, frontLens)
+	got, _ := converted(t, append(slices.Sorted(slices.Values(in)), good)...)
+	if got.Episodes != 1 || got.Steps != 58 || len(got.Left) != len(in) {
+		t.Errorf("%+v", got)
+	}
+	for _, err := range got.Left {
+		if !strings.Contains(err.Error(), dir) {
+			t.Errorf("%v names no file", err)
+		}
 	}
 }
 

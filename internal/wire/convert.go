@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -86,11 +87,21 @@ func Convert(ctx context.Context, c ConvertConfig, o Options) (out Converted, er
 	return out, x.Close()
 }
 
-// convert hands the episodes of one input on.
+// convert hands the episodes of one input on. What of it cannot be read is left out; an error is
+// of all that follows.
 func convert(ctx context.Context, path string, c ConvertConfig, out *Converted, add func(policy.Episode) error) error {
 	st, err := os.Stat(path)
 	if err != nil {
 		return fmt.Errorf("wire: %w", err)
+	}
+	m, err := columnsOf(c.Columns)
+	if err != nil {
+		return err
+	}
+	var fatal error
+	hand := func(e policy.Episode) error {
+		fatal = add(e)
+		return fatal
 	}
 	switch {
 	case !st.IsDir() && IsEpisode(path):
@@ -104,38 +115,21 @@ func convert(ctx context.Context, path string, c ConvertConfig, out *Converted, 
 		}
 		return add(e)
 	case recording(path, st):
-		var fatal error
-		notes, err := bagEpisodes(ctx, path, c.Topics, func(e policy.Episode) error {
-			fatal = add(ticked(e))
-			return fatal
-		})
+		var notes []string
+		notes, err = bagEpisodes(ctx, path, c.Topics, func(e policy.Episode) error { return hand(ticked(e)) })
 		out.Notes = append(out.Notes, notes...)
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case fatal != nil:
-			return fatal
-		case err != nil:
-			out.Left = append(out.Left, err)
-		}
-		return nil
+	default:
+		err = convertDataset(ctx, path, dataset.Options{Map: m, SkipBad: true, FPS: c.FPS}, out, hand)
 	}
-	m, err := columnsOf(c.Columns)
-	if err != nil {
-		return err
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case fatal != nil:
+		return fatal
+	case err != nil:
+		out.Left = append(out.Left, err)
 	}
-	r, err := OpenDataset(ctx, path, dataset.Options{Map: m, SkipBad: true, FPS: c.FPS})
-	if err != nil {
-		return err
-	}
-	err = r.Each(ctx, add)
-	for _, l := range r.Left() {
-		out.Left = append(out.Left, fmt.Errorf("wire: %s: %v", path, l))
-	}
-	for _, p := range r.Guessed() {
-		out.Notes = append(out.Notes, path+": "+p.String())
-	}
-	return errors.Join(err, r.Close())
+	return nil
 }
 
 // ticked stamps the observations of a bag by its ticks, which are as far apart as the rows of a
@@ -146,6 +140,21 @@ func ticked(e policy.Episode) policy.Episode {
 		e.Inputs[t].State.Stamp = first.Add(time.Duration(t) * tabletop.Period)
 	}
 	return e
+}
+
+func convertDataset(ctx context.Context, path string, o dataset.Options, out *Converted, add func(policy.Episode) error) error {
+	r, err := OpenDataset(ctx, path, o)
+	if err != nil {
+		return fmt.Errorf("wire: convert %s: %w", path, err)
+	}
+	err = r.Each(ctx, add)
+	for _, l := range r.Left() {
+		out.Left = append(out.Left, fmt.Errorf("wire: %s: %v", path, l))
+	}
+	for _, p := range r.Guessed() {
+		out.Notes = append(out.Notes, path+": "+p.String())
+	}
+	return errors.Join(err, r.Close())
 }
 
 // rewarded counts which episodes have rewards, as far as they can be read.
@@ -185,12 +194,14 @@ func (r *rewarded) count(ctx context.Context, path string, c ConvertConfig) erro
 		}
 		return nil
 	case recording(path, st):
-		r.add(recordingID(path), false)
+		if m, _, err := bagMapping(path, c.Topics, true); err == nil && armTopic(m) != "" {
+			r.add(recordingID(path), false)
+		}
 		return nil
 	case SessionAt(path):
 		s, err := OpenSession(path)
 		if err != nil {
-			return err
+			return nil
 		}
 		past := s.(*past)
 		for _, id := range past.ids {
@@ -210,7 +221,7 @@ func (r *rewarded) count(ctx context.Context, path string, c ConvertConfig) erro
 	// Its episodes have the same columns.
 	d, err := OpenDataset(ctx, path, dataset.Options{Map: m, SkipBad: true, FPS: c.FPS, NoFrames: true})
 	if err != nil {
-		return err
+		return ctx.Err()
 	}
 	if e, err := d.Next(ctx); err == nil {
 		for range d.Len() {
@@ -220,11 +231,14 @@ func (r *rewarded) count(ctx context.Context, path string, c ConvertConfig) erro
 	return d.Close()
 }
 
-// recording says whether a path is a bag by its beginning, or a folder of rosbag2.
+// recording says whether a path is a bag by its beginning or its name, or a folder of rosbag2.
 func recording(path string, st os.FileInfo) bool {
 	if st.IsDir() {
 		_, err := os.Stat(filepath.Join(path, "metadata.yaml"))
 		return err == nil && !SessionAt(path)
+	}
+	if slices.Contains([]string{".bag", ".mcap", ".db3", ".active"}, filepath.Ext(path)) {
+		return true
 	}
 	f, err := os.Open(path)
 	if err != nil {

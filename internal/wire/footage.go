@@ -35,12 +35,14 @@ type reel struct {
 	stored, metric float64
 }
 
-// reels finds what the files are, and the session that judges them.
+// reels finds what the files are, and the session that judges them. One that cannot be read
+// is told in its turn, unless none can.
 func (rc ReplayConfig) reels() (session string, rs []reel, err error) {
 	if len(rc.Files) == 0 {
 		return "", nil, errors.New("wire: nothing to replay: name recordings, or the folder of a session")
 	}
 	session = rc.Session
+	var bad []error
 	for _, path := range rc.Files {
 		st, err := os.Stat(path)
 		if err != nil {
@@ -57,13 +59,17 @@ func (rc ReplayConfig) reels() (session string, rs []reel, err error) {
 		default:
 			r, err := bagReel(path, rc)
 			if err != nil {
-				return "", nil, err
+				r = reel{id: recordingID(path), file: path, stored: math.NaN(), metric: math.NaN(), err: err}
+				bad = append(bad, err)
 			}
 			rs = append(rs, r)
 		}
 		if session == "" && home != "" && SessionAt(home) {
 			session = home
 		}
+	}
+	if len(bad) == len(rs) {
+		return "", nil, errors.Join(bad...)
 	}
 	if session == "" {
 		return "", nil, fmt.Errorf("wire: %s belongs to no session; say whose encoder and reward are to see it, as --session runs/group-001", rc.Files[0])
