@@ -284,6 +284,25 @@ func TestConvertGoesOnAfterWhatItCannotRead(t *testing.T) {
 	}
 }
 
+func TestConvertTakesAFolderWhoseRecorderDied(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "night")
+	bagOf(t, filepath.Join(dir, "night_0.mcap"), nil, frontLens)
+	if got, _ := converted(t, dir); got.Steps != 58 || len(got.Left) > 0 {
+		t.Errorf("%+v", got)
+	}
+	if rosbag2(t.TempDir()) {
+		t.Error("an empty folder is a recording")
+	}
+	episodes := filepath.Join(t.TempDir(), "run", "episodes")
+	bagOf(t, filepath.Join(episodes, "demo-00000.mcap"), nil)
+	if err := os.WriteFile(filepath.Join(filepath.Dir(episodes), database), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if rosbag2(episodes) {
+		t.Error("the episodes of a session are a recording of somebody else")
+	}
+}
+
 // A number that is none costs the episode that it is in, not the session.
 func TestRecordingWithANumberThatIsNoneIsLeftOut(t *testing.T) {
 	dir := t.TempDir()

@@ -234,8 +234,7 @@ func (r *rewarded) count(ctx context.Context, path string, c ConvertConfig) erro
 // recording says whether a path is a bag by its beginning or its name, or a folder of rosbag2.
 func recording(path string, st os.FileInfo) bool {
 	if st.IsDir() {
-		_, err := os.Stat(filepath.Join(path, "metadata.yaml"))
-		return err == nil && !SessionAt(path)
+		return rosbag2(path)
 	}
 	if slices.Contains([]string{".bag", ".mcap", ".db3", ".active"}, filepath.Ext(path)) {
 		return true
@@ -249,6 +248,19 @@ func recording(path string, st os.FileInfo) bool {
 	n, _ := f.Read(head)
 	text := string(head[:n])
 	return strings.HasPrefix(text, "#ROSBAG") || strings.HasPrefix(text, "\x89MCAP") || strings.HasPrefix(text, "SQLite format 3")
+}
+
+// rosbag2 says whether a folder is a recording: its recorder writes metadata.yaml last, and may
+// have died before.
+func rosbag2(dir string) bool {
+	if SessionAt(dir) || SessionAt(filepath.Dir(filepath.Clean(dir))) && filepath.Base(dir) == "episodes" {
+		return false
+	}
+	es, err := os.ReadDir(dir)
+	return err == nil && slices.ContainsFunc(es, func(e os.DirEntry) bool {
+		ext := filepath.Ext(e.Name())
+		return e.Name() == "metadata.yaml" || ext == ".db3" || ext == ".mcap"
+	})
 }
 
 // loose reads an episode's file without its session. An error beside an episode
