@@ -37,6 +37,7 @@ some episodes have rewards, as in an alignment, a LeRobot dataset has none, and 
 			if mcap {
 				n, left, err := wire.ExportMCAP(cmd.Context(), args[0], args[1], a.options(bars))
 				if err != nil {
+					a.restart(args[1], "another")
 					return err
 				}
 				bars.close()
@@ -101,6 +102,7 @@ has none, and it is said.`,
 func (a *app) convert(cmd *cobra.Command, c wire.ConvertConfig, bars *progress) error {
 	out, err := wire.Convert(cmd.Context(), c, a.options(bars))
 	if err != nil {
+		a.restart(c.Out, "another")
 		return err
 	}
 	bars.close()

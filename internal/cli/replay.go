@@ -62,6 +62,7 @@ exit code says whether they do (docs/replaying.md).`,
 			defer bars.close()
 			r, err := wire.ReplayFiles(cmd.Context(), rc, a.environ, a.sets, a.options(bars))
 			if err != nil {
+				a.restart(rc.Out, "another by --out")
 				return err
 			}
 			bars.close()
@@ -96,6 +97,14 @@ func vacant(out string) error {
 		return fmt.Errorf("%s is not empty; remove it, or write to another folder with --out", out)
 	}
 	return nil
+}
+
+// restart says how to begin again, once interrupted, where the folder holds a part: it is
+// refused then.
+func (a *app) restart(out, other string) {
+	if vacant(out) != nil {
+		a.again = fmt.Sprintf("the same command, once %s is removed, or with %s", out, other)
+	}
 }
 
 // topicMap reads NAME=TOPIC pairs.

@@ -36,3 +36,20 @@ func TestReplayInTheFolderGoesOnToTheSameBits(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// An interrupted replay that wrote films is not refused in the words that end it.
+func TestInterruptedWritingSaysHowToBeginAgain(t *testing.T) {
+	empty, part := t.TempDir(), t.TempDir()
+	if err := os.Mkdir(filepath.Join(part, "films"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for out, want := range map[string]string{
+		"": "the same command", empty: "the same command", filepath.Join(empty, "new"): "the same command",
+		part: "the same command, once " + part + " is removed, or with another by --out",
+	} {
+		a := &app{again: "the same command"}
+		if a.restart(out, "another by --out"); a.again != want {
+			t.Errorf("%q: %s", out, a.again)
+		}
+	}
+}
