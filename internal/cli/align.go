@@ -222,7 +222,7 @@ func (g *aligning) ask(ctx context.Context, dir string) error {
 		return err
 	}
 	d := &drivers{a: g.a}
-	o := ask.Options{Kind: label.Kind(c.Align.Ask), Clips: c.Align.Clips, Shared: 4, Ask: want, Reels: wire.Rollouts{Clips: clips}, Source: rand.NewPCG(c.Seed, 0), Way: c.Align.Query, Ways: ways(clips, c.Seed)}
+	o := ask.Options{Kind: label.Kind(c.Align.Ask), Clips: c.Align.Clips, Shared: 4, Ask: want, Reels: wire.Rollouts{Clips: clips, N: c.Align.Rollouts}, Source: rand.NewPCG(c.Seed, 0), Way: c.Align.Query, Ways: ways(clips, c.Seed)}
 	page, done := context.WithCancel(ctx)
 	defer done()
 	served := make(chan error, 1)
@@ -241,7 +241,7 @@ func (g *aligning) ask(ctx context.Context, dir string) error {
 		if err != nil && ctx.Err() == nil {
 			return err
 		}
-		if len(wire.Ranked(ls, c.Align.Ask)) >= want {
+		if len(wire.Ranked(ls, c.Align)) >= want {
 			done()
 			return <-served
 		}

@@ -459,9 +459,12 @@ func TestAlignmentStepsNameWhatIsMissing(t *testing.T) {
 	_, err = a.Result()
 	wantErr(t, err, "nothing of the step evaluate")
 	// What was liked best is the only one that is more like itself than others are.
+	if _, err := a.Do(t.Context(), AlignRollouts); err != nil {
+		t.Fatal(err)
+	}
 	a.s.cfg.Align.Labels = 2
-	for n, worse := range []string{"demo-00001", "demo-00002"} {
-		q := label.Query{ID: fmt.Sprint("pair", n), Kind: label.Pair, Clips: []label.Clip{{Episode: "demo-00000"}, {Episode: worse}}}
+	for n, worse := range []string{rolloutID(1), rolloutID(2)} {
+		q := label.Query{ID: fmt.Sprint("pair", n), Kind: label.Pair, Clips: []label.Clip{{Episode: rolloutID(0)}, {Episode: worse}}}
 		if _, err := a.s.store.Append(t.Context(), label.Label{ID: q.ID, Query: q, Choice: label.Left, Annotator: "ann"}); err != nil {
 			t.Fatal(err)
 		}

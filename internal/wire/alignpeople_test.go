@@ -42,7 +42,7 @@ func testAlignPeople(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	every := fmt.Sprintf("align.labels=%d", len(Ranked(all, string(label.Pair))))
+	every := fmt.Sprintf("align.labels=%d", len(Ranked(all, a.s.cfg.Align)))
 	cs, err := a.clients(t.Context())
 	if err := errors.Join(err, a.Close()); err != nil {
 		t.Fatal(err)

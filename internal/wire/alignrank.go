@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 
+	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/reward/label"
 	"github.com/rapport-rl/rapport/reward/label/query"
 	"github.com/rapport-rl/rapport/reward/rapl"
@@ -26,31 +28,52 @@ func (a *Alignment) Simulate() { a.simulated = true }
 // its n-th answer is the same however many follow, so fewer can be studied after more.
 func (a *Alignment) answers(ctx context.Context) ([]label.Label, error) {
 	all, err := a.s.heard(ctx)
-	ls := Ranked(all, a.s.cfg.Align.Ask)
+	ls := Ranked(all, a.s.cfg.Align)
 	if a.simulated {
 		ls = ls[:min(len(ls), a.s.cfg.Align.Labels)]
 	}
 	return ls, err
 }
 
-// Ranked are the answers of an alignment that asks so (align.ask) among a session's
-// labels.
-func Ranked(ls []label.Label, ask string) []label.Label {
-	return slices.DeleteFunc(label.Standing(ls), func(l label.Label) bool {
-		if ask == string(label.Segments) {
+// Ranked are the answers of an alignment that goes by c among a session's labels.
+func Ranked(ls []label.Label, c config.Align) []label.Label {
+	return slices.DeleteFunc(label.Standing(Asked(ls, c)), func(l label.Label) bool {
+		if c.Ask == string(label.Segments) {
 			return l.Query.Kind != label.Segments
 		}
 		return l.Query.Kind != label.Pair && l.Query.Kind != label.Ranking || l.Choice == label.Unsure
 	})
 }
 
-// Rollouts are the clips that are rollouts of an alignment.
-type Rollouts struct{ *Clips }
+// Asked are those of a session's labels that are about rollouts of an alignment that goes by c:
+// what people said of demonstrations, of stretches of steps, in an earlier session or of rollouts
+// beyond align.rollouts has no chains to be learned from. Of marks, a stretch will do.
+func Asked(ls []label.Label, c config.Align) []label.Label {
+	return slices.DeleteFunc(slices.Clone(ls), func(l label.Label) bool {
+		return l.Retracts == "" && slices.ContainsFunc(l.Query.Clips, func(x label.Clip) bool {
+			part := x.From != 0 || x.To != 0
+			return !isRollout(x.Episode, c.Rollouts) || part && l.Query.Kind != label.Segments
+		})
+	})
+}
+
+// isRollout says whether an episode is one of the first n rollouts.
+func isRollout(id string, n int) bool {
+	digits, ok := strings.CutPrefix(id, rolloutPrefix)
+	i, err := strconv.Atoi(digits)
+	return ok && err == nil && i >= 0 && i < n && rolloutID(i) == id
+}
+
+// Rollouts are the clips that are among the first N rollouts of an alignment.
+type Rollouts struct {
+	*Clips
+	N int
+}
 
 // Episodes lists them.
 func (r Rollouts) Episodes(ctx context.Context) ([]string, error) {
 	ids, err := r.Clips.Episodes(ctx)
-	return slices.DeleteFunc(ids, func(id string) bool { return !strings.HasPrefix(id, rolloutPrefix) }), err
+	return slices.DeleteFunc(ids, func(id string) bool { return !isRollout(id, r.N) }), err
 }
 
 // Answered is how many answers there are, and how many are wanted.
@@ -129,21 +152,25 @@ func (a *Alignment) simulate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	said := map[string]label.Label{} // by question
+	said, other := map[string]label.Label{}, 0 // by question; of these, how many were of an earlier session
 	for _, l := range all {
 		said[l.Query.ID] = l
 	}
+	all = Asked(all, c.Align)
 	for n := 0; ; n++ {
 		had, want, err := a.Answered(ctx)
 		if err != nil || had >= want {
 			return err
 		}
-		if n > 20*want {
-			return fmt.Errorf("wire: align: the person could not tell in %d of %d questions; lower people.unsure", n-had, n)
+		if n-other > 20*want {
+			return fmt.Errorf("wire: align: the person could not tell in %d of %d questions; lower people.unsure", n-other-had, n-other)
 		}
 		q := label.Query{ID: fmt.Sprintf("%s%06d", prefix, n), Kind: kind, Why: "random"}
 		if l, ok := said[q.ID]; ok {
 			crowd.Recall(l)
+			if len(Asked([]label.Label{l}, c.Align)) == 0 {
+				other++
+			}
 			continue
 		}
 		shuffle, first := uint64(n), 0

@@ -1,0 +1,124 @@
+package wire
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/reward/label"
+)
+
+// rolledAlign is the folder of an alignment that has its rollouts.
+func rolledAlign(t *testing.T) string {
+	t.Helper()
+	dir := begunAlign(t)
+	if _, err := steps(t.Context(), t, dir, nil, nil, AlignPrepare, AlignRollouts); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// aPair is an answer that clip x is better than y.
+func aPair(id, who string, x, y label.Clip) label.Label {
+	q := label.Query{ID: id, Kind: label.Pair, Clips: []label.Clip{x, y}}
+	return label.Label{ID: who + id, Query: q, Choice: label.Left, Annotator: who}
+}
+
+func clipOf(n int) label.Clip { return label.Clip{Episode: rolloutID(n)} }
+
+// answer appends answers to those of the alignment in dir.
+func answer(t *testing.T, dir string, ls ...label.Label) {
+	t.Helper()
+	a, err := OpenAlign(dir, nil, nil, quiet(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range ls {
+		_, e := a.s.store.Append(t.Context(), l)
+		err = errors.Join(err, e)
+	}
+	if err := errors.Join(err, a.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// answered is how many answers the alignment in dir has.
+func answered(t *testing.T, dir string, sets ...string) int {
+	t.Helper()
+	a, err := OpenAlign(dir, nil, sets, quiet(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, _, err := a.Answered(t.Context())
+	if err := errors.Join(err, a.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// An alignment learns from chains, which its own rollouts alone have.
+func TestAnswersAreAboutRollouts(t *testing.T) {
+	marks := func(c label.Clip) label.Label {
+		return label.Label{ID: "m", Query: label.Query{ID: "q", Kind: label.Segments, Clips: []label.Clip{c}}, Annotator: "ann", Marks: []label.Mark{{To: 2, Good: true}}}
+	}
+	unsure := aPair("q", "ann", clipOf(0), clipOf(1))
+	unsure.Choice = label.Unsure
+	for name, tt := range map[string]struct {
+		l                label.Label
+		ranked, segments bool // whether it counts, by align.ask
+	}{
+		"two rollouts":             {aPair("q", "ann", clipOf(0), clipOf(7)), true, false},
+		"who cannot tell":          {unsure, false, false},
+		"beyond align.rollouts":    {aPair("q", "ann", clipOf(0), clipOf(8)), false, false},
+		"a demonstration":          {aPair("q", "ann", clipOf(0), label.Clip{Episode: "demo-00001"}), false, false},
+		"of an earlier session":    {aPair("q", "ann", clipOf(0), label.Clip{Episode: "rollout-00001 of r1"}), false, false},
+		"no number":                {aPair("q", "ann", clipOf(0), label.Clip{Episode: "rollout-1"}), false, false},
+		"below 0":                  {aPair("q", "ann", clipOf(0), label.Clip{Episode: "rollout--0001"}), false, false},
+		"a stretch":                {aPair("q", "ann", clipOf(0), label.Clip{Episode: rolloutID(1), From: 2, To: 9}), false, false},
+		"marks":                    {marks(clipOf(3)), false, true},
+		"marks of a stretch":       {marks(label.Clip{Episode: rolloutID(3), To: 9}), false, true},
+		"marks of a demonstration": {marks(label.Clip{Episode: "demo-00001"}), false, false},
+	} {
+		for ask, want := range map[string]bool{"pair": tt.ranked, "segments": tt.segments} {
+			if got := len(Ranked([]label.Label{tt.l}, config.Align{Ask: ask, Rollouts: 8})) == 1; got != want {
+				t.Errorf("%s, align.ask %s: counts %t, want %t", name, ask, got, want)
+			}
+		}
+	}
+	taken := []label.Label{aPair("q", "ann", clipOf(0), clipOf(1)), {ID: "undo", Retracts: "annq", Annotator: "ann"}}
+	if got := Ranked(taken, config.Align{Ask: "pair", Rollouts: 8}); len(got) != 0 {
+		t.Errorf("what was taken back counts: %+v", got)
+	}
+}
+
+// What was said in the session that an alignment begins from is about other rollouts of the same names.
+func TestAlignmentsAskAnewAfterAnother(t *testing.T) {
+	first := rolledAlign(t)
+	if _, err := steps(t.Context(), t, first, nil, nil, AlignRank); err != nil {
+		t.Fatal(err)
+	}
+	answer(t, first, aPair("q1", "ann", clipOf(0), clipOf(1)), aPair("q2", "ann", clipOf(0), label.Clip{Episode: "demo-00000"}))
+	c := tinyAlign(t)
+	c.Out, c.Name, c.Session.From = t.TempDir(), "b", first
+	dir, err := BeginAlign(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := steps(t.Context(), t, dir, nil, nil, AlignPrepare, AlignRollouts); err != nil {
+		t.Fatal(err)
+	}
+	if n := answered(t, dir); n != 0 {
+		t.Fatalf("%d answers of %s count here", n, first)
+	}
+	notes, err := steps(t.Context(), t, dir, []string{"align.by=labels"}, nil, AlignRank, AlignEncoder, AlignSynthetic)
+	if err != nil || !strings.HasPrefix(notes[0], "6 answers by a simulated person") || !strings.HasPrefix(notes[2], "8 rollouts ranked by labels") {
+		t.Errorf("%q, %v", notes, err)
+	}
+	// Of fewer rollouts fewer answers are left.
+	answer(t, dir, aPair("q3", "ann", clipOf(6), clipOf(7)))
+	all, fewer := answered(t, dir), answered(t, dir, "align.rollouts=7")
+	if fewer >= all {
+		t.Errorf("%d answers of 8 rollouts, %d of 7", all, fewer)
+	}
+}
