@@ -29,9 +29,24 @@ func wanted(c config.Config, ls []label.Label) judgement {
 	return j
 }
 
-// answers says whether j is what is asked for.
+// asked is the judgement that is asked for now, before it is made, of the comparisons said, which
+// hold what follows, and of what is alike.
+func (a *Alignment) asked(ctx context.Context) (j judgement, said, alike []label.Order, err error) {
+	said, alike, ls, err := a.orders(ctx)
+	if err != nil {
+		return j, nil, nil, err
+	}
+	j = wanted(a.s.cfg, ls)
+	j.Decided = len(said)
+	said = a.following(said, alike)
+	j.Follow = len(said) - j.Decided
+	return j, said, alike, nil
+}
+
+// answers says whether j is what is asked for. Whether anything follows from the answers is for
+// the aligner to say: by pareto and ppd nothing does.
 func (j judgement) answers(asked judgement) bool {
-	return j.By == asked.By && j.Person == asked.Person && j.Answers == asked.Answers && (j.How == "" || j.How == asked.How)
+	return j.By == asked.By && j.Person == asked.Person && j.Answers == asked.Answers && j.Follow == asked.Follow && (j.How == "" || j.How == asked.How)
 }
 
 // judged is what AlignEncoder left, with its sum, if that is what is asked for now.
@@ -46,8 +61,8 @@ func (a *Alignment) judged(ctx context.Context) (j judgement, of string, err err
 	if err := a.read(judgementFile, &j); err != nil {
 		return j, "", err
 	}
-	ls, err := a.answers(ctx)
-	if err == nil && !j.answers(wanted(a.s.cfg, ls)) {
+	asked, _, _, err := a.asked(ctx)
+	if err == nil && !j.answers(asked) {
 		err = a.other(AlignEncoder)
 	}
 	return j, sum(raw), err

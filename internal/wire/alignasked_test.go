@@ -2,6 +2,7 @@ package wire
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -120,5 +121,32 @@ func TestAlignmentsAskAnewAfterAnother(t *testing.T) {
 	all, fewer := answered(t, dir), answered(t, dir, "align.rollouts=7")
 	if fewer >= all {
 		t.Errorf("%d answers of 8 rollouts, %d of 7", all, fewer)
+	}
+}
+
+// What follows from the answers is learned from by all aligners but those for several people, in
+// whatever order these are tried.
+func TestAlignersRankByWhatTheyAskFor(t *testing.T) {
+	dir := rolledAlign(t)
+	var ls []label.Label
+	for i := range 5 { // each next one is worse
+		ls = append(ls, aPair(fmt.Sprint("q", i), "ann", clipOf(i), clipOf(i+1)))
+	}
+	answer(t, dir, append(ls, aPair("q6", "ben", clipOf(6), clipOf(7)))...)
+	var last string
+	for _, tt := range []struct {
+		aligner, want string
+		before        bool
+	}{{"pareto", ", 6 comparisons;", false}, {"dppo", ", 16 comparisons;", false}, {"d3po", ", 16 comparisons;", true}, {"pareto", ", 6 comparisons;", false}} {
+		sets := []string{"align.by=labels", "align.aligner=" + tt.aligner}
+		if last != "" && strings.HasPrefix(last, "pareto") != strings.HasPrefix(tt.aligner, "pareto") {
+			_, err := steps(t.Context(), t, dir, sets, nil, AlignSynthetic)
+			wantErr(t, err, "of other answers or settings", "rapport align encoder "+dir)
+		}
+		last = tt.aligner
+		notes, err := steps(t.Context(), t, dir, sets, nil, AlignEncoder, AlignSynthetic)
+		if err != nil || !strings.Contains(notes[1], tt.want) || strings.HasSuffix(notes[1], "made before") != tt.before {
+			t.Errorf("%s: %q, %v, want %s", tt.aligner, notes, err, tt.want)
+		}
 	}
 }

@@ -61,15 +61,13 @@ func (a *Alignment) following(said, alike []label.Order) []label.Order {
 // encoder aligns the representation, or whatever ranks, with the answers.
 func (a *Alignment) encoder(ctx context.Context) (string, error) {
 	c := a.s.cfg
-	said, alike, ls, err := a.orders(ctx)
+	j, said, alike, err := a.asked(ctx)
 	if err != nil {
 		return "", err
 	}
-	if len(ls) < c.Align.Labels {
+	if j.Count < c.Align.Labels {
 		return "", a.before(AlignRank)
 	}
-	j := wanted(c, ls)
-	j.Decided = len(said)
 	again := ""
 	var was judgement
 	if err := a.read(judgementFile, &was); err == nil && was.answers(j) {
@@ -82,11 +80,10 @@ func (a *Alignment) encoder(ctx context.Context) (string, error) {
 		}
 		again = ", " + why
 	}
-	if len(said) < 2 {
-		return "", fmt.Errorf("wire: align: of %d answers %d compare two rollouts, or parts of one; want 2 at least; %s, or make more rollouts", len(ls), len(said), a.more(len(ls)))
+	if j.Decided < 2 {
+		return "", fmt.Errorf("wire: align: of %d answers %d compare two rollouts, or parts of one; want 2 at least; %s, or make more rollouts", j.Count, j.Decided, a.more(j.Count))
 	}
-	said = a.following(said, alike)
-	if j.Follow = len(said) - j.Decided; c.Align.By != "labels" {
+	if c.Align.By != "labels" {
 		if err := a.learn(ctx, &j, said, alike); err != nil {
 			return "", err
 		}
