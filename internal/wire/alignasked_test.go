@@ -150,3 +150,26 @@ func TestAlignersRankByWhatTheyAskFor(t *testing.T) {
 		}
 	}
 }
+
+// Marks of whole rollouts, each good or bad throughout, rank them.
+func TestWholeRolloutsAreMarked(t *testing.T) {
+	dir := rolledAlign(t)
+	mark := func(n int, good bool) label.Label {
+		q := label.Query{ID: fmt.Sprint("marked", n), Kind: label.Segments, Clips: []label.Clip{clipOf(n)}}
+		return label.Label{ID: q.ID, Query: q, Annotator: "ann", Marks: []label.Mark{{To: 7, Good: good}}}
+	}
+	sets := []string{"align.ask=segments", "align.by=labels", "align.aligner=fdpo", "align.rounds=1", "align.labels=4"}
+	for n := range 4 {
+		answer(t, dir, mark(n, true))
+	}
+	_, err := steps(t.Context(), t, dir, sets, nil, AlignEncoder)
+	wantErr(t, err, "the marks of 4 answers tell no two rollouts apart", "--set align.labels=8")
+	for n := range 4 {
+		answer(t, dir, mark(n+4, false))
+	}
+	sets[4] = "align.labels=8"
+	notes, err := steps(t.Context(), t, dir, sets, nil, AlignEncoder, AlignSynthetic, AlignTune)
+	if err != nil || !strings.HasPrefix(notes[0], "labels of 8 answers, which decide 16 comparisons") || !strings.HasPrefix(notes[2], "fdpo, round") {
+		t.Errorf("%q, %v", notes, err)
+	}
+}

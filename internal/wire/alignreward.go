@@ -39,6 +39,9 @@ func (a *Alignment) orders(ctx context.Context) (said, alike []label.Order, ls [
 	if ls, err = a.answers(ctx); err != nil {
 		return nil, nil, nil, err
 	}
+	if ranksByMarks(a.s.cfg.Align) {
+		return byMarks(ls), nil, ls, nil
+	}
 	for _, o := range label.Settle(label.Pairs(ls)) {
 		if o.Tie {
 			alike = append(alike, o)
@@ -49,10 +52,14 @@ func (a *Alignment) orders(ctx context.Context) (said, alike []label.Order, ls [
 	return said, alike, ls, nil
 }
 
+// ranksByMarks says whether rollouts are ranked by the marks of each, and by nothing that compares two
+// stretches of one.
+func ranksByMarks(c config.Align) bool { return c.Ask == string(label.Segments) && c.By == "labels" }
+
 // following adds what follows from what was said, but for PAL, PPD and Pareto, to which each of
-// several people would count by how much that is.
+// several people would count by how much that is, and for marks, by which all is compared.
 func (a *Alignment) following(said, alike []label.Order) []label.Order {
-	if c := a.s.cfg.Align; c.By == "pal" || c.Several() {
+	if c := a.s.cfg.Align; c.By == "pal" || c.Several() || ranksByMarks(c) {
 		return said
 	}
 	return label.Follow(slices.Concat(said, alike))
@@ -80,7 +87,10 @@ func (a *Alignment) encoder(ctx context.Context) (string, error) {
 		}
 		again = ", " + why
 	}
-	if j.Decided < 2 {
+	if ranksByMarks(c.Align) && j.Decided == 0 {
+		return "", fmt.Errorf("wire: align: the marks of %d answers tell no two rollouts apart, whose shares of good steps are all alike; %s", j.Count, a.more(j.Count))
+	}
+	if !ranksByMarks(c.Align) && j.Decided < 2 {
 		return "", fmt.Errorf("wire: align: of %d answers %d compare two rollouts, or parts of one; want 2 at least; %s, or make more rollouts", j.Count, j.Decided, a.more(j.Count))
 	}
 	if c.Align.By != "labels" {
@@ -357,13 +367,9 @@ func (a *Alignment) ofReward(ctx context.Context, j judgement, r *rankings) erro
 // ofLabels takes what people said and nothing else. Of a rollout that nobody was
 // asked about, the share is one half.
 func (a *Alignment) ofLabels(ctx context.Context, r *rankings) error {
-	said, alike, ls, err := a.orders(ctx)
+	_, said, _, err := a.asked(ctx)
 	if err != nil {
 		return err
-	}
-	said = a.following(said, alike)
-	if a.s.cfg.Align.Ask == string(label.Segments) {
-		said = byMarks(ls)
 	}
 	n := a.s.cfg.Align.Rollouts
 	number := map[string]int{}
