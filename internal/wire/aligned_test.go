@@ -184,6 +184,9 @@ func testAlignIsAsAsked(t *testing.T, dir string, done []string) {
 		{"align.aligner=d3po", AlignEvaluate, AlignTune},
 		{"align.by=rlhf", AlignSynthetic, AlignEncoder},
 		{"align.labels=3", AlignSynthetic, AlignEncoder},
+		{"align.by=rlhf", AlignTune, AlignEncoder},
+		{"align.labels=3", AlignTune, AlignEncoder},
+		{"align.pairs=21", AlignTune, AlignSynthetic},
 	} {
 		notes, err := steps(t.Context(), t, dir, slices.Concat(done, []string{tt.set}), nil, tt.step)
 		if err == nil {
@@ -351,7 +354,7 @@ func testAlignTrials(t *testing.T, dir string, tried []string) {
 		t.Fatal(err)
 	}
 	_, err = steps(t.Context(), t, dir, tried, nil, AlignTune)
-	wantErr(t, err, "ranked by labels", "rapport align encoder "+dir)
+	wantErr(t, err, "of other answers or settings", "rapport align encoder "+dir)
 	if _, err := steps(t.Context(), t, dir, nil, nil, AlignEncoder, AlignSynthetic, AlignTune); err != nil {
 		t.Fatal(err)
 	}

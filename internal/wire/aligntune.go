@@ -364,6 +364,13 @@ func (a *Alignment) tune(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	_, judged, err := a.judged(ctx)
+	if err != nil {
+		return "", err
+	}
+	if !r.answers(judged, a.s.cfg.Align) {
+		return "", a.other(AlignSynthetic)
+	}
 	out := tunedBy{Of: of, By: c.Aligner}
 	was, err := a.lastTuning()
 	known := err == nil // what is damaged is made again
