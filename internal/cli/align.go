@@ -289,14 +289,14 @@ func (g *aligning) print(dir string) (err error) {
 		tried := ""
 		if r.By != "labels" {
 			tried = "           or let the policy of each round do 20 episodes, which count in the choice of the round,\n" +
-				"               rapport align %[1]s --set align.trials=20\n"
+				"               " + al.Again("", "align.trials=20") + "\n"
 		}
 		fmt.Fprintf(w, "\nworse      success fell by more than chance may. Keep the policy of before, and search among its chunks without training,\n"+
-			"               rapport eval %[1]s --policy cloned --set policy.diffusion.sampler.kind=best --set policy.diffusion.sampler.draws=8\n"+tried+
+			"               rapport eval %s --policy cloned --set policy.diffusion.sampler.kind=best --set policy.diffusion.sampler.draws=8\n%s"+
 			"           or align it by comparisons that push less far, beside imitation of what ranks high (docs/align-pipeline.md),\n"+
-			"               rapport align %[1]s --set align.beta=1 --set align.rehearse=64\n"+
+			"               %s\n"+
 			"           or align it by more answers,\n"+
-			"               rapport align %[1]s --set align.labels=%[2]d\n", r.Dir, 2*r.Answers)
+			"               %s\n", quoted(r.Dir), tried, al.Again("", "align.beta=1", "align.rehearse=64"), al.More(r.Answers))
 	}
 	_, err = fmt.Fprintf(w, "\npolicy     %s\nrankings   %s\nsession    %s (rapport eval %s)\n", r.Policy, r.Rankings, r.Dir, r.Dir)
 	return err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/rapport-rl/rapport/internal/config"
@@ -63,7 +64,14 @@ func (a *Alignment) judged(ctx context.Context) (j judgement, of string, err err
 	}
 	asked, _, _, err := a.asked(ctx)
 	if err == nil && !j.answers(asked) {
-		err = a.other(AlignEncoder)
+		if err = a.other(AlignEncoder); !a.simulated {
+			// A simulated person's answers count up to align.labels alone.
+			a.simulated = true
+			if asked, _, _, e := a.asked(ctx); e == nil && j.answers(asked) {
+				err = fmt.Errorf("wire: align: what %s has of the step %s is of a simulated person's answers; say here, too: --person simulated", a.s.Dir(), AlignEncoder)
+			}
+			a.simulated = false
+		}
 	}
 	return j, sum(raw), err
 }
@@ -71,7 +79,58 @@ func (a *Alignment) judged(ctx context.Context) (j judgement, of string, err err
 // other is the error of a step whose predecessor was done with something else than it is asked
 // for.
 func (a *Alignment) other(step string) error {
-	return fmt.Errorf("wire: align: what %[1]s has of the step %[2]s is of other answers or settings than are asked for now; give the --set that it was done with, or do it again with these: rapport align %[2]s %[1]s", a.s.Dir(), step)
+	return fmt.Errorf("wire: align: what %s has of the step %s is of other answers or settings than are asked for now; give the --set that it was done with, or do it again with these: %s", a.s.Dir(), step, a.Again(step))
+}
+
+// Again is the command that does a step, "" for all of them, with the settings that this alignment
+// goes by now, but for others, as --set takes them.
+func (a *Alignment) Again(step string, others ...string) string {
+	words := []string{"rapport", "align"}
+	if step != "" {
+		words = append(words, step)
+	}
+	words = append(words, quoted(a.s.Dir()))
+	if a.simulated {
+		words = append(words, "--person", "simulated")
+	}
+	var sets []string
+	if was, err := configOf(a.s.Dir(), nil, nil); err == nil { // else whoever opens it says why not
+		for _, c := range a.s.cfg.Changes(withClicks(was, a.s.Dir())) {
+			sets = append(sets, c.Key+"="+c.Is)
+		}
+	}
+	for _, kv := range others {
+		key, _, _ := strings.Cut(kv, "=")
+		sets = slices.DeleteFunc(sets, func(s string) bool { return strings.HasPrefix(s, key+"=") })
+	}
+	for _, kv := range append(sets, others...) {
+		words = append(words, "--set", quoted(kv))
+	}
+	return strings.Join(words, " ")
+}
+
+// More is the command that has more answers given than there are.
+func (a *Alignment) More(than int) string {
+	c := a.s.cfg.Align
+	sets := []string{fmt.Sprintf("align.labels=%d", 2*than)}
+	if c.Ask == string(label.Segments) && 2*than > c.Rollouts { // of each one answer
+		sets[0] = fmt.Sprintf("align.labels=%d", c.Rollouts)
+		if than >= c.Rollouts {
+			sets = []string{fmt.Sprintf("align.labels=%d", 2*than), fmt.Sprintf("align.rollouts=%d", 2*than)}
+		}
+	}
+	return a.Again("", sets...)
+}
+
+// quoted is a word as a shell takes it.
+func quoted(word string) string {
+	odd := func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("_@%+=:,./-", r)
+	}
+	if word != "" && !strings.ContainsFunc(word, odd) {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
 // ranking is what AlignSynthetic left, and the sum of it and of the settings that a tuning by it

@@ -149,6 +149,58 @@ func TestAlignersRankByWhatTheyAskFor(t *testing.T) {
 			t.Errorf("%s: %q, %v, want %s", tt.aligner, notes, err, tt.want)
 		}
 	}
+	testAlignNamesWhoAnswered(t, dir)
+}
+
+// testAlignNamesWhoAnswered: where what is missing is to say who answered, no other remedy is named.
+func testAlignNamesWhoAnswered(t *testing.T, dir string) {
+	t.Helper()
+	sets := []string{"align.by=labels", "align.labels=4"}
+	if _, err := steps(t.Context(), t, dir, sets, nil, AlignEncoder); err != nil {
+		t.Fatal(err)
+	}
+	a, err := OpenAlign(dir, nil, sets, quiet(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = a.Do(t.Context(), AlignSynthetic)
+	wantErr(t, err, "say here, too: --person simulated")
+	a.s.cfg.Align.Labels = 5
+	_, err = a.Do(t.Context(), AlignSynthetic)
+	wantErr(t, err, "do it again with these: rapport align encoder "+dir+" --set align.labels=5 --set align.by=labels")
+	if err := a.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A remedy keeps what was given, in place of which it gives its own.
+func TestAlignRemediesKeepWhatWasGiven(t *testing.T) {
+	dir := begunAlign(t)
+	for _, tt := range []struct {
+		simulated bool
+		sets      []string
+		of        func(a *Alignment) string
+		want      string
+	}{
+		{false, nil, func(a *Alignment) string { return a.Again("") }, "rapport align DIR"},
+		{true, []string{"align.person=ann's"}, func(a *Alignment) string { return a.Again(AlignTune) }, `rapport align tune DIR --person simulated --set 'align.person="ann'\''s"'`},
+		{false, []string{"align.labels=5", "align.query=root"}, func(a *Alignment) string { return a.More(5) }, "rapport align DIR --set align.query=root --set align.labels=10"},
+		{false, []string{"align.ask=segments", "align.by=labels"}, func(a *Alignment) string { return a.More(5) }, "rapport align DIR --set align.ask=segments --set align.by=labels --set align.labels=8"},
+		{false, []string{"align.ask=segments", "align.by=labels"}, func(a *Alignment) string { return a.More(8) }, "rapport align DIR --set align.ask=segments --set align.by=labels --set align.labels=16 --set align.rollouts=16"},
+	} {
+		a, err := OpenAlign(dir, nil, tt.sets, quiet(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.simulated = tt.simulated
+		got := tt.of(a)
+		if err := a.Close(); err != nil {
+			t.Error(err)
+		}
+		if want := strings.ReplaceAll(tt.want, "DIR", dir); got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
 }
 
 // Marks of whole rollouts, each good or bad throughout, rank them.

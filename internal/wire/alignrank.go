@@ -89,7 +89,11 @@ func (a *Alignment) rank(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if n < want && !a.simulated {
-		return "", fmt.Errorf("wire: align: %s has %d of %d answers; give the others in a browser, rapport align rank %s, or want fewer, --set align.labels=%d", a.s.Dir(), n, want, a.s.Dir(), n)
+		fewer := ""
+		if n >= 2 {
+			fewer = ", or want fewer, " + a.Again(AlignRank, fmt.Sprintf("align.labels=%d", n))
+		}
+		return "", fmt.Errorf("wire: align: %s has %d of %d answers; give the others in a browser, %s%s", a.s.Dir(), n, want, a.Again(AlignRank), fewer)
 	}
 	if n < want {
 		if err := a.simulate(ctx); err != nil {

@@ -219,9 +219,7 @@ func (a *Alignment) learn(ctx context.Context, j *judgement, said, alike []label
 }
 
 // more is how to give more answers than there are.
-func (a *Alignment) more(than int) string {
-	return fmt.Sprintf("give more: rapport align %s --set align.labels=%d", a.s.Dir(), 2*than)
-}
+func (a *Alignment) more(than int) string { return "give more: " + a.More(than) }
 
 // favourites are at most n clips that were better than some and worse than none, nor
 // alike to one that was worse than another, those that were better most often first.
