@@ -225,3 +225,49 @@ func TestWholeRolloutsAreMarked(t *testing.T) {
 		t.Errorf("%q, %v", notes, err)
 	}
 }
+
+// Where several people are to be told apart, or one of them served, it is not enough how many
+// answers there are.
+func TestSeveralPeopleAreAwaited(t *testing.T) {
+	ann, ben := aPair("q1", "ann", clipOf(0), clipOf(1)), aPair("q2", "ben", clipOf(1), clipOf(2))
+	more := aPair("q3", "ann", clipOf(1), clipOf(2))
+	alike, sim := ben, ben
+	alike.Choice, sim.Annotator = label.Tie, nobody+"-ann"
+	for name, tt := range map[string]struct {
+		c    config.Align
+		ls   []label.Label
+		want string
+	}{
+		"for all alike":                {config.Align{Aligner: "dppo"}, []label.Label{ann, more}, ""},
+		"one for pareto":               {config.Align{Aligner: "pareto"}, []label.Label{ann, more}, "two people"},
+		"who finds all alike":          {config.Align{Aligner: "pareto"}, []label.Label{ann, alike}, "two people"},
+		"two for pareto":               {config.Align{Aligner: "pareto"}, []label.Label{ann, ben}, ""},
+		"one for ppd":                  {config.Align{Aligner: "ppd", Person: "ann"}, []label.Label{ann, more}, "two people"},
+		"ppd without whom it serves":   {config.Align{Aligner: "ppd", Person: "cid"}, []label.Label{ann, ben}, "answers by cid"},
+		"ppd":                          {config.Align{Aligner: "ppd", Person: "ben"}, []label.Label{ann, ben}, ""},
+		"ppd for a simulated person":   {config.Align{Aligner: "ppd", Person: "ann"}, []label.Label{sim, ben}, ""},
+		"pal without whom it ranks by": {config.Align{Aligner: "rwr", By: "pal", Person: "ben"}, []label.Label{ann, more}, "answers by ben"},
+		"pal":                          {config.Align{Aligner: "rwr", By: "pal", Person: "ann"}, []label.Label{ann, more}, ""},
+	} {
+		tt.c.Rollouts, tt.c.Labels, tt.c.Ask = 8, 2, "pair"
+		st := Stands(tt.ls, tt.c)
+		if got := st.Awaited; st.Answers != 2 || (tt.want == "") != st.Enough() || !strings.Contains(got, tt.want) {
+			t.Errorf("%s: %+v, want %q", name, st, tt.want)
+		}
+	}
+	dir := rolledAlign(t)
+	answer(t, dir, ann, more)
+	sets := []string{"align.labels=2", "align.by=labels", "align.aligner=pareto"}
+	a, err := OpenAlign(dir, nil, sets, quiet(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := "rapport align rank " + dir + " --set align.labels=2 --set align.by=labels --set align.aligner=pareto"
+	_, err = a.Do(t.Context(), AlignRank)
+	wantErr(t, err, "2 answers, but answers by two people at least", again)
+	_, err = a.clients(t.Context())
+	wantErr(t, err, "the answers of 1 people", again)
+	if err := a.Close(); err != nil {
+		t.Error(err)
+	}
+}

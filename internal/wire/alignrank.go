@@ -76,6 +76,47 @@ func (r Rollouts) Episodes(ctx context.Context) ([]string, error) {
 	return slices.DeleteFunc(ids, func(id string) bool { return !isRollout(id, r.N) }), err
 }
 
+// Stand is how far the answers of an alignment are.
+type Stand struct {
+	Answers, Wanted int
+	Rollouts        int    // that are asked about
+	Awaited         string // whose answers are wanted, however many there are; "": nobody's
+}
+
+// Enough says whether nobody has to be asked more.
+func (s Stand) Enough() bool { return s.Answers >= s.Wanted && s.Awaited == "" }
+
+// Stands is how far the answers among a session's labels are, of an alignment that goes by c.
+func Stands(ls []label.Label, c config.Align) Stand {
+	ls = Ranked(ls, c)
+	return Stand{Answers: len(ls), Wanted: c.Labels, Rollouts: c.Rollouts, Awaited: awaited(ls, c)}
+}
+
+// awaited are those who must have decided a comparison before an alignment for several people, or
+// for one of them, can learn.
+func awaited(ls []label.Label, c config.Align) string {
+	var who []string
+	for _, o := range label.Settle(label.Pairs(ls)) {
+		if !o.Tie && !slices.Contains(who, o.Annotator) {
+			who = append(who, o.Annotator)
+		}
+	}
+	serves := func(name string) bool { return serves(c.Person, name) }
+	switch {
+	case (c.Aligner == "ppd" || c.By == "pal") && !slices.ContainsFunc(who, serves):
+		return "answers by " + c.Person + " that find something better"
+	case c.Several() && len(who) < 2:
+		return "answers by two people at least that find something better"
+	}
+	return ""
+}
+
+// Stands is how far the answers are.
+func (a *Alignment) Stands(ctx context.Context) (Stand, error) {
+	ls, err := a.answers(ctx)
+	return Stands(ls, a.s.cfg.Align), err
+}
+
 // Answered is how many answers there are, and how many are wanted.
 func (a *Alignment) Answered(ctx context.Context) (n, want int, err error) {
 	ls, err := a.answers(ctx)
@@ -84,21 +125,25 @@ func (a *Alignment) Answered(ctx context.Context) (n, want int, err error) {
 
 // rank counts what people said, and asks the simulated person for what is missing.
 func (a *Alignment) rank(ctx context.Context) (string, error) {
-	n, want, err := a.Answered(ctx)
+	st, err := a.Stands(ctx)
 	if err != nil {
 		return "", err
 	}
-	if n < want && !a.simulated {
+	n, want := st.Answers, st.Wanted
+	switch {
+	case a.simulated && n < want:
+		if err := a.simulate(ctx); err != nil {
+			return "", err
+		}
+	case a.simulated:
+	case n < want:
 		fewer := ""
 		if n >= 2 {
 			fewer = ", or want fewer, " + a.Again(AlignRank, fmt.Sprintf("align.labels=%d", n))
 		}
 		return "", fmt.Errorf("wire: align: %s has %d of %d answers; give the others in a browser, %s%s", a.s.Dir(), n, want, a.Again(AlignRank), fewer)
-	}
-	if n < want {
-		if err := a.simulate(ctx); err != nil {
-			return "", err
-		}
+	case st.Awaited != "":
+		return "", fmt.Errorf("wire: align: %s has %d answers, but %s are wanted besides; have them given in a browser, %s", a.s.Dir(), n, st.Awaited, a.Again(AlignRank))
 	}
 	ls, err := a.answers(ctx)
 	if err != nil {

@@ -69,7 +69,7 @@ func (a *Alignment) clients(ctx context.Context) ([]client, error) {
 		out[at].said = append(out[at].said, [2]int{w, l})
 	}
 	if len(out) < 2 {
-		return nil, fmt.Errorf("wire: align: the answers of %d people compare rollouts, but %s is for several; have others answer, too, or take another align.aligner", len(out), a.s.cfg.Align.Aligner)
+		return nil, fmt.Errorf("wire: align: the answers of %d people compare rollouts, but %s is for several; have others answer, too, %s, or take another align.aligner", len(out), a.s.cfg.Align.Aligner, a.Again(AlignRank))
 	}
 	slices.SortFunc(out, func(x, y client) int { return strings.Compare(x.name, y.name) })
 	if a.s.cfg.Align.Taste == "vpl" {
