@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -160,7 +162,7 @@ func (g *aligning) steps(ctx context.Context, dir string, names []string) error 
 	defer bars.close()
 	for _, name := range names {
 		if name == wire.AlignRank && g.person != "simulated" {
-			if err := g.ask(ctx, dir); err != nil {
+			if err := g.ask(ctx, dir, bars); err != nil {
 				return err
 			}
 		}
@@ -200,37 +202,113 @@ func (g *aligning) open(dir string, o wire.Options) (*wire.Alignment, error) {
 	return al, err
 }
 
-// counted is how often the answers are counted while the page asks.
-const counted = time.Second
+const (
+	// counted is how often the answers are counted while the page asks.
+	counted = time.Second
+	// lingers is how long the page stays once nothing more is asked, so that the last answer can
+	// be taken back.
+	lingers = 5 * time.Second
+	// gone is after how long whoever is not heard of has left the page, which asks every five
+	// seconds, and behind another window once a minute.
+	gone = 2 * time.Minute
+)
 
 // ask serves the page until there are enough answers.
-func (g *aligning) ask(ctx context.Context, dir string) error {
+func (g *aligning) ask(ctx context.Context, dir string, bars *progress) error {
 	al, err := g.open(dir, g.a.options(newProgress(io.Discard)))
 	if err != nil {
 		return err
 	}
-	n, want, err := al.Answered(ctx)
-	c := al.Config()
-	if err = errors.Join(err, al.Close()); err != nil || n >= want {
+	st, err := al.Stands(ctx)
+	if err = errors.Join(err, al.Close()); err != nil || st.Enough() {
 		return err
 	}
+	c := al.Config()
 	clips, err := wire.NewClips(dir, nil, nil)
 	if err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintf(g.a.stdout, "%d of %d answers are there; please give the others in a browser:\n", n, want); err != nil {
+	besides := "please give the others in a browser"
+	if st.Answers >= st.Wanted {
+		besides = "but " + st.Awaited + " are wanted besides; please have them given in a browser"
+	}
+	if _, err := fmt.Fprintf(g.a.stdout, "%d of %d answers are there; %s:\n", st.Answers, st.Wanted, besides); err != nil {
 		return err
 	}
 	d := &drivers{a: g.a}
-	o := ask.Options{Kind: label.Kind(c.Align.Ask), Clips: c.Align.Clips, Shared: 4, Ask: want, Reels: wire.Rollouts{Clips: clips, N: c.Align.Rollouts}, Source: rand.NewPCG(c.Seed, 0), Way: c.Align.Query, Ways: ways(clips, c.Seed)}
+	w := &waiting{count: func(ls []label.Label) wire.Stand { return wire.Stands(ls, c.Align) }, tell: bars.step, again: al.Again}
+	o := ask.Options{
+		Kind: label.Kind(c.Align.Ask), Clips: c.Align.Clips, Shared: 4, Ask: st.Wanted, Reels: wire.Rollouts{Clips: clips, N: c.Align.Rollouts},
+		Source: rand.NewPCG(c.Seed, 0), Way: c.Align.Query, Ways: ways(clips, c.Seed),
+		Heard: func(ls []label.Label) []label.Label { return wire.Asked(ls, c.Align) }, Count: w.together, Idle: w.idle,
+	}
 	page, done := context.WithCancel(ctx)
 	defer done()
 	served := make(chan error, 1)
 	go func() { served <- g.a.label(page, d, c, dir, g.listen, o) }()
 	b := &foundBook{d: d, dir: dir}
 	defer b.close()
+	return w.wait(ctx, b, served, done)
+}
+
+// waiting waits for the answers that people give at the page.
+type waiting struct {
+	count func([]label.Label) wire.Stand
+	tell  func(stage string, done, total int, note string)
+	again func(step string, others ...string) string
+
+	mu   sync.Mutex
+	came map[string]came // who, to the page
+}
+
+// came is when somebody asked for a question last, and whether none was left.
+type came struct {
+	at   time.Time
+	none bool
+}
+
+func (w *waiting) idle(who string, none bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.came == nil {
+		w.came = map[string]came{}
+	}
+	w.came[who] = came{time.Now(), none}
+}
+
+// stuck says that of those at the page nobody is left a question.
+func (w *waiting) stuck() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	maps.DeleteFunc(w.came, func(_ string, c came) bool { return time.Since(c.at) > gone })
+	for _, c := range w.came {
+		if !c.none {
+			return false
+		}
+	}
+	return len(w.came) > 0
+}
+
+// together is what everybody at the page is told of all answers.
+func (w *waiting) together(ls []label.Label) ask.Count {
+	st := w.count(ls)
+	n := ask.Count{Answers: st.Answers, Asked: st.Wanted, Done: st.Enough()}
+	switch {
+	case n.Done:
+		n.Note = fmt.Sprintf("That is all that was asked for: %d answers. Thank you. In some seconds the alignment goes on, and this page ends; until then the last answer can be taken back.", n.Answers)
+	case n.Answers >= n.Asked:
+		n.Note = fmt.Sprintf("There are %d answers, but %s are wanted besides.", n.Answers, st.Awaited)
+	}
+	return n
+}
+
+// wait counts the answers until there are enough or nothing is left to ask, and ends the page by
+// done. served is how that ended.
+func (w *waiting) wait(ctx context.Context, b label.Book, served <-chan error, done func()) error {
 	tick := time.NewTicker(counted)
 	defer tick.Stop()
+	var was wire.Stand
+	var since time.Time // nothing more is asked
 	for {
 		select {
 		case err := <-served:
@@ -241,11 +319,41 @@ func (g *aligning) ask(ctx context.Context, dir string) error {
 		if err != nil && ctx.Err() == nil {
 			return err
 		}
-		if len(wire.Ranked(ls, c.Align)) >= want {
-			done()
-			return <-served
+		st := w.count(ls)
+		if st != was && ctx.Err() == nil {
+			note := ""
+			if st.Awaited != "" {
+				note = "wanted besides: " + st.Awaited
+			}
+			w.tell("answers", st.Answers, st.Wanted, note)
+			was = st
 		}
+		stuck := w.stuck() && st.Awaited == "" // whoever is awaited may come
+		if !st.Enough() && !stuck {
+			since = time.Time{}
+			continue
+		}
+		if since.IsZero() {
+			since = time.Now()
+		}
+		if time.Since(since) < lingers {
+			continue
+		}
+		done()
+		if err := <-served; err != nil || st.Enough() {
+			return err
+		}
+		return w.spent(st)
 	}
+}
+
+// spent is the error where everything was asked and too little answered.
+func (w *waiting) spent(st wire.Stand) error {
+	how := fmt.Sprintf("make more rollouts to ask about: %s", w.again("", fmt.Sprintf("align.rollouts=%d", 2*st.Rollouts)))
+	if st.Answers >= 2 {
+		how = fmt.Sprintf("go on with these: %s, or %s", w.again("", fmt.Sprintf("align.labels=%d", st.Answers)), how)
+	}
+	return fmt.Errorf("nobody at the page is left a question about the %d rollouts, and %d of the %d answers that are wanted count (cannot tell does not); %s", st.Rollouts, st.Answers, st.Wanted, how)
 }
 
 // print tells how it went, and where everything lies.

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -10,7 +11,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/rapport-rl/rapport/internal/web/ask"
 	"github.com/rapport-rl/rapport/reward/label"
 )
 
@@ -45,26 +48,49 @@ func TestAlignAsksAPerson(t *testing.T) {
 			}
 			p := person{t: t, who: "ann", url: m[1], token: m[2]}
 			v := p.state(label.Pair)
+			v = p.answer(v, label.Unsure) // which does not count
+			met := map[string]int{}       // rollouts, by when
 			for i := range 4 {
+				if n := v.Together; n == nil || n.Answers != i || n.Asked != 4 || n.Done {
+					t.Errorf("before answer %d the page counts %+v", i+1, n)
+				}
 				for _, clip := range v.Question.Query.Clips {
 					if !strings.HasPrefix(clip.Episode, "rollout-") {
 						t.Errorf("asked about %s, which is no rollout", clip.Episode)
 					}
 				}
-				better := label.Left // whoever contradicts himself says nothing
-				if cs := v.Question.Query.Clips; cs[0].Episode < cs[1].Episode {
+				for _, clip := range v.Question.Query.Clips {
+					if _, ok := met[clip.Episode]; !ok {
+						met[clip.Episode] = len(met)
+					}
+				}
+				better := label.Left // whatever was met later: whoever contradicts himself says nothing
+				if cs := v.Question.Query.Clips; met[cs[0].Episode] < met[cs[1].Episode] {
 					better = label.Right
 				}
 				if v = p.answer(v, better); v.Question == nil && i < 3 {
 					t.Errorf("after answer %d no question is left", i+1)
 					return
 				}
+				if i == 3 && v.Question == nil && v.Last != nil { // the last is taken back once
+					if n := v.Together; n == nil || !n.Done || !strings.Contains(v.Note, "That is all") {
+						t.Errorf("at the end the page counts %+v and says %q", n, v.Note)
+					}
+					time.Sleep(2 * counted)
+					code, body := p.ask("POST", "/label/undo", map[string]string{"annotator": p.who, "id": v.Last.ID})
+					var again ask.State
+					if err := json.Unmarshal([]byte(body), &again); err != nil || code != 200 || again.Question == nil {
+						t.Errorf("the last answer cannot be taken back: %d %s", code, body)
+						return
+					}
+					p.answer(again, better)
+				}
 			}
 		}()
 	}
 	code, out := l.run(t.Context(), c, append([]string{"align", "--listen", "127.0.0.1:0"}, little...)...)
 	said.Wait()
-	for _, want := range []string{"0 of 4 answers are there", "rank       4 answers by ann", "diffusion-dpo, round", "success    before", "aligned.safetensors"} {
+	for _, want := range []string{"0 of 4 answers are there", "answers          4/4", "rank       4 answers by ann", "diffusion-dpo, round", "success    before", "aligned.safetensors"} {
 		if code != exitDone || !strings.Contains(out, want) {
 			t.Fatalf("code %d, no %q in\n%s", code, want, out)
 		}

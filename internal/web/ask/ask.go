@@ -95,6 +95,22 @@ type Options struct {
 	Candidates int
 	// Now is the clock of the labels; nil means time.Now.
 	Now func() time.Time
+	// Heard are those of the labels in the book that matter here; nil means all.
+	Heard func([]label.Label) []label.Label
+	// Count tells how far all people are together, by the labels that matter, where
+	// somebody waits for that; nil counts what each person answers.
+	Count func([]label.Label) Count
+	// Idle is told of whoever comes for a question of Kind whether there is none; nil: nobody is.
+	Idle func(who string, none bool)
+}
+
+// Count is how far all people are together.
+type Count struct {
+	Answers int  `json:"answers"` // that count, of whatever kind
+	Asked   int  `json:"asked"`   // for
+	Done    bool `json:"done"`    // nothing more is asked
+	// Note is what to tell people besides.
+	Note string `json:"note,omitempty"`
 }
 
 // Random is the way of taking whichever question was drawn.
@@ -230,6 +246,8 @@ type State struct {
 	Answered  int          `json:"answered"` // by this person, of this kind
 	Asked     int          `json:"asked"`    // for
 	All       int          `json:"all"`      // standing, of this kind, by all people who saw what they judged
+	// Together is how far all people are, where that is what is waited for.
+	Together *Count `json:"together,omitempty"`
 	// Ways are how questions may be chosen, Way is how this person's are.
 	Ways []string `json:"ways"`
 	Way  string   `json:"way"`
@@ -259,11 +277,20 @@ func (d *Desk) State(ctx context.Context, who string, kind label.Kind) (State, e
 	if err != nil {
 		return State{}, err
 	}
-	ls, err := d.o.Book.Labels(ctx)
+	ls, err := d.labels(ctx)
 	if err != nil {
 		return State{}, err
 	}
 	return d.state(ctx, who, kind, ls)
+}
+
+// labels are those that matter.
+func (d *Desk) labels(ctx context.Context) ([]label.Label, error) {
+	ls, err := d.o.Book.Labels(ctx)
+	if d.o.Heard != nil {
+		ls = d.o.Heard(ls)
+	}
+	return ls, err
 }
 
 func (d *Desk) person(who string, kind label.Kind) (string, label.Kind, error) {
@@ -302,6 +329,10 @@ func (d *Desk) state(ctx context.Context, who string, kind label.Kind, ls []labe
 			answered[l.Query.ID] = true
 		}
 	}
+	if d.o.Count != nil {
+		n := d.o.Count(ls)
+		v.Together = &n
+	}
 	if who == "" {
 		v.Note = "Who answers? Give your name; it is kept with each answer."
 		return v, nil
@@ -314,9 +345,22 @@ func (d *Desk) state(ctx context.Context, who string, kind label.Kind, ls []labe
 		}
 	}
 	v.Agree = agreement(who, kind, standing)
+	if v.Together != nil {
+		if v.Note = v.Together.Note; v.Together.Done {
+			return v, nil
+		}
+	}
 	q, ahead, err := d.next(ctx, place{who, kind}, ls, answered)
 	v.Warn = d.warnings()
-	if errors.Is(err, ErrFew) {
+	none := errors.Is(err, ErrFew)
+	if d.o.Idle != nil && kind == d.o.Kind && (none || err == nil) {
+		d.o.Idle(who, none)
+	}
+	if none && v.Together != nil { // no more episodes come
+		v.Note = strings.TrimSpace(fmt.Sprintf("No question is left for you, and %d of %d answers count. %s", v.Together.Answers, v.Together.Asked, v.Note))
+		return v, nil
+	}
+	if none {
 		v.Note = sentence(err)
 		return v, nil
 	}
@@ -352,7 +396,7 @@ func (d *Desk) Answer(ctx context.Context, l label.Label) (State, error) {
 	for i := range l.Tags {
 		l.Tags[i] = spaced(l.Tags[i])
 	}
-	ls, err := d.o.Book.Labels(ctx)
+	ls, err := d.labels(ctx)
 	if err != nil {
 		return State{}, err
 	}
@@ -369,7 +413,7 @@ func (d *Desk) Answer(ctx context.Context, l label.Label) (State, error) {
 		delete(d.open, p)
 	}
 	d.mu.Unlock()
-	if ls, err = d.o.Book.Labels(ctx); err != nil {
+	if ls, err = d.labels(ctx); err != nil {
 		return State{}, err
 	}
 	v, err := d.state(ctx, who, kind, ls)
@@ -383,7 +427,7 @@ func (d *Desk) Undo(ctx context.Context, who, id string) (State, error) {
 	if err != nil {
 		return State{}, err
 	}
-	ls, err := d.o.Book.Labels(ctx)
+	ls, err := d.labels(ctx)
 	if err != nil {
 		return State{}, err
 	}
@@ -400,7 +444,7 @@ func (d *Desk) Undo(ctx context.Context, who, id string) (State, error) {
 	d.open[place{who, old.Query.Kind}] = old.Query.ID
 	d.known[old.Query.ID] = old.Query
 	d.mu.Unlock()
-	if ls, err = d.o.Book.Labels(ctx); err != nil {
+	if ls, err = d.labels(ctx); err != nil {
 		return State{}, err
 	}
 	v, err := d.state(ctx, who, old.Query.Kind, ls)

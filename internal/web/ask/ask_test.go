@@ -586,3 +586,58 @@ func TestManyAtOnceLoseNothing(t *testing.T) {
 		t.Errorf("%d answers", len(one))
 	}
 }
+
+// Where all people's answers are waited for together, everybody is told how far these are, and
+// what does not matter there is as if nobody had said it.
+func TestAllAreCountedTogether(t *testing.T) {
+	ctx, m := t.Context(), &memory{}
+	ours := func(ls []label.Label) []label.Label {
+		return slices.DeleteFunc(slices.Clone(ls), func(l label.Label) bool { return l.Retracts == "" && l.Query.Clips[0].Episode == "e-9" })
+	}
+	count := func(ls []label.Label) (n ask.Count) {
+		n.Asked, n.Note = 2, "Two answers are wanted."
+		for _, l := range label.Standing(ls) {
+			if l.Choice != label.Unsure {
+				n.Answers++
+			}
+		}
+		n.Done = n.Answers >= n.Asked
+		return n
+	}
+	idle := map[string]bool{}
+	d := desk(t, ask.Options{Book: m, Reels: &reels{n: 3}, Heard: ours, Count: count, Idle: func(who string, none bool) { idle[who] = none }})
+	m.ls = append(m.ls, label.Label{ID: "x", Annotator: "ann", Choice: label.Left, Query: label.Query{ID: "x", Kind: label.Pair, Clips: []label.Clip{{Episode: "e-9"}, {Episode: "e-1", Cameras: []string{"front"}}}}})
+	says := func(v ask.State, answers int, done bool) {
+		t.Helper()
+		if c := v.Together; c == nil || c.Answers != answers || c.Asked != 2 || c.Done != done || (v.Question == nil) != done || !strings.Contains(v.Note, "Two answers") {
+			t.Fatalf("together %+v, note %q, question %v; want %d answers, done %t", c, v.Note, v.Question, answers, done)
+		}
+	}
+	v := must(t)(d.State(ctx, "ann", ""))
+	says(v, 0, false)
+	if v.Answered != 0 {
+		t.Errorf("what does not matter here counts: %d", v.Answered)
+	}
+	v = must(t)(d.Answer(ctx, choose(v, label.Unsure)))
+	says(v, 0, false)
+	ann := must(t)(d.Answer(ctx, choose(v, label.Left)))
+	says(ann, 1, false)
+	ben := must(t)(d.State(ctx, "ben", ""))
+	says(ben, 1, false)
+	ben = must(t)(d.Answer(ctx, choose(ben, label.Left)))
+	says(ben, 2, true)
+	says(must(t)(d.State(ctx, "ann", "")), 2, true)
+	// The last can still be taken back.
+	ben = must(t)(d.Undo(ctx, "ben", ben.Last.ID))
+	says(ben, 1, false)
+	if idle["ann"] || idle["ben"] {
+		t.Errorf("nothing is left for %v", idle)
+	}
+	v = must(t)(d.Answer(ctx, choose(ben, label.Unsure)))
+	for v.Question != nil {
+		v = must(t)(d.Answer(ctx, choose(v, label.Unsure)))
+	}
+	if !idle["ben"] || idle["ann"] || !strings.HasPrefix(v.Note, "No question is left for you, and 1 of 2 answers count. Two answers") {
+		t.Errorf("idle %v, note %q", idle, v.Note)
+	}
+}

@@ -101,9 +101,11 @@ async function show(v) {
   state = v;
   text(el("session"), v.session || "Rapport");
   document.title = `Label ${v.session} – Rapport`;
-  text(el("count"), `${v.answered} of ${v.asked}${v.all > v.answered ? `, ${v.all} by all` : ""}`);
-  el("progress").max = v.asked;
-  el("progress").value = Math.min(v.answered, v.asked);
+  // Where somebody waits for what all people answer together, that is what counts.
+  const all = v.together, answered = all ? all.answers : v.answered, asked = all ? all.asked : v.asked;
+  text(el("count"), `${answered} of ${asked}${all ? " that count, by all" : v.all > v.answered ? `, ${v.all} by all` : ""}`);
+  el("progress").max = asked;
+  el("progress").value = Math.min(answered, asked);
   const kinds = el("kind");
   if (kinds.options.length === 0) kinds.append(...v.kinds.map((k) => new Option(k, k)));
   kinds.value = v.kind;
@@ -116,7 +118,7 @@ async function show(v) {
   el("table").hidden = !v.annotator;
   // Where everything is asked, the last answer can still be taken back.
   el("shown").hidden = el("reasons").hidden = !v.question;
-  el("note").hidden = !v.note && v.answered < v.asked;
+  el("note").hidden = !v.note && (all !== undefined || v.answered < v.asked);
   text(el("note"), v.note || `That is all that was asked for: ${v.answered} answers. Thank you. You may go on.`);
   text(el("me"), v.annotator ? `You are ${v.annotator}.` : "");
   showAgreement(v);
@@ -457,8 +459,10 @@ function frame() {
   requestAnimationFrame(frame);
 }
 addEventListener("hashchange", () => location.reload());
+const done = () => state.together && state.together.done; // then the program that asked ends, and answers nothing
 // A tablet that was asleep shows what is asked now.
-document.addEventListener("visibilitychange", () => { if (!document.hidden && !sending && state && !state.question) refresh(); });
-setInterval(() => { if (!sending && state && state.note && state.annotator) refresh(); }, 5000); // episodes may have come
+document.addEventListener("visibilitychange", () => { if (!document.hidden && !sending && state && !state.question && !done()) refresh(); });
+// Episodes may have come, or answers of others.
+setInterval(() => { if (!sending && state && (state.note || state.together) && state.annotator && !done()) refresh(); }, 5000);
 refresh();
 requestAnimationFrame(frame);
