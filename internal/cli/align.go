@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rapport-rl/rapport/internal/report"
+	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/internal/web/ask"
 	"github.com/rapport-rl/rapport/internal/wire"
 	"github.com/rapport-rl/rapport/reward/label"
@@ -316,6 +317,9 @@ func (w *waiting) wait(ctx context.Context, b label.Book, served <-chan error, d
 		case <-tick.C:
 		}
 		ls, err := b.Labels(ctx)
+		if errors.Is(err, store.ErrInUse) {
+			continue // another command looks at the session, as rapport eval does
+		}
 		if err != nil && ctx.Err() == nil {
 			return err
 		}

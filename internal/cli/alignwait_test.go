@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/internal/wire"
 	"github.com/rapport-rl/rapport/reward/label"
 )
@@ -45,6 +46,12 @@ func TestAlignWaitsForAnswers(t *testing.T) {
 		want    []string // in the error
 	}{
 		"enough": {"dppo", func(s int) ([]label.Label, error) { return []label.Label{a, b}[:min(s, 2)], nil }, nil, 7, nil},
+		"while another command looks at the session": {"dppo", func(s int) ([]label.Label, error) {
+			if s < 4 {
+				return nil, fmt.Errorf("runs/a: %w", store.ErrInUse)
+			}
+			return []label.Label{a, b}, nil
+		}, nil, 9, nil},
 		"the last answer is taken back": {"dppo", func(s int) ([]label.Label, error) {
 			if s == 4 || s == 5 {
 				return []label.Label{a, unsure}, nil
