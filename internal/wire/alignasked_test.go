@@ -1,8 +1,10 @@
 package wire
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -99,6 +101,7 @@ func TestAlignmentsAskAnewAfterAnother(t *testing.T) {
 	if _, err := steps(t.Context(), t, first, nil, nil, AlignRank); err != nil {
 		t.Fatal(err)
 	}
+	testAlignSaysWhatWasAskedOtherwise(t, first)
 	answer(t, first, aPair("q1", "ann", clipOf(0), clipOf(1)), aPair("q2", "ann", clipOf(0), label.Clip{Episode: "demo-00000"}))
 	c := tinyAlign(t)
 	c.Out, c.Name, c.Session.From = t.TempDir(), "b", first
@@ -199,6 +202,31 @@ func TestAlignRemediesKeepWhatWasGiven(t *testing.T) {
 		}
 		if want := strings.ReplaceAll(tt.want, "DIR", dir); got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
+}
+
+// testAlignSaysWhatWasAskedOtherwise: a simulated person's answers stay, whatever is to be asked
+// now, and that is told.
+func testAlignSaysWhatWasAskedOtherwise(t *testing.T, dir string) {
+	t.Helper()
+	for _, tt := range []struct{ sets, want string }{
+		{"", ""}, {"align.query=root", "answers=6 of=6 align.ask=pair align.query=root"}, {"align.ask=ranking", "align.ask=ranking"}, {"align.ask=ranking align.query=root", "answers=6 of=6"},
+	} {
+		var log bytes.Buffer
+		o := quiet(nil)
+		o.Log = slog.New(slog.NewTextHandler(&log, nil))
+		a, err := OpenAlign(dir, nil, strings.Fields(tt.sets), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Simulate()
+		_, err = a.Do(t.Context(), AlignRank)
+		if err := errors.Join(err, a.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if got := log.String(); strings.Contains(got, "other questions") != (tt.want != "") || !strings.Contains(got, tt.want) {
+			t.Errorf("%q: told %q, want %q", tt.sets, got, tt.want)
 		}
 	}
 }

@@ -149,6 +149,9 @@ func (a *Alignment) rank(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if n := askedOtherwise(ls, a.s.cfg.Align); a.simulated && n > 0 {
+		a.s.log.Warn("wire: align: answers of before count, to other questions than are set now; begin another alignment to have these asked", "answers", n, "of", len(ls), "align.ask", a.s.cfg.Align.Ask, "align.query", a.s.cfg.Align.Query)
+	}
 	who := annotators(ls)
 	return fmt.Sprintf("%d answers by %s", len(ls), strings.Join(who, ", ")), nil
 }
@@ -169,6 +172,34 @@ func annotators(ls []label.Label) []string {
 	return who
 }
 
+// simulatedID names the n-th question to a simulated person.
+func simulatedID(c config.Align, n int) string {
+	prefix := alignPrefix
+	switch {
+	case c.Ask == string(label.Segments):
+		prefix += "segments-"
+	case c.Query != "random":
+		prefix += c.Query + "-"
+	}
+	return fmt.Sprintf("%s%06d", prefix, n)
+}
+
+// askedOtherwise is how many of the simulated person's answers ls are to questions that align.ask
+// and align.query do not ask.
+func askedOtherwise(ls []label.Label, c config.Align) (n int) {
+	prefix := strings.TrimRight(simulatedID(c, 0), "0")
+	for _, l := range ls {
+		number, now := strings.CutPrefix(l.Query.ID, prefix)
+		if _, err := strconv.Atoi(number); err != nil || string(l.Query.Kind) != c.Ask {
+			now = false
+		}
+		if !now && strings.HasPrefix(l.Annotator, nobody) {
+			n++
+		}
+	}
+	return n
+}
+
 // simulate has the simulated person answer until there are enough. What it is asked
 // depends on the seed and the question's number alone.
 func (a *Alignment) simulate(ctx context.Context) error {
@@ -187,15 +218,12 @@ func (a *Alignment) simulate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	kind, clips, prefix := label.Pair, 2, alignPrefix
-	if c.Align.Query != "random" {
-		prefix += c.Align.Query + "-"
-	}
+	kind, clips := label.Pair, 2
 	switch c.Align.Ask {
 	case "ranking":
 		kind, clips = label.Ranking, min(c.Align.Clips, len(truths))
 	case "segments":
-		kind, clips, prefix = label.Segments, 1, alignPrefix+"segments-"
+		kind, clips = label.Segments, 1
 	}
 	all, err := a.s.store.Labels(ctx)
 	if err != nil {
@@ -214,7 +242,7 @@ func (a *Alignment) simulate(ctx context.Context) error {
 		if n-other > 20*want {
 			return fmt.Errorf("wire: align: the person could not tell in %d of %d questions; lower people.unsure", n-other-had, n-other)
 		}
-		q := label.Query{ID: fmt.Sprintf("%s%06d", prefix, n), Kind: kind, Why: "random"}
+		q := label.Query{ID: simulatedID(c.Align, n), Kind: kind, Why: "random"}
 		if l, ok := said[q.ID]; ok {
 			crowd.Recall(l)
 			if len(Asked([]label.Label{l}, c.Align)) == 0 {
