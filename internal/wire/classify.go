@@ -140,9 +140,13 @@ func MarkSuccess(ctx context.Context, dir string, m Marking, environ, sets []str
 		if err != nil {
 			return 0, err
 		}
+		ids, err := explorations(ctx, s.store)
+		if err != nil {
+			return 0, err
+		}
 		n := len(marks)
 		for _, p := range ps {
-			id := episodeID(int(p.Step))
+			id := at(ids, p.Step)
 			if T, ok := steps[id]; ok && p.Value == p.Value {
 				marks = append(marks, Marked{Episode: id, From: max(1, T-m.Outcome+1), To: T, Success: p.Value > 0})
 			}

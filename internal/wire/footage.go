@@ -200,9 +200,13 @@ func (s *Session) rows(ctx context.Context) (map[string]counted, error) {
 	if err != nil {
 		return nil, err
 	}
+	ids, err := explorations(ctx, s.store)
+	if err != nil {
+		return nil, err
+	}
 	byStep := map[string]float64{}
 	for _, p := range returns {
-		byStep[episodeID(int(p.Step))] = p.Value
+		byStep[at(ids, p.Step)] = p.Value
 	}
 	for _, origin := range []policy.Origin{policy.Demo, policy.Online} {
 		rows, err := s.store.Episodes(ctx, origin)

@@ -28,10 +28,6 @@ func Outcomes(ctx context.Context, dir string) (os []Outcome, err error) {
 	if err != nil {
 		return nil, err
 	}
-	ticks := map[string]int{}
-	for _, r := range rows {
-		ticks[r.ID] = r.Steps
-	}
 	ps, err := st.Metric(ctx, "episode", "success")
 	if err != nil {
 		return nil, err
@@ -41,11 +37,31 @@ func Outcomes(ctx context.Context, dir string) (os []Outcome, err error) {
 		return nil, err
 	}
 	for _, p := range ps {
-		if t, ok := ticks[episodeID(int(p.Step))]; ok {
-			o := Outcome{Ticks: t, Success: p.Value > 0}
+		if p.Step < uint64(len(rows)) {
+			o := Outcome{Ticks: rows[p.Step].Steps, Success: p.Value > 0}
 			o.Said = slices.ContainsFunc(said, func(w store.Point) bool { return w.Step == p.Step && w.Value > 0 })
 			os = append(os, o)
 		}
 	}
 	return os, nil
+}
+
+// explorations names the online episodes in the order of their metrics: the n-th step is
+// of the n-th that was stored. Their own numbers have gaps where an actor was killed,
+// whose last one is never used again.
+func explorations(ctx context.Context, st *store.Session) ([]string, error) {
+	rows, err := st.Episodes(ctx, policy.Online)
+	ids := make([]string, len(rows))
+	for i, r := range rows {
+		ids[i] = r.ID
+	}
+	return ids, err
+}
+
+// at is the i-th of ids, empty beyond them: the truth about an episode is stored before it.
+func at(ids []string, i uint64) string {
+	if i < uint64(len(ids)) {
+		return ids[i]
+	}
+	return ""
 }

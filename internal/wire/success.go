@@ -131,6 +131,10 @@ func (s *Session) newSentry(ctx context.Context, n int) (*sentry, error) {
 	if y.w, err = watch.New(watch.Config{Checks: slices.Concat(y.names, y.also)}); err != nil {
 		return nil, err
 	}
+	ids, err := explorations(ctx, s.store)
+	if err != nil {
+		return nil, err
+	}
 	known := append([]string{"reward"}, y.names...)
 	past := make([][]float64, n)
 	for k, name := range known {
@@ -144,7 +148,7 @@ func (s *Session) newSentry(ctx context.Context, n int) (*sentry, error) {
 			}
 			if past[p.Step] == nil {
 				past[p.Step] = slices.Repeat([]float64{math.NaN()}, len(known)+len(y.also))
-				if done, ok := audited[episodeID(int(p.Step))]; ok {
+				if done, ok := audited[at(ids, p.Step)]; ok {
 					past[p.Step][len(known)] = bit(done)
 				}
 			}
@@ -257,17 +261,21 @@ func (s *Session) suspicions(ctx context.Context, r *report.Report) error {
 			by = strings.Join(who, " and ")
 		}
 	}
-	n, first := 0, -1
+	ids, err := explorations(ctx, s.store)
+	if err != nil {
+		return err
+	}
+	n, first := 0, ""
 	for _, p := range ps {
 		if p.Value > 0 {
-			if n++; first < 0 {
-				first = int(p.Step)
+			if n++; n == 1 {
+				first = at(ids, p.Step)
 			}
 		}
 	}
 	f := report.Fact{Name: "reward hacking", Value: fmt.Sprintf("no sign in %d episodes, by %s", len(ps), by)}
 	if n > 0 {
-		f.Value = fmt.Sprintf("ALARM in %d of %d episodes, first at %s: the reward rose while success (%s) fell", n, len(ps), episodeID(first), by)
+		f.Value = fmt.Sprintf("ALARM in %d of %d episodes, first at %s: the reward rose while success (%s) fell", n, len(ps), first, by)
 	}
 	r.Facts = append(r.Facts, f)
 	return nil
