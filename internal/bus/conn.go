@@ -2,8 +2,11 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	neturl "net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -40,7 +43,8 @@ func Dial(ctx context.Context, url string, o Options) (*Conn, error) {
 	return dial(ctx, url, o.defaults())
 }
 
-func dial(ctx context.Context, url string, o Options, extra ...nats.Option) (*Conn, error) {
+func dial(ctx context.Context, at string, o Options, extra ...nats.Option) (*Conn, error) {
+	url := bare(at) // for errors and logs
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("bus: dial %s: %w", url, err)
 	}
@@ -82,8 +86,11 @@ func dial(ctx context.Context, url string, o Options, extra ...nats.Option) (*Co
 	case o.User != "":
 		opts = append(opts, nats.UserInfo(o.User, o.Password))
 	}
-	nc, err := nats.Connect(url, opts...)
+	nc, err := nats.Connect(at, opts...)
 	if err != nil {
+		if odd := (*neturl.Error)(nil); errors.As(err, &odd) { // it repeats all of the URL
+			err = errors.New("want nats://HOST:PORT")
+		}
 		return nil, fmt.Errorf("bus: dial %s: %w; is a server running there, and are user, password or token right?", url, err)
 	}
 	c.nc = nc
@@ -92,6 +99,19 @@ func dial(ctx context.Context, url string, o Options, extra ...nats.Option) (*Co
 		return nil, fmt.Errorf("bus: dial %s: %w", url, err)
 	}
 	return c, nil
+}
+
+// bare are URLs without user, password or token.
+func bare(urls string) string {
+	all := strings.Split(urls, ",")
+	for i, u := range all {
+		if scheme, rest, ok := strings.Cut(u, "://"); ok {
+			all[i] = scheme + "://" + rest[strings.LastIndex(rest, "@")+1:]
+		} else {
+			all[i] = u[strings.LastIndex(u, "@")+1:]
+		}
+	}
+	return strings.Join(all, ",")
 }
 
 // Name is how this connection is called in errors, logs and heartbeats.

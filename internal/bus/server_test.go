@@ -84,6 +84,19 @@ func TestAbsentServerIsAnErrorOrAwaited(t *testing.T) {
 	eventually(t, "connected", c.Connected)
 }
 
+func TestErrorsOfDialHoldNoPassword(t *testing.T) {
+	addr := porttest.Address(t)
+	for _, url := range []string{"nats://arm:sesame77@" + addr, "nats://sesame77@" + addr, "arm:sesame77@" + addr, "nats://arm:sesame77%zz@" + addr, "nats://h:1,nats://arm:ses/ame77@" + addr} {
+		c, err := bus.Dial(t.Context(), url, bus.Options{})
+		if err == nil {
+			c.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), addr) || strings.Contains(err.Error(), "ame77") || strings.Contains(err.Error(), "ses") {
+			t.Errorf("got %v, want %s without the password", err, addr)
+		}
+	}
+}
+
 func TestClosingTwiceIsHarmless(t *testing.T) {
 	srv := start(t, bus.Options{Listen: "127.0.0.1:0"})
 	c := dial(t, srv.URL(), bus.Options{})

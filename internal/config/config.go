@@ -430,7 +430,9 @@ func Load(file string, environ, sets []string) (Config, error) {
 	}
 	// A value that could not be read makes the rest of the problems doubtful,
 	// but the user mends them all at once if he sees them all.
-	return c, errors.Join(c.override(environ, sets), c.Validate())
+	err = c.override(environ, sets)
+	c.Bus.split()
+	return c, errors.Join(err, c.Validate())
 }
 
 // override takes what stands above a file.

@@ -279,7 +279,8 @@ func (b Bus) validate(p *problems) {
 	if b.URL != "" {
 		u, err := url.Parse(b.URL)
 		p.need(err == nil && u.Host != "" && slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme),
-			"bus.url", "is %q; want nats://HOST:PORT", b.URL)
+			"bus.url", "is %q; want nats://HOST:PORT", bare(b.URL))
+		p.need(err != nil || u.User == nil, "bus.url", "names a token, which a session would keep; want nats://HOST:PORT, and bus.user and bus.password")
 	}
 	if b.Listen != "" {
 		_, _, err := net.SplitHostPort(b.Listen)
