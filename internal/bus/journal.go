@@ -64,16 +64,18 @@ func (c *Conn) append(ctx context.Context, session, kind, id string, data []byte
 // Replay calls fn for each entry from place from on (1 is the first), in order.
 // With follow it goes on with what is appended, until ctx ends, which returns
 // nil; else it returns at the end. An error of fn ends it. Following outlives
-// the server's absence.
+// the server's absence. A server that comes back without its store has another
+// journal, which is read from the first entry on.
 func (c *Conn) Replay(ctx context.Context, session string, from uint64, follow bool, fn func(Entry) error) error {
 	if err := checkName("session", session); err != nil {
 		return err
 	}
 	next := max(from, 1)
+	var born time.Time // when the server made the journal that next is a place in
 	delay := retryMin
 	for ctx.Err() == nil {
 		var mine error
-		err := c.replay(ctx, session, next, follow, func(e Entry) error {
+		err := c.replay(ctx, session, &next, &born, follow, func(e Entry) error {
 			if mine = fn(e); mine == nil {
 				next, delay = e.Seq+1, retryMin
 			}
@@ -101,7 +103,8 @@ func (c *Conn) Replay(ctx context.Context, session string, from uint64, follow b
 	return fmt.Errorf("bus: journal: %w", ctx.Err())
 }
 
-func (c *Conn) replay(ctx context.Context, session string, from uint64, follow bool, fn func(Entry) error) error {
+// replay reads from the place next on, as long as the connection lasts.
+func (c *Conn) replay(ctx context.Context, session string, next *uint64, born *time.Time, follow bool, fn func(Entry) error) error {
 	ctx, stop := c.whileConnected(ctx)
 	defer stop()
 	cfg := journalStream(session)
@@ -114,7 +117,13 @@ func (c *Conn) replay(ctx context.Context, session string, from uint64, follow b
 	if err != nil {
 		return fmt.Errorf("bus: journal: %w", err)
 	}
-	last := st.CachedInfo().State.LastSeq
+	info := st.CachedInfo()
+	if !born.IsZero() && !info.Created.Equal(*born) {
+		c.log.Warn("bus: journal: the server lost its store; this is another journal", "session", session)
+		*next = 1
+	}
+	*born = info.Created
+	from, last := *next, info.State.LastSeq
 	if !follow && from > last {
 		return nil
 	}

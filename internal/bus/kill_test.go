@@ -10,6 +10,7 @@ import (
 
 	"github.com/rapport-rl/rapport/internal/bus"
 	"github.com/rapport-rl/rapport/internal/porttest"
+	"github.com/rapport-rl/rapport/policy"
 )
 
 const (
@@ -142,6 +143,44 @@ func TestServerRestartedByItsOwnerKeepsWhatItHandled(t *testing.T) {
 	eventually(t, "eight delivered", func() bool { c := q.Counts(); return c.Handled+c.Repeated == 8 })
 	if got := rest.ids(); !slices.Equal(got, []string{"e6", "e7"}) {
 		t.Errorf("handled %v after the restart, want only what is new beside %v", got, ids)
+	}
+}
+
+func TestFollowerReadsTheJournalOfAServerWithoutItsStore(t *testing.T) {
+	addr := porttest.Address(t)
+	serve := func() (*bus.Server, *bus.Conn) {
+		t.Helper()
+		srv := start(t, bus.Options{Listen: addr}) // in a new folder
+		return srv, srv.Conn()
+	}
+	say := func(c *bus.Conn, ids ...string) {
+		t.Helper()
+		for _, id := range ids {
+			if _, err := c.Append(within(t), "s", "session", id, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	srv, conn := serve()
+	say(conn, "a", "b", "c")
+	var got seen
+	ctx, end := context.WithCancel(t.Context())
+	far := dial(t, srv.URL(), bus.Options{})
+	done := make(chan error, 1)
+	go func() {
+		done <- far.Replay(ctx, "s", 1, true, func(e bus.Entry) error {
+			return got.add(ctx, policy.Episode{ID: e.ID})
+		})
+	}()
+	eventually(t, "the first three are read", func() bool { return len(got.ids()) == 3 })
+	srv.Close()
+	_, conn = serve()
+	eventually(t, "connected", far.Connected)
+	say(conn, "over")
+	eventually(t, "the end is read", func() bool { return slices.Contains(got.ids(), "over") })
+	end()
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }
 
