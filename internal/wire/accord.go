@@ -2,9 +2,12 @@ package wire
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/rapport-rl/rapport/internal/bus"
 	"github.com/rapport-rl/rapport/internal/config"
@@ -13,6 +16,84 @@ import (
 // elsewhere are the keys that the processes of a session may have other values of, besides
 // the free ones: what lies elsewhere on another machine, and what the learner alone goes by.
 var elsewhere = slices.Concat(free, []string{"encoder.onnx", "reward.kagi.cache", "reward.kagi.cameras", "learner.device", "session.from", "session.record", "session.lossless", "align.", "practice."})
+
+// facts are what a session's processes must know of it besides its configuration.
+type facts struct {
+	ID string `json:"id"` // two sessions may have one name
+}
+
+// markID keeps the session's id in its folder and in its actor's.
+const markID = "session id"
+
+// lookAgain is how often the learner looks whether the server still knows the session.
+const lookAgain = 5 * time.Second
+
+// introduce puts what the others must know where they look, the configuration last: who
+// finds that finds the rest.
+func (s *Session) introduce(ctx context.Context) error {
+	id, err := s.store.Marked(ctx, markID)
+	if err == nil && id == "" {
+		id = rand.Text() // of the seed, it would be that of the next session of this configuration
+		err = s.store.Mark(ctx, markID, id)
+	}
+	if err != nil {
+		return err
+	}
+	b, err := json.Marshal(facts{ID: id})
+	if err != nil {
+		return fmt.Errorf("wire: facts: %w", err)
+	}
+	return errors.Join(s.publishNewest(ctx, "the session's id", subFacts, b), s.publishConfig(ctx))
+}
+
+// stayKnown introduces the session anew to a server that lost its store, until ctx ends.
+func (s *Session) stayKnown(ctx context.Context) {
+	for {
+		select {
+		case <-s.after(lookAgain):
+		case <-ctx.Done():
+			return
+		}
+		if _, err := s.conn.LatestParams(ctx, s.name+subFacts); !errors.Is(err, bus.ErrNone) {
+			continue
+		}
+		if err := s.introduce(ctx); err != nil && ctx.Err() == nil {
+			s.log.Warn("wire: the server does not know the session", "err", err)
+		}
+	}
+}
+
+// facts are those of r's session; bus.ErrNone before its learner began.
+func (r *role) facts(ctx context.Context) (f facts, err error) {
+	p, err := r.conn.LatestParams(ctx, r.name+subFacts)
+	if err != nil {
+		return f, err
+	}
+	if err := json.Unmarshal(p.Data, &f); err != nil {
+		return f, fmt.Errorf("wire: the facts of session %s: %w; use the same version of rapport for all its processes", r.name, err)
+	}
+	return f, nil
+}
+
+// met are the facts, once the learner has told them; none of one of before there were any.
+func (r *role) met(ctx context.Context) (facts, error) {
+	for {
+		_, began := r.conn.LatestParams(ctx, r.name+subConfig) // told last, so asked first
+		f, err := r.facts(ctx)
+		if errors.Is(err, bus.ErrNone) && began == nil {
+			return f, nil
+		}
+		if err == nil || !errors.Is(err, bus.ErrNone) && !transient(err) {
+			return f, err
+		}
+		r.o.Tell("waiting for the learner", 0, 1, "")
+		select {
+		case <-r.o.After(retryAfter):
+		case <-ctx.Done():
+			return f, ctx.Err()
+		}
+	}
+}
 
 // publishConfig puts the session's configuration where the others look.
 func (s *Session) publishConfig(ctx context.Context) error {

@@ -75,6 +75,9 @@ func Act(ctx context.Context, c config.Config, o Options) (err error) {
 	if err := s.desk.adopt(r.ctx); err != nil {
 		return err
 	}
+	if err := s.stays(r); err != nil {
+		return r.end(err)
+	}
 	spool, err := bus.NewPublisher(r.conn, r.name, filepath.Join(s.Dir(), "spool"))
 	if err != nil {
 		return err
@@ -103,6 +106,36 @@ func Act(ctx context.Context, c config.Config, o Options) (err error) {
 		return r.end(err)
 	}
 	return r.end(d.run(acts))
+}
+
+// stays refuses a folder of another session of that name: the episodes that it holds would
+// be learned from as if they were this one's. It waits for the learner, which knows.
+func (s *Session) stays(r *role) error {
+	mine, err := s.store.Marked(r.ctx, markID)
+	if err != nil || mine == "" {
+		return err
+	}
+	f, err := r.met(r.ctx)
+	if err == nil && f.ID != "" && f.ID != mine {
+		err = fmt.Errorf("wire: %s is an actor's folder of another session that was called %s; move it away or remove it, or take another, as --set out=%s-2", s.Dir(), r.name, filepath.Dir(s.Dir()))
+	}
+	return err
+}
+
+// settles keeps of which session the folder is, unless it is known.
+func (s *Session) settles(ctx context.Context, r *role) error {
+	mine, err := s.store.Marked(ctx, markID)
+	if err != nil || mine != "" {
+		return err
+	}
+	f, err := r.facts(ctx)
+	if errors.Is(err, bus.ErrNone) || err == nil && f.ID == "" {
+		return nil // a learner of before sessions had ids
+	}
+	if err != nil {
+		return err
+	}
+	return s.store.Mark(ctx, markID, f.ID)
 }
 
 // driver is the actor's loop.
@@ -221,6 +254,9 @@ func (d *driver) run(ctx context.Context) (err error) {
 		}
 	}
 	if err := d.r.accords(ctx); err != nil { // known by now, since the learner puts it before parameters
+		return err
+	}
+	if err := d.s.settles(ctx, d.r); err != nil {
 		return err
 	}
 	d.known = d.learned()

@@ -48,9 +48,10 @@ func Learn(ctx context.Context, c config.Config, o Options) (res Result, err err
 		return res, err
 	}
 	defer quiet()
-	if err := s.publishConfig(r.ctx); err != nil {
+	if err := s.introduce(r.ctx); err != nil {
 		return res, r.end(err)
 	}
+	r.wg.Go(func() { s.stayKnown(r.ctx) })
 	settle, err := s.mirror(r.ctx)
 	if err != nil {
 		return res, r.end(err)

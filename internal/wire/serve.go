@@ -27,6 +27,7 @@ const (
 	subSuccess = "-success" // what tells it, where a classifier does
 	subCritic  = "-critic"  // what policy.diffusion.sampler searches by
 	subConfig  = "-config"  // the session's configuration, which the others' must be
+	subFacts   = "-facts"   // what else they must know of it
 	nameLimit  = 64         // letters of a session's name on the bus, docs/bus.md
 )
 

@@ -1,0 +1,120 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rapport-rl/rapport/internal/bus"
+	"github.com/rapport-rl/rapport/internal/config"
+)
+
+// hosted is a learner's folder of a new session of that configuration.
+func hosted(t *testing.T, srv *bus.Server, c config.Config) *Session {
+	t.Helper()
+	c.Out = t.TempDir()
+	s, err := openOrCreate(t.Context(), c.Name, srv.Conn(), c, byTheClock())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.store.Close() })
+	return s
+}
+
+// Two sessions one after the other have one name where the broker's store and the learner's
+// folder are new. What is left of the first at the actor is none of the second.
+func TestActorOfAnotherSessionIsRefused(t *testing.T) {
+	c := tiny(t)
+	was := broker(t, &c)
+	acts := func(o Options) error {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		return Act(ctx, c, o)
+	}
+	r, err := guest(t.Context(), c, "actor", byTheClock())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := openOrCreate(t.Context(), c.Name+"-actor", r.conn, c, byTheClock())
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := hosted(t, was, c)
+	if err := one.introduce(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	// Of before ids were kept: it goes on, and is the session's from now on. One that knows
+	// itself to be the session's stays.
+	if err := errors.Join(s.stays(r), s.settles(t.Context(), r), s.stays(r), s.settles(t.Context(), r)); err != nil {
+		t.Error(err)
+	}
+	id, err := s.store.Marked(t.Context(), markID)
+	if own, _ := one.store.Marked(t.Context(), markID); err != nil || id == "" || id != own {
+		t.Errorf("the actor's folder is of session %q, %v; want %q", id, err, own)
+	}
+	if err := one.introduce(t.Context()); err != nil { // its learner was restarted
+		t.Fatal(err)
+	}
+	if err := s.stays(r); err != nil {
+		t.Error(err)
+	}
+	if err := s.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r.close()
+	dir := s.Dir()
+
+	now := broker(t, &c)
+	done, waits := make(chan error, 1), make(chan struct{}, 100)
+	o := byTheClock()
+	o.Tell = func(stage string, _, _ int, _ string) {
+		if stage == "waiting for the learner" {
+			waits <- struct{}{}
+		}
+	}
+	go func() { done <- acts(o) }()
+	<-waits // there is no learner yet, and nobody knows
+	if err := hosted(t, now, c).introduce(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err == nil || !strings.Contains(err.Error(), dir+" is an actor's folder of another session") {
+		t.Errorf("an actor that was there first: %v", err)
+	}
+	if err := acts(byTheClock()); err == nil || !strings.Contains(err.Error(), "move it away or remove it") {
+		t.Errorf("an actor that came later: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "spool")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it would have sent what it holds: %v", err)
+	}
+}
+
+// A server that lost its store is told of the session again.
+func TestLearnerIntroducesItselfToAServerWithoutItsStore(t *testing.T) {
+	c := tiny(t)
+	s := hosted(t, broker(t, &c), c)
+	ticks := make(chan time.Time)
+	s.after = func(d time.Duration) <-chan time.Time {
+		if d == lookAgain {
+			return ticks
+		}
+		return time.After(d)
+	}
+	ctx, end := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { s.stayKnown(ctx); close(done) }()
+	ticks <- time.Time{}
+	r := &role{name: c.Name, conn: s.conn}
+	eventually(t, "it is known", func() bool {
+		_, err := s.conn.LatestParams(ctx, c.Name+subConfig)
+		return err == nil
+	})
+	if f, err := r.facts(ctx); err != nil || f.ID == "" {
+		t.Errorf("%+v, %v", f, err)
+	}
+	end()
+	<-done
+}
