@@ -19,7 +19,8 @@ var elsewhere = slices.Concat(free, []string{"encoder.onnx", "reward.kagi.cache"
 
 // facts are what a session's processes must know of it besides its configuration.
 type facts struct {
-	ID string `json:"id"` // two sessions may have one name
+	ID   string `json:"id"`             // two sessions may have one name
+	ONNX string `json:"onnx,omitempty"` // SHA-256 of encoder.onnx, which lies elsewhere for each
 }
 
 // markID keeps the session's id in its folder and in its actor's.
@@ -39,11 +40,15 @@ func (s *Session) introduce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b, err := json.Marshal(facts{ID: id})
+	onnx, err := s.sameONNX(ctx)
+	if err != nil {
+		return err
+	}
+	b, err := json.Marshal(facts{ID: id, ONNX: onnx})
 	if err != nil {
 		return fmt.Errorf("wire: facts: %w", err)
 	}
-	return errors.Join(s.publishNewest(ctx, "the session's id", subFacts, b), s.publishConfig(ctx))
+	return errors.Join(s.publishNewest(ctx, "the session's facts", subFacts, b), s.publishConfig(ctx))
 }
 
 // stayKnown introduces the session anew to a server that lost its store, until ctx ends.
@@ -109,7 +114,22 @@ func (r *role) accords(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return r.fits(p.Data)
+	return errors.Join(r.fits(p.Data), r.sees(ctx))
+}
+
+// sees says whether r's frozen backbone is the learner's, for who loads it.
+func (r *role) sees(ctx context.Context) error {
+	if r.onnx == "" {
+		return nil
+	}
+	f, err := r.facts(ctx)
+	if errors.Is(err, bus.ErrNone) {
+		return nil // told before the configuration, or not at all by one of before
+	}
+	if err == nil && f.ONNX != "" && f.ONNX != r.onnx {
+		err = fmt.Errorf("wire: session %s: encoder.onnx %s is of SHA-256 %s here, and of %s at its learner; copy the learner's file here, or name it, as --set encoder.onnx=FILE", r.name, r.cfg.Encoder.ONNX, short(r.onnx), short(f.ONNX))
+	}
+	return err
 }
 
 // fits compares r's configuration with the learner's: an episode of another task or scale

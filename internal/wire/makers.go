@@ -32,7 +32,44 @@ func (s *Session) keepMakers(ctx context.Context) error {
 		return err
 	}
 	s.store.Made(e, r)
-	return nil
+	if s.cfg.Encoder.Kind != "onnx" {
+		return nil
+	}
+	if was, err := s.store.Marked(ctx, markONNX); err != nil || was != "" {
+		return err
+	}
+	return s.store.Mark(ctx, markONNX, e)
+}
+
+// markONNX keeps the SHA-256 of the frozen backbone that the session began with.
+const markONNX = "encoder.onnx"
+
+// sameONNX is the SHA-256 of the frozen backbone, empty without one. Another file than the
+// session's is refused: its embeddings are none that policy and reward know.
+func (s *Session) sameONNX(ctx context.Context) (string, error) {
+	if s.cfg.Encoder.Kind != "onnx" {
+		return "", nil
+	}
+	sum, err := fileSum(s.cfg.Encoder.ONNX)
+	if err != nil {
+		return "", err
+	}
+	was, err := s.store.Marked(ctx, markONNX)
+	if err == nil && was != "" && was != sum {
+		err = fmt.Errorf("wire: encoder.onnx: %s is another file now, of SHA-256 %s, than %s began with, of %s; bring that back, or begin another session", s.cfg.Encoder.ONNX, short(sum), s.Dir(), short(was))
+	}
+	return sum, err
+}
+
+// short are a sum's first digits, for people.
+func short(sum string) string { return sum[:min(12, len(sum))] }
+
+// frozen loads the session's frozen backbone.
+func (s *Session) frozen(ctx context.Context) (eyes, error) {
+	if _, err := s.sameONNX(ctx); err != nil {
+		return nil, err
+	}
+	return openONNX(s.cfg)
 }
 
 func fileSum(path string) (string, error) {

@@ -217,7 +217,7 @@ func (s *Session) stored(ctx context.Context, origin policy.Origin) ([]policy.Ep
 // openEyes loads or trains the encoder. demos is nil where it must be stored.
 func (s *Session) openEyes(ctx context.Context, demos []demo) (eyes, error) {
 	if s.cfg.Encoder.Kind == "onnx" {
-		return openONNX(s.cfg)
+		return s.frozen(ctx)
 	}
 	_, b, err := s.latest(ctx, kindEncoder)
 	if err == nil {

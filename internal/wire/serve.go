@@ -54,6 +54,7 @@ type role struct {
 	cfg  config.Config
 	name string
 	conn *bus.Conn
+	onnx string // SHA-256 of the frozen backbone that it loads; empty for none
 	o    Options
 	// ctx ends when the session is over, or the caller's ctx does.
 	ctx  context.Context
@@ -121,13 +122,19 @@ func guest(ctx context.Context, c config.Config, what string, o Options) (*role,
 		r.quit(errOver)
 		return r, nil
 	}
-	if err := r.accords(ctx); err != nil {
+	if what == "perception" && c.Encoder.Kind == "onnx" {
+		r.onnx, err = fileSum(c.Encoder.ONNX)
+	}
+	if err == nil {
+		err = r.accords(ctx)
+	}
+	if err != nil {
 		r.close()
 		return nil, err
 	}
 	r.wg.Go(func() { // a learner that begins later
 		err := r.conn.WatchParams(r.ctx, r.name+subConfig, func(p policy.Params) {
-			if err := r.fits(p.Data); err != nil {
+			if err := errors.Join(r.fits(p.Data), r.sees(r.ctx)); err != nil {
 				r.quit(err)
 			}
 		})

@@ -1,0 +1,131 @@
+package wire
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rapport-rl/rapport/internal/config"
+)
+
+// backbones has c see through a copy of a small backbone, and returns what makes another of
+// the copy that loads as well.
+func backbones(t *testing.T, c *config.Config) (replace func()) {
+	t.Helper()
+	b, err := os.ReadFile("../../perception/vision/testdata/tiny.onnx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(b []byte) {
+		t.Helper()
+		if err := os.WriteFile(c.Encoder.ONNX, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Encoder.Kind, c.Encoder.ONNX, c.Encoder.Size = "onnx", filepath.Join(t.TempDir(), "tiny.onnx"), 16
+	put(b)
+	return func() { put(append(b, 0x32, 1, 'x')) } // a doc_string
+}
+
+// A session goes on, and is evaluated, with the frozen backbone that it began with alone.
+func TestAnotherBackboneIsRefused(t *testing.T) {
+	c := tiny(t)
+	c.Name = "frozen"
+	replace := backbones(t, &c)
+	s, err := Create(t.Context(), c, quietly())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.openEyes(t.Context(), nil); err != nil {
+		t.Errorf("before anything was kept: %v", err)
+	}
+	if err := s.store.SaveCheckpoint(t.Context(), kindReward, 1, []byte("{}")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.keepMakers(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.openEyes(t.Context(), nil); err != nil {
+		t.Errorf("the same file: %v", err)
+	}
+	dir := s.Dir()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	replace()
+	if s, err = visit(dir, judged, "looking", nil, nil, quietly()); err != nil {
+		t.Fatal(err)
+	}
+	defer s.store.Close()
+	_, err = s.openEyes(t.Context(), nil)
+	for _, want := range []string{c.Encoder.ONNX + " is another file now, of SHA-256 ", "bring that back"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("another file: %v; want %s", err, want)
+		}
+	}
+}
+
+// Each process has the file where it likes; what is in it is the learner's.
+func TestPerceptionOfAnotherBackboneIsRefused(t *testing.T) {
+	c := tiny(t)
+	srv := broker(t, &c)
+	replace := backbones(t, &c)
+	begin := func(c config.Config) {
+		t.Helper()
+		if err := hosted(t, srv, c).introduce(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	perceives := func(ctx context.Context, c config.Config) (done chan error, serves chan struct{}) {
+		done, serves = make(chan error, 1), make(chan struct{}, 1)
+		o := byTheClock()
+		o.Tell = func(s string, _, _ int, _ string) {
+			if strings.HasPrefix(s, "serving") {
+				serves <- struct{}{}
+			}
+		}
+		go func() { done <- ServePerception(ctx, c, o) }()
+		return done, serves
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	refused := func(what string, err error) {
+		t.Helper()
+		for _, want := range []string{"encoder.onnx /", " is of SHA-256 ", "at its learner; copy the learner's file"} {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v; want %s", what, err, want)
+			}
+		}
+	}
+	ends := func(what string, end context.CancelFunc, done chan error) {
+		t.Helper()
+		end()
+		if err := <-done; err != nil && !strings.Contains(err.Error(), "canceled") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	here, end := context.WithCancel(ctx)
+	same, serves := perceives(here, c)
+	<-serves
+	begin(c)
+	late, serves := perceives(here, c)
+	<-serves
+	ends("that of the same file", end, same)
+	ends("that of the same file, later", end, late)
+
+	other := c
+	other.Name = "other"
+	backbones(t, &other)()
+	done, serves := perceives(ctx, other)
+	<-serves
+	hosts := c
+	hosts.Name = other.Name
+	begin(hosts)
+	refused("there before the learner", <-done)
+	replace()
+	done, _ = perceives(ctx, c)
+	refused("after the learner", <-done)
+}
