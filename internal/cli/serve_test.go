@@ -148,10 +148,11 @@ func TestKilledLearnerLosesNothingAndCountsOnce(t *testing.T) {
 			}
 			broker := start(t, dir, "broker", "broker", "--listen", "127.0.0.1:0", "--store", "broker")
 			url := broker.await(`^(nats://\S+)$`)
-			role := func(name string) *process {
-				return start(t, dir, name, name, "--nats", url, "-c", "s.yaml", "--set", "session.orphan="+orphan)
+			role := func(name string, more ...string) *process {
+				return start(t, dir, name, append([]string{name, "--nats", url, "-c", "s.yaml", "--set", "session.orphan=" + orphan}, more...)...)
 			}
-			others := []*process{role("perception"), role("scorer"), role("actor")}
+			// The learner says how many episodes there are.
+			others := []*process{role("perception"), role("scorer"), role("actor", "--set", "session.episodes=5")}
 			learner := role("learner")
 			learner.await(`^learn +[4-9]/12 `)
 			learner.kill()
@@ -201,6 +202,14 @@ func checkAfterTheEnd(t *testing.T, dir, url string) {
 	changed := role("learner", "--set", "seed=4")
 	if code := changed.exit(); code != 1 || !strings.Contains(changed.said(), "seed") {
 		t.Errorf("a learner of another configuration ended with %d:\n%s", code, changed.said())
+	}
+	more := role("learner", "--set", "session.episodes=14")
+	if code := more.exit(); code != 1 || !strings.Contains(more.said(), "is over, with 12 episodes") {
+		t.Errorf("a learner of more episodes than the session had ended with %d:\n%s", code, more.said())
+	}
+	alone := start(t, dir, "run", "run", "--resume", "--set", "name=spread", "--set", "session.episodes=14", "--set", "bus.url=")
+	if code := alone.exit(); code != 0 {
+		t.Errorf("one process that was to go on instead ended with %d:\n%s", code, alone.said())
 	}
 	late := role("scorer")
 	if code := late.exit(); code != 0 || !strings.Contains(late.said(), "this session is over") {

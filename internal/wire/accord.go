@@ -145,5 +145,12 @@ func (r *role) fits(learners []byte) error {
 			errs = append(errs, fmt.Errorf("wire: session %s: %s is %s here, and %s at its learner; want --set '%s=%s', or the learner's file", r.name, c.Key, c.Is, c.Was, c.Key, c.Was))
 		}
 	}
-	return errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	n := was.Session.Episodes
+	if r.episodes.Swap(int64(n)) != int64(n) && r.what == "actor" && n != r.cfg.Session.Episodes {
+		r.o.Log.Warn("wire: the learner's session.episodes counts", "here", r.cfg.Session.Episodes, "learner", n)
+	}
+	return nil
 }

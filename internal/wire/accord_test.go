@@ -71,6 +71,14 @@ func TestProcessesOfAnotherConfigurationAreRefused(t *testing.T) {
 	if err := errors.Join(r.accords(t.Context()), r.ctx.Err()); err != nil {
 		t.Error(err)
 	}
+	// The learner ends the session, so that it says after how many episodes; started again,
+	// it may say otherwise.
+	d := &driver{s: &Session{cfg: r.cfg}, r: r}
+	if got, want := d.total(), config.Default().Session.Episodes; got != want {
+		t.Errorf("the actor is to make %d episodes, and the learner to have %d", got, want)
+	}
+	publish(with("begun", "robot.task=reach", "session.episodes=60"))
+	eventually(t, "the actor is to make 60 episodes", func() bool { return d.total() == 60 })
 	if p, err := srv.Conn().LatestParams(t.Context(), "begun"+subConfig); err != nil || strings.Contains(string(p.Data), "secret") {
 		t.Errorf("published %s, %v; want no password", p.Data, err)
 	}

@@ -172,6 +172,14 @@ func (d *driver) newest() policy.Params {
 // learned is how many episodes the newest policy has learned from.
 func (d *driver) learned() int { return int(d.newest().Version) - 1 }
 
+// total is how many episodes the session is to have: the learner, which ends it, says.
+func (d *driver) total() int {
+	if n := d.r.episodes.Load(); n > 0 {
+		return int(n)
+	}
+	return d.s.cfg.Session.Episodes
+}
+
 // first is the number of the episode to go on with. An actor that begins in a
 // new folder, as on another machine, numbers its episodes where no other folder
 // does, since the queue drops ids that it knows.
@@ -312,7 +320,7 @@ func (d *driver) wait(ctx context.Context) error {
 }
 
 func (d *driver) may(ctx context.Context) (bool, error) {
-	total := d.s.cfg.Session.Episodes
+	total := d.total()
 	if d.peers.Alive("learner") {
 		learned := d.learned()
 		return learned < total && d.queued-(learned-d.known) < ahead, nil
@@ -353,7 +361,7 @@ func (d *driver) episode(ctx context.Context, t *tracks, pi player, n int) error
 			return t.abort()
 		})
 		if err != nil && transient(err) && ctx.Err() == nil {
-			d.s.tell("retry", n%lifeSpan, d.s.cfg.Session.Episodes, "a service is away: "+err.Error())
+			d.s.tell("retry", n%lifeSpan, d.total(), "a service is away: "+err.Error())
 			if err := t.abort(); err != nil {
 				return err
 			}
@@ -383,7 +391,7 @@ func (d *driver) episode(ctx context.Context, t *tracks, pi player, n int) error
 			return err
 		}
 		d.queued++
-		d.s.tell("act", n%lifeSpan+1, d.s.cfg.Session.Episodes, fmt.Sprintf("policy of %d episodes", p.Version-1))
+		d.s.tell("act", n%lifeSpan+1, d.total(), fmt.Sprintf("policy of %d episodes", p.Version-1))
 		return nil
 	}
 }

@@ -11,6 +11,8 @@ import (
 
 	"github.com/rapport-rl/rapport/internal/bus"
 	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/robot"
 )
 
 // hosted is a learner's folder of a new session of that configuration.
@@ -89,6 +91,38 @@ func TestActorOfAnotherSessionIsRefused(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, "spool")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("it would have sent what it holds: %v", err)
+	}
+}
+
+// The others end as soon as they join a session that is over, so that its learner would
+// wait for more episodes for ever.
+func TestLearnerOfASessionThatIsOverRefusesMoreEpisodes(t *testing.T) {
+	c := tiny(t)
+	srv := broker(t, &c)
+	s := hosted(t, srv, c)
+	if _, err := s.store.AddEpisode(t.Context(), policy.Episode{ID: "online-00000", Origin: policy.Online, Rewards: []float64{1}, Applied: make([]robot.Command, 1), By: make([]robot.Source, 1), Version: make([]uint64, 1), Inputs: make([]policy.Input, 2)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c.Out = s.cfg.Out
+	over := func(episodes int) error {
+		c.Session.Episodes = episodes
+		r := &role{cfg: c, name: c.Name, conn: srv.Conn(), ctx: t.Context()}
+		return r.checkOver()
+	}
+	if err := over(2); err != nil {
+		t.Errorf("it is not over yet: %v", err)
+	}
+	if err := s.announce(t.Context(), Result{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := over(1); err != nil {
+		t.Errorf("it has all its episodes: %v", err)
+	}
+	if err := over(2); err == nil || !strings.Contains(err.Error(), "is over, with 1 episodes, and session.episodes is 2 now") {
+		t.Errorf("more episodes: %v", err)
 	}
 }
 

@@ -33,7 +33,7 @@ func Learn(ctx context.Context, c config.Config, o Options) (res Result, err err
 		return res, err
 	}
 	defer r.close()
-	if err := r.checkFresh(); err != nil {
+	if err := errors.Join(r.checkFresh(), r.checkOver()); err != nil {
 		return res, r.end(err)
 	}
 	s, err := openOrCreate(r.ctx, r.name, r.conn, c, o)
@@ -118,6 +118,26 @@ func (r *role) checkFresh() error {
 			r.name, r.name, sub, p.Version, dir, r.name)
 	}
 	return nil
+}
+
+// checkOver refuses more episodes of a session that was announced to be over: the others
+// end as soon as they join it, and the learner would wait for ever.
+func (r *role) checkOver() error {
+	isOver, err := r.ended(r.ctx)
+	dir := filepath.Join(r.cfg.Out, r.name)
+	if _, none := os.Stat(filepath.Join(dir, database)); err != nil || !isOver || none != nil {
+		return err
+	}
+	st, err := store.Open(dir)
+	if err != nil {
+		return err
+	}
+	rows, err := st.Episodes(r.ctx, policy.Online)
+	if err = errors.Join(err, st.Close()); err != nil || len(rows) >= r.cfg.Session.Episodes {
+		return err
+	}
+	return fmt.Errorf("wire: session %s is over, with %d episodes, and session.episodes is %d now, but its other processes end at once; go on in one: %s --set session.episodes=%d --set bus.url=",
+		r.name, len(rows), r.cfg.Session.Episodes, GoOn(dir), r.cfg.Session.Episodes)
 }
 
 // database is the file by which a session's folder is known.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rapport-rl/rapport/internal/bus"
@@ -52,10 +53,13 @@ func SessionName(c config.Config) string {
 // role is one process of a session.
 type role struct {
 	cfg  config.Config
+	what string // as learner
 	name string
 	conn *bus.Conn
 	onnx string // SHA-256 of the frozen backbone that it loads; empty for none
 	o    Options
+	// episodes is the learner's session.episodes; 0 until it told its configuration.
+	episodes atomic.Int64
 	// ctx ends when the session is over, or the caller's ctx does.
 	ctx  context.Context
 	quit context.CancelCauseFunc
@@ -84,7 +88,7 @@ func join(ctx context.Context, c config.Config, what string, o Options) (*role, 
 	if c.Bus.URL == "" {
 		return nil, errors.New("wire: no NATS server is named; start one with rapport broker and name it with --nats nats://HOST:PORT")
 	}
-	r := &role{cfg: c, name: SessionName(c), o: o}
+	r := &role{cfg: c, what: what, name: SessionName(c), o: o}
 	if limit := nameLimit - len(subEncoder); len(r.name) > limit {
 		return nil, fmt.Errorf("wire: name %s has %d letters; a session of several processes may have %d", r.name, len(r.name), limit)
 	}
