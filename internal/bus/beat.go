@@ -87,6 +87,8 @@ func (c *Conn) beat(subj string, v beat) {
 type Peer struct {
 	Role, Name string
 	Seen       time.Time // of the last heartbeat, by this process's clock
+	Seq        uint64    // of that: how many the peer sent
+	Heard      int       // how many of them came here
 	Alive      bool
 }
 
@@ -154,7 +156,7 @@ func (p *Peers) heard(b beat, now time.Time) {
 		p.mu.Unlock()
 		return
 	}
-	v := Peer{b.Role, b.Name, now, !b.Bye}
+	v := Peer{Role: b.Role, Name: b.Name, Seen: now, Seq: b.Seq, Heard: old.Heard + 1, Alive: !b.Bye}
 	p.all[key] = v
 	p.mu.Unlock()
 	if v.Alive != old.Alive {

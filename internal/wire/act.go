@@ -75,6 +75,14 @@ func Act(ctx context.Context, c config.Config, o Options) (err error) {
 	if err := s.desk.adopt(r.ctx); err != nil {
 		return err
 	}
+	peers, err := r.conn.WatchPeers(r.name, gone, nil)
+	if err != nil {
+		return err
+	}
+	defer peers.Close()
+	if err := r.sole(peers); err != nil {
+		return r.end(err)
+	}
 	if err := s.stays(r); err != nil {
 		return r.end(err)
 	}
@@ -83,11 +91,6 @@ func Act(ctx context.Context, c config.Config, o Options) (err error) {
 		return err
 	}
 	defer spool.Close()
-	peers, err := r.conn.WatchPeers(r.name, gone, nil)
-	if err != nil {
-		return err
-	}
-	defer peers.Close()
 
 	d := &driver{s: s, r: r, spool: spool, peers: peers, fresh: make(chan struct{}, 1)}
 	r.wg.Go(func() {
@@ -106,6 +109,34 @@ func Act(ctx context.Context, c config.Config, o Options) (err error) {
 		return r.end(err)
 	}
 	return r.end(d.run(acts))
+}
+
+// lookAbout is for how long an actor looks for another one: three heartbeats.
+const lookAbout = time.Second
+
+// sole refuses to drive beside another actor, which came first: both would number and queue
+// episodes of one session. One that was killed beats no more, but for its last one that may
+// still be on its way.
+func (r *role) sole(peers *bus.Peers) error {
+	select {
+	case <-r.o.After(lookAbout):
+	case <-r.ctx.Done():
+		return r.ctx.Err()
+	}
+	var mine uint64
+	all := peers.List()
+	for _, p := range all {
+		if p.Role == r.what && p.Name == r.conn.Name() {
+			mine = p.Seq
+		}
+	}
+	for _, p := range all {
+		older := p.Seq > mine || p.Seq == mine && p.Name < r.conn.Name()
+		if p.Role == r.what && p.Name != r.conn.Name() && p.Alive && p.Heard > 1 && older {
+			return fmt.Errorf("wire: session %s has an actor already, %s; end that one first, or begin another session with another name, as --set name=%s-2", r.name, p.Name, r.name)
+		}
+	}
+	return nil
 }
 
 // stays refuses a folder of another session of that name: the episodes that it holds would

@@ -126,6 +126,65 @@ func TestLearnerOfASessionThatIsOverRefusesMoreEpisodes(t *testing.T) {
 	}
 }
 
+// Two arms that make episodes of one session are none that anybody asked for. One that was
+// killed is none.
+func TestSecondActorIsRefused(t *testing.T) {
+	c := tiny(t)
+	srv := broker(t, &c)
+	first, err := bus.Dial(t.Context(), srv.URL(), bus.Options{Name: "rapport-1@far"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	ctx, end := context.WithCancel(t.Context())
+	stop, err := first.Beat(ctx, c.Name, "actor", beatEvery)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	time.Sleep(3 * beatEvery) // it is there for a while
+	soon, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	err = Act(soon, c, byTheClock())
+	if err == nil || !strings.Contains(err.Error(), "has an actor already, rapport-1@far; end that one first") {
+		t.Errorf("a second actor: %v", err)
+	}
+	end() // whose good-bye is heard, or as if it were not
+	stop()
+	r, err := guest(t.Context(), c, "actor", byTheClock())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.close()
+	peers, err := r.conn.WatchPeers(r.name, gone, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peers.Close()
+	last, err := first.Beat(t.Context(), c.Name, "actor", time.Hour) // one beat that was on its way
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer last()
+	if err := r.sole(peers); err != nil {
+		t.Errorf("after the first was killed: %v", err)
+	}
+	// The first one stays where a second one comes.
+	second, err := bus.Dial(t.Context(), srv.URL(), bus.Options{Name: "a-later-one"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	later, err := second.Beat(t.Context(), c.Name, "actor", beatEvery)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer later()
+	if err := r.sole(peers); err != nil {
+		t.Errorf("the one that was there first: %v", err)
+	}
+}
+
 // A server that lost its store is told of the session again.
 func TestLearnerIntroducesItselfToAServerWithoutItsStore(t *testing.T) {
 	c := tiny(t)
