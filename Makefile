@@ -95,6 +95,7 @@ reproduce-kagi: build ## KAGI's reward beside its halves, demonstrations alone a
 	bin/rapport reproduce kagi --seeds 5 --tasks reach,spatula --kinds kagi,classifier
 	bin/rapport reproduce kagi --seeds 5 --tasks spatula,stack,almonds --demos 0.2 --set session.record=false
 	bin/rapport reproduce kagi --seeds 5 --tasks cover --demos 0.2 --set session.record=false --set session.episodes=60 --set session.evaluate=50 --to runs/reproduce-cover
+	bin/rapport reproduce kagi --seeds 5 --tasks cover --kinds kagi --set session.record=false --set session.episodes=60 --set session.evaluate=50 --to runs/reproduce-cover-all
 	bin/rapport reproduce kagi --seeds 5
 	bin/rapport reproduce robust --seeds 5
 	bin/rapport reproduce practice --seeds 5 --apart
