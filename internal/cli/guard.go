@@ -92,6 +92,9 @@ func printDry(w io.Writer, d wire.Dry) error {
 	for _, limit := range slices.Sorted(maps.Keys(d.ByLimit)) {
 		say("  %-40s %d\n", limit, d.ByLimit[limit])
 	}
+	for _, t := range d.Torn {
+		say("damaged     %s\n", t)
+	}
 	say("verdict     %s\n", verdict)
 	if d.Kept != "" {
 		say("kept in     %s\n", d.Kept)

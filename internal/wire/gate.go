@@ -61,6 +61,7 @@ type Dry struct {
 	ByLimit    map[string]int `json:"by_limit"` // violations
 	Violations []Violation    `json:"violations"`
 	Unlisted   int            `json:"unlisted"`
+	Torn       []string       `json:"torn,omitempty"` // recordings that are not whole, of which the rest was judged
 	Passed     bool           `json:"passed"`
 	Kept       string         `json:"-"` // the session that the result was stored in, "" if none
 }
@@ -223,6 +224,10 @@ func (d *Dry) run(ctx context.Context, c config.Config, params policy.Params, ey
 		last = &p
 		return nil
 	})
+	if torn := (tornError{}); t > 0 && errors.As(err, &torn) {
+		d.Torn = append(d.Torn, fmt.Sprintf("%s: %v", file, torn))
+		err = nil
+	}
 	if err != nil {
 		return fmt.Errorf("wire: %s, step %d: %w", file, t, err)
 	}

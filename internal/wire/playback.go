@@ -45,13 +45,20 @@ func (p *page) features(ctx context.Context, eyes perception.Extractor) (percept
 }
 
 // playback calls see with each observation of a recording: one of ours, or a bag
-// as a backend plays it, with the topics of robot.ros.
+// as a backend plays it, with the topics of robot.ros. A tornError says that it is not whole;
+// what is whole of it was seen.
 func playback(ctx context.Context, c config.Config, file string, see func(page) error) error {
 	var mine error
 	if filepath.Ext(file) == ".mcap" {
 		rec, err := record.Read(file)
-		if err == nil || errors.Is(err, record.ErrTruncated) && len(rec.Ticks) > 0 {
+		if err == nil {
 			return turn(rec, see)
+		}
+		if errors.Is(err, record.ErrTruncated) && len(rec.Ticks) > 0 {
+			if e := turn(rec, see); e != nil {
+				return e
+			}
+			return tornError{err}
 		}
 		mine = err // an MCAP file of somebody else's?
 	}
@@ -89,6 +96,9 @@ func playBag(ctx context.Context, c config.Config, file string, see func(page) e
 	for ; ; obs, err = b.Step(ctx, robot.Command{}) {
 		switch {
 		case errors.Is(err, io.EOF):
+			if d := b.Damage(); harmed(d) {
+				return tornError{fmt.Errorf("the recording is not whole, damage: %s", d)}
+			}
 			return nil
 		case errors.Is(err, robot.ErrStale):
 			continue // a gap, which the recording goes on after

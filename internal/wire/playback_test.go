@@ -150,6 +150,20 @@ func TestDryRunOverABag(t *testing.T) {
 	if all, own := check(dir), check(""); all.Recordings < 3 || cmp.Diff(own, all) != "" {
 		t.Errorf("%d recordings of the session's folder, %d of none named", all.Recordings, own.Recordings)
 	}
+	// What is whole of a damaged one is judged, and the damage told.
+	for _, file := range []string{mine, theirs} {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cut := filepath.Join(t.TempDir(), "cut"+filepath.Ext(file))
+		if err := os.WriteFile(cut, b[:len(b)*3/4], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if d := check(cut); d.Steps == 0 || d.Steps > want.Steps || len(d.Torn) != 1 || !strings.Contains(d.Torn[0], cut) {
+			t.Errorf("cut off, %s is judged in %d steps; damage %q", filepath.Base(file), d.Steps, d.Torn)
+		}
+	}
 	bad := filepath.Join(t.TempDir(), "bad.bag")
 	if err := os.WriteFile(bad, []byte("no bag"), 0o600); err != nil {
 		t.Fatal(err)
