@@ -135,6 +135,34 @@ func shownTo(t *testing.T, cameras string, files ...string) []Replayed {
 
 const oneCamera = "{name: front, width: 64, height: 64}"
 
+func TestRewardsAreComparedByWhatIsWholeOfABag(t *testing.T) {
+	cut := shortened(t, bagOf(t, filepath.Join(t.TempDir(), "a.bag"), nil, frontLens))
+	r, err := bagReel(cut, ReplayConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	film, err := r.open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer film.Close()
+	cfg := tiny(t)
+	set(t, &cfg, "robot.cameras=["+oneCamera+"]")
+	c := comparer{s: &Session{cfg: cfg}, parts: parts{eyes: glance{}, scorer: glance{}}, encoder: "ours"}
+	e, err := c.exhibit(t.Context(), film)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := e.Len(); n < 30 || n > 45 || e.torn == nil || !strings.Contains(e.torn.Error(), "damage: ") {
+		t.Errorf("%d steps, damage %v; want about two thirds of 59", n, e.torn)
+	}
+	// A reward with an encoder of its own sees as much of it.
+	n := 0
+	if err := e.film.Each(t.Context(), func(record.Tick) error { n++; return nil }); err != nil || n != len(e.traj) {
+		t.Errorf("shown again, it has %d observations, error %v; want %d", n, err, len(e.traj))
+	}
+}
+
 func TestReplayJudgesWhatIsWholeOfABag(t *testing.T) {
 	cut := shortened(t, bagOf(t, filepath.Join(t.TempDir(), "a.bag"), nil, frontLens))
 	got := shownTo(t, oneCamera, cut)[0]

@@ -205,7 +205,9 @@ func (c *comparer) rate(ctx context.Context, film footage, out *Rated) error {
 	if err != nil {
 		return err
 	}
-	out.Notes = film.Notes()
+	if out.Notes = film.Notes(); e.torn != nil {
+		out.Err = errors.Join(out.Err, fmt.Errorf("wire: compare %s: %w", out.File, e.torn))
+	}
 	e.id, out.Steps = out.ID, e.Len()
 	if e.truth, err = c.past.truths(ctx, out.File, film.Info(), e.ticks); err != nil && !errors.Is(err, errStranger) {
 		if ctx.Err() != nil {
@@ -259,7 +261,11 @@ func (c *comparer) exhibit(ctx context.Context, film footage) (*exhibit, error) 
 		}
 	}
 	if e.traj == nil {
-		if err := w.see(ctx, tee{film, keep}); err != nil {
+		err := w.see(ctx, tee{film, keep})
+		if torn := (tornError{}); errors.As(err, &torn) {
+			e.torn, e.film, err = torn, wholeOf{film}, nil
+		}
+		if err != nil {
 			return nil, err
 		}
 		e.traj = w.seen
@@ -268,6 +274,17 @@ func (c *comparer) exhibit(ctx context.Context, film footage) (*exhibit, error) 
 		return nil, fmt.Errorf("%d observations that could be rated, want two at least: it holds too few frames, and no features of this session's encoder", len(e.traj))
 	}
 	return e, nil
+}
+
+// wholeOf is what is whole of a damaged film.
+type wholeOf struct{ footage }
+
+func (w wholeOf) Each(ctx context.Context, f func(record.Tick) error) error {
+	err := w.footage.Each(ctx, f)
+	if torn := (tornError{}); errors.As(err, &torn) {
+		return nil
+	}
+	return err
 }
 
 // tee is a film of which each tick is also kept.

@@ -26,6 +26,7 @@ type exhibit struct {
 	logged []float64             // (T,); nil for none
 	truth  []sim.Truth           // (T+1,); nil where it cannot be had
 	film   footage               // to be shown again to other encoders
+	torn   error                 // nil where the film is whole; it ends with what is
 }
 
 // Len is T.
