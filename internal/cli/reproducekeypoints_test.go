@@ -30,7 +30,7 @@ func TestKeypointRowsCountByHand(t *testing.T) {
 	if err := keypointRows(&b, "stack", []wire.KeypointResult{r}); err != nil {
 		t.Fatal(err)
 	}
-	want := "| stack | plain | 5 | 2.00 | 20.00 | 25.00 % | 20.00 % | 50.0 % | 25.0 % of 4 | 1.0 | 1.0 | 2.0 | 2.0 |"
+	want := "| stack | plain | 5 | 2.50 | 20.00 | 25.00 % | 20.00 % | 50.0 % | 25.0 % of 4 | 1.0 | 1.0 | 2.0 | 2.0 |"
 	if !strings.Contains(b.String(), want) {
 		t.Errorf("got\n%swant a row\n%s", b.String(), want)
 	}

@@ -57,7 +57,7 @@ func TestReproduceRobustReadsWhatItFinished(t *testing.T) {
 		t.Fatalf("exit %d: %s", code, errs.String())
 	}
 	for _, want := range []string{
-		"| reach | nothing | 160 of 200 | 74 to 85 % | 70, 90 % | 20.0 % | 2.0, 20.0 | 0.90 ± 0.00 |",
+		"| reach | nothing | 160 of 200 | 74 to 85 % | 70, 90 % | 20.0 % | 2.5, 20.0 | 0.90 ± 0.00 |",
 		"| reach | camera shifted by 1 cm | 158 of 200 | 73 to 84 % | 69, 89 % |",
 	} {
 		if !strings.Contains(out.String(), want) {
