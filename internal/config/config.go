@@ -335,6 +335,9 @@ type Replay struct {
 type IQL struct {
 	Expectile float64 `yaml:"expectile"`
 	Beta      float64 `yaml:"beta"`
+	// Head is what of the policy imitates: gaussian, mean and deviation by their likelihood, or
+	// deterministic, the mean alone, whose deviation stays as it was cloned.
+	Head string `yaml:"head"`
 	// Decay lets the policy's rate fall to a tenth over the session's updates, along a
 	// cosine.
 	Decay bool `yaml:"decay"`

@@ -96,6 +96,7 @@ func (c Config) Validate() error {
 	p.need(c.Learner.Residual == 0 || slices.Contains([]string{"rlpd", "calql"}, c.Learner.Kind) && c.Policy.Sees != "pixels", "learner.residual",
 		"is %g, but learner.kind is %s and policy.sees is %s; want 0, or rlpd or calql, and features: a trunk that is trained would change what the clone sees", c.Learner.Residual, c.Learner.Kind, c.Policy.Sees)
 	p.within("learner.iql.expectile", c.Learner.IQL.Expectile, 0.5, 0.999)
+	p.oneOf("learner.iql.head", c.Learner.IQL.Head, "gaussian", "deterministic")
 	p.within("learner.iql.beta", c.Learner.IQL.Beta, 1e-3, 1e3)
 	p.within("learner.calql.weight", c.Learner.CalQL.Weight, 1e-6, 1e3)
 	p.within("learner.replay.priority", c.Learner.Replay.Priority, 0, 1)

@@ -65,10 +65,14 @@ func newKeeper(c config.Config, from policy.Params, finite bool, dir string) (po
 		if l.IQL.Decay {
 			decay = l.Updates * c.Session.Episodes
 		}
+		head := iql.Gaussian
+		if l.IQL.Head == "deterministic" {
+			head = iql.Deterministic
+		}
 		return iql.New(iql.Config{
 			Gamma: l.Gamma, Batch: l.Batch, Round: l.Updates, Offline: l.Warmup, Warmup: l.Warmup, Decay: decay,
 			Critics: l.Critics, CriticHidden: l.Hidden, CriticLR: l.Rate, ValueLR: l.Rate, ActorLR: l.Rate,
-			Steps: l.Steps, Scale: l.Scale, Expectile: l.IQL.Expectile, Beta: l.IQL.Beta, Finite: finite, Seed: seed,
+			Steps: l.Steps, Scale: l.Scale, Expectile: l.IQL.Expectile, Beta: l.IQL.Beta, Head: head, Finite: finite, Seed: seed,
 			Dir: dir, Capacity: l.Replay.Capacity, JPEG: l.Replay.JPEG, Prioritised: priorities(l.Replay), Device: on,
 		}, start)
 	case "ppo":

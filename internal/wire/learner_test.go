@@ -61,3 +61,43 @@ func TestIQLKeepsTheCloneWhileItsCriticsLearn(t *testing.T) {
 		t.Errorf("it moved to %g, and with a rate that falls to %g", plain, slow)
 	}
 }
+
+// With a deterministic head the deviation stays as it was cloned.
+func TestIQLMovesTheDeviationOrNot(t *testing.T) {
+	start, err := bc.NewNet(policytest.Arch(), rand.New(rand.NewPCG(1, 0)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, err := start.Encode(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := func(n *bc.Net) []float32 { ps := n.Params(); return ps[len(ps)-1].Data } // the biases of means and deviations
+	for head, stay := range map[string]int{"gaussian": 0, "deterministic": len(last(start)) / 2} {
+		c, err := config.Load("", nil, []string{"learner.kind=iql", "learner.warmup=0", "learner.updates=4", "learner.hidden=[8]", "learner.batch=8", "learner.iql.head=" + head})
+		if err != nil {
+			t.Fatal(err)
+		}
+		k, err := newKeeper(c, from, false, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range policytest.Demos(2, 1, [2]float64{}) {
+			if err := k.Add(t.Context(), e); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := k.Update(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		same := 0
+		for i, v := range last(k.(*iql.Learner).Actor()) {
+			if v == last(start)[i] {
+				same++
+			}
+		}
+		if same != stay {
+			t.Errorf("%s: %d of %d outputs stay, want %d", head, same, len(last(start)), stay)
+		}
+	}
+}
