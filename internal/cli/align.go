@@ -7,7 +7,6 @@ import (
 	"io"
 	"maps"
 	"math/rand/v2"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -133,27 +132,16 @@ func (g *aligning) begin(args []string) (string, error) {
 // again is the command that goes on with the alignment in dir. What was set for one that was
 // there before is not in its folder, and is said again.
 func (g *aligning) again(dir string, given bool) string {
-	words := []string{"rapport", "align", quoted(dir)}
+	words := []string{"rapport", "align", wire.Quoted(dir)}
 	if g.person == "simulated" {
 		words = append(words, "--person", g.person)
 	}
 	if given {
 		for _, kv := range g.a.sets {
-			words = append(words, "--set", quoted(kv))
+			words = append(words, "--set", wire.Quoted(kv))
 		}
 	}
 	return strings.Join(words, " ")
-}
-
-// plain is what shells take as it is.
-var plain = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./-]+$`)
-
-// quoted is a word as a shell takes it.
-func quoted(word string) string {
-	if plain.MatchString(word) {
-		return word
-	}
-	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
 // steps does some steps, each with the folder for itself, so that the page that asks
@@ -408,7 +396,7 @@ func (g *aligning) print(dir string) (err error) {
 			"           or align it by comparisons that push less far, beside imitation of what ranks high (docs/align-pipeline.md),\n"+
 			"               %s\n"+
 			"           or align it by more answers,\n"+
-			"               %s\n", quoted(r.Dir), tried, al.Again("", "align.beta=1", "align.rehearse=64"), al.More(r.Answers))
+			"               %s\n", wire.Quoted(r.Dir), tried, al.Again("", "align.beta=1", "align.rehearse=64"), al.More(r.Answers))
 	}
 	_, err = fmt.Fprintf(w, "\npolicy     %s\nrankings   %s\nsession    %s (rapport eval %s)\n", r.Policy, r.Rankings, r.Dir, r.Dir)
 	return err

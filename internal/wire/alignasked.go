@@ -89,7 +89,7 @@ func (a *Alignment) Again(step string, others ...string) string {
 	if step != "" {
 		words = append(words, step)
 	}
-	words = append(words, quoted(a.s.Dir()))
+	words = append(words, Quoted(a.s.Dir()))
 	if a.simulated {
 		words = append(words, "--person", "simulated")
 	}
@@ -104,7 +104,7 @@ func (a *Alignment) Again(step string, others ...string) string {
 		sets = slices.DeleteFunc(sets, func(s string) bool { return strings.HasPrefix(s, key+"=") })
 	}
 	for _, kv := range append(sets, others...) {
-		words = append(words, "--set", quoted(kv))
+		words = append(words, "--set", Quoted(kv))
 	}
 	return strings.Join(words, " ")
 }
@@ -122,8 +122,8 @@ func (a *Alignment) More(than int) string {
 	return a.Again("", sets...)
 }
 
-// quoted is a word as a shell takes it.
-func quoted(word string) string {
+// Quoted is a word as a shell takes it.
+func Quoted(word string) string {
 	odd := func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("_@%+=:,./-", r)
 	}

@@ -6,10 +6,40 @@ import (
 	"testing"
 
 	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/bc"
 	"github.com/rapport-rl/rapport/policy/iql"
 	"github.com/rapport-rl/rapport/policy/policytest"
 )
+
+// cloneOf is a policy to begin from.
+func cloneOf(t *testing.T) *bc.Net {
+	t.Helper()
+	n, err := bc.NewNet(policytest.Arch(), rand.New(rand.NewPCG(1, 0)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// fed is a learner that begins from start and has demonstrations.
+func fed(t *testing.T, c config.Config, start *bc.Net) policy.Keeper {
+	t.Helper()
+	from, err := start.Encode(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := newKeeper(c, from, false, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range policytest.Demos(2, 1, [2]float64{}) {
+		if err := k.Add(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return k
+}
 
 // What was cloned stays until the critics know something, and moves less and less where the
 // session says so: critics that know nothing weigh rows by chance.
@@ -18,26 +48,11 @@ func TestIQLKeepsTheCloneWhileItsCriticsLearn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	start, err := bc.NewNet(policytest.Arch(), rand.New(rand.NewPCG(1, 0)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	from, err := start.Encode(1)
-	if err != nil {
-		t.Fatal(err)
-	}
+	start := cloneOf(t)
 	// far is how far the policy's parameters are from the clone's after each round.
 	far := func(decay bool) (out []float64) {
 		c.Learner.IQL.Decay = decay
-		k, err := newKeeper(c, from, false, "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, e := range policytest.Demos(2, 1, [2]float64{}) {
-			if err := k.Add(t.Context(), e); err != nil {
-				t.Fatal(err)
-			}
-		}
+		k := fed(t, c, start)
 		for range c.Session.Episodes + 1 { // the warm-up, and the session's
 			if _, err := k.Update(t.Context()); err != nil {
 				t.Fatal(err)
@@ -64,29 +79,14 @@ func TestIQLKeepsTheCloneWhileItsCriticsLearn(t *testing.T) {
 
 // With a deterministic head the deviation stays as it was cloned.
 func TestIQLMovesTheDeviationOrNot(t *testing.T) {
-	start, err := bc.NewNet(policytest.Arch(), rand.New(rand.NewPCG(1, 0)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	from, err := start.Encode(1)
-	if err != nil {
-		t.Fatal(err)
-	}
+	start := cloneOf(t)
 	last := func(n *bc.Net) []float32 { ps := n.Params(); return ps[len(ps)-1].Data } // the biases of means and deviations
 	for head, stay := range map[string]int{"gaussian": 0, "deterministic": len(last(start)) / 2} {
 		c, err := config.Load("", nil, []string{"learner.kind=iql", "learner.warmup=0", "learner.updates=4", "learner.hidden=[8]", "learner.batch=8", "learner.iql.head=" + head})
 		if err != nil {
 			t.Fatal(err)
 		}
-		k, err := newKeeper(c, from, false, "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, e := range policytest.Demos(2, 1, [2]float64{}) {
-			if err := k.Add(t.Context(), e); err != nil {
-				t.Fatal(err)
-			}
-		}
+		k := fed(t, c, start)
 		if _, err := k.Update(t.Context()); err != nil {
 			t.Fatal(err)
 		}
