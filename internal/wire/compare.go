@@ -263,7 +263,7 @@ func (c *comparer) exhibit(ctx context.Context, film footage) (*exhibit, error) 
 	if e.traj == nil {
 		err := w.see(ctx, tee{film, keep})
 		if torn := (tornError{}); errors.As(err, &torn) {
-			e.torn, e.film, err = torn, wholeOf{film}, nil
+			e.torn, e.film, err = torn, untorn{film}, nil
 		}
 		if err != nil {
 			return nil, err
@@ -274,17 +274,6 @@ func (c *comparer) exhibit(ctx context.Context, film footage) (*exhibit, error) 
 		return nil, fmt.Errorf("%d observations that could be rated, want two at least: it holds too few frames, and no features of this session's encoder", len(e.traj))
 	}
 	return e, nil
-}
-
-// wholeOf is what is whole of a damaged film.
-type wholeOf struct{ footage }
-
-func (w wholeOf) Each(ctx context.Context, f func(record.Tick) error) error {
-	err := w.footage.Each(ctx, f)
-	if torn := (tornError{}); errors.As(err, &torn) {
-		return nil
-	}
-	return err
 }
 
 // tee is a film of which each tick is also kept.
