@@ -41,26 +41,27 @@ func TestTasksBringTheirOwnLearner(t *testing.T) {
 	for _, tt := range []struct {
 		sets    []string
 		kind    string
+		warmup  int
 		updates int
 		std     float64
 		decay   bool
 	}{
-		{nil, "rlpd", 60, 0.3, false},
-		{[]string{"robot.task=clutter"}, "rlpd", 60, 0.3, false},
-		{[]string{"robot.task=cup"}, "rlpd", 60, 0.3, false},
-		{[]string{"robot.world=xmagical", "robot.task=group"}, "rlpd", 60, 0.3, false},
-		{[]string{"robot.task=stack"}, "rlpd", 60, 0.3, false},
-		{[]string{"robot.task=stack", "reward.kind=kagi"}, "iql", 180, 0.1, true},
-		{[]string{"robot.task=almonds", "reward.kind=kagi", "learner.updates=20"}, "iql", 20, 0.1, true},
-		{[]string{"robot.task=spatula", "reward.kind=kagi", "learner.iql.decay=false"}, "iql", 180, 0.1, false},
-		{[]string{"robot.task=stack", "reward.kind=kagi", "learner.kind=rlpd"}, "rlpd", 60, 0.3, false},
-		{[]string{"robot.task=reach", "reward.kind=kagi"}, "rlpd", 60, 0.3, false},
+		{nil, "rlpd", 1500, 60, 0.3, false},
+		{[]string{"robot.task=clutter"}, "rlpd", 1500, 60, 0.3, false},
+		{[]string{"robot.task=cup"}, "rlpd", 1500, 60, 0.3, false},
+		{[]string{"robot.world=xmagical", "robot.task=group"}, "rlpd", 1500, 60, 0.3, false},
+		{[]string{"robot.task=stack"}, "rlpd", 1500, 60, 0.3, false},
+		{[]string{"robot.task=stack", "reward.kind=kagi"}, "iql", 8000, 180, 0.1, true},
+		{[]string{"robot.task=almonds", "reward.kind=kagi", "learner.updates=20"}, "iql", 8000, 20, 0.1, true},
+		{[]string{"robot.task=spatula", "reward.kind=kagi", "learner.iql.decay=false", "learner.warmup=1500"}, "iql", 1500, 180, 0.1, false},
+		{[]string{"robot.task=stack", "reward.kind=kagi", "learner.kind=rlpd"}, "rlpd", 1500, 60, 0.3, false},
+		{[]string{"robot.task=reach", "reward.kind=kagi"}, "rlpd", 1500, 60, 0.3, false},
 	} {
 		c, err := Load("", nil, tt.sets)
 		if err != nil {
 			t.Errorf("%v: %v", tt.sets, err)
-		} else if c.Learner.Kind != tt.kind || c.Learner.Updates != tt.updates || c.Policy.Clone.Std != tt.std || c.Learner.IQL.Decay != tt.decay {
-			t.Errorf("%v: %s, %d updates, std %g, decay %t; want %s, %d, %g, %t", tt.sets, c.Learner.Kind, c.Learner.Updates, c.Policy.Clone.Std, c.Learner.IQL.Decay, tt.kind, tt.updates, tt.std, tt.decay)
+		} else if c.Learner.Kind != tt.kind || c.Learner.Warmup != tt.warmup || c.Learner.Updates != tt.updates || c.Policy.Clone.Std != tt.std || c.Learner.IQL.Decay != tt.decay {
+			t.Errorf("%v: %s, %d steps before, %d updates, std %g, decay %t; want %s, %d, %d, %g, %t", tt.sets, c.Learner.Kind, c.Learner.Warmup, c.Learner.Updates, c.Policy.Clone.Std, c.Learner.IQL.Decay, tt.kind, tt.warmup, tt.updates, tt.std, tt.decay)
 		}
 	}
 }
