@@ -13,6 +13,7 @@ import (
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/reward/judge"
 	"github.com/rapport-rl/rapport/reward/preference"
+	"github.com/rapport-rl/rapport/reward/vlm"
 	"github.com/rapport-rl/rapport/robot"
 )
 
@@ -146,6 +147,9 @@ func (v OfflineVLM) ask(ctx context.Context, es []policy.Episode, seed uint64, f
 	var out []preference.Pair
 	for i, a := range asked {
 		said, err := p.Compare(ctx, seen[a[0]], seen[a[1]])
+		if errors.Is(err, vlm.ErrBusy) {
+			err = fmt.Errorf("wire: pair %d of %d: %w; answers so far are kept: run it again once the endpoint answers", i+1, n, err)
+		}
 		if err != nil {
 			return nil, Answered{Asked: p.Asked, Swapped: p.Swapped, None: p.None}, err
 		}

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -16,6 +17,7 @@ import (
 	"github.com/rapport-rl/rapport/policy/view"
 	"github.com/rapport-rl/rapport/reward/judge"
 	"github.com/rapport-rl/rapport/reward/preference"
+	"github.com/rapport-rl/rapport/reward/vlm"
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/sim/blob"
 )
@@ -244,6 +246,30 @@ func TestOfflineVLMErrors(t *testing.T) {
 	}
 	if _, err := (OfflineVLM{}).fit(ctx, nil, 1, &Answered{Asked: 50}); err == nil || !strings.Contains(err.Error(), "word the goal more exactly") {
 		t.Errorf("no answers: error %v", err)
+	}
+}
+
+// silent is a model whose endpoint does not answer any more.
+type silent struct{ calls int }
+
+func (s *silent) Ask(context.Context, judge.Prompt) ([]byte, error) {
+	s.calls++
+	return nil, fmt.Errorf("%w: no route to host", vlm.ErrBusy)
+}
+
+// A dead endpoint ends the asking, and is not taken for a goal in bad words.
+func TestOfflineVLMEndsWhereTheEndpointIsSilent(t *testing.T) {
+	es := suboptimal(2)
+	held := func(e policy.Episode, steps []int) (out [][]robot.Frame, err error) {
+		for _, s := range steps {
+			out = append(out, e.Inputs[s].Frames)
+		}
+		return out, nil
+	}
+	m := &silent{}
+	_, _, err := (OfflineVLM{Model: m, Goal: "x", Pairs: 20}).ask(t.Context(), es, 1, held, quietly().Tell)
+	if !errors.Is(err, vlm.ErrBusy) || !strings.Contains(err.Error(), "run it again once the endpoint answers") || m.calls != 1 {
+		t.Errorf("error %v after %d askings, want ErrBusy, with a remedy, after one", err, m.calls)
 	}
 }
 

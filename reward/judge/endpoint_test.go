@@ -125,3 +125,19 @@ func TestRefusalStops(t *testing.T) {
 		t.Errorf("busy: measured with error %v, want ErrBusy", err)
 	}
 }
+
+// A pair that the endpoint falls silent at is no pair without an answer.
+func TestSilenceIsNoAnswerToAPair(t *testing.T) {
+	described, first := vlmtest.Reply{Text: `{"first":"a","second":"b","difference":"c"}`}, vlmtest.Reply{Text: `{"better":0}`}
+	for _, before := range [][]vlmtest.Reply{nil, {described}, {described, first}, {described, first, described}} {
+		s := vlmtest.Script(append(before, vlmtest.Reply{Status: 503})...)
+		p := Pairs{Model: Over(client(t, s.URL)), Goal: "red"}
+		if v, err := p.Compare(t.Context(), shot(1), shot(2)); !errors.Is(err, vlm.ErrBusy) || v != preference.Unknown || p.None != 0 {
+			t.Errorf("silent after %d answers: verdict %v, %d without an answer, error %v, want ErrBusy", len(before), v, p.None, err)
+		}
+		if n := len(s.Asked()); n != len(before)+4 {
+			t.Errorf("silent after %d answers: asked %d times, want the four tries of one asking more", len(before), n)
+		}
+		s.Close()
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/rapport-rl/rapport/reward/preference"
+	"github.com/rapport-rl/rapport/reward/vlm"
 	"github.com/rapport-rl/rapport/robot"
 )
 
@@ -29,7 +30,9 @@ var described = json.RawMessage(`{"type":"object","properties":{"first":{"type":
 var which = json.RawMessage(`{"type":"object","properties":{"better":{"type":"integer","enum":[0,1,-1]}},"required":["better"],"additionalProperties":false}`)
 
 // Compare asks in both orders. Only what both agree on is an answer; otherwise it is
-// preference.Unknown, as is what the model would not or could not say.
+// preference.Unknown, as is what the model would not or could not say. An endpoint that
+// does not answer is an error that wraps vlm.ErrBusy: its silence says nothing of a pair,
+// and each asking has tried it for minutes already.
 func (p *Pairs) Compare(ctx context.Context, a, b []robot.Frame) (preference.Verdict, error) {
 	if p.Model == nil || strings.TrimSpace(p.Goal) == "" {
 		return preference.Unknown, errors.New("judge: no model or no goal: name an endpoint, and say what the goal is")
@@ -69,7 +72,7 @@ func (p *Pairs) ask(ctx context.Context, a, b []robot.Frame) (preference.Verdict
 	if ctx.Err() != nil {
 		return preference.Unknown, ctx.Err()
 	}
-	if fatal(err) {
+	if fatal(err) || errors.Is(err, vlm.ErrBusy) {
 		return preference.Unknown, err
 	}
 	if err != nil {
@@ -83,7 +86,7 @@ func (p *Pairs) ask(ctx context.Context, a, b []robot.Frame) (preference.Verdict
 	if ctx.Err() != nil {
 		return preference.Unknown, ctx.Err()
 	}
-	if fatal(err) {
+	if fatal(err) || errors.Is(err, vlm.ErrBusy) {
 		return preference.Unknown, err
 	}
 	var said struct {
