@@ -3,7 +3,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -51,13 +50,8 @@ vlm-answers.jsonl in the session's folder: the same questions are never asked ag
 			if v.Pairs < 10 || v.Steps < 1 || v.Steps > 100_000_000 {
 				return usageError{fmt.Errorf("--pairs is %d and --steps %d; want 10 and 1 at least", v.Pairs, v.Steps)}
 			}
-			for _, path := range []string{out, kept} {
-				if path == "" {
-					continue
-				}
-				if _, err := os.Stat(path); err == nil {
-					return fmt.Errorf("%s is there already; remove it, or write to another file", path)
-				}
+			if err := errors.Join(writable("--out", out), writable("--reward", kept)); err != nil {
+				return err
 			}
 			conf := vlm.FromEnv(a.getenv)
 			conf.Log = a.log

@@ -47,6 +47,12 @@ func testOfflineVLM(t *testing.T, l lab) {
 	l.wants(exitDone, []string{"asked         40 pairs", "reward        from", "parameters"}, "pipeline", "offline-vlm", l.session(), "--goal", "light", "--pairs", "40", "--steps", "20", "-o", out, "--reward", kept)
 	l.wants(exitFailed, []string{"is there already"}, "pipeline", "offline-vlm", l.session(), "--goal", "light", "-o", out)
 	n := calls
+	for flag, path := range map[string]string{"--out": filepath.Join(t.TempDir(), "nowhere", "a.safetensors"), "--reward": filepath.Join(out, "r.safetensors")} {
+		l.wants(exitFailed, []string{flag + ": " + path, "a folder that is there"}, "pipeline", "offline-vlm", l.session(), "--goal", "dark", "--pairs", "40", flag, path)
+	}
+	if calls != n {
+		t.Errorf("%d calls for what cannot be written, want none", calls-n)
+	}
 	l.wants(exitDone, []string{"by 0 calls"}, "pipeline", "offline-vlm", l.session(), "--goal", "light", "--pairs", "40", "--steps", "20", "-o", filepath.Join(t.TempDir(), "b.safetensors"))
 	if calls != n {
 		t.Errorf("%d calls on the rerun, want none", calls-n)

@@ -99,6 +99,21 @@ func vacant(out string) error {
 	return nil
 }
 
+// writable refuses a file that a flag names, which may be "", where it is there already or has
+// no folder: known before the work, not after it.
+func writable(flag, path string) error {
+	if path == "" {
+		return nil
+	}
+	if _, err := os.Stat(path); err == nil {
+		return fmt.Errorf("%s: %s is there already; remove it, or write to another file", flag, path)
+	}
+	if st, err := os.Stat(filepath.Dir(path)); err != nil || !st.IsDir() {
+		return fmt.Errorf("%s: %s cannot be written; name a file in a folder that is there", flag, path)
+	}
+	return nil
+}
+
 // restart says how to begin again, once interrupted, where the folder holds a part: it is
 // refused then.
 func (a *app) restart(out, other string) {

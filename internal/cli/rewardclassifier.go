@@ -119,6 +119,9 @@ uses it from when it is gone on with (docs/success.md).`,
 			if err := checkClassifying(c); err != nil {
 				return usageError{err}
 			}
+			if err := writable("--out", c.Out); err != nil {
+				return err
+			}
 			dir, err := a.session(args)
 			if err != nil {
 				return err

@@ -21,6 +21,8 @@ func testClassifier(t *testing.T, l lab) {
 	for _, bad := range [][2]string{{"--precision", "1.5"}, {"--precision", "0"}, {"--folds", "1"}, {"--sees", "foo"}, {"--hidden", "-2"}, {"--jitter", "-1"}, {"--augment", "-1"}} {
 		l.wants(exitUsage, []string{bad[0] + " is "}, "reward", "classifier", "train", l.session(), bad[0], bad[1])
 	}
+	l.wants(exitFailed, []string{"--out: ", "is there already"}, "reward", "classifier", "train", l.session(), "--precision", "0.3", "--out", l.file)
+	l.wants(exitFailed, []string{"--out: ", "a folder that is there"}, "reward", "classifier", "train", l.session(), "--precision", "0.3", "--out", filepath.Join(t.TempDir(), "nowhere", "c.json"))
 	l.wants(exitDone, []string{"40 frames of 2 episodes", "precision", "recall", "F1", "threshold", "all of these are demonstrations"}, "reward", "classifier", "train", l.session(), "--precision", "0.3")
 }
 

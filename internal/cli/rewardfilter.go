@@ -3,7 +3,6 @@ package cli
 import (
 	"bytes"
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -40,9 +39,8 @@ rest (docs/filter.md):
 			if fc.Quantile == 0 {
 				fc.Quantile = -1
 			}
-			// Known before the scoring, not after it.
-			if _, err := os.Stat(out); err == nil {
-				return fmt.Errorf("%s is there already; remove it, or write to another file with -o", out)
+			if err := writable("--out", out); err != nil {
+				return err
 			}
 			dir, err := a.session(args)
 			if err != nil {

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"os"
 	"strings"
 	"text/tabwriter"
 
@@ -38,9 +37,8 @@ much every pixel changed, and in red where the reward rose (docs/probe.md).`,
 			case pc.Out != "" && !strings.HasSuffix(pc.Out, ".png"):
 				return usageError{fmt.Errorf("--out is %q; want the name of a PNG file", pc.Out)}
 			}
-			// Known before the climb, not after it.
-			if _, err := os.Stat(pc.Out); pc.Out != "" && err == nil {
-				return fmt.Errorf("%s is there already; remove it, or write to another file with -o", pc.Out)
+			if err := writable("--out", pc.Out); err != nil {
+				return err
 			}
 			dir, err := a.session(args)
 			if err != nil {

@@ -47,9 +47,8 @@ columns of those mean is guessed, as rapport data info tells, or said by --map.`
 			if steps < 1 || steps > 100_000_000 {
 				return usageError{fmt.Errorf("--steps is %d; want 1 to 100000000", steps)}
 			}
-			// Known before the training, not after it.
-			if _, err := os.Stat(out); err == nil {
-				return fmt.Errorf("%s is there already; remove it, or write to another file with -o", out)
+			if err := writable("--out", out); err != nil {
+				return err
 			}
 			bars := newProgress(a.stderr)
 			defer bars.close()

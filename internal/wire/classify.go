@@ -268,16 +268,17 @@ func TrainClassifier(ctx context.Context, dir string, c Classifying, environ, se
 	if err != nil {
 		return rep, fmt.Errorf("wire: success classifier: %w", err)
 	}
-	if c.Out != "" {
-		if err := WriteNew(c.Out, b); err != nil {
-			return rep, err
-		}
-	}
 	v, _, err := s.store.LatestCheckpoint(ctx, kindSuccess)
 	if err != nil && !errors.Is(err, store.ErrNone) {
 		return rep, err
 	}
-	return rep, s.store.SaveCheckpoint(ctx, kindSuccess, v+1, b)
+	if err := s.store.SaveCheckpoint(ctx, kindSuccess, v+1, b); err != nil || c.Out == "" {
+		return rep, err
+	}
+	if err := WriteNew(c.Out, b); err != nil {
+		return rep, fmt.Errorf("%w; the classifier is kept in %s all the same", err, dir)
+	}
+	return rep, nil
 }
 
 // shown is how many of the marked episodes are demonstrations.

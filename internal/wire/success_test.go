@@ -125,6 +125,19 @@ func TestSessionIsWatched(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	// Where the file cannot be written, the session has the classifier all the same.
+	if _, err := TrainClassifier(ctx, dir, Classifying{Config: classifier.Config{Precision: 0.3}, Out: out}, nil, nil, quietly()); err == nil || !strings.Contains(err.Error(), "is kept in "+dir) {
+		t.Errorf("error %v, want that the classifier is kept", err)
+	}
+	st, err := store.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	version, _, err := st.LatestCheckpoint(ctx, kindSuccess)
+	if err := errors.Join(err, st.Close()); err != nil || version != 2 {
+		t.Errorf("the newest classifier is version %d, error %v, want 2", version, err)
+	}
+
 	// A classifier of another encoder's embeddings is refused.
 	b, err := os.ReadFile(out)
 	if err != nil {

@@ -162,7 +162,7 @@ func brief(ms []policy.Metric) string {
 func WriteNew(path string, data []byte) error {
 	tmp, err := os.CreateTemp(filepath.Dir(path), ".tmp-")
 	if err != nil {
-		return fmt.Errorf("wire: %w", err)
+		return fmt.Errorf("wire: write %s: %w", path, err)
 	}
 	_, err = tmp.Write(data)
 	err = errors.Join(err, tmp.Sync(), tmp.Close())
