@@ -53,6 +53,27 @@ func fromAbove(t *testing.T, path string, places map[int][2]float64) {
 	}
 }
 
+// restless records sixty images of the camera wrist, of which none was taken at rest.
+func restless(t *testing.T, path string) string {
+	t.Helper()
+	rec, err := record.Create(path, record.Info{ID: "ep"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := robot.Frame{Camera: "wrist", W: 8, H: 8}
+	for i := range 60 {
+		f.Seq, f.Stamp, f.Pix = uint64(i), time.Unix(int64(i), 0), make([]byte, 3*8*8)
+		s := robot.State{Stamp: f.Stamp, EE: robot.Pose{P: [3]float64{0.4, 0.01 * float64(i), 0.3}, Q: [4]float64{0, 1}}}
+		if err := rec.Tick(record.Tick{State: s, Frames: []robot.Frame{f}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := rec.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 func TestCalibrate(t *testing.T) {
 	dir := t.TempDir()
 	in := func(name string) string { return filepath.Join(dir, name) }
@@ -107,6 +128,11 @@ markers:
 	if cams, err := keypoint.Load(in("cameras.json")); err != nil || len(cams) != 1 {
 		t.Errorf("calibrated twice there are %d cameras (%v)", len(cams), err)
 	}
+	loud := t.TempDir() // a camera's own names
+	fromAbove(t, filepath.Join(loud, "IMG_0001.PNG"), map[int][2]float64{3: {0.6, 0.2}, 4: {0.6, -0.2}, 5: {0.4, 0.1}})
+	if code, text := do(setup, "--images", loud, "--intrinsics", in("lens.json"), "-o", in("cameras.json")); code != exitDone || !strings.Contains(text, "12 points in 1 images") {
+		t.Errorf("a folder of .PNG: exit %d:\n%s", code, text)
+	}
 	// A recording has images, too.
 	b, err := os.ReadFile(in("a.png"))
 	if err != nil {
@@ -148,6 +174,14 @@ markers:
 		{"other dictionary", "camera:", "dictionary: 7x7_50\ncamera:", nil, "sees 0 of the 3 markers"},
 		{"strict", "camera", "camera", []string{"--max-px", "0.0001"}, "--max-px"},
 		{"no recording", "camera", "camera", []string{"--recording", "none.mcap"}, "none.mcap"},
+		{"centimetres", "[0.6, 0.2, 0]", "[60, 20, 0]", nil, "markers[0]: centre [60 20 0]"},
+		{"a side in centimetres", "size: 0.1}\n  - {id: 4", "size: 10}\n  - {id: 4", nil, "size 10; want metres"},
+		{"corners in centimetres", "[0.45, 0.15, 0]", "[45, 15, 0]", nil, "markers[2]: corners[0] is [45 15 0]"},
+		{"no number", "[0.6, 0.2, 0]", "[0.6, .nan, 0]", nil, "markers[0]: centre [0.6 NaN 0]"},
+		{"an infinite side", "size: 0.1}\n  - {id: 4", "size: .inf}\n  - {id: 4", nil, "size +Inf"},
+		{"an infinite turn", "size: 0.1}\n  - {id: 4", "size: 0.1, yaw: .inf}\n  - {id: 4", nil, "yaw is +Inf"},
+		{"degrees", "size: 0.1}\n  - {id: 4", "size: 0.1, yaw: 90}\n  - {id: 4", nil, "want radians"},
+		{"a folder without images", "camera", "camera", []string{"--images", t.TempDir()}, "want names that end in .png, .jpg or .jpeg"},
 		{"both sources", "camera", "camera", []string{"--recording", "x", "--images", "y"}, "exclude each other"},
 	} {
 		bad := write("bad.yaml", strings.Replace(good, tt.from, tt.to, 1))
@@ -169,6 +203,26 @@ markers:
 	board := write("board.yaml", "camera: wrist\non_hand: true\nboard: {columns: 6, rows: 5, square: 0.03, marker: 0.022}\n")
 	if code, text := do(board, "--print", page); code != exitDone {
 		t.Errorf("printing a board: exit %d:\n%s", code, text)
+	}
+	if code, text := do(board, "--images", dir, "-o", in("bad.json")); code != exitFailed || !strings.Contains(text, "--images: "+board+" has a board") {
+		t.Errorf("images of a board: exit %d:\n%s", code, text)
+	}
+	if code, text := do(board, "-o", in("bad.json")); code != exitFailed || strings.Contains(text, "--images") || !strings.Contains(text, "--recording") {
+		t.Errorf("a board without views: exit %d:\n%s", code, text)
+	}
+	if code, text := do(board, "--recording", restless(t, in("restless.mcap")), "-o", in("bad.json")); code != exitFailed || !strings.Contains(text, "in the 60 images of "+in("restless.mcap")+" the hand stood still at 0 places") {
+		t.Errorf("a hand that never rests: exit %d:\n%s", code, text)
+	}
+	const viewed = "camera: wrist\non_hand: true\nboard: {columns: 6, rows: 5, square: 0.03, marker: 0.022}\nviews:\n  - {image: a.png, p: [0.4, 0, 0.3], q: [0, 1, 0, 0]}\n"
+	for _, tt := range []struct{ from, to, want string }{
+		{"p: [0.4, 0, 0.3]", "p: [40, 0, 30]", "views[0]: p is"},
+		{"q: [0, 1, 0, 0]", "q: [0, 0, 0, 0]", "views[0]: q is"},
+		{"square: 0.03", "square: 30", "board: squares of"},
+		{"marker: 0.022", "marker: .nan", "board: squares of"},
+	} {
+		if code, text := do(write("bad.yaml", strings.Replace(viewed, tt.from, tt.to, 1)), "-o", in("bad.json")); code != exitFailed || !strings.Contains(text, tt.want) {
+			t.Errorf("%s: exit %d, want an error with %q:\n%s", tt.to, code, tt.want, text)
+		}
 	}
 	if code, text := do(setup, "--print", in("none/page.html")); code != exitFailed || !strings.Contains(text, "--print") {
 		t.Errorf("printing to nowhere: exit %d:\n%s", code, text)

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"math"
 	"os"
 )
 
@@ -60,6 +61,20 @@ func LoadCalibration(path string) (Calibration, error) {
 	return c, nil
 }
 
+// farthest is how far from the base what a camera of the arm shows may be along each axis, m.
+// Beyond lie centimetres that were taken for metres.
+const farthest = 3
+
+// within says whether all are metres of what is near the arm.
+func within(vs ...float64) bool {
+	for _, v := range vs {
+		if !(math.Abs(v) <= farthest) {
+			return false
+		}
+	}
+	return true
+}
+
 func (c *Calibration) validate() error {
 	if c.Camera == "" {
 		return fmt.Errorf("camera is missing: name it as the session does")
@@ -74,6 +89,9 @@ func (c *Calibration) validate() error {
 	if c.OnHand && !board {
 		return fmt.Errorf("on_hand wants a board, which is seen from several poses of the hand")
 	}
+	if b := c.Board; !within(b.Square, b.Marker) {
+		return fmt.Errorf("board: squares of %g and markers of %g; want metres, at most %d", b.Square, b.Marker, farthest)
+	}
 	seen := map[int]bool{}
 	for i, m := range c.Markers {
 		switch {
@@ -83,10 +101,14 @@ func (c *Calibration) validate() error {
 			return fmt.Errorf("markers[%d]: want centre: [x, y, z] and size in metres, or four corners", i)
 		case m.Corners != nil && (len(m.Corners) != 4 || m.Centre != nil):
 			return fmt.Errorf("markers[%d]: want four corners and no centre", i)
+		case !within(m.Centre...) || !within(m.Size):
+			return fmt.Errorf("markers[%d]: centre %v and size %g; want metres from the base, at most %d along each axis", i, m.Centre, m.Size, farthest)
+		case !(math.Abs(m.Yaw) <= 2*math.Pi):
+			return fmt.Errorf("markers[%d]: yaw is %g; want radians, at most a turn", i, m.Yaw)
 		}
 		for k, p := range m.Corners {
-			if len(p) != 3 {
-				return fmt.Errorf("markers[%d]: corners[%d] has %d numbers, want x, y, z in metres", i, k, len(p))
+			if len(p) != 3 || !within(p...) {
+				return fmt.Errorf("markers[%d]: corners[%d] is %v; want x, y, z in metres from the base, at most %d along each axis", i, k, p, farthest)
 			}
 		}
 		seen[m.ID] = true
@@ -94,6 +116,12 @@ func (c *Calibration) validate() error {
 	for i, v := range c.Views {
 		if len(v.P) != 3 || len(v.Q) != 4 || v.Image == "" {
 			return fmt.Errorf("views[%d]: want image, p: [x, y, z] and q: [w, x, y, z] of the tool", i)
+		}
+		if !within(v.P...) {
+			return fmt.Errorf("views[%d]: p is %v; want metres from the base, at most %d along each axis", i, v.P, farthest)
+		}
+		if n := math.Hypot(math.Hypot(v.Q[0], v.Q[1]), math.Hypot(v.Q[2], v.Q[3])); !(n > 0) || math.IsInf(n, 0) {
+			return fmt.Errorf("views[%d]: q is %v; want a turn as w, x, y, z", i, v.Q)
 		}
 	}
 	return nil

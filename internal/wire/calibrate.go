@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/perception/keypoint"
@@ -56,7 +57,11 @@ func Calibrate(ctx context.Context, cc CalibrateConfig) (keypoint.Calibration, e
 		return none, err
 	}
 	if len(c.Markers) == 0 {
-		return keypoint.FromBoard(still(views, 40), boardOf(c), c.OnHand, known)
+		rested := still(views, 40)
+		if n, least := len(rested), keypoint.LeastViews(known); n < least && n < len(views) {
+			return none, fmt.Errorf("wire: calibrate: in the %d images of %s the hand stood still at %d places, want %d at least; hold it for half a second at each pose", len(views), cc.Recording, n, least)
+		}
+		return keypoint.FromBoard(rested, boardOf(c), c.OnHand, known)
 	}
 	var frames []robot.Frame
 	for _, v := range spaced(views, 8) {
@@ -105,6 +110,9 @@ func fixed(ms []config.PlacedMarker) []keypoint.Fixed {
 
 // imageViews reads the images of a setup, or all of a folder.
 func imageViews(cc CalibrateConfig, c *config.Calibration) ([]keypoint.View, error) {
+	if cc.Images != "" && len(c.Markers) == 0 {
+		return nil, fmt.Errorf("wire: calibrate: --images: %s has a board, of which images alone do not say where the hand was; name them with its poses in views, or give --recording", cc.Setup)
+	}
 	dir := filepath.Dir(cc.Setup)
 	var views []keypoint.View
 	add := func(path string, tool robot.Pose) error {
@@ -136,9 +144,12 @@ func imageViews(cc CalibrateConfig, c *config.Calibration) ([]keypoint.View, err
 			return nil, fmt.Errorf("wire: calibrate: %w", err)
 		}
 		for _, e := range es {
-			if slices.Contains([]string{".png", ".jpg", ".jpeg"}, filepath.Ext(e.Name())) {
+			if slices.Contains([]string{".png", ".jpg", ".jpeg"}, strings.ToLower(filepath.Ext(e.Name()))) {
 				images = append(images, e.Name())
 			}
+		}
+		if len(images) == 0 {
+			return nil, fmt.Errorf("wire: calibrate: --images: no image in %s; want names that end in .png, .jpg or .jpeg", dir)
 		}
 	}
 	if len(c.Markers) > 0 {
@@ -149,7 +160,10 @@ func imageViews(cc CalibrateConfig, c *config.Calibration) ([]keypoint.View, err
 		}
 	}
 	if len(views) == 0 {
-		return nil, fmt.Errorf("wire: calibrate: no images: name them in %s (views of a board, or images), or give --images or --recording", cc.Setup)
+		if len(c.Markers) == 0 {
+			return nil, fmt.Errorf("wire: calibrate: no images: name them in %s, in views with the poses of the tool, or give --recording", cc.Setup)
+		}
+		return nil, fmt.Errorf("wire: calibrate: no images: name them in %s, in images, or give --images or --recording", cc.Setup)
 	}
 	return views, nil
 }

@@ -19,6 +19,15 @@ var ErrAlike = errors.New("keypoint: the poses of the hand are too much alike")
 // turned is how far the hand must turn about a second axis, rad (root mean square).
 const turned = 0.1
 
+// LeastViews is how many views of a board FromBoard wants at least: more where the
+// intrinsics are not known and are found besides.
+func LeastViews(known *Camera) int {
+	if known == nil {
+		return 8
+	}
+	return 4
+}
+
 // FromBoard calibrates a camera from views of a ChArUco board and the poses of the tool at
 // them: of a camera on the hand by a board that lies still, or of a camera that stands
 // still by a board that the hand holds. Intrinsics are those of known, or found besides.
@@ -40,11 +49,7 @@ func FromBoard(views []View, board vision.Board, onHand bool, known *Camera) (Ca
 			seen, tools = append(seen, ms), append(tools, v.Tool)
 		}
 	}
-	least := 4
-	if known == nil {
-		least = 8
-	}
-	if len(seen) < least {
+	if least := LeastViews(known); len(seen) < least {
 		return Calibration{}, fmt.Errorf("keypoint: calibrate: the board is seen in %d of %d images, want %d at least: light it evenly, show six of its inner corners or more, or check its columns, rows and dictionary", len(seen), len(views), least)
 	}
 	if s := spread(tools); s < turned {
