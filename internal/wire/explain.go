@@ -111,7 +111,11 @@ func (s *Session) chosen(ctx context.Context, episode string) (string, error) {
 func (s *Session) explained(ctx context.Context, p parts, id string) (e Explained, err error) {
 	x, ok := any(p.scorer).(explainer)
 	if !ok {
-		return e, fmt.Errorf("wire: the reward of %s is none that matches frames, so it has no plan to show", s.Dir())
+		err := fmt.Errorf("wire: the reward of %s (reward.kind %s) matches no frames with a video's, so there is no plan of transport to show", s.Dir(), p.taste.kind())
+		if p.taste.KAGI != nil {
+			err = fmt.Errorf("%w; %s", err, onFilm(s.Dir()))
+		}
+		return e, err
 	}
 	ep, err := s.store.Episode(id)
 	if errors.Is(err, store.ErrNone) {
@@ -147,6 +151,11 @@ func (s *Session) explained(ctx context.Context, p parts, id string) (e Explaine
 		}
 	}
 	return e, nil
+}
+
+// onFilm says how a reward of tracked points of the session in dir is looked at.
+func onFilm(dir string) string {
+	return "to see what it goes by: rapport replay " + Quoted(dir) + " --out DIR --film"
 }
 
 // framesOf are the first camera's frames of an episode after the reset's; none

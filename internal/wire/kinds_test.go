@@ -106,6 +106,9 @@ func TestEveryKindOfRewardCarriesASession(t *testing.T) {
 				}
 			}
 			comparesAgain(t, dir, kind)
+			if kind == "kagi" || kind == "pal" {
+				pointsAtFilms(t, dir, kind)
+			}
 			if kind != "truth" && kind != "pal" {
 				return
 			}
@@ -144,6 +147,22 @@ func TestEveryKindOfRewardCarriesASession(t *testing.T) {
 				t.Error("the session that began from it has another reward")
 			}
 		})
+	}
+}
+
+// pointsAtFilms fails unless a reward of tracked points, which no probe can climb, names a
+// command that shows what it goes by; that of waypoints, which has no plan of transport,
+// does so where it is to be explained, too.
+func pointsAtFilms(t *testing.T, dir, kind string) {
+	t.Helper()
+	want := "rapport replay " + dir + " --out DIR --film"
+	_, err := ProbeReward(t.Context(), dir, ProbeConfig{}, nil, nil, quietly())
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("probe: error %v, want %q", err, want)
+	}
+	_, err = Explain(t.Context(), dir, Last, nil, nil, quietly())
+	if err == nil || !strings.Contains(err.Error(), "reward.kind "+kind) || (kind == "kagi") != strings.Contains(err.Error(), want) {
+		t.Errorf("explain: error %v, want the kind, and of kagi %q", err, want)
 	}
 }
 

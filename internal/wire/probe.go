@@ -69,7 +69,7 @@ func ProbeReward(ctx context.Context, dir string, pc ProbeConfig, environ, sets 
 		return out, fmt.Errorf("wire: the encoder of %s is of encoder.kind %s, which cannot be differentiated here; rapport reward compare %[1]s --out DIR draws by covered patches what its rewards look at", dir, s.cfg.Encoder.Kind)
 	}
 	if p.taste.Sight != nil || p.taste.KAGI != nil {
-		return out, fmt.Errorf("wire: the reward of %s goes by tracked points (reward.kind %s, reward.sees %s), which no pixel moves; rapport reward plot %[1]s draws it over the table", dir, p.taste.kind(), s.cfg.Reward.Sees)
+		return out, fmt.Errorf("wire: the reward of %s goes by tracked points (reward.kind %s, reward.sees %s), which no pixel moves; %s", dir, p.taste.kind(), s.cfg.Reward.Sees, onFilm(dir))
 	}
 	c := s.cfg.Reward
 	c.Kind, c.Person = p.taste.kind(), p.taste.Person
