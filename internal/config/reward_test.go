@@ -5,6 +5,22 @@ import (
 	"testing"
 )
 
+// The comment of a key that is one of some names has them all.
+func TestShippedFileNamesWhoTellsSuccess(t *testing.T) {
+	for line := range strings.Lines(string(DefaultYAML())) {
+		if !strings.HasPrefix(line, "  success: ") {
+			continue
+		}
+		for _, name := range Successes() {
+			if !strings.Contains(line, name+" ") && !strings.Contains(line, name+"\n") {
+				t.Errorf("%q lacks %s", line, name)
+			}
+		}
+		return
+	}
+	t.Error("default.yaml has no reward.success")
+}
+
 func TestKindsOfRewardsThatCannotBeAreRefused(t *testing.T) {
 	for _, c := range []struct {
 		sets []string
