@@ -293,6 +293,8 @@ func TestBadPlansAreRefusedByField(t *testing.T) {
 		"plan:":                {`{`, ``},
 		"unknown field":        {`"task"`, `"tusk"`},
 		"points[1].name":       {`"name":"object"`, `"name":"hand"`},
+		`begin with "way/"`:    {`"name":"object"`, `"name":"way/0/0/hand"`},
+		`other than "success"`: {`"name":"object"`, `"name":"success"`},
 		"points[2].camera":     {`"goal","camera":"blob"`, `"goal","camera":""`},
 		"needs neither":        {`"hand":true`, `"hand":true,"pixel":[1,2]`},
 		"pixel or a colour":    {`"colour":[51,166,77]`, `"height":1`},

@@ -23,6 +23,7 @@ import (
 	"math"
 	"os"
 	"slices"
+	"strings"
 )
 
 // Plan is what is to go where. Places are in the base frame, m; in a plan in pixels
@@ -102,8 +103,8 @@ func (p Plan) Validate() error {
 	}
 	known := map[string]bool{}
 	for i, k := range p.Points {
-		if k.Name == "" || known[k.Name] || k.Name == Success {
-			bad("points[%d].name is %q, want a name of its own, other than %q", i, k.Name, Success)
+		if k.Name == "" || known[k.Name] || k.Name == Success || strings.HasPrefix(k.Name, way) {
+			bad("points[%d].name is %q, want a name of its own, other than %q, and that does not begin with %q", i, k.Name, Success, way)
 		}
 		known[k.Name] = true
 		switch {
