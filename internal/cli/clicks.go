@@ -24,7 +24,7 @@ The arm is reset once, as it is configured, and stands still. The plan is writte
 to FOLDER/plan.json beside its pictures, and the command ends. A session with
 reward.kagi.source clicks and no plan has the same page (docs/kagi.md).`,
 		Example: `  rapport clicks reach --set robot.task=reach
-  rapport run --set reward.kind=kagi --set reward.kagi.source=clicks --set reward.kagi.plan=reach/plan.json`,
+  rapport run --set robot.task=reach --set reward.kind=kagi --set reward.kagi.source=clicks --set reward.kagi.plan=reach/plan.json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return usageError{errors.New("name the folder for the plan and its pictures, as: rapport clicks reach")}

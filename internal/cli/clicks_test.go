@@ -12,6 +12,15 @@ import (
 // handPlan is a plan of the first pictures that needs no picture: a way of the hand.
 const handPlan = `{"scene":1,"plan":{"task":"up","points":[{"name":"hand","hand":true}],"stages":[{"point":"hand","waypoints":[{"at":[0.45,0,0.2]}]}]}}`
 
+// A plan is of one task, so that each line of the example names it.
+func TestExampleOfClicksIsOfOneTask(t *testing.T) {
+	for line := range strings.Lines((&app{}).clicksCmd().Example) {
+		if !strings.Contains(line, "--set robot.task=reach") {
+			t.Errorf("%q is of another task", line)
+		}
+	}
+}
+
 func TestPlanIsClickedIntoAFolder(t *testing.T) {
 	l := newLab(t)
 	dir := filepath.Join(l.dir, "reach")
