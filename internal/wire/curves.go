@@ -272,6 +272,9 @@ func (l *flatLab) scorer(ctx context.Context, kind string) (reward.Scorer, error
 		}
 		l.tell("reward "+kind, 1, 1, fmt.Sprintf("%.0f %% of the held-out answers told right", 100*rep.After.Accuracy))
 	}
+	if err := worded(rc, len(l.c.Robot.Cameras), l.experts[0].D); err != nil {
+		return nil, err
+	}
 	if err := t.learn(ctx, rc, draw(l.c.Seed, networks, 3), l.liked, l.rest); err != nil {
 		return nil, err
 	}

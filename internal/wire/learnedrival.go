@@ -56,6 +56,11 @@ func learnedRival(kind string) func(ctx context.Context, b *bench, name string, 
 		if kind == "gail" && len(rest) == 0 {
 			return rival{}, errors.New("kind gail learns to tell the preferred videos from others, and there are none")
 		}
+		if len(liked) > 0 {
+			if err := worded(c, len(b.s.cfg.Robot.Cameras), liked[0].D); err != nil {
+				return rival{}, err
+			}
+		}
 		if err := t.learn(ctx, c, draw(b.s.cfg.Seed, networks, 3), liked, rest); err != nil {
 			return rival{}, err
 		}

@@ -181,6 +181,9 @@ func (s *study) points(ctx context.Context, st Study, pile []demo, judged [][]de
 					return nil, fmt.Errorf("wire: %s from %d labels: %w", kind, n, err)
 				}
 			}
+			if err := worded(c, len(s.c.Robot.Cameras), experts[0].D); err != nil {
+				return nil, err
+			}
 			if err := t.learn(ctx, c, draw(s.c.Seed, networks, 3), liked, rest); err != nil {
 				return nil, fmt.Errorf("wire: %s: %w", kind, err)
 			}

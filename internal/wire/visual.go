@@ -70,6 +70,32 @@ func (v *visual) learn(c config.Reward, liked []rapl.Video) error {
 	return err
 }
 
+// worded refuses prompts of vlm-rm whose width is not that of an image, where a frame of so
+// many cameras is d numbers: they are another model's, even where one divides the other.
+func worded(c config.Reward, cameras, d int) error {
+	if c.Kind != "vlm-rm" {
+		return nil
+	}
+	goal, err := prompts("goal", c.Visual.Goal)
+	if err == nil && cameras*len(goal[0]) != d {
+		err = fmt.Errorf("wire: reward.visual.goal: prompts of %d numbers, but images of %d cameras come to %d in all: make both with one model", len(goal[0]), cameras, d)
+	}
+	return err
+}
+
+// understood refuses a session whose prompts are not of the model that is its encoder, before
+// a person demonstrates for it. One that begins from another has that one's reward.
+func understood(c config.Config) error {
+	if c.Reward.Kind != "vlm-rm" || c.Session.From != "" {
+		return nil
+	}
+	x, err := openONNX(c)
+	if err != nil {
+		return nil // backed says why
+	}
+	return errors.Join(worded(c.Reward, len(c.Robot.Cameras), x.Dim()), x.Close())
+}
+
 func prompts(what, path string) ([][]float64, error) {
 	f, err := os.Open(path)
 	if err != nil {

@@ -58,6 +58,51 @@ func TestABackboneThatCannotSeeIsRefusedFirst(t *testing.T) {
 	}
 }
 
+// Prompts of a model whose width divides the frames', as of 2 numbers of 4, are no fit, and
+// are refused before a person demonstrates for them.
+func TestPromptsOfAnotherModelAreRefusedFirst(t *testing.T) {
+	c := tiny(t)
+	c.Name, c.Reward.Kind = "mute", "vlm-rm"
+	prompted(t, &c)
+	if err := understood(c); err != nil {
+		t.Fatal(err)
+	}
+	x, err := openONNX(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := x.Dim()
+	if err := x.Close(); err != nil {
+		t.Fatal(err)
+	}
+	half, err := json.Marshal(make([]float64, d/2))
+	if err != nil || d%2 != 0 {
+		t.Fatalf("an embedding of %d numbers, error %v", d, err)
+	}
+	for _, path := range []string{c.Reward.Visual.Goal, c.Reward.Visual.Baseline} {
+		if err := os.WriteFile(path, half, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := Create(t.Context(), c, quietly())
+	if err == nil {
+		err = s.Close()
+	}
+	if err == nil || !strings.Contains(err.Error(), "make both with one model") {
+		t.Errorf("got %v, want that the prompts are another model's", err)
+	}
+	if _, err := os.Stat(filepath.Join(c.Out, "mute")); !os.IsNotExist(err) {
+		t.Errorf("a folder was left: %v", err)
+	}
+	// Two cameras share a frame's numbers, and so do none of another number.
+	if err := worded(c.Reward, 2, d); err != nil {
+		t.Errorf("two cameras of %d numbers each: %v", d/2, err)
+	}
+	if err := worded(c.Reward, 3, d); err == nil {
+		t.Errorf("three cameras of %d numbers each are %d", d/2, d)
+	}
+}
+
 func TestPromptsThatDoNotFitAreRefused(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) string {
