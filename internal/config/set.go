@@ -16,7 +16,7 @@ const envPrefix = "RAPPORT_"
 // apart are variables of that prefix which are no keys: those of a vision-language
 // model (a key is no matter of files that people pass on), and RAPPORT_EGL names the
 // library that sim/mujoco renders by.
-var apart = []string{"RAPPORT_EGL", "RAPPORT_VLM_URL", "RAPPORT_VLM_KEY", "RAPPORT_VLM_MODEL"}
+var apart = []string{"RAPPORT_EGL", "RAPPORT_VLM_URL", "RAPPORT_VLM_KEY", "RAPPORT_VLM_MODEL", "RAPPORT_VLM_TOKENS"}
 
 // leaf is a value that a key names.
 type leaf struct {

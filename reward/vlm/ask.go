@@ -71,10 +71,16 @@ func (c *Client) call(ctx context.Context, q question, judge func([]byte) error)
 	defer func() { use.Cost = (float64(use.In)*c.cfg.Price.In + float64(use.Out)*c.cfg.Price.Out) / 1e6 }()
 	var fault fault
 	var last rejected
-	for wait := c.cfg.Backoff; ; wait = min(2*wait, c.cfg.MaxWait) {
-		use.Tries++
+	wait := c.cfg.Backoff
+	for {
 		var said string
-		if b, said, fault = c.try(ctx, q, last, &use); fault.err == nil {
+		b, said, fault = c.try(ctx, q, last, &use)
+		if fault.now {
+			c.cfg.Log.Info("vlm: the endpoint is asked otherwise", "model", c.cfg.Model, "err", fault.err)
+			continue
+		}
+		use.Tries++
+		if fault.err == nil {
 			if err := judge(b); err != nil {
 				fault.err = fmt.Errorf("%w: %w", ErrMalformed, err)
 			} else {
@@ -84,19 +90,17 @@ func (c *Client) call(ctx context.Context, q question, judge func([]byte) error)
 		if err := ctx.Err(); err != nil {
 			return nil, use, err
 		}
-		if errors.Is(fault.err, ErrMalformed) && !fault.now { // else the model did not answer
+		if errors.Is(fault.err, ErrMalformed) { // else the model did not answer
 			last = rejected{said, fault.err.Error()}
 		}
 		c.cfg.Log.Warn("vlm: a try failed", "model", c.cfg.Model, "try", use.Tries, "of", c.cfg.Tries, "err", fault.err)
 		if fault.final || use.Tries >= c.cfg.Tries {
 			return nil, use, fmt.Errorf("vlm: %s, try %d of %d: %w", c.cfg.Model, use.Tries, c.cfg.Tries, fault.err)
 		}
-		if fault.now {
-			continue
-		}
 		if err := c.cfg.Sleep(ctx, max(min(fault.after, c.cfg.MaxWait), min(wait, c.cfg.MaxWait))); err != nil {
 			return nil, use, err
 		}
+		wait = min(2*wait, c.cfg.MaxWait)
 	}
 }
 
@@ -105,7 +109,7 @@ type fault struct {
 	err   error
 	after time.Duration // that the endpoint asks to wait
 	final bool          // no other try helps
-	now   bool          // the next try need not wait
+	now   bool          // the next try asks otherwise and need not wait; each way comes once a call
 }
 
 // rejected is an answer that was not accepted, and why; zero: there was none yet.
@@ -116,9 +120,10 @@ func (c *Client) try(ctx context.Context, q question, last rejected, use *Usage)
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Deadline)
 	defer cancel()
 	var said http.Header
-	r, err := c.chat.CreateChatCompletion(context.WithValue(ctx, headerKey{}, &said), c.params(q, last))
+	asked := c.params(q, last)
+	r, err := c.chat.CreateChatCompletion(context.WithValue(ctx, headerKey{}, &said), asked)
 	if err != nil {
-		return nil, "", c.fault(err, said)
+		return nil, "", c.fault(err, said, asked)
 	}
 	use.In += r.Usage.PromptTokens
 	use.Out += r.Usage.CompletionTokens
@@ -131,7 +136,7 @@ func (c *Client) try(ctx context.Context, q question, last rejected, use *Usage)
 	case choice.Message.Refusal != "":
 		return nil, all, fault{err: fmt.Errorf("%w: the model declines: %s", ErrMalformed, c.clean(choice.Message.Refusal))}
 	case choice.FinishReason == openai.FinishReasonLength:
-		return nil, all, fault{err: fmt.Errorf("%w: it was cut off after %d tokens; raise Tokens", ErrMalformed, c.cfg.Tokens)}
+		return nil, all, fault{err: fmt.Errorf("%w: it was cut off after %d tokens; raise RAPPORT_VLM_TOKENS, as models that reason want", ErrMalformed, c.cfg.Tokens)}
 	}
 	if b, err = JSON(all); err != nil {
 		return nil, all, fault{err: fmt.Errorf("%w: %w", ErrMalformed, err)}
@@ -152,7 +157,7 @@ func (c *Client) params(q question, last rejected) openai.ChatCompletionRequest 
 		}
 		parts = append(parts, openai.ChatMessagePart{Type: openai.ChatMessagePartTypeImageURL, ImageURL: &openai.ChatMessageImageURL{URL: m.url}})
 	}
-	r := openai.ChatCompletionRequest{Model: c.cfg.Model, MaxCompletionTokens: c.cfg.Tokens}
+	r := openai.ChatCompletionRequest{Model: c.cfg.Model}
 	if q.system != "" {
 		r.Messages = append(r.Messages, openai.ChatCompletionMessage{Role: openai.ChatMessageRoleSystem, Content: q.system})
 	}
@@ -165,6 +170,11 @@ func (c *Client) params(q question, last rejected) openai.ChatCompletionRequest 
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.old {
+		r.MaxTokens = c.cfg.Tokens
+	} else {
+		r.MaxCompletionTokens = c.cfg.Tokens
+	}
 	if !c.warm {
 		r.Temperature = math.SmallestNonzeroFloat32 // 0, which the library would leave out
 	}
@@ -194,27 +204,40 @@ func refusal(err error) (status int, says, param string, ok bool) {
 	return 0, "", "", false
 }
 
-// fault sorts what the endpoint or the way to it did. said is the reply's header, if one came.
-func (c *Client) fault(err error, said http.Header) fault {
-	if errors.Is(err, openai.ErrReasoningModelLimitationsOther) || errors.Is(err, openai.ErrReasoningSamplingUnsupported) {
+// fault sorts what the endpoint or the way to it did with what it was asked. said is the reply's
+// header, if one came.
+func (c *Client) fault(err error, said http.Header, asked openai.ChatCompletionRequest) fault {
+	format, sure, bound := asked.ResponseFormat != nil, asked.Temperature != 0, asked.MaxCompletionTokens != 0
+	if sure && (errors.Is(err, openai.ErrReasoningModelLimitationsOther) || errors.Is(err, openai.ErrReasoningSamplingUnsupported)) {
 		return c.without(&c.warm, "temperature") // the library knows the model, and did not ask it
 	}
 	s, message, param, ok := refusal(err)
-	if !ok {
+	var words *json.SyntaxError
+	var shape *json.UnmarshalTypeError
+	switch {
+	case ok:
+	case errors.As(err, &words) || errors.As(err, &shape):
+		return fault{err: fmt.Errorf("%w: what it replies is no chat completion in JSON but, perhaps, a page; look at RAPPORT_VLM_URL, which ends in /v1 as a rule", ErrRefused), final: true}
+	default:
 		return fault{err: fmt.Errorf("%w: %s", ErrBusy, c.clean(err.Error()))}
 	}
 	says := c.clean(message)
 	if says == "" {
 		says = http.StatusText(s)
 	}
-	of := strings.ToLower(message + param)
+	of := strings.ToLower(message + " " + param)
+	unknown := func(name string) bool {
+		return (s == http.StatusBadRequest || s == http.StatusUnprocessableEntity) && strings.Contains(of, name)
+	}
 	switch {
 	case s == http.StatusTooManyRequests || s == http.StatusRequestTimeout || s == http.StatusConflict || s >= 500:
 		return fault{err: fmt.Errorf("%w: status %d: %s", ErrBusy, s, says), after: after(said.Get("Retry-After"))}
-	case s == http.StatusBadRequest && strings.Contains(of, "response_format"):
+	case format && unknown("response_format"):
 		return c.without(&c.loose, "response_format")
-	case s == http.StatusBadRequest && strings.Contains(of, "temperature"):
+	case sure && unknown("temperature"):
 		return c.without(&c.warm, "temperature")
+	case bound && unknown("max_completion_tokens"):
+		return c.without(&c.old, "max_completion_tokens")
 	case s == http.StatusUnauthorized || s == http.StatusForbidden:
 		return fault{err: fmt.Errorf("%w: status %d: %s; look at RAPPORT_VLM_KEY", ErrRefused, s, says), final: true}
 	case s == http.StatusNotFound:

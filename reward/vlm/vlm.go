@@ -19,6 +19,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -66,24 +67,32 @@ type Config struct {
 	Log   *slog.Logger // nil: silent
 }
 
-// FromEnv reads RAPPORT_VLM_URL, RAPPORT_VLM_KEY and RAPPORT_VLM_MODEL; without the
-// former two, OPENAI_BASE_URL and OPENAI_API_KEY. A key of OpenAI's is never sent to
-// an endpoint that RAPPORT_VLM_URL names.
+// FromEnv reads RAPPORT_VLM_URL, RAPPORT_VLM_KEY, RAPPORT_VLM_MODEL and RAPPORT_VLM_TOKENS, and
+// nothing that was set for other programs: pictures go only where somebody said so. A key
+// alone is OpenAI's.
 func FromEnv(get func(string) string) Config {
 	c := Config{URL: get("RAPPORT_VLM_URL"), Key: get("RAPPORT_VLM_KEY"), Model: get("RAPPORT_VLM_MODEL")}
-	if c.URL == "" {
-		c.URL = get("OPENAI_BASE_URL")
-		if c.Key == "" {
-			c.Key = get("OPENAI_API_KEY")
-		}
-	}
 	if c.URL == "" && c.Key != "" {
 		c.URL = "https://api.openai.com/v1"
 	}
 	if c.Model == "" && strings.HasPrefix(c.URL, "https://api.openai.com/") {
 		c.Model = "gpt-4o" // KAGI's
 	}
+	if n := get("RAPPORT_VLM_TOKENS"); n != "" {
+		var err error
+		if c.Tokens, err = strconv.Atoi(n); err != nil || c.Tokens == 0 {
+			c.Tokens = -1 // Validate tells
+		}
+	}
 	return c
+}
+
+// String is the model and its host, as "gpt-4o at api.openai.com", without the key.
+func (c Config) String() string {
+	if u, err := url.Parse(c.URL); err == nil && u.Host != "" {
+		return c.Model + " at " + u.Host
+	}
+	return c.Model
 }
 
 func (c Config) withDefaults() Config {
@@ -136,7 +145,7 @@ func (c Config) Validate() error {
 		errs = append(errs, fmt.Errorf("vlm: Tries is %d, want 1 to 20", c.Tries))
 	}
 	if c.Tokens < 0 {
-		errs = append(errs, fmt.Errorf("vlm: Tokens is %d, want a positive number", c.Tokens))
+		errs = append(errs, errors.New("vlm: Tokens is no positive number; give one in RAPPORT_VLM_TOKENS, or leave it unset for 2000"))
 	}
 	if c.Price.In < 0 || c.Price.Out < 0 {
 		errs = append(errs, fmt.Errorf("vlm: Price is %v, want no negative one", c.Price))
@@ -166,8 +175,8 @@ type Prompt struct {
 
 // Usage is what an answer took.
 type Usage struct {
-	Hit     bool // it was kept: nobody was asked
-	Tries   int
+	Hit     bool          // it was kept: nobody was asked
+	Tries   int           // without those that told what the endpoint does not know
 	In, Out int           // tokens, as the endpoint counts them
 	Cost    float64       // by Config.Price
 	Latency time.Duration // of all tries and the waits between
@@ -191,8 +200,8 @@ type Client struct {
 	mu   sync.Mutex
 	n    Counts
 	// loose: the endpoint knows no response_format; warm: it takes no temperature, as models that reason
-	// do not.
-	loose, warm bool
+	// do not; old: it bounds answers by max_tokens.
+	loose, warm, old bool
 }
 
 // New returns a client of c.

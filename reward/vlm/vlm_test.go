@@ -97,13 +97,14 @@ func TestFailuresAreTriedAgainOrNot(t *testing.T) {
 		{"429 that wants too long is asked sooner", vlmtest.Reply{Status: 429, RetryAfter: "9999"}, nil, []time.Duration{30 * time.Second}, "429"},
 		{"500 waits", vlmtest.Reply{Status: 500}, nil, []time.Duration{time.Second}, "500"},
 		{"half a reply", vlmtest.Reply{Half: true, Text: `{"done":"yes"}`}, nil, []time.Duration{time.Second}, "does not answer"},
-		{"a body that is no protocol", vlmtest.Reply{Body: "<html>"}, nil, []time.Duration{time.Second}, "does not answer"},
+		{"a page", vlmtest.Reply{Body: "<html>"}, vlm.ErrRefused, nil, "RAPPORT_VLM_URL, which ends in /v1"},
+		{"JSON that is no completion", vlmtest.Reply{Body: `["ok"]`}, vlm.ErrRefused, nil, "RAPPORT_VLM_URL"},
 		{"a body without choices", vlmtest.Reply{Body: "{}"}, nil, []time.Duration{time.Second}, "no choices"},
 		{"words instead of JSON", vlmtest.Reply{Text: "It is done."}, nil, []time.Duration{time.Second}, "no JSON"},
 		{"an empty reply", vlmtest.Reply{}, nil, []time.Duration{time.Second}, "empty"},
 		{"JSON of another shape", vlmtest.Reply{Text: `{"finished":true}`}, nil, []time.Duration{time.Second}, "$ lacks"},
 		{"a value that is not allowed", vlmtest.Reply{Text: `{"done":"perhaps"}`}, nil, []time.Duration{time.Second}, "perhaps"},
-		{"cut off for length", vlmtest.Reply{Text: `{"done":"yes"}`, Finish: "length"}, nil, []time.Duration{time.Second}, "raise Tokens"},
+		{"cut off for length", vlmtest.Reply{Text: `{"done":"yes"}`, Finish: "length"}, nil, []time.Duration{time.Second}, "raise RAPPORT_VLM_TOKENS"},
 		{"a refusal", vlmtest.Reply{Refusal: "I may not"}, nil, []time.Duration{time.Second}, "I may not"},
 		{"a wrong key", vlmtest.Reply{Status: 401, Message: "bad key " + secret}, vlm.ErrRefused, nil, "RAPPORT_VLM_KEY"},
 		{"no such model", vlmtest.Reply{Status: 404}, vlm.ErrRefused, nil, "RAPPORT_VLM_MODEL"},
@@ -297,6 +298,44 @@ func TestModelsThatTakeNoTemperature(t *testing.T) {
 	}
 }
 
+// What an endpoint does not know is found out besides the tries, however few, and once.
+func TestWhatAnEndpointLacksCostsNoTry(t *testing.T) {
+	for _, status := range []int{400, 422} {
+		s := vlmtest.Start(func(_ int, q vlmtest.Request) vlmtest.Reply {
+			switch {
+			case q.Schema != nil:
+				return vlmtest.Reply{Status: status, Message: "Unknown parameter: response_format"}
+			case q.Temperature != nil:
+				return vlmtest.Reply{Status: status, Body: `{"detail":[{"loc":["body","temperature"],"msg":"Extra inputs are not permitted"}]}`}
+			case q.Completion != 0:
+				return vlmtest.Reply{Status: status, Message: "Unrecognized request argument supplied: max_completion_tokens"}
+			}
+			return vlmtest.Reply{Text: `{"done":"yes"}`}
+		})
+		r := newRig(t, s, func(c *vlm.Config) { c.Tries, c.Tokens = 1, 77 })
+		for i := range 2 {
+			p := prompt()
+			p.Turn = i
+			if _, use, err := r.c.Ask(t.Context(), p); err != nil || use.Tries != 1 {
+				t.Fatalf("status %d, asking %d: %v after %d tries, want an answer to the first", status, i, err, use.Tries)
+			}
+		}
+		asked := s.Asked()
+		if len(asked) != 5 || len(r.waits) > 0 {
+			t.Errorf("status %d: asked %d times and waited %v, want three refusals and two answers at once", status, len(asked), r.waits)
+		}
+		if first, last := asked[0], asked[len(asked)-1]; first.Completion != 77 || first.Tokens != 0 || last.Tokens != 77 || last.Completion != 0 {
+			t.Errorf("status %d: bounded by %+v, then %+v; want max_tokens in place of max_completion_tokens", status, first, last)
+		}
+	}
+	// One that goes on complaining is not asked for ever.
+	s := vlmtest.Script(vlmtest.Reply{Status: 400, Message: "response_format, temperature, max_completion_tokens"})
+	r := newRig(t, s, nil)
+	if _, _, err := r.c.Ask(t.Context(), prompt()); !errors.Is(err, vlm.ErrRefused) || len(s.Asked()) != 4 {
+		t.Errorf("got %v after %d requests, want %v after 4", err, len(s.Asked()), vlm.ErrRefused)
+	}
+}
+
 func TestKeptAnswersAreNotPaidAgain(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "cache")
 	s := vlmtest.Script(vlmtest.Reply{Text: `{"done":"yes"}`, In: 5})
@@ -406,18 +445,35 @@ func TestEnvironment(t *testing.T) {
 		{"a local server", map[string]string{"RAPPORT_VLM_URL": "http://localhost:1/v1", "RAPPORT_VLM_MODEL": "m", "OPENAI_API_KEY": "other"},
 			vlm.Config{URL: "http://localhost:1/v1", Model: "m"}, nil},
 		{"a key alone", map[string]string{"RAPPORT_VLM_KEY": "k"}, vlm.Config{URL: "https://api.openai.com/v1", Key: "k", Model: "gpt-4o"}, nil},
-		{"OpenAI's names", map[string]string{"OPENAI_BASE_URL": "http://h/v1", "OPENAI_API_KEY": "k", "RAPPORT_VLM_MODEL": "m"},
-			vlm.Config{URL: "http://h/v1", Key: "k", Model: "m"}, nil},
+		{"other programs' names", map[string]string{"OPENAI_BASE_URL": "http://h/v1", "OPENAI_API_KEY": "k", "RAPPORT_VLM_MODEL": "m"}, vlm.Config{Model: "m"}, vlm.ErrNoEndpoint},
+		{"longer answers", map[string]string{"RAPPORT_VLM_URL": "http://h/v1", "RAPPORT_VLM_MODEL": "m", "RAPPORT_VLM_TOKENS": "9000"}, vlm.Config{URL: "http://h/v1", Model: "m", Tokens: 9000}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := vlm.FromEnv(func(k string) string { return tt.env[k] })
-			if c.URL != tt.want.URL || c.Key != tt.want.Key || c.Model != tt.want.Model {
-				t.Errorf("got %q, %q, %q", c.URL, c.Key, c.Model)
+			if c.URL != tt.want.URL || c.Key != tt.want.Key || c.Model != tt.want.Model || c.Tokens != tt.want.Tokens {
+				t.Errorf("got %q, %q, %q, %d tokens", c.URL, c.Key, c.Model, c.Tokens)
 			}
 			if _, err := vlm.New(c); !errors.Is(err, tt.err) {
 				t.Errorf("got %v, want %v", err, tt.err)
 			}
 		})
+	}
+}
+
+func TestWordsForTokensAreRefused(t *testing.T) {
+	for _, n := range []string{"many", "0", "-3"} {
+		env := map[string]string{"RAPPORT_VLM_URL": "http://h/v1", "RAPPORT_VLM_MODEL": "m", "RAPPORT_VLM_TOKENS": n}
+		if _, err := vlm.New(vlm.FromEnv(func(k string) string { return env[k] })); err == nil || !strings.Contains(err.Error(), "RAPPORT_VLM_TOKENS") {
+			t.Errorf("%s tokens: got %v, want the variable named", n, err)
+		}
+	}
+}
+
+// People are told who is asked, and never the key.
+func TestAConfigurationSaysModelAndHost(t *testing.T) {
+	c := vlm.Config{URL: "https://api.openai.com/v1", Key: secret, Model: "gpt-4o"}
+	if got, want := fmt.Sprintf("%v", c), "gpt-4o at api.openai.com"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 

@@ -47,6 +47,8 @@ type Request struct {
 	Schema json.RawMessage
 	// Temperature is nil where none is asked for.
 	Temperature *float64
+	// Completion and Tokens are max_completion_tokens and max_tokens.
+	Completion, Tokens int
 }
 
 // Server answers.
@@ -187,11 +189,13 @@ func read(r *http.Request) (Request, error) {
 			Schema struct{ Schema json.RawMessage } `json:"json_schema"`
 		} `json:"response_format"`
 		Temperature *float64
+		Completion  int `json:"max_completion_tokens"`
+		Tokens      int `json:"max_tokens"`
 	}
 	if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
 		return q, fmt.Errorf("vlmtest: %w", err)
 	}
-	q.Model, q.Schema, q.Temperature = in.Model, in.Format.Schema.Schema, in.Temperature
+	q.Model, q.Schema, q.Temperature, q.Completion, q.Tokens = in.Model, in.Format.Schema.Schema, in.Temperature, in.Completion, in.Tokens
 	for _, m := range in.Messages {
 		var words string
 		if json.Unmarshal(m.Content, &words) == nil {
