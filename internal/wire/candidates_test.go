@@ -1,10 +1,14 @@
 package wire
 
 import (
+	"context"
 	"math"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/reward/kagi"
@@ -91,6 +95,50 @@ func TestModelTakesWhatStandsOutSomewhere(t *testing.T) {
 	}
 }
 
+// A point that nothing in the scene has is not drawn, and neither offered nor accepted.
+func TestMarksThatAreNotDrawnAreNotOffered(t *testing.T) {
+	c := waypointed(t, "reach")
+	c.Reward.KAGI.Plan = filepath.Join(t.TempDir(), "plan.json")
+	plan, err := kagi.Encode(kagi.Plan{Task: "bring the fingers to the ball", Points: []kagi.Point{
+		{Name: "hand", Hand: true},
+		{Name: "ball", Camera: "front", Colour: &[3]float64{219, 18, 15}, Height: 0.12},
+		{Name: "ghost", Camera: "front", Colour: &[3]float64{255, 0, 255}, Height: 0.12},
+	}, Stages: []kagi.Stage{{Point: "hand", Waypoints: []kagi.Waypoint{{From: "ball"}}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(c.Reward.KAGI.Plan, plan, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a, err := newArm(c, online)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.close()
+	obs, err := a.guard.Reset(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := vlmtest.Script(vlmtest.Reply{Text: strings.Replace(wayToC3, "hand", "ghost", 1)}, vlmtest.Reply{Text: wayToC3})
+	defer s.Close()
+	m, err := vlm.New(vlm.Config{URL: s.URL, Model: "stub", Tries: 2, Sleep: func(context.Context, time.Duration) error { return nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := withPlanner(t.Context(), &planner{model: m, fell: func(err error) { t.Errorf("fell back: %v", err) }, told: func(int, int) {}})
+	keys, err := a.track(ctx, 0, obs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	legs, err := kagi.Told(keys)
+	if err != nil || len(legs) != 1 || legs[0].Point != "hand" {
+		t.Errorf("the way is %+v, %v, want the hand's", legs, err)
+	}
+	if asked := s.Asked(); len(asked) != 2 || !strings.Contains(asked[0].Text, "The marks are: hand, ball.") || !strings.Contains(asked[1].Text, `"ghost", which is no mark`) {
+		t.Errorf("it was asked %d times, first %q; want the marks that are drawn, and ghost refused", len(asked), asked[0].Text)
+	}
+}
+
 // nearest is how far the nearest body is from a place, seen from above, m.
 func nearest(a *arm, at [3]float64) float64 {
 	d := math.Inf(1)
@@ -124,7 +172,11 @@ func TestNothingThatStandsOutIsToldAndStoodInFor(t *testing.T) {
 		obs.Frames[i].Pix = slices.Repeat([]byte{120}, len(obs.Frames[i].Pix))
 	}
 	var told error
-	keys, err := a.track(withPlanner(t.Context(), &planner{fell: func(err error) { told = err }, told: func(int, int) {}}), 0, obs)
+	pl := &planner{fell: func(err error) { told = err }, told: func(int, int) {}}
+	keys, err := a.track(withPlanner(t.Context(), pl), 0, obs)
+	if gave, none := pl.resets(); gave != 0 || none != 1 || pl.spent() != "nobody was asked" {
+		t.Errorf("%d resets with and %d without the model, %s; want one without, and nobody asked", gave, none, pl.spent())
+	}
 	if told == nil || !strings.Contains(told.Error(), "reward.kagi.marks") {
 		t.Errorf("told %v; keys %v, %v", told, keys, err)
 	}

@@ -204,7 +204,7 @@ func TestSessionGoesOnWithoutTheModel(t *testing.T) {
 		{"malformed", "the answer cannot be used", vlmtest.Reply{Text: "I would reach for it."}},
 		{"429", "status 429", vlmtest.Reply{Status: 429, RetryAfter: "1"}},
 		{"outside", "z9", vlmtest.Reply{Text: strings.Replace(wayToC3, "c3", "z9", 1)}},
-		{"too late", "deadline", vlmtest.Reply{Delay: time.Minute, Text: wayToC3}},
+		{"no key", "status 401", vlmtest.Reply{Status: 401}},
 		{"hang", "deadline", vlmtest.Reply{Hang: true}}, // of the first online episode
 	}
 	var mu sync.Mutex
@@ -269,6 +269,66 @@ func TestGoingOnWithoutTheEndpointIsTold(t *testing.T) {
 		if warned := strings.Contains(log.String(), "set RAPPORT_VLM_URL"); warned != asked {
 			t.Errorf("a model was asked before: %v, the log is %s", asked, log.String())
 		}
+	}
+}
+
+// An endpoint that does not answer is soon asked seldom, says so once, and is asked at each
+// reset again once it answers.
+func TestASilentEndpointIsAskedSeldom(t *testing.T) {
+	a, err := newArm(waypointed(t, "reach"), online)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.close()
+	obs, err := a.guard.Reset(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	up := false
+	s := vlmtest.Start(func(int, vlmtest.Request) vlmtest.Reply {
+		if up {
+			return vlmtest.Reply{Text: wayToC3}
+		}
+		return vlmtest.Reply{Status: 503}
+	})
+	defer s.Close()
+	m, err := vlm.New(vlm.Config{URL: s.URL, Model: "stub", Tries: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fell []error
+	pl := &planner{model: m, fell: func(err error) { fell = append(fell, err) }, told: func(int, int) {}}
+	ctx := withPlanner(t.Context(), pl)
+	resets := func(n, want int) {
+		t.Helper()
+		before := len(s.Asked())
+		for range n {
+			if _, err := a.track(ctx, 0, obs); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := len(s.Asked()) - before; got != want {
+			t.Errorf("%d resets asked %d times, want %d", n, got, want)
+		}
+	}
+	resets(3, 3)
+	resets(9, 0)
+	resets(1, 1) // the tenth
+	resets(9, 0)
+	up = true
+	resets(1, 1)
+	resets(4, 4)
+	told, rests := 0, 0
+	for _, err := range fell {
+		if strings.Contains(err.Error(), "at every 10th alone") {
+			told++
+		}
+		if errors.Is(err, errRests) {
+			rests++
+		}
+	}
+	if gave, none := pl.resets(); gave != 5 || none != 22 || told != 1 || rests != 18 {
+		t.Errorf("%d resets with and %d without the model, of which %d rest, and %d that say how often it is asked; want 5, 22, 18 and 1", gave, none, rests, told)
 	}
 }
 

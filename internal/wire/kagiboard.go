@@ -54,16 +54,24 @@ func (p *pointer) board(ctx context.Context, obs robot.Observation) (b kagi.Boar
 	}
 	var marks []perception.Keypoint
 	for _, k := range points {
-		b.Marks = append(b.Marks, k.Name)
-		at, ok := p.last[k.Name]
-		if !ok {
-			continue
-		}
-		for _, c := range p.cams {
-			if px, ok := c.Project(at); ok && !c.OnHand && c.Inside(px) {
+		at, known := p.last[k.Name]
+		drawn := false
+		for _, i := range []int{above, side} {
+			if !known || i < 0 {
+				continue
+			}
+			c := p.cams[i]
+			if px, ok := c.Project(at); ok && c.Inside(px) {
 				marks = append(marks, perception.Keypoint{Name: k.Name, Camera: c.Name, X: px[0], Y: px[1], Score: 1})
+				drawn = true
 			}
 		}
+		if drawn { // else the model would name what it cannot see
+			b.Marks = append(b.Marks, k.Name)
+		}
+	}
+	if len(b.Marks) == 0 {
+		return b, nil, errors.New("wire: no point of the plan is seen in the pictures, so that a model has none to move")
 	}
 	grid := keypoint.Grid{N: tiles, W: top.W, H: top.H}
 	f, err := frameOf(obs.Frames, top.Name)

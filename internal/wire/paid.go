@@ -60,6 +60,6 @@ func (s *Session) waypointFacts() []report.Fact {
 	if s.planner == nil {
 		return []report.Fact{{Name: "waypoints", Value: from + "; no model was asked"}}
 	}
-	gave, fell := s.planner.count()
+	gave, fell := s.planner.resets()
 	return []report.Fact{{Name: "waypoints", Value: fmt.Sprintf("a vision-language model's in %d resets that this process asked about; in %d it gave none, and %s stood in; %s", gave, fell, from, s.planner.spent())}}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,10 +26,34 @@ type planner struct {
 	calls, hits int
 	gave, none  int       // resets in which the model wrote waypoints, and in which it did not
 	used        vlm.Usage // of the calls, all together
+	silent      int       // resets in a row at which the endpoint did not answer
+	rested      int       // resets since at which it was not asked, or might have been
 }
 
-// count is of resets so far: those that the model wrote waypoints for, and others.
-func (pl *planner) count() (gave, none int) {
+// An endpoint that did not answer at patience resets in a row is asked at every askAgain-th
+// alone until it answers: each asking of one that hangs takes two minutes, for which the
+// arm stands still.
+const (
+	patience = 3
+	askAgain = 10
+)
+
+// errRests says that the endpoint was not asked at a reset.
+var errRests = errors.New("wire: the endpoint did not answer at the last resets, and is not asked at this one")
+
+// rests says whether the endpoint is left alone at this reset.
+func (pl *planner) rests() bool {
+	pl.mu.Lock()
+	defer pl.mu.Unlock()
+	if pl.silent < patience {
+		return false
+	}
+	pl.rested++
+	return pl.rested%askAgain != 0
+}
+
+// resets so far: those that the model wrote waypoints for, and others.
+func (pl *planner) resets() (gave, none int) {
 	pl.mu.Lock()
 	defer pl.mu.Unlock()
 	return pl.gave, pl.none
@@ -38,8 +63,11 @@ func (pl *planner) count() (gave, none int) {
 func (pl *planner) spent() string {
 	pl.mu.Lock()
 	defer pl.mu.Unlock()
-	if pl.calls == 0 {
-		return "all of them kept from before"
+	switch {
+	case pl.calls == 0 && pl.hits == 0:
+		return "nobody was asked"
+	case pl.calls == 0:
+		return "all answers kept from before"
 	}
 	s := fmt.Sprintf("%d calls (%d tries, %d answers kept from before), %d tokens in and %d out, %.1f s a call", pl.calls, pl.used.Tries, pl.hits, pl.used.In, pl.used.Out, pl.used.Latency.Seconds()/float64(pl.calls))
 	if pl.used.Cost > 0 {
@@ -67,12 +95,37 @@ func plannerOf(ctx context.Context) *planner {
 	return p
 }
 
-func (pl *planner) ask(ctx context.Context, p *pointer, obs robot.Observation) ([]kagi.Leg, error) {
+// ask has the model write an episode's waypoints.
+func (pl *planner) ask(ctx context.Context, p *pointer, obs robot.Observation) (legs []kagi.Leg, err error) {
+	defer func() {
+		pl.mu.Lock()
+		defer pl.mu.Unlock()
+		if err == nil {
+			pl.gave++
+		} else {
+			pl.none++
+		}
+	}()
+	if pl.rests() {
+		return nil, errRests
+	}
 	b, things, err := p.board(ctx, obs)
 	if err != nil {
 		return nil, err
 	}
 	legs, use, err := kagi.Ask(ctx, pl.model, p.plan.Task, b)
+	err = pl.count(ctx, use, err)
+	for _, k := range things {
+		if slices.ContainsFunc(legs, func(l kagi.Leg) bool { return l.Point == k.Name }) {
+			p.chosen = append(p.chosen, k)
+		}
+	}
+	return legs, err
+}
+
+// count adds a call, and says so where its error is the one after which the endpoint is
+// asked seldom.
+func (pl *planner) count(ctx context.Context, use vlm.Usage, err error) error {
 	pl.mu.Lock()
 	defer pl.mu.Unlock()
 	if use.Hit {
@@ -82,18 +135,17 @@ func (pl *planner) ask(ctx context.Context, p *pointer, obs robot.Observation) (
 		u := &pl.used
 		u.Tries, u.In, u.Out, u.Cost, u.Latency = u.Tries+use.Tries, u.In+use.In, u.Out+use.Out, u.Cost+use.Cost, u.Latency+use.Latency
 	}
-	if err == nil {
-		pl.gave++
-	} else {
-		pl.none++
-	}
 	pl.told(pl.calls, pl.hits)
-	for _, k := range things {
-		if slices.ContainsFunc(legs, func(l kagi.Leg) bool { return l.Point == k.Name }) {
-			p.chosen = append(p.chosen, k)
+	switch {
+	case ctx.Err() != nil || use.Hit: // tells nothing of the endpoint
+	case errors.Is(err, vlm.ErrBusy):
+		if pl.silent++; pl.silent == patience {
+			err = fmt.Errorf("%w; so it was at %d resets in a row: from now on it is asked at every %dth alone, until it answers", err, patience, askAgain)
 		}
+	default:
+		pl.silent, pl.rested = 0, 0
 	}
-	return legs, err
+	return err
 }
 
 // modelSaid is the folder of what a model answered, unless reward.kagi.cache names another.
@@ -150,7 +202,13 @@ func (s *Session) plan(ctx context.Context) (context.Context, error) {
 	s.log.Info("waypoints", "source", "vlm", "cache", cache, "sparse", s.cfg.Reward.KAGI.Sparse)
 	s.tell("waypoints", 1, 1, fmt.Sprintf("source vlm: a model is asked once a reset, the task's plan stands in for it; %s", sparse))
 	s.planner = &planner{model: m,
-		fell: func(err error) { s.log.Warn("waypoints: the model gave none, the task's plan is taken", "err", err) },
+		fell: func(err error) {
+			level := slog.LevelWarn
+			if errors.Is(err, errRests) { // was told once
+				level = slog.LevelDebug
+			}
+			s.log.Log(ctx, level, "waypoints: the model gave none, the task's plan is taken", "err", err)
+		},
 		told: func(calls, hits int) { s.log.Debug("waypoints: asked", "calls", calls, "kept", hits) },
 	}
 	return withPlanner(ctx, s.planner), nil
