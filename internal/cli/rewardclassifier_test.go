@@ -47,7 +47,7 @@ func testJudge(t *testing.T, l lab) {
 	l.wants(exitUsage, []string{"--precision is 3"}, "reward", "judge", l.session(), "--task", "it is done", "--precision", "3")
 	l.wants(exitFailed, []string{"RAPPORT_VLM_URL"}, "reward", "judge", l.session(), "--task", "it is done")
 	l.env = append(append([]string{}, l.env...), "RAPPORT_VLM_URL="+s.URL, "RAPPORT_VLM_MODEL=stub")
-	l.wants(exitDone, []string{"precision 1.000", "recall 1.000", "40 frames", "120 calls"}, "reward", "judge", l.session(), "--task", "it is done")
+	l.wants(exitDone, []string{"precision 1.000", "recall 1.000", "40 frames", "120 calls of stub at 127.0.0.1"}, "reward", "judge", l.session(), "--task", "it is done")
 	l.wants(exitDone, []string{"precision 1.000", "0 calls"}, "reward", "judge", l.session(), "--task", "it is done")
 	refuses = true // and takes nothing back
 	l.wants(exitFailed, []string{"RAPPORT_VLM_KEY", "measure again once the endpoint answers"}, "reward", "judge", l.session(), "--task", "it was")

@@ -50,12 +50,13 @@ from this one with reward.kagi.sparse judge (docs/kagi.md). Frames are marked by
 			j.Model = judge.Over(c)
 			bars := newProgress(a.stderr)
 			defer bars.close()
+			bars.step("judge", 1, 1, conf.String()+" is shown the marked frames")
 			rep, calls, err := wire.MeasureJudge(cmd.Context(), dir, j, c.Model(), precision, a.environ, a.sets, a.options(bars))
 			bars.close()
 			if err != nil && !errors.Is(err, judge.ErrPrecision) {
 				return err
 			}
-			_, wrong := fmt.Fprintf(a.stdout, "%s: %s; %d calls\n", dir, rep, calls)
+			_, wrong := fmt.Fprintf(a.stdout, "%s: %s; %d calls of %v\n", dir, rep, calls, conf)
 			return errors.Join(err, wrong)
 		},
 	}

@@ -4,9 +4,13 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/reward/judge"
+	"github.com/rapport-rl/rapport/reward/kagi"
+	"github.com/rapport-rl/rapport/reward/vlm"
 )
 
 // A session that lacks a part which nothing in it can make is refused before there is a
@@ -16,10 +20,15 @@ func TestWhatIsMissingIsToldBeforeThereIsAFolder(t *testing.T) {
 	if err := os.WriteFile(none, []byte("name: one\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	bad := vlm.Config{URL: "http://localhost:8000/v1"} // no model
 	for name, tt := range map[string]struct {
 		set  func(*config.Config)
 		want string
 	}{
+		"model": {func(c *config.Config) { c.Reward.Kind = "kagi" }, "RAPPORT_VLM_MODEL"},
+		"judge's model": {func(c *config.Config) {
+			c.Reward.Kind, c.Reward.KAGI.Source, c.Reward.KAGI.Sparse = "kagi", "task", "judge"
+		}, "judge: vlm: Model is empty"},
 		"endpoint": {func(c *config.Config) { c.Reward.Kind, c.Reward.KAGI.Source = "kagi", "vlm" }, "RAPPORT_VLM_URL"},
 		"judge":    {func(c *config.Config) { c.Reward.Kind, c.Reward.KAGI.Sparse = "kagi", "judge" }, "RAPPORT_VLM_MODEL"},
 		"watch":    {func(c *config.Config) { c.Reward.Success, c.Reward.Classifier = "classifier", none }, none + ", which is none"},
@@ -28,7 +37,15 @@ func TestWhatIsMissingIsToldBeforeThereIsAFolder(t *testing.T) {
 			c := tiny(t)
 			c.Name = "one"
 			tt.set(&c)
-			s, err := Create(t.Context(), c, quietly())
+			o := quietly()
+			if strings.HasSuffix(name, "model") {
+				o.VLM = func(string) (kagi.Model, error) { return vlm.New(bad) }
+				o.Judge = func() (judge.Model, string, error) {
+					_, err := vlm.New(bad)
+					return nil, "", err
+				}
+			}
+			s, err := Create(t.Context(), c, o)
 			if err == nil {
 				s.Close()
 			}

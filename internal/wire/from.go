@@ -218,15 +218,27 @@ func founding(cfg config.Config) error {
 	return errors.Join(errs...)
 }
 
-// equipped refuses, before a folder is made for it, a session whose model has no endpoint, or
-// whose file of a classifier is none.
+// equipped refuses, before a folder is made for it, a session whose model has no endpoint or
+// one that cannot be asked, or whose file of a classifier is none.
 func equipped(ctx context.Context, cfg config.Config, o Options) error {
 	var errs []error
-	if byWaypoints(cfg) && cfg.Reward.KAGI.Source == "vlm" && o.VLM == nil {
+	switch {
+	case !asksModel(cfg, o):
+	case o.VLM == nil:
 		errs = append(errs, errNoPlanner)
+	default:
+		if _, err := o.VLM(""); err != nil {
+			errs = append(errs, fmt.Errorf("wire: waypoints: %w", err))
+		}
 	}
-	if byJudge(cfg) && o.Judge == nil {
+	switch {
+	case !byJudge(cfg):
+	case o.Judge == nil:
 		errs = append(errs, errNoJudge)
+	default:
+		if _, _, err := o.Judge(); err != nil {
+			errs = append(errs, fmt.Errorf("wire: judge: %w", err))
+		}
 	}
 	if cfg.Reward.Classifier != "" && (classified(cfg) || cfg.Reward.Success == "classifier") {
 		_, err := (&Session{cfg: cfg}).classifierModel(ctx)

@@ -108,6 +108,7 @@ func asked(t *testing.T, s *vlmtest.Server, deadline time.Duration) (out, report
 	var b strings.Builder
 	o := quietly()
 	o.Log = slog.New(slog.NewTextHandler(&b, nil))
+	o.Endpoint = "stub at 127.0.0.1"
 	o.VLM = func(cache string) (kagi.Model, error) {
 		return vlm.New(vlm.Config{URL: s.URL, Model: "stub", Tries: 2, Deadline: deadline, Cache: cache, Log: o.Log,
 			Sleep: func(context.Context, time.Duration) error { return nil }})
@@ -145,7 +146,7 @@ func TestModelIsAskedOnceAReset(t *testing.T) {
 	if len(q.Images) != 1 || !strings.Contains(q.Text, "red ball") || !strings.Contains(q.Text, "hand, ball") {
 		t.Errorf("it was asked %q with %d images", q.Text, len(q.Images))
 	}
-	if !strings.Contains(out, "source=vlm") || strings.Contains(out, "task's plan is taken") {
+	if !strings.Contains(out, "source=vlm") || !strings.Contains(out, `model="stub at 127.0.0.1"`) || strings.Contains(out, "task's plan is taken") {
 		t.Errorf("the log is %s", out)
 	}
 }
@@ -244,7 +245,7 @@ func TestSessionGoesOnWithoutTheModel(t *testing.T) {
 		}
 		fell = slices.Delete(fell, i, i+1)
 	}
-	if want := "in 1 resets that this process asked about; in 5 it gave none, and the plan that comes with the task stood in"; !strings.Contains(report, want) {
+	if want := "model&#39;s (stub at 127.0.0.1) in 1 resets that this process asked about; in 5 it gave none, and the plan that comes with the task stood in"; !strings.Contains(report, want) {
 		t.Errorf("the report does not say %q", want)
 	}
 	if took := regexp.MustCompile(`stood in; 6 calls \(\d+ tries, 0 answers kept from before\), \d+ tokens in and \d+ out, [\d.]+ s a call`); !took.MatchString(report) {
@@ -255,9 +256,9 @@ func TestSessionGoesOnWithoutTheModel(t *testing.T) {
 // Whose waypoints a model wrote says so where it goes on without an endpoint, and no other.
 func TestGoingOnWithoutTheEndpointIsTold(t *testing.T) {
 	c := waypointed(t, "reach")
-	c.Name = "one"
-	s, log := logging(t, c)
 	for _, asked := range []bool{false, true} {
+		c.Name = fmt.Sprint(asked)
+		s, log := logging(t, c)
 		if asked {
 			if err := os.Mkdir(filepath.Join(s.Dir(), "vlm"), 0o755); err != nil {
 				t.Fatal(err)
@@ -269,6 +270,59 @@ func TestGoingOnWithoutTheEndpointIsTold(t *testing.T) {
 		if warned := strings.Contains(log.String(), "set RAPPORT_VLM_URL"); warned != asked {
 			t.Errorf("a model was asked before: %v, the log is %s", asked, log.String())
 		}
+	}
+}
+
+// What auto came to stays with a session, whatever shell it goes on in, and is the task's plan
+// where a file of one is named.
+func TestASessionKeepsWhoWritesItsWaypoints(t *testing.T) {
+	model := func(string) (kagi.Model, error) {
+		return vlm.New(vlm.Config{URL: "http://127.0.0.1:1/v1", Model: "stub"})
+	}
+	file := filepath.Join(t.TempDir(), "plan.json")
+	b, err := plans.ReadFile("plans/reach.json")
+	if err == nil {
+		err = os.WriteFile(file, b, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name, plan  string
+		first, then func(string) (kagi.Model, error)
+		asks        [2]bool // then, and with the first again
+		says        string
+	}{
+		{"task", "", nil, model, [2]bool{}, "began with the task's plan, which is kept"},
+		{"vlm", "", model, nil, [2]bool{false, true}, "a model wrote those of this session so far"},
+		{"plan", file, model, model, [2]bool{}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := waypointed(t, "reach")
+			c.Name, c.Reward.KAGI.Plan = tt.name, tt.plan
+			s, log := logging(t, c)
+			asks := func(vlm func(string) (kagi.Model, error)) bool {
+				t.Helper()
+				s.vlm = vlm
+				ctx, err := s.plan(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				return plannerOf(ctx) != nil
+			}
+			if got, want := asks(tt.first), tt.first != nil && tt.plan == ""; got != want {
+				t.Errorf("it begins with a model: %v, want %v", got, want)
+			}
+			if strings.Contains(log.String(), "level=WARN") {
+				t.Errorf("it begins with %s", log)
+			}
+			if got := [2]bool{asks(tt.then), asks(tt.first)}; got != tt.asks {
+				t.Errorf("it goes on with a model: %v, want %v", got, tt.asks)
+			}
+			if warned := strings.Contains(log.String(), "level=WARN"); warned != (tt.says != "") || !strings.Contains(log.String(), tt.says) {
+				t.Errorf("the log is %s, want %q in it", log, tt.says)
+			}
+		})
 	}
 }
 

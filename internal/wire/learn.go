@@ -33,7 +33,7 @@ func Learn(ctx context.Context, c config.Config, o Options) (res Result, err err
 		return res, err
 	}
 	defer r.close()
-	if err := errors.Join(r.checkFresh(), r.checkOver()); err != nil {
+	if err := errors.Join(r.checkFresh(o), r.checkOver()); err != nil {
 		return res, r.end(err)
 	}
 	s, err := openOrCreate(r.ctx, r.name, r.conn, c, o)
@@ -98,12 +98,12 @@ func Learn(ctx context.Context, c config.Config, o Options) (res Result, err err
 // checkFresh refuses to begin a session whose name the server knows already:
 // what another folder's encoder saw and its policy did must not be mixed with
 // this one's. Of a new one it refuses what session.from does not have.
-func (r *role) checkFresh() error {
+func (r *role) checkFresh(o Options) error {
 	dir := filepath.Join(r.cfg.Out, r.name)
 	if _, err := os.Stat(filepath.Join(dir, database)); err == nil {
 		return nil
 	}
-	if err := errors.Join(alike(r.cfg), founding(r.cfg), planned(r.cfg), reviewed(r.cfg)); err != nil {
+	if err := errors.Join(alike(r.cfg), founding(r.cfg), planned(r.cfg), reviewed(r.cfg), equipped(r.ctx, r.cfg, o)); err != nil {
 		return err
 	}
 	for _, sub := range []string{"", subEncoder, subReward} {
@@ -188,7 +188,7 @@ func reopened(ctx context.Context, dir string, c config.Config) (*store.Session,
 // guestOf is a session on a bus that is another's to close.
 func guestOf(name string, conn *bus.Conn, st *store.Session, c config.Config, o Options) *Session {
 	st.Lossless(c.Session.Lossless)
-	return &Session{cfg: c, name: name, store: st, conn: conn, hang: func() {}, tell: o.Tell, log: o.Log, now: o.Now, after: o.After, ticks: o.Tick, vlm: o.VLM, eye: o.Judge}
+	return &Session{cfg: c, name: name, store: st, conn: conn, hang: func() {}, tell: o.Tell, log: o.Log, now: o.Now, after: o.After, ticks: o.Tick, vlm: o.VLM, eye: o.Judge, endpoint: o.Endpoint}
 }
 
 // publish puts encoder and reward where perception and scorer look, and where the actor

@@ -61,5 +61,13 @@ func (s *Session) waypointFacts() []report.Fact {
 		return []report.Fact{{Name: "waypoints", Value: from + "; no model was asked"}}
 	}
 	gave, fell := s.planner.resets()
-	return []report.Fact{{Name: "waypoints", Value: fmt.Sprintf("a vision-language model's in %d resets that this process asked about; in %d it gave none, and %s stood in; %s", gave, fell, from, s.planner.spent())}}
+	return []report.Fact{{Name: "waypoints", Value: fmt.Sprintf("a vision-language model's%s in %d resets that this process asked about; in %d it gave none, and %s stood in; %s", s.whose(), gave, fell, from, s.planner.spent())}}
+}
+
+// whose is the model that is asked and its host, in brackets.
+func (s *Session) whose() string {
+	if s.endpoint == "" {
+		return ""
+	}
+	return " (" + s.endpoint + ")"
 }

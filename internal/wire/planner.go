@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -149,7 +148,9 @@ func (pl *planner) count(ctx context.Context, use vlm.Usage, err error) error {
 }
 
 // modelSaid is the folder of what a model answered, unless reward.kagi.cache names another.
-func (s *Session) modelSaid() string { return filepath.Join(s.Dir(), "vlm") }
+func (s *Session) modelSaid() string { return saidIn(s.Dir()) }
+
+func saidIn(dir string) string { return filepath.Join(dir, "vlm") }
 
 // plan settles who writes the waypoints, says so, and returns the context under which
 // it is asked.
@@ -161,16 +162,19 @@ func (s *Session) plan(ctx context.Context) (context.Context, error) {
 		}
 		return ctx, nil
 	}
-	source := s.cfg.Reward.KAGI.Source
+	source, err := s.settled(ctx)
+	if err != nil {
+		return ctx, err
+	}
+	auto := s.cfg.Reward.KAGI.Source == "auto"
 	switch {
-	case s.vlm != nil:
-	case source == "vlm":
+	case source == "vlm" && s.vlm == nil && !auto:
 		return ctx, errNoPlanner
-	case source == "auto":
+	case source == "vlm" && s.vlm == nil:
 		source = "task"
-		if _, err := os.Stat(s.modelSaid()); err == nil {
-			s.log.Warn("waypoints: a model wrote those of this session so far, but there is no endpoint now, so that the task's plan is taken", "remedy", "stop, set RAPPORT_VLM_URL, RAPPORT_VLM_KEY and RAPPORT_VLM_MODEL as before, and "+GoOn(s.Dir()))
-		}
+		s.log.Warn("waypoints: a model wrote those of this session so far, but there is no endpoint now, so that the task's plan is taken", "remedy", "stop, set RAPPORT_VLM_URL, RAPPORT_VLM_KEY and RAPPORT_VLM_MODEL as before, and "+GoOn(s.Dir()))
+	case source == "task" && s.vlm != nil && auto && s.cfg.Reward.KAGI.Plan == "":
+		s.log.Warn("waypoints: this session began with the task's plan, which is kept, though there is an endpoint now", "remedy", "begin another session for a model's waypoints")
 	}
 	sparse := "success told by the simulator's truth"
 	switch s.cfg.Reward.KAGI.Sparse {
@@ -199,8 +203,9 @@ func (s *Session) plan(ctx context.Context) (context.Context, error) {
 	if err != nil {
 		return ctx, err
 	}
-	s.log.Info("waypoints", "source", "vlm", "cache", cache, "sparse", s.cfg.Reward.KAGI.Sparse)
-	s.tell("waypoints", 1, 1, fmt.Sprintf("source vlm: a model is asked once a reset, the task's plan stands in for it; %s", sparse))
+	who := cmp.Or(s.endpoint, "a model")
+	s.log.Info("waypoints", "source", "vlm", "model", who, "cache", cache, "sparse", s.cfg.Reward.KAGI.Sparse)
+	s.tell("waypoints", 1, 1, fmt.Sprintf("source vlm: %s is asked once a reset, which is shown its pictures; the task's plan stands in for it; %s", who, sparse))
 	s.planner = &planner{model: m,
 		fell: func(err error) {
 			level := slog.LevelWarn

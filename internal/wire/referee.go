@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 
 	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/policy"
@@ -19,14 +20,18 @@ import (
 type referee struct {
 	judge judge.Judge
 	log   *slog.Logger
+	// unclear counts the last moments of demonstrations and of episodes of which it could not
+	// tell, in this process.
+	unclear struct{ demos, episodes atomic.Int64 }
 }
 
-// look has the judge tell success. An answer that is not clear is no success; an error is
-// what kept it from answering.
-func (r *referee) look(ctx context.Context, frames []robot.Frame) ([]perception.Keypoint, error) {
+// look has the judge tell success. An answer that is not clear is no success, and counted; an
+// error is what kept it from answering.
+func (r *referee) look(ctx context.Context, frames []robot.Frame, unclear *atomic.Int64) ([]perception.Keypoint, error) {
 	p, err := r.judge.Look(ctx, frames)
 	if errors.Is(err, reward.ErrUnknown) && !errors.Is(err, vlm.ErrBusy) {
-		r.log.Info("the judge cannot tell: the episode is paid no success", "err", err)
+		r.log.Warn("the judge cannot tell: the episode is paid no success", "err", err)
+		unclear.Add(1)
 		p, err = 0, nil
 	}
 	if err != nil {
@@ -38,7 +43,7 @@ func (r *referee) look(ctx context.Context, frames []robot.Frame) ([]perception.
 // last is loop.Actor's Last. Where the judge does not answer nobody tells success, and the
 // session goes on.
 func (r *referee) last(ctx context.Context, obs robot.Observation) ([]perception.Keypoint, error) {
-	ks, err := r.look(ctx, obs.Frames)
+	ks, err := r.look(ctx, obs.Frames, &r.unclear.episodes)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
@@ -46,6 +51,23 @@ func (r *referee) last(ctx context.Context, obs robot.Observation) ([]perception
 		r.log.Warn("the judge did not answer: the episode is paid no success", "err", err)
 	}
 	return ks, nil
+}
+
+// said is what a report says of it besides.
+func (r *referee) said() string {
+	if r == nil {
+		return ""
+	}
+	var out string
+	for _, n := range []struct {
+		of string
+		n  int64
+	}{{"demonstrations", r.unclear.demos.Load()}, {"episodes", r.unclear.episodes.Load()}} {
+		if n.n > 0 {
+			out += fmt.Sprintf("; no clear answer, which counts as no, at the end of %d %s since this start", n.n, n.of)
+		}
+	}
+	return out
 }
 
 type refereeKey struct{}
@@ -76,7 +98,7 @@ func (s *Session) rejudge(ctx context.Context, e *policy.Episode) error {
 	if err != nil {
 		return err
 	}
-	ks, err := r.look(ctx, shown[0])
+	ks, err := r.look(ctx, shown[0], &r.unclear.demos)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

@@ -199,6 +199,10 @@ func (s *Session) sayings(ctx context.Context, r *report.Report) error {
 	if known > 0 {
 		f.Value += fmt.Sprintf("; the truth agrees with it in %d of %d", right, known)
 	}
+	if byJudge(s.cfg) {
+		f.Value += refereeOf(ctx).said()
+		who += s.whose()
+	}
 	r.Facts = append(r.Facts, f, report.Fact{Name: "the " + who + ", measured on marked frames", Value: measured})
 	return nil
 }

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -87,7 +88,7 @@ func (s *Session) refereed(ctx context.Context) (_ context.Context, done func() 
 	if err != nil {
 		return ctx, none, err
 	}
-	s.tell("success", 1, 1, fmt.Sprintf("told by the judge %s at the end of each episode: %v", name, m.Rep))
+	s.tell("success", 1, 1, fmt.Sprintf("told by the judge %s, which is shown the end of each episode: %v", cmp.Or(s.endpoint, name), m.Rep))
 	r := &referee{judge: judge.Judge{Model: kept, Task: m.Task, Times: m.Times}, log: s.log}
 	return context.WithValue(ctx, refereeKey{}, r), kept.Close, nil
 }

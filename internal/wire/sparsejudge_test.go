@@ -98,7 +98,7 @@ func TestAJudgePaysKAGIsSuccess(t *testing.T) {
 	var log bytes.Buffer
 	o := quietly()
 	o.Log = slog.New(slog.NewTextHandler(&log, nil))
-	o.Judge = func() (judge.Model, string, error) { return model, name, nil }
+	o.Judge, o.Endpoint = func() (judge.Model, string, error) { return model, name, nil }, "stub at 127.0.0.1"
 	c.Session.From, c.Reward.KAGI.Sparse, c.Session.Episodes = dir, "judge", 3
 	refused := func(session, want string) {
 		t.Helper()
@@ -189,7 +189,7 @@ func TestAJudgePaysKAGIsSuccess(t *testing.T) {
 		}
 	}
 	b, err := os.ReadFile(res.Report)
-	for _, want := range []string{"success, by the judge", rep.String(), "at the end of 1 of 1 episodes; no answer at the end of 2 more"} {
+	for _, want := range []string{"success, by the judge", rep.String(), "at the end of 1 of 1 episodes; no answer at the end of 2 more", "no clear answer, which counts as no, at the end of 2 demonstrations", "the judge (stub at 127.0.0.1), measured"} {
 		if err != nil || !strings.Contains(string(b), want) {
 			t.Errorf("the report does not say %q (error %v)", want, err)
 		}
@@ -197,7 +197,7 @@ func TestAJudgePaysKAGIsSuccess(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for want, n := range map[string]int{"the judge did not answer": 2, "the judge cannot tell": 2} {
+	for want, n := range map[string]int{"the judge did not answer": 2, `level=WARN msg="the judge cannot tell`: 2} {
 		if got := strings.Count(log.String(), want); got < n {
 			t.Errorf("the log says %q %d times, want %d:\n%s", want, got, n, &log)
 		}

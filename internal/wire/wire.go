@@ -53,6 +53,8 @@ type Options struct {
 	VLM func(cache string) (kagi.Model, error)
 	// Judge is the model that tells success, see reward.kagi.sparse, with its name; nil: none.
 	Judge func() (judge.Model, string, error)
+	// Endpoint is who both ask, as "gpt-4o at api.openai.com", for people to read.
+	Endpoint string
 	// PID is the process's number, which the session's folder tells to whoever
 	// wants to stop it.
 	PID int
@@ -66,6 +68,8 @@ type Session struct {
 	conn  *bus.Conn
 	vlm   func(cache string) (kagi.Model, error) // nil: none
 	eye   func() (judge.Model, string, error)    // a judge's; nil: none
+	// endpoint is who both ask, "" where that is not told.
+	endpoint string
 	// planner asks the first; nil until a plan was settled, or without one.
 	planner *planner
 	page    string       // where a plan is clicked, see ClickAt
@@ -140,7 +144,7 @@ func Create(ctx context.Context, cfg config.Config, o Options) (*Session, error)
 
 func begin(ctx context.Context, cfg config.Config, name string, st *store.Session, o Options) (*Session, error) {
 	cfg = withClicks(cfg, st.Dir())
-	s := &Session{cfg: cfg, name: name, store: st, tell: o.Tell, log: o.Log, now: o.Now, after: o.After, ticks: o.Tick, vlm: o.VLM, eye: o.Judge}
+	s := &Session{cfg: cfg, name: name, store: st, tell: o.Tell, log: o.Log, now: o.Now, after: o.After, ticks: o.Tick, vlm: o.VLM, eye: o.Judge, endpoint: o.Endpoint}
 	st.Lossless(cfg.Session.Lossless)
 	var err error
 	var at bus.Address
