@@ -14,6 +14,7 @@ import (
 	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/reward/classifier"
+	"github.com/rapport-rl/rapport/reward/kagi"
 	"github.com/rapport-rl/rapport/reward/watch"
 )
 
@@ -204,7 +205,11 @@ func (s *Session) suspect(ctx context.Context, i int, ep policy.Episode) error {
 		}
 		s.watch = y
 	}
-	y, mean := s.watch, ep.Return()/float64(ep.Len())
+	y := s.watch
+	mean, err := s.meanDense(ep)
+	if err != nil {
+		return err
+	}
 	ms := []policy.Metric{{Name: "reward", Value: mean}}
 	if y.w == nil { // what people mark later is held against it
 		return s.store.AddMetrics(ctx, seriesWatch, uint64(i), ms)
@@ -230,6 +235,32 @@ func (s *Session) suspect(ctx context.Context, i int, ep policy.Episode) error {
 	}
 	y.on = a.On
 	return s.store.AddMetrics(ctx, seriesWatch, uint64(i), ms)
+}
+
+// meanDense is an episode's mean dense reward. By waypoints that is what its steps are worth
+// without success, which is paid in place of it: a reward that holds success would rise and
+// fall with what it is checked by.
+func (s *Session) meanDense(ep policy.Episode) (float64, error) {
+	if !byWaypoints(s.cfg) {
+		return ep.Return() / float64(ep.Len()), nil
+	}
+	c, err := s.kagi()
+	if err != nil {
+		return 0, err
+	}
+	k, err := kagi.New(*c)
+	if err != nil {
+		return 0, err
+	}
+	steps, _, err := k.Explain(ep.Trajectory())
+	if err != nil {
+		return 0, fmt.Errorf("wire: episode %s: %w", ep.ID, err)
+	}
+	sum := 0.0
+	for _, e := range steps {
+		sum += e.Dense
+	}
+	return sum / float64(len(steps)), nil
 }
 
 // ask is what the checks say of an episode, in their order.

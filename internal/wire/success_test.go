@@ -12,8 +12,10 @@ import (
 
 	"github.com/rapport-rl/rapport/internal/report"
 	"github.com/rapport-rl/rapport/internal/store"
+	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/reward/classifier"
+	"github.com/rapport-rl/rapport/reward/kagi"
 	"github.com/rapport-rl/rapport/reward/label"
 	"github.com/rapport-rl/rapport/robot"
 )
@@ -212,6 +214,39 @@ func TestAlarmOfARisingRewardAndFailingEpisodes(t *testing.T) {
 	ps, err := s.store.Metric(ctx, seriesWatch, "alarm")
 	if err != nil || len(ps) != 40 || ps[39].Value != 1 || ps[10].Value != 0 {
 		t.Errorf("alarms %v, error %v", ps, err)
+	}
+}
+
+// Of waypoints the watch takes the dense reward alone: success, which it is held against, is no
+// part of it, whether it is paid or cuts an episode short.
+func TestTheWatchOfWaypointsLeavesSuccessOut(t *testing.T) {
+	ctx := t.Context()
+	c := waypointed(t, "reach")
+	c.Name, c.Reward.Success = "one", "truth"
+	s, err := Create(ctx, c, quietly())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for i, done := range []bool{false, true} {
+		ep := policy.Episode{ID: episodeID(i), Rewards: []float64{-1, -1}, Applied: make([]robot.Command, 2), Inputs: make([]policy.Input, 3)}
+		for k := range ep.Inputs {
+			keys := perception.AddPlace(nil, "hand", [3]float64{0.5, 0, 0.2}, 1)
+			ep.Inputs[k].Features.Keys = perception.AddPlace(keys, "ball", [3]float64{0.6, 0, 0.12}, 1)
+		}
+		if done {
+			last := &ep.Inputs[2].Features
+			last.Keys, ep.Rewards[1] = append(last.Keys, perception.Keypoint{Name: kagi.Success, Score: 1}), 0
+		}
+		if err := s.store.AddMetrics(ctx, "episode", uint64(i), []policy.Metric{{Name: "success", Value: bit(done)}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.suspect(ctx, i, ep); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := s.store.MetricAt(ctx, seriesWatch, "reward", uint64(i)); err != nil || got != -1 {
+			t.Errorf("success %v: the mean dense reward is %v, error %v, want -1 of a hand that did not move", done, got, err)
+		}
 	}
 }
 
