@@ -440,6 +440,27 @@ func TestSessionsWithoutPlanOrEndpointAreRefused(t *testing.T) {
 	}
 }
 
+// Waypoints are learned from no video, so that nobody need like one.
+func TestWaypointsNeedNoLikedDemonstration(t *testing.T) {
+	for kind, want := range map[string]string{"kagi": "", "goal": "likes none of the demonstrations"} {
+		c := waypointed(t, "reach")
+		c.Name, c.Reward.Kind, c.Demos.Good, c.Demos.Bad = kind, kind, 0, 2
+		s, err := Create(t.Context(), c, quietly())
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := s.prepare(t.Context())
+		if want != "" {
+			wantErr(t, err, want)
+		} else if err != nil || len(p.demos) != 2 {
+			t.Errorf("%s: %d demonstrations, error %v, want 2", kind, len(p.demos), err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // The learner's gradient goes where the way goes: a hand that nears the ball is paid
 // more each step, and one that turns away less.
 func TestNearingTheBallIsPaidMore(t *testing.T) {

@@ -318,7 +318,7 @@ func (s *Session) ask(ctx context.Context, demos []demo) (taste, error) {
 	for _, i := range who.Pick(truths, c.Experts) {
 		t.Experts = append(t.Experts, videos[i])
 	}
-	if len(t.Experts) == 0 {
+	if len(t.Experts) == 0 && c.Kind != "kagi" && c.Kind != "truth" { // nothing of which is learned from videos
 		return t, errors.New("wire: the person likes none of the demonstrations, so there is nothing to reward; record better ones, or raise demos.good")
 	}
 	if c.Triplets > 0 && config.Comparing(c.Kind) {
