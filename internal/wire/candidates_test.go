@@ -3,8 +3,6 @@ package wire
 import (
 	"context"
 	"math"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -98,18 +96,11 @@ func TestModelTakesWhatStandsOutSomewhere(t *testing.T) {
 // A point that nothing in the scene has is not drawn, and neither offered nor accepted.
 func TestMarksThatAreNotDrawnAreNotOffered(t *testing.T) {
 	c := waypointed(t, "reach")
-	c.Reward.KAGI.Plan = filepath.Join(t.TempDir(), "plan.json")
-	plan, err := kagi.Encode(kagi.Plan{Task: "bring the fingers to the ball", Points: []kagi.Point{
+	c.Reward.KAGI.Plan = planFile(t, kagi.Plan{Task: "bring the fingers to the ball", Points: []kagi.Point{
 		{Name: "hand", Hand: true},
 		{Name: "ball", Camera: "front", Colour: &[3]float64{219, 18, 15}, Height: 0.12},
 		{Name: "ghost", Camera: "front", Colour: &[3]float64{255, 0, 255}, Height: 0.12},
 	}, Stages: []kagi.Stage{{Point: "hand", Waypoints: []kagi.Waypoint{{From: "ball"}}}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(c.Reward.KAGI.Plan, plan, 0o600); err != nil {
-		t.Fatal(err)
-	}
 	a, err := newArm(c, online)
 	if err != nil {
 		t.Fatal(err)

@@ -88,6 +88,9 @@ func (s *Session) inherit(ctx context.Context) (p parts, err error) {
 			return p, err
 		}
 	}
+	if err := s.reask(ctx, st); err != nil {
+		return p, err
+	}
 	if p, err = s.prepared(ctx); err != nil {
 		return p, err
 	}
@@ -182,6 +185,7 @@ func alike(cfg config.Config) error {
 	if seen := seenKeys(withClicks(was, from)); !byClicks(cfg) && was.Policy.Keys == cfg.Policy.Keys && !slices.Equal(seen, seenKeys(cfg)) {
 		errs = append(errs, fmt.Errorf("wire: session.from: the policy of %s (task %s) sees the points %s, that of this session (task %s) would see %s; want the task, policy.keys and plan of %[1]s, or another session", from, was.Robot.Task, enumerated(seen), cfg.Robot.Task, enumerated(seenKeys(cfg))))
 	}
+	errs = append(errs, toldOf(cfg, was))
 	for _, c := range cfg.Changes(was) {
 		if c.Key == "robot.way" {
 			errs = append(errs, fmt.Errorf("wire: session.from: robot.way is %v in %s, and %s here; name a session of this way: of a practice, NAME goes there and NAME-back goes back", c.Was, from, cfg.Robot.Way))
@@ -230,6 +234,7 @@ func equipped(ctx context.Context, cfg config.Config, o Options) error {
 		if _, err := o.VLM(""); err != nil {
 			errs = append(errs, fmt.Errorf("wire: waypoints: %w", err))
 		}
+		errs = append(errs, markable(cfg))
 	}
 	switch {
 	case !byJudge(cfg):

@@ -1,12 +1,30 @@
 package wire
 
 import (
+	"os"
 	"path/filepath"
 	"reflect"
 	"testing"
 
 	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/reward/kagi"
+	"github.com/rapport-rl/rapport/reward/vlm"
+	"github.com/rapport-rl/rapport/reward/vlm/vlmtest"
 )
+
+// planFile writes a plan down.
+func planFile(t *testing.T, p kagi.Plan) string {
+	t.Helper()
+	b, err := kagi.Encode(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "plan.json")
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
 
 // A session by waypoints that begins from one whose reward by them is another is to the bit
 // the one that began afresh: its demonstrations are paid anew.
@@ -14,22 +32,48 @@ func TestDemonstrationsOfASessionByWaypointsArePaidAnew(t *testing.T) {
 	ctx := t.Context()
 	c := waypointed(t, "reach")
 	c.Demos.Good, c.Demos.Bad, c.Session.End = 2, 1, "success"
+	other := kagi.Plan{Task: "over the ball", Points: []kagi.Point{
+		{Name: "hand", Hand: true},
+		{Name: "ball", Camera: "front", Colour: &[3]float64{219, 18, 15}, Height: 0.12},
+	}, Stages: []kagi.Stage{{Point: "hand", Waypoints: []kagi.Waypoint{{At: [3]float64{0, 0, 0.2}, From: "ball"}, {At: [3]float64{0.5, 0.1, 0.3}}}}}}
+	plan := planFile(t, other)
+	endpoint := vlmtest.Start(func(int, vlmtest.Request) vlmtest.Reply { return vlmtest.Reply{Text: wayToC3} })
+	defer endpoint.Close()
+	o := quietly()
+	o.VLM = func(cache string) (kagi.Model, error) {
+		return vlm.New(vlm.Config{URL: endpoint.URL, Model: "stub", Cache: cache})
+	}
 	prepared := func(name string, change func(c *config.Config)) parts {
 		t.Helper()
 		c := c
 		c.Name = name
 		change(&c)
-		s, err := Create(ctx, c, quietly())
+		s, err := Create(ctx, c, o)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer s.Close()
-		p, err := s.prepare(ctx)
+		asking, err := s.plan(ctx)
 		if err != nil {
 			t.Fatal(err)
 		}
+		p, err := s.prepare(asking)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.vlm = nil // what it goes on with needs no endpoint
+		again, err := s.prepare(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, d := range p.demos {
+			if !reflect.DeepEqual(d.Rewards, again.demos[i].Rewards) {
+				t.Errorf("%s goes on with %s paid %v, want %v", name, d.ID, again.demos[i].Rewards, d.Rewards)
+			}
+		}
 		return p
 	}
+	c.Reward.KAGI.Source = "task"
 	first := prepared("first", func(*config.Config) {})
 	for _, tt := range []struct {
 		name   string
@@ -37,6 +81,8 @@ func TestDemonstrationsOfASessionByWaypointsArePaidAnew(t *testing.T) {
 	}{
 		{"dense", func(k *config.KAGI) { k.Sparse = "none" }},
 		{"potential", func(k *config.KAGI) { k.Potential, k.Tolerance, k.Top = true, 0.05, 0.5 }},
+		{"plan", func(k *config.KAGI) { k.Plan = plan }},
+		{"model", func(k *config.KAGI) { k.Source = "vlm" }},
 	} {
 		want := prepared(tt.name, func(c *config.Config) { tt.change(&c.Reward.KAGI) })
 		got := prepared(tt.name+"-from", func(c *config.Config) {
@@ -57,8 +103,38 @@ func TestDemonstrationsOfASessionByWaypointsArePaidAnew(t *testing.T) {
 			t.Errorf("%s pays as the first does, so that this shows nothing", tt.name)
 		}
 	}
+	// A model that wrote the waypoints is not asked again, and its session may be paid by a plan.
+	asked := len(endpoint.Asked())
+	if asked != 6 {
+		t.Errorf("the model was asked %d times, want once for each of 3 demonstrations made and 3 taken over", asked)
+	}
+	got := prepared("model-again", func(c *config.Config) {
+		c.Reward.KAGI.Source, c.Session.From = "vlm", filepath.Join(c.Out, "model")
+	})
+	if n := len(endpoint.Asked()); n != asked || reflect.DeepEqual(got.demos[0].Rewards, first.demos[0].Rewards) {
+		t.Errorf("the model was asked %d times more, want 0, and its waypoints kept", n-asked)
+	}
+	got = prepared("task-again", func(c *config.Config) { c.Session.From = filepath.Join(c.Out, "model") })
+	for i, d := range got.demos {
+		if !reflect.DeepEqual(d.Rewards, first.demos[i].Rewards) {
+			t.Errorf("after a model's session %s is paid %v, want the plan's %v", d.ID, d.Rewards, first.demos[i].Rewards)
+		}
+	}
+	// What was not followed cannot be paid for.
+	c.Name, c.Session.From, c.Policy.Keys = "ghost", filepath.Join(c.Out, "nokeys"), false
+	prepared("nokeys", func(c *config.Config) { c.Session.From = "" })
+	other.Points = append(other.Points, kagi.Point{Name: "ghost", Camera: "front", Colour: &[3]float64{255, 0, 255}})
+	other.Stages[0].Waypoints[0].From = "ghost"
+	c.Reward.KAGI.Plan = planFile(t, other)
+	_, err := Create(ctx, c, o)
+	wantErr(t, err, "reward.kagi.plan", `"ghost"`, "begins afresh")
+	c.Reward.KAGI.Plan, c.Reward.KAGI.Source, c.Reward.KAGI.Marks = "", "vlm", "candidates"
+	_, err = Create(ctx, c, o)
+	wantErr(t, err, "reward.kagi.marks is candidates", "reward.kagi.marks=plan")
+	c.Reward.KAGI.Marks, c.Reward.KAGI.Source, c.Policy.Keys = "plan", "task", true
+
 	c.Name, c.Session.From = "truth", filepath.Join(c.Out, "dense")
-	_, err := Create(ctx, c, quietly())
+	_, err = Create(ctx, c, quietly())
 	wantErr(t, err, "reward.kagi.sparse is truth", "reward.kagi.sparse=none")
 	c.Robot.Task, c.Reward.KAGI.Sparse = "stack", "none"
 	_, err = Create(ctx, c, quietly())

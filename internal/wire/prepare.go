@@ -18,6 +18,7 @@ import (
 	"github.com/rapport-rl/rapport/policy/bc"
 	"github.com/rapport-rl/rapport/policy/view"
 	"github.com/rapport-rl/rapport/reward"
+	"github.com/rapport-rl/rapport/reward/kagi"
 	"github.com/rapport-rl/rapport/reward/label"
 	"github.com/rapport-rl/rapport/reward/rapl"
 	"github.com/rapport-rl/rapport/robot"
@@ -149,7 +150,19 @@ func (s *Session) prepared(ctx context.Context) (parts, error) {
 	if ctx, err = s.telling(ctx); err != nil {
 		return p, err
 	}
+	var w ways
+	var plan kagi.Plan
+	if anew {
+		if w, plan, err = s.inheritedWays(); err != nil {
+			return p, err
+		}
+	}
 	for i := range p.demos {
+		if anew {
+			if err := rewayed(&p.demos[i], w, plan); err != nil {
+				return p, err
+			}
+		}
 		if anew && s.cfg.Reward.KAGI.Sparse == "none" {
 			untell(&p.demos[i])
 		}

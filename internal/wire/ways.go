@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/reward/kagi"
 )
 
 // waysFile keeps, beside a session's database, who writes its waypoints.
@@ -18,6 +19,9 @@ const waysFile = "waypoints.json"
 // ways is what is kept.
 type ways struct {
 	Source string `json:"source"` // what reward.kagi.source came to: vlm, task or clicks
+	// Demos are the waypoints, by episode, that a model wrote for the demonstrations of
+	// session.from; none where those that they came with are a model's already.
+	Demos map[string][]kagi.Leg `json:"demos,omitempty"`
 }
 
 // readWays reads that of the session in dir; without one the error wraps fs.ErrNotExist.

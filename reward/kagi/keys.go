@@ -2,6 +2,7 @@ package kagi
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -44,6 +45,11 @@ func Tell(keys []perception.Keypoint, legs []Leg) []perception.Keypoint {
 		}
 	}
 	return keys
+}
+
+// Untell returns keys without the waypoints that Tell added.
+func Untell(keys []perception.Keypoint) []perception.Keypoint {
+	return slices.DeleteFunc(slices.Clone(keys), func(k perception.Keypoint) bool { return strings.HasPrefix(k.Name, way) })
 }
 
 // Told are the waypoints that Tell added; none are nil.
