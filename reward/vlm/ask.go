@@ -171,6 +171,7 @@ func (c *Client) params(q question, last rejected) openai.ChatCompletionRequest 
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.old {
+		//lint:ignore SA1019 endpoints that know nothing newer are asked so
 		r.MaxTokens = c.cfg.Tokens
 	} else {
 		r.MaxCompletionTokens = c.cfg.Tokens
