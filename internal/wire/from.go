@@ -19,8 +19,8 @@ import (
 )
 
 // taken are the keys that a session has as the one that it begins from: what an
-// encoder, a reward and a policy were made with.
-var taken = []string{"robot.way", "robot.horizon", "robot.cameras", "guard.workspace.", "encoder.", "reward.", "policy."}
+// encoder, a reward and a policy were made with and for.
+var taken = []string{"robot.world", "robot.task", "robot.way", "robot.horizon", "robot.cameras", "guard.workspace.", "encoder.", "reward.", "policy."}
 
 // untaken are those of them that nothing was made with, or that it is made with anew: whose
 // the reward is (servesAnother), all of the reward by waypoints, which the demonstrations are

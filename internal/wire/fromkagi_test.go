@@ -138,5 +138,5 @@ func TestDemonstrationsOfASessionByWaypointsArePaidAnew(t *testing.T) {
 	wantErr(t, err, "reward.kagi.sparse is truth", "reward.kagi.sparse=none")
 	c.Robot.Task, c.Reward.KAGI.Sparse = "stack", "none"
 	_, err = Create(ctx, c, quietly())
-	wantErr(t, err, "task reach", "the points ball", "red, blue")
+	wantErr(t, err, "task reach", "the points ball", "red, blue", "want --set 'robot.task=reach'")
 }
