@@ -57,6 +57,8 @@ func TestKindsOfRewardsThatCannotBeAreRefused(t *testing.T) {
 		{[]string{"policy.sees=points", "reward.kind=kagi"}, ""},
 		{[]string{"policy.sees=points", "reward.kind=kagi", "policy.keys=false"}, "policy.keys is false, reward.kind kagi"},
 		{[]string{"policy.sees=points", "policy.keys=true", "reward.sees=points", "reward.kind=rlhf", "session.realign=5"}, ""},
+		{[]string{"learner.kind=ppo", "robot.horizon=32", "learner.ppo.episodes=4", "learner.batch=128"}, ""},
+		{[]string{"learner.kind=ppo", "robot.horizon=20", "learner.ppo.episodes=5", "learner.batch=128"}, "learner.batch is 128, but ppo has 100 ticks an update"},
 		{[]string{"policy.clone.std=0"}, "policy.clone.std is 0; want 0.01 to 2"},
 		{[]string{"reward.kind=kagi", "practice.mate=back", "reward.kagi.plan=there.json"}, "practice goes there and back, which are two plans"},
 		{[]string{"reward.kind=kagi", "practice.mate=back", "reward.kagi.sparse=classifier", "session.from=runs/a", "session.end=success"}, ""},

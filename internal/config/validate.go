@@ -111,6 +111,7 @@ func (c Config) Validate() error {
 	p.within("learner.noise", c.Learner.Noise, 0, 10)
 	p.need(c.Learner.Noise == 0 || c.Learner.DrM > 0, "learner.noise", "is %g, but learner.drm is 0, whose noise it is; want 0, or learner.drm 10000", c.Learner.Noise)
 	p.within("learner.ppo.episodes", float64(c.Learner.PPO.Episodes), 1, 1e5)
+	p.need(c.Learner.Kind != "ppo" || c.Learner.Batch <= c.Learner.PPO.Episodes*c.Robot.Horizon, "learner.batch", "is %d, but ppo has %d ticks an update to draw it from, learner.ppo.episodes (%d) of robot.horizon (%d); want a smaller batch, or more episodes", c.Learner.Batch, c.Learner.PPO.Episodes*c.Robot.Horizon, c.Learner.PPO.Episodes, c.Robot.Horizon)
 	p.within("learner.ppo.epochs", float64(c.Learner.PPO.Epochs), 1, 1000)
 	p.within("learner.ppo.auxiliary", c.Learner.PPO.Auxiliary, 0, 100)
 	p.need(c.Learner.PPO.Auxiliary == 0 || c.Learner.Kind == "ppo" && c.Policy.Sees == "pixels", "learner.ppo.auxiliary", "is %g, but learner.kind is %s and policy.sees is %s; want 0, or ppo and pixels, whose trunk it trains", c.Learner.PPO.Auxiliary, c.Learner.Kind, c.Policy.Sees)
