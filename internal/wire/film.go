@@ -158,9 +158,17 @@ func (t take) sheet(caption string) (report.Sheet, error) {
 func (s *Session) report(ctx context.Context, p parts, tuned policy.Params, before, after []bool, took time.Duration) (string, error) {
 	s.tell("report", 0, 1, "")
 	c := s.cfg
+	out, err := s.leftOut(ctx)
+	if err != nil {
+		return "", err
+	}
+	shown, err := s.store.Episodes(ctx, policy.Demo)
+	if err != nil {
+		return "", err
+	}
 	r := report.Report{
 		Title:   s.name,
-		Summary: fmt.Sprintf("Task %s, seed %d: cloned from %d good and %d bad demonstrations, then fine-tuned for %d episodes on %s.", c.Robot.Task, c.Seed, c.Demos.Good, c.Demos.Bad, c.Session.Episodes, paid(c)),
+		Summary: fmt.Sprintf("Task %s, seed %d: %s, then fine-tuned for %d episodes on %s.", c.Robot.Task, c.Seed, clonedFrom(c, len(shown), len(out)), c.Session.Episodes, paid(c)),
 		Heard:   heard(c),
 		Before:  share(before), After: share(after),
 		Facts: []report.Fact{
@@ -178,10 +186,6 @@ func (s *Session) report(ctx context.Context, p parts, tuned policy.Params, befo
 	}
 	if worse(r.Before, r.After) {
 		styles = append(styles, report.Fact{Name: "worse", Value: "success fell by more than chance may; the cloned policy is kept: rapport eval --policy cloned"})
-	}
-	out, err := s.leftOut(ctx)
-	if err != nil {
-		return "", err
 	}
 	if len(out) > 0 {
 		styles = append(styles, report.Fact{Name: "left out", Value: fmt.Sprintf("%d demonstrations, by %s", len(out), c.Demos.Filter)})

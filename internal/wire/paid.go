@@ -7,9 +7,14 @@ import (
 	"github.com/rapport-rl/rapport/internal/report"
 )
 
+// imitates says whether the learner goes by no reward.
+func imitates(c config.Config) bool { return c.Learner.Kind == "bc" || c.Learner.Kind == "diffusion" }
+
 // paid says what a session's learner is rewarded for, for its report.
 func paid(c config.Config) string {
 	switch {
+	case imitates(c):
+		return "what people show, by imitation; rewards are recorded only"
 	case c.Reward.Kind == "truth":
 		return "the simulator's true reward"
 	case !byWaypoints(c):
@@ -29,12 +34,29 @@ func paid(c config.Config) string {
 	return "progress along waypoints alone"
 }
 
+// clonedFrom says what a session's policy was cloned from, for its report, of so many
+// demonstrations in its folder, some of which were left out.
+func clonedFrom(c config.Config, shown, out int) string {
+	switch from := c.Session.From; {
+	case from == "":
+		return fmt.Sprintf("cloned from %d good and %d bad demonstrations", c.Demos.Good, c.Demos.Bad)
+	case c.Demos.Filter != "":
+		return fmt.Sprintf("from the encoder and reward of %s, cloned anew from %d of its %d demonstrations", from, shown-out, shown)
+	default:
+		return fmt.Sprintf("from the encoder, reward and cloned policy of %s, with its %d demonstrations", from, shown)
+	}
+}
+
 // heard says what of the success that a report shows the learner was told.
 func heard(c config.Config) string {
 	ends := c.Session.End == "success"
 	switch {
 	case logged(c) || real(c): // where none is shown
 		return ""
+	case imitates(c) && ends:
+		return "The learner imitates and is told no return. Episodes end on success, by who tells it."
+	case imitates(c):
+		return "The learner imitates and is told no return. Where success is shown, it is what the simulator knows of it, read by this report only."
 	case c.Reward.Kind == "truth", byWaypoints(c) && c.Reward.KAGI.Sparse == "truth":
 		if ends {
 			return "The learner is told this return, of which the simulator's word is a part: success is paid 0 and ends an episode. The success that is shown is by the same word."

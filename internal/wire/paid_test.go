@@ -19,6 +19,8 @@ func TestReportSaysWhatTheLearnerWasTold(t *testing.T) {
 		{"robot.task=reach reward.kind=kagi reward.kagi.sparse=none session.end=horizon", "waypoints alone", "read by this report only"},
 		{"robot.task=reach reward.kind=kagi reward.kagi.sparse=classifier", "a classifier's word", "a classifier's word"},
 		{"robot.task=reach reward.kind=kagi reward.kagi.sparse=judge session.end=horizon session.from=a", "a judge's word", "a judge's word"},
+		{"robot.task=reach learner.kind=bc", "by imitation; rewards are recorded only", "is told no return. Where success is shown"},
+		{"robot.task=reach reward.kind=kagi session.end=success learner.kind=diffusion", "by imitation", "is told no return. Episodes end on success"},
 		{"robot.task=reach reward.kind=truth", "true reward", "is a part. The success that is shown"},
 		{"robot.kind=ros session.from=a reward.kind=kagi reward.kagi.cameras=c.json reward.kagi.sparse=none session.end=horizon", "waypoints alone", ""},
 	} {
@@ -63,6 +65,24 @@ func TestUnreadableFilesLeaveNoFolder(t *testing.T) {
 		wantErr(t, err, tt.want...)
 		if _, err := os.Stat(filepath.Join(c.Out, "one")); err == nil {
 			t.Errorf("%s: a folder is left", tt.name)
+		}
+	}
+}
+
+// A report counts the demonstrations that are there, whatever demos.good and .bad say of a
+// session that begins from another.
+func TestReportCountsTheDemonstrationsThatAreThere(t *testing.T) {
+	for sets, want := range map[string]string{
+		"demos.good=8 demos.bad=4":                  "cloned from 8 good and 4 bad demonstrations",
+		"session.from=runs/a":                       "from the encoder, reward and cloned policy of runs/a, with its 12 demonstrations",
+		"session.from=runs/a demos.filter=list.csv": "from the encoder and reward of runs/a, cloned anew from 9 of its 12 demonstrations",
+	} {
+		c, err := config.Load("", nil, strings.Fields(sets))
+		if err != nil {
+			t.Fatalf("%s: %v", sets, err)
+		}
+		if got := clonedFrom(c, 12, 3); got != want {
+			t.Errorf("%s: %q, want %q", sets, got, want)
 		}
 	}
 }
