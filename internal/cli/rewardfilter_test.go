@@ -44,7 +44,7 @@ func testFilter(t *testing.T, l lab) {
 	}
 	l.wants(exitDone, []string{"learned from  4 episodes"}, "train", "policy", "--offline", cleaned, "--demos-only", "--set", "learner.kind=bc", "--steps", "2", "-o", filepath.Join(t.TempDir(), "p"))
 	page, err := os.ReadFile(filepath.Join(cleaned, "report.html"))
-	if err != nil || !bytes.Contains(page, []byte("2 demonstrations, by "+list)) {
+	if err != nil || !bytes.Contains(page, []byte("2 demonstrations, by "+list)) || !bytes.Contains(page, []byte("cloned anew from 4 of its 6 demonstrations")) {
 		t.Errorf("the report does not tell of what was left out, %v", err)
 	}
 	var cloned [2][]byte
@@ -71,6 +71,9 @@ func testFilter(t *testing.T, l lab) {
 	l.wants(exitFailed, []string{"demos.filter", "no such file", "rapport reward filter"}, begin("none", "nowhere.csv")...)
 	l.wants(exitFailed, []string{"line 2", "want keep or drop"}, begin("none", wrong("maybe.csv", "episode,verdict\ndemo-00000,maybe\n"))...)
 	l.wants(exitFailed, []string{"line 2: demo-00099 is no demonstration of " + l.session()}, begin("strange", wrong("strange.csv", "episode,verdict\ndemo-00099,drop\n"))...)
+	if _, err := os.Stat(filepath.Join(filepath.Dir(l.session()), "strange")); !os.IsNotExist(err) {
+		t.Errorf("a refused list leaves a folder (%v), where the corrected command is refused", err)
+	}
 	l.wants(exitFailed, []string{"session.from is empty"}, "run", "--set", "name=none", "--set", "demos.filter="+list)
 	l.wants(exitFailed, []string{"rapport align clones nothing"}, "align", "--set", "name=none", "--set", "session.from="+l.session(), "--set", "demos.filter="+list)
 	l.wants(exitFailed, []string{"is there already"}, "reward", "filter", l.session(), "-o", list)

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/reward/filter"
 )
@@ -93,16 +95,56 @@ func (s *Session) opinion(ctx context.Context, p parts) (liked, disliked map[str
 	return liked, disliked, nil
 }
 
-// reviewed refuses a list that cannot be read, or is of nobody's demonstrations.
-func reviewed(cfg config.Config) error {
+// reviewed refuses a list that cannot be read, or is of others' demonstrations than those of
+// session.from.
+func reviewed(ctx context.Context, cfg config.Config) (err error) {
 	if cfg.Demos.Filter == "" {
 		return nil
 	}
 	if cfg.Session.From == "" {
 		return fmt.Errorf("wire: demos.filter is %s, but session.from is empty: demonstrations that are yet to be given were reviewed by nobody; want --set session.from=RUN, the session that rapport reward filter was asked of", cfg.Demos.Filter)
 	}
-	_, err := verdicts(cfg.Demos.Filter)
+	if _, err := os.Stat(filepath.Join(cfg.Session.From, database)); err != nil {
+		return nil // which alike tells
+	}
+	st, err := store.Open(cfg.Session.From)
+	if err != nil {
+		return fmt.Errorf("wire: session.from: %w", err)
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	rows, err := st.Episodes(ctx, policy.Demo)
+	if err != nil {
+		return err
+	}
+	_, err = dropped(cfg, rows)
 	return err
+}
+
+// dropped are the ids of those of the demonstrations in rows that demos.filter says to drop, sorted.
+func dropped(cfg config.Config, rows []store.Row) ([]string, error) {
+	path := cfg.Demos.Filter
+	vs, err := verdicts(path)
+	if err != nil {
+		return nil, err
+	}
+	have := map[string]bool{}
+	for _, r := range rows {
+		have[r.ID] = true
+	}
+	out := []string{}
+	for _, v := range vs {
+		if !have[v.ID] {
+			return nil, fmt.Errorf("wire: demos.filter: %s, line %d: %s is no demonstration of %s; want the list of: rapport reward filter %[4]s", path, v.Line, v.ID, cfg.Session.From)
+		}
+		if v.Drop {
+			out = append(out, v.ID)
+		}
+	}
+	if len(rows)-len(out) < 2 {
+		return nil, fmt.Errorf("wire: demos.filter: %s leaves %d of %d demonstrations to clone; want 2 at least: change some verdicts to keep", path, len(rows)-len(out), len(rows))
+	}
+	slices.Sort(out)
+	return out, nil
 }
 
 // unfiltered refuses a list where nothing is cloned.
@@ -127,32 +169,14 @@ func verdicts(path string) (vs []filter.Verdict, err error) {
 
 // leaveOut marks the demonstrations that demos.filter says to drop, and clones the rest.
 func (s *Session) leaveOut(ctx context.Context) error {
-	path, from := s.cfg.Demos.Filter, s.cfg.Session.From
-	vs, err := verdicts(path)
-	if err != nil {
-		return err
-	}
 	rows, err := s.store.Episodes(ctx, policy.Demo)
 	if err != nil {
 		return err
 	}
-	have := map[string]bool{}
-	for _, r := range rows {
-		have[r.ID] = true
+	out, err := dropped(s.cfg, rows)
+	if err != nil {
+		return err
 	}
-	out := []string{}
-	for _, v := range vs {
-		if !have[v.ID] {
-			return fmt.Errorf("wire: demos.filter: %s, line %d: %s is no demonstration of %s; want the list of: rapport reward filter %[4]s", path, v.Line, v.ID, from)
-		}
-		if v.Drop {
-			out = append(out, v.ID)
-		}
-	}
-	if len(rows)-len(out) < 2 {
-		return fmt.Errorf("wire: demos.filter: %s leaves %d of %d demonstrations to clone; want 2 at least: change some verdicts to keep", path, len(rows)-len(out), len(rows))
-	}
-	slices.Sort(out)
 	b, err := json.Marshal(out)
 	if err != nil {
 		return fmt.Errorf("wire: demos.filter: %w", err)
@@ -160,7 +184,7 @@ func (s *Session) leaveOut(ctx context.Context) error {
 	if err := s.store.Mark(ctx, markLeftOut, string(b)); err != nil {
 		return err
 	}
-	s.log.Info("demonstrations left out", "of", len(rows), "left_out", len(out), "list", path)
+	s.log.Info("demonstrations left out", "of", len(rows), "left_out", len(out), "list", s.cfg.Demos.Filter)
 	x, err := s.openEyes(ctx, nil)
 	if err != nil {
 		return err

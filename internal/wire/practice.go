@@ -378,7 +378,7 @@ func Practice(ctx context.Context, cfg config.Config, again bool, o Options) (re
 		return res, err
 	}
 	if !again {
-		if err := beginsWell(f, b); err != nil {
+		if err := beginsWell(ctx, f, b); err != nil {
 			return res, err
 		}
 	}
@@ -432,11 +432,11 @@ func Practice(ctx context.Context, cfg config.Config, again bool, o Options) (re
 // beginsWell refuses, before there is a folder of either, what one of two new sessions
 // that practise together cannot begin from. Demonstrations, policy and who tells success
 // are of one way, so that each begins from a session of its own.
-func beginsWell(f, b config.Config) error {
+func beginsWell(ctx context.Context, f, b config.Config) error {
 	if f.Session.From == "" && classified(f) {
 		return errors.New("wire: reward.kagi.sparse is classifier, and each way wants one of its own: practise with reward.kagi.sparse=none first, mark frames of NAME and of NAME-back and train in both (rapport reward classifier collect, then train), and begin from the first: --set session.from=runs/NAME --set reward.kagi.sparse=classifier")
 	}
-	if err := errors.Join(alike(f), founding(f), readable(f), reviewed(f)); err != nil {
+	if err := errors.Join(alike(f), founding(f), readable(f), reviewed(ctx, f)); err != nil {
 		return err
 	}
 	if err := errors.Join(alike(b), founding(b), readable(b)); err != nil {

@@ -110,7 +110,7 @@ func Create(ctx context.Context, cfg config.Config, o Options) (*Session, error)
 			return nil, fmt.Errorf("wire: policy.trunk does not fit robot.cameras: %w", err)
 		}
 	}
-	if err := errors.Join(alike(cfg), founding(cfg), readable(cfg), reviewed(cfg), backed(cfg), understood(cfg), equipped(ctx, cfg, o)); err != nil {
+	if err := errors.Join(alike(cfg), founding(cfg), readable(cfg), reviewed(ctx, cfg), backed(cfg), understood(cfg), equipped(ctx, cfg, o)); err != nil {
 		return nil, err
 	}
 	if f := cfg.Reward.KAGI.Cameras; f != "" && keyed(cfg) && !real(cfg) {
