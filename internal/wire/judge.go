@@ -80,8 +80,11 @@ func Evaluate(ctx context.Context, dir, which string, seeds int, environ, sets [
 	}
 	defer func() { err = errors.Join(err, s.store.Close()) }()
 	p, err := s.made(ctx)
-	if err != nil {
+	if errors.Is(err, store.ErrNone) {
 		return ev, fmt.Errorf("%w; a session is evaluated once its demonstrations are cloned: go on with it by %s", err, GoOn(dir))
+	}
+	if err != nil {
+		return ev, err
 	}
 	ev.Dir, ev.Styled = dir, styled(s.cfg)
 	params, what, err := s.params(ctx, p, which)

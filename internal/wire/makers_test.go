@@ -56,6 +56,10 @@ func TestAnotherBackboneIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	replace()
+	_, err = Evaluate(t.Context(), dir, Cloned, 2, nil, nil, quietly())
+	if wantErr(t, err, "is another file now"); strings.Contains(err.Error(), "once its demonstrations are cloned") {
+		t.Errorf("%v; to go on with the session is no remedy", err)
+	}
 	if s, err = visit(dir, judged, "looking", nil, nil, quietly()); err != nil {
 		t.Fatal(err)
 	}
