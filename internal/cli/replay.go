@@ -99,17 +99,14 @@ func vacant(out string) error {
 	return nil
 }
 
-// writable refuses a file that a flag names, which may be "", where it is there already or has
-// no folder: known before the work, not after it.
+// writable refuses a file that a flag names, which may be "", where it is there already or
+// cannot be written: known before the work, not after it.
 func writable(flag, path string) error {
 	if path == "" {
 		return nil
 	}
-	if _, err := os.Stat(path); err == nil {
-		return fmt.Errorf("%s: %s is there already; remove it, or write to another file", flag, path)
-	}
-	if st, err := os.Stat(filepath.Dir(path)); err != nil || !st.IsDir() {
-		return fmt.Errorf("%s: %s cannot be written; name a file in a folder that is there", flag, path)
+	if err := wire.Vacant(path); err != nil {
+		return fmt.Errorf("%s: %w", flag, err)
 	}
 	return nil
 }

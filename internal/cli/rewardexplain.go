@@ -31,6 +31,10 @@ best, worst or last. The same numbers are written as JSON beside the PNG
 			if !strings.HasSuffix(out, ".png") {
 				return usageError{fmt.Errorf("--out is %q; want the name of a PNG file", out)}
 			}
+			beside := strings.TrimSuffix(out, ".png") + ".json"
+			if err := wire.Vacant(out, beside); err != nil { // of both, before either is written
+				return err
+			}
 			bars := newProgress(a.stderr)
 			defer bars.close()
 			e, err := wire.Explain(cmd.Context(), args[0], args[1], a.environ, a.sets, a.options(bars))
@@ -45,7 +49,6 @@ best, worst or last. The same numbers are written as JSON beside the PNG
 			if err != nil {
 				return err
 			}
-			beside := strings.TrimSuffix(out, ".png") + ".json"
 			if err := wire.WriteNew(out, png.Bytes()); err != nil {
 				return err
 			}

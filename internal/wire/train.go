@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/policy"
@@ -156,26 +154,4 @@ func brief(ms []policy.Metric) string {
 		}
 	}
 	return s
-}
-
-// WriteNew writes a file that must not be there yet, whole or not at all.
-func WriteNew(path string, data []byte) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".tmp-")
-	if err != nil {
-		return fmt.Errorf("wire: write %s: %w", path, err)
-	}
-	_, err = tmp.Write(data)
-	err = errors.Join(err, tmp.Sync(), tmp.Close())
-	if err == nil {
-		// A link, unlike a rename, does not replace what is there.
-		err = os.Link(tmp.Name(), path)
-	}
-	err = errors.Join(err, os.Remove(tmp.Name()))
-	if errors.Is(err, os.ErrExist) {
-		return fmt.Errorf("wire: %s is there already; remove it, or write to another file", path)
-	}
-	if err != nil {
-		return fmt.Errorf("wire: write %s: %w", path, err)
-	}
-	return nil
 }
