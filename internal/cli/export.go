@@ -34,23 +34,30 @@ Commands want a guard before they move an arm.`,
 			if err != nil {
 				return err
 			}
+			files := []string{out}
+			if eyes != "" {
+				files = append(files, eyes)
+			}
+			if err := wire.Vacant(files...); err != nil { // of both, before either is written
+				return err
+			}
 			bars := newProgress(a.stderr)
 			defer bars.close()
-			b, what, err := wire.ExportONNX(cmd.Context(), dir, which, version(), a.options(bars))
+			b, what, err := wire.ExportONNX(cmd.Context(), dir, which, version(), a.environ, a.sets, a.options(bars))
 			if err != nil {
 				return err
 			}
-			if err := wire.WriteNew(out, b); err != nil {
-				return err
-			}
 			if eyes != "" {
-				b, err := wire.ExportEncoder(cmd.Context(), dir, version(), a.options(bars))
+				b, err := wire.ExportEncoder(cmd.Context(), dir, version(), a.environ, a.sets, a.options(bars))
 				if err != nil {
 					return err
 				}
 				if err := wire.WriteNew(eyes, b); err != nil {
 					return err
 				}
+			}
+			if err := wire.WriteNew(out, b); err != nil {
+				return err
 			}
 			_, err = fmt.Fprintf(a.stdout, "%s: %s, %d bytes of ONNX\n", out, what, len(b))
 			return err
