@@ -73,16 +73,32 @@ the return by the session's visual reward with its own (Student's t).
 // session is the folder that args name, or the newest session's.
 func (a *app) session(args []string) (string, error) {
 	if len(args) > 0 {
-		return args[0], nil
+		return args[0], a.unread(args[0])
 	}
 	c, err := config.Load(a.file, a.environ, a.sets)
 	if err != nil {
 		return "", usageError{err}
 	}
-	if c.Name != "" {
-		return filepath.Join(c.Out, c.Name), nil
+	dir := filepath.Join(c.Out, c.Name)
+	if c.Name == "" {
+		if dir, err = wire.Newest(c.Out); err != nil {
+			return "", err
+		}
 	}
-	return wire.Newest(c.Out)
+	return dir, a.unread(dir)
+}
+
+// unread says that the session in dir goes by its own settings, where a file of others was named,
+// and refuses one that is none.
+func (a *app) unread(dir string) error {
+	if a.file == "" {
+		return nil
+	}
+	if _, err := config.Load(a.file, nil, nil); err != nil {
+		return usageError{err}
+	}
+	_, err := fmt.Fprintf(a.stderr, "note: %s goes by the settings of its own folder, and by none of %s; change some by --set\n", dir, a.file)
+	return err
 }
 
 // printEvaluation tells how a policy did whose chunks were searched for so; "": they were not.

@@ -36,7 +36,7 @@ func TestEval(t *testing.T) {
 		return got
 	}
 	out := l.must("eval", "--seeds", "4")
-	for _, want := range []string{l.session(), "fine-tuned for 6 episodes", " of 4 (", "95 % interval"} {
+	for _, want := range []string{l.session(), "fine-tuned for 6 episodes", " of 4 (", "95 % interval", "by none of " + l.file} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the evaluation does not say %q:\n%s", want, out)
 		}

@@ -84,6 +84,9 @@ func (a *app) trainPolicy(ctx context.Context, from, columns string, demosOnly b
 		if columns != "" {
 			return wire.Trained{}, usageError{errors.New("--map is for foreign datasets; a session says itself what it holds")}
 		}
+		if err := a.unread(from); err != nil {
+			return wire.Trained{}, err
+		}
 		return wire.TrainOffline(ctx, from, demosOnly, steps, a.environ, a.sets, o)
 	}
 	c, err := a.load()
@@ -129,6 +132,9 @@ columns are taken to mean, as YAML that --map takes after being mended.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if _, err := a.load(); err != nil { // which is read here for its mistakes alone
+				return err
+			}
 			m, err := readMap(columns)
 			if err != nil {
 				return err

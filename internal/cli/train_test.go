@@ -78,14 +78,29 @@ func TestTrainPolicyOffline(t *testing.T) {
 		{"no steps", []string{"train", "policy", "--offline", dir, "--steps", "0"}, exitUsage, "--steps is 0"},
 		{"no session", []string{"train", "policy", "--offline", l.dir}, exitFailed, "is no dataset"},
 		{"an existing file", []string{"train", "policy", "--offline", dir, "--steps", "1", "-o", file("iql")}, exitFailed, "is there already"},
+		{"no such folder", []string{"train", "policy", "--offline", dir, "--set", "learner.kind=ppo", "-o", filepath.Join(l.dir, "no", "where")}, exitFailed, "name a file in a folder that is there"},
 		{"what learns from itself", []string{"train", "policy", "--offline", dir, "--set", "learner.kind=ppo"}, exitFailed, "take learner.kind iql"},
+		{"a mistyped key", []string{"data", "info", dir, "--set", "bogus=1"}, exitUsage, "bogus"},
 		{"no file to export to", []string{"policy", "export", dir}, exitUsage, "--onnx is missing"},
+		{"an export of noise on the way", []string{"policy", "export", dir, "--policy", file("diffusion"), "--onnx", onnx + ".eta", "--set", "policy.diffusion.eta=0.5"}, exitFailed, "--set policy.diffusion.eta=0"},
+		{"an export of a search", []string{"policy", "export", dir, "--policy", file("diffusion"), "--onnx", onnx + ".fk", "--set", "policy.diffusion.sampler.kind=fk"}, exitFailed, "--set policy.diffusion.sampler.kind=plain"},
+		{"an export of a mistyped key", []string{"policy", "export", dir, "--onnx", onnx + ".tsk", "--set", "robot.tsk=1"}, exitFailed, "robot.tsk"},
+		{"an encoder over a file", []string{"policy", "export", dir, "--onnx", onnx + ".new", "--encoder", onnx + ".eyes"}, exitFailed, "is there already"},
 		{"an export over a file", []string{"policy", "export", dir, "--policy", "cloned", "--onnx", onnx}, exitFailed, "is there already"},
 		{"another task", []string{"train", "policy", "--offline", dir, "--set", "robot.task=group"}, exitFailed, "training cannot change it"},
 	} {
 		if code, out := l.run(t.Context(), &console{}, tt.args...); code != tt.code || !strings.Contains(out, tt.want) {
 			t.Errorf("%s: exit code %d, want %d and %q:\n%s", tt.name, code, tt.code, tt.want, out)
 		}
+	}
+	for _, args := range [][]string{{"eval", dir}, {"train", "policy", "--offline", dir}, {"policy", "export", dir, "--onnx", onnx + ".none"}} {
+		c := &console{}
+		if code := run(t.Context(), append(args, "-c", "nowhere.yaml"), l.env, c, c); code != exitUsage || !strings.Contains(c.String(), "nowhere.yaml") {
+			t.Errorf("%s without its file of settings: exit code %d, want %d:\n%s", args, code, exitUsage, c)
+		}
+	}
+	if made, err := filepath.Glob(onnx + ".*"); err != nil || len(made) != 1 {
+		t.Errorf("exports that failed left files: %v, %v", made, err)
 	}
 	if !bytes.Equal(was, read("iql")) {
 		t.Error("the existing file changed")
