@@ -105,6 +105,7 @@ func TestEvalRefuses(t *testing.T) {
 		{"one seed", []string{"eval", "--seeds", "1"}, exitUsage, "--seeds is 1"},
 		{"no session", []string{"eval", filepath.Join(l.dir, "nothing")}, exitFailed, "no session's folder"},
 		{"two sessions", []string{"eval", "a", "b"}, exitUsage, "at most 1"},
+		{"another task", []string{"eval", "--set", "robot.task=group"}, exitFailed, "robot.task is group, was reach when the session began; an evaluation cannot change it"},
 		{"what was learned", []string{"eval", "--set", "policy.scale=0.01"}, exitFailed, "policy.scale is 0.01"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -108,7 +108,7 @@ markers:
 	l.wants(exitFailed, []string{"has camera front at", "calibrate it as it comes"}, append([]string{"run", "--set", "name=wide"}, append(of, "--set", "reward.kagi.cameras="+wide)...)...)
 	l.asksToSee(append(of, "--set", "robot.ros.master=http://"+porttest.Address(t)))
 	l.goesOn("there")
-	l.wants(exitFailed, []string{"sees the points red, blue", "task spatula"}, "eval", there, "--set", "robot.task=spatula")
+	l.wants(exitFailed, []string{"robot.task is spatula, was stack", "an evaluation cannot change it"}, "eval", there, "--set", "robot.task=spatula")
 	l.wants(exitFailed, []string{"goes by tracked points", "truth=truth"}, "reward", "plot", there, "-o", filepath.Join(l.dir, "map.png"))
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/internal/report"
@@ -65,8 +66,13 @@ func (e Evaluation) CutOff() (n int) {
 }
 
 // judged are the keys, and those that end in a dot their groups, that may be
-// other for an evaluation than when the session began.
-var judged = []string{"name", "out", "seed", "robot.", "guard.", "bus.", "session.", "policy.diffusion.draws", "policy.diffusion.eta", "policy.diffusion.sampler."}
+// other for an evaluation than when the session began: not what the policy was made for.
+var judged = slices.Concat([]string{"name", "out", "seed", "guard.", "bus.", "session.", "policy.diffusion.draws", "policy.diffusion.eta", "policy.diffusion.sampler."}, robotBut("robot.task", "robot.world"))
+
+// robotBut are the keys of robot without some.
+func robotBut(fixed ...string) []string {
+	return slices.DeleteFunc(config.Keys(), func(k string) bool { return !strings.HasPrefix(k, "robot.") || slices.Contains(fixed, k) })
+}
 
 // Evaluate runs a policy of the session in dir without exploration on seeds
 // starts that neither demonstrations nor learning have seen: the first of them
