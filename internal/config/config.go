@@ -403,6 +403,16 @@ func Default() Config {
 // (key.path=value). It returns every problem found, joined. The defaults are those of
 // the world and the task that all this names.
 func Load(file string, environ, sets []string) (Config, error) {
+	return load(file, environ, sets, Config.Validate)
+}
+
+// Began reads the file of what a session began with, as Load does but for the files that it
+// names, which may be elsewhere by now.
+func Began(file string) (Config, error) {
+	return load(file, nil, nil, func(c Config) error { return errors.Join(c.problems()...) })
+}
+
+func load(file string, environ, sets []string, validate func(Config) error) (Config, error) {
 	c := Default()
 	var b []byte
 	if file != "" {
@@ -435,7 +445,7 @@ func Load(file string, environ, sets []string) (Config, error) {
 	// but the user mends them all at once if he sees them all.
 	err = c.override(environ, sets)
 	c.Bus.split()
-	return c, errors.Join(err, c.Validate())
+	return c, errors.Join(err, validate(c))
 }
 
 // override takes what stands above a file.

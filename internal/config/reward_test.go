@@ -1,6 +1,9 @@
 package config
 
 import (
+	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -19,6 +22,26 @@ func TestShippedFileNamesWhoTellsSuccess(t *testing.T) {
 		return
 	}
 	t.Error("default.yaml has no reward.success")
+}
+
+// What a session began with is read where the files that it names are elsewhere by now.
+func TestASessionsFileIsReadWithoutWhatItNames(t *testing.T) {
+	c := Default()
+	c.Encoder.Kind, c.Encoder.ONNX, c.Reward.Classifier = "onnx", "gone.onnx", "gone.json"
+	b, err := c.YAML()
+	file := filepath.Join(t.TempDir(), "config.yaml")
+	if err := errors.Join(err, os.WriteFile(file, b, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Began(file); err != nil || got.Encoder.ONNX != "gone.onnx" {
+		t.Errorf("encoder.onnx %q, %v", got.Encoder.ONNX, err)
+	}
+	_, err = Load(file, nil, nil)
+	for _, want := range []string{"encoder.onnx", "reward.classifier"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %s in it", err, want)
+		}
+	}
 }
 
 func TestKindsOfRewardsThatCannotBeAreRefused(t *testing.T) {

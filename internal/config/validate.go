@@ -6,7 +6,6 @@ import (
 	"math"
 	"net"
 	"net/url"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -41,7 +40,16 @@ func (p *problems) hidden(key string, widths []int) {
 
 // Validate returns every problem of c, joined, or nil.
 func (c Config) Validate() error {
-	var p problems
+	p := c.problems()
+	if c.Encoder.Kind == "onnx" {
+		p.file("encoder.onnx", c.Encoder.ONNX, "export the backbone with torch.onnx.export and name the file")
+	}
+	c.Reward.files(&p)
+	return errors.Join(p...)
+}
+
+// problems are those of Validate but for files that are not there.
+func (c Config) problems() (p problems) {
 	p.need(fileName.MatchString(c.Name), "name", "is %q; want at most 64 letters, digits, - and _", c.Name)
 	p.need(c.Out != "", "out", "is empty; name a folder")
 	c.Robot.validate(&p)
@@ -53,10 +61,6 @@ func (c Config) Validate() error {
 	p.within("demos.good", float64(c.Demos.Good), 2, 10000)
 	p.within("demos.bad", float64(c.Demos.Bad), 0, 10000)
 	p.oneOf("encoder.kind", c.Encoder.Kind, "conv", "onnx")
-	if c.Encoder.Kind == "onnx" {
-		_, err := os.Stat(c.Encoder.ONNX)
-		p.need(err == nil, "encoder.onnx", "names %q, which cannot be read (%v); export the backbone with torch.onnx.export and name the file", c.Encoder.ONNX, err)
-	}
 	p.within("encoder.size", float64(c.Encoder.Size), 16, 1024)
 	p.within("encoder.keypoints", float64(c.Encoder.Keypoints), 1, 256)
 	p.within("encoder.colours", float64(c.Encoder.Colours), 0, 64)
@@ -143,7 +147,7 @@ func (c Config) Validate() error {
 	p.within("perception.min_sharpness", c.Frames.Sharpness, 0, 1e6)
 	p.within("perception.max_repeats", float64(c.Frames.Repeats), 0, 1e6)
 	c.Bus.validate(&p)
-	return errors.Join(p...)
+	return p
 }
 
 func (r Robot) validate(p *problems) {

@@ -22,13 +22,19 @@ func (r Reward) visual(p *problems, robot, encoder string) {
 	p.within("reward.visual.alpha", v.Alpha, 0, 1)
 	if r.Kind == "vlm-rm" {
 		p.need(encoder == "onnx", "reward.kind", "is vlm-rm, but encoder.kind is %s: frames and prompts must be embedded by one model; want encoder.kind onnx, with its image side", encoder)
-		p.file("reward.visual.goal", v.Goal, "write the embeddings of one or more prompts of the goal to a .json or .npy file and name it")
-		if v.Alpha > 0 {
-			p.file("reward.visual.baseline", v.Baseline, "write the embeddings of prompts of how an episode begins to a .json or .npy file and name it, or set reward.visual.alpha to 0")
-		}
 	}
 	p.oneOf("reward.success", r.Success, Successes()...)
 	p.need(r.Success != "truth" || robot != "ros", "reward.success", "is truth, but robot.kind is ros: nobody knows the truth of a real arm; want classifier, audits, or none")
+}
+
+// files says which files of the reward cannot be read.
+func (r Reward) files(p *problems) {
+	if r.Kind == "vlm-rm" {
+		p.file("reward.visual.goal", r.Visual.Goal, "write the embeddings of one or more prompts of the goal to a .json or .npy file and name it")
+		if r.Visual.Alpha > 0 {
+			p.file("reward.visual.baseline", r.Visual.Baseline, "write the embeddings of prompts of how an episode begins to a .json or .npy file and name it, or set reward.visual.alpha to 0")
+		}
+	}
 	if r.Classifier != "" {
 		p.file("reward.classifier", r.Classifier, "write it by rapport reward classifier train --out FILE")
 	}

@@ -168,7 +168,7 @@ func Open(dir string) (*Session, error) {
 		}
 		err = fmt.Errorf("store: %s: session.db was never finished: its creator died; remove the folder and begin anew", dir)
 	case v != version:
-		err = fmt.Errorf("store: %s: session.db is of version %d, this program reads %d", dir, v, version)
+		err = fmt.Errorf("store: %s: session.db is of version %d, this program reads %d: another version of rapport made it; use that one", dir, v, version)
 	default:
 		if _, err = s.db.Exec(later + preferences); err != nil {
 			err = s.fault("add tables to session.db", err)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"database/sql"
 	"errors"
 	"fmt"
 	"math"
@@ -562,5 +563,24 @@ func TestCopyTakesAnEpisodeAsItIs(t *testing.T) {
 	}
 	if _, err := to.Copy(t.Context(), from, "none"); !errors.Is(err, store.ErrNone) {
 		t.Errorf("an episode that is not there: %v", err)
+	}
+}
+
+// A folder of another version is refused with what to do.
+func TestAnotherVersionIsRefused(t *testing.T) {
+	s, dir := create(t)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", filepath.Join(dir, "session.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = db.Exec("PRAGMA user_version = 99")
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Open(dir); err == nil || !strings.Contains(err.Error(), "is of version 99") || !strings.Contains(err.Error(), "another version of rapport made it; use that one") {
+		t.Errorf("got %v", err)
 	}
 }

@@ -13,11 +13,44 @@ import (
 // configOf is the configuration of the session in dir, with what stands above it. A
 // session's file is written whole: an empty one would mean the defaults.
 func configOf(dir string, environ, sets []string) (config.Config, error) {
-	file := filepath.Join(dir, "config.yaml")
-	if b, err := os.ReadFile(file); errors.Is(err, os.ErrNotExist) || err == nil && len(bytes.TrimSpace(b)) == 0 {
-		return config.Config{}, fmt.Errorf("wire: %s is missing or empty, so that nobody knows how the session was configured; bring it back from a copy, or from the end of the session's report.html, if it has one", file)
+	file, err := configIn(dir)
+	if err != nil {
+		return config.Config{}, err
 	}
 	return config.Load(file, environ, sets)
+}
+
+// asBegun is the configuration that the session in dir has of itself, whether or not the files
+// that it names are where they were.
+func asBegun(dir string) (config.Config, error) {
+	file, err := configIn(dir)
+	if err != nil {
+		return config.Config{}, err
+	}
+	c, err := config.Began(file)
+	if err != nil {
+		err = fmt.Errorf("%w; if another version of rapport made the session, use that one", err)
+	}
+	return c, err
+}
+
+func configIn(dir string) (string, error) {
+	file := filepath.Join(dir, "config.yaml")
+	if b, err := os.ReadFile(file); errors.Is(err, os.ErrNotExist) || err == nil && len(bytes.TrimSpace(b)) == 0 {
+		return "", fmt.Errorf("wire: %s is missing or empty, so that nobody knows how the session was configured; bring it back from a copy, or from the end of the session's report.html, if it has one", file)
+	}
+	return file, nil
+}
+
+// rooted is c with absolute names of the files that its session reads anew whenever it is gone on
+// with or looked at, from whatever folder.
+func rooted(c config.Config) config.Config {
+	for _, name := range []*string{&c.Encoder.ONNX, &c.Reward.Visual.Goal, &c.Reward.Visual.Baseline, &c.Reward.Classifier} {
+		if abs, err := filepath.Abs(*name); err == nil && *name != "" {
+			*name = abs
+		}
+	}
+	return c
 }
 
 // Leading is the folder of the session whose desk has the arm of the one in dir: its own,
@@ -31,7 +64,7 @@ func Leading(dir string) string {
 
 // leader names the first session of the practice that the one in dir is one of, as leads.
 func leader(dir string) string {
-	c, err := configOf(dir, nil, nil)
+	c, err := asBegun(dir)
 	if err != nil {
 		return ""
 	}

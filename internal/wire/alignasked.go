@@ -94,7 +94,7 @@ func (a *Alignment) Again(step string, others ...string) string {
 		words = append(words, "--person", "simulated")
 	}
 	var sets []string
-	if was, err := configOf(a.s.Dir(), nil, nil); err == nil { // else whoever opens it says why not
+	if was, err := asBegun(a.s.Dir()); err == nil { // else whoever opens it says why not
 		for _, c := range a.s.cfg.Changes(withClicks(was, a.s.Dir())) {
 			sets = append(sets, c.Key+"="+c.Is)
 		}

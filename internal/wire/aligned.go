@@ -39,7 +39,7 @@ func AlignSteps() []string {
 const alignFolder = "align"
 
 // alignFree are the keys that an alignment may go on with other values of.
-var alignFree = []string{"name", "out", "align.", "session.evaluate", "policy.diffusion.sampler.", "reward.gradient", "reward.steps", "reward.enough", "reward.temperature", "reward.ties", "learner.device"}
+var alignFree = []string{"name", "out", "align.", "session.evaluate", "policy.diffusion.sampler.", "reward.gradient", "reward.steps", "reward.enough", "reward.temperature", "reward.ties", "learner.device", "encoder.onnx"}
 
 // Alignment is a session whose policy is brought from what it was cloned of to what
 // people like: a step at a time, each of which survives the death of the process.
@@ -77,7 +77,7 @@ func AlignConfig(file string, environ, sets []string) (config.Config, error) {
 // asIn are the settings of first, learner.kind aside, as the session has them that c is to begin
 // from: nobody asked for others.
 func asIn(c config.Config, first []string) (sets []string) {
-	was, err := configOf(c.Session.From, nil, nil)
+	was, err := asBegun(c.Session.From)
 	if err != nil {
 		return nil // which alike tells
 	}
@@ -92,7 +92,7 @@ func asIn(c config.Config, first []string) (sets []string) {
 // goesOnFrom refuses to begin from a session whose reward or policy no alignment goes on with: to
 // take its settings, which alike proposes, is no remedy here.
 func goesOnFrom(from string) error {
-	was, err := configOf(from, nil, nil)
+	was, err := asBegun(from)
 	if err != nil {
 		return nil // which alike tells
 	}

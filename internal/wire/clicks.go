@@ -28,7 +28,7 @@ func byClicks(c config.Config) bool {
 // ClicksIn is where pictures and plan of the session in a folder lie; "" if its plan
 // is not clicked.
 func ClicksIn(dir string) (click.Folder, error) {
-	c, err := configOf(dir, nil, nil)
+	c, err := asBegun(dir)
 	if err != nil || !byClicks(c) {
 		return "", err
 	}
@@ -165,7 +165,7 @@ func (s *Session) clicked(ctx context.Context) (context.Context, error) {
 	if !first {
 		see() // what was learned sees the points of the earlier plan
 	} else if from := s.cfg.Session.From; from != "" && s.cfg.Policy.Keys {
-		was, err := configOf(from, nil, nil)
+		was, err := asBegun(from)
 		if err != nil {
 			return ctx, fmt.Errorf("wire: session.from: %w", err)
 		}

@@ -101,7 +101,7 @@ func (c *Clips) Films(cameras []string, topics map[string]string) error {
 	if len(cameras) == 0 || len(c.ids) > 0 && len(topics) == 0 {
 		return nil
 	}
-	of, err := configOf(c.dir, nil, nil)
+	of, err := asBegun(c.dir)
 	if err != nil {
 		return err
 	}

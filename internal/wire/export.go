@@ -15,7 +15,7 @@ import (
 
 // exported are the keys that an export may have other values for than its session began with:
 // how chunks are drawn.
-var exported = []string{"name", "out", "bus.", "policy.diffusion.draws", "policy.diffusion.eta", "policy.diffusion.sampler."}
+var exported = []string{"name", "out", "bus.", "policy.diffusion.draws", "policy.diffusion.eta", "policy.diffusion.sampler.", "encoder.onnx"}
 
 // ExportEncoder gives the encoder of the session in dir as an ONNX file, whose
 // output exported policies read.

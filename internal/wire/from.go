@@ -176,7 +176,7 @@ func alike(cfg config.Config) error {
 	if _, err := os.Stat(filepath.Join(from, database)); err != nil {
 		return fmt.Errorf("wire: session.from: %s is no session's folder (%w); name one, as runs/group-001", from, err)
 	}
-	was, err := configOf(from, nil, nil)
+	was, err := asBegun(from)
 	if err != nil {
 		return fmt.Errorf("wire: session.from: %w", err)
 	}
@@ -186,7 +186,7 @@ func alike(cfg config.Config) error {
 		errs = append(errs, fmt.Errorf("wire: session.from: the policy of %s (task %s) sees the points %s, that of this session (task %s) would see %s; want the task, policy.keys and plan of %[1]s, or another session", from, was.Robot.Task, enumerated(seen), cfg.Robot.Task, enumerated(seenKeys(cfg))))
 	}
 	errs = append(errs, toldOf(cfg, was))
-	for _, c := range cfg.Changes(was) {
+	for _, c := range rooted(cfg).Changes(rooted(was)) {
 		if c.Key == "robot.way" {
 			errs = append(errs, fmt.Errorf("wire: session.from: robot.way is %v in %s, and %s here; name a session of this way: of a practice, NAME goes there and NAME-back goes back", c.Was, from, cfg.Robot.Way))
 		} else if config.Covers(taken, c.Key) && !config.Covers(untaken, c.Key) {

@@ -67,7 +67,8 @@ func (e Evaluation) CutOff() (n int) {
 
 // judged are the keys, and those that end in a dot their groups, that may be
 // other for an evaluation than when the session began: not what the policy was made for.
-var judged = slices.Concat([]string{"name", "out", "seed", "guard.", "bus.", "session.", "policy.diffusion.draws", "policy.diffusion.eta", "policy.diffusion.sampler."}, robotBut("robot.task", "robot.world"))
+// encoder.onnx may lie elsewhere, if it is the same file (sameONNX).
+var judged = slices.Concat([]string{"name", "out", "seed", "guard.", "bus.", "session.", "policy.diffusion.draws", "policy.diffusion.eta", "policy.diffusion.sampler.", "encoder.onnx"}, robotBut("robot.task", "robot.world"))
 
 // robotBut are the keys of robot without some.
 func robotBut(fixed ...string) []string {
@@ -134,7 +135,7 @@ func visit(dir string, other []string, what string, environ, sets []string, o Op
 	if _, err := os.Stat(filepath.Join(dir, database)); err != nil {
 		return nil, fmt.Errorf("wire: %s is no session's folder (%w); name one, as runs/group-001", dir, err)
 	}
-	was, err := configOf(dir, nil, nil)
+	was, err := asBegun(dir)
 	if err != nil {
 		return nil, err
 	}

@@ -47,7 +47,7 @@ func OpenBook(ctx context.Context, dir string, o Options) (*Book, error) {
 		return nil, err
 	}
 	b := &Book{store: st, log: o.Log, close: st.Close}
-	c, err := configOf(dir, nil, nil)
+	c, err := asBegun(dir)
 	if err != nil {
 		return nil, errors.Join(err, st.Close())
 	}

@@ -160,7 +160,7 @@ func openOrCreate(ctx context.Context, name string, conn *bus.Conn, c config.Con
 
 // founded makes the folder of a session.
 func founded(dir string, c config.Config) (st *store.Session, err error) {
-	err = keepConfig(c, func(b []byte) (err error) {
+	err = keepConfig(rooted(c), func(b []byte) (err error) {
 		st, err = store.Create(dir, b)
 		return err
 	})

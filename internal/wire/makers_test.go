@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -132,4 +133,79 @@ func TestPerceptionOfAnotherBackboneIsRefused(t *testing.T) {
 	replace()
 	done, _ = perceives(ctx, c)
 	refused("after the learner", <-done)
+}
+
+// A session names its backbone so that it is found from any folder, and where it lies elsewhere by
+// now, the same file is named by a setting.
+func TestABackboneMayLieElsewhere(t *testing.T) {
+	c := tiny(t)
+	c.Name = "moved"
+	replace := backbones(t, &c)
+	there := c.Encoder.ONNX
+	t.Chdir(filepath.Dir(there))
+	c.Encoder.ONNX = filepath.Base(there)
+	s, err := Create(t.Context(), c, quietly())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := s.Dir()
+	if err := errors.Join(s.store.SaveCheckpoint(t.Context(), kindReward, 1, []byte("{}")), s.keepMakers(t.Context()), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(t.TempDir())
+	looks := func(sets ...string) error {
+		t.Helper()
+		s, err := visit(dir, judged, "looking", nil, sets, quietly())
+		if err != nil {
+			return err
+		}
+		_, err = s.openEyes(t.Context(), nil)
+		return errors.Join(err, s.store.Close())
+	}
+	goesOn := func(sets ...string) error {
+		t.Helper()
+		s, err := Resume(t.Context(), c.Out, c.Name, nil, sets, quietly())
+		if err != nil {
+			return err
+		}
+		return s.Close()
+	}
+	if err := errors.Join(looks(), goesOn()); err != nil {
+		t.Errorf("from another folder: %v", err)
+	}
+	elsewhere := filepath.Join(t.TempDir(), "same.onnx")
+	b, err := os.ReadFile(there)
+	if err := errors.Join(err, os.WriteFile(elsewhere, b, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	c.Encoder.ONNX = there
+	replace()
+	wantErr(t, goesOn("encoder.onnx="+there, "session.episodes=5"), "is another file now")
+	if err := os.Remove(there); err != nil {
+		t.Fatal(err)
+	}
+	wantErr(t, looks(), "encoder.onnx", "cannot be read")
+	if err := errors.Join(looks("encoder.onnx="+elsewhere), goesOn("encoder.onnx="+elsewhere), looks()); err != nil {
+		t.Errorf("named by a setting, and kept: %v", err)
+	}
+}
+
+// A session of another version is no riddle.
+func TestSettingsOfAnotherVersionAreToldAsSuch(t *testing.T) {
+	c := tiny(t)
+	s, err := Create(t.Context(), c, quietly())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := s.Dir()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "config.yaml")
+	b, err := os.ReadFile(file)
+	if err := errors.Join(err, os.WriteFile(file, append(b, "garbage: 1\n"...), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	_, err = visit(dir, judged, "looking", nil, nil, quietly())
+	wantErr(t, err, "garbage", "if another version of rapport made the session, use that one")
 }

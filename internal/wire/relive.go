@@ -48,7 +48,7 @@ func (r *reliver) begin(ctx context.Context, file string, info record.Info, draw
 	c, ok := r.homes[dir]
 	if !ok {
 		var err error
-		if c, err = configOf(dir, nil, nil); err != nil {
+		if c, err = asBegun(dir); err != nil {
 			return err
 		}
 		if r.homes == nil {

@@ -57,15 +57,16 @@ func resume(ctx context.Context, out, name string, o Options, load func(dir stri
 }
 
 // free are the keys, and those that end in a dot their groups, that a session
-// may go on with other values of: what was recorded and learned stays true.
-var free = []string{"name", "out", "session.episodes", "session.evaluate", "session.checkpoint", "session.orphan", "session.realign", "bus.", "robot.pace", "robot.markers", "robot.moved", "robot.ros.master", "robot.ros.wait", "robot.ros.again", "guard.gate", "guard.recover.", "practice.hours", "practice.reminder", "teleop.", "perception.", "reward.success", "reward.classifier"}
+// may go on with other values of: what was recorded and learned stays true. encoder.onnx may lie
+// elsewhere, if it is the same file (sameONNX).
+var free = []string{"name", "out", "session.episodes", "session.evaluate", "session.checkpoint", "session.orphan", "session.realign", "bus.", "robot.pace", "robot.markers", "robot.moved", "robot.ros.master", "robot.ros.wait", "robot.ros.again", "guard.gate", "guard.recover.", "practice.hours", "practice.reminder", "teleop.", "perception.", "reward.success", "reward.classifier", "encoder.onnx"}
 
 // agree returns the configuration to go on with. A session whose parts were made
 // under different configurations could not be reproduced, and its report would
 // name only one of them, so anything but the free keys must be as it was. What
 // changed is written to the session's folder.
 func agree(ctx context.Context, st *store.Session, load func(dir string) (config.Config, error)) (config.Config, error) {
-	was, err := configOf(st.Dir(), nil, nil)
+	was, err := asBegun(st.Dir())
 	if err != nil {
 		return was, err
 	}
@@ -73,11 +74,12 @@ func agree(ctx context.Context, st *store.Session, load func(dir string) (config
 	if err != nil {
 		return now, err
 	}
+	was, now = rooted(was), rooted(now)
 	var fixed []error
 	kept := false
 	for _, c := range now.Changes(was) {
 		if config.Covers(free, c.Key) {
-			kept = kept || config.Covers([]string{"session.", "robot.markers", "robot.moved", "reward.success", "reward.classifier", "practice.hours", "practice.reminder"}, c.Key)
+			kept = kept || config.Covers([]string{"session.", "robot.markers", "robot.moved", "reward.success", "reward.classifier", "encoder.onnx", "practice.hours", "practice.reminder"}, c.Key)
 			continue
 		}
 		fixed = append(fixed, fmt.Errorf("wire: %s: %v when the session began; leave it so, or begin another session", st.Dir(), c))
@@ -92,6 +94,10 @@ func agree(ctx context.Context, st *store.Session, load func(dir string) (config
 	if n := now.Session.Episodes; n < len(done) { // nothing that is refused is kept
 		return now, fmt.Errorf("wire: %s holds %d episodes, but session.episodes is %d; want at least %d", st.Dir(), len(done), n, len(done))
 	}
+	if _, err := (&Session{cfg: now, store: st}).sameONNX(ctx); err != nil {
+		return now, err
+	}
+	was.Encoder.ONNX = now.Encoder.ONNX
 	was.Session, was.Robot.Markers, was.Robot.Moved = now.Session, now.Robot.Markers, now.Robot.Moved
 	was.Reward.Success, was.Reward.Classifier = now.Reward.Success, now.Reward.Classifier
 	was.Practice.Hours, was.Practice.Reminder = now.Practice.Hours, now.Practice.Reminder

@@ -22,7 +22,7 @@ type Trained struct {
 
 // trains are the keys that training may have other values for than the session
 // whose episodes it learns from.
-var trains = []string{"name", "out", "seed", "bus.", "session.", "learner.", "policy.sees", "policy.trunk.", "policy.hidden", "policy.clone.", "policy.diffusion."}
+var trains = []string{"name", "out", "seed", "bus.", "session.", "learner.", "policy.sees", "policy.trunk.", "policy.hidden", "policy.clone.", "policy.diffusion.", "encoder.onnx"}
 
 // TrainOffline trains a policy on the episodes of the session in dir, the
 // demonstrations and what was collected online alike, and nothing else: by
