@@ -67,6 +67,18 @@ func TestTrainPolicyOffline(t *testing.T) {
 		t.Errorf("no ONNX from noise to commands: %v", err)
 	}
 
+	// A policy of another session's encoder sees nothing that it knows.
+	l.must("run", "--set", "name=other", "--set", "seed=99", "--set", "session.episodes=1")
+	other := filepath.Join(filepath.Dir(dir), "other")
+	tuned, err := filepath.Glob(filepath.Join(dir, "checkpoints", "tuned-*"))
+	if err != nil || len(tuned) == 0 {
+		t.Fatalf("no checkpoint of the fine-tuned policy: %v", err)
+	}
+	for _, of := range []string{file("iql"), file("diffusion"), tuned[0]} {
+		l.wants(exitFailed, []string{of + " sees the features of another encoder"}, "eval", other, "--seeds", "2", "--policy", of)
+	}
+	l.must("eval", other, "--seeds", "2", "--policy", file("pixels"))
+
 	was := read("iql")
 	for _, tt := range []struct {
 		name string

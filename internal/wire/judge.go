@@ -186,10 +186,14 @@ func (s *Session) params(ctx context.Context, p parts, which string) (policy.Par
 		return policy.Params{}, "", fmt.Errorf("wire: parameters: %w", err)
 	}
 	ps := policy.Params{Version: 1, Data: b}
-	if _, _, err := viewOf(ps); err != nil {
+	v, _, err := viewOf(ps)
+	if err != nil {
 		return policy.Params{}, "", fmt.Errorf("wire: %s holds no parameters of a policy: %w; want %s, %s, or a file as one of checkpoints/tuned-* of a session, or one that rapport train policy wrote", which, err, Tuned, Cloned)
 	}
-	return ps, which, nil
+	if v.Embed > 0 {
+		err = s.sameEncoder(ctx, which, b)
+	}
+	return ps, which, err
 }
 
 // Newest is the folder of the session below out that was begun last.

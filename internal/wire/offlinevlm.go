@@ -81,7 +81,10 @@ func TrainByVLM(ctx context.Context, dir string, v OfflineVLM, environ, sets []s
 	if v.Steps == 0 {
 		v.Steps = 5000
 	}
-	t, err = train(ctx, s.cfg, data, v.Steps, o.Tell)
+	if t, err = train(ctx, s.cfg, data, v.Steps, o.Tell); err != nil {
+		return t, j, err
+	}
+	t.Params, err = s.stamp(ctx, t.Params)
 	return t, j, err
 }
 

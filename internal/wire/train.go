@@ -39,7 +39,11 @@ func TrainOffline(ctx context.Context, dir string, demosOnly bool, steps int, en
 	if err != nil {
 		return t, err
 	}
-	return train(ctx, s.cfg, c, steps, o.Tell)
+	if t, err = train(ctx, s.cfg, c, steps, o.Tell); err != nil {
+		return t, err
+	}
+	t.Params, err = s.stamp(ctx, t.Params)
+	return t, err
 }
 
 // corpus reads the session's episodes.
