@@ -93,7 +93,7 @@ func toldOf(cfg, was config.Config) error {
 // session under cfg: of the same plan and marks.
 func sameWriter(cfg config.Config) (bool, error) {
 	from := cfg.Session.From
-	was, err := configOf(from, nil, nil)
+	was, err := asBegun(from)
 	if err != nil {
 		return false, fmt.Errorf("wire: session.from: %w", err)
 	}
@@ -137,7 +137,7 @@ func (s *Session) reask(ctx context.Context, earlier *store.Session) (err error)
 	if err != nil || same {
 		return err
 	}
-	c, err := configOf(earlier.Dir(), nil, nil)
+	c, err := asBegun(earlier.Dir())
 	if err != nil {
 		return fmt.Errorf("wire: session.from: %w", err)
 	}
