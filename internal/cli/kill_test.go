@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -17,8 +18,17 @@ func TestMain(m *testing.M) {
 	if os.Getenv(beProgram) != "" {
 		os.Exit(Main(os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
 	}
+	// Where children note their sessions: not where those of the user are.
+	living, err := os.MkdirTemp("", "living")
+	if err == nil {
+		err = os.Setenv("XDG_RUNTIME_DIR", living)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	code := m.Run()
-	if err := tidy(); err != nil {
+	if err := errors.Join(tidy(), os.RemoveAll(living)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = max(code, 1)
 	}

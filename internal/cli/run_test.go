@@ -70,7 +70,7 @@ func newLab(t *testing.T) lab {
 	if err := os.WriteFile(file, []byte(tiny), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return lab{t, dir, file, []string{"RAPPORT_OUT=" + filepath.Join(dir, "runs")}}
+	return lab{t, dir, file, []string{"RAPPORT_OUT=" + filepath.Join(dir, "runs"), "XDG_RUNTIME_DIR=" + dir}}
 }
 
 // lasts sets the horizon of the lab's sessions.

@@ -79,7 +79,7 @@ process may be killed and started again; all end when the session is over.`,
 
 // options are what sessions need of this process.
 func (a *app) options(bars *progress) wire.Options {
-	return wire.Options{Tell: bars.step, Log: a.log, Now: time.Now, After: time.After, Tick: ticks, PID: os.Getpid(), VLM: a.vlm(), Judge: a.judge(), Endpoint: vlm.FromEnv(a.getenv).String()}
+	return wire.Options{Tell: bars.step, Log: a.log, Now: time.Now, After: time.After, Tick: ticks, PID: os.Getpid(), Living: a.living(), VLM: a.vlm(), Judge: a.judge(), Endpoint: vlm.FromEnv(a.getenv).String()}
 }
 
 // ticks is time.NewTicker.

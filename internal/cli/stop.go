@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"os/user"
@@ -135,6 +136,10 @@ func who() string {
 	return "uid " + strconv.Itoa(os.Getuid())
 }
 
+// stopLimit bounds a stop: each session's arm is asked beside the others', and connecting to a bus
+// that does not answer takes 3 s of it, before the process is signalled.
+const stopLimit = 5 * time.Second
+
 func (a *app) stopCmd() *cobra.Command {
 	d := drivers{a: a}
 	var why, by string
@@ -144,16 +149,18 @@ func (a *app) stopCmd() *cobra.Command {
 		Long: `Hold the arm now. The session goes on waiting, with the arm held, until
 somebody who has seen it acknowledges: rapport fault ack.
 
-Without --nats it is the session that runs on this machine; should its bus not
-answer, its process gets the signal USR1, which does the same. This is no
-emergency stop: that is the arm's own, and cuts its power.`,
+Without --session and --nats it is every session of yours that runs on this
+machine, whichever folder it was begun in; should a bus not answer, its process
+gets the signal USR1, which does the same. A mistake in the configuration is
+told and hinders no stop. This is no emergency stop: that is the arm's own, and
+cuts its power.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, cancel := context.WithTimeout(cmd.Context(), 5*time.Second)
+			ctx, cancel := context.WithTimeout(cmd.Context(), stopLimit)
 			defer cancel()
 			c, err := a.load()
 			if err != nil {
-				return err
+				fmt.Fprintf(a.stderr, "rapport: %v\nrapport: this hinders no stop, which goes by what could be read\n", err)
 			}
 			s := bus.Stop{Who: by, Why: why}
 			if d.url != "" {
@@ -163,6 +170,7 @@ emergency stop: that is the arm's own, and cuts its power.`,
 		},
 	}
 	d.flags(cmd)
+	cmd.Flags().Lookup("session").Usage = "the session: its folder or, with --nats, its name; empty: every one that runs here, or with --nats there"
 	cmd.Flags().StringVar(&why, "why", "rapport stop", "the reason, which is kept")
 	cmd.Flags().StringVar(&by, "by", who(), "your name, which is kept")
 	return cmd
@@ -181,45 +189,63 @@ func (a *app) stopFar(ctx context.Context, d drivers, c config.Config, s bus.Sto
 		if err != nil {
 			return fmt.Errorf("%w; stop at the arm", err)
 		}
-		return a.tellStopped(r, dialled)
+		return a.say(stopped(r, dialled, far(r)))
 	}
 	all, err := conn.StopAll(ctx, s)
 	for _, r := range all {
-		err = errors.Join(err, a.tellStopped(r, dialled))
+		err = errors.Join(err, a.say(stopped(r, dialled, far(r))))
 	}
 	return err
 }
 
+// far is how the session that was stopped over the network is named.
+func far(r bus.Stopped) string { return "--nats URL --session " + r.Session }
+
+// stopHere stops the session that is named, or every one of this user that lives on this machine.
 func (a *app) stopHere(ctx context.Context, d drivers, c config.Config, s bus.Stop) error {
+	if d.session == "" && c.Name == "" {
+		return a.stopLiving(ctx, d, c.Out, s)
+	}
 	dir, err := d.folder(c)
 	if err != nil {
 		return err
 	}
-	_, at, err := desk(dir)
+	dir, at, err := desk(dir)
+	if err != nil {
+		return fmt.Errorf("no arm was stopped, and if one moves, stop at the arm: %w", err)
+	}
+	said, err := d.stop(ctx, dir, at, s)
 	if err != nil {
 		return err
 	}
+	return a.say(said)
+}
+
+// stop holds the arm of the session in dir by its bus or, if that does not answer, by a signal.
+func (d *drivers) stop(ctx context.Context, dir string, at bus.Address, s bus.Stop) (said string, err error) {
 	began := time.Now()
 	conn, err := d.dial(ctx, at)
-	var r bus.Stopped
-	var dialled time.Duration
 	if err == nil {
 		defer conn.Close()
-		dialled = time.Since(began)
-		r, err = conn.Stop(ctx, at.Session, s)
-	}
-	if err == nil {
-		return a.tellStopped(r, dialled)
+		dialled := time.Since(began)
+		var r bus.Stopped
+		if r, err = conn.Stop(ctx, at.Session, s); err == nil {
+			return stopped(r, dialled, "--session "+wire.Quoted(dir)), nil
+		}
 	}
 	if e := syscall.Kill(at.PID, stopSignal); e != nil {
-		return fmt.Errorf("%w; nor does process %d take a signal: %w; stop at the arm", err, at.PID, e)
+		return "", fmt.Errorf("%s: %w; nor does process %d take a signal: %w; stop at the arm", dir, err, at.PID, e)
 	}
-	_, err = fmt.Fprintf(a.stdout, "the bus does not answer (%v); process %d was signalled to hold the arm: look at it\n", err, at.PID)
+	return fmt.Sprintf("%s: the bus does not answer (%v); process %d was signalled to hold the arm: look at it\n", dir, err, at.PID), nil
+}
+
+func (a *app) say(what string) error {
+	_, err := io.WriteString(a.stdout, what)
 	return err
 }
 
-// tellStopped prints what became of a stop.
-func (a *app) tellStopped(r bus.Stopped, dialled time.Duration) error {
+// stopped tells what became of a stop of the session that of names.
+func stopped(r bus.Stopped, dialled time.Duration, of string) string {
 	what := "held"
 	switch {
 	case r.Idle:
@@ -233,9 +259,8 @@ func (a *app) tellStopped(r bus.Stopped, dialled time.Duration) error {
 	if r.Already {
 		others = ", and so each that rapport fault lists as open"
 	}
-	_, err := fmt.Fprintf(a.stdout, "%s: %s\n  fault %d: %s, %s\n  from request to hold at most %.1f ms: held %.1f ms after it came to the arm's process, then stored and answered (connecting took %.1f ms before)\n  when the arm may move again: rapport fault ack %d --by NAME%s\n",
-		r.Session, what, r.Fault.ID, r.Fault.Cause, r.Fault.Detail, ms(r.Took), ms(r.Hold), ms(dialled), r.Fault.ID, others)
-	return err
+	return fmt.Sprintf("%s: %s\n  fault %d: %s, %s\n  from request to hold at most %.1f ms: held %.1f ms after it came to the arm's process, then stored and answered (connecting took %.1f ms before)\n  when the arm may move again: rapport fault ack %d --by NAME %s%s\n",
+		r.Session, what, r.Fault.ID, r.Fault.Cause, r.Fault.Detail, ms(r.Took), ms(r.Hold), ms(dialled), r.Fault.ID, of, others)
 }
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

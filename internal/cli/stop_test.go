@@ -2,7 +2,10 @@ package cli
 
 import (
 	"context"
+	"errors"
+	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -232,6 +235,85 @@ func TestStopOfAGoneProcessNamesWhatGoesOn(t *testing.T) {
 	}
 }
 
+// Sessions are stopped from wherever somebody stands, all of them, whatever is wrong with the
+// configuration there; one whose bus hangs is waited for by none.
+func TestStopFromElsewhereHoldsEveryLivingSession(t *testing.T) {
+	first, second := newLab(t), newLab(t)
+	second.env[1] = first.env[1]
+	hung, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and never says a word
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hung.Close()
+	dir := filepath.Join(t.TempDir(), "hung up")
+	s, err := store.Create(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	other := exec.Command("sleep", "600") // its process
+	if err := other.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer other.Process.Kill()
+	if _, err := bus.WriteAddress(dir, bus.Address{Session: "hung", URL: "nats://" + hung.Addr().String(), PID: other.Process.Pid}); err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := newLab(t)
+	elsewhere.env[1] = first.env[1]
+	a := &app{environ: elsewhere.env}
+	out := filepath.Join(elsewhere.dir, "runs") // where a file lies beside the sessions
+	if err := errors.Join(os.Mkdir(out, 0o755), os.WriteFile(filepath.Join(out, "notes.txt"), nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{dir, filepath.Join(t.TempDir(), "gone")} {
+		if _, err := a.living().Enter(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var ends []<-chan int
+	var consoles []*console
+	for _, l := range []lab{first, second} {
+		c := &console{}
+		consoles, ends = append(consoles, c), append(ends, l.running(c, "run"))
+		c.said(t, `fine-tune +2/6`)
+		if len(ends) == 1 { // it waits for the second, which takes its time
+			l.must("stop", "--session", l.session(), "--by", "ben")
+		}
+	}
+	elsewhere.file = filepath.Join(elsewhere.dir, "nosuch.yaml")
+	c := &console{}
+	code := make(chan int, 1)
+	began := time.Now()
+	go func() {
+		n, _ := elsewhere.run(t.Context(), c, "stop", "--by", "anna", "--set", "robot.tsk=reach")
+		code <- n
+	}()
+	c.said(t, `(?s)stopped, by anna.*stopped, by anna`)
+	t.Logf("both were held after %v", time.Since(began))
+	if strings.Contains(c.String(), "was signalled") {
+		t.Errorf("the sessions that answer waited for the one that does not:\n%s", c)
+	}
+	if n := <-code; n != exitDone || !strings.Contains(c.String(), "was signalled") {
+		t.Errorf("stop ended with %d:\n%s", n, c)
+	}
+	for _, want := range []string{"nosuch.yaml", "robot.tsk", "hinders no stop", first.session(), second.session(), "hung up"} {
+		if !strings.Contains(c.String(), want) {
+			t.Errorf("stop does not tell %s:\n%s", want, c)
+		}
+	}
+	first.must("fault", "ack", "2", "--by", "ben")
+	for i, l := range []lab{first, second} {
+		l.must("fault", "ack", "1", "--by", "ben")
+		if n := <-ends[i]; n != exitDone {
+			t.Errorf("the session ended with %d:\n%s", n, consoles[i])
+		}
+	}
+	if got, err := a.living().Folders(); err != nil || len(got) != 2 {
+		t.Errorf("after their end: %v, %v; want those alone that did not leave", got, err)
+	}
+}
+
 func TestStopOfNothing(t *testing.T) {
 	l := newLab(t)
 	for _, tt := range []struct {
@@ -239,7 +321,8 @@ func TestStopOfNothing(t *testing.T) {
 		code int
 		want string
 	}{
-		{[]string{"stop"}, exitFailed, "rapport run"},
+		{[]string{"stop"}, exitFailed, "no arm was stopped: no session in " + filepath.Join(l.dir, "runs") + " runs"},
+		{[]string{"stop"}, exitFailed, "kill -USR1 PID"},
 		{[]string{"stop", "--session", "nowhere"}, exitUsage, "neither"},
 		{[]string{"stop", "--nats", "nats://127.0.0.1:1"}, exitFailed, "stop at the arm"},
 		{[]string{"fault", "ack", "one", "--by", "a"}, exitUsage, "number of a fault"},

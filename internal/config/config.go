@@ -418,7 +418,7 @@ func load(file string, environ, sets []string, validate func(Config) error) (Con
 	if file != "" {
 		var err error
 		if b, err = os.ReadFile(file); err != nil {
-			return c, fmt.Errorf("config: %w; write one with: rapport config > %s", err, file)
+			return c.without(fmt.Errorf("config: %w; write one with: rapport config > %s", err, file), environ, sets)
 		}
 	}
 	named, kind := c, c.Learner.Kind
@@ -429,7 +429,7 @@ func load(file string, environ, sets []string, validate func(Config) error) (Con
 		err = decodeFile(f, &named)
 	}
 	if err != nil {
-		return c, fmt.Errorf("config: %s: %w", file, err)
+		return c.without(fmt.Errorf("config: %s: %w", file, err), environ, sets)
 	}
 	_ = named.override(environ, sets) // told below
 	c.Robot.World, c.Robot.Task, c.Robot.Body = named.Robot.World, named.Robot.Task, named.Robot.Body
@@ -446,6 +446,14 @@ func load(file string, environ, sets []string, validate func(Config) error) (Con
 	err = c.override(environ, sets)
 	c.Bus.split()
 	return c, errors.Join(err, validate(c))
+}
+
+// without is a configuration whose file could not be read: for who goes on all the same, what
+// stands above it counts, and its problems are told as well.
+func (c Config) without(file error, environ, sets []string) (Config, error) {
+	err := errors.Join(file, c.override(environ, sets))
+	c.Bus.split()
+	return c, err
 }
 
 // override takes what stands above a file.

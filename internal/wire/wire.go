@@ -58,6 +58,8 @@ type Options struct {
 	// PID is the process's number, which the session's folder tells to whoever
 	// wants to stop it.
 	PID int
+	// Living is where a session that is driven is noted, for rapport stop; nil: nowhere.
+	Living bus.Living
 }
 
 // Session is one fine-tuning session in this process, on disk.
@@ -173,6 +175,14 @@ func (s *Session) sit(ctx context.Context, role string, at bus.Address, o Option
 	if err != nil {
 		return errors.Join(err, d.close())
 	}
+	leave := func() error { return nil }
+	if len(o.Living) > 0 {
+		if l, err := o.Living.Enter(s.Dir()); err == nil {
+			leave = l
+		} else {
+			s.log.Warn("wire: from another folder, rapport stop finds this session by --session alone", "err", err)
+		}
+	}
 	ctx, quit := context.WithCancel(context.WithoutCancel(ctx))
 	if o.Stops != nil {
 		d.wg.Go(func() { d.listen(ctx, "this machine", o.Stops) })
@@ -185,7 +195,7 @@ func (s *Session) sit(ctx context.Context, role string, at bus.Address, o Option
 	}
 	s.rise = func() error {
 		quit()
-		return errors.Join(d.close(), remove())
+		return errors.Join(d.close(), leave(), remove())
 	}
 	return nil
 }
