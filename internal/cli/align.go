@@ -398,6 +398,6 @@ func (g *aligning) print(dir string) (err error) {
 			"           or align it by more answers,\n"+
 			"               %s\n", wire.Quoted(r.Dir), tried, al.Again("", "align.beta=1", "align.rehearse=64"), al.More(r.Answers))
 	}
-	_, err = fmt.Fprintf(w, "\npolicy     %s\nrankings   %s\nsession    %s (rapport eval %s)\n", r.Policy, r.Rankings, r.Dir, r.Dir)
+	_, err = fmt.Fprintf(w, "\npolicy     %s\nrankings   %s\nsession    %s (rapport eval %s)\n", r.Policy, r.Rankings, r.Dir, wire.Quoted(r.Dir))
 	return err
 }

@@ -99,11 +99,12 @@ func (a *app) print(res wire.Result) error {
 	if res.Worse() {
 		fmt.Fprintf(w, "\nworse    success fell by more than chance may. What was cloned is kept,\n"+
 			"             rapport eval %[1]s --policy cloned\n"+
-			"             rapport policy export %[1]s --policy cloned --onnx cloned.onnx\n", res.Dir)
+			"             rapport policy export %[1]s --policy cloned --onnx cloned.onnx\n", wire.Quoted(res.Dir))
 		// IQL does not go on from a clone that draws chunks.
 		if l := res.Learner; l.Kind != "diffusion" && (l.Kind != "iql" || !l.IQL.Decay) {
 			fmt.Fprintf(w, "         and may be fine-tuned anew by what stays near to what was done (docs/iql.md),\n"+
-				"             rapport run -c %[1]s/config.yaml --set name=%[2]s-iql --set session.from=%[1]s --set learner.kind=iql --set learner.iql.decay=true\n", res.Dir, filepath.Base(res.Dir))
+				"             rapport run -c %s --set %s --set %s --set learner.kind=iql --set learner.iql.decay=true\n",
+				wire.Quoted(filepath.Join(res.Dir, "config.yaml")), wire.Quoted("name="+filepath.Base(res.Dir)+"-iql"), wire.Quoted("session.from="+res.Dir))
 		}
 	}
 	return w.Flush()

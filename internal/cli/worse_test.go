@@ -39,4 +39,14 @@ func TestRunSaysWhatIsWorse(t *testing.T) {
 			}
 		}
 	}
+	var out bytes.Buffer
+	a := &app{stdout: &out}
+	if err := a.print(wire.Result{Dir: "my runs/a", Report: "r", Before: of(100), After: of(50), Learner: rlpd}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"rapport eval 'my runs/a' --policy", "-c 'my runs/a/config.yaml' --set name=a-iql --set 'session.from=my runs/a' --set"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q for a shell:\n%s", want, out.String())
+		}
+	}
 }

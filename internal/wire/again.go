@@ -75,16 +75,16 @@ func leader(dir string) string {
 // two that practise together, and with the alignment, where it has become one.
 func GoOn(dir string) string {
 	if aligned(dir) {
-		return "rapport align " + dir
+		return "rapport align " + Quoted(dir)
 	}
 	command := "run"
 	out, name := filepath.Split(filepath.Clean(dir))
 	if first := leader(dir); first != "" {
 		command, name = "practice", first
 	}
-	again := "rapport " + command + " --resume --set name=" + name
+	again := "rapport " + command + " --resume --set " + Quoted("name="+name)
 	if out = filepath.Clean(out); out != config.Default().Out {
-		again += " --set out=" + out
+		again += " --set " + Quoted("out="+out)
 	}
 	return again
 }

@@ -600,7 +600,7 @@ func (d *desk) again(ctx context.Context, run func() (policy.Episode, error), be
 
 // acknowledging is the command that acknowledges a fault of the session in dir.
 func acknowledging(id int64, dir string) string {
-	return fmt.Sprintf("rapport fault ack %d --by NAME --session %s", id, dir)
+	return fmt.Sprintf("rapport fault ack %d --by NAME --session %s", id, Quoted(dir))
 }
 
 // checkFaults refuses to go on with a session while a fault is open: the process

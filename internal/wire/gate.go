@@ -295,9 +295,9 @@ func (s *Session) checkGate(ctx context.Context, p parts) error {
 	if err != nil && !errors.Is(err, store.ErrNone) {
 		return err
 	}
-	why := fmt.Sprintf("was not run dry within these limits of guard; end this session, run: rapport guard check --policy %s, look at what it lists, and go on with --resume", s.Dir())
+	why := fmt.Sprintf("was not run dry within these limits of guard; end this session, run: rapport guard check --policy %s, look at what it lists, and go on with --resume", Quoted(s.Dir()))
 	if err == nil {
-		why = fmt.Sprintf("did not pass its dry run; teach it more, or slow it (policy.scale), in the session that it came from, or, where what rapport guard check --policy %s lists is harmless, allow more of it (--allow) and go on with --resume", s.Dir())
+		why = fmt.Sprintf("did not pass its dry run; teach it more, or slow it (policy.scale), in the session that it came from, or, where what rapport guard check --policy %s lists is harmless, allow more of it (--allow) and go on with --resume", Quoted(s.Dir()))
 	}
 	err = fmt.Errorf("wire: the policy %s %s (guard.gate is %s)", what, why, s.cfg.Guard.Gate)
 	if mode == "warn" {

@@ -39,6 +39,19 @@ func TestWhatASessionIsGoneOnWithIsKept(t *testing.T) {
 	}
 }
 
+func TestRemediesAreQuotedForAShell(t *testing.T) {
+	dir := filepath.Join("my runs", "ann's")
+	for got, want := range map[string]string{
+		GoOn(dir):                            `rapport run --resume --set 'name=ann'\''s' --set 'out=my runs'`,
+		GoOn(filepath.Join("runs", "a-001")): "rapport run --resume --set name=a-001",
+		acknowledging(3, dir):                `rapport fault ack 3 --by NAME --session 'my runs/ann'\''s'`,
+	} {
+		if got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}
+
 func TestTheDeskOfAPracticeIsTheFirstSessions(t *testing.T) {
 	out := t.TempDir()
 	for name, tt := range map[string]struct{ way, mate, want string }{

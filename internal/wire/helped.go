@@ -40,5 +40,5 @@ func (s *Session) helped(ctx context.Context) (out []report.Fact, err error) {
 	for i, c := range causes {
 		causes[i] = fmt.Sprintf("%s %d", c, counts[c])
 	}
-	return append(out, report.Fact{Name: "held by faults", Value: fmt.Sprintf("%d times: %s; see rapport fault --session %s", len(faults), strings.Join(causes, ", "), s.Dir())}), nil
+	return append(out, report.Fact{Name: "held by faults", Value: fmt.Sprintf("%d times: %s; see rapport fault --session %s", len(faults), strings.Join(causes, ", "), Quoted(s.Dir()))}), nil
 }
