@@ -60,7 +60,7 @@ skips what is done; after a stop, rapport align RUN goes on.
 			if err != nil {
 				return err
 			}
-			a.again = g.again(dir, len(args) == 1)
+			a.keeps(g.again(dir, len(args) == 1))
 			if err := g.steps(cmd.Context(), dir, wire.AlignSteps()); err != nil {
 				return err
 			}
@@ -89,6 +89,7 @@ skips what is done; after a stop, rapport align RUN goes on.
 				if err := g.check(); err != nil {
 					return err
 				}
+				a.keeps(same)
 				if err := g.steps(cmd.Context(), args[0], []string{s.name}); err != nil || s.name != wire.AlignEvaluate {
 					return err
 				}

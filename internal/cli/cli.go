@@ -46,7 +46,8 @@ type app struct {
 	file           string
 	sets           []string
 	verbose        bool
-	again          string // the command that goes on after an interrupt
+	again          string // the command that goes on after an interrupt, or begins again
+	kept           bool   // what was done is kept, and again goes on with it
 	untold         bool   // it was said that a file does not tell its settings
 }
 
@@ -70,7 +71,7 @@ func Main(args, environ []string, stdout, stderr io.Writer) int {
 }
 
 func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
-	a := &app{environ: environ, stdout: stdout, stderr: stderr, again: "the same command"}
+	a := &app{environ: environ, stdout: stdout, stderr: stderr, again: same}
 	root := a.root()
 	root.SetArgs(args)
 	root.SetOut(stdout)
@@ -82,7 +83,11 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	case err == nil:
 		return exitDone
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
-		fmt.Fprintln(stderr, "rapport: interrupted; what was done is kept, go on with: "+a.again)
+		how := "interrupted before it was done; begin again with: "
+		if a.kept {
+			how = "interrupted; what was done is kept, go on with: "
+		}
+		fmt.Fprintln(stderr, "rapport: "+how+a.again)
 		return exitInterrupted
 	case errors.As(err, &usage):
 		fmt.Fprintf(stderr, "rapport: %v\n", err)
@@ -94,6 +99,12 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	}
 	return exitFailed
 }
+
+// same is the command that was given.
+const same = "the same command"
+
+// keeps says that an interrupt loses nothing from here on, and which command goes on.
+func (a *app) keeps(again string) { a.again, a.kept = again, true }
 
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{

@@ -30,6 +30,7 @@ Without --nats it is the session that runs on this machine. The page ends with
 Ctrl-C; the session goes on.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			a.keeps(same) // the session goes on
 			ctx := cmd.Context()
 			c, err := a.load()
 			if err != nil {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/csv"
 	"fmt"
 	"net"
@@ -13,6 +14,23 @@ import (
 
 	"github.com/rapport-rl/rapport/internal/wire"
 )
+
+// Neither is gone on with, so that nothing is said to be kept.
+func TestInterruptedEvaluationAndTrainingBeginAgain(t *testing.T) {
+	t.Parallel()
+	l := ended(t)
+	for _, args := range [][]string{
+		{"eval", l.session(), "--seeds", "50"},
+		{"train", "policy", "--offline", l.session(), "--steps", "1000000", "-o", filepath.Join(l.dir, "never")},
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		code, out := l.run(ctx, &console{on: "", do: cancel}, args...)
+		cancel()
+		if code != exitInterrupted || strings.Contains(out, "kept") || !strings.Contains(out, "begin again with: the same command") {
+			t.Errorf("%s: exit code %d:\n%s", args[0], code, out)
+		}
+	}
+}
 
 // A finished session's policy does again what it did at the session's end, and
 // an evaluation changes nothing.

@@ -113,6 +113,7 @@ func (d *drivers) pictured(c config.Config) (string, error) {
 
 // label serves the page until ctx ends.
 func (a *app) label(ctx context.Context, d *drivers, c config.Config, dir, listen string, o ask.Options) error {
+	a.keeps(same)
 	w := web.Options{Session: filepath.Base(dir), Listen: listen, Token: a.token(dir), Log: a.log}
 	at, err := driver(dir)
 	live := err == nil

@@ -42,7 +42,7 @@ robot.ros.again, or acknowledges, while the arm is held, that the scene is put b
 			defer end()
 			res, err := wire.Practice(cmd.Context(), c, resume, o)
 			if dir := res.Forward.Dir; dir != "" {
-				a.again = wire.GoOn(dir)
+				a.keeps(wire.GoOn(dir))
 			}
 			if err != nil {
 				return err

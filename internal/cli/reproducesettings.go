@@ -88,6 +88,7 @@ func (a *app) settled(how map[string]string) error {
 			}
 		}
 	}
+	a.keeps(same) // its sessions are
 	return nil
 }
 

@@ -56,7 +56,7 @@ Ctrl-C ends it cleanly at any moment; --resume goes on.`,
 				return err
 			}
 			defer func() { err = errors.Join(err, s.Close()) }()
-			a.again = wire.GoOn(s.Dir())
+			a.keeps(wire.GoOn(s.Dir()))
 			if drop != "" {
 				if err := s.DropCheckpoint(ctx, drop); err != nil {
 					return err

@@ -59,6 +59,7 @@ process may be killed and started again; all end when the session is over.`,
 			if c.Bus.URL == "" {
 				return usageError{fmt.Errorf("no NATS server is named; start one with rapport broker and name it with --nats nats://127.0.0.1:4222")}
 			}
+			a.keeps(same)
 			bars := newProgress(a.stderr)
 			defer bars.close()
 			o := a.options(bars)
