@@ -418,19 +418,21 @@ func load(file string, environ, sets []string, validate func(Config) error) (Con
 	if file != "" {
 		var err error
 		if b, err = os.ReadFile(file); err != nil {
-			return c.without(fmt.Errorf("config: %w; write one with: rapport config > %s", err, file), environ, sets)
+			err = fmt.Errorf("config: %w", err)
+			if errors.Is(err, os.ErrNotExist) {
+				err = fmt.Errorf("%w; write one with: rapport config > %s", err, file)
+			}
+			return c.without(err, environ, sets)
 		}
 	}
 	named, kind := c, c.Learner.Kind
 	named.Learner.Kind = ""  // unless somebody names one, it is the task's own
 	named.Policy.Keys = true // unless somebody says that it sees no points
 	f, err := parser.ParseBytes(b, 0)
-	if err == nil {
-		err = decodeFile(f, &named)
-	}
 	if err != nil {
 		return c.without(fmt.Errorf("config: %s: %w", file, err), environ, sets)
 	}
+	wrong := named.take(file, f)
 	_ = named.override(environ, sets) // told below
 	c.Robot.World, c.Robot.Task, c.Robot.Body = named.Robot.World, named.Robot.Task, named.Robot.Body
 	c.fitWorld()
@@ -438,14 +440,14 @@ func load(file string, environ, sets []string, validate func(Config) error) (Con
 	c.fitTask()
 	c.fitWaypoints(named)
 	c.Learner.Kind = cmp.Or(c.Learner.Kind, kind)
-	if err := decodeFile(f, &c); err != nil {
-		return c, fmt.Errorf("config: %s: %w", file, err)
+	if err := decodeFile(f, &c); err != nil && wrong == nil {
+		wrong = fmt.Errorf("config: %s: %w", file, err)
 	}
 	// A value that could not be read makes the rest of the problems doubtful,
 	// but the user mends them all at once if he sees them all.
 	err = c.override(environ, sets)
 	c.Bus.split()
-	return c, errors.Join(err, validate(c))
+	return c, errors.Join(wrong, err, validate(c))
 }
 
 // without is a configuration whose file could not be read: for who goes on all the same, what

@@ -52,6 +52,50 @@ func TestYAMLRoundTrip(t *testing.T) {
 	}
 }
 
+// All that is wrong in a file is told at once, with its line, and the rest of the file counts.
+func TestMistakesOfAFileAreToldAtOnce(t *testing.T) {
+	file := write(t, "name: a\nrobot: {tsk: reach}\ndemos: {god: 3, bad: 7}\nseed: x\nlearner:\n  batch: [1]\n  nothing: 2\nout: elsewhere\n"+
+		"robot.horizon: 5\nguard: {gate: [require]}\nbus: x\n")
+	c, err := config.Load(file, nil, []string{"session.episodes=-1", "robot.bodi=ball"})
+	if err == nil {
+		t.Fatal("taken")
+	}
+	for _, want := range []string{
+		file + ": line 2: there is no key robot.tsk; near it: robot.task",
+		"line 3: there is no key demos.god; near it: demos.good",
+		"line 4: seed does not take \"x\": want a whole number",
+		"line 6: learner.batch does not take \"[1]\": want a whole number",
+		"line 7: there is no key learner.nothing",
+		"line 9: robot.horizon: in a file, keys nest, as robot: {horizon: VALUE}",
+		"line 10: guard.gate does not take \"[require]\": want a word",
+		"line 11: bus does not take \"x\": it is a group of keys",
+		"session.episodes", "robot.bodi",
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("no %q in:\n%v", want, err)
+		}
+	}
+	if c.Name != "a" || c.Out != "elsewhere" || c.Demos.Bad != 7 {
+		t.Errorf("name %s, out %s, demos.bad %d: the rest of the file does not count", c.Name, c.Out, c.Demos.Bad)
+	}
+	if _, err := config.Load(write(t, "robot: {cameras: [{name: front, widht: 3}]}\n"), nil, nil); err == nil || !strings.Contains(err.Error(), "robot.cameras") || !strings.Contains(err.Error(), "widht") {
+		t.Errorf("in an item of a list: %v", err)
+	}
+}
+
+// What stands above a file counts even where there is none, and a new one is advised only then.
+func TestAFileThatCannotBeRead(t *testing.T) {
+	for name, advised := range map[string]bool{filepath.Join(t.TempDir(), "nosuch.yaml"): true, t.TempDir(): false} {
+		c, err := config.Load(name, []string{"RAPPORT_NAME=b"}, []string{"out=here", "robot.tsk=1"})
+		if err == nil || !strings.Contains(err.Error(), "robot.tsk") || strings.Contains(err.Error(), "rapport config >") != advised {
+			t.Errorf("%v", err)
+		}
+		if c.Name != "b" || c.Out != "here" {
+			t.Errorf("%s: name %s, out %s", name, c.Name, c.Out)
+		}
+	}
+}
+
 func TestPrecedence(t *testing.T) {
 	file := write(t, "robot: {horizon: 50}\n")
 	for _, tt := range []struct {

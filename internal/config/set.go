@@ -127,6 +127,8 @@ func kindOf(t reflect.Type) string {
 		return "a number"
 	case reflect.Bool:
 		return "true or false"
+	case reflect.String:
+		return "a word, or text in quotes"
 	case reflect.Slice, reflect.Array:
 		return "a list, as [a, b]"
 	}
