@@ -3,6 +3,7 @@ package wire
 import (
 	"errors"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/rapport-rl/rapport/internal/config"
@@ -24,11 +25,14 @@ func TestWhatASessionIsGoneOnWithIsKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = agree(t.Context(), st, func(dir string) (config.Config, error) {
-		return configOf(dir, nil, []string{"reward.success=truth", "practice.hours=3", "practice.reminder=4", "robot.pace=real"})
+	now, err := agree(t.Context(), st, func(dir string) (config.Config, error) {
+		return configOf(dir, nil, []string{"reward.success=truth", "practice.hours=3", "practice.reminder=4", "robot.pace=real", "guard.gate=warn"})
 	})
 	if err := errors.Join(err, st.Close()); err != nil {
 		t.Fatal(err)
+	}
+	if once, err := fleeting(dir, now); err != nil || !slices.Equal(once, []string{"robot.pace=real", "guard.gate=warn"}) {
+		t.Errorf("for this start alone: %v, %v; want the pace and the gate", once, err)
 	}
 	kept, err := configOf(dir, nil, nil)
 	if err != nil {

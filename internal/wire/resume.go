@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/internal/store"
@@ -53,7 +54,25 @@ func resume(ctx context.Context, out, name string, o Options, load func(dir stri
 	if err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
+	if once, err := fleeting(dir, cfg); err != nil || len(once) > 0 {
+		o.Log.Warn("wire: these keys hold for this start alone: give them again when it goes on again", "keys", strings.Join(once, " "), "err", err)
+	}
 	return begin(ctx, cfg, name, st, o)
+}
+
+// fleeting are the keys, with their values, of which the folder keeps others than cfg has: the next
+// start goes by those. How to reach the session is everyone's to say.
+func fleeting(dir string, cfg config.Config) (once []string, err error) {
+	kept, err := configOf(dir, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range cfg.Changes(kept) {
+		if !config.Covers([]string{"name", "out", "bus."}, c.Key) {
+			once = append(once, c.Key+"="+c.Is)
+		}
+	}
+	return once, nil
 }
 
 // free are the keys, and those that end in a dot their groups, that a session
