@@ -2,6 +2,7 @@ package wire
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -52,6 +53,20 @@ func TestRemediesAreQuotedForAShell(t *testing.T) {
 	} {
 		if got != want {
 			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}
+
+func TestSessionsAreNumberedByTask(t *testing.T) {
+	out := t.TempDir()
+	for _, name := range []string{"reach-007", "group-001", "group-002-back", "group-iql", "my-group-009"} {
+		if err := os.Mkdir(filepath.Join(out, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for task, want := range map[string]string{"reach": "reach-008", "group": "group-003", "stack": "stack-001"} {
+		if got, err := freeName(out, task); err != nil || got != want {
+			t.Errorf("got %s, %v; want %s", got, err, want)
 		}
 	}
 }

@@ -18,8 +18,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -276,10 +276,8 @@ func (s *Session) DropCheckpoint(ctx context.Context, kind string) error {
 	return s.store.DropCheckpoint(ctx, kind)
 }
 
-// numbered matches names as group-001.
-var numbered = regexp.MustCompile(`-(\d+)$`)
-
-// freeName is the task with the number after the largest in use.
+// freeName is the task with the number after the largest that a session of its has, as group-002
+// beside group-001 and reach-003.
 func freeName(out, task string) (string, error) {
 	entries, err := os.ReadDir(out)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -287,8 +285,9 @@ func freeName(out, task string) (string, error) {
 	}
 	top := 0
 	for _, e := range entries {
-		if m := numbered.FindStringSubmatch(e.Name()); m != nil {
-			if n, err := strconv.Atoi(m[1]); err == nil {
+		if rest, ok := strings.CutPrefix(e.Name(), task+"-"); ok {
+			digits, _, _ := strings.Cut(rest, "-") // group-001-back belongs to group-001
+			if n, err := strconv.Atoi(digits); err == nil {
 				top = max(top, n)
 			}
 		}
