@@ -365,6 +365,10 @@ func testPlot(t *testing.T, l lab) {
 		l, out := in(t), filepath.Join(t.TempDir(), "ball.png")
 		l.wants(exitDone, []string{"online-00001, at its end, with ball elsewhere at 0.120 m", "twin"},
 			"reward", "plot", "--of", "ball", "--cells", "3", "--reward", "twin=session:dir="+l.session(), "--reward", "frozen=frozen", "--out", out)
+		if err := os.Remove(out); err != nil {
+			t.Fatal(err)
+		}
+		l.wants(exitFailed, []string{"ball.csv is there already"}, "reward", "plot", "--of", "ball", "--cells", "3", "--out", out)
 	})
 
 	t.Run("refuses", func(t *testing.T) {

@@ -87,6 +87,7 @@ func testProbe(t *testing.T, l lab) {
 	if w, h := sized(t, filepath.Join(l.session(), "probe.png")); w < 4*192 || h != 2*192 {
 		t.Errorf("a picture of %d by %d", w, h)
 	}
+	l.wants(exitFailed, []string{"probe.png is there already"}, "reward", "probe", l.session())
 	l.wants(exitUsage, []string{"--frames"}, "reward", "probe", l.session(), "--frames", "0")
 	l.wants(exitUsage, []string{"--patches"}, "reward", "probe", l.session(), "--patches", "1")
 	l.wants(exitUsage, []string{"--steps"}, "reward", "probe", l.session(), "--steps", "0")

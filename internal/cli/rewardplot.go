@@ -43,6 +43,10 @@ it the kinds that rapport reward compare has. A CSV is written beside the PNG.`,
 				pc.Area = (*[4]float64)(area)
 			}
 			dir, err := a.session(args)
+			if err == nil {
+				table := strings.TrimSuffix(pc.Out, ".png") + ".csv" // which is written beside it
+				err = wire.Vacant(pc.Out, table)
+			}
 			if err != nil {
 				return err
 			}
@@ -73,6 +77,6 @@ it the kinds that rapport reward compare has. A CSV is written beside the PNG.`,
 	f.Float64Var(&pc.Height, "height", 0, "m; without it, where the thing stands")
 	f.IntVar(&pc.Cells, "cells", pc.Cells, "of a side of the map")
 	f.Float64SliceVar(&area, "area", nil, "x and y from, x and y to, m; without it the guard's workspace")
-	f.StringVarP(&pc.Out, "out", "o", "", "PNG file to write")
+	f.StringVarP(&pc.Out, "out", "o", "", "PNG file to write, with a CSV beside it; neither may be there yet")
 	return cmd
 }

@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"text/tabwriter"
 
@@ -37,10 +39,10 @@ much every pixel changed, and in red where the reward rose (docs/probe.md).`,
 			case pc.Out != "" && !strings.HasSuffix(pc.Out, ".png"):
 				return usageError{fmt.Errorf("--out is %q; want the name of a PNG file", pc.Out)}
 			}
-			if err := writable("--out", pc.Out); err != nil {
-				return err
-			}
 			dir, err := a.session(args)
+			if err == nil {
+				err = writable("--out", cmp.Or(pc.Out, filepath.Join(dir, "probe.png")))
+			}
 			if err != nil {
 				return err
 			}
@@ -75,6 +77,6 @@ much every pixel changed, and in red where the reward rose (docs/probe.md).`,
 	f.IntVar(&pc.Frames, "frames", pc.Frames, "frames to climb from, those that the reward likes least")
 	f.IntVar(&pc.Steps, "steps", pc.Steps, "of the gradient")
 	f.IntVar(&pc.Patches, "patches", pc.Patches, "that a side of an image is cut into")
-	f.StringVarP(&pc.Out, "out", "o", "", "PNG to write, which must not be there yet; without it probe.png in the session's folder")
+	f.StringVarP(&pc.Out, "out", "o", "", "PNG to write, which must not be there yet; without it probe.png in the session's folder, likewise")
 	return cmd
 }
