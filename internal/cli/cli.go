@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -134,6 +135,7 @@ func (a *app) root() *cobra.Command {
 	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "log what happens")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetHelpCommand(helpCmd())
 	root.AddCommand(a.runCmd(), a.practiceCmd(), a.reproduceCmd(), a.configCmd(), a.pictureCmd(), a.evalCmd(), a.trainCmd(), a.dataCmd(), a.policyCmd(), a.doctorCmd(), a.replayCmd(), a.recordCmd())
 	root.AddCommand(a.serveCmds()...)
 	root.AddCommand(a.stopCmd(), a.faultCmd(), a.guardCmd())
@@ -149,12 +151,35 @@ func (a *app) root() *cobra.Command {
 	return root
 }
 
+// helpCmd is cobra's, which prints the general help for a command that there is not.
+func helpCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Say what a command does",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			of, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return usageError{fmt.Errorf("there is no command %q; see: rapport help", strings.Join(args, " "))}
+			}
+			of.InitDefaultHelpFlag()
+			return of.Help()
+		},
+	}
+}
+
 // noArgs refuses arguments as wrong usage.
 func noArgs(cmd *cobra.Command, args []string) error {
-	if err := cobra.NoArgs(cmd, args); err != nil {
-		return usageError{err}
+	switch {
+	case len(args) == 0:
+		return nil
+	case cmd.HasSubCommands():
+		return usageError{fmt.Errorf("there is no command %q in %s; see: rapport help%s", args[0], cmd.CommandPath(), strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()))}
 	}
-	return nil
+	wants := ""
+	if f := cmd.Flags().Lookup("dashboard"); f != nil && f.Changed && f.NoOptDefVal != "" {
+		wants = fmt.Sprintf("; an address wants an equals sign, as --dashboard=%s", args[0])
+	}
+	return usageError{fmt.Errorf("%s takes no arguments, and was given %q%s", cmd.CommandPath(), args[0], wants)}
 }
 
 // atMostOne refuses more than one argument as wrong usage.

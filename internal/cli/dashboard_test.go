@@ -250,7 +250,7 @@ func TestDashboardSaysWhatIsWrong(t *testing.T) {
 	}{
 		"no session": {[]string{"dashboard"}, "no session"},
 		"no server":  {[]string{"dashboard", "--nats", "nats://127.0.0.1:1", "--session", "a"}, "is a server running there"},
-		"arguments":  {[]string{"dashboard", "x"}, "unknown command"},
+		"arguments":  {[]string{"dashboard", "x"}, "takes no arguments"},
 		"address":    {[]string{"run", "--dashboard=nowhere"}, "web: listen nowhere"},
 	} {
 		l := newLab(t)

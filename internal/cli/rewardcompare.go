@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"os"
 	"path/filepath"
 	"strings"
 	"text/tabwriter"
@@ -48,6 +49,11 @@ saliency.png: frames on which red is what the reward would miss (docs/reward-com
 			}
 			cc.Files = args
 			var err error
+			for _, file := range args {
+				if _, err := os.Stat(file); err != nil {
+					return fmt.Errorf("%w; name recordings: a session's folder, as runs/group-001, an episode, a bag or a dataset", err)
+				}
+			}
 			if cc.Map, err = topicMap(topics); err != nil {
 				return usageError{err}
 			}

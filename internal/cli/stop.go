@@ -66,7 +66,7 @@ func (d *drivers) folder(c config.Config) (string, error) {
 				return dir, nil
 			}
 		}
-		return "", usageError{fmt.Errorf("--session %s is neither a session's folder nor the name of one in %s", d.session, c.Out)}
+		return "", usageError{fmt.Errorf("%s is neither a session's folder nor the name of one in %s", d.session, c.Out)}
 	}
 	if c.Name != "" {
 		return filepath.Join(c.Out, c.Name), nil
