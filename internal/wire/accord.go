@@ -21,6 +21,9 @@ var elsewhere = slices.Concat(free, []string{"encoder.onnx", "reward.kagi.cache"
 type facts struct {
 	ID   string `json:"id"`             // two sessions may have one name
 	ONNX string `json:"onnx,omitempty"` // SHA-256 of encoder.onnx, which lies elsewhere for each
+	// Waypoints say who writes them where they pay: what reward.kagi.source came to at the
+	// learner, whose demonstrations have theirs.
+	Waypoints string `json:"waypoints,omitempty"`
 }
 
 // markID keeps the session's id in its folder and in its actor's.
@@ -44,7 +47,13 @@ func (s *Session) introduce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b, err := json.Marshal(facts{ID: id, ONNX: onnx})
+	f := facts{ID: id, ONNX: onnx}
+	if byWaypoints(s.cfg) {
+		if f.Waypoints, err = s.settled(ctx); err != nil {
+			return err
+		}
+	}
+	b, err := json.Marshal(f)
 	if err != nil {
 		return fmt.Errorf("wire: facts: %w", err)
 	}

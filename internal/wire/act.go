@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -98,9 +99,16 @@ func Act(ctx context.Context, c config.Config, o Options) (err error) {
 			o.Log.Error("wire: parameters come no more", "err", err)
 		}
 	})
+	if byWaypoints(c) && c.Reward.KAGI.Source == "auto" { // an endpoint here, or none, changes nothing
+		f, err := r.met(r.ctx)
+		if err != nil {
+			return r.end(err)
+		}
+		s.cfg.Reward.KAGI.Source = cmp.Or(f.Waypoints, "auto")
+	}
 	acts, err := s.plan(r.ctx)
 	if err != nil {
-		return err
+		return r.end(err)
 	}
 	if acts, err = r.hearClassifier(acts); err != nil {
 		return r.end(err)

@@ -12,6 +12,7 @@ import (
 	"github.com/rapport-rl/rapport/internal/bus"
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/reward/kagi"
 	"github.com/rapport-rl/rapport/robot"
 )
 
@@ -182,6 +183,42 @@ func TestSecondActorIsRefused(t *testing.T) {
 	defer later()
 	if err := r.sole(peers); err != nil {
 		t.Errorf("the one that was there first: %v", err)
+	}
+}
+
+// Demonstrations have the waypoints that the learner's shell led to. An actor whose shell has
+// another endpoint, or none, does not go by others.
+func TestActorGoesByTheLearnersWaypoints(t *testing.T) {
+	for _, learner := range []string{"vlm", "task"} {
+		c := waypointed(t, "reach")
+		s := hosted(t, broker(t, &c), c)
+		s.vlm, s.endpoint = nil, ""
+		if learner == "vlm" {
+			s.vlm = func(string) (kagi.Model, error) { return nil, errors.New("the learner's alone") }
+		}
+		if err := s.introduce(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		ctx, enough := context.WithTimeout(t.Context(), time.Minute)
+		o := byTheClock()
+		var said string
+		o.Tell = func(stage string, _, _ int, note string) {
+			if stage == "waypoints" {
+				said = note
+				enough()
+			}
+		}
+		if learner == "task" {
+			o.VLM = func(string) (kagi.Model, error) { return nil, errors.New("the actor's alone") }
+		}
+		err := Act(ctx, c, o)
+		enough()
+		switch {
+		case learner == "vlm" && !errors.Is(err, errNoPlanner):
+			t.Errorf("an actor without the learner's endpoint: %v", err)
+		case learner == "task" && !strings.Contains(said, "no model is asked"):
+			t.Errorf("an actor with an endpoint of its own: %q, %v", said, err)
+		}
 	}
 }
 

@@ -54,8 +54,12 @@ func resume(ctx context.Context, out, name string, o Options, load func(dir stri
 	if err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
-	if once, err := fleeting(dir, cfg); err != nil || len(once) > 0 {
-		o.Log.Warn("wire: these keys hold for this start alone: give them again when it goes on again", "keys", strings.Join(once, " "), "err", err)
+	once, err := fleeting(dir, cfg)
+	if err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
+	if len(once) > 0 {
+		o.Log.Warn("wire: these keys hold for this start alone: give them again when it goes on again", "keys", strings.Join(once, " "))
 	}
 	return begin(ctx, cfg, name, st, o)
 }
@@ -63,11 +67,11 @@ func resume(ctx context.Context, out, name string, o Options, load func(dir stri
 // fleeting are the keys, with their values, of which the folder keeps others than cfg has: the next
 // start goes by those. How to reach the session is everyone's to say.
 func fleeting(dir string, cfg config.Config) (once []string, err error) {
-	kept, err := configOf(dir, nil, nil)
+	kept, err := asBegun(dir)
 	if err != nil {
 		return nil, err
 	}
-	for _, c := range cfg.Changes(kept) {
+	for _, c := range cfg.Changes(rooted(kept)) {
 		if !config.Covers([]string{"name", "out", "bus."}, c.Key) {
 			once = append(once, c.Key+"="+c.Is)
 		}
