@@ -48,7 +48,7 @@ func testOfflineVLM(t *testing.T, l lab) {
 	l.wants(exitFailed, []string{"is there already"}, "pipeline", "offline-vlm", l.session(), "--goal", "light", "-o", out)
 	n := calls
 	for flag, path := range map[string]string{"--out": filepath.Join(t.TempDir(), "nowhere", "a.safetensors"), "--reward": filepath.Join(out, "r.safetensors")} {
-		l.wants(exitFailed, []string{flag + ": " + path, "a folder that is there"}, "pipeline", "offline-vlm", l.session(), "--goal", "dark", "--pairs", "40", flag, path)
+		l.wants(exitFailed, []string{flag + ": ", path + ": ", "a folder that is there"}, "pipeline", "offline-vlm", l.session(), "--goal", "dark", "--pairs", "40", flag, path)
 	}
 	if calls != n {
 		t.Errorf("%d calls for what cannot be written, want none", calls-n)

@@ -263,7 +263,7 @@ func TestKindsOfWaysDifferInTheirRewardAlone(t *testing.T) {
 }
 
 func TestOfflineLearnsAsLongAsTheSessionBesideIt(t *testing.T) {
-	for _, tt := range []struct{ steps, want int }{{0, 1500 + 120*180}, {7, 7}} {
+	for _, tt := range []struct{ steps, want int }{{0, 8000 + 120*180}, {7, 7}} {
 		r := wayRun{share: 1, steps: tt.steps, out: "runs"}
 		c, err := r.config(&app{}, "stack", "kagi", 1)
 		if err != nil {

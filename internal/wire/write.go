@@ -27,6 +27,9 @@ func Vacant(paths ...string) error {
 			err = errors.Join(tmp.Close(), os.Remove(tmp.Name()))
 		}
 		if err != nil {
+			if f := (*os.PathError)(nil); errors.As(err, &f) { // which names a file that nobody asked for
+				err = f.Err
+			}
 			errs = append(errs, fmt.Errorf("wire: write %s: %w; name a file in a folder that is there and can be written to", path, err))
 		}
 	}

@@ -206,6 +206,29 @@ func TestHomeKeepsItsSpeedAndGoesOver(t *testing.T) {
 	}
 }
 
+// An arm that still comes nearer to its start is waited for, however slow it is, as one is
+// whose simulator has too little of a processor. One that has stopped is not, nor one that trembles.
+func TestAnArmOnItsWayIsWaitedFor(t *testing.T) {
+	tick := 50 * time.Millisecond
+	for name, tt := range map[string]struct {
+		off  func(at time.Duration) float64
+		want time.Duration // after which it counts as stuck
+	}{
+		"slow":     {func(at time.Duration) float64 { return 10 - at.Seconds()/5 }, time.Minute},
+		"stopped":  {func(at time.Duration) float64 { return max(5, 10-at.Seconds()) }, 5*time.Second + settling},
+		"trembles": {func(at time.Duration) float64 { return 2 + nearer/3*float64(at/tick%2) }, settling},
+		"lost":     {func(time.Duration) float64 { return math.NaN() }, 0},
+	} {
+		way, began, got := approach{least: math.Inf(1)}, time.UnixMilli(0), time.Duration(0)
+		for got < time.Minute && !way.stuck(tt.off(got), began.Add(got)) {
+			got += tick
+		}
+		if d := got - tt.want; d < -2*tick || d > 2*tick {
+			t.Errorf("%s: stuck after %v, want %v", name, got, tt.want)
+		}
+	}
+}
+
 func TestPicture(t *testing.T) {
 	for _, tt := range []struct {
 		encoding string

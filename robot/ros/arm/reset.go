@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/rapport-rl/rapport/robot"
@@ -17,7 +18,8 @@ import (
 const (
 	arrived    = 0.015           // m from the start that counts as there: what the controller's springs give way
 	arrivedRot = 0.15            // rad, likewise
-	settling   = 2 * time.Second // after the way, for the controller's filter
+	settling   = 2 * time.Second // after the way, or since the arm came nearer, for the controller's filter
+	nearer     = 0.1             // of arrived and arrivedRot, that an arm comes nearer at least by that moves
 	opened     = 0.07            // m between the fingers from which on they hold nothing; they open to 0.08
 )
 
@@ -256,7 +258,7 @@ func (b *Backend) watch(ctx context.Context) (robot.State, error) {
 
 // arrive waits until the arm is at its start and the fingers rest.
 func (b *Backend) arrive(ctx context.Context) error {
-	end := b.n.Now().Add(settling)
+	way := approach{least: math.Inf(1)}
 	for {
 		s, err := b.watch(ctx)
 		if err != nil {
@@ -267,12 +269,12 @@ func (b *Backend) arrive(ctx context.Context) error {
 			return nil
 		}
 		now := b.n.Now()
-		if !there && now.After(end) {
+		if stuck := way.stuck(b.off(&s), now); !there && stuck {
 			d := franka.Diff(s.EE, b.cfg.Start)
 			return fmt.Errorf("arm: the arm does not get to its start: it is %.0f mm and %.2f rad away; is something in its way?",
 				1000*norm(d[0], d[1], d[2]), norm(d[3], d[4], d[5]))
 		}
-		if now.After(end.Add(goalLimit)) {
+		if now.After(way.end.Add(goalLimit)) {
 			return errors.New("arm: the gripper does not come to rest; is its node alive?")
 		}
 		if err := b.tick(ctx); err != nil {
@@ -281,9 +283,26 @@ func (b *Backend) arrive(ctx context.Context) error {
 	}
 }
 
-func (b *Backend) near(s *robot.State) bool {
+// approach is the last part of an arm's way to its start.
+type approach struct {
+	least float64   // it was off so far
+	end   time.Time // of the patience with one that comes no nearer
+}
+
+// stuck says of an arm that is off so far whether it came no nearer for a while.
+func (a *approach) stuck(off float64, now time.Time) bool {
+	if off < a.least-nearer {
+		a.least, a.end = off, now.Add(settling)
+	}
+	return now.After(a.end)
+}
+
+func (b *Backend) near(s *robot.State) bool { return b.off(s) < 1 }
+
+// off is how far the arm is from its start, in units of what counts as there.
+func (b *Backend) off(s *robot.State) float64 {
 	d := franka.Diff(s.EE, b.cfg.Start)
-	return norm(d[0], d[1], d[2]) < arrived && norm(d[3], d[4], d[5]) < arrivedRot
+	return max(norm(d[0], d[1], d[2])/arrived, norm(d[3], d[4], d[5])/arrivedRot)
 }
 
 // Recover has the arm leave a reflex or a released user stop, for an operator who
