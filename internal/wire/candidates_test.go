@@ -20,15 +20,7 @@ import (
 func TestModelTakesWhatStandsOutSomewhere(t *testing.T) {
 	c := waypointed(t, "group")
 	c.Reward.KAGI.Marks = "candidates"
-	a, err := newArm(c, online)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer a.close()
-	obs, err := a.guard.Reset(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	a, obs := resetArm(t, c)
 	s := vlmtest.Start(func(n int, q vlmtest.Request) vlmtest.Reply {
 		mark := "red" // a point of the plan that is not drawn: asked again
 		if n > 0 {
@@ -101,15 +93,7 @@ func TestMarksThatAreNotDrawnAreNotOffered(t *testing.T) {
 		{Name: "ball", Camera: "front", Colour: &[3]float64{219, 18, 15}, Height: 0.12},
 		{Name: "ghost", Camera: "front", Colour: &[3]float64{255, 0, 255}, Height: 0.12},
 	}, Stages: []kagi.Stage{{Point: "hand", Waypoints: []kagi.Waypoint{{From: "ball"}}}}})
-	a, err := newArm(c, online)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer a.close()
-	obs, err := a.guard.Reset(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	a, obs := resetArm(t, c)
 	s := vlmtest.Script(vlmtest.Reply{Text: strings.Replace(wayToC3, "hand", "ghost", 1)}, vlmtest.Reply{Text: wayToC3})
 	defer s.Close()
 	m, err := vlm.New(vlm.Config{URL: s.URL, Model: "stub", Tries: 2, Sleep: func(context.Context, time.Duration) error { return nil }})
@@ -150,15 +134,7 @@ func seenNames(keys []perception.Keypoint) []string {
 func TestNothingThatStandsOutIsToldAndStoodInFor(t *testing.T) {
 	c := waypointed(t, "reach")
 	c.Reward.KAGI.Marks = "candidates"
-	a, err := newArm(c, online)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer a.close()
-	obs, err := a.guard.Reset(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	a, obs := resetArm(t, c)
 	for i := range obs.Frames { // grey all over
 		obs.Frames[i].Pix = slices.Repeat([]byte{120}, len(obs.Frames[i].Pix))
 	}

@@ -32,6 +32,21 @@ func waypointed(t *testing.T, task string) config.Config {
 	return c
 }
 
+// resetArm is an arm that has begun its first episode, and what it observes then.
+func resetArm(t *testing.T, c config.Config) (*arm, robot.Observation) {
+	t.Helper()
+	a, err := newArm(c, online)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = a.close() })
+	obs, err := a.guard.Reset(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a, obs
+}
+
 // firstKeys begins an arm's next episode, and are the points that are seen then.
 func firstKeys(t *testing.T, a *arm) []perception.Keypoint {
 	t.Helper()
@@ -153,15 +168,7 @@ func TestModelIsAskedOnceAReset(t *testing.T) {
 
 // Whatever the endpoint does, the session goes on with the task's plan and says so.
 func TestFailingModelIsStoodInForByTheTasksPlan(t *testing.T) {
-	a, err := newArm(waypointed(t, "reach"), online)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer a.close()
-	obs, err := a.guard.Reset(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	a, obs := resetArm(t, waypointed(t, "reach"))
 	want, err := a.track(t.Context(), 0, obs)
 	if err != nil {
 		t.Fatal(err)
@@ -329,15 +336,7 @@ func TestASessionKeepsWhoWritesItsWaypoints(t *testing.T) {
 // An endpoint that does not answer is soon asked seldom, says so once, and is asked at each
 // reset again once it answers.
 func TestASilentEndpointIsAskedSeldom(t *testing.T) {
-	a, err := newArm(waypointed(t, "reach"), online)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer a.close()
-	obs, err := a.guard.Reset(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	a, obs := resetArm(t, waypointed(t, "reach"))
 	up := false
 	s := vlmtest.Start(func(int, vlmtest.Request) vlmtest.Reply {
 		if up {
@@ -397,15 +396,7 @@ func TestStoppedModelStopsTheSession(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := newArm(waypointed(t, "reach"), online)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer a.close()
-	obs, err := a.guard.Reset(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	a, obs := resetArm(t, waypointed(t, "reach"))
 	ctx = withPlanner(ctx, &planner{model: m, fell: func(err error) { t.Errorf("fell back: %v", err) }, told: func(int, int) {}})
 	if _, err := a.track(ctx, 0, obs); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want %v", err, context.Canceled)
@@ -466,15 +457,7 @@ func TestWaypointsNeedNoLikedDemonstration(t *testing.T) {
 func TestNearingTheBallIsPaidMore(t *testing.T) {
 	c := waypointed(t, "reach")
 	c.Reward.KAGI.Sparse = "none"
-	a, err := newArm(c, online)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer a.close()
-	obs, err := a.guard.Reset(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	a, obs := resetArm(t, c)
 	s, err := kagi.New(kagi.Config{})
 	if err != nil {
 		t.Fatal(err)
