@@ -3,11 +3,9 @@ package wire
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"github.com/rapport-rl/rapport/internal/config"
@@ -28,24 +26,13 @@ type measuredJudge struct {
 
 // keepJudge writes down that a judge was measured.
 func keepJudge(st *store.Session, m measuredJudge) error {
-	b, err := json.Marshal(m)
-	if err != nil {
-		return fmt.Errorf("wire: %s: %w", judgeFile, err)
-	}
-	return st.Put(judgeFile, b)
+	return keepBeside(st, judgeFile, m)
 }
 
 // readJudge reads that of the session in dir; without one the error wraps fs.ErrNotExist.
 func readJudge(dir string) (m measuredJudge, err error) {
-	file := filepath.Join(dir, judgeFile)
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return m, fmt.Errorf("wire: %w", err)
-	}
-	if err := json.Unmarshal(b, &m); err != nil {
-		return m, fmt.Errorf("wire: %s: %w; measure the judge again: rapport reward judge %s", file, err, dir)
-	}
-	return m, nil
+	err = readBeside(dir, judgeFile, &m, "measure the judge again: rapport reward judge "+dir)
+	return m, err
 }
 
 // byJudge says whether a judge tells the success that KAGI's reward pays.

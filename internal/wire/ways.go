@@ -2,12 +2,9 @@ package wire
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/reward/kagi"
@@ -26,24 +23,11 @@ type ways struct {
 
 // readWays reads that of the session in dir; without one the error wraps fs.ErrNotExist.
 func readWays(dir string) (w ways, err error) {
-	file := filepath.Join(dir, waysFile)
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return w, fmt.Errorf("wire: %w", err)
-	}
-	if err := json.Unmarshal(b, &w); err != nil {
-		return w, fmt.Errorf("wire: %s: %w; bring it back from a copy, or begin a session anew", file, err)
-	}
-	return w, nil
+	err = readBeside(dir, waysFile, &w, "bring it back from a copy, or begin a session anew")
+	return w, err
 }
 
-func (s *Session) keepWays(w ways) error {
-	b, err := json.Marshal(w)
-	if err != nil {
-		return fmt.Errorf("wire: %s: %w", waysFile, err)
-	}
-	return s.store.Put(waysFile, b)
-}
+func (s *Session) keepWays(w ways) error { return keepBeside(s.store, waysFile, w) }
 
 // sourceIn is who writes the waypoints of the session in dir, which is configured as c; "" if
 // that is not settled yet.
