@@ -59,6 +59,7 @@ vlm-answers.jsonl in the session's folder: the same questions are never asked ag
 			if err != nil {
 				return err
 			}
+			fmt.Fprintf(a.stdout, "the model     %s, which is shown the frames\n", conf)
 			v.Model, v.Name, v.Goal = judge.Over(c), c.Model(), goal
 			bars := newProgress(a.stderr)
 			defer bars.close()

@@ -44,7 +44,7 @@ func testOfflineVLM(t *testing.T, l lab) {
 	l.wants(exitUsage, []string{"want a session"}, "pipeline", "offline-vlm")
 	l.wants(exitUsage, []string{"--goal is missing"}, "pipeline", "offline-vlm", l.session())
 	l.wants(exitUsage, []string{"--pairs is 3"}, "pipeline", "offline-vlm", l.session(), "--goal", "light", "--pairs", "3")
-	l.wants(exitDone, []string{"asked         40 pairs", "reward        from", "parameters"}, "pipeline", "offline-vlm", l.session(), "--goal", "light", "--pairs", "40", "--steps", "20", "-o", out, "--reward", kept)
+	l.wants(exitDone, []string{"the model     stub at 127.0.0.1", "asked         40 pairs", "reward        from", "parameters"}, "pipeline", "offline-vlm", l.session(), "--goal", "light", "--pairs", "40", "--steps", "20", "-o", out, "--reward", kept)
 	l.wants(exitFailed, []string{"is there already"}, "pipeline", "offline-vlm", l.session(), "--goal", "light", "-o", out)
 	n := calls
 	for flag, path := range map[string]string{"--out": filepath.Join(t.TempDir(), "nowhere", "a.safetensors"), "--reward": filepath.Join(out, "r.safetensors")} {

@@ -385,6 +385,27 @@ func TestASilentEndpointIsAskedSeldom(t *testing.T) {
 	}
 }
 
+// What was answered before is used while the endpoint rests, too.
+func TestKeptAnswersServeWhileTheEndpointRests(t *testing.T) {
+	a, obs := resetArm(t, waypointed(t, "reach"))
+	s := vlmtest.Start(func(int, vlmtest.Request) vlmtest.Reply { return vlmtest.Reply{Text: wayToC3} })
+	defer s.Close()
+	m, err := vlm.New(vlm.Config{URL: s.URL, Model: "stub", Tries: 1, Cache: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pl := &planner{model: m, fell: func(err error) { t.Errorf("fell back: %v", err) }, told: func(int, int) {}}
+	for range 3 {
+		if _, err := a.track(withPlanner(t.Context(), pl), 0, obs); err != nil {
+			t.Fatal(err)
+		}
+		pl.silent = patience
+	}
+	if gave, none := pl.resets(); gave != 3 || none != 0 || pl.calls != 1 || pl.hits != 2 || len(s.Asked()) != 1 {
+		t.Errorf("%d resets with and %d without the model, by %d calls and %d answers kept, %d asked; want 3, 0, 1, 2 and 1", gave, none, pl.calls, pl.hits, len(s.Asked()))
+	}
+}
+
 func TestStoppedModelStopsTheSession(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	s := vlmtest.Start(func(int, vlmtest.Request) vlmtest.Reply {

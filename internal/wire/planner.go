@@ -37,7 +37,7 @@ const (
 	askAgain = 10
 )
 
-// errRests says that the endpoint was not asked at a reset.
+// errRests says that the endpoint was not asked at a reset, whose answer is not kept either.
 var errRests = errors.New("wire: the endpoint did not answer at the last resets, and is not asked at this one")
 
 // rests says whether the endpoint is left alone at this reset.
@@ -105,14 +105,18 @@ func (pl *planner) ask(ctx context.Context, p *pointer, obs robot.Observation) (
 			pl.none++
 		}
 	}()
-	if pl.rests() {
-		return nil, errRests
+	rests := pl.rests()
+	if rests {
+		ctx = vlm.Recall(ctx)
 	}
 	b, things, err := p.board(ctx, obs)
 	if err != nil {
 		return nil, err
 	}
 	legs, use, err := kagi.Ask(ctx, pl.model, p.plan.Task, b)
+	if rests && errors.Is(err, vlm.ErrUnknown) {
+		return nil, errRests
+	}
 	err = pl.count(ctx, use, err)
 	for _, k := range things {
 		if slices.ContainsFunc(legs, func(l kagi.Leg) bool { return l.Point == k.Name }) {

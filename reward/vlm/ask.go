@@ -16,7 +16,7 @@ import (
 
 // Ask returns the answer's JSON, which fits the schema and passes the check. What
 // was answered before comes from the cache. ctx's end is returned as it is; other
-// errors are one of ErrMalformed, ErrRefused and ErrBusy.
+// errors are one of ErrMalformed, ErrRefused and ErrBusy, and ErrUnknown under Recall.
 func (c *Client) Ask(ctx context.Context, p Prompt) ([]byte, Usage, error) {
 	rules, err := compile(p.Schema)
 	if err != nil {
@@ -41,6 +41,9 @@ func (c *Client) Ask(ctx context.Context, p Prompt) ([]byte, Usage, error) {
 		c.mu.Unlock()
 		return b, Usage{Hit: true}, nil
 	}
+	if ctx.Value(recallKey{}) != nil {
+		return nil, Usage{}, ErrUnknown
+	}
 	b, use, err := c.call(ctx, q, judge)
 	c.mu.Lock()
 	c.n.Calls++
@@ -60,6 +63,13 @@ func (c *Client) Ask(ctx context.Context, p Prompt) ([]byte, Usage, error) {
 		c.cfg.Log.Warn("vlm: the answer is not kept", "err", err)
 	}
 	return b, use, nil
+}
+
+type recallKey struct{}
+
+// Recall returns a context under which Ask answers from the cache alone.
+func Recall(ctx context.Context) context.Context {
+	return context.WithValue(ctx, recallKey{}, true)
 }
 
 // call tries until there is an answer that passes the judge.

@@ -39,6 +39,8 @@ var (
 	ErrRefused = errors.New("vlm: the endpoint refuses")
 	// ErrBusy: each try failed, as by 429, 5xx, a broken connection or the deadline.
 	ErrBusy = errors.New("vlm: the endpoint does not answer")
+	// ErrUnknown: the cache does not have what was to come from it alone (Recall).
+	ErrUnknown = errors.New("vlm: was not answered before")
 )
 
 // Price is what an endpoint takes, in any currency. The zero value is free.
