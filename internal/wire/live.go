@@ -84,7 +84,7 @@ func (s *Session) newOverride(a *arm) (_ override, end func(), err error) {
 	end = func() {}
 	var pilot *teleop.Pilot
 	if s.cfg.Teleop.Input != "none" {
-		hand := teleop.NewHand(teleop.HandConfig{Mapping: mapping(s.cfg.Teleop), Stale: seconds(s.cfg.Teleop.Stale), Now: s.now})
+		hand := teleop.NewHand(teleop.HandConfig{Mapping: mapping(s.cfg.Teleop), Stale: seconds(s.cfg.Teleop.Stale), Now: s.now, Log: s.log})
 		if s.cfg.Teleop.Input == "bus" {
 			end, err = s.hearBus(hand)
 		} else {

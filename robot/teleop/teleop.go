@@ -13,6 +13,8 @@
 package teleop
 
 import (
+	"fmt"
+	"log/slog"
 	"math"
 	"sync"
 	"time"
@@ -29,7 +31,7 @@ type Reading struct {
 
 // Source is where readings come from.
 type Source interface {
-	// Latest is the newest reading; fresh says that it is new enough to act on.
+	// Latest is the newest reading, however old; fresh says that it is new enough to act on.
 	Latest() (r Reading, fresh bool)
 }
 
@@ -55,8 +57,9 @@ type Mapping struct {
 	// Deadman is a button that must be held besides what Raw says, counted from 1;
 	// 0 leaves it to Raw.
 	Deadman int
-	// Threshold makes any deflection beyond it a held deadman switch, for devices
-	// that spring back and have none, as a 3D mouse; 0 does not.
+	// Threshold makes any deflection beyond it, and beyond the dead zone, a held
+	// deadman switch, for devices that spring back and have none, as a 3D mouse; 0
+	// does not.
 	Threshold float64
 	// Dead is the share of the deflection around zero that is none.
 	Dead float64
@@ -94,7 +97,7 @@ func (m *Mapping) Read(raw *Raw) Reading {
 		// What is left of the way counts from zero, so that nothing jumps.
 		r.Axes[i] = math.Copysign((math.Abs(v)-m.Dead)/(1-m.Dead), v)
 	}
-	if m.Threshold > 0 && (top > m.Threshold || r.Close || r.Open) {
+	if m.Threshold > 0 && (top > max(m.Threshold, m.Dead) || r.Close || r.Open) {
 		r.Deadman = true
 	}
 	if m.Deadman > 0 && !button(raw, m.Deadman) {
@@ -127,6 +130,8 @@ type HandConfig struct {
 	Stale time.Duration
 	// Now is the receiver's clock.
 	Now func() time.Time
+	// Log is told the first of every ten-fold of refused readings; nil discards them.
+	Log *slog.Logger
 }
 
 // DefaultStale is the default of HandConfig.Stale.
@@ -143,6 +148,8 @@ type Hand struct {
 	arrived time.Time
 	past    [lives]past
 	refused uint64
+	late    uint64 // of them
+	waited  uint64 // of them, while another held the switch
 }
 
 // lives is how many lives a Hand remembers: the one not heard for longest makes room.
@@ -158,6 +165,35 @@ type past struct {
 	// rises by drift.
 	swift time.Duration
 	heard time.Time // when its last reading came, whether it counted or not
+	anew  anew
+}
+
+// anew is what late readings of a life have in common: the shortest and the longest way of
+// so many, the first of which came at since.
+type anew struct {
+	lo, hi time.Duration
+	since  time.Time
+	n      int
+}
+
+// A clock that was set back, or stood still while its machine slept, makes every reading late. It
+// looks otherwise than a queue, which grows or is emptied: all ways are alike, here for steady and
+// for at least alike readings.
+const (
+	steady = 10 * time.Second
+	alike  = 20
+)
+
+// take takes the way of a late reading, and reports whether the clock was set back. spread is by
+// how much ways that are alike may differ.
+func (a *anew) take(way, spread time.Duration, now time.Time) bool {
+	lo, hi := min(a.lo, way), max(a.hi, way)
+	if a.n == 0 || hi-lo > spread {
+		*a = anew{way, way, now, 1}
+		return false
+	}
+	a.lo, a.hi, a.n = lo, hi, a.n+1
+	return a.n >= alike && now.Sub(a.since) >= steady
 }
 
 // drift is by how much of the time two clocks may part: quartzes keep 100 ppm each. A page's
@@ -178,8 +214,19 @@ func NewHand(c HandConfig) *Hand {
 }
 
 // Take takes a reading that just arrived, and reports whether it counts. It does
-// not if it is out of order, late, or somebody else has the arm.
+// not if it is out of order, late, or somebody else has the arm. Who had it is
+// not let go by another's reading whose switch is not held: a cable that is pulled
+// holds the arm whoever else is heard.
 func (h *Hand) Take(raw Raw) bool {
+	ok, say, n := h.take(&raw)
+	if say != "" && h.cfg.Log != nil { // a log may be slow: Latest does not wait for it
+		h.cfg.Log.Warn("teleop: "+say, "who", raw.Who, "device", raw.Device, "so_far", n)
+	}
+	return ok
+}
+
+// take is Take, and what is to be said of how many refused readings.
+func (h *Hand) take(raw *Raw) (ok bool, say string, n uint64) {
 	now := h.cfg.Now()
 	way := now.Sub(raw.Stamp)
 	l := life{raw.Who, raw.Device, raw.Boot}
@@ -191,17 +238,44 @@ func (h *Hand) Take(raw Raw) bool {
 	}
 	parted := time.Duration(drift * float64(max(0, now.Sub(p.heard))))
 	p.swift, p.heard = min(p.swift+parted, way), now
-	if raw.Seq < p.next || l != h.life && h.reading.Deadman && h.fresh(now) {
+	r := h.cfg.Read(raw)
+	anothers := l != h.life && h.reading.Deadman
+	if raw.Seq < p.next || anothers && h.fresh(now) {
 		h.refused++
-		return false
+		if anothers && r.Deadman {
+			if h.waited++; tenfold(h.waited) {
+				say, n = fmt.Sprintf("a hand is not heard while another, %s with %s, holds the switch; one at a time", h.life.who, h.life.device), h.waited
+			}
+		}
+		return false, say, n
 	}
 	p.next = max(raw.Seq, raw.Seq+1) // the last number is not followed by 0
-	if way-p.swift > h.cfg.Stale {
+	if way-p.swift <= h.cfg.Stale {
+		p.anew = anew{}
+	} else if back := p.anew.take(way, h.cfg.Stale, now); back && !r.Deadman {
+		// Not while the switch is held: nothing moves at once because ten seconds are over.
+		p.swift, p.anew = p.anew.lo, anew{}
+	} else {
 		h.refused++
-		return false
+		if h.late++; tenfold(h.late) {
+			say, n = fmt.Sprintf("a reading came %v later than others of its sender did, and is not heard: a network holds readings back, or the sender's clock was set back. In that case hold the switch for %v and let go of it, or begin its page or driver anew",
+				(way-p.swift).Round(time.Millisecond), steady), h.late
+		}
+		return false, say, n
 	}
-	h.life, h.arrived, h.reading = l, now, h.cfg.Read(&raw)
-	return true
+	if anothers && !r.Deadman {
+		return false, "", 0
+	}
+	h.life, h.arrived, h.reading = l, now, r
+	return true, "", 0
+}
+
+// tenfold limits the rate of warnings: 1, 10, 100, ...
+func tenfold(n uint64) bool {
+	for n >= 10 && n%10 == 0 {
+		n /= 10
+	}
+	return n == 1
 }
 
 // recall is where l is remembered, or is to be.
@@ -245,8 +319,9 @@ type Pilot struct {
 	Source      Source
 	Speed, Turn float64       // m/s and rad/s at full deflection
 	Tick        time.Duration // control period
-	// Pause is how long the arm is held after a person's readings went stale,
-	// before the policy goes on. A switch that is let go hands over at once.
+	// Pause is how long the arm is held after the readings of a person who held the
+	// switch went stale, before the policy goes on. A switch that is let go hands
+	// over at once.
 	Pause time.Duration
 	// Free are the axes that the person moves: x y z rx ry rz and the grip. Those
 	// of the policy alone, if it is to learn from what is done.
@@ -257,8 +332,8 @@ type Pilot struct {
 }
 
 // Decide returns what to do at step, and who says so: the person while he holds
-// the switch; else nobody, robot.ByGuard, while his readings are stale; else the
-// policy, whose wish it is.
+// the switch; else nobody, robot.ByGuard, for a while after they went stale with the
+// switch held; else the policy, whose wish it is.
 func (p *Pilot) Decide(step int, obs robot.Observation, wish robot.Command) (robot.Command, robot.Source) {
 	r, fresh := p.Source.Latest()
 	now := obs.State.Stamp
@@ -266,7 +341,7 @@ func (p *Pilot) Decide(step int, obs robot.Observation, wish robot.Command) (rob
 	case fresh && r.Deadman:
 		p.has, p.until = true, time.Time{}
 		return p.command(&r, Hold(step, obs, wish)), robot.ByHuman
-	case p.has && fresh:
+	case p.has && !r.Deadman: // or let go while nobody decided, as between two episodes
 		p.has = false
 	case p.has:
 		p.has, p.until = false, now.Add(p.Pause)

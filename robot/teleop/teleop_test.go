@@ -1,7 +1,9 @@
 package teleop_test
 
 import (
+	"log/slog"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -66,6 +68,9 @@ func TestMapping(t *testing.T) {
 		},
 		"a mouse at rest does not": {
 			teleop.SpaceMouse(), teleop.Raw{Axes: []float64{0.04, 0, 0, 0, 0, -0.05}}, teleop.Reading{},
+		},
+		"a mouse that rests beside zero does not, with a dead zone as wide": {
+			teleop.Mapping{Axes: [6]int{1}, Threshold: 0.05, Dead: 0.1}, teleop.Raw{Axes: []float64{0.07}}, teleop.Reading{},
 		},
 		"a deadman's button must be held too": {
 			teleop.Mapping{Axes: [6]int{1}, Deadman: 2}, teleop.Raw{Deadman: true, Axes: []float64{1}, Buttons: []bool{true, false}},
@@ -235,6 +240,82 @@ func TestClocksThatPartAreNotLate(t *testing.T) {
 	}
 }
 
+// A clock that was set back is not a queue: after a while its sender is heard again, but not
+// before the switch was let go. What a network held back for long is late all the same.
+func TestAClockThatWasSetBackIsHeardAgain(t *testing.T) {
+	for name, tt := range map[string]struct {
+		step  time.Duration // the clock is set back by this
+		slack time.Duration // a queue that is emptied by this at each reading
+		held  time.Duration // the switch, before it is let go
+		want  bool
+	}{
+		"after ten seconds":              {time.Second, 0, 11 * time.Second, true},
+		"a machine that slept":           {time.Hour, 0, 11 * time.Second, true},
+		"not after five":                 {time.Second, 0, 5 * time.Second, false},
+		"not while a queue is emptied":   {time.Minute, 5 * time.Millisecond, 30 * time.Second, false},
+		"nor when it comes all at once":  {time.Minute, tick, 30 * time.Second, false},
+		"nor while a queue becomes long": {time.Second, -20 * time.Millisecond, 30 * time.Second, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var said strings.Builder
+			b := newBench(plain())
+			b.hand = teleop.NewHand(teleop.HandConfig{Mapping: plain(), Now: func() time.Time { return b.now }, Log: slog.New(slog.NewTextHandler(&said, nil))})
+			if !b.hand.Take(b.raw(true, 1)) {
+				t.Fatal("a prompt reading was refused")
+			}
+			late := tt.step
+			take := func(held bool) bool {
+				b.now = b.now.Add(tick)
+				raw := b.raw(held, 1)
+				raw.Stamp = raw.Stamp.Add(-late)
+				late -= tt.slack
+				return b.hand.Take(raw)
+			}
+			for range int(tt.held / tick) {
+				if take(true) {
+					t.Fatal("a late reading moves the arm")
+				}
+			}
+			if got := take(false); got != tt.want {
+				t.Errorf("heard when the switch is let go: %v, want %v", got, tt.want)
+			}
+			if got := take(true); got != tt.want {
+				t.Errorf("heard when it is held anew: %v, want %v", got, tt.want)
+			}
+			if n := strings.Count(said.String(), "clock was set back"); n < 2 || n > 3 {
+				t.Errorf("told %d times, want at the 1st, 10th and 100th: %s", n, said.String())
+			}
+		})
+	}
+}
+
+// A cable that is pulled holds the arm though another pad lies beside it and is heard.
+func TestAPulledCableHoldsWhoeverElseIsHeard(t *testing.T) {
+	b := newBench(plain())
+	p := teleop.Pilot{Source: b.hand, Speed: 0.2, Tick: tick, Pause: time.Second, Free: [7]bool{true}}
+	wish := robot.Command{Delta: [6]float64{0.001}}
+	b.hand.Take(b.raw(true, 1))
+	held := 0
+	for step := range 40 {
+		idle := b.raw(false)
+		idle.Who = "the pad beside"
+		b.hand.Take(idle)
+		if _, by := p.Decide(step, observe(b, 0), wish); by == robot.ByGuard {
+			held++
+		}
+		b.now = b.now.Add(tick)
+	}
+	if held != 20 {
+		t.Errorf("held for %d ticks, want 20", held)
+	}
+	other := b.raw(true, -1)
+	other.Who = "the pad beside"
+	b.hand.Take(other)
+	if _, by := p.Decide(41, observe(b, 0), wish); by != robot.ByHuman {
+		t.Errorf("the %v decides, want who holds the switch", by)
+	}
+}
+
 func observe(b *bench, grip float64) robot.Observation {
 	return robot.Observation{State: robot.State{Stamp: b.now}, Applied: robot.Command{Grip: grip}}
 }
@@ -275,6 +356,17 @@ func TestPilotHandsOver(t *testing.T) {
 		decide(0, robot.Command{}, robot.ByGuard)
 	}
 	decide(0, wish, robot.ByPolicy)
+	// The switch is let go while nobody asks, as between two episodes.
+	b.hand.Take(b.raw(true, 1))
+	decide(0, robot.Command{Delta: [6]float64{v}}, robot.ByHuman)
+	b.hand.Take(b.raw(false))
+	b.now = b.now.Add(3 * time.Second)
+	decide(0, wish, robot.ByPolicy)
+	// And held while the cable is pulled.
+	b.hand.Take(b.raw(true, 1))
+	decide(0, robot.Command{Delta: [6]float64{v}}, robot.ByHuman)
+	b.now = b.now.Add(3 * time.Second)
+	decide(0, robot.Command{}, robot.ByGuard)
 	// A hand that comes back during a pause has the arm at once.
 	b.hand.Take(b.raw(true, 1))
 	decide(0, robot.Command{Delta: [6]float64{v}}, robot.ByHuman)
