@@ -1,6 +1,9 @@
 package wire
 
 import (
+	"log/slog"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -75,5 +78,66 @@ func TestDevicesOnROSTakeTheArm(t *testing.T) {
 			until(robot.Command{Grip: 1}, robot.ByGuard, nil) // the cable is pulled
 			until(wish, robot.ByPolicy, nil)
 		})
+	}
+}
+
+// Two pads on one topic are two people: while one holds the switch the other is not heard, and who
+// looks on is told of both.
+func TestOnePadOnATopicIsHeardAtATime(t *testing.T) {
+	m, err := master.Start("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	c := tiny(t)
+	set(t, &c, "robot.pace=real", "teleop.input=joy", "policy.axes=[x, y, z]", "robot.ros.master="+m.URI())
+	s := begun(t, c)
+	var said strings.Builder
+	s.log = slog.New(slog.NewTextHandler(&said, nil))
+	var pubs []*ros.Publisher[std.Joy]
+	for _, name := range []string{"pad", "beside"} {
+		n, err := ros.Open(t.Context(), ros.Config{Master: m.URI(), Name: name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer n.Close()
+		pub, err := ros.Advertise[std.Joy](n, "/joy", false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pubs = append(pubs, pub)
+	}
+	decide, end, err := s.newOverride(&arm{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	end = sync.OnceFunc(end)
+	defer end()
+	for _, pub := range pubs {
+		if err := pub.WaitSubscriber(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	people := 0
+	for k := range 60 {
+		for i, pub := range pubs { // one holds the switch and pushes up, the other lies there
+			if i == 1 && k < 5 {
+				continue
+			}
+			joy := &std.Joy{Axes: []float32{0, 0, 0, 0, 1, 0}, Buttons: []int32{0, 0, 0, 0, int32(1 - i)}}
+			joy.Header.Stamp = time.Now()
+			pub.Publish(joy)
+			time.Sleep(10 * time.Millisecond)
+			_, by := decide(1, robot.Observation{State: robot.State{Stamp: time.Now()}}, robot.Command{})
+			if by == robot.ByHuman {
+				people++
+			} else if people > 0 {
+				t.Fatalf("after %d ticks by a person who holds on the %v decides", people, by)
+			}
+		}
+	}
+	end()
+	if text := said.String(); people < 20 || strings.Count(text, "another node") != 1 || !strings.Contains(text, "/beside") {
+		t.Errorf("%d ticks by the person; told: %s", people, text)
 	}
 }

@@ -131,6 +131,23 @@ func Subscribe[T any](n *Node, topic string, f func(*T)) (io.Closer, error) {
 	return subscribe(n, topic, nil, f)
 }
 
+// SubscribeFrom is Subscribe for who has to tell publishers apart: f is called with the
+// name of the node, too.
+func SubscribeFrom[T any](n *Node, topic string, f func(publisher string, m *T)) (io.Closer, error) {
+	kind, err := tcpros.KindOf[T]()
+	if err != nil {
+		return nil, err
+	}
+	return n.subscribe(topic, kind, nil, func(h tcpros.Header, payload []byte) error {
+		m := new(T)
+		if err := tcpros.Decode(payload, m); err != nil {
+			return err
+		}
+		f(h["callerid"], m)
+		return nil
+	})
+}
+
 func subscribe[T any](n *Node, topic string, tell func(), f func(*T)) (*subscription, error) {
 	kind, err := tcpros.KindOf[T]()
 	if err != nil {
