@@ -3,6 +3,8 @@ package wire
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -93,7 +95,7 @@ func (s *Session) newOverride(a *arm) (_ override, end func(), err error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		pilot = newPilot(s.cfg, hand)
+		pilot = newPilot(s.cfg, hand, s.log)
 	}
 	gate := newGate(s.cfg)
 	if pilot == nil && gate == nil {
@@ -146,14 +148,32 @@ func newGate(c config.Config) *vision.Gate {
 	return &vision.Gate{Limits: vision.Limits{MinBrightness: f.Brightness, MaxBrightness: f.Glare, MinContrast: f.Contrast, MinSharpness: f.Sharpness, MaxRepeats: f.Repeats}}
 }
 
-// newPilot lets a person move what the policy may: it is to learn from it.
-func newPilot(c config.Config, hand teleop.Source) *teleop.Pilot {
-	p := &teleop.Pilot{Source: hand, Speed: c.Teleop.Speed, Turn: c.Teleop.Turn, Tick: period(c), Pause: seconds(c.Teleop.Pause)}
+// newPilot lets a person move what the policy may: it is to learn from it. And no quicker than
+// the guard lets pass and an action of the policy can say: what the guard shortens is not the
+// person's, and of what is beyond an action another one would be learned than moved the arm.
+func newPilot(c config.Config, hand teleop.Source, log *slog.Logger) *teleop.Pilot {
+	p := &teleop.Pilot{Source: hand, Speed: c.Teleop.Speed, Turn: c.Teleop.Turn, MaxSpeed: c.Guard.Speed, MaxTurn: c.Guard.Turn, Tick: period(c), Pause: seconds(c.Teleop.Pause)}
 	for _, name := range c.Policy.Axes {
 		for i, n := range append(axisNames, "grip") {
 			p.Free[i] = p.Free[i] || n == name
 		}
 	}
+	unit := viewConfig(c, 1).Action
+	dt := p.Tick.Seconds()
+	slow := func(top *float64, free []bool, key, limit string, most, unit float64) {
+		if !slices.Contains(free, true) {
+			return
+		}
+		if u := unit / dt; u < most {
+			limit, most = "policy.scale", u
+		}
+		if most < *top {
+			log.Warn("wire: a person moves the arm more slowly than "+key+" says: no quicker than "+limit+" lets the policy", key, *top, "is_now", most)
+			*top = most
+		}
+	}
+	slow(&p.Speed, p.Free[:3], "teleop.speed", "guard.speed", p.MaxSpeed, unit.Scale)
+	slow(&p.Turn, p.Free[3:6], "teleop.turn", "guard.turn", p.MaxTurn, unit.Turn)
 	return p
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/robot/guard"
 	"github.com/rapport-rl/rapport/robot/paced"
+	"github.com/rapport-rl/rapport/robot/teleop"
 	"github.com/rapport-rl/rapport/sim/tabletop"
 )
 
@@ -135,6 +136,70 @@ func TestPersonTakesTheArm(t *testing.T) {
 		if _, ok := deciders.Load(want); !ok {
 			t.Errorf("nobody who looked on was told of %q", want)
 		}
+	}
+}
+
+// shoved is a hand that pushes all it has.
+type shoved struct{ teleop.Reading }
+
+func (p shoved) Latest() (teleop.Reading, bool) { return p.Reading, true }
+
+// What a person does counts as his and is what is learned: the guard's speed shortens none of it,
+// and an action of the policy says all of it.
+func TestAPersonIsNoQuickerThanWhatIsLearned(t *testing.T) {
+	const dt = 0.05
+	for name, tt := range map[string]struct {
+		sets  []string
+		axes  [6]float64
+		turns bool
+		want  float64 // m or rad a tick
+		told  string
+	}{
+		"as configured":                  {nil, [6]float64{2: 1}, false, 0.1 * dt, ""},
+		"a slow guard":                   {[]string{"guard.speed=0.05"}, [6]float64{2: 1}, false, 0.05 * dt, "guard.speed"},
+		"a slow guard, diagonally":       {[]string{"guard.speed=0.05"}, [6]float64{1, 1, 1}, false, 0.05 * dt, "guard.speed"},
+		"a guard, diagonally":            {[]string{"guard.speed=0.12"}, [6]float64{1, -1, 1}, false, 0.12 * dt, ""},
+		"a small action":                 {[]string{"policy.scale=0.003"}, [6]float64{2: 1}, false, 0.003, "policy.scale"},
+		"a small action, half the way":   {[]string{"policy.scale=0.003"}, [6]float64{2: 0.5}, false, 0.0015, "policy.scale"},
+		"a guard that turns slowly":      {[]string{"guard.turn=0.2", "policy.scale=0.1"}, [6]float64{3: 1, 4: 1}, true, 0.2 * dt, "teleop.turn"},
+		"an action that turns it little": {[]string{"policy.scale=0.005", "teleop.speed=0.05"}, [6]float64{4: 1}, true, 0.005, "teleop.turn"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := tiny(t)
+			set(t, &c, append([]string{"policy.axes=[x, y, z, rx, ry, rz]", "policy.scale=0.016"}, tt.sets...)...)
+			a, err := newArm(c, online)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer a.close()
+			obs, err := a.guard.Reset(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			var said strings.Builder
+			p := newPilot(c, shoved{teleop.Reading{Deadman: true, Axes: tt.axes}}, slog.New(slog.NewTextHandler(&said, nil)))
+			action := viewConfig(c, 1).Action
+			for step := range 3 {
+				command, who := p.Decide(step, obs, robot.Command{Grip: 1})
+				if obs, err = a.guard.Step(guard.WithSource(t.Context(), who), command); err != nil {
+					t.Fatal(err)
+				}
+				d := obs.Applied.Delta
+				got := math.Hypot(math.Hypot(d[0], d[1]), d[2])
+				if tt.turns {
+					got = math.Hypot(math.Hypot(d[3], d[4]), d[5])
+				}
+				if obs.By != robot.ByHuman || math.Abs(got-tt.want) > 1e-8 {
+					t.Errorf("step %d: %g by the %v, want %g by the person", step, got, obs.By, tt.want)
+				}
+				if lost := action.Row(make([]float32, action.Dim()), obs.Applied); lost > 1e-9 {
+					t.Errorf("step %d: an action cannot say %g of it", step, lost)
+				}
+			}
+			if text := said.String(); (text != "") != (tt.told != "") || !strings.Contains(text, tt.told) {
+				t.Errorf("told %q, want %q", text, tt.told)
+			}
+		})
 	}
 }
 

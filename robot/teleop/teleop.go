@@ -317,8 +317,11 @@ func (h *Hand) Refused() uint64 {
 // by one goroutine.
 type Pilot struct {
 	Source      Source
-	Speed, Turn float64       // m/s and rad/s at full deflection
-	Tick        time.Duration // control period
+	Speed, Turn float64 // m/s and rad/s at full deflection of an axis
+	// MaxSpeed and MaxTurn bound the whole motion, m/s and rad/s (Euclidean), where
+	// what is beyond would be cut later and not be the person's; 0 does not.
+	MaxSpeed, MaxTurn float64
+	Tick              time.Duration // control period
 	// Pause is how long the arm is held after the readings of a person who held the
 	// switch went stale, before the policy goes on. A switch that is let go hands
 	// over at once.
@@ -365,6 +368,8 @@ func (p *Pilot) command(r *Reading, c robot.Command) robot.Command {
 		}
 		c.Delta[i] = r.Axes[i] * top * dt
 	}
+	shorten(c.Delta[:3], p.MaxSpeed*dt)
+	shorten(c.Delta[3:], p.MaxTurn*dt)
 	switch {
 	case !p.Free[6]:
 	case r.Close:
@@ -373,6 +378,17 @@ func (p *Pilot) command(r *Reading, c robot.Command) robot.Command {
 		c.Grip = 1
 	}
 	return c
+}
+
+// shorten keeps v in its direction within a length that is not 0, in spite of rounding.
+func shorten(v []float64, most float64) {
+	n := math.Sqrt(v[0]*v[0] + v[1]*v[1] + v[2]*v[2])
+	if most *= 1 - 1e-9; most <= 0 || n <= most {
+		return
+	}
+	for i := range v {
+		v[i] *= most / n
+	}
 }
 
 // Hold is the command that moves nothing and keeps the fingers as they were told
