@@ -10,7 +10,7 @@ type Status struct {
 	Note  string `json:"note,omitempty"`
 	// Moving says that an arm takes commands in this stage.
 	Moving  bool   `json:"moving"`
-	Episode string `json:"episode,omitempty"` // the one under way, or the last
+	Episode string `json:"episode,omitempty"` // the online one under way, or the last; none where an arm moves that no hand takes
 	Step    int    `json:"step"`
 	// Way is that of the episode where two sessions practise in turns: forward or backward.
 	Way     string `json:"way,omitempty"`

@@ -130,6 +130,8 @@ func TestGamepadBecomesTeleopReadings(t *testing.T) {
 		t.Errorf("got %+v", first)
 	}
 	b.says("driver", "You hold on; the policy decides") // this session listens to nobody
+	s.tells("nobody", true)
+	b.says("driver", "No hand is heard in this stage.")
 	s.tells("human", true)
 	b.says("driver", "You drive")
 	last := first

@@ -223,6 +223,9 @@ func (s *session) run(ctx context.Context) {
 		if s.by != "" {
 			st.By = s.by
 		}
+		if s.by == "nobody" {
+			st.By, st.Episode = "", ""
+		}
 		if s.g.Fault() != nil {
 			f := s.faults[len(s.faults)-1]
 			st.Fault = &f
@@ -275,7 +278,7 @@ func (s *session) Faults(context.Context) ([]bus.Fault, error) {
 	return append([]bus.Fault(nil), s.faults...), nil
 }
 
-// tells sets who is told to decide, and whether an arm moves.
+// tells sets who is told to decide, nobody where no hand is heard, and whether an arm moves.
 func (s *session) tells(by string, moving bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

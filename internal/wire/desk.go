@@ -172,6 +172,9 @@ func (d *desk) attach(ctx context.Context, a *arm) (detach func(), err error) {
 	d.mu.Lock()
 	d.arms[a] = true
 	d.status.Moving = true
+	if d.episode() == "" { // none, or the last one, which is over: no hand moves this arm
+		d.ahead("")
+	}
 	d.mu.Unlock()
 	d.file.Lock()
 	defer d.file.Unlock()

@@ -648,6 +648,65 @@ func TestAStopOnTheWayToTheStartIsOfTheEpisodeThatBegins(t *testing.T) {
 	}
 }
 
+// What a person did in an episode that begins anew is dropped with it, and who evaluates is not
+// told to be driven by the person of before.
+func TestStepsOfAPersonAreThoseThatStay(t *testing.T) {
+	c := tiny(t)
+	s := begun(t, c)
+	a, done, err := s.ownArm(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.desk.handled(10) // before this process
+	drive := func(episode string, steps int, resets bool) {
+		if resets {
+			s.desk.begin(episode)
+		}
+		s.desk.tick(episode, 0, &robot.Observation{}, 1, a)
+		for k := range steps {
+			s.desk.tick(episode, k+1, &robot.Observation{By: robot.ByHuman}, 1, a)
+		}
+	}
+	stands := func(when, episode, by string, human, humans int) {
+		t.Helper()
+		s.desk.mu.Lock()
+		defer s.desk.mu.Unlock()
+		if st := s.desk.status; st.Episode != episode || st.By != by || st.Human != human || st.Humans != humans || !st.Moving {
+			t.Errorf("%s: %q by %q, %d and %d steps by a person, moving %v; want %q by %q, %d and %d", when, st.Episode, st.By, st.Human, st.Humans, st.Moving, episode, by, human, humans)
+		}
+	}
+	drive("online-00000", 4, true)
+	drive("online-00001", 3, true)
+	stands("cut off", "online-00001", "human", 3, 17)
+	drive("online-00001", 2, true)
+	drive("online-00001", 1, false)
+	stands("begun anew twice", "online-00001", "human", 1, 15)
+	beside := func() func() {
+		b, err := newArm(c, evaluation)
+		if err != nil {
+			t.Fatal(err)
+		}
+		detach, err := s.desk.attach(t.Context(), b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return func() {
+			detach()
+			if err := b.close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	leave := beside()
+	stands("beside another arm", "online-00001", "human", 1, 15)
+	leave()
+	if err := done(); err != nil {
+		t.Fatal(err)
+	}
+	defer beside()()
+	stands("evaluated", "", "", 0, 15)
+}
+
 // Every cause that a configuration may name is one of the guard's, and a reproduction, at which
 // nobody sits, goes on after what a policy did.
 func TestNobodySitsAtAReproduction(t *testing.T) {

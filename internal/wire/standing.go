@@ -27,9 +27,18 @@ func (d *desk) begin(episode string) {
 		return
 	}
 	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.ahead(episode)
+}
+
+// ahead notes that an episode is ahead, "" where none is that a hand can take part in. What a
+// person did in one that begins anew is dropped with it. d.mu is held.
+func (d *desk) ahead(episode string) {
 	s := &d.status
+	if episode == s.Episode {
+		s.Humans -= s.Human
+	}
 	s.Episode, s.Step, s.Human, s.By = episode, 0, 0, ""
-	d.mu.Unlock()
 }
 
 // turn notes which way it is that acts, where two take turns.
@@ -48,7 +57,7 @@ func (d *desk) tick(episode string, step int, obs *robot.Observation, version ui
 	d.mu.Lock()
 	s := &d.status
 	if step == 0 {
-		s.Episode, s.Human = episode, 0
+		d.ahead(episode)
 	}
 	s.Step, s.By, s.Version, s.Bad = step, "", version, a.bad
 	if step > 0 {

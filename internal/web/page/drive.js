@@ -86,7 +86,7 @@ function mine() { return held && pilot.yours && sight.status && sight.status.by 
 // still is why no hand moves the arm just now.
 function still() {
   const s = sight.status;
-  return !s ? "" : s.fault ? "The arm is held by a fault: no hand moves it." : !s.moving ? "Nothing moves in this stage: no hand moves the arm." : "";
+  return !s ? "" : s.fault ? "The arm is held by a fault: no hand moves it." : !s.moving ? "Nothing moves in this stage: no hand moves the arm." : !s.episode ? "No hand is heard in this stage." : "";
 }
 
 const others = { policy: "the policy", human: "another hand", guard: "the guard", log: "the recording" };
