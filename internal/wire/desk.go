@@ -37,6 +37,7 @@ type desk struct {
 	arms   map[*arm]bool
 	queue  []latched // faults that are not stored yet
 	status bus.Status
+	before toldStage // the stage that a fault interrupted
 	feed   *bus.Feed[bus.Status]
 
 	file  sync.Mutex // held while faults are stored or acknowledged
@@ -48,6 +49,13 @@ type desk struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	unbind func()
+}
+
+// toldStage is a stage as it was told.
+type toldStage struct {
+	stage       string
+	done, total int
+	note        string
 }
 
 // latched is a fault with when it came.

@@ -35,14 +35,38 @@ func (d *desk) wait(ctx context.Context) error {
 	if err != nil || len(open) == 0 {
 		return err
 	}
-	d.tell("held", 0, 1, fmt.Sprintf("%s: %s; go on with: %s", open[0].Cause, open[0].Detail, acknowledging(open[0].ID, d.store.Dir())))
-	d.stage("held", 0, 1, open[0].Detail)
+	d.mu.Lock()
+	if s := &d.status; s.Stage != heldStage { // or several wait for it
+		d.before = toldStage{s.Stage, s.Done, s.Total, s.Note}
+	}
+	d.mu.Unlock()
+	d.tell(heldStage, 0, 1, fmt.Sprintf("%s: %s; go on with: %s", open[0].Cause, open[0].Detail, acknowledging(open[0].ID, d.store.Dir())))
+	d.stage(heldStage, 0, 1, open[0].Detail)
 	select {
 	case <-clear:
+		d.goOn()
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// heldStage is that of a session that waits for an operator.
+const heldStage = "held"
+
+// goOn tells the stage again that was told before the arm was held, unless somebody told another
+// meanwhile or the next fault is there.
+func (d *desk) goOn() {
+	d.mu.Lock()
+	was, over := d.before, d.status.Stage == heldStage && d.status.Fault == nil
+	d.mu.Unlock()
+	if !over {
+		return
+	}
+	if was.stage != "" {
+		d.tell(was.stage, was.done, was.total, was.note)
+	}
+	d.stage(was.stage, was.done, was.total, was.note)
 }
 
 // find stores the fault of an arm that is held though none is open: its stop could

@@ -629,6 +629,53 @@ func TestAFaultIsNotedWhileThePeopleAct(t *testing.T) {
 	}
 }
 
+// Who waited for an acknowledgement goes on with what it was about, and says so.
+func TestTheStageOfBeforeIsToldAgainOnceTheArmMayMove(t *testing.T) {
+	s := begun(t, tiny(t))
+	var mu sync.Mutex
+	var told []string
+	tell := func(stage string, done, total int, note string) {
+		mu.Lock()
+		defer mu.Unlock()
+		told = append(told, fmt.Sprintf("%s %d/%d %.9s", stage, done, total, note))
+	}
+	s.desk.tell = tell
+	s.tell("fine-tune", 3, 8, "success 1/3")
+	for range 2 {
+		r, err := s.desk.Stop(t.Context(), bus.Stop{Who: "anna", Why: "smoke"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		waited := make(chan error)
+		for range 2 { // as the arms of an evaluation
+			go func() { waited <- s.desk.wait(t.Context()) }()
+		}
+		for held := 0; held < 2; time.Sleep(time.Millisecond) {
+			mu.Lock()
+			held = strings.Count(strings.Join(told, ";"), "held")
+			mu.Unlock()
+		}
+		time.Sleep(20 * time.Millisecond) // their status
+		if _, err := s.desk.Acknowledge(t.Context(), bus.Acknowledge{Fault: r.Fault.ID, Who: "anna"}); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if err := <-waited; err != nil {
+				t.Error(err)
+			}
+		}
+		s.desk.mu.Lock()
+		if st := s.desk.status; st.Stage != "fine-tune" || st.Done != 3 || st.Total != 8 || st.Note != "success 1/3" {
+			t.Errorf("the session says %s %d/%d %s", st.Stage, st.Done, st.Total, st.Note)
+		}
+		s.desk.mu.Unlock()
+		if last := told[len(told)-1]; last != "fine-tune 3/8 success 1" {
+			t.Errorf("told %q", told)
+		}
+		told = nil
+	}
+}
+
 // A stop after a reset has begun is of the episode that it begins.
 func TestAStopOnTheWayToTheStartIsOfTheEpisodeThatBegins(t *testing.T) {
 	s := begun(t, tiny(t))
