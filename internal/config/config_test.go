@@ -174,6 +174,9 @@ func TestBadInputIsNamed(t *testing.T) {
 		{"a start in the table", "", nil, []string{"robot.kind=ros", "robot.ros.start.at=[0.4, 0, -0.05]"}, []string{"robot.ros.start.at", "outside of guard.workspace"}},
 		{"a start nowhere", "", nil, []string{"robot.kind=ros", "robot.ros.start.at=[.nan, 0, 0.2]"}, []string{"robot.ros.start.at", "outside of guard.workspace"}},
 		{"particles weighed by nothing", "", nil, []string{"policy.diffusion.sampler.kind=fk", "policy.diffusion.sampler.scale=0"}, []string{"policy.diffusion.sampler.scale", "is 0", "sampler.kind best"}},
+		{"a switch that moves the fingers", "", nil, []string{"teleop.input=joy", "robot.pace=real", "teleop.deadman=1"}, []string{"teleop.deadman", "teleop.close", "fingers"}},
+		{"one button for both ways", "", nil, []string{"teleop.input=bus", "robot.pace=real", "teleop.open=1"}, []string{"teleop.open", "teleop.close"}},
+		{"a reading that is stale at the next tick", "", nil, []string{"teleop.stale=0.09"}, []string{"teleop.stale", "0.1"}},
 		{"NaN", "guard: {speed: .nan}\n", nil, nil, []string{"guard.speed"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -219,7 +219,7 @@ func (t Teleop) validate(p *problems) {
 	p.oneOf("teleop.input", t.Input, "none", "bus", "joy", "spacenav")
 	p.within("teleop.speed", t.Speed, 0.001, 1.7)
 	p.within("teleop.turn", t.Turn, 0.001, 2.5)
-	p.within("teleop.stale", t.Stale, 0.02, 1)
+	p.within("teleop.stale", t.Stale, 0.1, 1) // two control ticks: with less each tick between two readings holds the arm
 	p.within("teleop.pause", t.Pause, 0, 60)
 	p.within("teleop.deadzone", t.Dead, 0, 0.9)
 	p.need(len(t.Axes) == 0 || len(t.Axes) == 6, "teleop.axes", "has %d entries; want none, or six for x y z rx ry rz", len(t.Axes))
@@ -230,6 +230,13 @@ func (t Teleop) validate(p *problems) {
 	}
 	p.within("teleop.open", float64(t.Open), 0, 32)
 	p.within("teleop.close", float64(t.Close), 0, 32)
+	if t.Input == "none" {
+		return
+	}
+	p.need(t.Open == 0 || t.Open != t.Close, "teleop.open", "is button %d, and so is teleop.close; want two, or 0 for none", t.Open)
+	const both = "is button %d, and so is %s: who takes the arm would move the fingers; want another"
+	p.need(t.Input != "joy" || t.Hold == 0 || t.Hold != t.Open, "teleop.deadman", both, t.Hold, "teleop.open")
+	p.need(t.Input != "joy" || t.Hold == 0 || t.Hold != t.Close, "teleop.deadman", both, t.Hold, "teleop.close")
 }
 
 func (l Policy) validate(p *problems) {
