@@ -14,6 +14,7 @@ import (
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/policy/buffer"
 )
 
 // Learn is the learner's process: it owns the session's folder, prepares,
@@ -240,6 +241,16 @@ func (s *shared) Latest(ctx context.Context) (policy.Params, error) {
 	return s.l.Latest(ctx)
 }
 
+// Count is of a learner that counts, and nothing of another.
+func (s *shared) Count() (n buffer.Count) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c, ok := s.l.(counting); ok {
+		n = c.Count()
+	}
+	return n
+}
+
 // consume learns from the queue until the session's episodes are done.
 func (s *Session) consume(ctx context.Context, p parts) (_ policy.Params, err error) {
 	l, n, err := s.learner(ctx, p)
@@ -334,7 +345,7 @@ func (s *Session) learnFrom(ctx context.Context, l *shared, n *int, e policy.Epi
 		return err
 	}
 	*n++
-	if err := s.tally(ctx, *n-1, e, st); err != nil {
+	if err := errors.Join(s.tally(ctx, *n-1, e, st), s.countHuman(ctx, *n-1, l)); err != nil {
 		return err
 	}
 	metrics.Publish(st)

@@ -5,11 +5,13 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/rapport-rl/rapport/internal/bus"
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/bc"
 	"github.com/rapport-rl/rapport/policy/iql"
 	"github.com/rapport-rl/rapport/policy/policytest"
+	"github.com/rapport-rl/rapport/robot"
 )
 
 // cloneOf is a policy to begin from.
@@ -74,6 +76,32 @@ func TestIQLKeepsTheCloneWhileItsCriticsLearn(t *testing.T) {
 	n := len(plain) - 1
 	if !(plain[1] > 0 && slow[n] > 0 && slow[n]-slow[n-1] < (plain[n]-plain[n-1])/2) {
 		t.Errorf("it moved to %g, and with a rate that falls to %g", plain, slow)
+	}
+}
+
+// A learner in a process of its own tells how much of a person's it has, too.
+func TestALearnersProcessCountsAPersonsRows(t *testing.T) {
+	c := tiny(t)
+	s := begun(t, c)
+	feed, err := bus.NewFeed(s.conn, s.name, bus.MetricTopic("learner"), depth)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer feed.Close()
+	l := &shared{l: fed(t, c, cloneOf(t))}
+	n := 0
+	for i, e := range policytest.Demos(2, 2, [2]float64{}) {
+		e.ID, e.Origin = episodeID(i), policy.Online
+		if i == 1 {
+			e.By[1], e.By[2] = robot.ByHuman, robot.ByHuman
+		}
+		if err := s.learnFrom(t.Context(), l, &n, e, feed); err != nil {
+			t.Fatal(err)
+		}
+	}
+	said, err := s.store.Metric(t.Context(), "learner", "human_rows")
+	if err != nil || len(said) != 1 || said[0].Step != 1 || said[0].Value != 2 {
+		t.Errorf("got %+v, %v; want two rows after the second episode", said, err)
 	}
 }
 

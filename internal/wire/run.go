@@ -449,10 +449,8 @@ func (s *Session) keepOnline(ctx context.Context, t *tracks, i int, ep policy.Ep
 	if err := s.tally(ctx, i, ep, st); err != nil {
 		return err
 	}
-	if c, ok := l.(interface{ Count() buffer.Count }); ok && c.Count().Human > 0 {
-		if err := s.store.AddMetrics(ctx, "learner", uint64(i), []policy.Metric{{Name: "human_rows", Value: float64(c.Count().Human)}}); err != nil {
-			return err
-		}
+	if err := s.countHuman(ctx, i, l); err != nil {
+		return err
 	}
 	t.learner.Publish(st)
 	if (i+1)%s.cfg.Session.Checkpoint != 0 {
@@ -475,6 +473,22 @@ func (s *Session) tally(ctx context.Context, i int, ep policy.Episode, st policy
 		return err
 	}
 	return s.suspect(ctx, i, ep)
+}
+
+// counting is a learner that counts what it learns from.
+type counting interface{ Count() buffer.Count }
+
+// countHuman stores how many transitions by a person a learner has after the i-th online episode.
+func (s *Session) countHuman(ctx context.Context, i int, l policy.Learner) error {
+	c, ok := l.(counting)
+	if !ok {
+		return nil
+	}
+	n := c.Count().Human
+	if n == 0 {
+		return nil
+	}
+	return s.store.AddMetrics(ctx, "learner", uint64(i), []policy.Metric{{Name: "human_rows", Value: float64(n)}})
 }
 
 // saveLearner checkpoints a learner that has taken n online episodes.
