@@ -136,6 +136,55 @@ func TestGradientsFitTheTick(t *testing.T) {
 	}
 }
 
+// One gradient that takes longer than a tick leaves guidance out for as long as its cost takes to
+// fade, and not for ever.
+func TestGuidanceComesBackAfterASlowMoment(t *testing.T) {
+	for _, tt := range []struct {
+		kind Kind
+		p    diffusion.Process
+	}{{Guided, ddim}, {NRG, flow}} {
+		each := 100 * time.Microsecond
+		now := new(time.Duration)
+		pr := toyProcess(t, tt.p, still, 2)
+		make := pr.Denoiser
+		pr.Denoiser = func(rows int) (Denoiser, error) {
+			d, err := make(rows)
+			return slow{d, rows, &each, now}, err
+		}
+		asked, late := 0, 0
+		s := search(t, pr, Config{Kind: tt.kind, Scale: 1, Budget: 0.012, Clock: func() time.Duration { return *now }}, stalled{share{}, func() {
+			if asked++; asked == late {
+				*now += 50 * time.Millisecond
+			}
+		}})
+		draws(s, 5)
+		cut := metric(t, s, "sample_cut")
+		late = asked + 1
+		draws(s, 10)
+		if c := metric(t, s, "sample_cut"); c == cut {
+			t.Errorf("%v: nothing was cut after a gradient of four ticks", tt.kind)
+		}
+		draws(s, 400) // of 1 % each
+		cut = metric(t, s, "sample_cut")
+		asked, late = 0, 0
+		draws(s, 20)
+		if c := metric(t, s, "sample_cut"); c != cut || asked == 0 {
+			t.Errorf("%v: %v steps cut in 20 chunks long after the slow moment and %d guided, want none and all", tt.kind, c-cut, asked)
+		}
+	}
+}
+
+// stalled tells of every gradient that it is asked for.
+type stalled struct {
+	Gradient
+	tell func()
+}
+
+func (s stalled) Grad(value []float64, grad, act, seen []float32) {
+	s.Gradient.Grad(value, grad, act, seen)
+	s.tell()
+}
+
 func TestLateChunksAreCounted(t *testing.T) {
 	each := time.Millisecond
 	s := timed(t, ddim, noisy, Config{Kind: Best, Budget: 0.001}, &each)

@@ -193,6 +193,7 @@ func (s *Search) run(l *level, kind Kind, rng *rand.Rand) []float32 {
 	if kind == FK {
 		s.weigh(l)
 	}
+	faded := false
 	for i := range K {
 		if l.n > 1 && s.short(l, K-i) { // the tick would be missed: go on with the likeliest few
 			l = s.fewer(l, i, K-i)
@@ -206,7 +207,9 @@ func (s *Search) run(l *level, kind Kind, rng *rand.Rand) []float32 {
 				push = s.guide(l, i, kind)
 			case l.cost == 0: // the first step of all shows what a plain one costs
 			case s.left() < l.cost*float64(K-i)*margin+s.pull:
-				s.budget.cut()
+				if s.budget.cut(); !faded { // once a chunk, so that guidance comes back
+					s.pull, faded = s.pull*fade, true
+				}
 			default:
 				before := s.now()
 				push = s.guide(l, i, kind)
