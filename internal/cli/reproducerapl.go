@@ -170,24 +170,31 @@ func (a *app) compared(ctx context.Context, c config.Config, r raplRun, task str
 	}
 	now := settingsOf(c, own, settings{"--rollouts": strconv.Itoa(r.pile), "--held-out": strconv.Itoa(r.held), "--gamma": strconv.FormatFloat(r.gamma, 'g', -1, 64)})
 	missing := r
-	missing.kinds = nil
+	missing.kinds, missing.labels = nil, nil
 	for _, k := range r.kinds {
 		if slices.ContainsFunc(have, func(p wire.Point) bool { return p.Kind == k }) {
 			if err := a.madeSo(file, by[k], now, own); err != nil {
 				return nil, err
 			}
 		}
-		for _, n := range r.labels {
-			if i := find(have, k, n); i < 0 {
-				missing.kinds = append(missing.kinds, k)
-				break
-			}
+		lacks := func(n int) bool { return find(have, k, n) < 0 }
+		if slices.ContainsFunc(r.labels, lacks) {
+			missing.kinds = append(missing.kinds, k)
+		}
+		if config.Comparing(k) {
+			missing.labels = append(missing.labels, slices.DeleteFunc(slices.Clone(r.labels), func(n int) bool { return !lacks(n) })...)
 		}
 	}
 	if len(missing.kinds) == 0 {
 		return have, nil
 	}
-	st := wire.Study{Kinds: missing.kinds, Labels: r.labels, Pile: r.pile, Held: r.held}
+	// The person's answers are the same however many are asked for, and so is what comes of the
+	// first of them.
+	slices.Sort(missing.labels)
+	if missing.labels = slices.Compact(missing.labels); len(missing.labels) == 0 {
+		missing.labels = r.labels
+	}
+	st := wire.Study{Kinds: missing.kinds, Labels: missing.labels, Pile: r.pile, Held: r.held}
 	// Group and cross differ in the arm of the rollouts judged on alone.
 	files := map[string]string{"panda": file}
 	if task == "group" || task == "cross" {
@@ -223,10 +230,15 @@ func (a *app) compared(ctx context.Context, c config.Config, r raplRun, task str
 				return nil, err
 			}
 		}
+		was = slices.DeleteFunc(was, func(p wire.Point) bool {
+			return slices.Contains(missing.kinds, p.Kind) && (p.Labels == 0 || slices.Contains(missing.labels, p.Labels))
+		})
 		for _, k := range missing.kinds {
-			by[k] = now
+			// What stays of a file of before does not tell its settings, and these are not its.
+			if !slices.ContainsFunc(was, func(p wire.Point) bool { return p.Kind == k }) {
+				by[k] = now
+			}
 		}
-		was = slices.DeleteFunc(was, func(p wire.Point) bool { return slices.Contains(missing.kinds, p.Kind) })
 		for _, p := range ps {
 			if p.Look == look {
 				was = append(was, p)

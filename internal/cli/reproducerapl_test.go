@@ -5,6 +5,7 @@ import (
 	"image/png"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -126,12 +127,15 @@ func TestReproduceRAPLWritesUpWhatIsThere(t *testing.T) {
 	}
 }
 
+// tinyRAPL makes the comparison small.
+var tinyRAPL = []string{"--seeds", "1", "--rollouts", "8", "--held-out", "4", "--set", "demos.good=6", "--set", "demos.bad=6", "--set", "encoder.steps=2",
+	"--set", "robot.render=raster", "--set", "robot.cameras=[{name: front, width: 32, height: 32}]"}
+
 // Group and cross are made together, and what one of them has already stays as it is.
 func TestReproduceRAPLMakesOfTwoTasksWhatIsMissing(t *testing.T) {
 	to := t.TempDir()
 	cross := filepath.Join(to, "cross-1.csv")
-	args := []string{"reproduce", "rapl", "--tasks", "group,cross", "--kinds", "truth", "--labels", "4", "--seeds", "1", "--rollouts", "8", "--held-out", "4", "--to", to,
-		"--set", "demos.good=6", "--set", "demos.bad=6", "--set", "encoder.steps=2", "--set", "robot.render=raster", "--set", "robot.cameras=[{name: front, width: 32, height: 32}]"}
+	args := append([]string{"reproduce", "rapl", "--tasks", "group,cross", "--kinds", "truth", "--labels", "4", "--to", to}, tinyRAPL...)
 	there := []wire.Point{{Kind: "truth", Look: "orange", Negative: 0.75, Negatives: 9, All: 0.5, Of: 12, Accuracy: 0.75, Spread: 0.1}}
 	for _, tt := range []struct {
 		of   settings
@@ -158,6 +162,44 @@ func TestReproduceRAPLMakesOfTwoTasksWhatIsMissing(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(to, "group-1.csv")); (err == nil) != (tt.code == exitDone) {
 			t.Errorf("of %v: group-1.csv: %v", tt.of, err)
 		}
+	}
+}
+
+// Figures of other numbers of labels stay, and are those that would be made with these.
+func TestReproduceRAPLKeepsOtherNumbersOfLabels(t *testing.T) {
+	to := t.TempDir()
+	file := filepath.Join(to, "group-1.csv")
+	run := func(to, labels string) {
+		t.Helper()
+		var out, errs bytes.Buffer
+		args := append([]string{"reproduce", "rapl", "--tasks", "group", "--kinds", "rapl,truth", "--labels", labels, "--to", to, "--set", "reward.steps=2"}, tinyRAPL...)
+		if code := Main(args, nil, &out, &errs); code != exitDone {
+			t.Fatalf("--labels %s: code %d, %s", labels, code, errs.String())
+		}
+	}
+	run(to, "10")
+	was, by, err := readFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(to, "8")
+	got, of, err := readFile(file)
+	if d := cmp.Diff(by, of); err != nil || d != "" {
+		t.Error(err, d)
+	}
+	together := t.TempDir()
+	run(together, "8,10")
+	want, _, err := readFile(filepath.Join(together, "group-1.csv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range append(was, want...) {
+		if !slices.Contains(got, p) {
+			t.Errorf("%v is not among %v", p, got)
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("%d figures, want %d: %v", len(got), len(want), got)
 	}
 }
 
