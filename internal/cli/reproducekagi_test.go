@@ -200,6 +200,30 @@ session: {episodes: 2, evaluate: 1, checkpoint: 2}
 	if want := filepath.Join(dir, "both", "reach-kagi-1"); err != nil || c.Session.From != want {
 		t.Errorf("dense begins from %q (%v), want %q", c.Session.From, err, want)
 	}
+	// What robust disturbs may itself have begun from another, as kagi's after sparse's does.
+	mine := filepath.Join(dir, "both", "reach-kagi-1", "config.yaml")
+	b, err := os.ReadFile(mine)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(b, []byte("from: \"\"")) {
+		t.Fatalf("kagi's session began from another: %s", b)
+	}
+	from := bytes.Replace(b, []byte("from: \"\""), []byte("from: "+filepath.Join(dir, "both", "reach-dense-1")), 1)
+	if err := os.WriteFile(mine, from, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var done []robustPoint
+	for _, l := range robustLevels[:len(robustLevels)-1] {
+		done = append(done, robustPoint{Level: l.name})
+	}
+	if err := keep(filepath.Join(dir, "both", "robust-reach-1.json"), done); err != nil {
+		t.Fatal(err)
+	}
+	var out, errs bytes.Buffer
+	if code := Main([]string{"reproduce", "robust", "-c", file, "--to", filepath.Join(dir, "both"), "--seeds", "1", "--starts", "1", "--rollouts", "1"}, nil, &out, &errs); code != exitDone {
+		t.Errorf("robust: exit %d: %s", code, errs.String())
+	}
 }
 
 // The classifier learns on the demonstrations of kagi's session, and tells success in one

@@ -147,7 +147,11 @@ func (a *app) robustOf(ctx context.Context, r robustRun, task string, seed int) 
 		return have, nil
 	}
 	fmt.Fprintf(a.stderr, "%s, seed %d of %v\n", task, seed, r.ways.seeds)
-	res, err := a.once(ctx, c)
+	began, err := r.ways.begin(c, task, seed, nil)
+	if err != nil {
+		return nil, err
+	}
+	res, err := a.once(ctx, began)
 	if err != nil {
 		return nil, err
 	}
