@@ -159,6 +159,9 @@ func (r wayRun) settings(a *app, task, kind string, seed int) (settings, config.
 	if kind == "offline" {
 		flags["--steps"] = strconv.Itoa(r.steps)
 	}
+	if r.share != 1 { // names have it in hundredths
+		flags["--demos"] = strconv.FormatFloat(r.share, 'g', -1, 64)
+	}
 	return settingsOf(c, own, flags), own, nil
 }
 

@@ -101,6 +101,10 @@ func TestReproduceKAGIRefusesFiguresOfOtherSettings(t *testing.T) {
 	if err := keep(filepath.Join(dir, "reach-1.json"), []wayPoint{{Kind: "kagi", Before: won, After: won, Settings: of}, {Kind: "offline", Before: won, After: won, Settings: settings{"learner.updates": "20", "reward.kagi.confirm": "2", "--steps": "7"}}}); err != nil {
 		t.Fatal(err)
 	}
+	fifth := settings{"reward.kagi.confirm": "2", "learner.updates": "20", "--demos": "0.2"}
+	if err := keep(filepath.Join(dir, "reach-demos20-1.json"), []wayPoint{{Kind: "kagi", Before: won, After: won, Settings: fifth}}); err != nil {
+		t.Fatal(err)
+	}
 	var levels []robustPoint
 	for _, l := range robustLevels {
 		levels = append(levels, robustPoint{l.name, won, wire.Sighting{}, settings{"reward.kagi.confirm": "2", "learner.updates": "20", "--starts": "100", "--rollouts": "40"}})
@@ -114,6 +118,8 @@ func TestReproduceKAGIRefusesFiguresOfOtherSettings(t *testing.T) {
 		want string // "": they are taken
 	}{
 		{same, ""},
+		{append(same, "--demos", "0.2"), ""},
+		{append(same, "--demos", "0.204"), "reach-demos20-1.json was made with --demos 0.2, not 0.204"}, // a fifth by its name, too
 		{append(same, "--kinds", "kagi,offline", "--steps", "7"), ""},
 		{append(same, "--kinds", "kagi,offline"), "--steps 7, not 0"},
 		{append(same, "--set", "policy.sees=features"), "reach-1.json was made with policy.sees points, not features; name another folder with --to"},
@@ -122,7 +128,7 @@ func TestReproduceKAGIRefusesFiguresOfOtherSettings(t *testing.T) {
 	} {
 		var out, errs bytes.Buffer
 		code := Main(slices.Concat([]string{"reproduce", "kagi"}, args, tt.args), nil, &out, &errs)
-		if (code == exitDone) != (tt.want == "") || !strings.Contains(errs.String(), tt.want) || tt.want == "" && !strings.Contains(out.String(), "| reach | kagi | 90.0") {
+		if (code == exitDone) != (tt.want == "") || !strings.Contains(errs.String(), tt.want) || tt.want == "" && !strings.Contains(out.String(), " | kagi | 90.0") {
 			t.Errorf("%v: exit %d, want %q: %s\n%s", tt.args, code, tt.want, errs.String(), out.String())
 		}
 	}
