@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -282,11 +283,16 @@ func (a *app) askedSo(dir string, now settings, own config.Config) error {
 			asked[key] = v
 		}
 	}
+	const rollouts = "align.rollouts"
+	asked[rollouts] = cmp.Or(now[rollouts], strconv.Itoa(own.Align.Rollouts))
 	var was settings
 	file := dir + "-questions.json"
 	if ok, err := found(file, &was); err != nil {
 		return err
 	} else if ok {
+		if _, told := was[rollouts]; !told { // of before
+			delete(asked, rollouts)
+		}
 		return a.madeSo(file, was, asked, own)
 	}
 	return keep(file, asked)

@@ -90,8 +90,23 @@ func TestReproduceAlignAsksAllVariantsAlike(t *testing.T) {
 			t.Errorf("%v: %v", sets, err)
 		}
 	}
-	if err := asked(); err == nil || !strings.Contains(err.Error(), "align.query random, not root") {
-		t.Errorf("other questions: %v", err)
+	for _, tt := range []struct {
+		sets []string
+		want string
+	}{
+		{nil, "align.query random, not root"},
+		{[]string{"align.query=random", "align.rollouts=30"}, "align.rollouts 60, not 30"},
+	} {
+		if err := asked(tt.sets...); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("other questions: %v, want %q", err, tt.want)
+		}
+	}
+	// A file of before does not tell how many rollouts there were.
+	if err := keep(dir+"-questions.json", settings{"align.query": "random"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := asked("align.query=random", "align.rollouts=30"); err != nil {
+		t.Errorf("a file of before: %v", err)
 	}
 }
 
