@@ -109,10 +109,8 @@ func (r alignStudy) check() error {
 			return fmt.Errorf("--tasks names %q, which is not done in two ways; want some of cup, chips, fork", t)
 		}
 	}
-	if len(r.aligners) == 0 || len(r.variants()) == 0 || len(r.tasks) == 0 {
-		return errors.New("one of --tasks, --labels, --by and --aligners is empty; want at least one of each")
-	}
-	return nil
+	return errors.Join(wantSome("--tasks", r.tasks), wantSome("--labels", r.labels), wantSome("--by", r.by), wantSome("--aligners", r.aligners),
+		wantOnce("--samplers", r.samplers))
 }
 
 // variants are all ways of aligning, the fewest answers first.

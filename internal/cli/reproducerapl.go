@@ -53,6 +53,9 @@ rewards besides, in ordinary sessions below out.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			how := walked(map[string]string{"reward.kind": "the rewards are those of --kinds and --policies", "robot.look": "it is of the task"})
 			delete(how, "out") // sessions of --policies go there
+			if len(r.policies) == 0 {
+				how["reward.gamma"] = "that of the rewards that are correlated is --gamma"
+			}
 			if err := a.settled(how); err != nil {
 				return err
 			}
@@ -109,12 +112,26 @@ func (r *raplRun) check() error {
 	if slices.Contains(r.labels, 150) {
 		r.table = 150
 	}
+	if r.pile < 1 || r.held < 1 {
+		return fmt.Errorf("--rollouts is %d and --held-out %d; want at least 1 of each", r.pile, r.held)
+	}
 	for _, p := range r.policies {
 		if _, _, err := policyOf(p); err != nil {
 			return err
 		}
 	}
-	return nil
+	switch {
+	case len(r.policies) == 0 && r.skipSpearmans:
+		return errors.New("--policies-only leaves the correlations out, and --policies names nothing; name rewards to fine-tune by, as --policies rapl,truth")
+	case len(r.policies) > 0 && len(r.fineTuned()) == 0:
+		return errors.New("--policies fine-tunes no policy on the task cross, and --tasks names no other; add group, clutter or reach")
+	}
+	return wantOnce("--policies", r.policies)
+}
+
+// fineTuned are the tasks that --policies are of: cross is group seen by another's encoder.
+func (r *raplRun) fineTuned() []string {
+	return slices.DeleteFunc(slices.Clone(r.tasks), func(t string) bool { return t == "cross" })
 }
 
 // policyOf reads KIND or KIND:LABELS.
@@ -297,8 +314,7 @@ func (a *app) policies(ctx context.Context, c config.Config, r raplRun) error {
 	var rows strings.Builder
 	before := map[string][]float64{}
 	after := map[string][]float64{}
-	tasks := slices.DeleteFunc(slices.Clone(r.tasks), func(t string) bool { return t == "cross" })
-	for _, task := range tasks {
+	for _, task := range r.fineTuned() {
 		for _, p := range r.policies {
 			kind, labels, _ := policyOf(p)
 			for seed := range r.policySeeds.all() {

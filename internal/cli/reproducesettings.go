@@ -104,10 +104,20 @@ func walked(more map[string]string) map[string]string {
 	return how
 }
 
-// wantSome refuses an empty list, of which nothing would come.
-func wantSome(flag string, list []string) error {
+// wantSome refuses an empty list, of which nothing would come, and one with doubles.
+func wantSome[T comparable](flag string, list []T) error {
 	if len(list) == 0 {
 		return fmt.Errorf("%s names nothing; want one at least", flag)
+	}
+	return wantOnce(flag, list)
+}
+
+// wantOnce refuses a list with doubles: a table would count their seeds twice.
+func wantOnce[T comparable](flag string, list []T) error {
+	for i, x := range list {
+		if slices.Contains(list[:i], x) {
+			return fmt.Errorf("%s names %v twice; want each once", flag, x)
+		}
 	}
 	return nil
 }

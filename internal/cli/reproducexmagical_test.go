@@ -59,6 +59,7 @@ func TestCurvesRefuseWhatTheyDoNotKnow(t *testing.T) {
 		{func(r *flatRun) { r.kinds = []string{"luck"} }, `--kinds names "luck"`},
 		{func(r *flatRun) { r.tasks = nil }, "--tasks names nothing"},
 		{func(r *flatRun) { r.kinds = nil }, "--kinds names nothing"},
+		{func(r *flatRun) { r.kinds = []string{"bc", "bc"} }, "--kinds names bc twice"},
 		{func(r *flatRun) { r.tasks = []string{"reach"} }, `--tasks names "reach"`},
 		{func(r *flatRun) { r.body = "" }, `--embodiment is ""`},
 		{func(r *flatRun) { r.from = "snake" }, `--from is "snake"`},
