@@ -66,6 +66,9 @@ rewards besides, in ordinary sessions below out.`,
 			if err := r.check(); err != nil {
 				return usageError{err}
 			}
+			if err := learnable(c, r.kinds); err != nil {
+				return err
+			}
 			if !r.skipSpearmans {
 				if err := a.correlate(cmd.Context(), c, r); err != nil {
 					return err
@@ -94,8 +97,8 @@ func (r *raplRun) check() error {
 		return err
 	}
 	for _, k := range r.kinds {
-		if !slices.Contains(config.RewardKinds(), k) {
-			return fmt.Errorf("--kinds names %q; want some of %s", k, strings.Join(config.RewardKinds(), ", "))
+		if !slices.Contains(wire.Studied(), k) {
+			return fmt.Errorf("--kinds names %q; want some of %s", k, strings.Join(wire.Studied(), ", "))
 		}
 	}
 	for _, t := range r.tasks {

@@ -26,6 +26,9 @@ func TestReproduceRAPLTellsWhatIsWrongWithItsFlags(t *testing.T) {
 		{[]string{"--tasks", "group,group"}, "--tasks names group twice"}, // whose seeds would count twice
 		{[]string{"--kinds", "rapl,gail,rapl"}, "--kinds names rapl twice"},
 		{[]string{"--policies", "rapl:30,rapl:30"}, "--policies names rapl:30 twice"},
+		{[]string{"--kinds", "rapl,kagi"}, `--kinds names "kagi"; want some of rapl,`}, // without waypoints
+		{[]string{"--kinds", "rapl,heron"}, `--kinds names "heron"`},
+		{[]string{"--kinds", "rapl,vlm-rm"}, "encoder.kind"},
 		{[]string{"--rollouts", "0"}, "--rollouts is 0"},
 		{[]string{"--held-out", "0"}, "--held-out 0"},
 		{[]string{"--policies-only"}, "--policies names nothing"},

@@ -122,6 +122,18 @@ func wantOnce[T comparable](flag string, list []T) error {
 	return nil
 }
 
+// learnable refuses kinds of rewards that c lacks something for, before others are learned.
+func learnable(c config.Config, kinds []string) error {
+	if !slices.Contains(kinds, "vlm-rm") {
+		return nil
+	}
+	c.Reward.Kind = "vlm-rm" // the one that wants prompts, and a model of its own
+	if err := c.Validate(); err != nil {
+		return usageError{fmt.Errorf("--kinds names vlm-rm: %w", err)}
+	}
+	return nil
+}
+
 // fileOf is the file of results of a task and seed.
 func fileOf(folder, name string, seed int) string {
 	return filepath.Join(folder, fmt.Sprintf("%s-%d.json", name, seed))

@@ -81,8 +81,8 @@ func (r *flatRun) check() error {
 		return err
 	}
 	for _, k := range r.kinds {
-		if k != "bc" && !slices.Contains(config.RewardKinds(), k) {
-			return fmt.Errorf("--kinds names %q; want some of bc, %s", k, strings.Join(config.RewardKinds(), ", "))
+		if k != "bc" && !slices.Contains(wire.Studied(), k) {
+			return fmt.Errorf("--kinds names %q; want some of bc, %s", k, strings.Join(wire.Studied(), ", "))
 		}
 	}
 	for _, t := range r.tasks {
@@ -114,6 +114,9 @@ func (a *app) flatCurves(ctx context.Context, r flatRun) error {
 			c, err := config.Load(a.file, a.environ, append(sets, a.sets...))
 			if err != nil {
 				return usageError{err}
+			}
+			if err := learnable(c, r.kinds); err != nil {
+				return err
 			}
 			cs, err := a.flatCurve(ctx, c, own, r)
 			if err != nil {
@@ -169,6 +172,10 @@ func (a *app) flatCurve(ctx context.Context, c, own config.Config, r flatRun) ([
 		have = append(have, p.Curve)
 	}
 	st := wire.CurveStudy{Labels: r.labels, From: r.from, Pile: r.pile, Ticks: r.ticks, Every: r.every, Evaluate: r.evaluations}
+	st.Keep = func(cv wire.Curve) error {
+		points = append(points, flatPoint{cv, now})
+		return keep(file, points)
+	}
 	for _, k := range r.kinds {
 		if !slices.ContainsFunc(have, func(cv wire.Curve) bool { return cv.Kind == k }) {
 			st.Kinds = append(st.Kinds, k)
@@ -184,10 +191,7 @@ func (a *app) flatCurve(ctx context.Context, c, own config.Config, r flatRun) ([
 	if err != nil {
 		return nil, err
 	}
-	for _, cv := range cs {
-		points = append(points, flatPoint{cv, now})
-	}
-	return append(have, cs...), keep(file, points)
+	return append(have, cs...), nil
 }
 
 // at is, of each seed, what of the k-th evaluation of a kind.

@@ -57,6 +57,7 @@ func TestCurvesRefuseWhatTheyDoNotKnow(t *testing.T) {
 		want   string
 	}{
 		{func(r *flatRun) { r.kinds = []string{"luck"} }, `--kinds names "luck"`},
+		{func(r *flatRun) { r.kinds = []string{"rapl", "heron"} }, `--kinds names "heron"; want some of bc, rapl`},
 		{func(r *flatRun) { r.tasks = nil }, "--tasks names nothing"},
 		{func(r *flatRun) { r.kinds = nil }, "--kinds names nothing"},
 		{func(r *flatRun) { r.kinds = []string{"bc", "bc"} }, "--kinds names bc twice"},

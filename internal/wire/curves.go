@@ -35,6 +35,8 @@ type CurveStudy struct {
 	Ticks    int      // of learning
 	Every    int      // ticks between evaluations
 	Evaluate int      // episodes of an evaluation
+	// Keep takes every curve as soon as it is there, of which an error ends the study; nil: nobody.
+	Keep func(Curve) error
 }
 
 // CurvePoint is an evaluation.
@@ -64,6 +66,11 @@ func Curves(ctx context.Context, c config.Config, st CurveStudy, tell Progress) 
 	}
 	if st.Ticks < c.Robot.Horizon || st.Every < c.Robot.Horizon || st.Evaluate < 1 || st.Labels < 4 || st.Pile < 1 {
 		return nil, fmt.Errorf("wire: %d ticks, evaluations of %d episodes every %d ticks, %d labels, %d rollouts; want at least an episode of %d ticks each, and 4 labels", st.Ticks, st.Evaluate, st.Every, st.Labels, st.Pile, c.Robot.Horizon)
+	}
+	for _, k := range st.Kinds {
+		if k != "bc" && !slices.Contains(Studied(), k) {
+			return nil, fmt.Errorf("wire: no reward of kind %q is learned here; want some of bc, %v", k, Studied())
+		}
 	}
 	prior, err := collect(ctx, c, tell)
 	if err != nil {
@@ -106,6 +113,11 @@ func Curves(ctx context.Context, c config.Config, st CurveStudy, tell Progress) 
 			return nil, fmt.Errorf("wire: %s: %w", kind, err)
 		}
 		out = append(out, cv)
+		if st.Keep != nil {
+			if err := st.Keep(cv); err != nil {
+				return nil, err
+			}
+		}
 	}
 	return out, nil
 }

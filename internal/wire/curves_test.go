@@ -9,7 +9,10 @@ func TestCurvesLearnByEveryKindOfReward(t *testing.T) {
 	c := flatConfig(t, "robot.task=group", "robot.embodiment=short", "robot.horizon=30", "demos.good=3", "demos.bad=3", "reward.experts=2",
 		"encoder.steps=2", "encoder.keypoints=4", "policy.hidden=[8]", "learner.hidden=[8]", "learner.batch=8", "policy.clone.steps=2", "policy.clone.batch=8")
 	st := CurveStudy{Kinds: []string{"bc", "truth", "rapl"}, Labels: 6, From: "medium", Pile: 8, Ticks: 60, Every: 30, Evaluate: 2}
+	var kept []Curve
+	st.Keep = func(cv Curve) error { kept = append(kept, cv); return nil }
 	run := func() []Curve {
+		kept = nil
 		cs, err := Curves(t.Context(), c, st, func(string, int, int, string) {})
 		if err != nil {
 			t.Fatal(err)
@@ -42,6 +45,13 @@ func TestCurvesLearnByEveryKindOfReward(t *testing.T) {
 				t.Errorf("%s: %+v, and again %+v", cs[i].Kind, cs[i].Points[k], again[i].Points[k])
 			}
 		}
+	}
+	if len(kept) != len(again) {
+		t.Errorf("%d of %d curves were handed on", len(kept), len(again))
+	}
+	st.Kinds = []string{"truth", "kagi"}
+	if _, err := Curves(t.Context(), c, st, nil); err == nil || !strings.Contains(err.Error(), `kind "kagi"`) {
+		t.Errorf("by waypoints, which there are none of: %v", err)
 	}
 	st.Labels = 1
 	if _, err := Curves(t.Context(), c, st, nil); err == nil || !strings.Contains(err.Error(), "4 labels") {

@@ -83,10 +83,16 @@ func Compare(ctx context.Context, c config.Config, st Study, tell Progress) ([]P
 	return s.points(ctx, st, pile, judged)
 }
 
+// Studied are the values of reward.kind that Compare and Curves learn: those that need nothing
+// but videos, and comparisons of them.
+func Studied() []string {
+	return slices.DeleteFunc(config.RewardKinds(), func(kind string) bool { return kind == "heron" || kind == "kagi" })
+}
+
 func (st Study) validate() error {
 	for _, k := range st.Kinds {
-		if !slices.Contains(config.RewardKinds(), k) {
-			return fmt.Errorf("wire: there is no reward.kind %q; want some of %v", k, config.RewardKinds())
+		if !slices.Contains(Studied(), k) {
+			return fmt.Errorf("wire: no reward of kind %q is learned here; want some of %v", k, Studied())
 		}
 	}
 	if len(st.Kinds) == 0 {

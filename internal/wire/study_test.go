@@ -86,7 +86,8 @@ func TestStudyErrors(t *testing.T) {
 		st   Study
 		want string
 	}{
-		{Study{Kinds: []string{"taste"}, Labels: []int{9}}, `no reward.kind "taste"`},
+		{Study{Kinds: []string{"taste"}, Labels: []int{9}}, `no reward of kind "taste"`},
+		{Study{Kinds: []string{"rapl", "kagi"}, Labels: []int{9}}, `no reward of kind "kagi"`}, // there are no waypoints
 		{Study{Labels: []int{9}}, "no kinds"},
 		{Study{Kinds: []string{"rapl"}}, "no numbers of labels"},
 		{Study{Kinds: []string{"rapl"}, Labels: []int{3}}, "too few"},
