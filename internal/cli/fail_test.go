@@ -107,6 +107,10 @@ func TestBadInputIsNamed(t *testing.T) {
 		{"nothing to resume", []string{"run", "--resume"}, "", exitFailed, []string{"rapport run"}},
 		{"a seed where seeds are walked through", []string{"reproduce", "--set", "seed=7"}, "", exitUsage, []string{"--set seed=7", "--seeds"}},
 		{"seeds from the last to the first", []string{"reproduce", "--seeds", "5-4"}, "", exitUsage, []string{"--seeds", "as 4-5"}},
+		{"a learner that there is none of", []string{"reproduce", "--offline", "bc,luck"}, "", exitUsage, []string{"--offline names luck", "learner.kind"}},
+		{"a learner that learns from no recordings", []string{"reproduce", "--offline", "ppo"}, "", exitUsage, []string{"--offline names ppo", "want some of bc"}},
+		{"no steps", []string{"reproduce", "--offline", "bc", "--steps", "0"}, "", exitUsage, []string{"--steps is 0"}},
+		{"a learner twice", []string{"reproduce", "--offline", "bc,bc"}, "", exitUsage, []string{"--offline names bc twice"}},
 		{"port in use", []string{"run", "--set", "bus.listen=" + port.Addr().String()}, "", exitFailed, []string{port.Addr().String()}},
 		{"no server", []string{"run", "--set", "bus.url=nats://127.0.0.1:1"}, "", exitFailed, []string{"127.0.0.1:1"}},
 	} {

@@ -42,6 +42,9 @@ every session alone besides, and evaluates it on the same seeds.`,
 			if err != nil {
 				return err
 			}
+			if err := trainable(c, steps, offline); err != nil {
+				return usageError{err}
+			}
 			if err := a.reproduce(cmd.Context(), c, seeds); err != nil || len(offline) == 0 {
 				return err
 			}
@@ -61,7 +64,44 @@ every session alone besides, and evaluates it on the same seeds.`,
 	return cmd
 }
 
+// trainable refuses what --offline cannot train, before the sessions that it learns from run.
+func trainable(c config.Config, steps int, kinds []string) error {
+	if steps < 1 {
+		return fmt.Errorf("--steps is %d; want at least 1", steps)
+	}
+	for _, kind := range kinds {
+		d := c
+		d.Learner.Kind = kind
+		if err := d.Validate(); err != nil {
+			return fmt.Errorf("--offline names %s: %w", kind, err)
+		}
+		if kind == "ppo" {
+			return errors.New("--offline names ppo, which learns from what its own policy does alone; want some of bc, iql, calql, rlpd, diffusion")
+		}
+	}
+	return wantOnce("--offline", kinds)
+}
+
+// apart refuses a session that began otherwise than c, whose figures would be printed as those of c.
+func apart(c config.Config) error {
+	other, err := wire.Otherwise(c)
+	if err != nil || len(other) == 0 {
+		return err
+	}
+	var was []string
+	for _, ch := range other {
+		was = append(was, fmt.Sprintf("%s %s, not %s", ch.Key, ch.Was, ch.Is))
+	}
+	return fmt.Errorf("%s began with %s; leave it so, or keep these apart with --set out=FOLDER", filepath.Join(c.Out, c.Name), strings.Join(was, "; "))
+}
+
 func (a *app) reproduce(ctx context.Context, c config.Config, seeds seedSpan) error {
+	for seed := range seeds.all() { // before any of them runs for hours
+		c.Seed, c.Name = uint64(seed), reproduced(c, seed)
+		if err := apart(c); err != nil {
+			return fmt.Errorf("seed %d: %w", seed, err)
+		}
+	}
 	var before, after []float64
 	var rows strings.Builder
 	for seed := range seeds.all() {

@@ -332,6 +332,9 @@ func (a *app) policies(ctx context.Context, c config.Config, r raplRun) error {
 				if err := d.Validate(); err != nil {
 					return usageError{err}
 				}
+				if err := apart(d); err != nil {
+					return err
+				}
 				res, err := a.once(ctx, d)
 				if err != nil {
 					return fmt.Errorf("%s by %s, seed %d: %w", task, p, seed, err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/rapport-rl/rapport/internal/config"
@@ -83,6 +84,26 @@ func fleeting(dir string, cfg config.Config) (once []string, err error) {
 // may go on with other values of: what was recorded and learned stays true. encoder.onnx may lie
 // elsewhere, if it is the same file (sameONNX).
 var free = []string{"name", "out", "session.episodes", "session.evaluate", "session.checkpoint", "session.orphan", "session.realign", "bus.", "robot.pace", "robot.markers", "robot.moved", "robot.ros.master", "robot.ros.wait", "robot.ros.again", "guard.gate", "guard.recover.", "practice.hours", "practice.reminder", "teleop.", "perception.", "reward.success", "reward.classifier", "encoder.onnx"}
+
+// bearing are the free keys by which what a session comes to is another all the same. Who lets go
+// of the arm's faults is not among them: reproductions of before had nobody who did.
+var bearing = []string{"perception.", "robot.markers", "robot.moved", "reward.classifier", "session.realign"}
+
+// Otherwise lists what c configures otherwise than the session of its name began, of all keys by
+// which the figures of one would not be those of the other; nothing where there is no session yet.
+func Otherwise(c config.Config) ([]config.Change, error) {
+	dir := filepath.Join(c.Out, c.Name)
+	if _, err := os.Stat(filepath.Join(dir, database)); err != nil {
+		return nil, nil // whoever opens it says why
+	}
+	was, err := asBegun(dir)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(rooted(c).Changes(rooted(was)), func(ch config.Change) bool {
+		return config.Covers(free, ch.Key) && !config.Covers(bearing, ch.Key)
+	}), nil
+}
 
 // agree returns the configuration to go on with. A session whose parts were made
 // under different configurations could not be reproduced, and its report would
