@@ -185,7 +185,7 @@ func alike(cfg config.Config) error {
 	if seen := seenKeys(withClicks(was, from)); !byClicks(cfg) && was.Policy.Keys == cfg.Policy.Keys && !slices.Equal(seen, seenKeys(cfg)) {
 		errs = append(errs, fmt.Errorf("wire: session.from: the policy of %s (task %s) sees the points %s, that of this session (task %s) would see %s; want the task, policy.keys and plan of %[1]s, or another session", from, was.Robot.Task, enumerated(seen), cfg.Robot.Task, enumerated(seenKeys(cfg))))
 	}
-	errs = append(errs, toldOf(cfg, was))
+	errs = append(errs, toldOf(cfg, was), drawsAlike(cfg, was))
 	for _, c := range rooted(cfg).Changes(rooted(was)) {
 		if c.Key == "robot.way" {
 			errs = append(errs, fmt.Errorf("wire: session.from: robot.way is %v in %s, and %s here; name a session of this way: of a practice, NAME goes there and NAME-back goes back", c.Was, from, cfg.Robot.Way))
@@ -202,6 +202,17 @@ func alike(cfg config.Config) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// drawsAlike refuses the policy of an earlier session that no learner of this one's kind goes on
+// with: it draws chunks and they do not, or the other way. Where demos.filter is, one is cloned anew.
+func drawsAlike(cfg, was config.Config) error {
+	here, there := cfg.Learner.Kind, was.Learner.Kind
+	if (here == "diffusion") == (there == "diffusion") || cfg.Demos.Filter != "" {
+		return nil
+	}
+	draws := map[bool]string{true: "draws chunks of actions", false: "draws no chunks of actions"}[there == "diffusion"]
+	return fmt.Errorf("wire: session.from: learner.kind of %s is %s, whose policy %s, and is %s here; want --set learner.kind=%[2]s, or another session", cfg.Session.From, there, draws, here)
 }
 
 // enumerated are names as a sentence has them.
