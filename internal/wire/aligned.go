@@ -140,7 +140,7 @@ func BeginAlign(c config.Config) (dir string, err error) {
 			return "", errors.Join(err, unfiltered(c))
 		}
 	}
-	if err := errors.Join(alignable(c), alike(c), unfiltered(c)); err != nil {
+	if err := errors.Join(alignable(c), alike(c), unfiltered(c), carded(c)); err != nil {
 		return "", err
 	}
 	name := c.Name

@@ -30,6 +30,16 @@ func learnOn(c config.Learner) (on device.Device, why, err error) {
 	return nil, err, nil
 }
 
+// carded refuses, before anything is made for it, a session that is to learn on a card that is not
+// there.
+func carded(c config.Config) error {
+	if c.Learner.Device != "cuda" {
+		return nil
+	}
+	_, err := tryLearning(c.Learner)
+	return err
+}
+
 // tryLearning says what learners compute on, and of auto why not on a card.
 func tryLearning(c config.Learner) (string, error) {
 	on, why, err := learnOn(c)

@@ -234,9 +234,9 @@ func founding(cfg config.Config) error {
 }
 
 // equipped refuses, before a folder is made for it, a session whose model has no endpoint or
-// one that cannot be asked, or whose file of a classifier is none.
+// one that cannot be asked, whose file of a classifier is none, or whose card is not there.
 func equipped(ctx context.Context, cfg config.Config, o Options) error {
-	var errs []error
+	errs := []error{carded(cfg)}
 	switch {
 	case !asksModel(cfg, o):
 	case o.VLM == nil:

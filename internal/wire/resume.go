@@ -51,7 +51,13 @@ func resume(ctx context.Context, out, name string, o Options, load func(dir stri
 	if err != nil {
 		return nil, err
 	}
-	cfg, err := agree(ctx, st, load)
+	cfg, err := agree(ctx, st, func(dir string) (config.Config, error) {
+		c, err := load(dir)
+		if err == nil {
+			err = carded(c)
+		}
+		return c, err
+	})
 	if err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
@@ -82,8 +88,8 @@ func fleeting(dir string, cfg config.Config) (once []string, err error) {
 
 // free are the keys, and those that end in a dot their groups, that a session
 // may go on with other values of: what was recorded and learned stays true. encoder.onnx may lie
-// elsewhere, if it is the same file (sameONNX).
-var free = []string{"name", "out", "session.episodes", "session.evaluate", "session.checkpoint", "session.orphan", "session.realign", "bus.", "robot.pace", "robot.markers", "robot.moved", "robot.ros.master", "robot.ros.wait", "robot.ros.again", "guard.gate", "guard.recover.", "practice.hours", "practice.reminder", "teleop.", "perception.", "reward.success", "reward.classifier", "encoder.onnx"}
+// elsewhere, if it is the same file (sameONNX). A learner's checkpoint is of no device.
+var free = []string{"name", "out", "session.episodes", "session.evaluate", "session.checkpoint", "session.orphan", "session.realign", "bus.", "robot.pace", "robot.markers", "robot.moved", "robot.ros.master", "robot.ros.wait", "robot.ros.again", "guard.gate", "guard.recover.", "practice.hours", "practice.reminder", "teleop.", "perception.", "reward.success", "reward.classifier", "encoder.onnx", "learner.device"}
 
 // bearing are the free keys by which what a session comes to is another all the same. Who lets go
 // of the arm's faults is not among them: reproductions of before had nobody who did.
@@ -123,7 +129,7 @@ func agree(ctx context.Context, st *store.Session, load func(dir string) (config
 	kept := false
 	for _, c := range now.Changes(was) {
 		if config.Covers(free, c.Key) {
-			kept = kept || config.Covers([]string{"session.", "robot.markers", "robot.moved", "reward.success", "reward.classifier", "encoder.onnx", "practice.hours", "practice.reminder"}, c.Key)
+			kept = kept || config.Covers([]string{"session.", "robot.markers", "robot.moved", "reward.success", "reward.classifier", "encoder.onnx", "learner.device", "practice.hours", "practice.reminder"}, c.Key)
 			continue
 		}
 		fixed = append(fixed, fmt.Errorf("wire: %s: %v when the session began; leave it so, or begin another session", st.Dir(), c))
@@ -141,7 +147,7 @@ func agree(ctx context.Context, st *store.Session, load func(dir string) (config
 	if _, err := (&Session{cfg: now, store: st}).sameONNX(ctx); err != nil {
 		return now, err
 	}
-	was.Encoder.ONNX = now.Encoder.ONNX
+	was.Encoder.ONNX, was.Learner.Device = now.Encoder.ONNX, now.Learner.Device
 	was.Session, was.Robot.Markers, was.Robot.Moved = now.Session, now.Robot.Markers, now.Robot.Moved
 	was.Reward.Success, was.Reward.Classifier = now.Reward.Success, now.Reward.Classifier
 	was.Practice.Hours, was.Practice.Reminder = now.Practice.Hours, now.Practice.Reminder

@@ -95,6 +95,9 @@ var built = sync.OnceValues(func() (string, error) {
 	return done, nil
 })
 
+// Libs is the folder of the emulator, for RAPPORT_CUDA_LIBS.
+func Libs() (string, error) { return built() }
+
 // Device is the machine's card, or without one an emulated one. With
 // RAPPORT_TEST_CARD=1 it is the card or an error.
 func Device() (*cuda.Device, error) {
