@@ -263,6 +263,19 @@ func equipped(ctx context.Context, cfg config.Config, o Options) error {
 	return errors.Join(errs...)
 }
 
+// masters refuses, before anything is made for it, a session whose arm a person takes by a device
+// on ROS where no master answers.
+func masters(ctx context.Context, cfg config.Config, o Options) error {
+	if in := cfg.Teleop.Input; in != "joy" && in != "spacenav" || logged(cfg) {
+		return nil
+	}
+	n, err := openNode(ctx, cfg, "rapport_teleop", o.Log)
+	if err != nil {
+		return fmt.Errorf("wire: teleop.input is %s: %w", cfg.Teleop.Input, err)
+	}
+	return n.Close()
+}
+
 // adopt copies a demonstration. Its frames are taken as they lie in the file, so that a
 // policy that sees pixels learns from those that it was cloned from.
 func (s *Session) adopt(ctx context.Context, st *store.Session, id string) error {

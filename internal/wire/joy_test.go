@@ -1,7 +1,10 @@
 package wire
 
 import (
+	"errors"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -139,5 +142,28 @@ func TestOnePadOnATopicIsHeardAtATime(t *testing.T) {
 	end()
 	if text := said.String(); people < 20 || strings.Count(text, "another node") != 1 || !strings.Contains(text, "/beside") {
 		t.Errorf("%d ticks by the person; told: %s", people, text)
+	}
+}
+
+// A device on ROS is looked for before there is a folder, or before it is gone on with, and not once
+// fine-tuning begins.
+func TestADeviceWithoutAMasterIsToldAtOnce(t *testing.T) {
+	c := tiny(t)
+	c.Name = "one"
+	s, err := Create(t.Context(), c, byTheClock())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	sets := []string{"robot.pace=real", "teleop.input=joy", "robot.ros.master=http://127.0.0.1:1", "robot.ros.wait=0.1"}
+	_, err = Resume(t.Context(), c.Out, c.Name, nil, sets, byTheClock())
+	wantErr(t, err, "teleop.input is joy", "start roscore", "robot.ros.master=")
+	set(t, &c, append(sets, "name=two", "teleop.input=spacenav")...)
+	_, err = Create(t.Context(), c, byTheClock())
+	wantErr(t, err, "teleop.input is spacenav", "start roscore")
+	if _, err := os.Stat(filepath.Join(c.Out, c.Name)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a folder is left (%v)", err)
 	}
 }

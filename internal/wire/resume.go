@@ -61,6 +61,9 @@ func resume(ctx context.Context, out, name string, o Options, load func(dir stri
 	if err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
+	if err := masters(ctx, cfg, o); err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
 	once, err := fleeting(dir, cfg)
 	if err != nil {
 		return nil, errors.Join(err, st.Close())

@@ -115,6 +115,9 @@ func Create(ctx context.Context, cfg config.Config, o Options) (*Session, error)
 	if err := errors.Join(alike(cfg), founding(cfg), readable(cfg), reviewed(ctx, cfg), backed(cfg), understood(cfg), equipped(ctx, cfg, o)); err != nil {
 		return nil, err
 	}
+	if err := masters(ctx, cfg, o); err != nil {
+		return nil, err
+	}
 	if f := cfg.Reward.KAGI.Cameras; f != "" && keyed(cfg) && !real(cfg) {
 		o.Log.Warn("reward.kagi.cameras is for an arm over ROS and is not read: a simulation knows its own cameras", "file", f)
 	}
