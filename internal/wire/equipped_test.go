@@ -31,6 +31,7 @@ func TestWhatIsMissingIsToldBeforeThereIsAFolder(t *testing.T) {
 		}, "judge: vlm: Model is empty"},
 		"endpoint": {func(c *config.Config) { c.Reward.Kind, c.Reward.KAGI.Source = "kagi", "vlm" }, "RAPPORT_VLM_URL"},
 		"judge":    {func(c *config.Config) { c.Reward.Kind, c.Reward.KAGI.Sparse = "kagi", "judge" }, "RAPPORT_VLM_MODEL"},
+		"update":   {func(c *config.Config) { c.Learner.Kind, c.Learner.PPO.Episodes = "ppo", 2 }, "want at least session.episodes 5"},
 		"watch":    {func(c *config.Config) { c.Reward.Success, c.Reward.Classifier = "classifier", none }, none + ", which is none"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -234,9 +234,10 @@ func founding(cfg config.Config) error {
 }
 
 // equipped refuses, before a folder is made for it, a session whose model has no endpoint or
-// one that cannot be asked, whose file of a classifier is none, or whose card is not there.
+// one that cannot be asked, whose file of a classifier is none, whose card is not there, or that ends
+// before anything is learned.
 func equipped(ctx context.Context, cfg config.Config, o Options) error {
-	errs := []error{carded(cfg)}
+	errs := []error{carded(cfg), lasting(cfg)}
 	switch {
 	case !asksModel(cfg, o):
 	case o.VLM == nil:
@@ -261,6 +262,17 @@ func equipped(ctx context.Context, cfg config.Config, o Options) error {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// lasting refuses a session of PPO that ends with the policy that it began with: an update is made
+// beside the episode after its last one (loop.Session), and the first fits the value alone (newKeeper).
+// Sessions that began so go on as they did.
+func lasting(cfg config.Config) error {
+	of := cfg.Learner.PPO.Episodes
+	if cfg.Learner.Kind != "ppo" || cfg.Session.Episodes > 2*of {
+		return nil
+	}
+	return fmt.Errorf("wire: session.episodes is %d, but ppo changes its policy first beside episode %d, since learner.ppo.episodes is %d and its first update fits the value alone; want at least session.episodes %[2]d, as --set session.episodes=%d, or a smaller learner.ppo.episodes", cfg.Session.Episodes, 2*of+1, of, 10*of)
 }
 
 // masters refuses, before anything is made for it, a session whose arm a person takes by a device

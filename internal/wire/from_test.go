@@ -2,10 +2,17 @@ package wire
 
 import (
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/policy/bc"
+	"github.com/rapport-rl/rapport/policy/policytest"
+	"github.com/rapport-rl/rapport/robot"
 )
 
 // A policy that draws chunks is gone on with by what learns chunks, and no other one is: it is told
@@ -40,6 +47,48 @@ func TestPoliciesOfAnotherSortAreRefusedAtOnce(t *testing.T) {
 		}
 		if _, err := os.Stat(filepath.Join(c.Out, c.Name)); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("a folder is left (%v)", err)
+		}
+	}
+}
+
+// A session of PPO ends with another policy than the cloned one from the number of episodes on that
+// lasting wants.
+func TestPPOLearnsFromTheEpisodesThatItIsSaidTo(t *testing.T) {
+	ctx := t.Context()
+	net, err := bc.NewNet(policytest.Arch(), rand.New(rand.NewPCG(1, 0)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, err := net.Encode(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := policytest.Demos(1, 1, [2]float64{0.12, -0.09})[0]
+	e.Origin, e.Terminal = policy.Online, false
+	for i := range e.Version {
+		e.By[i], e.Version[i] = robot.ByPolicy, 1
+	}
+	c := tiny(t)
+	c.Learner.Kind, c.Learner.Device, c.Learner.PPO.Episodes, c.Learner.Batch, c.Robot.Horizon = "ppo", "cpu", 2, 4, e.Len()
+	l, err := newKeeper(c, from, true, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 10 { // in the order of loop.Session
+		if _, err := l.Update(ctx); err != nil {
+			t.Fatal(err)
+		}
+		p, err := l.Latest(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Session.Episodes = n + 1
+		if changed := p.Version > 1; changed != (lasting(c) == nil) {
+			t.Errorf("of %d episodes the policy is another: %t, and %v", n+1, changed, lasting(c))
+		}
+		e.ID = fmt.Sprint(n)
+		if err := l.Add(ctx, e); err != nil {
+			t.Fatal(err)
 		}
 	}
 }
