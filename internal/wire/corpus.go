@@ -38,6 +38,9 @@ func TrainImported(ctx context.Context, path string, c config.Config, columns []
 	if !pixels(c) {
 		return t, fmt.Errorf("wire: policy.sees is %q, but %s holds frames and no features of an encoder of ours; take --set policy.sees=pixels", c.Policy.Sees, path)
 	}
+	if err := offline(c); err != nil {
+		return t, err
+	}
 	data, err := imported(ctx, path, c, columns, o.Tell)
 	if err != nil {
 		return t, err

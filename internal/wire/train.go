@@ -35,6 +35,9 @@ func TrainOffline(ctx context.Context, dir string, demosOnly bool, steps int, en
 		return t, err
 	}
 	defer func() { err = errors.Join(err, s.store.Close()) }()
+	if err := offline(s.cfg); err != nil {
+		return t, err
+	}
 	c, err := s.corpus(ctx, demosOnly)
 	if err != nil {
 		return t, err
@@ -44,6 +47,14 @@ func TrainOffline(ctx context.Context, dir string, demosOnly bool, steps int, en
 	}
 	t.Params, err = s.stamp(ctx, t.Params)
 	return t, err
+}
+
+// offline refuses, before anything is read, what learns nothing from it.
+func offline(c config.Config) error {
+	if c.Learner.Kind != "ppo" {
+		return nil
+	}
+	return errors.New("wire: ppo learns from what its own policy does alone, and not from recorded episodes; take learner.kind iql, calql, rlpd, bc or diffusion")
 }
 
 // corpus reads the session's episodes.
@@ -93,9 +104,6 @@ func train(ctx context.Context, c config.Config, data corpus, steps int, tell Pr
 		t.Metrics = []policy.Metric{{Name: "clone_loss", Value: p.Loss}}
 		t.Params, err = net.Encode(1)
 		return t, err
-	}
-	if c.Learner.Kind == "ppo" {
-		return t, errors.New("wire: ppo learns from what its own policy does alone, and not from recorded episodes; take learner.kind iql, calql, rlpd or bc")
 	}
 	if c.Learner.Kind == "diffusion" {
 		t.Params, t.Metrics, err = imitateChunks(ctx, c, data.view, data.episodes, steps, func(step, steps int, note string) { tell("train", step, steps, note) })
