@@ -57,6 +57,7 @@ func TestForeignDatasets(t *testing.T) {
 		want string
 	}{
 		{"features", []string{"train", "policy", "--offline", "../../policy/dataset/robomimic/testdata/robosuite.hdf5"}, exitFailed, "policy.sees=pixels"},
+		{"a session's flag", []string{"train", "policy", "--offline", "../../policy/dataset/robomimic/testdata/robosuite.hdf5", "--demos-only"}, exitUsage, "--demos-only is for sessions"},
 		{"nothing", []string{"data", "info"}, exitUsage, "accepts 1 arg"},
 		{"no dataset", []string{"data", "info", l.dir}, exitFailed, "no dataset"},
 		{"no map", []string{"data", "info", l.file, "--map", "nowhere.yaml"}, exitUsage, "nowhere.yaml"},

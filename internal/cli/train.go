@@ -74,7 +74,7 @@ columns of those mean is guessed, as rapport data info tells, or said by --map.`
 	cmd.Flags().StringVar(&from, "offline", "", "session's folder, LeRobot folder or robomimic file to learn from")
 	cmd.Flags().StringVar(&columns, "map", "", "YAML file that says what the columns of a foreign dataset mean (docs/datasets.md)")
 	cmd.Flags().StringVarP(&out, "out", "o", "policy.safetensors", "file to write, which must not be there yet")
-	cmd.Flags().BoolVar(&demosOnly, "demos-only", false, "leave out what the policy collected")
+	cmd.Flags().BoolVar(&demosOnly, "demos-only", false, "leave out what the policy of a session collected")
 	cmd.Flags().IntVar(&steps, "steps", 5000, "gradient steps")
 	return cmd
 }
@@ -88,6 +88,9 @@ func (a *app) trainPolicy(ctx context.Context, from, columns string, demosOnly b
 			return wire.Trained{}, err
 		}
 		return wire.TrainOffline(ctx, from, demosOnly, steps, a.environ, a.sets, o)
+	}
+	if demosOnly {
+		return wire.Trained{}, usageError{errors.New("--demos-only is for sessions; a dataset does not tell what a policy collected")}
 	}
 	c, err := a.load()
 	if err != nil {
