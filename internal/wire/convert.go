@@ -23,7 +23,7 @@ type ConvertConfig struct {
 	In      []string          // sessions, episodes of them, LeRobot folders, robomimic files, bags
 	Out     string            // an empty or new folder
 	Task    string            // what the arm was to do
-	FPS     float64           // of what does not say it; 0: by the stamps
+	FPS     float64           // of what does not say it, or says it less exactly; 0: by the stamps
 	Images  bool              // frames as PNG, bit for bit, instead of films
 	Columns []byte            // YAML of a dataset.Map, for foreign datasets
 	Topics  map[string]string // of bags: topic by camera, or by states, joints, gripper, target, pose

@@ -40,7 +40,7 @@ type Exporter struct {
 type ExportOptions struct {
 	Robot string  // type of the arm; "franka" if empty
 	Task  string  // what the arm was to do
-	FPS   float64 // of the ticks; 0: that of the first episode's stamps
+	FPS   float64 // of the ticks, where the first episode's stamps tell none, or less exactly (jitter)
 	// Images keeps frames as PNG among the rows, bit for bit, instead of as films of
 	// a fifteenth of the size.
 	Images bool
@@ -97,11 +97,16 @@ func (x *Exporter) Add(ctx context.Context, e policy.Episode) error {
 	if (e.Rewards != nil) != x.rewards {
 		return fmt.Errorf("dataset: export: episode %s: some episodes have rewards and some do not; export them into folders of their own", e.ID)
 	}
+	odd := false
 	for t := 1; t < len(e.Inputs); t++ {
 		if d := e.Inputs[t].State.Stamp.Sub(e.Inputs[t-1].State.Stamp).Seconds() * x.o.FPS; math.Abs(d-1) > 0.5 {
 			x.note("%s: steps %d and %d are %.3g ticks apart; the dataset has them one apart", e.ID, t-1, t, d)
+			odd = true
 			break
 		}
+	}
+	if r := rateOf(&e); !odd && r > 0 && math.Abs(r/x.o.FPS-1) > drift {
+		x.note("the stamps of %s tell a rate of %.4g; the dataset has %.4g", e.ID, r, x.o.FPS)
 	}
 	t, err := x.table(&e)
 	if err != nil {
@@ -137,18 +142,21 @@ func (x *Exporter) note(format string, args ...any) {
 }
 
 func (x *Exporter) begin(e *policy.Episode) error {
-	if x.o.FPS == 0 {
-		first, last := e.Inputs[0].State.Stamp, e.Inputs[len(e.Inputs)-1].State.Stamp
-		d := last.Sub(first).Seconds()
-		if !(d > 0) {
-			return fmt.Errorf("episode %s has no times to tell the rate from; name the rate", e.ID)
-		}
+	told, named := rateOf(e), x.o.FPS
+	switch {
+	case told == 0 && named == 0:
+		return fmt.Errorf("episode %s has no times to tell the rate from; name the rate", e.ID)
+	case told == 0, named > 0 && math.Abs(told/named-1) <= jitter:
+	default:
 		// LeRobot wants a whole number where it is one.
-		x.o.FPS = float64(e.Len()) / d
-		if r := math.Round(x.o.FPS); math.Abs(x.o.FPS-r) < 0.01*r {
+		x.o.FPS = told
+		if r := math.Round(told); math.Abs(told-r) < 0.01*r {
 			x.o.FPS = r
 		} else {
-			x.note("the stamps of %s tell a rate of %.6g; LeRobot wants a whole number, so name the rate", e.ID, x.o.FPS)
+			x.note("the stamps of %s tell a rate of %.6g; LeRobot wants a whole number, so name the rate", e.ID, told)
+		}
+		if named > 0 {
+			x.note("the stamps of %s tell a rate of %.4g, and not the %.4g that was named, which would be another speed; the dataset has %.4g", e.ID, told, named, x.o.FPS)
 		}
 	}
 	x.rewards = e.Rewards != nil && !x.o.NoRewards
@@ -178,6 +186,22 @@ func (x *Exporter) begin(e *policy.Episode) error {
 	var err error
 	x.w, err = lerobot.Create(x.dir, spec)
 	return err
+}
+
+// A rate that is named is that of stamps which tell another by at most jitter; one beyond that would
+// be another speed. Beyond drift the reader is told.
+const (
+	jitter = 0.05
+	drift  = 0.02
+)
+
+// rateOf is the mean rate that an episode's stamps tell, 0 for none.
+func rateOf(e *policy.Episode) float64 {
+	d := e.Inputs[len(e.Inputs)-1].State.Stamp.Sub(e.Inputs[0].State.Stamp).Seconds()
+	if !(d > 0) {
+		return 0
+	}
+	return float64(e.Len()) / d
 }
 
 // table is the episode's T rows.

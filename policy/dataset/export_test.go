@@ -366,3 +366,50 @@ func TestExportTellsOfARateThatIsNoWholeNumber(t *testing.T) {
 		}
 	}
 }
+
+// A rate that is named is for stamps that tell none, or about that one; it does not change the speed of
+// what tells another.
+func TestNamedRatesKeepTheSpeed(t *testing.T) {
+	at := func(id string, rate float64) policy.Episode {
+		e := policy.Episode{ID: id}
+		for i := range 12 {
+			var d float64
+			if rate > 0 {
+				d = float64(i) / rate
+			}
+			e.Inputs = append(e.Inputs, policy.Input{Step: i, State: robot.State{Stamp: time.Unix(1, 0).Add(time.Duration(d * 1e9)), EE: robot.Pose{Q: [4]float64{1}}}})
+		}
+		e.Applied, e.By, e.Version = make([]robot.Command, 11), make([]robot.Source, 11), make([]uint64, 11)
+		return e
+	}
+	for _, tt := range []struct {
+		rates       []float64 // of the episodes
+		named, want float64
+		note        string
+	}{
+		{[]float64{20}, 10, 20, "the stamps of 0 tell a rate of 20, and not the 10 that was named"},
+		{[]float64{0}, 10, 10, ""},
+		{[]float64{19.9}, 20, 20, ""},
+		{[]float64{19.3}, 20, 20, "the stamps of 0 tell a rate of 19.3; the dataset has 20"},
+		{[]float64{20, 20, 30}, 0, 20, "the stamps of 2 tell a rate of 30; the dataset has 20"},
+	} {
+		dir := filepath.Join(t.TempDir(), "out")
+		x := dataset.NewExporter(dir, dataset.ExportOptions{FPS: tt.named})
+		for i, rate := range tt.rates {
+			if err := x.Add(t.Context(), at(fmt.Sprint(i), rate)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := x.Close(); err != nil {
+			t.Fatal(err)
+		}
+		in, err := dataset.Inspect(dir, dataset.Options{})
+		if err != nil || in.FPS != tt.want {
+			t.Errorf("%v and %v named: the dataset has %v, want %v, %v", tt.rates, tt.named, in.FPS, tt.want, err)
+		}
+		notes := strings.Join(x.Notes(), "\n")
+		if tt.note == "" == strings.Contains(notes, "rate") || !strings.Contains(notes, tt.note) {
+			t.Errorf("%v and %v named: %q, want %q", tt.rates, tt.named, notes, tt.note)
+		}
+	}
+}
