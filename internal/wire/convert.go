@@ -13,6 +13,7 @@ import (
 	"github.com/rapport-rl/rapport/perception/encoder"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/dataset"
+	"github.com/rapport-rl/rapport/policy/dataset/table"
 	"github.com/rapport-rl/rapport/robot/record"
 	"github.com/rapport-rl/rapport/robot/record/foxglove"
 	"github.com/rapport-rl/rapport/sim/tabletop"
@@ -119,6 +120,9 @@ func convert(ctx context.Context, path string, c ConvertConfig, out *Converted, 
 		notes, err = bagEpisodes(ctx, path, c.Topics, func(e policy.Episode) error { return hand(ticked(e)) })
 		out.Notes = append(out.Notes, notes...)
 	default:
+		if ofAnother(path, m) {
+			m = dataset.Map{}
+		}
 		err = convertDataset(ctx, path, dataset.Options{Map: m, SkipBad: true, FPS: c.FPS}, out, hand)
 	}
 	switch {
@@ -130,6 +134,24 @@ func convert(ctx context.Context, path string, c ConvertConfig, out *Converted, 
 		out.Left = append(out.Left, err)
 	}
 	return nil
+}
+
+// ofAnother says that a map is none of the session's at path, but of the foreign datasets beside it:
+// none of its cameras is there.
+func ofAnother(path string, m dataset.Map) bool {
+	if !SessionAt(path) || len(m.Cameras) == 0 {
+		return false
+	}
+	info, err := InspectDataset(path, dataset.Options{})
+	if err != nil {
+		return false // which is told when it is read
+	}
+	for _, c := range m.Cameras {
+		if slices.ContainsFunc(info.Cameras, func(own table.Camera) bool { return own.Name == c.Key }) {
+			return false
+		}
+	}
+	return true
 }
 
 // ticked stamps the observations of a bag by its ticks, which are as far apart as the rows of a

@@ -83,3 +83,46 @@ func TestEpisodesWithAndWithoutRewardsBecomeOneDataset(t *testing.T) {
 		t.Errorf("rewards of all were lost: %v, %v", e.Rewards, err)
 	}
 }
+
+// The map of a foreign dataset is none of the session beside it, whose rate --fps does not change
+// either.
+func TestSessionsAreConvertedBesideForeignDatasets(t *testing.T) {
+	dir := t.TempDir()
+	session := func(name, episode string) string {
+		t.Helper()
+		in := filepath.Join(dir, name)
+		st, err := store.Create(in, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		recorded(t, st, episode, 0, policy.Demo, 3, false)
+		if err := st.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return in
+	}
+	foreign := filepath.Join(dir, "foreign")
+	if _, err := Convert(t.Context(), ConvertConfig{In: []string{session("other", "demo-00001")}, Out: foreign, Images: true}, quietly()); err != nil {
+		t.Fatal(err)
+	}
+	own := session("own", "demo-00000")
+	out := filepath.Join(dir, "both")
+	got, err := Convert(t.Context(), ConvertConfig{In: []string{own, foreign}, Out: out, Images: true, FPS: 20, Columns: []byte("cameras: [{key: observation.images.front, name: front}]")}, quietly())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Episodes != 2 || len(got.Left) > 0 {
+		t.Errorf("%d episodes, left %v", got.Episodes, got.Left)
+	}
+	if in, err := InspectDataset(out, dataset.Options{}); err != nil || in.FPS != 10 {
+		t.Errorf("%v a second, %v, want 10", in.FPS, err)
+	}
+	// A map of the session's own cameras still chooses among them.
+	got, err = Convert(t.Context(), ConvertConfig{In: []string{own}, Out: filepath.Join(dir, "named"), Images: true, Columns: []byte("cameras: [{key: front, name: side}]")}, quietly())
+	if err != nil || got.Episodes != 1 {
+		t.Fatal(got, err)
+	}
+	if in, err := InspectDataset(filepath.Join(dir, "named"), dataset.Options{}); err != nil || len(in.Cameras) != 1 || in.Cameras[0].Name != "observation.images.side" {
+		t.Errorf("%+v, %v", in.Cameras, err)
+	}
+}
