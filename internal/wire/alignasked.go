@@ -180,7 +180,7 @@ func (a *Alignment) tuned(ctx context.Context, t tunedBy) (r rankings, version u
 		return r, 0, nil, a.before(AlignTune)
 	}
 	if err == nil && !t.tuned(a.s.Dir(), data) {
-		err = fmt.Errorf("wire: align: the newest fine-tuned policy of %s is not the one that was aligned; do that step again: rapport align %s %[1]s", a.s.Dir(), AlignTune)
+		err = fmt.Errorf("wire: align: the newest fine-tuned policy of %s is not the one that was aligned; do that step again: rapport align %s %s", a.s.Dir(), AlignTune, Quoted(a.s.Dir()))
 	}
 	return r, version, data, err
 }

@@ -223,7 +223,7 @@ func (a *Alignment) before(step string) error {
 	if step == AlignPrepare {
 		how = "align" // the whole, which goes on from there
 	}
-	return fmt.Errorf("wire: align: %s has nothing of the step %s; do that first: rapport %s %s", a.s.Dir(), step, how, a.s.Dir())
+	return fmt.Errorf("wire: align: %s has nothing of the step %s; do that first: rapport %s %s", a.s.Dir(), step, how, Quoted(a.s.Dir()))
 }
 
 // prepare has the session cloned from both behaviours, or from an earlier session.

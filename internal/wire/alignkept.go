@@ -52,7 +52,7 @@ func remedied(dir, kind string, err error) error {
 	of := *d
 	of.Remedy = "bring the file back from a copy, or begin another alignment: rapport align"
 	if kind == kindTuned || kind == kindCritic || kind == kindReward && learned(dir, d.Version) {
-		of.Remedy = "have it made again: rapport align " + dir
+		of.Remedy = "have it made again: rapport align " + Quoted(dir)
 	}
 	return &of
 }

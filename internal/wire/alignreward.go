@@ -311,7 +311,7 @@ func (a *Alignment) scorer(ctx context.Context, j judgement) (reward.Scorer, err
 		return nil, err
 	}
 	if v != j.Version {
-		return nil, fmt.Errorf("wire: align: the reward of %s is version %d, the alignment's %d; learn it again: rapport align %s %[1]s", a.s.Dir(), v, j.Version, AlignEncoder)
+		return nil, fmt.Errorf("wire: align: the reward of %s is version %d, the alignment's %d; learn it again: rapport align %s %s", a.s.Dir(), v, j.Version, AlignEncoder, Quoted(a.s.Dir()))
 	}
 	t, err := decodeTaste(b)
 	if err != nil {

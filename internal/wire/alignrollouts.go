@@ -185,7 +185,7 @@ func (a *Alignment) chains(n, most int, r *align.Recorder) ([]align.Sample, erro
 		return nil, fmt.Errorf("wire: align: %w", err)
 	}
 	damaged := func(err error) error {
-		return fmt.Errorf("wire: align: %s: %w; remove it, and make the rollout again: rapport align rollouts %s", file, err, a.s.Dir())
+		return fmt.Errorf("wire: align: %s: %w; remove it, and make the rollout again: rapport align rollouts %s", file, err, Quoted(a.s.Dir()))
 	}
 	ts, _, err := nn.Decode(b)
 	if err != nil {

@@ -79,7 +79,7 @@ func (s *Session) stretches(ctx context.Context, steps map[string]int) (marks []
 		}
 	}
 	if len(marks) == 0 {
-		return nil, fmt.Errorf("wire: nobody marked a stretch of %s's episodes; mark what shows the task done as good and what does not as bad: rapport label %s --kind segments", s.Dir(), s.Dir())
+		return nil, fmt.Errorf("wire: nobody marked a stretch of %s's episodes; mark what shows the task done as good and what does not as bad: rapport label %s --kind segments", s.Dir(), Quoted(s.Dir()))
 	}
 	return marks, nil
 }

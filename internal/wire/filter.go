@@ -152,7 +152,7 @@ func unfiltered(cfg config.Config) error {
 	if cfg.Demos.Filter == "" {
 		return nil
 	}
-	return fmt.Errorf("wire: demos.filter is %s, but rapport align clones nothing where it begins from a session; clone anew by rapport run --set session.from=%s --set demos.filter=%[1]s, and align that session", cfg.Demos.Filter, cfg.Session.From)
+	return fmt.Errorf("wire: demos.filter is %s, but rapport align clones nothing where it begins from a session; clone anew by rapport run --set %s --set %s, and align that session", cfg.Demos.Filter, Quoted("session.from="+cfg.Session.From), Quoted("demos.filter="+cfg.Demos.Filter))
 }
 
 func verdicts(path string) (vs []filter.Verdict, err error) {

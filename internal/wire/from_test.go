@@ -92,3 +92,38 @@ func TestPPOLearnsFromTheEpisodesThatItIsSaidTo(t *testing.T) {
 		}
 	}
 }
+
+// A remedy that names a folder is a command that a shell takes, whatever the folder is called.
+func TestRemediesQuoteFolders(t *testing.T) {
+	ctx := t.Context()
+	dir := filepath.Join(t.TempDir(), "my runs", "a")
+	c := tinyAlign(t)
+	c.Policy.Diffusion.Sampler.Kind, c.Reward.Kind, c.Reward.KAGI.Sparse = "best", "kagi", "judge"
+	c.Session.From, c.Demos.Filter = dir, "my list.csv"
+	st, err := founded(dir, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	s := guestOf("a", nil, st, c, quietly())
+	if err := os.WriteFile(filepath.Join(dir, judgeFile), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, critic := s.searching(ctx)
+	_, _, judged := s.refereed(ctx)
+	_, marked := s.stretches(ctx, nil)
+	for name, tt := range map[string]struct {
+		err  error
+		want string
+	}{
+		"critic":    {critic, "rapport align '" + dir + "'"},
+		"judge":     {judged, "rapport reward judge '" + dir + "'"},
+		"marks":     {marked, "rapport label '" + dir + "' --kind"},
+		"alignment": {(&Alignment{s: s}).before(AlignRank), "rapport align rank '" + dir + "'"},
+		"filter":    {unfiltered(c), "--set 'session.from=" + dir + "' --set 'demos.filter=my list.csv'"},
+	} {
+		if tt.err == nil || !strings.Contains(tt.err.Error(), tt.want) {
+			t.Errorf("%s: %v, want %s", name, tt.err, tt.want)
+		}
+	}
+}

@@ -37,7 +37,7 @@ func (s *Session) searching(ctx context.Context) (context.Context, error) {
 	}
 	_, b, err := s.latest(ctx, kindCritic)
 	if errors.Is(err, store.ErrNone) {
-		return ctx, fmt.Errorf("wire: policy.diffusion.sampler.kind is %s, but %s has no critic to search by; align it first: rapport align %s, or take plain", s.cfg.Policy.Diffusion.Sampler.Kind, s.Dir(), s.Dir())
+		return ctx, fmt.Errorf("wire: policy.diffusion.sampler.kind is %s, but %s has no critic to search by; align it first: rapport align %s, or take plain", s.cfg.Policy.Diffusion.Sampler.Kind, s.Dir(), Quoted(s.Dir()))
 	}
 	if err != nil {
 		return ctx, err
@@ -137,7 +137,7 @@ func drawerOf(ctx context.Context, c config.Config) (func(*diffusion.Net, diffus
 	return func(n *diffusion.Net, d diffusion.Draw) (diffusion.Drawer, error) {
 		k, err := align.RestoreCritic(with.critic, n)
 		if err != nil {
-			return nil, fmt.Errorf("wire: policy.diffusion.sampler: %s: %w; search with the policy that was aligned (rapport eval %s --policy cloned), or align this one to have a critic of it (rapport align)", filepath.Join(with.of, "checkpoints", kindCritic+"-*.bin"), err, with.of)
+			return nil, fmt.Errorf("wire: policy.diffusion.sampler: %s: %w; search with the policy that was aligned (rapport eval %s --policy cloned), or align this one to have a critic of it (rapport align)", filepath.Join(with.of, "checkpoints", kindCritic+"-*.bin"), err, Quoted(with.of))
 		}
 		// align.chunks may have been another for the alignment than the folder says, or than
 		// a session that begins from it has: the critic knows. Those of before it was kept do not.

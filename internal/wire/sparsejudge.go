@@ -31,7 +31,7 @@ func keepJudge(st *store.Session, m measuredJudge) error {
 
 // readJudge reads that of the session in dir; without one the error wraps fs.ErrNotExist.
 func readJudge(dir string) (m measuredJudge, err error) {
-	err = readBeside(dir, judgeFile, &m, "measure the judge again: rapport reward judge "+dir)
+	err = readBeside(dir, judgeFile, &m, "measure the judge again: rapport reward judge "+Quoted(dir))
 	return m, err
 }
 
@@ -53,7 +53,7 @@ func (s *Session) refereed(ctx context.Context) (_ context.Context, done func() 
 		m, err = readJudge(s.cfg.Session.From)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return ctx, none, fmt.Errorf("wire: reward.kagi.sparse is judge, but none was measured in session.from; mark frames there (rapport reward classifier collect), then: rapport reward judge %s --task TEXT", s.cfg.Session.From)
+		return ctx, none, fmt.Errorf("wire: reward.kagi.sparse is judge, but none was measured in session.from; mark frames there (rapport reward classifier collect), then: rapport reward judge %s --task TEXT", Quoted(s.cfg.Session.From))
 	}
 	if err != nil {
 		return ctx, none, err
@@ -66,7 +66,7 @@ func (s *Session) refereed(ctx context.Context) (_ context.Context, done func() 
 		return ctx, none, err
 	}
 	if name != m.Model {
-		return ctx, none, fmt.Errorf("wire: the judge was measured with model %s, but RAPPORT_VLM_MODEL is %s; name that, or measure this one: rapport reward judge %s --task TEXT", m.Model, name, s.cfg.Session.From)
+		return ctx, none, fmt.Errorf("wire: the judge was measured with model %s, but RAPPORT_VLM_MODEL is %s; name that, or measure this one: rapport reward judge %s --task TEXT", m.Model, name, Quoted(s.cfg.Session.From))
 	}
 	if err := keepJudge(s.store, m); err != nil { // so that the folder is whole without session.from
 		return ctx, none, err

@@ -68,7 +68,7 @@ func (s *Session) classifierModel(ctx context.Context) (trained, error) {
 		return t, fmt.Errorf("%w; reward.classifier is %s, which is none: name a file that was written by rapport reward classifier train --out FILE", err, path)
 	}
 	if err != nil {
-		return t, fmt.Errorf("%w; that of %s is damaged: train it anew with rapport reward classifier train %s", err, s.Dir(), s.Dir())
+		return t, fmt.Errorf("%w; that of %s is damaged: train it anew with rapport reward classifier train %s", err, s.Dir(), Quoted(s.Dir()))
 	}
 	return t, nil
 }
@@ -84,7 +84,7 @@ func (s *Session) classifier(ctx context.Context) (m classifier.Model, err error
 		return m, err
 	}
 	if t.Encoder != enc {
-		return m, fmt.Errorf("wire: the success classifier was trained on another encoder's embeddings; train one on this session's frames (rapport reward classifier train %s), leave out reward.classifier, or set reward.success to none", s.Dir())
+		return m, fmt.Errorf("wire: the success classifier was trained on another encoder's embeddings; train one on this session's frames (rapport reward classifier train %s), leave out reward.classifier, or set reward.success to none", Quoted(s.Dir()))
 	}
 	return t.Model, nil
 }
@@ -118,7 +118,7 @@ func (s *Session) newSentry(ctx context.Context, n int) (*sentry, error) {
 		} else if !errors.Is(err, store.ErrNone) {
 			return nil, err
 		} else if len(y.also) > 0 {
-			s.log.Warn("reward.success is classifier, but the session has none: audits alone watch the reward", "remedy", "rapport reward classifier train "+s.Dir())
+			s.log.Warn("reward.success is classifier, but the session has none: audits alone watch the reward", "remedy", "rapport reward classifier train "+Quoted(s.Dir()))
 		}
 	}
 	if len(y.names)+len(y.also) == 0 {
