@@ -123,7 +123,7 @@ type Item struct {
 
 // Config are the parameters of Fit.
 type Config struct {
-	// Pairs is how many decided pairs are drawn at most; 0: ten for each item.
+	// Pairs is how many different decided pairs are drawn at most; 0: ten for each item.
 	Pairs int
 	Model preference.Config
 	Seed  uint64 // of the draw
@@ -132,11 +132,12 @@ type Config struct {
 // Report tells what was learned from.
 type Report struct {
 	preference.Report
-	Drawn int   // pairs looked at
+	Drawn int   // different pairs looked at
 	By    []int // (len(factors),) pairs that each factor decided
 }
 
-// Draw draws pairs of items at random and keeps those that some factor decides.
+// Draw draws pairs of items at random, each once, and keeps those that some factor
+// decides. One that came twice, with the same answer, could be held out and learned from.
 func (r *Rank) Draw(items []Item, n int, rng *rand.Rand) (pairs []preference.Pair, drawn int, by []int, err error) {
 	if len(items) < 2 {
 		return nil, 0, nil, fmt.Errorf("heron: %d items, want at least two to compare", len(items))
@@ -147,13 +148,20 @@ func (r *Rank) Draw(items []Item, n int, rng *rand.Rand) (pairs []preference.Pai
 		}
 	}
 	by = make([]int, len(r.factors))
-	for drawn < 20*n && len(pairs) < n {
-		drawn++
+	all := len(items) * (len(items) - 1) / 2
+	seen := map[[2]int]bool{}
+	for tries := 0; tries < 20*n && drawn < all && len(pairs) < n; tries++ {
 		i := rng.IntN(len(items))
 		j := rng.IntN(len(items) - 1)
 		if j >= i {
 			j++
 		}
+		pair := [2]int{min(i, j), max(i, j)}
+		if seen[pair] {
+			continue
+		}
+		seen[pair] = true
+		drawn++
 		v, level := r.Compare(items[i].Factors, items[j].Factors)
 		if v == preference.Unknown {
 			continue

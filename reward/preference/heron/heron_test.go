@@ -111,6 +111,30 @@ func TestLabelsFollowTheOrder(t *testing.T) {
 	}
 }
 
+// What is held out of few items must not be learned from as well.
+func TestNoPairIsDrawnTwice(t *testing.T) {
+	rng := rand.New(rand.NewPCG(6, 6))
+	r := newRank(t, factors[2:], [][]float64{{0}, {1}})
+	var its []heron.Item
+	for i := range 6 {
+		its = append(its, heron.Item{Clip: preference.Clip{Name: string(rune('a' + i))}, Factors: []float64{float64(i)}})
+	}
+	for _, n := range []int{4, 60} {
+		pairs, drawn, by, err := r.Draw(its, n, rng)
+		if want := min(n, 15); err != nil || len(pairs) != want || drawn != want || by[0] != want {
+			t.Errorf("of %d wanted, %d pairs of %d drawn, %v decided, %v; want %d", n, len(pairs), drawn, by, err, want)
+		}
+		seen := map[[2]string]bool{}
+		for _, p := range pairs {
+			k := [2]string{min(p.A.Name, p.B.Name), max(p.A.Name, p.B.Name)}
+			if seen[k] {
+				t.Errorf("%v came twice", k)
+			}
+			seen[k] = true
+		}
+	}
+}
+
 func TestMarginsAreInDeviations(t *testing.T) {
 	sample := [][]float64{{0}, {2}, {4}, {6}} // deviation √5
 	for _, m := range []float64{0.5, 1, 2} {
