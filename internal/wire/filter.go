@@ -72,9 +72,9 @@ func FilterDemos(ctx context.Context, dir string, fc filter.Config, environ, set
 }
 
 // opinion are the demonstrations that people like and those that they do not, as far as
-// they said: the preferred videos and what always won, and what always lost.
+// they said: the preferred videos and what always won, and what always lost beside these.
 func (s *Session) opinion(ctx context.Context, p parts) (liked, disliked map[string]bool, err error) {
-	said, err := s.said(ctx, false)
+	said, err := s.said(ctx, p.taste.Experts)
 	if err != nil {
 		return nil, nil, err
 	}

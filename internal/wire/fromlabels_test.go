@@ -49,7 +49,7 @@ func TestWhatWasSaidOfAnEarlierSessionsEpisodesStaysTheirs(t *testing.T) {
 	if err := two.inheritLabels(ctx, one.store); err != nil {
 		t.Fatal(err)
 	}
-	a, err := two.opinions(ctx)
+	a, err := two.opinions(ctx, taste{})
 	if err != nil || len(a.order) != 1 || a.order[0].Better.Episode != "demo-00000" || a.order[0].Worse.Episode != "online-00000 of one" {
 		t.Fatalf("opinions %+v, error %v", a, err)
 	}

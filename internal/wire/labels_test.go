@@ -424,7 +424,7 @@ func TestWhatIsSaidOfStepsThatAreNotThereIsLeftOut(t *testing.T) {
 			t.Errorf("%s is told of %d times, want once", id, n)
 		}
 	}
-	if a, err := s.opinions(t.Context()); err != nil || len(a.order) != 3 {
+	if a, err := s.opinions(t.Context(), taste{}); err != nil || len(a.order) != 3 {
 		t.Errorf("%d comparisons, error %v, want 3", len(a.order), err)
 	}
 }

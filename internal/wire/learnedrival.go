@@ -29,16 +29,22 @@ func learnedRival(kind string) func(ctx context.Context, b *bench, name string, 
 		if err := o.end(); err != nil {
 			return rival{}, err
 		}
-		said, err := b.s.said(ctx, tied(c))
-		if err != nil {
-			return rival{}, err
-		}
+		liked, rest := t.Experts, []rapl.Video(nil)
 		if config.Comparing(kind) {
 			if !(n >= 2) {
 				return rival{}, fmt.Errorf("labels is %g, but kind %s learns from some comparisons and is judged by others; want 2 at least", n, kind)
 			}
+			known, videos, err := b.s.known(ctx)
+			if err != nil {
+				return rival{}, err
+			}
+			left := 0
+			if kind != "rapl" { // which learns what is alike
+				known, left = b.s.preferences(known, t.Experts)
+			}
+			said := compared(label.Triplets(known), videos, tied(c))
 			if len(said) < 2 {
-				return rival{}, fmt.Errorf("kind %s learns from comparisons, of which %s holds %d; ask somebody by rapport label", kind, b.s.Dir(), len(said))
+				return rival{}, fmt.Errorf("kind %s learns from comparisons, of which %s holds %d%s; ask somebody by rapport label", kind, b.s.Dir(), len(said), besides(left))
 			}
 			said = said[:int(min(n, float64(len(said))))]
 			what = fmt.Sprintf("made anew from %d comparisons", len(said))
@@ -48,10 +54,14 @@ func learnedRival(kind string) func(ctx context.Context, b *bench, name string, 
 			}
 		} else if !math.IsInf(n, 1) {
 			return rival{}, fmt.Errorf("kind %s learns from no comparisons, so labels mean nothing to it", kind)
-		}
-		liked, rest, err := b.s.sides(ctx, t.Experts, said)
-		if err != nil {
-			return rival{}, err
+		} else {
+			said, err := b.s.said(ctx, t.Experts)
+			if err != nil {
+				return rival{}, err
+			}
+			if liked, rest, err = b.s.sides(ctx, t.Experts, said); err != nil {
+				return rival{}, err
+			}
 		}
 		if kind == "gail" && len(rest) == 0 {
 			return rival{}, errors.New("kind gail learns to tell the preferred videos from others, and there are none")
@@ -72,11 +82,15 @@ func learnedRival(kind string) func(ctx context.Context, b *bench, name string, 
 	}
 }
 
-// said are the comparisons that people have answered in the session, in that order, of
-// episodes whose features it has; those that two are alike if ties.
-func (s *Session) said(ctx context.Context, ties bool) ([]rapl.Triplet, error) {
+// said are the triplets by which people decided in the session, in that order, which of
+// two episodes is better, of those whose features it has.
+func (s *Session) said(ctx context.Context, experts []rapl.Video) ([]rapl.Triplet, error) {
 	known, videos, err := s.known(ctx)
-	return compared(label.Triplets(known), videos, ties), err
+	if err != nil {
+		return nil, err
+	}
+	known, _ = s.preferences(known, experts)
+	return compared(label.Triplets(known), videos, false), nil
 }
 
 // video is an episode of the session as rewards compare it.

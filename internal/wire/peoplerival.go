@@ -53,7 +53,7 @@ func bttRival(ctx context.Context, b *bench, name string, o *choices) (rival, er
 	if of != "" {
 		axes = strings.Split(of, "+")
 	}
-	pairs, people, err := b.s.comparisons(ctx, axes...)
+	pairs, people, err := b.s.comparisons(ctx, b.parts.taste.Experts, axes...)
 	if err != nil {
 		return rival{}, err
 	}
@@ -120,7 +120,7 @@ func (b *bench) askedOf(ctx context.Context, o *choices, person string) (pairs [
 	if err = o.end(); err != nil {
 		return nil, nil, "", err
 	}
-	if pairs, people, err = b.s.comparisons(ctx); err != nil {
+	if pairs, people, err = b.s.comparisons(ctx, b.parts.taste.Experts); err != nil {
 		return nil, nil, "", err
 	}
 	i, err := whose("person", person, people)
@@ -145,7 +145,7 @@ func palRival(ctx context.Context, b *bench, name string, o *choices) (rival, er
 	if err := o.end(); err != nil {
 		return rival{}, err
 	}
-	pairs, people, err := b.s.comparisons(ctx)
+	pairs, people, err := b.s.comparisons(ctx, b.parts.taste.Experts)
 	if err != nil {
 		return rival{}, err
 	}
@@ -179,7 +179,7 @@ func vplRival(ctx context.Context, b *bench, name string, o *choices) (rival, er
 	if err := o.end(); err != nil {
 		return rival{}, err
 	}
-	pairs, people, err := b.s.comparisons(ctx)
+	pairs, people, err := b.s.comparisons(ctx, b.parts.taste.Experts)
 	if err != nil {
 		return rival{}, err
 	}
@@ -258,13 +258,14 @@ func regretRival(ctx context.Context, b *bench, name string, o *choices) (rival,
 }
 
 // comparisons are those of clips that people made in the session, and who they
-// are, sorted. Preferred clips count as better than what lost beside them. axes are
-// reasons that become aspects.
-func (s *Session) comparisons(ctx context.Context, axes ...string) ([]preference.Pair, []string, error) {
+// are, sorted. Anchors are preferred clips, which count as better than what lost beside
+// them; triplets beside others are left out. axes are reasons that become aspects.
+func (s *Session) comparisons(ctx context.Context, experts []rapl.Video, axes ...string) ([]preference.Pair, []string, error) {
 	known, videos, err := s.known(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
+	known, left := s.preferences(known, experts)
 	pairs, err := preference.FromLabels(known, func(c label.Clip) (preference.Clip, error) {
 		i := slices.IndexFunc(videos, func(v rapl.Video) bool { return v.Name == c.Episode })
 		got := clip(videos[i])
@@ -284,7 +285,7 @@ func (s *Session) comparisons(ctx context.Context, axes ...string) ([]preference
 	}
 	people := peopleOf(pairs)
 	if len(people) == 0 {
-		return nil, nil, fmt.Errorf("%s holds no comparisons; ask somebody by rapport label", s.Dir())
+		return nil, nil, fmt.Errorf("%s holds no comparisons%s; ask somebody by rapport label", s.Dir(), besides(left))
 	}
 	return pairs, people, nil
 }

@@ -34,16 +34,25 @@ type relabeler interface {
 type opinions struct {
 	like  []label.Likeness
 	order []label.Order
+	left  int // triplets that tell nothing of what is better
 }
 
 func (a opinions) len() int { return len(a.like) + len(a.order) }
 
-func (s *Session) opinions(ctx context.Context) (opinions, error) {
+// opinions are those that a reward learns from: RAPL, which learns what is alike, from
+// triplets beside any anchor.
+func (s *Session) opinions(ctx context.Context, t taste) (opinions, error) {
 	said, err := s.heard(ctx)
 	if err != nil {
 		return opinions{}, err
 	}
-	return s.useful(said), nil
+	left := 0
+	if t.kind() != "rapl" {
+		said, left = s.preferences(said, t.Experts)
+	}
+	a := s.useful(said)
+	a.left = left
+	return a, nil
 }
 
 // useful are the answers that decide, and ties where they are asked for.
@@ -152,7 +161,7 @@ func (s *Session) realign(ctx context.Context, t taste, earlier ...*store.Sessio
 	if !config.Comparing(re.Kind) {
 		return t, re, fmt.Errorf("wire: the reward of %s is of kind %s, which learns from no answers; want a session with reward.kind rapl, rlhf, btt or pal", s.Dir(), re.Kind)
 	}
-	said, err := s.opinions(ctx)
+	said, err := s.opinions(ctx, t)
 	if err != nil {
 		return t, re, err
 	}
@@ -194,7 +203,7 @@ func (s *Session) realign(ctx context.Context, t taste, earlier ...*store.Sessio
 		s.log.Warn("wire: answers about clips that are no episodes of the session are left out", "answers", skipped)
 	}
 	if len(ts) < 2 {
-		return t, re, fmt.Errorf("wire: %s holds %d answers to align the reward with; want at least 2: label some episodes first", s.Dir(), len(ts))
+		return t, re, fmt.Errorf("wire: %s holds %d answers to align the reward with%s; want at least 2: label some episodes first", s.Dir(), len(ts), besides(said.left))
 	}
 	c := s.cfg.Reward
 	c.Kind, c.Person = re.Kind, t.Person // of rapport align, it may be of another kind
@@ -316,7 +325,7 @@ func (s *Session) freshen(ctx context.Context, p *parts, l policy.Keeper, n int)
 	if every == 0 {
 		return false, nil
 	}
-	said, err := s.opinions(ctx)
+	said, err := s.opinions(ctx, p.taste)
 	if err != nil {
 		return false, err
 	}

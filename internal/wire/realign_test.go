@@ -15,9 +15,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/reward/label"
 	"github.com/rapport-rl/rapport/reward/rapl"
+	"github.com/rapport-rl/rapport/robot"
 )
 
 // prefer says that one episode is better than another.
@@ -283,5 +285,98 @@ func TestRealignmentNeedsOneProcess(t *testing.T) {
 	set(t, &c, "session.realign=5")
 	if _, err := Learn(t.Context(), c, byTheClock()); err == nil || !strings.Contains(err.Error(), "session.realign") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A triplet asks what is alike: beside a bad anchor, the other bad clip is the truthful
+// answer, and must not be learned from as if it were the better one.
+func TestAnswersBesideDislikedAnchorsDoNotSayWhatIsBetter(t *testing.T) {
+	c := tiny(t)
+	set(t, &c, "reward.kind=rlhf")
+	s := begun(t, c)
+	ctx := t.Context()
+	name := func(i int) string { return fmt.Sprintf("demo-%05d", i) }
+	const n, good = 8, 4 // the first are good, of which two are preferred videos
+	for i := range n {
+		ep := policy.Episode{ID: name(i), Seq: uint64(i), Origin: policy.Demo, Applied: make([]robot.Command, 4), By: make([]robot.Source, 4), Version: make([]uint64, 4)}
+		for k := range 5 {
+			x := []float32{1, float32(i*k%5) / 5}
+			if i >= good {
+				x[0] = -1
+			}
+			ep.Inputs = append(ep.Inputs, policy.Input{Features: perception.Features{Embed: x}})
+		}
+		if _, err := s.store.AddEpisode(ctx, ep); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ask := func(id string, clips ...label.Clip) {
+		t.Helper()
+		if _, err := s.store.Append(ctx, label.Label{ID: "l" + id, Annotator: "ann", Choice: label.Left, Query: label.Query{ID: id, Kind: label.Triplet, Clips: clips}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	te := taste{Version: tasteVersion, Kind: "rlhf"}
+	for i := range 2 {
+		v, err := s.video(nil, name(i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		te.Experts = append(te.Experts, v)
+	}
+	if err := s.store.SaveCheckpoint(ctx, kindReward, 1, []byte("{}")); err != nil {
+		t.Fatal(err)
+	}
+	for a := good; a < n; a++ { // an anchor, another bad clip and a good one
+		for b := range good {
+			ask(fmt.Sprint("q-", a, b), label.Clip{Episode: name(a)}, label.Clip{Episode: name(good + (a+1)%good)}, label.Clip{Episode: name(b)})
+		}
+	}
+	ask("q-part", label.Clip{Episode: name(0), From: 0, To: 2}, label.Clip{Episode: name(5)}, label.Clip{Episode: name(2)})
+	if _, _, err := s.realign(ctx, te); err == nil || !strings.Contains(err.Error(), "holds 0 answers") || !strings.Contains(err.Error(), "17 triplets whose anchors are no preferred videos") {
+		t.Errorf("aligned with nothing that says what is better: %v", err)
+	}
+	if _, _, err := s.comparisons(ctx, te.Experts); err == nil || !strings.Contains(err.Error(), "17 triplets") {
+		t.Errorf("compared with nothing that says what is better: %v", err)
+	}
+	for i := range 6 {
+		ask(fmt.Sprint("q-good", i), label.Clip{Episode: name(i % 2)}, label.Clip{Episode: name(2 + i%2)}, label.Clip{Episode: name(good + i%4)})
+	}
+	ask(askPrefix+"1", label.Clip{Episode: name(3)}, label.Clip{Episode: name(2)}, label.Clip{Episode: name(5)}) // whose anchors are liked
+	te, re, err := s.realign(ctx, te)
+	if err != nil || re.Answers != 7 {
+		t.Fatalf("learned from %d answers, %v; want 7", re.Answers, err)
+	}
+	sc, err := te.scorer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sum [2]float64
+	for i := range n {
+		e, err := s.store.Episode(name(i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := make([]float64, e.Len())
+		if err := sc.Score(ctx, r, e.Trajectory()); err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range r {
+			sum[i/good] += x
+		}
+	}
+	if sum[0] <= sum[1] {
+		t.Errorf("good episodes are worth %v, bad ones %v", sum[0], sum[1])
+	}
+	if pairs, _, err := s.comparisons(ctx, te.Experts); err != nil || len(pairs) != 2*7 { // the anchor is better, too
+		t.Errorf("%d comparisons, %v; want 14", len(pairs), err)
+	}
+	liked, disliked, err := s.opinion(ctx, parts{taste: te})
+	if err != nil || !liked[name(2)] || disliked[name(2)] || liked[name(5)] || !disliked[name(5)] {
+		t.Errorf("liked %v and disliked %v, %v", liked, disliked, err)
+	}
+	te.Kind = "rapl" // learns what is alike
+	if a, err := s.opinions(ctx, te); err != nil || len(a.like) != 17+7 || a.left != 0 {
+		t.Errorf("RAPL learns from %d answers without %d, %v; want all 24", len(a.like), a.left, err)
 	}
 }
