@@ -33,8 +33,8 @@ func aligning(c config.Reward, run uint64, cost ot.Cost) (rapl.AlignConfig, erro
 	return a, nil
 }
 
-// compared are the triplets that people said of videos, by their names. Those of
-// other clips are left out, and ties unless they are asked for.
+// compared are the triplets that people said of videos, by their names, or of stretches
+// of them. Those of other clips are left out, and ties unless they are asked for.
 func compared(said []label.Likeness, videos []rapl.Video, ties bool) []rapl.Triplet {
 	find := map[string]rapl.Video{}
 	for _, v := range videos {
@@ -42,7 +42,7 @@ func compared(said []label.Likeness, videos []rapl.Video, ties bool) []rapl.Trip
 	}
 	var out []rapl.Triplet
 	for _, x := range said {
-		t := rapl.Triplet{Anchor: find[x.Anchor.Episode], Better: find[x.Better.Episode], Worse: find[x.Worse.Episode], Tie: x.Tie, Annotator: x.Annotator}
+		t := rapl.Triplet{Anchor: cut(find[x.Anchor.Episode], x.Anchor), Better: cut(find[x.Better.Episode], x.Better), Worse: cut(find[x.Worse.Episode], x.Worse), Tie: x.Tie, Annotator: x.Annotator}
 		if t.Tie && !ties || t.Anchor.Len() == 0 || t.Better.Len() == 0 || t.Worse.Len() == 0 {
 			continue
 		}
@@ -50,6 +50,31 @@ func compared(said []label.Likeness, videos []rapl.Video, ties bool) []rapl.Trip
 	}
 	return out
 }
+
+// cut is what a clip shows of its episode, v; nothing where it goes beyond.
+func cut(v rapl.Video, c label.Clip) rapl.Video {
+	if whole(c) {
+		return v
+	}
+	to := c.To
+	if to == 0 {
+		to = v.Len()
+	}
+	if c.From < 0 || c.From >= to || to > v.Len() {
+		return rapl.Video{}
+	}
+	return rapl.Video{Name: clipName(c), D: v.D, Embed: v.Embed[c.From*v.D : to*v.D]}
+}
+
+// clipName names what a clip shows.
+func clipName(c label.Clip) string {
+	if whole(c) {
+		return c.Episode
+	}
+	return fmt.Sprintf("%s[%d:%d]", c.Episode, c.From, c.To)
+}
+
+func whole(c label.Clip) bool { return c.From == 0 && c.To == 0 }
 
 // The passes over the triplets in which the encoder learns, once the head has, and
 // after how many without gain they end.
@@ -70,23 +95,46 @@ func (s *Session) tuneEyes(ctx context.Context, p *parts, demos []demo) error {
 	if err != nil {
 		return err
 	}
-	scenes := make([]rapl.Scene, len(demos))
 	at := map[string]int{}
 	for i, d := range demos {
-		film, err := enc.Film(d.frames[1:]) // the frame after the reset is no doing of anybody's
-		if err != nil {
-			return err
-		}
-		scenes[i] = rapl.Scene{Name: d.episode.ID, Film: film}
 		at[d.episode.ID] = i
+	}
+	var scenes []rapl.Scene
+	place := map[string]int{} // of a clip among the scenes
+	scene := func(c label.Clip) (int, error) {
+		if k, ok := place[clipName(c)]; ok {
+			return k, nil
+		}
+		i, ok := at[c.Episode]
+		if !ok {
+			return -1, nil
+		}
+		fs := demos[i].frames[1:] // the frame after the reset is no doing of anybody's
+		to := c.To
+		if to == 0 {
+			to = len(fs)
+		}
+		if c.From < 0 || c.From >= to || to > len(fs) {
+			return -1, nil
+		}
+		film, err := enc.Film(fs[c.From:to])
+		if err != nil {
+			return -1, err
+		}
+		place[clipName(c)] = len(scenes)
+		scenes = append(scenes, rapl.Scene{Name: clipName(c), Film: film})
+		return place[clipName(c)], nil
 	}
 	var cs []rapl.Comparison
 	for _, x := range label.Triplets(said) {
-		a, okA := at[x.Anchor.Episode]
-		b, okB := at[x.Better.Episode]
-		w, okW := at[x.Worse.Episode]
-		if okA && okB && okW && (s.cfg.Reward.Ties || !x.Tie) {
-			cs = append(cs, rapl.Comparison{Anchor: a, Better: b, Worse: w, Tie: x.Tie})
+		var k [3]int
+		for i, c := range [...]label.Clip{x.Anchor, x.Better, x.Worse} {
+			if k[i], err = scene(c); err != nil {
+				return err
+			}
+		}
+		if min(k[0], k[1], k[2]) >= 0 && (s.cfg.Reward.Ties || !x.Tie) {
+			cs = append(cs, rapl.Comparison{Anchor: k[0], Better: k[1], Worse: k[2], Tie: x.Tie})
 		}
 	}
 	how, err := aligning(s.cfg.Reward, s.cfg.Seed, p.taste.Cost)

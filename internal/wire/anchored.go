@@ -35,7 +35,7 @@ func (s *Session) preferences(said []label.Label, experts []rapl.Video) (good []
 // all but the good of it.
 func preferred(c label.Clip, experts []rapl.Video) bool {
 	i := slices.IndexFunc(experts, func(v rapl.Video) bool { return v.Name == c.Episode })
-	return i >= 0 && c.From == 0 && (c.To == 0 || c.To == experts[i].Len())
+	return i >= 0 && (whole(c) || c.From == 0 && c.To == experts[i].Len())
 }
 
 // besides is what to say of triplets that preferences left out, where too little remains.

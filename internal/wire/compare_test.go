@@ -14,6 +14,8 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/rapport-rl/rapport/perception"
+	"github.com/rapport-rl/rapport/reward/label"
+	"github.com/rapport-rl/rapport/reward/rapl"
 	"github.com/rapport-rl/rapport/robot"
 )
 
@@ -41,6 +43,24 @@ func TestJudgeIsTheAuthorsMeasure(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, o.Truth, cmpopts.EquateNaNs(), cmpopts.EquateApprox(0, 1e-12)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// What people saw of an episode is what is learned from, and not all of it.
+func TestTripletsOfStretchesAreOfThese(t *testing.T) {
+	video := func(name string) rapl.Video { return rapl.Video{Name: name, D: 2, Embed: []float32{0, 1, 2, 3, 4, 5}} }
+	answer := func(a, b, w label.Clip) label.Likeness {
+		return label.Likeness{Anchor: a, Order: label.Order{Better: b, Worse: w}}
+	}
+	a, b, w := label.Clip{Episode: "a"}, label.Clip{Episode: "b", From: 1, To: 3}, label.Clip{Episode: "w", From: 2}
+	got := compared([]label.Likeness{
+		answer(a, b, w),
+		answer(a, b, label.Clip{Episode: "w", From: 2, To: 4}), // beyond its end
+		answer(a, b, label.Clip{Episode: "elsewhere"}),
+	}, []rapl.Video{video("a"), video("b"), video("w")}, false)
+	want := []rapl.Triplet{{Anchor: video("a"), Better: rapl.Video{Name: "b[1:3]", D: 2, Embed: []float32{2, 3, 4, 5}}, Worse: rapl.Video{Name: "w[2:0]", D: 2, Embed: []float32{4, 5}}}}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
 	}
 }
 

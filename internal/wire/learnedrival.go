@@ -83,14 +83,16 @@ func learnedRival(kind string) func(ctx context.Context, b *bench, name string, 
 }
 
 // said are the triplets by which people decided in the session, in that order, which of
-// two episodes is better, of those whose features it has.
+// two whole episodes is better, of those whose features it has. Of stretches, what won is
+// no episode that people like.
 func (s *Session) said(ctx context.Context, experts []rapl.Video) ([]rapl.Triplet, error) {
 	known, videos, err := s.known(ctx)
 	if err != nil {
 		return nil, err
 	}
 	known, _ = s.preferences(known, experts)
-	return compared(label.Triplets(known), videos, false), nil
+	said := slices.DeleteFunc(label.Triplets(known), func(x label.Likeness) bool { return !whole(x.Better) || !whole(x.Worse) })
+	return compared(said, videos, false), nil
 }
 
 // video is an episode of the session as rewards compare it.

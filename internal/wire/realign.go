@@ -106,10 +106,7 @@ type library struct {
 }
 
 func (l library) video(x label.Clip) (rapl.Video, error) {
-	name := x.Episode
-	if x.From != 0 || x.To != 0 {
-		name = fmt.Sprintf("%s[%d:%d]", x.Episode, x.From, x.To)
-	}
+	name := clipName(x)
 	if v, ok := l.videos[name]; ok {
 		return v, nil
 	}

@@ -371,12 +371,15 @@ func TestAnswersBesideDislikedAnchorsDoNotSayWhatIsBetter(t *testing.T) {
 	if pairs, _, err := s.comparisons(ctx, te.Experts); err != nil || len(pairs) != 2*7 { // the anchor is better, too
 		t.Errorf("%d comparisons, %v; want 14", len(pairs), err)
 	}
+	for i, id := range []string{name(6), name(7)} { // a stretch tells nothing of its episode
+		ask(fmt.Sprint("q-stretch", i), label.Clip{Episode: name(0)}, label.Clip{Episode: id, To: 2}, label.Clip{Episode: name(2), From: 2, To: 4})
+	}
 	liked, disliked, err := s.opinion(ctx, parts{taste: te})
-	if err != nil || !liked[name(2)] || disliked[name(2)] || liked[name(5)] || !disliked[name(5)] {
+	if err != nil || !liked[name(2)] || disliked[name(2)] || len(liked) != 4 || len(disliked) != 4 || liked[name(5)] || !disliked[name(5)] {
 		t.Errorf("liked %v and disliked %v, %v", liked, disliked, err)
 	}
 	te.Kind = "rapl" // learns what is alike
-	if a, err := s.opinions(ctx, te); err != nil || len(a.like) != 17+7 || a.left != 0 {
-		t.Errorf("RAPL learns from %d answers without %d, %v; want all 24", len(a.like), a.left, err)
+	if a, err := s.opinions(ctx, te); err != nil || len(a.like) != 17+7+2 || a.left != 0 {
+		t.Errorf("RAPL learns from %d answers without %d, %v; want all 26", len(a.like), a.left, err)
 	}
 }
