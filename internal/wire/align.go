@@ -21,7 +21,7 @@ var deep = []int{64}
 // aligning is how a reward is aligned in the run of a seed.
 func aligning(c config.Reward, run uint64, cost ot.Cost) (rapl.AlignConfig, error) {
 	a := rapl.AlignConfig{
-		Cost: cost, Gamma: c.Gamma, Dim: c.Dim, Temperature: c.Temperature, Enough: c.Enough,
+		Cost: cost, Gamma: c.Gamma, Dim: c.Dim, Temperature: c.Temperature, Enough: c.Enough, ByPair: true,
 		Seed: draw(run, networks, 2), Workers: runtime.GOMAXPROCS(0),
 	}
 	if c.Train == "mlp" {
@@ -142,6 +142,7 @@ func (s *Session) tuneEyes(ctx context.Context, p *parts, demos []demo) error {
 		return err
 	}
 	how.Init, how.Epochs, how.Patience = p.taste.Head, wholeEpochs, wholePatience
+	how.Sides = p.taste.Sides // what the head learned from is not held out
 	tuned, head, rep, err := rapl.Tune(ctx, enc, scenes, cs, rapl.TuneConfig{AlignConfig: how, Told: func(e, of int, m rapl.Measure) {
 		s.tell("encoder by preferences", e, of, fmt.Sprintf("loss %.3f", m.Loss))
 	}})
@@ -152,7 +153,7 @@ func (s *Session) tuneEyes(ctx context.Context, p *parts, demos []demo) error {
 	if rep.Best == 0 { // nothing was gained, and nothing changes
 		return nil
 	}
-	p.eyes, p.taste.Head = tuned, &head
+	p.eyes, p.taste.Head, p.taste.Sides = tuned, &head, rep.Sides
 	if err := look(ctx, tuned, demos, s.tell); err != nil {
 		return err
 	}

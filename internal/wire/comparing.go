@@ -23,13 +23,13 @@ func (t *taste) compare(ctx context.Context, c config.Reward, run uint64, said [
 	if err != nil {
 		return rapl.Report{}, err
 	}
-	how.ByPair = true
+	how.Sides = t.Sides
 	if how.Init = t.Head; t.Head == nil { // one that learned before is near
 		how.Steps = c.Steps
 	}
 	head, rep, err := rapl.Align(ctx, said, how)
 	if err == nil {
-		t.Head = &head
+		t.Head, t.Sides = &head, rep.Sides
 	}
 	return rep, err
 }

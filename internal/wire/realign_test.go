@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -154,6 +155,40 @@ func TestLabelsThatArriveAlignTheRewardAnewAndRelabelTheReplay(t *testing.T) {
 	}
 }
 
+// What a head held out stays so when it is aligned anew, kept in between as a session keeps it;
+// the rest it has learned from.
+func TestWhatAHeadHeldOutStaysHeldOut(t *testing.T) {
+	c := tiny(t).Reward
+	_, videos := watchedBy(30)
+	var said []rapl.Triplet
+	for i := range 24 {
+		said = append(said, rapl.Triplet{Anchor: videos[29], Better: videos[i], Worse: videos[i+1]})
+	}
+	te := taste{Gamma: c.Gamma}
+	if _, err := te.compare(t.Context(), c, 7, said[:12]); err != nil {
+		t.Fatal(err)
+	}
+	b, err := json.Marshal(te)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now, err := decodeTaste(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rep, err := now.compare(t.Context(), c, 7, said); err != nil || rep.Train != 17 || rep.Held != 7 {
+		t.Errorf("%d to train on and %d held out, %v; want 17 and 7", rep.Train, rep.Held, err)
+	}
+	if len(te.Sides) != 12 || len(now.Sides) != 24 {
+		t.Errorf("sides of %d pairs, then of %d; want 12 and 24", len(te.Sides), len(now.Sides))
+	}
+	for pair, out := range te.Sides {
+		if now.Sides[pair] != out {
+			t.Errorf("%s was held out: %v, and is: %v", pair, out, now.Sides[pair])
+		}
+	}
+}
+
 func TestOfflineAlignmentIsWhatTheSessionGoesOnWith(t *testing.T) {
 	c := tiny(t)
 	set(t, &c, "name=off", "session.episodes=3")
@@ -268,6 +303,17 @@ func TestTheEncoderLearnsFromPreferences(t *testing.T) {
 	}
 	if err := s.store.Mark(ctx, "prepared", ""); err != nil {
 		t.Fatal(err)
+	}
+	// What the encoder's epoch is chosen by, the head has not learned from.
+	if err := s.store.DropCheckpoint(ctx, kindReward); err != nil {
+		t.Fatal(err)
+	}
+	_, b, err := s.store.LatestCheckpoint(ctx, kindReward)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if head, err := decodeTaste(b); err != nil || len(head.Sides) == 0 || !maps.Equal(head.Sides, p.taste.Sides) {
+		t.Errorf("of these pairs the head held out those told true: %v; the encoder %v; %v", head.Sides, p.taste.Sides, err)
 	}
 	if _, err := s.prepare(ctx); err != nil {
 		t.Fatal(err)

@@ -35,14 +35,16 @@ type taste struct {
 	Person  string       `json:"person,omitempty"` // reward.person
 	Experts []rapl.Video `json:"experts"`
 	Head    *rapl.Head   `json:"head"` // of rapl and tcc; nil for none
-	Gamma   float64      `json:"gamma"`
-	Cost    ot.Cost      `json:"cost"`
-	Goal    *goal.Goal   `json:"goal,omitempty"` // of goal, and of tcc in that form
-	GAIL    *gail.Model  `json:"gail,omitempty"`
-	RLHF    []byte       `json:"rlhf,omitempty"` // of rlhf, btt and heron, as preference.Net saves itself
-	PAL     []byte       `json:"pal,omitempty"`  // as pal.User saves itself
-	KAGI    *kagi.Config `json:"kagi,omitempty"`
-	Sight   *sight       `json:"sight,omitempty"` // nil: the encoder's embedding
+	// Sides are rapl.Report.Sides of the alignments that Head is of; nil of those before there were any.
+	Sides map[string]bool `json:"sides,omitempty"`
+	Gamma float64         `json:"gamma"`
+	Cost  ot.Cost         `json:"cost"`
+	Goal  *goal.Goal      `json:"goal,omitempty"` // of goal, and of tcc in that form
+	GAIL  *gail.Model     `json:"gail,omitempty"`
+	RLHF  []byte          `json:"rlhf,omitempty"` // of rlhf, btt and heron, as preference.Net saves itself
+	PAL   []byte          `json:"pal,omitempty"`  // as pal.User saves itself
+	KAGI  *kagi.Config    `json:"kagi,omitempty"`
+	Sight *sight          `json:"sight,omitempty"` // nil: the encoder's embedding
 	visual
 }
 

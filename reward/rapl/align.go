@@ -62,8 +62,11 @@ type AlignConfig struct {
 	// ByPair splits such that triplets that compare the same two clips, by other anchors,
 	// lie on one side: what is held out was not learned from then.
 	ByPair bool
-	Init   *Head  // to start from; nil: NewHead or NewDeepHead
-	Seed   uint64 // of the split, the order and the first head
+	// Sides are Report.Sides of the alignment that Init is of, whose held-out pairs stay
+	// held out, ByPair: Init has learned from the others. New pairs make up the share.
+	Sides map[string]bool
+	Init  *Head  // to start from; nil: NewHead or NewDeepHead
+	Seed  uint64 // of the split, the order and the first head
 	// Workers compute gradients at once; 0: one. The result is the same to the
 	// bit for any number.
 	Workers int
@@ -136,9 +139,12 @@ type Epoch struct {
 
 // Report tells how an alignment went.
 type Report struct {
-	Train, Held int     // triplets
-	Dropped     int     // that a split by clip left out
-	Before      Measure // the first head, on the held-out triplets
+	Train, Held int // triplets
+	Dropped     int // that a split by clip left out
+	// Sides says of each pair of clips whether it was held out, ByPair, those of
+	// AlignConfig.Sides among them.
+	Sides  map[string]bool `json:"-"`
+	Before Measure         // the first head, on the held-out triplets
 	// After is the returned head's, on the held-out triplets. They chose the
 	// checkpoint, so it flatters: judge on clips never seen, with Evaluate.
 	After  Measure
@@ -172,10 +178,11 @@ func Align(ctx context.Context, triplets []Triplet, cfg AlignConfig) (Head, Repo
 	if err != nil {
 		return Head{}, Report{}, err
 	}
-	train, held, err := split(rng, len(triplets), cfg, func(i int) [3]string {
+	clips := func(i int) [3]string {
 		t := &triplets[i]
 		return [3]string{t.Anchor.Name, t.Better.Name, t.Worse.Name}
-	})
+	}
+	train, held, err := split(rng, len(triplets), cfg, clips)
 	if err != nil {
 		return Head{}, Report{}, err
 	}
@@ -184,6 +191,9 @@ func Align(ctx context.Context, triplets []Triplet, cfg AlignConfig) (Head, Repo
 	rep, err := descend(ctx, a, len(triplets), train, held, cfg, rng, func() { best = h.clone() })
 	if err != nil {
 		return Head{}, Report{}, err
+	}
+	if cfg.ByPair {
+		rep.Sides = sides(cfg.Sides, train, held, clips)
 	}
 	return best, rep, nil
 }

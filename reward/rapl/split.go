@@ -2,6 +2,7 @@ package rapl
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 )
@@ -13,7 +14,12 @@ func split(rng *rand.Rand, n int, cfg AlignConfig, clips func(i int) [3]string) 
 	if !cfg.ByClip {
 		cut := int(math.Round(cfg.Train * float64(n)))
 		if cfg.ByPair {
-			order, cut = byPair(order, cut, clips)
+			perm := order
+			order, cut = byPair(perm, cfg, clips)
+			if cfg.Sides != nil && (cut < 1 || cut >= n) { // what was held out was taken back
+				cfg.Sides = nil
+				order, cut = byPair(perm, cfg, clips)
+			}
 		}
 		if cut < 1 || cut >= n {
 			return nil, nil, fmt.Errorf("rapl: align: %d triplets are too few to train on %.0f%% and judge on the rest", n, 100*cfg.Train)
@@ -60,21 +66,25 @@ func split(rng *rand.Rand, n int, cfg AlignConfig, clips func(i int) [3]string) 
 	return train, held, nil
 }
 
-// byPair has the first of an order, cut of them or a few more, share no pair with the others.
-func byPair(order []int, cut int, clips func(i int) [3]string) ([]int, int) {
-	pair := func(i int) [2]string {
-		c := clips(i)
-		return [2]string{min(c[1], c[2]), max(c[1], c[2])}
-	}
-	size := map[[2]string]int{}
+// byPair puts those of an order to train on first, and says how many they are: their share, or
+// a few more, such that none shares a pair with the others. Where cfg.Sides puts a pair it stays.
+func byPair(order []int, cfg AlignConfig, clips func(i int) [3]string) ([]int, int) {
+	size := map[string]int{}
+	cut := int(math.Round(cfg.Train * float64(len(order))))
 	for _, i := range order {
-		size[pair(i)]++
+		p := pairOf(clips(i))
+		size[p]++
+		if held, ok := cfg.Sides[p]; ok && !held {
+			cut--
+		}
 	}
-	side, taken := map[[2]string]bool{}, 0 // whether the pair is among the first
+	side, taken := map[string]bool{}, 0 // whether the pair is among the first
 	var first, rest []int
 	for _, i := range order {
-		p := pair(i)
-		if _, ok := side[p]; !ok {
+		p := pairOf(clips(i))
+		if held, ok := cfg.Sides[p]; ok {
+			side[p] = !held
+		} else if _, ok := side[p]; !ok {
 			if side[p] = taken < cut; side[p] {
 				taken += size[p]
 			}
@@ -86,4 +96,24 @@ func byPair(order []int, cut int, clips func(i int) [3]string) ([]int, int) {
 		}
 	}
 	return append(first, rest...), len(first)
+}
+
+// pairOf names the two clips that a triplet compares.
+func pairOf(clips [3]string) string {
+	return fmt.Sprintf("%q %q", min(clips[1], clips[2]), max(clips[1], clips[2]))
+}
+
+// sides are those of earlier alignments, and of this one.
+func sides(earlier map[string]bool, train, held []int, clips func(i int) [3]string) map[string]bool {
+	out := maps.Clone(earlier)
+	if out == nil {
+		out = map[string]bool{}
+	}
+	for _, i := range train {
+		out[pairOf(clips(i))] = false
+	}
+	for _, i := range held {
+		out[pairOf(clips(i))] = true
+	}
+	return out
 }

@@ -42,6 +42,53 @@ func TestNoPairLiesOnBothSides(t *testing.T) {
 	}
 }
 
+// What was held out stays so when more is said, and what was learned from is not held out.
+func TestPairsStayOnTheirSides(t *testing.T) {
+	var clips [][3]string
+	for i := range 40 {
+		clips = append(clips, [3]string{"a", fmt.Sprint("b", i), fmt.Sprint("c", i)})
+	}
+	at := func(i int) [3]string { return clips[i] }
+	cfg := AlignConfig{Train: 0.7, ByPair: true}
+	was := map[int]bool{}
+	for _, n := range []int{10, 20, 40} {
+		train, held, err := split(rand.New(rand.NewPCG(3, 3)), n, cfg, at)
+		if err != nil || len(train) != n*7/10 || len(train)+len(held) != n {
+			t.Fatalf("%d to train on and %d held out of %d, %v; want 70 %%", len(train), len(held), n, err)
+		}
+		for out, ids := range map[bool][]int{false: train, true: held} {
+			for _, i := range ids {
+				if then, ok := was[i]; ok && then != out {
+					t.Errorf("of %d, %v was held out: %v, and is: %v", n, clips[i], then, out)
+				}
+				was[i] = out
+			}
+		}
+		cfg.Sides = sides(cfg.Sides, train, held, at)
+	}
+	for p, out := range cfg.Sides { // as if all that was held out had been taken back
+		if out {
+			delete(cfg.Sides, p)
+			clips = slices.DeleteFunc(clips, func(c [3]string) bool { return pairOf(c) == p })
+		}
+	}
+	if train, held, err := split(rand.New(rand.NewPCG(3, 3)), len(clips), cfg, at); err != nil || len(held) == 0 {
+		t.Errorf("without what was held out, %d to train on and %d held out, %v", len(train), len(held), err)
+	}
+}
+
+func TestAPairStaysHeldOutBesideAnotherAnchor(t *testing.T) {
+	clips := [][3]string{{"a", "b", "c"}, {"a", "d", "e"}, {"another", "c", "b"}, {"another", "f", "g"}}
+	cfg := AlignConfig{Train: 0.7, ByPair: true, Sides: map[string]bool{pairOf(clips[0]): true, pairOf(clips[1]): false}}
+	for seed := range uint64(10) {
+		_, held, err := split(rand.New(rand.NewPCG(seed, 0)), len(clips), cfg, func(i int) [3]string { return clips[i] })
+		slices.Sort(held)
+		if err != nil || !slices.Equal(held, []int{0, 2}) {
+			t.Errorf("held out are %v, %v; want [0 2]", held, err)
+		}
+	}
+}
+
 func TestNoClipLiesOnBothSides(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	var clips [][3]string

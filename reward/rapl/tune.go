@@ -39,8 +39,8 @@ type TuneConfig struct {
 // Tune learns all of it, head and convolutions, by the loss of Align: the
 // gradient flows from the transport plans through the head into every frame. It
 // returns a new encoder, and the head that goes with it; c stays as it is. Set
-// Init to a head that was aligned before with the same Seed, which then has the
-// same split. The authors train their head alone.
+// Init to a head that was aligned before with the same Seed and split, which then
+// comes out again. The authors train their head alone.
 //
 // A batch's clips are embedded once each, whatever triplets they are in; memory
 // is that of the scenes, of the embeddings of a batch, and of Frames images'
@@ -82,10 +82,11 @@ func Tune(ctx context.Context, c *encoder.Conv, scenes []Scene, cs []Comparison,
 		}
 	}
 	h := first
-	train, held, err := split(rng, len(cs), cfg.AlignConfig, func(i int) [3]string {
+	clips := func(i int) [3]string {
 		x := cs[i]
 		return [3]string{scenes[x.Anchor].Name, scenes[x.Better].Name, scenes[x.Worse].Name}
-	})
+	}
+	train, held, err := split(rng, len(cs), cfg.AlignConfig, clips)
 	if err != nil {
 		return fail(err)
 	}
@@ -99,6 +100,9 @@ func Tune(ctx context.Context, c *encoder.Conv, scenes []Scene, cs []Comparison,
 	rep, err := descend(ctx, t, len(cs), train, held, cfg.AlignConfig, rng, func() { best, eyes = h.clone(), t.pupil.Conv() })
 	if err != nil {
 		return fail(err)
+	}
+	if cfg.ByPair {
+		rep.Sides = sides(cfg.Sides, train, held, clips)
 	}
 	return eyes, best, rep, nil
 }
