@@ -43,8 +43,8 @@ func (c *Conv) Film(ticks [][]robot.Frame) (Film, error) {
 //
 // Activations are kept for a batch of frames alone: Backward computes them again,
 // so memory does not grow with the clip. Mean and gain of the embedding stay as
-// they are. The cameras' networks, which share nothing, run beside each other.
-// One goroutine uses it.
+// they are, and so do the places of colours, in which there is nothing to learn. The
+// cameras' networks, which share nothing, run beside each other. One goroutine uses it.
 type Pupil struct {
 	conv  *Conv
 	batch int
@@ -77,7 +77,7 @@ func (c *Conv) Pupil(batch int) *Pupil {
 
 // copy shares nothing that is written with c.
 func (c *Conv) copy() *Conv {
-	d := &Conv{cameras: c.cameras, shape: c.shape, mean: c.mean, gain: c.gain}
+	d := &Conv{cameras: c.cameras, shape: c.shape, palettes: c.palettes, mean: c.mean, gain: c.gain}
 	for i, n := range c.nets {
 		m := newNet(c.cameras[i].Name, c.shape, nil)
 		nn.Copy(m.params(), n.params())
@@ -134,7 +134,7 @@ func (p *Pupil) each(film Film, f func(i int, e *eye, lo, hi int)) {
 // Embed writes the embeddings of a film's frames to dst (T,D). It panics on a film
 // of another encoder.
 func (p *Pupil) Embed(dst []float32, film Film) {
-	D, n := p.Dim(), 2*p.conv.shape.Keypoints
+	D, n, keys, S := p.Dim(), 2*p.conv.shape.places(), 2*p.conv.shape.Keypoints, p.conv.shape.Side
 	if len(dst) != film.T*D {
 		panic("encoder: Pupil: embeddings and film differ in length")
 	}
@@ -142,7 +142,11 @@ func (p *Pupil) Embed(dst []float32, film Film) {
 		mean, gain := p.conv.mean[i*n:(i+1)*n], p.conv.gain[i*n:(i+1)*n]
 		for t := lo; t < hi; t++ {
 			out := dst[t*D+i*n : t*D+(i+1)*n]
-			for k, v := range e.keys.Value[(t-lo)*n : (t-lo+1)*n] {
+			copy(out, e.keys.Value[(t-lo)*keys:(t-lo+1)*keys])
+			if p.conv.palettes != nil {
+				p.conv.palettes[i].find(out[:keys], film.pix[i][3*S*S*t:3*S*S*(t+1)], S)
+			}
+			for k, v := range out {
 				out[k] = min(max(gain[k]*(v-mean[k]), -limit), limit)
 			}
 		}
@@ -152,7 +156,7 @@ func (p *Pupil) Embed(dst []float32, film Film) {
 // Backward adds to the gradients of Params that of a loss whose derivative by the
 // embeddings is dz (T,D).
 func (p *Pupil) Backward(dz []float32, film Film) {
-	D, n := p.Dim(), 2*p.conv.shape.Keypoints
+	D, n, keys := p.Dim(), 2*p.conv.shape.places(), 2*p.conv.shape.Keypoints
 	if len(dz) != film.T*D {
 		panic("encoder: Pupil: gradient and film differ in length")
 	}
@@ -161,8 +165,8 @@ func (p *Pupil) Backward(dz []float32, film Film) {
 		clear(e.seed) // frames beyond the film's end earn nothing
 		for t := lo; t < hi; t++ {
 			d := dz[t*D+i*n : t*D+(i+1)*n]
-			out := e.seed[(t-lo)*n : (t-lo+1)*n]
-			for k, v := range e.keys.Value[(t-lo)*n : (t-lo+1)*n] {
+			out := e.seed[(t-lo)*keys : (t-lo+1)*keys]
+			for k, v := range e.keys.Value[(t-lo)*keys : (t-lo+1)*keys] {
 				if z := gain[k] * (v - mean[k]); z > -limit && z < limit {
 					out[k] = gain[k] * d[k]
 				}

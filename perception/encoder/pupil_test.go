@@ -11,11 +11,11 @@ import (
 	"github.com/rapport-rl/rapport/internal/nn"
 )
 
-func pupil(t *testing.T, batch int) (*Conv, *Pupil, Film, Data) {
+func pupil(t *testing.T, batch, colours int) (*Conv, *Pupil, Film, Data) {
 	t.Helper()
 	d, _ := pushing(3, 2, 6, "front", "side")
 	cfg := small("front", "side")
-	cfg.Shape.Side = 32
+	cfg.Shape.Side, cfg.Shape.Colours = 32, colours
 	c := trained(t, cfg, d)
 	film, err := c.Film(d.Clips[0].Frames)
 	if err != nil {
@@ -25,24 +25,31 @@ func pupil(t *testing.T, batch int) (*Conv, *Pupil, Film, Data) {
 }
 
 func TestPupilEmbedsAsItsTeacher(t *testing.T) {
-	c, p, film, d := pupil(t, 4) // 7 ticks: a batch and a part of one
-	z := make([]float32, film.T*p.Dim())
-	p.Embed(z, film)
-	for i, fs := range d.Clips[0].Frames {
-		f, err := c.Extract(t.Context(), fs)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for k, v := range f.Embed {
-			if math.Abs(float64(v-z[i*p.Dim()+k])) > 1e-4 {
-				t.Errorf("tick %d: embedding[%d] is %g, want %g", i, k, z[i*p.Dim()+k], v)
+	for _, colours := range []int{0, 3} {
+		c, p, film, d := pupil(t, 4, colours) // 7 ticks: a batch and a part of one
+		for name, c := range map[string]*Conv{"teacher": c, "what it became": p.Conv()} {
+			z := make([]float32, film.T*p.Dim())
+			p.Embed(z, film)
+			for i, fs := range d.Clips[0].Frames {
+				f, err := c.Extract(t.Context(), fs)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(f.Embed) != p.Dim() {
+					t.Fatalf("%s, %d colours: %d numbers, want %d", name, colours, len(f.Embed), p.Dim())
+				}
+				for k, v := range f.Embed {
+					if math.Abs(float64(v-z[i*p.Dim()+k])) > 1e-4 {
+						t.Errorf("%s, %d colours, tick %d: embedding[%d] is %g, want %g", name, colours, i, k, z[i*p.Dim()+k], v)
+					}
+				}
 			}
 		}
 	}
 }
 
 func TestPupilGradientAgainstDifferences(t *testing.T) {
-	_, p, film, _ := pupil(t, 4)
+	_, p, film, _ := pupil(t, 4, 3) // colours learn nothing
 	rng := rand.New(rand.NewPCG(1, 1))
 	w, z := make([]float32, film.T*p.Dim()), make([]float32, film.T*p.Dim())
 	for i := range w {
@@ -79,7 +86,7 @@ func TestPupilGradientAgainstDifferences(t *testing.T) {
 }
 
 func TestPupilLeavesItsTeacherAlone(t *testing.T) {
-	c, p, film, d := pupil(t, 4)
+	c, p, film, d := pupil(t, 4, 3)
 	was, err := c.Extract(t.Context(), d.Clips[0].Frames[0])
 	if err != nil {
 		t.Fatal(err)
@@ -119,7 +126,7 @@ func TestPupilLeavesItsTeacherAlone(t *testing.T) {
 
 // The memory of a step does not grow with the clip.
 func TestPupilMemoryIsBounded(t *testing.T) {
-	_, p, film, _ := pupil(t, 4)
+	_, p, film, _ := pupil(t, 4, 0)
 	film.T *= 20
 	for i, pix := range film.pix {
 		for range 19 {
