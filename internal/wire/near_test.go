@@ -1,12 +1,15 @@
 package wire
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"testing"
 
 	"github.com/rapport-rl/rapport/perception"
+	"github.com/rapport-rl/rapport/reward/kagi"
 	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/sim/tabletop"
 )
 
 // Four boxes of one colour keep their names while a hand that people dislike pushes two
@@ -45,5 +48,56 @@ func TestThingsOfOneColourKeepTheirNames(t *testing.T) {
 	slices.Sort(off)
 	if worst := off[len(off)-1]; seen < all || moved < 6 || worst > 0.025 { // half a box
 		t.Errorf("seen %d of %d, %d of 24 boxes moved (want 6), off by %.4f m in the median and %.4f at most (want 0.025)", seen, all, moved, off[len(off)/2], worst)
+	}
+}
+
+// Points that were clicked on six boxes, and which the page calls p1, p2 and so on, are not
+// taken for one thing: the two boxes that are pushed away from the others keep theirs.
+func TestClickedThingsAreFollowedEachAlone(t *testing.T) {
+	c := waypointed(t, "clutter")
+	set(t, &c, "robot.cameras=[{name: front, width: 224, height: 224}]")
+	a, _ := resetArm(t, c)
+	p, err := trackSim(c, a.world)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	const top = 0.05
+	var start [6][3]float64
+	click := func() {
+		cams, err := SimCameras(a.world.(*tabletop.World))
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan := kagi.Plan{Points: []kagi.Point{{Name: "hand", Hand: true}}, Stages: []kagi.Stage{{Point: "hand", Waypoints: []kagi.Waypoint{{From: "p1"}}}}}
+		for i := range start {
+			start[i] = a.world.Truth().Bodies[i].Pose.P
+			px, _ := cams[0].Project([3]float64{start[i][0], start[i][1], top})
+			plan.Points = append(plan.Points, kagi.Point{Name: fmt.Sprint("p", i+1), Camera: "front", Pixel: &px, Height: top})
+		}
+		if err := p.use(plan); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var gone [2]float64
+	demonstrated(t, a, 0, 45, func(step int, obs robot.Observation) {
+		if step == 0 {
+			click()
+		}
+		keys, err := p.track(t.Context(), step, obs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range gone {
+			at, score, _ := perception.Place(keys, fmt.Sprint("p", i+1))
+			b := a.world.Truth().Bodies[i].Pose.P
+			gone[i] = math.Hypot(b[0]-start[i][0], b[1]-start[i][1])
+			if off := math.Hypot(at[0]-b[0], at[1]-b[1]); score == 0 || off > 0.0125 { // a quarter of a box
+				t.Errorf("step %d: p%d is followed %.4f m beside its box, score %.2f, pushed by %.3f m", step, i+1, off, score, gone[i])
+			}
+		}
+	})
+	if min(gone[0], gone[1]) < 0.08 {
+		t.Errorf("the boxes were pushed by %.3f m, want 0.08 each", gone)
 	}
 }

@@ -304,10 +304,14 @@ func firstOf(k kagi.Point) perception.Keypoint {
 // follow begins to follow the episode's points from their pixels.
 func (p *pointer) follow(obs robot.Observation) (err error) {
 	var begin []perception.Keypoint
-	for _, k := range slices.Concat(p.plan.Points, p.chosen) {
+	var apart []string // a plan's points are of several things, also where they are p1, p2 and so on
+	for _, k := range p.plan.Points {
 		if k.Pixel != nil {
-			begin = append(begin, firstOf(k))
+			begin, apart = append(begin, firstOf(k)), append(apart, k.Name)
 		}
+	}
+	for _, k := range p.chosen { // of marks, whose letter is their thing's
+		begin = append(begin, firstOf(k))
 	}
 	if len(begin) == 0 {
 		return nil
@@ -317,6 +321,7 @@ func (p *pointer) follow(obs robot.Observation) (err error) {
 			return err
 		}
 	}
+	p.tracker.Apart = apart
 	return p.tracker.Begin(obs.Frames, begin)
 }
 

@@ -68,6 +68,10 @@ var ErrBegin = errors.New("keypoint: track before begin")
 //
 // It is used by one goroutine. Close it.
 type Tracker struct {
+	// Apart names points that are each a thing of its own, whatever their names; Begin
+	// reads it.
+	Apart []string
+
 	cfg    Config
 	eyes   []*sight
 	points []point
@@ -115,12 +119,12 @@ func NewTracker(c Config) (*Tracker, error) {
 
 // Begin forgets what was tracked and takes points as they are in frames, by name, camera
 // and place. Points that share a camera and a name up to its digits (P1, P2) belong to
-// one thing, whose points help each other.
+// one thing, whose points help each other, but for those of Apart.
 func (t *Tracker) Begin(frames []robot.Frame, points []perception.Keypoint) error {
 	if err := t.Close(); err != nil {
 		return err
 	}
-	groups := map[[2]string]int{}
+	groups := map[[3]string]int{}
 	for i, p := range points {
 		eye, err := t.eye(frames, p.Camera)
 		if err != nil {
@@ -131,7 +135,10 @@ func (t *Tracker) Begin(frames []robot.Frame, points []perception.Keypoint) erro
 			return errors.Join(fmt.Errorf("keypoint: begin: point %q at (%g, %g) is outside the %dx%d pixels of camera %q", p.Name, p.X, p.Y, w, h, p.Camera), t.Close())
 		}
 		eye.mine = append(eye.mine, i)
-		key := [2]string{p.Camera, stem(p.Name)}
+		key := [3]string{p.Camera, stem(p.Name)}
+		if slices.Contains(t.Apart, p.Name) {
+			key[2] = p.Name
+		}
 		if _, ok := groups[key]; !ok {
 			groups[key] = len(groups)
 		}
