@@ -348,6 +348,9 @@ func (s *Session) freshen(ctx context.Context, p *parts, l policy.Keeper, n int)
 		if err == nil {
 			err = s.rescore(ctx, p.scorer, es)
 		}
+		if err == nil && origin == policy.Online {
+			err = s.rewatch(ctx, es, n+1)
+		}
 		if err != nil {
 			return false, err
 		}

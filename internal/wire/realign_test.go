@@ -70,7 +70,7 @@ func talkative(t *testing.T, c config.Config, dies int) (*Session, error) {
 
 func TestLabelsThatArriveAlignTheRewardAnewAndRelabelTheReplay(t *testing.T) {
 	c := tiny(t)
-	set(t, &c, "name=live", "robot.horizon=30", "session.realign=3", "session.episodes=5")
+	set(t, &c, "name=live", "robot.horizon=30", "session.realign=3", "session.episodes=5", "reward.success=truth")
 	s, err := talkative(t, c, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -98,7 +98,7 @@ func TestLabelsThatArriveAlignTheRewardAnewAndRelabelTheReplay(t *testing.T) {
 			t.Errorf("%s is %v, %v; want %g after episode 1", m.name, ps, err, m.want)
 		}
 	}
-	// Files hold what was said at the time.
+	// Files hold what was said at the time; the watch goes by the reward as it is now.
 	for n := range 5 {
 		e, err := s.store.Episode(episodeID(n))
 		if err != nil {
@@ -115,6 +115,7 @@ func TestLabelsThatArriveAlignTheRewardAnewAndRelabelTheReplay(t *testing.T) {
 		if newer := n >= 2; newer != (apart < 1e-9) {
 			t.Errorf("episode %d differs by %g from the new reward", n, apart)
 		}
+		heldAgainst(t, s, n, r)
 	}
 	// One that was interrupted after the alignment, and goes on, learns the same.
 	_, want, err := s.store.LatestCheckpoint(ctx, kindTuned)
@@ -122,7 +123,7 @@ func TestLabelsThatArriveAlignTheRewardAnewAndRelabelTheReplay(t *testing.T) {
 		t.Fatal(err)
 	}
 	twin := tiny(t)
-	set(t, &twin, "name=live", "robot.horizon=30", "session.realign=3", "session.episodes=5")
+	set(t, &twin, "name=live", "robot.horizon=30", "session.realign=3", "session.episodes=5", "reward.success=truth")
 	cut, err := talkative(t, twin, 4)
 	if err == nil {
 		t.Fatal("the session was not interrupted")
@@ -189,9 +190,19 @@ func TestWhatAHeadHeldOutStaysHeldOut(t *testing.T) {
 	}
 }
 
+// heldAgainst fails unless the watch holds rewards r against what is known of the n-th episode.
+func heldAgainst(t *testing.T, s *Session, n int, r []float64) {
+	t.Helper()
+	ep := policy.Episode{Rewards: r}
+	want := ep.Return() / float64(len(r))
+	if got, err := s.store.MetricAt(t.Context(), seriesWatch, "reward", uint64(n)); err != nil || math.Abs(got-want) > 1e-9 {
+		t.Errorf("episode %d is watched by a reward of %g, %v; want %g", n, got, err, want)
+	}
+}
+
 func TestOfflineAlignmentIsWhatTheSessionGoesOnWith(t *testing.T) {
 	c := tiny(t)
-	set(t, &c, "name=off", "session.episodes=3")
+	set(t, &c, "name=off", "session.episodes=3", "reward.success=truth")
 	s, err := Create(t.Context(), c, byTheClock())
 	if err != nil {
 		t.Fatal(err)
@@ -247,16 +258,19 @@ func TestOfflineAlignmentIsWhatTheSessionGoesOnWith(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ep, err := s.store.Episode("online-00003")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := make([]float64, ep.Len())
-	if err := p.scorer.Score(t.Context(), r, ep.Trajectory()); err != nil {
-		t.Fatal(err)
-	}
-	if d := cmp.Diff(r, ep.Rewards); d != "" {
-		t.Errorf("the episode was not scored by the new reward: %s", d)
+	for n := range 4 {
+		ep, err := s.store.Episode(episodeID(n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := make([]float64, ep.Len())
+		if err := p.scorer.Score(t.Context(), r, ep.Trajectory()); err != nil {
+			t.Fatal(err)
+		}
+		heldAgainst(t, s, n, r)
+		if d := cmp.Diff(r, ep.Rewards); n == 3 && d != "" {
+			t.Errorf("the episode was not scored by the new reward: %s", d)
+		}
 	}
 	if _, is, err := s.store.LatestCheckpoint(t.Context(), kindTuned); err != nil || bytes.Equal(is, was) {
 		t.Errorf("nothing was learned: %v", err)

@@ -214,6 +214,9 @@ func (s *Session) learner(ctx context.Context, p parts) (_ policy.Keeper, _ int,
 	if err := s.rescore(ctx, p.scorer, episodes); err != nil {
 		return nil, 0, err
 	}
+	if err := s.rewatch(ctx, episodes, len(episodes)); err != nil {
+		return nil, 0, err
+	}
 	if n := s.cfg.Session.Episodes; len(episodes) > n {
 		return nil, 0, fmt.Errorf("wire: %s holds %d episodes, but session.episodes is %d; want at least %d", s.Dir(), len(episodes), n, len(episodes))
 	}

@@ -173,6 +173,44 @@ func (s *Session) newSentry(ctx context.Context, n int) (*sentry, error) {
 	return y, nil
 }
 
+// rewatch has the watch over the first n episodes go by the rewards that they have under a
+// reward that was aligned anew: between two rewards there is a step that no policy made.
+func (s *Session) rewatch(ctx context.Context, es []policy.Episode, n int) error {
+	done, err := s.store.Marked(ctx, markRealigned)
+	if err != nil || done == "" {
+		return err
+	}
+	ids, err := explorations(ctx, s.store)
+	if err != nil {
+		return err
+	}
+	ps, err := s.store.Metric(ctx, seriesWatch, "reward")
+	if err != nil {
+		return err
+	}
+	was := map[string]store.Point{}
+	for _, p := range ps {
+		was[at(ids, p.Step)] = p
+	}
+	for _, e := range es {
+		p, ok := was[e.ID]
+		if !ok {
+			continue
+		}
+		mean, err := s.meanDense(e)
+		if err == nil && mean != p.Value {
+			err = s.store.AddMetrics(ctx, seriesWatch, p.Step, []policy.Metric{{Name: "reward", Value: mean}})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if s.watch != nil && s.watch.w != nil {
+		s.watch, err = s.newSentry(ctx, n)
+	}
+	return err
+}
+
 // audits are the online episodes of whose last frame people marked whether it shows the
 // task done.
 func (s *Session) audits(ctx context.Context) (map[string]bool, error) {

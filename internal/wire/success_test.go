@@ -217,6 +217,74 @@ func TestAlarmOfARisingRewardAndFailingEpisodes(t *testing.T) {
 	}
 }
 
+// A reward that is aligned anew is watched as if it had been so from the first episode on, by
+// the process that aligned it and by one that goes on.
+func TestTheWatchGoesByTheRewardAsItIsNow(t *testing.T) {
+	rising := func(i int) float64 { return float64(i) }
+	high := func(int) float64 { return 5 }
+	for _, c := range []struct {
+		name     string
+		was, is  func(i int) float64
+		goesOn   bool
+		from, to float64 // the alarm, before and after
+	}{
+		{"an alarm of the old reward ends", rising, high, false, 1, 0},
+		{"what the old one hid is told", high, rising, false, 0, 1},
+		{"what the old one hid is told by another process", high, rising, true, 0, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			ctx := t.Context()
+			cfg := tiny(t)
+			cfg.Name, cfg.Reward.Success = "one", "truth"
+			s, err := Create(ctx, cfg, quietly())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			var es []policy.Episode
+			add := func(i int, reward float64) float64 {
+				ep := policy.Episode{ID: episodeID(i), Origin: policy.Online, Rewards: []float64{reward}, Applied: make([]robot.Command, 1), By: make([]robot.Source, 1), Version: make([]uint64, 1), Inputs: make([]policy.Input, 2)}
+				es = append(es, ep)
+				_, err := s.store.AddEpisode(ctx, ep)
+				if err == nil {
+					err = s.store.AddMetrics(ctx, "episode", uint64(i), []policy.Metric{{Name: "success", Value: bit(i < 12)}})
+				}
+				if err = errors.Join(err, s.suspect(ctx, i, ep)); err != nil {
+					t.Fatal(err)
+				}
+				on, err := s.store.MetricAt(ctx, seriesWatch, "alarm", uint64(i))
+				if err != nil {
+					t.Fatal(err)
+				}
+				return on
+			}
+			const n = 30
+			var on float64
+			for i := range n {
+				on = add(i, c.was(i))
+			}
+			if on != c.from {
+				t.Fatalf("the alarm is %v under the old reward, want %v", on, c.from)
+			}
+			for i := range es {
+				es[i].Rewards = []float64{c.is(i)}
+			}
+			if c.goesOn {
+				s.watch = nil
+			}
+			if err := errors.Join(s.store.Mark(ctx, markRealigned, "yes"), s.rewatch(ctx, es, n)); err != nil {
+				t.Fatal(err)
+			}
+			if c.goesOn != (s.watch == nil) {
+				t.Errorf("whether somebody watches: %v", s.watch != nil)
+			}
+			if on = add(n, c.is(n)); on != c.to {
+				t.Errorf("the alarm is %v under the new reward, want %v", on, c.to)
+			}
+		})
+	}
+}
+
 // Of waypoints the watch takes the dense reward alone: success, which it is held against, is no
 // part of it, whether it is paid or cuts an episode short.
 func TestTheWatchOfWaypointsLeavesSuccessOut(t *testing.T) {
