@@ -44,7 +44,7 @@ func (p *pointer) place(k kagi.Point, seen perception.Keypoint, arm robot.State)
 		c = &carried{height: k.Height}
 		p.carried[k.Name] = c
 	}
-	was := p.last[k.Name]
+	was := p.where(k)
 	if k.Held > 0 && arm.Grip > shut && arm.Grip < wide {
 		for a := range was {
 			if !c.held {

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -99,5 +100,37 @@ func TestClickedThingsAreFollowedEachAlone(t *testing.T) {
 	})
 	if min(gone[0], gone[1]) < 0.08 {
 		t.Errorf("the boxes were pushed by %.3f m, want 0.08 each", gone)
+	}
+}
+
+// A thing that the plan says to lie near somewhere, and which nobody sees at the reset, is
+// asked for like any other: waypoints do not hang on where it might be.
+func TestAThingThatIsNotNearIsAskedFor(t *testing.T) {
+	a, obs := resetArm(t, waypointed(t, "cover"))
+	p, err := trackSim(waypointed(t, "cover"), a.world)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	if err := p.hidden(t.Context(), obs); err != nil {
+		t.Fatalf("the tab lies there: %v", err)
+	}
+	for _, f := range obs.Frames {
+		clear(f.Pix)
+	}
+	var unseen *kagi.Unseen
+	if err := p.hidden(t.Context(), obs); !errors.As(err, &unseen) || unseen.Point != "tab" {
+		t.Errorf("error %v, want that the tab is not seen", err)
+	}
+	if _, err := p.track(t.Context(), 0, obs); !errors.As(err, &unseen) || unseen.Point != "tab" {
+		t.Errorf("an episode begins with error %v, want that the tab is not seen", err)
+	}
+	// Its place among the keys is the plan's all the same, as of something lost.
+	keys, err := p.places(0, obs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if at, score, ok := perception.Place(keys, "tab"); !ok || score != 0 || at != [3]float64{0.5, 0, 0.012} {
+		t.Errorf("the tab is at %v with score %v", at, score)
 	}
 }

@@ -89,7 +89,7 @@ type pointer struct {
 	success func() bool           // nil: nobody tells
 	tracker *keypoint.Tracker     // nil: no point is followed from a pixel
 	chosen  []kagi.Point          // the episode's candidates that a model takes somewhere
-	last    map[string][3]float64 // places
+	last    map[string][3]float64 // places, of points that were seen
 	carried map[string]*carried   // of points that a hand may carry
 }
 
@@ -191,9 +191,19 @@ func (p *pointer) places(step int, obs robot.Observation) (keys []perception.Key
 		if score > 0 {
 			p.last[k.Name] = at
 		}
-		keys = perception.AddPlace(keys, k.Name, p.last[k.Name], score)
+		keys = perception.AddPlace(keys, k.Name, p.where(k), score)
 	}
 	return keys, nil
+}
+
+// where is the place of a point that was seen, and else the one near which the plan says that
+// it lies.
+func (p *pointer) where(k kagi.Point) [3]float64 {
+	at, seen := p.last[k.Name]
+	if !seen && k.Near != nil {
+		return *k.Near
+	}
+	return at
 }
 
 // hidden says which point, on which the waypoints hang, is not seen before an episode; nil
@@ -240,7 +250,7 @@ func (p *pointer) look(step int, obs robot.Observation) (map[string]perception.K
 			}
 		}
 	}
-	if err := p.lookNear(step, obs, seen); err != nil {
+	if err := p.lookNear(obs, seen); err != nil {
 		return nil, err
 	}
 	if step == 0 || !pixels {
@@ -256,9 +266,9 @@ func (p *pointer) look(step int, obs robot.Observation) (map[string]perception.K
 	return seen, nil
 }
 
-// lookNear finds the points that the plan tells apart by where they lie: from there at the
-// reset, and then from where they were last, as their cameras see it now.
-func (p *pointer) lookNear(step int, obs robot.Observation, seen map[string]perception.Keypoint) error {
+// lookNear finds the points that the plan tells apart by where they lie: from there until they
+// were seen, and then from where they were last, as their cameras see it now.
+func (p *pointer) lookNear(obs robot.Observation, seen map[string]perception.Keypoint) error {
 	type likes struct {
 		camera string
 		colour [3]float64
@@ -268,12 +278,9 @@ func (p *pointer) lookNear(step int, obs robot.Observation, seen map[string]perc
 		if k.Near == nil {
 			continue
 		}
-		if step == 0 {
-			p.last[k.Name] = *k.Near
-		}
 		i := slices.IndexFunc(p.cams, func(c keypoint.Camera) bool { return c.Name == k.Camera })
 		cam := p.cams[i].At(obs.State.EE)
-		if px, ok := cam.Project(p.last[k.Name]); ok {
+		if px, ok := cam.Project(p.where(k)); ok {
 			g := likes{k.Camera, *k.Colour}
 			names[g], from[g] = append(names[g], k.Name), append(from[g], px)
 		}

@@ -54,7 +54,8 @@ func moved(plan kagi.Plan) []string {
 	return names
 }
 
-// placesAt is where a plan's points are by an episode's first keys, as a pointer has them.
+// placesAt is where a plan's points are by an episode's first keys. One with a near counts as
+// there where it was not seen: such episodes were begun once.
 func placesAt(plan kagi.Plan, keys []perception.Keypoint) map[string][3]float64 {
 	at := map[string][3]float64{}
 	for _, k := range plan.Points {
