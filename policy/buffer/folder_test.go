@@ -378,3 +378,29 @@ func TestFullDiskLeavesTheReplayAsItWas(t *testing.T) {
 		})
 	}
 }
+
+// Rows of more than is held back are written while the episode is converted.
+func TestFullDiskIsToldOfLargeRows(t *testing.T) {
+	signal.Ignore(syscall.SIGXFSZ)
+	defer signal.Reset(syscall.SIGXFSZ)
+	v := look()
+	v.Embed = 1 << 19 // 2 MiB
+	wide := func(id string) policy.Episode {
+		e := episode(id, policy.Online, 1, 2)
+		for i := range e.Inputs {
+			e.Inputs[i].Features.Embed = make([]float32, v.Embed)
+		}
+		return e
+	}
+	b := open(t, buffer.Config{View: v, Gamma: 0.9, Dir: t.TempDir()})
+	lift := limit(t, 512<<10)
+	_, err := b.Add(wide("cut"))
+	lift()
+	if !errors.Is(err, syscall.EFBIG) || !strings.Contains(err.Error(), "was not added") {
+		t.Errorf("error = %v, want one that says so", err)
+	}
+	add(t, b, wide("cut"))
+	if err := b.Verify(); err != nil {
+		t.Error(err)
+	}
+}

@@ -54,7 +54,9 @@ func (b *Buffer) shelve(r *run, e *policy.Episode, evict int) (err error) {
 			_ = s.file.Truncate(s.end) // gives the room back; nobody reads there
 		}
 	}()
-	b.writeRows(r, p)
+	if err := b.writeRows(r, p); err != nil {
+		return b.adding(e, err)
+	}
 	if err := b.pack(r, e, p); err != nil {
 		return b.adding(e, err)
 	}
