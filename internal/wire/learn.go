@@ -15,6 +15,7 @@ import (
 	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/buffer"
+	"github.com/rapport-rl/rapport/reward"
 )
 
 // Learn is the learner's process: it owns the session's folder, prepares,
@@ -193,14 +194,15 @@ func guestOf(name string, conn *bus.Conn, st *store.Session, c config.Config, o 
 }
 
 // publish puts encoder and reward where perception and scorer look, and where the actor
-// does a classifier that tells success and a critic that is searched by.
+// does a classifier that tells success and a critic that is searched by. A reward that was
+// aligned anew since is a newer version: who serves the older one swaps.
 func (s *Session) publish(ctx context.Context, p parts) error {
 	if x, ok := p.eyes.(interface{ Encode() ([]byte, error) }); ok {
 		b, err := x.Encode()
 		if err != nil {
 			return err
 		}
-		if err := s.put(ctx, subEncoder, policy.Params{Version: 1, Data: b}); err != nil {
+		if err := s.publishNewest(ctx, "the encoder", subEncoder, b); err != nil {
 			return err
 		}
 	}
@@ -208,7 +210,7 @@ func (s *Session) publish(ctx context.Context, p parts) error {
 	if err != nil {
 		return fmt.Errorf("wire: reward: %w", err)
 	}
-	if err := s.put(ctx, subReward, policy.Params{Version: 1, Data: b}); err != nil {
+	if err := s.publishNewest(ctx, "the reward", subReward, b); err != nil {
 		return err
 	}
 	if err := s.publishClassifier(ctx); err != nil {
@@ -296,7 +298,7 @@ func (s *Session) consume(ctx context.Context, p parts) (_ policy.Params, err er
 				end()
 				return errDone
 			}
-			err := s.learnFrom(ctx, both, &n, e, metrics)
+			err := s.learnFrom(ctx, both, &n, e, p.scorer, metrics)
 			if err == nil {
 				_, err = put()
 			}
@@ -330,11 +332,18 @@ func (s *Session) consume(ctx context.Context, p parts) (_ policy.Params, err er
 var errDone = errors.New("wire: the session has its episodes")
 
 // learnFrom stores an episode, counts it once, and learns.
-func (s *Session) learnFrom(ctx context.Context, l *shared, n *int, e policy.Episode, metrics *bus.Feed[policy.Stats]) error {
+func (s *Session) learnFrom(ctx context.Context, l *shared, n *int, e policy.Episode, by reward.Scorer, metrics *bus.Feed[policy.Stats]) error {
 	added, err := s.store.AddEpisode(ctx, e)
 	if err != nil || !added {
 		return err
 	}
+	// One that was queued before the reward was aligned anew has the older one's rewards; a
+	// restarted learner rates all of them.
+	es := []policy.Episode{e}
+	if err := s.rescore(ctx, by, es); err != nil {
+		return err
+	}
+	e = es[0]
 	// The order of one process: learn from those before, then take this one, so
 	// that a restarted learner replays to the same bits.
 	st, err := l.Update(ctx)

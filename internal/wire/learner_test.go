@@ -95,7 +95,7 @@ func TestALearnersProcessCountsAPersonsRows(t *testing.T) {
 		if i == 1 {
 			e.By[1], e.By[2] = robot.ByHuman, robot.ByHuman
 		}
-		if err := s.learnFrom(t.Context(), l, &n, e, feed); err != nil {
+		if err := s.learnFrom(t.Context(), l, &n, e, nil, feed); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -15,9 +15,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/rapport-rl/rapport/internal/bus"
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/policy/policytest"
 	"github.com/rapport-rl/rapport/reward/label"
 	"github.com/rapport-rl/rapport/reward/rapl"
 	"github.com/rapport-rl/rapport/robot"
@@ -442,4 +444,78 @@ func TestAnswersBesideDislikedAnchorsDoNotSayWhatIsBetter(t *testing.T) {
 	if a, err := s.opinions(ctx, te); err != nil || len(a.like) != 17+7+2 || a.left != 0 {
 		t.Errorf("RAPL learns from %d answers without %d, %v; want all 26", len(a.like), a.left, err)
 	}
+}
+
+// A scorer that serves, and stayed while the learner's reward was aligned anew, swaps to it.
+func TestAlignedAnewIsPublishedAsANewerVersion(t *testing.T) {
+	c := tiny(t)
+	s := hosted(t, broker(t, &c), c)
+	ctx, end := context.WithCancel(t.Context())
+	got := make(chan taste, 8)
+	done := make(chan error, 1)
+	go func() {
+		done <- s.conn.WatchParams(ctx, s.name+subReward, func(p policy.Params) {
+			is, err := decodeTaste(p.Data)
+			if err != nil {
+				t.Error(err)
+			}
+			got <- is
+		})
+	}()
+	for _, gamma := range []float64{0.5, 0.5, 0.75} { // the learner restarted once, and once after an alignment
+		if err := s.publish(t.Context(), parts{taste: taste{Version: tasteVersion, Kind: "goal", Gamma: gamma}}); err != nil {
+			t.Fatal(err)
+		}
+		if gamma == 0.5 && len(got) == 0 {
+			eventually(t, "the first is taken", func() bool { return len(got) == 1 })
+		}
+	}
+	eventually(t, "the second is taken", func() bool { return len(got) == 2 })
+	if first, second := <-got, <-got; first.Gamma != 0.5 || second.Gamma != 0.75 {
+		t.Errorf("it took rewards of gamma %g, then %g", first.Gamma, second.Gamma)
+	}
+	end()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// What was queued with the rewards of an older reward is learned with those of the newer one,
+// as after a restart.
+func TestQueuedEpisodesAreRatedByTheRewardAlignedAnew(t *testing.T) {
+	c := tiny(t)
+	s := begun(t, c)
+	feed, err := bus.NewFeed(s.conn, s.name, bus.MetricTopic("learner"), depth)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer feed.Close()
+	l := &shared{l: fed(t, c, cloneOf(t))}
+	n := 0
+	es := policytest.Demos(2, 2, [2]float64{})
+	for i, e := range es {
+		e.ID, e.Origin = episodeID(i), policy.Online
+		if i == 1 {
+			if err := s.store.Mark(t.Context(), markRealigned, "yes"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.learnFrom(t.Context(), l, &n, e, sevens{}, feed); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ps, err := s.store.Metric(t.Context(), "episode", "return")
+	if err != nil || len(ps) != 2 || ps[0].Value != es[0].Return() || ps[1].Value != 7*float64(es[1].Len()) {
+		t.Errorf("returns %+v, %v; want %g as it was said, then %g of the newer reward", ps, err, es[0].Return(), 7*float64(es[1].Len()))
+	}
+}
+
+// sevens is a reward of 7 a step.
+type sevens struct{}
+
+func (sevens) Score(_ context.Context, dst []float64, _ []perception.Features) error {
+	for i := range dst {
+		dst[i] = 7
+	}
+	return nil
 }
