@@ -30,7 +30,7 @@ const (
 	maxPixels = 1 << 24
 )
 
-// Read reads a recording. Of a file whose writer died it returns what is whole,
+// Read reads a recording. Of a file whose writer died it returns the ticks that are whole,
 // with an error that wraps ErrTruncated; any other damage is ErrCorrupt. Frames
 // are what JPEG left of them; all else is bit for bit what was written.
 func Read(path string) (Recording, error) {
@@ -134,6 +134,21 @@ type decoder struct {
 	encoded  bool // wanted, as they are
 	kept     [][]Encoded
 	pictures int
+	// now counts the messages of the last tick, most those that ticks before had.
+	now, most parts
+}
+
+// parts are the messages of a tick beside its state.
+type parts struct{ commands, features, cameras int }
+
+// torn says whether the file may end within its last tick, whose messages may lie in two chunks.
+// Of a first one nothing tells, and nothing is learned from it alone. One that a camera was
+// slower than is left out, too.
+func (d *decoder) torn() bool {
+	if len(d.rec.Rewards) > 0 {
+		return false // they come after all ticks
+	}
+	return d.now.commands == 0 || d.now.features < d.most.features || d.now.cameras < d.most.cameras
 }
 
 // end says what the lexer's error means for what was read so far.
@@ -141,6 +156,9 @@ func (d *decoder) end(err error) (Recording, error) {
 	var cut *mcap.ErrTruncatedRecord
 	if errors.As(err, &cut) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		rec := d.rec
+		if len(rec.Ticks) > 0 && d.torn() {
+			rec.Ticks = rec.Ticks[:len(rec.Ticks)-1]
+		}
 		if n := len(rec.Ticks) - 1; len(rec.Rewards) > 0 && len(rec.Rewards) != n {
 			rec.Rewards = nil // labels are of use together
 		}
@@ -214,6 +232,8 @@ func (d *decoder) message(topic string, data []byte) error {
 		plain(st.EE.Q[:], m.Turn[:])
 		plain(st.Wrench[:], m.Wrench[:])
 		d.rec.Ticks = append(d.rec.Ticks, Tick{State: st})
+		d.most.features, d.most.cameras = max(d.most.features, d.now.features), max(d.most.cameras, d.now.cameras)
+		d.now = parts{}
 		return nil
 	}
 	if len(d.rec.Ticks) == 0 {
@@ -222,6 +242,7 @@ func (d *decoder) message(topic string, data []byte) error {
 	t := &d.rec.Ticks[len(d.rec.Ticks)-1]
 	switch topic {
 	case topicCommand:
+		d.now.commands++
 		var m commandMsg
 		if err := json.Unmarshal(data, &m); err != nil {
 			return err
@@ -231,6 +252,7 @@ func (d *decoder) message(topic string, data []byte) error {
 		t.Applied.Grip, t.By, t.Version = float64(m.Grip), by, m.Version
 		return err
 	case topicFeatures:
+		d.now.features++
 		var m featuresMsg
 		if err := json.Unmarshal(data, &m); err != nil {
 			return err
@@ -246,8 +268,12 @@ func (d *decoder) message(topic string, data []byte) error {
 		}
 		d.rec.Rewards = append(d.rec.Rewards, float64(m.Reward))
 	default:
-		if !d.frames && !d.encoded || !strings.HasPrefix(topic, topicCamera) {
-			return nil // not wanted, or somebody else's topic
+		if !strings.HasPrefix(topic, topicCamera) {
+			return nil // somebody else's topic
+		}
+		d.now.cameras++
+		if !d.frames && !d.encoded {
+			return nil // not wanted
 		}
 		var m imageMsg
 		if err := json.Unmarshal(data, &m); err != nil {

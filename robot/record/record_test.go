@@ -247,13 +247,21 @@ func TestKilledWriterLosesLessThanASecond(t *testing.T) {
 func TestEveryTruncationIsSalvagedOrRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.mcap")
 	rec := episode(20)
+	rng := rand.New(rand.NewPCG(3, 4))
+	for i := range rec.Ticks { // several to a chunk, which ends within one
+		noise := robot.Frame{Camera: "wrist", Seq: uint64(i), Stamp: rec.Ticks[i].State.Stamp, W: 40, H: 40, Pix: make([]byte, 3*40*40)}
+		for k := range noise.Pix {
+			noise.Pix[k] = byte(rng.Uint32())
+		}
+		rec.Ticks[i].Frames = append([]robot.Frame{noise}, rec.Ticks[i].Frames...)
+	}
 	write(t, path, rec, false)
 	whole, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	last := 0
-	for n := 0; n < len(whole)-30; n += 97 {
+	for n := 0; n < len(whole)-30; n += 397 {
 		got, err := record.Decode(bytes.NewReader(whole[:n]))
 		if err == nil {
 			t.Fatalf("%d of %d bytes were taken for whole", n, len(whole))
@@ -261,7 +269,20 @@ func TestEveryTruncationIsSalvagedOrRefused(t *testing.T) {
 		if errors.Is(err, record.ErrTruncated) && len(got.Ticks) < last {
 			t.Fatalf("%d bytes give %d observations, fewer bytes gave %d", n, len(got.Ticks), last)
 		}
+		if len(got.Ticks) == last {
+			continue
+		}
 		last = len(got.Ticks)
+		for i, tick := range got.Ticks {
+			frames := rec.Ticks[i].Frames
+			if len(tick.Frames) != 2 || tick.Frames[0].Camera != "wrist" || tick.Frames[1].Camera != "front" {
+				t.Fatalf("%d bytes give observation %d of %d with %d of 2 frames", n, i, last, len(tick.Frames))
+			}
+			tick.Frames = frames // JPEG
+			if d := cmp.Diff(rec.Ticks[i], tick, bits); d != "" {
+				t.Fatalf("%d bytes give observation %d of %d otherwise: %s", n, i, last, d)
+			}
+		}
 	}
 	if last < 20 {
 		t.Errorf("all but the footer gives %d of 20 observations", last)
