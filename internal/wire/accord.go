@@ -60,7 +60,8 @@ func (s *Session) introduce(ctx context.Context) error {
 	return errors.Join(s.publishNewest(ctx, "the session's facts", subFacts, b), s.publishConfig(ctx))
 }
 
-// stayKnown introduces the session anew to a server that lost its store, until ctx ends.
+// stayKnown tells a server that lost its store of the session anew, until ctx ends: what a role
+// that is started again looks for, and last, by which this looks, that it is known.
 func (s *Session) stayKnown(ctx context.Context) {
 	for {
 		select {
@@ -71,7 +72,11 @@ func (s *Session) stayKnown(ctx context.Context) {
 		if _, err := s.conn.LatestParams(ctx, s.name+subFacts); !errors.Is(err, bus.ErrNone) {
 			continue
 		}
-		if err := s.introduce(ctx); err != nil && ctx.Err() == nil {
+		err := s.repeat(ctx)
+		if err == nil {
+			err = s.introduce(ctx)
+		}
+		if err != nil && ctx.Err() == nil {
 			s.log.Warn("wire: the server does not know the session", "err", err)
 		}
 	}

@@ -226,6 +226,11 @@ func TestActorGoesByTheLearnersWaypoints(t *testing.T) {
 func TestLearnerIntroducesItselfToAServerWithoutItsStore(t *testing.T) {
 	c := tiny(t)
 	s := hosted(t, broker(t, &c), c)
+	if err := errors.Join(s.publish(t.Context(), parts{eyes: blindfold{}, taste: taste{Version: tasteVersion, Kind: "goal"}}),
+		s.put(t.Context(), "", policy.Params{Version: 6, Data: []byte("older")}), s.put(t.Context(), "", policy.Params{Version: 7, Data: []byte("newest")})); err != nil {
+		t.Fatal(err)
+	}
+	s.conn = broker(t, &c).Conn()
 	ticks := make(chan time.Time)
 	s.after = func(d time.Duration) <-chan time.Time {
 		if d == lookAgain {
@@ -245,6 +250,17 @@ func TestLearnerIntroducesItselfToAServerWithoutItsStore(t *testing.T) {
 	if f, err := r.facts(ctx); err != nil || f.ID == "" {
 		t.Errorf("%+v, %v", f, err)
 	}
+	for sub, want := range map[string]uint64{"": 7, subEncoder: 1, subReward: 1} {
+		p, err := s.conn.LatestParams(ctx, c.Name+sub)
+		if err != nil || p.Version != want || sub == "" && string(p.Data) != "newest" {
+			t.Errorf("parameters%s are version %d, %v; want %d", sub, p.Version, err, want)
+		}
+	}
 	end()
 	<-done
 }
+
+// blindfold is an encoder that can be published.
+type blindfold struct{ eyes }
+
+func (blindfold) Encode() ([]byte, error) { return []byte("encoder"), nil }

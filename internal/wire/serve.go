@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -360,7 +361,47 @@ func (s *Session) insist(ctx context.Context, what string, do func() error) erro
 
 // put publishes parameters, of the session or of its sub-session.
 func (s *Session) put(ctx context.Context, sub string, p policy.Params) error {
-	return s.insist(ctx, "publish parameters", func() error { return s.conn.PutParams(ctx, s.name+sub, p) })
+	err := s.insist(ctx, "publish parameters", func() error { return s.conn.PutParams(ctx, s.name+sub, p) })
+	if err == nil {
+		s.published.note(sub, p)
+	}
+	return err
+}
+
+// published is what a process published last of the session and its sub-sessions.
+type published struct {
+	mu sync.Mutex
+	by map[string]policy.Params
+}
+
+func (d *published) note(sub string, p policy.Params) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.by == nil {
+		d.by = make(map[string]policy.Params)
+	}
+	d.by[sub] = p
+}
+
+func (d *published) all() map[string]policy.Params {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return maps.Clone(d.by)
+}
+
+// repeat publishes again what s published, to a server that lost it. Versions stay, since there
+// are watchers that know them.
+func (s *Session) repeat(ctx context.Context) error {
+	for sub, p := range s.published.all() {
+		if sub == subFacts || sub == subConfig {
+			continue // see introduce
+		}
+		err := s.insist(ctx, "publish parameters again", func() error { return s.conn.PutParams(ctx, s.name+sub, p) })
+		if err != nil && !errors.Is(err, bus.ErrOlder) { // the learner has put a newer one
+			return err
+		}
+	}
+	return nil
 }
 
 // publishNewest puts what an actor wants under a sub-session. A session that goes on with
@@ -374,10 +415,15 @@ func (s *Session) publishNewest(ctx context.Context, what, sub string, b []byte)
 		case err != nil:
 			return err
 		case bytes.Equal(was.Data, b):
+			s.published.note(sub, was)
 			return nil
 		default:
 			p.Version = was.Version + 1
 		}
-		return s.conn.PutParams(ctx, s.name+sub, p)
+		err = s.conn.PutParams(ctx, s.name+sub, p)
+		if err == nil {
+			s.published.note(sub, p)
+		}
+		return err
 	})
 }

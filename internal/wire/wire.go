@@ -91,6 +91,7 @@ type Session struct {
 	deaf  sync.Map // labels that were told to be left out, by id
 	// practice is nil but for a session that practises with another one.
 	practice *practice
+	published published // by a learner's process
 }
 
 // Result is what a session ends with.
