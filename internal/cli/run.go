@@ -13,6 +13,14 @@ import (
 	"github.com/rapport-rl/rapport/internal/wire"
 )
 
+// droppable says whether drop, if it is not empty, is a kind of checkpoint.
+func droppable(drop string) error {
+	if kinds := wire.Kinds(); drop != "" && !slices.Contains(kinds, drop) {
+		return usageError{fmt.Errorf("--drop-checkpoint is %q; want one of %s", drop, strings.Join(kinds, ", "))}
+	}
+	return nil
+}
+
 func (a *app) runCmd() *cobra.Command {
 	var resume bool
 	var drop, page string
@@ -27,8 +35,8 @@ Ctrl-C ends it cleanly at any moment; --resume goes on.`,
 			if drop != "" && !resume {
 				return usageError{errors.New("--drop-checkpoint goes with --resume")}
 			}
-			if kinds := wire.Kinds(); drop != "" && !slices.Contains(kinds, drop) {
-				return usageError{fmt.Errorf("--drop-checkpoint is %q; want one of %s", drop, strings.Join(kinds, ", "))}
+			if err := droppable(drop); err != nil {
+				return err
 			}
 			if page != "" {
 				if err := web.Try(page); err != nil {

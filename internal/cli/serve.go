@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -37,7 +38,7 @@ func guest(f func(context.Context, config.Config, wire.Options) error) play {
 }
 
 func (a *app) roleCmd(name, short string, f play) *cobra.Command {
-	var url string
+	var url, drop string
 	cmd := &cobra.Command{
 		Use:   name,
 		Short: short,
@@ -49,6 +50,9 @@ broker. The session is called by its name or, without one, by its task. Each
 process may be killed and started again; all end when the session is over.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := droppable(drop); err != nil {
+				return err
+			}
 			if url != "" {
 				a.sets = append(a.sets, "bus.url="+url)
 			}
@@ -63,6 +67,7 @@ process may be killed and started again; all end when the session is over.`,
 			bars := newProgress(a.stderr)
 			defer bars.close()
 			o := a.options(bars)
+			o.Drop = drop
 			var end func()
 			o.Stops, end = stops()
 			defer end()
@@ -75,6 +80,9 @@ process may be killed and started again; all end when the session is over.`,
 		},
 	}
 	cmd.Flags().StringVar(&url, "nats", "", "URL of the session's NATS server, as nats://127.0.0.1:4222")
+	if name == "learner" {
+		cmd.Flags().StringVar(&drop, "drop-checkpoint", "", "forget the newest checkpoint of a kind ("+strings.Join(wire.Kinds(), ", ")+") first, where it is damaged")
+	}
 	return cmd
 }
 

@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -34,4 +35,46 @@ func TestLearnerKeepsItsConfiguration(t *testing.T) {
 	}
 	back := learner()
 	back.await(`^demonstrations +[1-8]/8 `)
+}
+
+// rapport run --resume would drive an arm beside the session's actor, so the learner forgets a
+// damaged checkpoint itself, and says so.
+func TestLearnerForgetsADamagedCheckpoint(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "s.yaml"), []byte(small), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	broker := start(t, dir, "broker", "broker", "--listen", "127.0.0.1:0", "--store", "broker")
+	url := broker.await(`^(nats://\S+)$`)
+	learner := func(more ...string) *process {
+		return start(t, dir, "learner", append([]string{"learner", "--nats", url, "-c", "s.yaml"}, more...)...)
+	}
+	for args, want := range map[string]string{"policy": "there is no session in", "polcy": "want one of encoder"} {
+		if p := learner("--drop-checkpoint", args); p.exit() == 0 || !strings.Contains(p.said(), want) {
+			t.Errorf("--drop-checkpoint %s of no session:\n%s", args, p.said())
+		}
+	}
+	first := learner()
+	first.await(`^learn +\.\.\.`)
+	first.kill()
+	files, err := filepath.Glob(filepath.Join(dir, "runs", "spread", "checkpoints", "policy-*.bin"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("checkpoints %v, %v", files, err)
+	}
+	was, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(files[0], was[:len(was)/2], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cut := learner()
+	if code := cut.exit(); code != 1 || !strings.Contains(cut.said(), "rapport learner as before and --drop-checkpoint policy") || strings.Contains(cut.said(), "--resume --drop") {
+		t.Errorf("exit code %d:\n%s", code, cut.said())
+	}
+	learner("--drop-checkpoint", "policy").await(`^learn +\.\.\.`)
+	if is, err := os.ReadFile(files[0]); err != nil || !bytes.Equal(is, was) {
+		t.Errorf("made anew, the policy is another: %v", err)
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/policy/dataset/lerobot/grid"
@@ -39,7 +40,23 @@ func readAlign(dir, name string, v any) bool {
 // latest is the newest checkpoint of a kind, see remedied.
 func (s *Session) latest(ctx context.Context, kind string) (version uint64, data []byte, err error) {
 	version, data, err = s.store.LatestCheckpoint(ctx, kind)
+	var d *store.Damage
+	if s.served && errors.As(err, &d) {
+		d.Remedy = strings.ReplaceAll(d.Remedy, dropFlags, s.dropFlags())
+	}
 	return version, data, remedied(s.Dir(), kind, err)
+}
+
+// dropFlags are those of rapport run that forget a damaged checkpoint, before its kind.
+const dropFlags = "--resume --drop-checkpoint"
+
+// dropFlags are those of the command that goes on with s: of a learner's session, rapport run
+// would drive an arm of its own.
+func (s *Session) dropFlags() string {
+	if s.served {
+		return "rapport learner as before and --drop-checkpoint"
+	}
+	return dropFlags
 }
 
 // remedied is err with what to do about a damaged checkpoint of an alignment, which no

@@ -38,12 +38,22 @@ func Learn(ctx context.Context, c config.Config, o Options) (res Result, err err
 	if err := errors.Join(r.checkFresh(o), r.checkOver()); err != nil {
 		return res, r.end(err)
 	}
+	if dir := filepath.Join(c.Out, r.name); o.Drop != "" {
+		if _, err := os.Stat(filepath.Join(dir, database)); err != nil {
+			return res, fmt.Errorf("wire: there is no session in %s whose checkpoint %s could be forgotten; start the learner without --drop-checkpoint", dir, o.Drop)
+		}
+	}
 	s, err := openOrCreate(r.ctx, r.name, r.conn, c, o)
 	if err != nil {
 		return res, err
 	}
 	defer func() { err = errors.Join(err, s.store.Close()) }()
-	res.Dir = s.Dir()
+	res.Dir, s.served = s.Dir(), true
+	if o.Drop != "" {
+		if err := s.DropCheckpoint(r.ctx, o.Drop); err != nil {
+			return res, err
+		}
+	}
 	began := s.now()
 	quiet, err := s.shows("learner")
 	if err != nil {

@@ -187,7 +187,7 @@ func (s *Session) newLearner(ctx context.Context, p parts) (policy.Keeper, error
 // to go on with. Rounds after the last checkpoint are learned again from the
 // stored episodes, to the same bits (docs/adr/0001).
 func (s *Session) learner(ctx context.Context, p parts) (_ policy.Keeper, _ int, err error) {
-	v, b, err := s.store.LatestCheckpoint(ctx, kindLearner)
+	v, b, err := s.latest(ctx, kindLearner)
 	fresh := errors.Is(err, store.ErrNone)
 	if err != nil && !fresh {
 		return nil, 0, err
@@ -227,7 +227,7 @@ func (s *Session) learner(ctx context.Context, p parts) (_ policy.Keeper, _ int,
 		}
 		v = 0
 	case int(v) > len(episodes):
-		return nil, 0, fmt.Errorf("wire: %s: the learner's checkpoint is of %d episodes, but %d are stored; go on from an earlier one with --resume --drop-checkpoint %s", s.Dir(), v, len(episodes), kindLearner)
+		return nil, 0, fmt.Errorf("wire: %s: the learner's checkpoint is of %d episodes, but %d are stored; go on from an earlier one with %s %s", s.Dir(), v, len(episodes), s.dropFlags(), kindLearner)
 	default:
 		for _, e := range episodes[:v] {
 			if err := l.Add(ctx, e); err != nil {

@@ -60,6 +60,8 @@ type Options struct {
 	PID int
 	// Living is where a session that is driven is noted, for rapport stop; nil: nowhere.
 	Living bus.Living
+	// Drop is a kind of checkpoint whose newest Learn forgets first, where it is damaged; "": none.
+	Drop string
 }
 
 // Session is one fine-tuning session in this process, on disk.
@@ -91,7 +93,9 @@ type Session struct {
 	deaf  sync.Map // labels that were told to be left out, by id
 	// practice is nil but for a session that practises with another one.
 	practice *practice
-	published published // by a learner's process
+	// served says that this is a learner's process, beside others.
+	served    bool
+	published published
 }
 
 // Result is what a session ends with.
