@@ -107,6 +107,22 @@ func (p *Publisher) Publish(ctx context.Context, e policy.Episode) error {
 // Pending is the number of episodes that no server acknowledged yet.
 func (p *Publisher) Pending() int { return p.sp.len() }
 
+// Waiting is the number of episodes that nobody has learned from yet: those of Pending, and those
+// that lie in the session's queue, whoever put them there. What was lost or buried does not wait.
+func (p *Publisher) Waiting(ctx context.Context) (int, error) {
+	spooled := p.Pending() // first: one that is sent in between counts twice rather than not at all
+	ctx, cancel := p.c.within(ctx, ackLimit)
+	defer cancel()
+	st, err := p.c.js.Stream(ctx, p.cfg.Name) // asks for its state
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return spooled, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("bus: stream %s: %w", p.cfg.Name, err)
+	}
+	return spooled + int(st.CachedInfo().State.Msgs), nil
+}
+
 // Counts tells how many episodes were acknowledged, how many of these the
 // server knew already, and how many were set aside because no server would
 // ever take them.

@@ -31,6 +31,10 @@ const gone = 3 * time.Second
 // scorer went away.
 const retryAfter = 500 * time.Millisecond
 
+// ackedAfter is how long an acknowledgement may take, of an episode that was just sent or learned
+// from.
+const ackedAfter = 20 * time.Millisecond
+
 // actorMark counts the episodes that the actor began, so that no id is used
 // twice, restarts included.
 const actorMark = "episodes begun"
@@ -185,8 +189,8 @@ type driver struct {
 	peers *bus.Peers
 	fresh chan struct{} // parameters came
 
-	queued int // episodes that this process handed to the queue, or found in the spool
-	known  int // those that the learner had learned from before
+	waiting int // episodes that waited for the learner when this was last known
+	looks   int // how often wait asked for the next episode
 
 	mu     sync.Mutex
 	params policy.Params
@@ -272,7 +276,6 @@ func (d *driver) folders(ctx context.Context) (map[string]string, error) {
 // repeat hands the last stored episode to the queue again: an actor that was
 // killed may have stored, but not queued it. The queue takes an id once.
 func (d *driver) repeat(ctx context.Context) error {
-	d.queued = d.spool.Pending()
 	rows, err := d.s.store.Episodes(ctx, policy.Online)
 	if err != nil || len(rows) == 0 {
 		return err
@@ -306,7 +309,6 @@ func (d *driver) run(ctx context.Context) (err error) {
 	if err := d.s.settles(ctx, d.r); err != nil {
 		return err
 	}
-	d.known = d.learned()
 	v, chunks, err := viewOf(d.newest())
 	if err != nil {
 		return err
@@ -344,14 +346,17 @@ func (d *driver) run(ctx context.Context) (err error) {
 // behind or, while it is gone, the session is to go on without it. The arm gets
 // no command meanwhile, so it holds still.
 func (d *driver) wait(ctx context.Context) error {
-	for {
+	next := ackedAfter
+	for d.looks = 1; ; d.looks++ {
 		ok, err := d.may(ctx)
 		if ok || err != nil {
 			return err
 		}
 		select {
 		case <-d.fresh:
-		case <-d.s.after(retryAfter):
+			next = ackedAfter
+		case <-d.s.after(next):
+			next = retryAfter
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -361,8 +366,17 @@ func (d *driver) wait(ctx context.Context) error {
 func (d *driver) may(ctx context.Context) (bool, error) {
 	total := d.total()
 	if d.peers.Alive("learner") {
-		learned := d.learned()
-		return learned < total && d.queued-(learned-d.known) < ahead, nil
+		if d.learned() >= total {
+			return false, nil
+		}
+		n, err := d.spool.Waiting(ctx)
+		if err != nil {
+			n = max(d.waiting, d.spool.Pending()) // the server is away: what is sent meanwhile lies in the spool
+		}
+		if d.waiting = n; n >= ahead && d.looks > 2 {
+			d.s.tell("waits for the learner", d.learned(), total, fmt.Sprintf("%d episodes are queued", n))
+		}
+		return n < ahead, ctx.Err()
 	}
 	rows, err := d.s.store.Episodes(ctx, policy.Online)
 	if err != nil {
@@ -429,7 +443,6 @@ func (d *driver) episode(ctx context.Context, t *tracks, pi player, n int) error
 		if err := d.spool.Publish(ctx, ep); err != nil {
 			return err
 		}
-		d.queued++
 		d.s.tell("act", n%lifeSpan+1, d.total(), fmt.Sprintf("policy of %d episodes", p.Version-1))
 		return nil
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/rapport-rl/rapport/internal/bus"
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/policy/policytest"
 	"github.com/rapport-rl/rapport/reward/kagi"
 	"github.com/rapport-rl/rapport/robot"
 )
@@ -264,3 +265,75 @@ func TestLearnerIntroducesItselfToAServerWithoutItsStore(t *testing.T) {
 type blindfold struct{ eyes }
 
 func (blindfold) Encode() ([]byte, error) { return []byte("encoder"), nil }
+
+// What waits is what lies in the queue, whoever put it there, and nothing that nobody will learn from.
+func TestActorWaitsForWhatIsQueuedAlone(t *testing.T) {
+	c := tiny(t)
+	set(t, &c, "session.episodes=100")
+	srv := broker(t, &c)
+	r := &role{cfg: c, name: c.Name, conn: srv.Conn(), ctx: t.Context()}
+	stop, err := srv.Conn().Beat(t.Context(), c.Name, "learner", beatEvery)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	peers, err := srv.Conn().WatchPeers(c.Name, gone, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peers.Close()
+	dir := t.TempDir()
+	said := 0
+	acts := func() (*driver, func()) {
+		spool, err := bus.NewPublisher(srv.Conn(), c.Name, dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := hosted(t, srv, c)
+		s.tell = func(stage string, _, _ int, _ string) {
+			if stage == "waits for the learner" {
+				said++
+			}
+		}
+		return &driver{s: s, r: r, spool: spool, peers: peers, params: policy.Params{Version: 1}}, spool.Close
+	}
+	may := func(d *driver) bool {
+		ok, err := d.may(t.Context())
+		d.looks++
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ok
+	}
+	eventually(t, "the learner beats", func() bool { return peers.Alive("learner") })
+	d, end := acts()
+	for i := range ahead {
+		if !may(d) {
+			t.Fatalf("it waits with %d episodes queued", i)
+		}
+		e := policytest.Demos(1, 2, [2]float64{})[0]
+		e.ID, e.Origin = episodeID(i), policy.Online
+		if err := errors.Join(d.spool.Publish(t.Context(), e), d.spool.Flush(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if may(d) || may(d) || said == 0 {
+		t.Errorf("it does not wait for %d episodes, or does not say so (%d)", ahead, said)
+	}
+	end()
+	if d, end = acts(); may(d) {
+		t.Error("started again, it knows nothing of what it queued before")
+	}
+	defer end()
+	ctx, enough := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { // none of them becomes a policy's
+		q := bus.Consumer{Conn: srv.Conn(), Session: c.Name, Sole: true}
+		done <- q.Run(ctx, func(context.Context, policy.Episode) error { return bus.ErrReject })
+	}()
+	eventually(t, "it goes on without those that were buried", func() bool { return may(d) })
+	enough()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
