@@ -41,12 +41,7 @@ func TestLearnerKeepsItsConfiguration(t *testing.T) {
 // damaged checkpoint itself, and says so.
 func TestLearnerForgetsADamagedCheckpoint(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "s.yaml"), []byte(small), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	broker := start(t, dir, "broker", "broker", "--listen", "127.0.0.1:0", "--store", "broker")
-	url := broker.await(`^(nats://\S+)$`)
+	dir, _, url := brokered(t)
 	learner := func(more ...string) *process {
 		return start(t, dir, "learner", append([]string{"learner", "--nats", url, "-c", "s.yaml"}, more...)...)
 	}

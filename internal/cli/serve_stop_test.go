@@ -1,8 +1,6 @@
 package cli_test
 
 import (
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -12,12 +10,7 @@ import (
 // acknowledged; nor does the first folder's.
 func TestStopOutlivesTheActor(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "s.yaml"), []byte(small), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	broker := start(t, dir, "broker", "broker", "--listen", "127.0.0.1:0", "--store", "broker")
-	url := broker.await(`^(nats://\S+)$`)
+	dir, _, url := brokered(t)
 	role := func(name string, more ...string) *process {
 		return start(t, dir, name, append([]string{name, "--nats", url, "-c", "s.yaml"}, more...)...)
 	}

@@ -142,12 +142,7 @@ func TestKilledLearnerLosesNothingAndCountsOnce(t *testing.T) {
 	for _, orphan := range []string{"go", "hold"} {
 		t.Run(orphan, func(t *testing.T) {
 			t.Parallel()
-			dir := t.TempDir()
-			if err := os.WriteFile(filepath.Join(dir, "s.yaml"), []byte(small), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			broker := start(t, dir, "broker", "broker", "--listen", "127.0.0.1:0", "--store", "broker")
-			url := broker.await(`^(nats://\S+)$`)
+			dir, _, url := brokered(t)
 			role := func(name string, more ...string) *process {
 				return start(t, dir, name, append([]string{name, "--nats", url, "-c", "s.yaml", "--set", "session.orphan=" + orphan}, more...)...)
 			}
@@ -221,16 +216,22 @@ func checkAfterTheEnd(t *testing.T, dir, url string) {
 	}
 }
 
+// brokered is a folder with a small session's s.yaml, and a broker that runs there at url.
+func brokered(t *testing.T) (dir string, broker *process, url string) {
+	t.Helper()
+	dir = t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "s.yaml"), []byte(small), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	broker = start(t, dir, "broker", "broker", "--listen", "127.0.0.1:0", "--store", "broker")
+	return dir, broker, broker.await(`^(nats://\S+)$`)
+}
+
 // Everything but the learner is killed and started again, one after the other;
 // the actor in another folder, as on another machine.
 func TestEveryProcessMayBeKilled(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "s.yaml"), []byte(small), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	broker := start(t, dir, "broker", "broker", "--listen", "127.0.0.1:0", "--store", "broker")
-	url := broker.await(`^(nats://\S+)$`)
+	dir, broker, url := brokered(t)
 	role := func(name string, more ...string) *process {
 		return start(t, dir, name, append([]string{name, "--nats", url, "-c", "s.yaml"}, more...)...)
 	}

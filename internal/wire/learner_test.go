@@ -79,16 +79,22 @@ func TestIQLKeepsTheCloneWhileItsCriticsLearn(t *testing.T) {
 	}
 }
 
-// A learner in a process of its own tells how much of a person's it has, too.
-func TestALearnersProcessCountsAPersonsRows(t *testing.T) {
+// aside is a session whose learner is in a process of its own, and the feed of what it tells.
+func aside(t *testing.T) (*Session, *shared, *bus.Feed[policy.Stats]) {
+	t.Helper()
 	c := tiny(t)
 	s := begun(t, c)
 	feed, err := bus.NewFeed(s.conn, s.name, bus.MetricTopic("learner"), depth)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer feed.Close()
-	l := &shared{l: fed(t, c, cloneOf(t))}
+	t.Cleanup(feed.Close)
+	return s, &shared{l: fed(t, c, cloneOf(t))}, feed
+}
+
+// A learner in a process of its own tells how much of a person's it has, too.
+func TestALearnersProcessCountsAPersonsRows(t *testing.T) {
+	s, l, feed := aside(t)
 	n := 0
 	for i, e := range policytest.Demos(2, 2, [2]float64{}) {
 		e.ID, e.Origin = episodeID(i), policy.Online

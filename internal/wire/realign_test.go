@@ -15,7 +15,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/rapport-rl/rapport/internal/bus"
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/policy"
@@ -483,14 +482,7 @@ func TestAlignedAnewIsPublishedAsANewerVersion(t *testing.T) {
 // What was queued with the rewards of an older reward is learned with those of the newer one,
 // as after a restart.
 func TestQueuedEpisodesAreRatedByTheRewardAlignedAnew(t *testing.T) {
-	c := tiny(t)
-	s := begun(t, c)
-	feed, err := bus.NewFeed(s.conn, s.name, bus.MetricTopic("learner"), depth)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer feed.Close()
-	l := &shared{l: fed(t, c, cloneOf(t))}
+	s, l, feed := aside(t)
 	n := 0
 	es := policytest.Demos(2, 2, [2]float64{})
 	for i, e := range es {
