@@ -190,7 +190,6 @@ type driver struct {
 	fresh chan struct{} // parameters came
 
 	waiting int // episodes that waited for the learner when this was last known
-	looks   int // how often wait asked for the next episode
 
 	mu     sync.Mutex
 	params policy.Params
@@ -347,8 +346,8 @@ func (d *driver) run(ctx context.Context) (err error) {
 // no command meanwhile, so it holds still.
 func (d *driver) wait(ctx context.Context) error {
 	next := ackedAfter
-	for d.looks = 1; ; d.looks++ {
-		ok, err := d.may(ctx)
+	for looks := 1; ; looks++ {
+		ok, err := d.may(ctx, looks)
 		if ok || err != nil {
 			return err
 		}
@@ -363,7 +362,8 @@ func (d *driver) wait(ctx context.Context) error {
 	}
 }
 
-func (d *driver) may(ctx context.Context) (bool, error) {
+// may says whether the next episode may begin, asked so often.
+func (d *driver) may(ctx context.Context, looks int) (bool, error) {
 	total := d.total()
 	if d.peers.Alive("learner") {
 		if d.learned() >= total {
@@ -373,7 +373,7 @@ func (d *driver) may(ctx context.Context) (bool, error) {
 		if err != nil {
 			n = max(d.waiting, d.spool.Pending()) // the server is away: what is sent meanwhile lies in the spool
 		}
-		if d.waiting = n; n >= ahead && d.looks > 2 {
+		if d.waiting = n; n >= ahead && looks > 2 {
 			d.s.tell("waits for the learner", d.learned(), total, fmt.Sprintf("%d episodes are queued", n))
 		}
 		return n < ahead, ctx.Err()

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -56,14 +57,17 @@ func cut(v rapl.Video, c label.Clip) rapl.Video {
 	if whole(c) {
 		return v
 	}
-	to := c.To
-	if to == 0 {
-		to = v.Len()
-	}
-	if c.From < 0 || c.From >= to || to > v.Len() {
+	from, to, ok := portion(c, v.Len())
+	if !ok {
 		return rapl.Video{}
 	}
-	return rapl.Video{Name: clipName(c), D: v.D, Embed: v.Embed[c.From*v.D : to*v.D]}
+	return rapl.Video{Name: clipName(c), D: v.D, Embed: v.Embed[from*v.D : to*v.D]}
+}
+
+// portion is what a clip shows of an episode of n frames after the reset; not ok beyond them.
+func portion(c label.Clip, n int) (from, to int, ok bool) {
+	from, to = c.From, cmp.Or(c.To, n)
+	return from, to, 0 <= from && from < to && to <= n
 }
 
 // clipName names what a clip shows.
@@ -110,14 +114,11 @@ func (s *Session) tuneEyes(ctx context.Context, p *parts, demos []demo) error {
 			return -1, nil
 		}
 		fs := demos[i].frames[1:] // the frame after the reset is no doing of anybody's
-		to := c.To
-		if to == 0 {
-			to = len(fs)
-		}
-		if c.From < 0 || c.From >= to || to > len(fs) {
+		from, to, ok := portion(c, len(fs))
+		if !ok {
 			return -1, nil
 		}
-		film, err := enc.Film(fs[c.From:to])
+		film, err := enc.Film(fs[from:to])
 		if err != nil {
 			return -1, err
 		}

@@ -297,9 +297,10 @@ func TestActorWaitsForWhatIsQueuedAlone(t *testing.T) {
 		}
 		return &driver{s: s, r: r, spool: spool, peers: peers, params: policy.Params{Version: 1}}, spool.Close
 	}
+	looks := 0
 	may := func(d *driver) bool {
-		ok, err := d.may(t.Context())
-		d.looks++
+		ok, err := d.may(t.Context(), looks)
+		looks++
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -127,14 +127,11 @@ func (l library) video(x label.Clip) (rapl.Video, error) {
 		traj = e.Trajectory()[1:] // the frame after the reset is no doing of anybody's
 		l.trajs[x.Episode] = traj
 	}
-	to := x.To
-	if to == 0 {
-		to = len(traj)
-	}
-	if x.From >= to || to > len(traj) {
+	from, to, ok := portion(x, len(traj))
+	if !ok {
 		return rapl.Video{}, fmt.Errorf("wire: a label is of steps %d to %d of %s, which has %d", x.From, x.To, x.Episode, len(traj))
 	}
-	v, err := l.by.video(name, traj[x.From:to])
+	v, err := l.by.video(name, traj[from:to])
 	if err == nil {
 		l.videos[name] = v
 	}

@@ -407,23 +407,24 @@ func (s *Session) repeat(ctx context.Context) error {
 // publishNewest puts what an actor wants under a sub-session. A session that goes on with
 // another one has it as the next version.
 func (s *Session) publishNewest(ctx context.Context, what, sub string, b []byte) error {
-	return s.insist(ctx, "publish "+what, func() error {
-		p := policy.Params{Version: 1, Data: b}
+	p := policy.Params{Version: 1, Data: b}
+	err := s.insist(ctx, "publish "+what, func() error {
 		was, err := s.conn.LatestParams(ctx, s.name+sub)
 		switch {
 		case errors.Is(err, bus.ErrNone):
+			p.Version = 1
 		case err != nil:
 			return err
 		case bytes.Equal(was.Data, b):
-			s.published.note(sub, was)
+			p = was
 			return nil
 		default:
 			p.Version = was.Version + 1
 		}
-		err = s.conn.PutParams(ctx, s.name+sub, p)
-		if err == nil {
-			s.published.note(sub, p)
-		}
-		return err
+		return s.conn.PutParams(ctx, s.name+sub, p)
 	})
+	if err == nil {
+		s.published.note(sub, p)
+	}
+	return err
 }
