@@ -290,6 +290,41 @@ func TestKeysAndFingersDriveWhileHeld(t *testing.T) {
 	until("the finger lifted", func(v bus.Teleop) bool { return !v.Deadman })
 }
 
+// A browser may not tell that Shift came up: any key that comes without it says so.
+func TestAShiftThatNobodyHoldsDrivesNothing(t *testing.T) {
+	s := newSession(t, bus.Options{})
+	s.tells("human", true)
+	b := desktop(t, s.page(t).URL())
+	b.live()
+	key := func(kind input.DispatchKeyEventType, key, code string, with int64) {
+		b.do(call(input.DispatchKeyEvent, input.DispatchKeyEventParams{Type: kind, Key: key, Code: code, Modifiers: with}))
+	}
+	const shift = 8 // of the modifiers
+	const down, up = input.DispatchKeyEventTypeKeyDown, input.DispatchKeyEventTypeKeyUp
+	for name, end := range map[string]func(){
+		"both held, one release": func() {
+			key(down, "Shift", "ShiftRight", shift)
+			key(up, "Shift", "ShiftRight", 0)
+		},
+		"another key pressed":  func() { key(down, "w", "KeyW", 0); key(up, "w", "KeyW", 0) },
+		"another key released": func() { key(up, "x", "KeyX", 0) },
+		"a word written": func() {
+			b.do(chromedp.Focus(chromedp.ID("pilot")))
+			key(down, "x", "KeyX", 0)
+			eval[bool](b, `el("pilot").blur(); true`)
+		},
+	} {
+		b.says("driver", "Hold a pad")
+		key(down, "Shift", "ShiftLeft", shift)
+		b.says("driver", "You drive")
+		end()
+		b.says("driver", "Hold a pad")
+		if n := eval[int](b, "keys.size + stuck.size"); n > 0 || eval[bool](b, "held") {
+			t.Errorf("%s: %d keys are held, and the session was told so last: %v", name, n, eval[bool](b, "held"))
+		}
+	}
+}
+
 // While a name is typed keys are words, and the page says so; Enter gives them back.
 func TestEnterLeavesTheName(t *testing.T) {
 	s := newSession(t, bus.Options{Listen: "127.0.0.1:0"})

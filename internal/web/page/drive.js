@@ -121,13 +121,18 @@ function leave() {
 for (const gone of ["blur", "pagehide"]) addEventListener(gone, leave);
 document.addEventListener("visibilitychange", () => { if (document.hidden) leave(); });
 
-// shifted notes whether Shift is down that was not pressed since this page listens.
-function shifted(e) {
-  if (!e.shiftKey) for (const code of ["ShiftLeft", "ShiftRight"]) stuck.delete(code);
-  else if (!keys.has("ShiftLeft") && !keys.has("ShiftRight")) stuck.add("ShiftLeft");
+// lifted forgets Shift where an event says that it is up: of two that are down, or as the layout
+// is switched, a browser may not tell that one came up.
+function lifted(e) {
+  if (e.shiftKey) return;
+  for (const code of ["ShiftLeft", "ShiftRight"]) {
+    keys.delete(code);
+    stuck.delete(code);
+  }
 }
 
 addEventListener("keydown", (e) => {
+  lifted(e); // first: what follows may be Shift itself
   if (e.target instanceof HTMLInputElement || e.ctrlKey || e.altKey || e.metaKey || !layout.has(e.code)) return;
   if (e.repeat) {
     if (!keys.has(e.code)) stuck.add(e.code);
@@ -135,12 +140,13 @@ addEventListener("keydown", (e) => {
   }
   stuck.delete(e.code);
   keys.add(e.code);
-  shifted(e);
+  // A Shift that is down and was not pressed since this page listens.
+  if (e.shiftKey && !keys.has("ShiftLeft") && !keys.has("ShiftRight")) stuck.add("ShiftLeft");
 });
 addEventListener("keyup", (e) => {
   keys.delete(e.code);
   stuck.delete(e.code);
-  if (!e.shiftKey) shifted(e);
+  lifted(e);
 });
 
 function drawPads() {
