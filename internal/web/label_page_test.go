@@ -472,6 +472,36 @@ func TestAnswersWaitForThePictures(t *testing.T) {
 	b.shows("that it can be answered", `el("loading").hidden && ["left", "right", "tie", "unsure"].every((n) => !el(n).disabled)`)
 }
 
+// Pictures that come at the second try are shown before anything is answered.
+func TestPicturesThatFailedAreTriedAgain(t *testing.T) {
+	b := desktop(t, labelPage(t, &memory{}, questions.Options{Annotator: "ann", Reels: strips{4, []string{"front", "wrist"}}}).URL())
+	id := b.posed("")
+	eval[bool](b, `(() => {
+		const real = bytes;
+		window.cut = true;
+		bytes = async (path) => { if (cut) throw new Error("no network"); return real(path); };
+		return true;
+	})()`)
+	b.key("1")
+	b.says("alarms", "The pictures did not come (no network). Trying again.")
+	eval[bool](b, `cut = false, true`)
+	b.posed(id)
+	if n := eval[int](b, `[...document.querySelectorAll("#clips canvas")].filter((c) => c.dataset.step && c.getContext("2d").getImageData(0, 0, c.width, c.height).data.some((x, i) => i % 4 < 3 && x > 0)).length`); n != 4 {
+		t.Errorf("%d of 4 pictures are shown of a question that can be answered", n)
+	}
+	// What is no picture is nothing to judge by.
+	eval[bool](b, `(() => {
+		buffers.clear();
+		window.createImageBitmap = () => Promise.reject(new Error("no picture"));
+		return true;
+	})()`)
+	b.key("1")
+	b.says("alarms", "none of them is a picture")
+	if !eval[bool](b, `el("left").disabled && !ready`) {
+		t.Error("a question without a picture can be answered")
+	}
+}
+
 func TestTheLastAnswerCanBeTakenBack(t *testing.T) {
 	m := &memory{}
 	b := desktop(t, labelPage(t, m, questions.Options{Annotator: "ann", Kind: label.Segments, Reels: strips{2, []string{"front"}}}).URL())

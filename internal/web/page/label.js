@@ -222,11 +222,12 @@ function allow(yes) {
 async function film(anew) {
   if (loading) loading.abort();
   const mine = loading = new AbortController(), q = state.question, at = anew ? 0 : player.step, plays = anew || player.playing;
-  const panels = q.clips.map((_, i) => panel(q, i));
-  el("clips").replaceChildren(...panels.map((p) => p.card));
-  order.onchange();
   el("loading").hidden = false;
   for (;;) {
+    // Anew each time: a film that was dropped shows nothing any more.
+    const panels = q.clips.map((_, i) => panel(q, i));
+    el("clips").replaceChildren(...panels.map((p) => p.card));
+    order.onchange();
     try {
       if (!await player.open(panels.flatMap((p) => p.films), bytes, mine.signal)) return;
       break;

@@ -89,8 +89,9 @@ const player = {
     // As fast as it was: the median time between a camera's pictures.
     const gaps = films.flatMap((f) => f.head.stamps.slice(1).map((t, i) => t - f.head.stamps[i])).filter((d) => d > 0).sort((a, b) => a - b);
     this.period = gaps.length ? Math.min(1000, Math.max(10, gaps[gaps.length >> 1])) : 100;
-    const first = await Promise.all(films.map((f) => f.bitmap(0)));
+    const first = await Promise.all(films.map((f) => f.bitmap(Math.max(0, f.source.findIndex((k) => k >= 0)))));
     if (signal.aborted) return false;
+    if (!first.some(Boolean)) throw Object.assign(new Error("none of them is a picture that can be shown"), { final: true });
     const area = Math.max(1, ...first.map((b) => (b ? b.width * b.height : 1)));
     for (const f of films) f.room = Math.max(8, Math.floor(bitmapPixels / area / films.length));
     await this.show(0);
