@@ -458,7 +458,8 @@ func TestAnotherKindKeepsWhatWasSaid(t *testing.T) {
 }
 
 func TestAnswersWaitForThePictures(t *testing.T) {
-	b := desktop(t, labelPage(t, &memory{}, questions.Options{Annotator: "ann"}).URL())
+	m := &memory{}
+	b := desktop(t, labelPage(t, m, questions.Options{Annotator: "ann"}).URL())
 	id := b.posed("")
 	eval[bool](b, `(() => {
 		const real = bytes, gate = new Promise((go) => { window.letThrough = go; });
@@ -467,9 +468,19 @@ func TestAnswersWaitForThePictures(t *testing.T) {
 	})()`)
 	b.key("1")
 	b.shows("that pictures are loaded", fmt.Sprintf(`state.label !== %q && !el("loading").hidden && ["left", "right", "tie", "unsure"].every((n) => el(n).disabled)`, id))
+	// Whoever chooses a camera meanwhile may answer all the same, by what that one saw.
+	b.pick("camera", "wrist")
+	if !eval[bool](b, `el("left").disabled && !ready`) {
+		t.Error("with another camera, a question without its pictures can be answered")
+	}
 	eval[bool](b, `letThrough(), true`)
+	id = b.posed(id)
+	b.shows("that it can be answered", `el("loading").hidden && player.playing && ["left", "right", "tie", "unsure"].every((n) => !el(n).disabled)`)
+	b.key("1")
 	b.posed(id)
-	b.shows("that it can be answered", `el("loading").hidden && ["left", "right", "tie", "unsure"].every((n) => !el(n).disabled)`)
+	if l := m.last(t, 2); !slices.Equal(l.Query.Clips[0].Cameras, []string{"wrist"}) {
+		t.Errorf("the wrist's pictures were shown, kept is %v", l.Query.Clips[0].Cameras)
+	}
 }
 
 // Pictures that come at the second try are shown before anything is answered.

@@ -186,7 +186,6 @@ async function pose(v) {
   const q = v.question;
   allow(false);
   document.body.dataset.ready = "";
-  seen = q.clips.map(() => []);
   text(el("ask"), asks[q.kind]);
   text(el("why"), q.why ? `This question was chosen: ${whys[q.why] ?? q.why}${q.gain ? `, ${q.gain.toFixed(2)} bits expected` : ""}.` : "");
   const cameras = [...new Set(q.films.flatMap((f, i) => q.clips[i].cameras || f.cameras))], pick = el("camera"), was = pick.value || recall("camera");
@@ -218,10 +217,12 @@ function allow(yes) {
   el("ranked").disabled = !yes || !order.whole();
 }
 
-// film loads the pictures of the question that is shown, and plays them.
+// film loads the pictures of the question that is shown, and plays them; anew from the
+// beginning, and until they are there nothing is answered.
 async function film(anew) {
   if (loading) loading.abort();
   const mine = loading = new AbortController(), q = state.question, at = anew ? 0 : player.step, plays = anew || player.playing;
+  if (anew) seen = q.clips.map(() => []);
   el("loading").hidden = false;
   for (;;) {
     // Anew each time: a film that was dropped shows nothing any more.
@@ -385,7 +386,7 @@ el("scrub").addEventListener("input", () => { still(); player.show(Number(el("sc
 for (const kind of ["pointerup", "change"]) el("scrub").addEventListener(kind, (e) => { if (kind === "pointerup") e.target.blur(); });
 el("speed").addEventListener("change", (e) => { player.pace(Number(e.target.value)); e.target.blur(); });
 el("loop").addEventListener("change", (e) => e.target.blur());
-el("camera").addEventListener("change", (e) => { remember("camera", e.target.value); e.target.blur(); if (state && state.question) film(false); });
+el("camera").addEventListener("change", (e) => { remember("camera", e.target.value); e.target.blur(); if (state && state.question) film(!ready); });
 el("kind").addEventListener("change", (e) => { hold("kind", e.target.value); e.target.blur(); if (!sending && state) refresh(e.target.value); });
 
 el("way").addEventListener("change", (e) => { e.target.blur(); if (!sending && state && person()) refresh(undefined, e.target.value); });
