@@ -40,7 +40,7 @@ type Reels interface {
 	// Episodes lists them, the oldest first. The list may grow.
 	Episodes(ctx context.Context) ([]string, error)
 	// Frames returns the frames of each observation (T+1,) of an episode, by camera,
-	// compressed as they were recorded.
+	// compressed as they were recorded. One call at a time; it outlives who asked.
 	Frames(ctx context.Context, id string) ([][]record.Encoded, error)
 }
 
@@ -139,8 +139,9 @@ type Desk struct {
 	mu    sync.Mutex // guards what follows and o.Source
 	asked map[label.Kind][]label.Query
 	known map[string]label.Query
-	open  map[place]string // IDs of what is being shown
-	kept  map[place]string // IDs of what was drawn to be shown later
+	open  map[place]string      // IDs of what is being shown
+	kept  map[place]string      // IDs of what was drawn to be shown later
+	late  map[place]label.Query // drawn, and its episodes are still being read
 	ways  map[string]string
 	bad   map[string]error // episodes that cannot be shown
 
@@ -193,7 +194,7 @@ func New(o Options) (*Desk, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	return &Desk{o: o, asked: map[label.Kind][]label.Query{}, known: map[string]label.Query{}, open: map[place]string{}, kept: map[place]string{}, ways: map[string]string{}, bad: map[string]error{}}, nil
+	return &Desk{o: o, asked: map[label.Kind][]label.Query{}, known: map[string]label.Query{}, open: map[place]string{}, kept: map[place]string{}, late: map[place]label.Query{}, ways: map[string]string{}, bad: map[string]error{}}, nil
 }
 
 // ways are the names of those that there are.

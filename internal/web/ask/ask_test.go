@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -230,6 +231,63 @@ func TestEveryPairIsAskedOnce(t *testing.T) {
 	}
 	if v := must(t)(desk(t, ask.Options{}).State(ctx, "", "")); v.Question != nil || !strings.Contains(v.Note, "Give your name") {
 		t.Errorf("nobody is asked %+v", v)
+	}
+}
+
+// slow are reels that are read once gate is closed; the first late times they give up.
+type slow struct {
+	reels
+	gate       chan struct{}
+	read, late atomic.Int32
+}
+
+func (s *slow) Frames(ctx context.Context, id string) ([][]record.Encoded, error) {
+	s.read.Add(1)
+	select {
+	case <-s.gate:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if s.late.Add(-1) >= 0 {
+		return nil, fmt.Errorf("fetch: %w", context.DeadlineExceeded)
+	}
+	return s.reels.Frames(ctx, id)
+}
+
+func TestAnEpisodeThatTakesLongIsReadOnceAndShown(t *testing.T) {
+	for _, steps := range []int{0, 4} {
+		r := &slow{reels: reels{n: 2}, gate: make(chan struct{})}
+		d := desk(t, ask.Options{Reels: r, Steps: steps})
+		for range 3 {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+			v, err := d.State(ctx, "ann", "")
+			cancel()
+			if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "is still being read") || len(v.Warn) > 0 {
+				t.Fatalf("clips of %d: error %v, warnings %q", steps, err, v.Warn)
+			}
+		}
+		close(r.gate)
+		v := must(t)(d.State(t.Context(), "ann", ""))
+		if v.Question == nil || len(v.Warn) > 0 || len(v.Question.Clips[0].Cameras) != 2 {
+			t.Fatalf("clips of %d: got %+v", steps, v)
+		}
+		if c := v.Question.Clips[1]; c.To-c.From != steps {
+			t.Errorf("clips of %d: %+v", steps, c)
+		}
+		if n := r.read.Load(); n != 2 {
+			t.Errorf("clips of %d: two episodes were read %d times", steps, n)
+		}
+	}
+	// Reels that give up by themselves are asked again, too.
+	r := &slow{reels: reels{n: 2}, gate: make(chan struct{})}
+	close(r.gate)
+	r.late.Store(1)
+	d := desk(t, ask.Options{Reels: r})
+	if v, err := d.State(t.Context(), "ann", ""); !errors.Is(err, context.DeadlineExceeded) || len(v.Warn) > 0 {
+		t.Errorf("error %v, warnings %q", err, v.Warn)
+	}
+	if v := must(t)(d.State(t.Context(), "ann", "")); v.Question == nil || len(v.Warn) > 0 {
+		t.Errorf("got %+v", v)
 	}
 }
 

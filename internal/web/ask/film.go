@@ -31,9 +31,18 @@ const cacheSize = 96 << 20
 
 // films keeps the episodes that were shown last.
 type films struct {
-	mu    sync.Mutex // held while reading: two pages that want one episode read it once
-	reels []*reel    // the oldest use first
-	infos map[string]Film
+	mu     sync.Mutex
+	reels  []*reel // the oldest use first
+	infos  map[string]Film
+	coming *reading // nil for none
+}
+
+// reading is an episode that is being read: one at a time, and once for all pages that want it.
+type reading struct {
+	id   string
+	done chan struct{} // closed once what follows is there
+	reel *reel
+	err  error
 }
 
 // Film says what there is to see of an episode.
@@ -51,7 +60,27 @@ func (d *Desk) Film(ctx context.Context, id string) (Film, error) {
 	return r.Film, nil
 }
 
+// reel is an episode with its frames. One that takes longer to read than somebody waits is read
+// to its end all the same, and is there when it is asked for again.
 func (d *Desk) reel(ctx context.Context, id string) (*reel, error) {
+	for {
+		r, c := d.begin(ctx, id)
+		if r != nil {
+			return r, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("ask: episode %s is still being read: %w", c.id, ctx.Err())
+		case <-c.done:
+		}
+		if c.id == id {
+			return c.reel, c.err
+		}
+	}
+}
+
+// begin finds an episode that is kept, or else what is being read: it, if nothing else was.
+func (d *Desk) begin(ctx context.Context, id string) (*reel, *reading) {
 	s := &d.films
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -60,6 +89,30 @@ func (d *Desk) reel(ctx context.Context, id string) (*reel, error) {
 		s.reels = append(slices.Delete(s.reels, i, i+1), r)
 		return r, nil
 	}
+	if s.coming == nil {
+		c := &reading{id: id, done: make(chan struct{})}
+		s.coming = c
+		go func() {
+			c.reel, c.err = d.read(context.WithoutCancel(ctx), id)
+			s.mu.Lock()
+			if c.err == nil {
+				s.keep(c.reel)
+			}
+			s.coming = nil
+			s.mu.Unlock()
+			close(c.done)
+		}()
+	}
+	return nil, s.coming
+}
+
+func (d *Desk) read(ctx context.Context, id string) (r *reel, err error) {
+	defer func() {
+		// Not of a request, which the server would catch; an arm may be driven beside it.
+		if p := recover(); p != nil {
+			err = fmt.Errorf("ask: episode %s: %v", id, p)
+		}
+	}()
 	ids, err := d.o.Reels.Episodes(ctx)
 	if err != nil {
 		return nil, err
@@ -71,7 +124,7 @@ func (d *Desk) reel(ctx context.Context, id string) (*reel, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &reel{Film: Film{Episode: id, Steps: max(len(frames)-1, 0)}, frames: frames}
+	r = &reel{Film: Film{Episode: id, Steps: max(len(frames)-1, 0)}, frames: frames}
 	for _, fs := range frames {
 		for _, f := range fs {
 			r.size += len(f.Data)
@@ -84,10 +137,15 @@ func (d *Desk) reel(ctx context.Context, id string) (*reel, error) {
 	if len(r.Cameras) == 0 {
 		return nil, fmt.Errorf("%w: frames of episode %s; it was recorded without", ErrNone, id)
 	}
+	return r, nil
+}
+
+// keep keeps an episode, and of the others what cacheSize has room for.
+func (s *films) keep(r *reel) {
 	if s.infos == nil {
 		s.infos = map[string]Film{}
 	}
-	s.infos[id] = r.Film
+	s.infos[r.Episode] = r.Film
 	s.reels = append(s.reels, r)
 	total := 0
 	for _, r := range s.reels {
@@ -97,7 +155,6 @@ func (d *Desk) reel(ctx context.Context, id string) (*reel, error) {
 		total -= s.reels[0].size
 		s.reels = slices.Delete(s.reels, 0, 1)
 	}
-	return r, nil
 }
 
 // filmHead describes the frames that follow it.

@@ -29,6 +29,8 @@ const (
 	tries = 200
 	// longest answer: whoever left the page open overnight did not think that long.
 	longest = time.Hour
+	// aheadLimit is how long what is shown waits for what will follow it.
+	aheadLimit = 3 * time.Second
 )
 
 // QueryID is the ID of a question by what it shows, whatever the cameras: whoever
@@ -92,9 +94,11 @@ func (d *Desk) next(ctx context.Context, p place, ls []label.Label, answered map
 	if !d.found(p.who).blind() {
 		return q, nil, nil // which follows depends on the answer
 	}
-	soon, err := d.following(ctx, p, ids, ls, func(x label.Query) bool { return x.ID != q.ID && fits(x) })
-	if errors.Is(err, ErrFew) {
-		err = nil // it may be the last
+	early, cancel := context.WithTimeout(ctx, aheadLimit)
+	defer cancel()
+	soon, err := d.following(early, p, ids, ls, func(x label.Query) bool { return x.ID != q.ID && fits(x) })
+	if errors.Is(err, ErrFew) || passing(err) {
+		err = nil // it may be the last, or come later
 	}
 	return q, soon.Clips, err
 }
@@ -113,14 +117,20 @@ func (d *Desk) following(ctx context.Context, p place, ids []string, ls []label.
 	}
 	for {
 		ids = slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return d.bad[id] != nil })
-		q, err := d.draw(ctx, p, ids, ls)
-		if err != nil {
-			return label.Query{}, err
-		}
-		if !d.show(ctx, &q) {
-			if err := ctx.Err(); err != nil {
+		q := d.late[p]
+		delete(d.late, p)
+		if _, asked := d.known[q.ID]; asked || !fits(q) {
+			var err error
+			if q, err = d.draw(ctx, p, ids, ls); err != nil {
 				return label.Query{}, err
 			}
+		}
+		ok, err := d.show(ctx, &q)
+		if err != nil {
+			d.late[p] = q
+			return label.Query{}, err
+		}
+		if !ok {
 			continue // there is one episode less to draw
 		}
 		d.note(q)
@@ -172,7 +182,11 @@ func (d *Desk) draw(ctx context.Context, p place, ids []string, ls []label.Label
 			for range tries {
 				var fresh []label.Clip
 				for _, i := range rnd.Perm(len(rest))[:min(n-len(with), len(rest))] { // of a ranking there may be too few
-					fresh = append(fresh, d.clip(ctx, rnd, rest[i]))
+					c, err := d.clip(ctx, rnd, rest[i])
+					if err != nil {
+						return label.Query{}, err
+					}
+					fresh = append(fresh, c)
 				}
 				q := label.Query{Kind: kind}
 				q.Clips, q.Why = label.Beside(rnd, with, fresh)
@@ -186,7 +200,11 @@ func (d *Desk) draw(ctx context.Context, p place, ids []string, ls []label.Label
 	for range tries + want {
 		q := label.Query{Kind: kind, Why: "random"}
 		for _, i := range rnd.Perm(len(ids))[:n] {
-			q.Clips = append(q.Clips, d.clip(ctx, rnd, ids[i]))
+			c, err := d.clip(ctx, rnd, ids[i])
+			if err != nil {
+				return label.Query{}, err
+			}
+			q.Clips = append(q.Clips, c)
 		}
 		q.ID = QueryID(q)
 		if s := sameness(q); !old[s] {
@@ -211,26 +229,38 @@ func (d *Desk) draw(ctx context.Context, p place, ids []string, ls []label.Label
 }
 
 // clip is an episode, or a stretch of it. Of one that cannot be read, nothing more
-// is known; whoever shows it finds out.
-func (d *Desk) clip(ctx context.Context, rnd *rand.Rand, id string) label.Clip {
+// is known; whoever shows it finds out. Errors are passing ones.
+func (d *Desk) clip(ctx context.Context, rnd *rand.Rand, id string) (label.Clip, error) {
 	c := label.Clip{Episode: id}
 	if d.o.Steps == 0 {
-		return c
+		return c, nil
 	}
-	if f, err := d.Film(ctx, id); err == nil && f.Steps > d.o.Steps {
+	f, err := d.Film(ctx, id)
+	if passing(err) {
+		return c, err
+	}
+	if err == nil && f.Steps > d.o.Steps {
 		c.From = rnd.IntN(f.Steps - d.o.Steps + 1)
 		c.To = c.From + d.o.Steps
 	}
-	return c
+	return c, nil
+}
+
+// passing says that nobody waited long enough, which is no fault of what was read.
+func passing(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 
 // show fills in the cameras of a new question. Episodes that cannot be shown are
-// set aside.
-func (d *Desk) show(ctx context.Context, q *label.Query) (ok bool) {
+// set aside; errors are passing ones.
+func (d *Desk) show(ctx context.Context, q *label.Query) (ok bool, err error) {
 	ok = true
 	for i := range q.Clips {
 		c := &q.Clips[i]
 		f, err := d.Film(ctx, c.Episode)
+		if passing(err) {
+			return false, err
+		}
 		if err == nil {
 			if c.Cameras = d.cameras(f); len(c.Cameras) == 0 {
 				err = fmt.Errorf("%w: episode %s was seen by %s, by none of those to be shown", ErrNone, c.Episode, strings.Join(f.Cameras, ", "))
@@ -241,7 +271,7 @@ func (d *Desk) show(ctx context.Context, q *label.Query) (ok bool) {
 			ok = false
 		}
 	}
-	return ok
+	return ok, nil
 }
 
 // cameras are those of a film that are shown.
