@@ -369,12 +369,17 @@ func (d *Desk) state(ctx context.Context, who string, kind label.Kind, ls []labe
 		return v, err
 	}
 	v.Question, v.Ahead = &Question{Query: q}, ahead
-	for _, c := range q.Clips {
+	v.Question.Clips = slices.Clone(q.Clips)
+	for i, c := range q.Clips {
 		f, err := d.Film(ctx, c.Episode)
 		if err != nil {
 			return v, err
 		}
 		v.Question.Films = append(v.Question.Films, f)
+		// Of a question that is known by an answer, those that were in sight then are known alone.
+		if all := d.cameras(f); len(all) > 0 {
+			v.Question.Clips[i].Cameras = all
+		}
 	}
 	v.Label = labelID(q.ID, who, attempts(ls, who, q.ID))
 	return v, nil
@@ -443,7 +448,10 @@ func (d *Desk) Undo(ctx context.Context, who, id string) (State, error) {
 	}
 	d.mu.Lock()
 	d.open[place{who, old.Query.Kind}] = old.Query.ID
-	d.known[old.Query.ID] = old.Query
+	d.learn(ls)
+	if _, ok := d.known[old.Query.ID]; !ok {
+		d.known[old.Query.ID] = old.Query
+	}
 	d.mu.Unlock()
 	if ls, err = d.labels(ctx); err != nil {
 		return State{}, err

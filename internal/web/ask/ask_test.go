@@ -175,6 +175,48 @@ func TestAnotherProcessGoesOn(t *testing.T) {
 	}
 }
 
+// What one person looked at says what was seen, and not what may be.
+func TestAllCamerasAreOfferedAgain(t *testing.T) {
+	ctx, m := t.Context(), &memory{}
+	all := func(when string, v ask.State, id string) {
+		t.Helper()
+		if v.Question.ID != id {
+			t.Fatalf("%s: question %s, want %s", when, v.Question.ID, id)
+		}
+		for _, c := range v.Question.Clips {
+			if !slices.Equal(c.Cameras, []string{"front", "side"}) {
+				t.Errorf("%s: cameras %v of %s", when, c.Cameras, c.Episode)
+			}
+		}
+	}
+	answer := func(d *ask.Desk, v ask.State) ask.State {
+		t.Helper()
+		l := choose(v, label.Left)
+		l.Query.Clips = slices.Clone(l.Query.Clips)
+		for i := range l.Query.Clips {
+			l.Query.Clips[i].Cameras = []string{"side"}
+		}
+		return must(t)(d.Answer(ctx, l))
+	}
+	d := desk(t, ask.Options{Book: m, Shared: 1})
+	v := must(t)(d.State(ctx, "ann", ""))
+	id := v.Question.ID
+	v = answer(d, v)
+	if got := m.ls[0].Query.Clips[0].Cameras; !slices.Equal(got, []string{"side"}) {
+		t.Errorf("kept is %v", got)
+	}
+	v = must(t)(d.Undo(ctx, "ann", v.Last.ID))
+	all("undone", v, id)
+	v = answer(d, v)
+	d = desk(t, ask.Options{Book: m, Shared: 1})
+	all("shared, by another process", must(t)(d.State(ctx, "ben", "")), id)
+	all("undone by another process", must(t)(desk(t, ask.Options{Book: m}).Undo(ctx, "ann", v.Last.ID)), id)
+	d = desk(t, ask.Options{Book: m, Cameras: []string{"side"}, Shared: 1})
+	if v := must(t)(d.State(ctx, "eve", "")); !slices.Equal(v.Question.Clips[0].Cameras, []string{"side"}) {
+		t.Errorf("one camera is shown here, and %v are offered", v.Question.Clips[0].Cameras)
+	}
+}
+
 func TestPeopleShareSomeQuestions(t *testing.T) {
 	ctx, m := t.Context(), &memory{}
 	d := desk(t, ask.Options{Book: m, Reels: &reels{n: 12}, Shared: 3})
