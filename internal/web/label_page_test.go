@@ -366,6 +366,37 @@ func TestClipsShowTheSameStep(t *testing.T) {
 	b.key("2")
 }
 
+// A step takes 50 ms whatever its cameras' rates are.
+func TestClipsPlayAtThePaceOfTheRecording(t *testing.T) {
+	b := desktop(t, labelPage(t, &memory{}, questions.Options{Annotator: "ann", Reels: strips{2, []string{"front"}}}).URL())
+	b.posed("")
+	const films = `(...all) => {
+		const load = (from, sizes, stamps) => {
+			const text = JSON.stringify({ from, sizes, stamps, type: "image/jpeg" }), buf = new ArrayBuffer(4 + text.length);
+			new DataView(buf).setUint32(0, text.length);
+			new Uint8Array(buf).set(new TextEncoder().encode(text), 4);
+			const f = new Film({ episode: "e" }, "c", document.createElement("canvas"));
+			return f.load(async () => buf).then(() => f.pace());
+		};
+		return Promise.all(all.map((x) => load(...x)));
+	}`
+	eval[bool](b, `(`+films+`)(
+		[0, [1, 0, 1, 0, 1, 0, 1, 0], [0, 0, 100, 100, 200, 200, 300, 300]], // 10 Hz
+		[0, [1, 1, 1, 1, 1, 1, 1], [0, 33, 100, 133, 200, 233, 300]], // 30 Hz, of which every second or third is seen
+		[3, [1, 1, 0, 1, 0, 1], [0, 100, 100, 200, 200, 300]], // the first is of a step before
+		[0, [1, 1, 1, 1], [0, 50, 9050, 9100]], // a silence that was skipped
+		[0, [0, 0, 1, 1, 1], [0, 0, 0, 50, 100]], // the first comes late
+		[0, [1, 0, 0], [0, 0, 0]], [0, [0, 0], [0, 0]], [0, [1], [0]], // nothing to go by
+	).then((v) => { window.paces = v.map((x) => String(x)).join(" "); }), true`)
+	b.shows("the paces", `window.paces`)
+	if got, want := eval[string](b, `paces`), "50 50 50 50 50 NaN NaN NaN"; got != want {
+		t.Errorf("ms a step: %s, want %s", got, want)
+	}
+	if got := eval[float64](b, `player.period`); got != 50 {
+		t.Errorf("it plays at %v ms a step, want 50", got)
+	}
+}
+
 func TestOnlyWhatWasShownIsKept(t *testing.T) {
 	m := &memory{}
 	b := desktop(t, labelPage(t, m, questions.Options{Annotator: "ann"}).URL())

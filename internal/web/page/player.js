@@ -4,6 +4,7 @@
 // same step is seen on each.
 
 const bitmapPixels = 24e6; // decoded pixels that are kept, about 100 MB
+const silence = 2000; // ms: steps leave out what is longer
 
 // address is where a clip's pictures are.
 const address = (clip, camera) => "label/frames?" + new URLSearchParams({ episode: clip.episode, camera, from: clip.from || 0, to: clip.to || 0 });
@@ -29,6 +30,20 @@ class Film {
       at += size;
       return here;
     });
+  }
+
+  // pace is how many ms a step takes, which a camera may be faster or slower than; NaN if
+  // its pictures do not tell. A stretch's first picture may be of before it.
+  pace() {
+    const own = this.source.flatMap((k, i) => (k === i ? [i] : []));
+    let ms = 0, steps = 0;
+    for (let j = this.head.from > 0 && own.length > 2 ? 2 : 1; j < own.length; j++) {
+      const took = this.head.stamps[own[j]] - this.head.stamps[own[j - 1]];
+      if (took < 0 || took > silence) continue;
+      ms += took;
+      steps += own[j] - own[j - 1];
+    }
+    return ms / steps;
   }
 
   // bitmap is the picture of step i, or of the last one there is; null for none.
@@ -86,9 +101,9 @@ const player = {
     await Promise.all(films.map((f) => f.load(fetchBytes)));
     if (signal.aborted) return false;
     this.last = Math.max(0, ...films.map((f) => f.last));
-    // As fast as it was: the median time between a camera's pictures.
-    const gaps = films.flatMap((f) => f.head.stamps.slice(1).map((t, i) => t - f.head.stamps[i])).filter((d) => d > 0).sort((a, b) => a - b);
-    this.period = gaps.length ? Math.min(1000, Math.max(10, gaps[gaps.length >> 1])) : 100;
+    // As fast as it was, by most of the cameras.
+    const steps = films.map((f) => f.pace()).filter((d) => d > 0 && d < Infinity).sort((a, b) => a - b);
+    this.period = steps.length ? Math.min(1000, Math.max(10, steps[steps.length >> 1])) : 100;
     const first = await Promise.all(films.map((f) => f.bitmap(Math.max(0, f.source.findIndex((k) => k >= 0)))));
     if (signal.aborted) return false;
     if (!first.some(Boolean)) throw Object.assign(new Error("none of them is a picture that can be shown"), { final: true });
