@@ -7,6 +7,7 @@ import (
 	"image/png"
 	"io"
 	"math"
+	"strings"
 	"testing"
 
 	"github.com/rapport-rl/rapport/internal/report"
@@ -119,6 +120,39 @@ func TestComparisonsAreDrawn(t *testing.T) {
 	} {
 		if img := pngOf(t, draw); img.Bounds().Dx() < 300 || img.Bounds().Dy() < 200 {
 			t.Errorf("%s: a picture of %v", name, img.Bounds())
+		}
+	}
+}
+
+// A step without a number takes nothing from what there is of the others.
+func TestCurvesLeaveOutWhatIsNoNumber(t *testing.T) {
+	nan, inf := math.NaN(), math.Inf(1)
+	drawn := func(draw func(io.Writer) error) string {
+		t.Helper()
+		var b strings.Builder
+		if err := draw(&b); err != nil {
+			t.Fatal(err)
+		}
+		return b.String()
+	}
+	rivals := func(one, two []float64) string {
+		return drawn(func(w io.Writer) error {
+			return report.Rivals(w, []string{"a"}, []report.Panel{{Title: "one", Curves: [][]float64{one}}, {Title: "two", Curves: [][]float64{two}}})
+		})
+	}
+	curves := func(rewards, logged []float64) string {
+		return drawn(func(w io.Writer) error {
+			return report.Curves(w, []report.Curve{{Rewards: rewards, Logged: logged}, {Rewards: []float64{3, 4}}})
+		})
+	}
+	for name, tt := range map[string]struct{ got, want string }{
+		"rivals, none in a panel":   {rivals([]float64{1, 3, 2}, []float64{nan, nan}), rivals([]float64{1, 3, 2}, nil)},
+		"rivals, none in the first": {rivals([]float64{nan}, []float64{1, 3, 2}), rivals(nil, []float64{1, 3, 2})},
+		"rivals, one at the end":    {rivals([]float64{1, 3, 2, inf}, []float64{0, -inf, nan}), rivals([]float64{1, 3, 2}, []float64{0})},
+		"curves and returns":        {curves([]float64{1, 2, nan, -inf}, []float64{1, inf, 0, 1}), curves([]float64{1, 2}, []float64{1, 1})},
+	} {
+		if tt.got != tt.want {
+			t.Errorf("%s: another picture than of the numbers alone", name)
 		}
 	}
 }

@@ -31,7 +31,7 @@ func Curves(w io.Writer, curves []Curve) error {
 			if t == len(sums) {
 				sums, counts = append(sums, 0), append(counts, 0)
 			}
-			if math.IsNaN(r) || math.IsInf(r, 0) {
+			if !finite(r) {
 				continue
 			}
 			sums[t] += r
@@ -85,10 +85,15 @@ func Curves(w io.Writer, curves []Curve) error {
 	return write(w, 10, 3.6, rew, ret)
 }
 
+// sum is of those that are numbers: a plot takes no others.
 func sum(xs []float64) float64 {
 	s := 0.0
 	for _, x := range xs {
-		s += x
+		if finite(x) {
+			s += x
+		}
 	}
 	return s
 }
+
+func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }

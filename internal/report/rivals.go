@@ -27,7 +27,7 @@ var rivalHues = append(okabe[:len(okabe):len(okabe)], color.RGBA{0x60, 0x60, 0x6
 
 // Rivals draws the curves of several rewards in each of some episodes, as a PNG. Each
 // reward is scaled to 0..1 over all panels, since rewards that are compared seldom share
-// a unit.
+// a unit. What is no finite number is left out.
 func Rivals(w io.Writer, names []string, panels []Panel) error {
 	if len(panels) == 0 || len(names) == 0 {
 		return errors.New("report: no curves to draw")
@@ -46,16 +46,23 @@ func Rivals(w io.Writer, names []string, panels []Panel) error {
 				return fmt.Errorf("report: %d curves of %d rewards in %s", len(p.Curves), len(names), p.Title)
 			}
 			for _, x := range p.Curves[k] {
-				lo, hi = min(lo, x), max(hi, x)
+				if finite(x) {
+					lo, hi = min(lo, x), max(hi, x)
+				}
 			}
 		}
+		named := false
 		for i, p := range panels {
-			xy := make(plotter.XYs, len(p.Curves[k]))
+			var xy plotter.XYs
 			for t, x := range p.Curves[k] {
-				xy[t] = plotter.XY{X: float64(t + 1), Y: 0.5}
-				if hi > lo {
-					xy[t].Y = (x - lo) / (hi - lo)
+				if !finite(x) {
+					continue
 				}
+				at := plotter.XY{X: float64(t + 1), Y: 0.5}
+				if hi > lo {
+					at.Y = (x - lo) / (hi - lo)
+				}
+				xy = append(xy, at)
 			}
 			if len(xy) == 0 {
 				continue
@@ -72,8 +79,9 @@ func Rivals(w io.Writer, names []string, panels []Panel) error {
 				l.Dashes = []vg.Length{vg.Points(4), vg.Points(2)}
 			}
 			plots[i].Add(l)
-			if i == 0 {
-				plots[i].Legend.Add(name, l)
+			if !named { // the first episode may have none of it
+				plots[0].Legend.Add(name, l)
+				named = true
 			}
 		}
 	}
