@@ -206,9 +206,9 @@ func mapping(t config.Teleop) teleop.Mapping {
 	return m
 }
 
-// hearBus feeds a hand with the readings that come over the bus.
+// hearBus feeds a hand with the readings that come over the bus, for the arm's page.
 func (s *Session) hearBus(hand *teleop.Hand) (end func(), err error) {
-	tap, err := bus.NewTap(s.conn, s.name, bus.TeleopTopic(), depth)
+	tap, err := bus.NewTap(s.conn, s.armOn(), bus.TeleopTopic(), depth)
 	if err != nil {
 		return nil, err
 	}

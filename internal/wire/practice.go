@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -461,6 +462,10 @@ func leads(name string, c config.Config) string {
 	}
 	return name
 }
+
+// armOn is under whose name the session's arm is on the bus: the first's, of two that
+// practise together, since a page shows and drives one.
+func (s *Session) armOn() string { return cmp.Or(leads(s.name, s.cfg), s.name) }
 
 // mate is a session that shares another's bus and desk, since there is one arm to
 // stop.

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rapport-rl/rapport/internal/bus"
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/policy"
@@ -393,6 +394,67 @@ func toldByTheirOwn(t *testing.T, c config.Config) {
 	}
 	if !slices.Equal(resets[0], want[0]) || !slices.Equal(resets[1], want[1]) || float64(res.Resets) != n {
 		t.Errorf("resets %v, %d in all, want %v by what the classifiers said", resets, res.Resets, want)
+	}
+}
+
+// The page of the first session shows the arm and drives it whichever way it goes.
+func TestAPersonTakesTheArmOnTheWayBackToo(t *testing.T) {
+	c := rehearsal(t)
+	set(t, &c, "robot.pace=real", "teleop.input=bus", "session.episodes=1", "session.evaluate=1")
+	o := byTheClock()
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	pictures := 0
+	wg.Go(func() { // the page, and the person before it
+		var at bus.Address
+		for ctx.Err() == nil && at.Session == "" {
+			at, _ = bus.ReadAddress(filepath.Join(c.Out, "both"))
+			time.Sleep(10 * time.Millisecond)
+		}
+		conn, err := bus.Dial(ctx, at.URL, at.Options())
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		feed, e1 := bus.NewFeed(conn, at.Session, bus.TeleopTopic(), 4)
+		tap, e2 := bus.NewTap(conn, at.Session, bus.FrameTopic("front"), 1000)
+		if err := errors.Join(e1, e2); err != nil {
+			t.Error(err)
+			return
+		}
+		defer feed.Close()
+		wg.Go(func() {
+			defer tap.Close()
+			for {
+				if _, err := tap.Next(ctx); err != nil {
+					return
+				}
+				pictures++
+			}
+		})
+		for seq := uint64(1); ctx.Err() == nil; seq++ {
+			feed.Publish(bus.Teleop{Who: "anna", Device: "gamepad", Boot: 1, Seq: seq, Stamp: time.Now(), Deadman: true, Axes: []float64{}, Buttons: []bool{}})
+			time.Sleep(20 * time.Millisecond)
+		}
+	})
+	_, err := Practice(ctx, c, false, o)
+	cancel()
+	wg.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"both", "both-back"} {
+		es, _ := onlineOf(t, c, name)
+		if len(es) != 1 {
+			t.Fatalf("%s: %d episodes, want 1", name, len(es))
+		}
+		if n := countBy(es[0], robot.ByHuman); n < es[0].Len()/2 {
+			t.Errorf("%s: %d of %d steps by the person who held the switch all the time", name, n, es[0].Len())
+		}
+	}
+	if most := 2 * (c.Robot.Horizon + 1); pictures < most*3/4 {
+		t.Errorf("the page was shown %d pictures of %d", pictures, most)
 	}
 }
 

@@ -46,7 +46,7 @@ func (s *Session) shows(role string) (stop func(), err error) {
 	if w.feed, err = bus.NewFeed(s.conn, s.name, bus.SummaryTopic(role), 2); err != nil {
 		return nil, err
 	}
-	if w.rewards, err = bus.NewFeed(s.conn, s.name, bus.RewardTopic(), 2); err != nil {
+	if w.rewards, err = bus.NewFeed(s.conn, s.armOn(), bus.RewardTopic(), 2); err != nil {
 		w.feed.Close()
 		return nil, err
 	}

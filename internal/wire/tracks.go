@@ -34,17 +34,17 @@ const depth = 10
 
 func (s *Session) newTracks(a *arm) (*tracks, error) {
 	t := &tracks{s: s, arm: a}
-	c := s.conn
+	c, on := s.conn, s.armOn()
 	var errs [3]error
-	t.state, errs[0] = bus.NewFeed(c, s.name, bus.StateTopic(), depth)
-	t.features, errs[1] = bus.NewFeed(c, s.name, bus.FeatureTopic(), depth)
+	t.state, errs[0] = bus.NewFeed(c, on, bus.StateTopic(), depth)
+	t.features, errs[1] = bus.NewFeed(c, on, bus.FeatureTopic(), depth)
 	t.learner, errs[2] = bus.NewFeed(c, s.name, bus.MetricTopic("learner"), depth)
 	err := errors.Join(errs[:]...)
 	if err == nil {
 		t.override, t.hand, err = s.newOverride(a)
 	}
 	for _, cam := range s.cfg.Robot.Cameras {
-		f, e := bus.NewFeed(c, s.name, bus.FrameTopic(cam.Name), depth)
+		f, e := bus.NewFeed(c, on, bus.FrameTopic(cam.Name), depth)
 		err = errors.Join(err, e)
 		t.cameras = append(t.cameras, f)
 	}
