@@ -37,10 +37,11 @@ type onward struct {
 	reminder int
 	ask      bool // a person is asked for at the desk, since nothing else puts the scene back
 
-	placed bool  // the scene is as an episode left it
-	failed int   // episodes without success in a row
-	lost   error // why a person is asked for before as many failed
-	resets int   // by a person
+	placed bool    // the scene is as an episode left it
+	ready  [2]bool // by way: the scene is told to be as its episodes begin
+	failed int     // episodes without success in a row
+	lost   error   // why a person is asked for before as many failed
+	resets int     // by a person
 }
 
 // spent says that a person is to put the scene back before the next episode.
@@ -59,10 +60,20 @@ func (s *onward) begin(ctx context.Context, turn, anew func(context.Context) (ro
 	obs, err := anew(ctx)
 	if err == nil {
 		s.placed, s.failed, s.lost = true, 0, nil
-		s.resets++
+		s.putBack()
 	}
 	return obs, err
 }
+
+// putBack notes that a person put the scene back, for the way whose turn it is.
+func (s *onward) putBack() {
+	s.stands(s.way, true)
+	s.resets++
+}
+
+// stands notes whether the scene is told to be as the episodes of a way begin. Those of the
+// other one begin otherwise.
+func (s *onward) stands(way tabletop.Direction, so bool) { s.ready[way], s.ready[1-way] = so, false }
 
 // goesOn is a simulated world in practice. It is the backend behind the guard.
 type goesOn struct {
@@ -269,22 +280,28 @@ func (t *turns) ask(ctx context.Context) (err error) {
 	if err := t.desk.wait(ctx); err != nil {
 		return err
 	}
-	o.resets++
+	o.putBack()
 	return nil
 }
 
 // judged takes how an episode ended, by who tells the session, and returns what is known
 // of it besides. One that was done when it began, as the way back is where the way there
-// moved nothing, says neither that the scene is in order nor that it is not.
+// moved nothing, says neither that the scene is in order nor that it is not. Where episodes
+// end at the horizon, how long one took does not tell that: how the scene was left does.
 func (t *turns) judged(c config.Config, ep policy.Episode, success bool) []policy.Metric {
 	s := t.arm.onward
+	already := !s.ready[t.way]
+	if c.Session.End == "success" {
+		already = len(ep.Applied) <= soonest(c)
+	}
 	switch {
-	case success && len(ep.Applied) <= soonest(c):
+	case success && already:
 	case success:
 		s.failed = 0
 	default:
 		s.failed++
 	}
+	s.stands(1-t.way, success)
 	return []policy.Metric{{Name: "resets", Value: float64(s.resets)}}
 }
 

@@ -132,19 +132,23 @@ func TestAThingOutOfSightIsPutBack(t *testing.T) {
 // The way back that has nothing to do, since the way there moved nothing, does not keep a
 // person from being asked.
 func TestWhatIsDoneAlreadyIsNoSuccess(t *testing.T) {
-	truth, classifier := config.Config{}, config.Config{}
+	var truth, classifier, horizon config.Config
+	truth.Session.End, classifier.Session.End, horizon.Session.End = "success", "success", "horizon"
 	classifier.Reward.Kind, classifier.Reward.KAGI.Sparse, classifier.Reward.KAGI.Confirm = "kagi", "classifier", 3
 	for name, tt := range map[string]struct {
 		c     config.Config
 		ticks int
-		want  int // failures in a row, of two before
+		undid bool // the other way's last episode succeeded
+		want  int  // failures in a row, of two before
 	}{
-		"at once, by the simulator":     {truth, 1, 2},
-		"later, by the simulator":       {truth, 2, 0},
-		"at once, by a classifier":      {classifier, 2, 2},
-		"a tick later, by a classifier": {classifier, 3, 0},
+		"at once, by the simulator":                  {truth, 1, true, 2},
+		"later, by the simulator":                    {truth, 2, false, 0},
+		"at once, by a classifier":                   {classifier, 2, true, 2},
+		"a tick later, by a classifier":              {classifier, 3, false, 0},
+		"at the horizon, after the other way failed": {horizon, 60, false, 2},
+		"at the horizon, of what the other way did":  {horizon, 60, true, 0},
 	} {
-		b := &turns{arm: &arm{onward: &onward{failed: 2}}}
+		b := &turns{arm: &arm{onward: &onward{failed: 2, ready: [2]bool{tt.undid}}}}
 		b.judged(tt.c, policy.Episode{Applied: make([]robot.Command, tt.ticks)}, true)
 		if got := b.arm.onward.failed; got != tt.want {
 			t.Errorf("success %s: %d failures in a row, want %d", name, got, tt.want)
@@ -152,6 +156,29 @@ func TestWhatIsDoneAlreadyIsNoSuccess(t *testing.T) {
 		if b.judged(tt.c, policy.Episode{Applied: make([]robot.Command, tt.ticks)}, false); b.arm.onward.failed != tt.want+1 {
 			t.Errorf("a failure after success %s: %d in a row, want %d", name, b.arm.onward.failed, tt.want+1)
 		}
+	}
+
+	// Nothing ever moves: each way back is done when it begins, and ends at the horizon.
+	o := &onward{reminder: 3}
+	there, back := &turns{arm: &arm{onward: o}}, &turns{arm: &arm{onward: o}, way: tabletop.Backward}
+	ep := policy.Episode{Applied: make([]robot.Command, 60)}
+	o.putBack()
+	for i, want := range []int{1, 1, 2, 2, 3} {
+		if i%2 == 0 {
+			there.judged(horizon, ep, false)
+		} else {
+			back.judged(horizon, ep, true)
+		}
+		if o.failed != want {
+			t.Errorf("%d episodes of which nothing moves: %d failures in a row, want %d", i+1, o.failed, want)
+		}
+	}
+	o.way, o.failed = tabletop.Backward, 2 // whose scene is put back
+	if o.putBack(); !o.ready[o.way] {
+		t.Error("a scene that was put back is not as its episodes begin")
+	}
+	if back.judged(horizon, ep, true); o.failed != 0 {
+		t.Errorf("success from a scene that was put back: %d failures in a row, want none", o.failed)
 	}
 }
 
