@@ -108,12 +108,12 @@ func newArmOn(c config.Config, of stream, pacing *paced.Clock, extra ...tabletop
 		a.onward = &onward{reminder: c.Practice.Reminder}
 		b = goesOn{sd, a.onward}
 	}
-	if c.Reward.Kind == "truth" {
-		a.teller, b = &teller{map[time.Time]float64{}}, truly{sd}
-	}
 	if pacing != nil {
 		b = paced.New(b, period(c), *pacing)
 		gc.Now = pacing.Now
+	}
+	if c.Reward.Kind == "truth" {
+		a.teller, b = &teller{told: map[time.Time]float64{}}, truly{b, a}
 	}
 	a.guard, err = guard.New(b, gc)
 	if err != nil {

@@ -277,6 +277,19 @@ func TestNoTellerWithoutRewardTruth(t *testing.T) {
 	}
 }
 
+// A clock stamps anew what the truth was told of.
+func TestTruthPaysBySomebodysClock(t *testing.T) {
+	c := tiny(t)
+	set(t, &c, "reward.kind=truth", "robot.pace=real", "robot.horizon=6", "session.episodes=1", "session.evaluate=1")
+	s := begun(t, c)
+	if _, err := s.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if ep, err := s.store.Episode(episodeID(0)); err != nil || len(ep.Rewards) != 6 || ep.Return() == 0 {
+		t.Errorf("rewards %v, %v; want six by the truth", ep.Rewards, err)
+	}
+}
+
 func TestTruthIsRefusedBetweenProcesses(t *testing.T) {
 	c := tiny(t)
 	c.Reward.Kind, c.Bus.URL = "truth", "nats://127.0.0.1:1"

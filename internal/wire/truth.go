@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/rapport-rl/rapport/perception"
@@ -29,16 +30,32 @@ func scorerOn(s reward.Scorer, a *arm) reward.Scorer {
 // teller notes what the simulator says each tick is worth. An arm has one under
 // reward.kind truth alone. Features reach it as those of any reward; it looks at
 // their stamps.
-type teller struct{ told map[time.Time]float64 }
+type teller struct {
+	mu   sync.Mutex // the guard's watch holds the arm while an episode is scored
+	told map[time.Time]float64
+}
+
+// begin forgets the episode before.
+func (w *teller) begin() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.told = map[time.Time]float64{}
+}
 
 // note takes the truth of the tick that obs is of.
-func (w *teller) note(obs robot.Observation, reward float64) { w.told[obs.State.Stamp] = reward }
+func (w *teller) note(obs robot.Observation, reward float64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.told[obs.State.Stamp] = reward
+}
 
 // Score implements reward.Scorer for the arm's last episode.
 func (w *teller) Score(_ context.Context, dst []float64, traj []perception.Features) error {
 	if len(traj) != len(dst)+1 {
 		return fmt.Errorf("wire: %d features for %d rewards, want one more", len(traj), len(dst))
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	for t := range dst {
 		r, ok := w.told[traj[t+1].Stamp]
 		if !ok {
@@ -49,18 +66,22 @@ func (w *teller) Score(_ context.Context, dst []float64, traj []perception.Featu
 	return nil
 }
 
-// truly is seeded whose arm has a teller.
-type truly struct{ *seeded }
+// truly is a backend whose arm has a teller. It is in front of what moves stamps, as a clock
+// does: features have those that come out.
+type truly struct {
+	robot.Backend
+	arm *arm
+}
 
 func (s truly) Reset(ctx context.Context) (robot.Observation, error) {
-	clear(s.arm.teller.told)
-	return s.seeded.Reset(ctx)
+	s.arm.teller.begin()
+	return s.Backend.Reset(ctx)
 }
 
 func (s truly) Step(ctx context.Context, c robot.Command) (robot.Observation, error) {
-	obs, err := s.seeded.Step(ctx, c)
+	obs, err := s.Backend.Step(ctx, c)
 	if err == nil {
-		s.arm.teller.note(obs, s.Truth().Reward)
+		s.arm.teller.note(obs, s.arm.world.Truth().Reward)
 	}
 	return obs, err
 }
