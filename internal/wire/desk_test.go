@@ -16,6 +16,7 @@ import (
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/robot/guard"
+	"github.com/rapport-rl/rapport/sim/tabletop"
 )
 
 // flaky fails at a step with an error of the backend.
@@ -394,6 +395,16 @@ func TestStepsOfAPersonAreThoseThatStay(t *testing.T) {
 	drive("online-00001", 2, true)
 	drive("online-00001", 1, false)
 	stands("begun anew twice", "online-00001", "human", 1, 15)
+	s.desk.turn(tabletop.Backward) // the other one of a practice, which counts alike
+	drive("online-00001", 3, true)
+	s.desk.turn(tabletop.Backward)
+	drive("online-00001", 2, true)
+	stands("the way back begun anew", "online-00001", "human", 2, 17)
+	s.desk.turn(tabletop.Forward)
+	drive("online-00002", 0, true)
+	s.desk.turn(tabletop.Backward)
+	drive("online-00002", 0, true)
+	stands("the next there and back", "online-00002", "", 0, 17)
 	beside := func() func() {
 		b, err := newArm(c, evaluation)
 		if err != nil {
@@ -411,13 +422,13 @@ func TestStepsOfAPersonAreThoseThatStay(t *testing.T) {
 		}
 	}
 	leave := beside()
-	stands("beside another arm", "online-00001", "human", 1, 15)
+	stands("beside another arm", "online-00002", "", 0, 17)
 	leave()
 	if err := done(); err != nil {
 		t.Fatal(err)
 	}
 	defer beside()()
-	stands("evaluated", "", "", 0, 15)
+	stands("evaluated", "", "", 0, 17)
 }
 
 // Every cause that a configuration may name is one of the guard's, and a reproduction, at which

@@ -41,10 +41,14 @@ func (d *desk) ahead(episode string) {
 	s.Episode, s.Step, s.Human, s.By = episode, 0, 0, ""
 }
 
-// turn notes which way it is that acts, where two take turns.
+// turn notes which way it is that acts, where two take turns. Both number their episodes alike:
+// the other's is no episode that begins anew.
 func (d *desk) turn(way tabletop.Direction) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.status.Way != way.String() {
+		d.ahead("")
+	}
 	d.status.Way = way.String()
 }
 
