@@ -166,9 +166,13 @@ func (s *Session) report(ctx context.Context, p parts, tuned policy.Params, befo
 	if err != nil {
 		return "", err
 	}
+	did, err := s.store.Episodes(ctx, policy.Online) // fewer than session.episodes where practice.hours ended it
+	if err != nil {
+		return "", err
+	}
 	r := report.Report{
 		Title:   s.name,
-		Summary: fmt.Sprintf("Task %s, seed %d: %s, then fine-tuned for %d episodes on %s.", c.Robot.Task, c.Seed, clonedFrom(c, len(shown), len(out)), c.Session.Episodes, paid(c)),
+		Summary: fmt.Sprintf("Task %s, seed %d: %s, then fine-tuned for %d episodes on %s.", c.Robot.Task, c.Seed, clonedFrom(c, len(shown), len(out)), len(did), paid(c)),
 		Heard:   heard(c),
 		Before:  share(before), After: share(after),
 		Facts: []report.Fact{

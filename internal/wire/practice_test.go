@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -510,8 +511,13 @@ func TestPracticeStopsInTime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if told != 2 || res.Forward.Report == "" || res.Backward.Report == "" {
-		t.Errorf("%d episodes were told, reports %q and %q", told, res.Forward.Report, res.Backward.Report)
+	if told != 2 {
+		t.Errorf("%d episodes were told, want 2", told)
+	}
+	for _, file := range []string{res.Forward.Report, res.Backward.Report} {
+		if b, err := os.ReadFile(file); err != nil || !strings.Contains(string(b), "fine-tuned for 1 episodes") {
+			t.Errorf("the report %s does not tell of the one episode that was done: %v", file, err)
+		}
 	}
 }
 

@@ -17,12 +17,12 @@ import (
 // reportReal fills in what a session on a real arm has to show: nothing of
 // success, since nobody measured it, but its own first and last episodes.
 func (s *Session) reportReal(ctx context.Context, p parts, r *report.Report) error {
-	r.Summary = fmt.Sprintf("On an arm over ROS, from the encoder, reward and cloned policy of %s: fine-tuned for %d episodes on %s. "+
-		"Success was not measured: on a real arm only people can tell it, so the curve below is the reward's alone.", s.cfg.Session.From, s.cfg.Session.Episodes, paid(s.cfg))
 	rows, err := s.store.Episodes(ctx, policy.Online)
 	if err != nil {
 		return err
 	}
+	r.Summary = fmt.Sprintf("On an arm over ROS, from the encoder, reward and cloned policy of %s: fine-tuned for %d episodes on %s. "+
+		"Success was not measured: on a real arm only people can tell it, so the curve below is the reward's alone.", s.cfg.Session.From, len(rows), paid(s.cfg))
 	for _, name := range []string{"camera_to_command_p50_ms", "camera_to_command_p99_ms", "frame_age_p99_ms", "ticks", "missed_ticks", "stale_sensors"} {
 		ps, err := s.store.Metric(ctx, "episode", name)
 		if err != nil {
