@@ -1,8 +1,11 @@
 package wire
 
 import (
+	"bytes"
+	"errors"
 	"math"
 	"math/rand/v2"
+	"path/filepath"
 	"testing"
 
 	"github.com/rapport-rl/rapport/internal/bus"
@@ -76,6 +79,74 @@ func TestIQLKeepsTheCloneWhileItsCriticsLearn(t *testing.T) {
 	n := len(plain) - 1
 	if !(plain[1] > 0 && slow[n] > 0 && slow[n]-slow[n-1] < (plain[n]-plain[n-1])/2) {
 		t.Errorf("it moved to %g, and with a rate that falls to %g", plain, slow)
+	}
+}
+
+// A session that learned already goes on with the rate it had, however many episodes it is given,
+// so that what it learned is learned again to the same bits.
+func TestARateFallsOverTheEpisodesThatItBeganWith(t *testing.T) {
+	ctx := t.Context()
+	for name, tt := range map[string]struct {
+		learned, decay bool
+		want           int
+	}{
+		"nothing learned":   {false, true, 50},
+		"learned":           {true, true, 4},
+		"learned, no decay": {true, false, 50},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := tiny(t)
+			c.Name, c.Learner.Kind, c.Learner.IQL.Decay, c.Learner.Warmup = "a", "iql", tt.decay, 0
+			st, err := founded(filepath.Join(c.Out, c.Name), c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer st.Close()
+			if tt.learned {
+				if err := st.SaveCheckpoint(ctx, kindLearner, 2, []byte("2")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			more := c
+			for _, more.Session.Episodes = range []int{20, 50} {
+				if _, err := agree(ctx, st, func(string) (config.Config, error) { return more, nil }); err != nil {
+					t.Fatal(err)
+				}
+			}
+			from, err := cloneOf(t).Encode(1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := &Session{cfg: more, store: st}
+			got, err := s.newLearner(ctx, parts{clone: from})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Session.Episodes = tt.want
+			want, err := newKeeper(c, from, true, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var bits [2]bytes.Buffer
+			for i, l := range []policy.Keeper{got, want} {
+				for _, e := range policytest.Demos(2, 1, [2]float64{}) {
+					if err := l.Add(ctx, e); err != nil {
+						t.Fatal(err)
+					}
+				}
+				for range 3 {
+					if _, err := l.Update(ctx); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if err := errors.Join(l.Save(&bits[i]), closeKeeper(l)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if !bytes.Equal(bits[0].Bytes(), bits[1].Bytes()) {
+				t.Errorf("not learned at a rate that falls over %d episodes", tt.want)
+			}
+		})
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/rapport-rl/rapport/internal/config"
@@ -150,11 +151,50 @@ func agree(ctx context.Context, st *store.Session, load func(dir string) (config
 	if _, err := (&Session{cfg: now, store: st}).sameONNX(ctx); err != nil {
 		return now, err
 	}
+	if was.Session.Episodes != now.Session.Episodes {
+		if err := keepSpan(ctx, st, was, len(done)); err != nil {
+			return now, err
+		}
+	}
 	was.Encoder.ONNX, was.Learner.Device = now.Encoder.ONNX, now.Learner.Device
 	was.Session, was.Robot.Markers, was.Robot.Moved = now.Session, now.Robot.Markers, now.Robot.Moved
 	was.Reward.Success, was.Reward.Classifier = now.Reward.Success, now.Reward.Classifier
 	was.Practice.Hours, was.Practice.Reminder = now.Practice.Hours, now.Practice.Reminder
 	return now, keepConfig(was, func(b []byte) error { return st.Put("config.yaml", b) })
+}
+
+// markSpan is the mark of how many episodes IQL's rate falls over, where session.episodes is
+// another by now.
+const markSpan = "rate falls over"
+
+// keepSpan keeps over how many episodes the rate falls in a session that learned already, of
+// which did are done: another length would let it jump, and what was learned before could not
+// be learned again from its episodes.
+func keepSpan(ctx context.Context, st *store.Session, was config.Config, did int) error {
+	if was.Learner.Kind != "iql" || !was.Learner.IQL.Decay {
+		return nil
+	}
+	if v, err := st.Marked(ctx, markSpan); err != nil || v != "" {
+		return err
+	}
+	_, _, err := st.LatestCheckpoint(ctx, kindLearner)
+	if errors.Is(err, store.ErrNone) && (did == 0 || logged(was)) {
+		return nil
+	}
+	return st.Mark(ctx, markSpan, strconv.Itoa(was.Session.Episodes))
+}
+
+// span is how many episodes IQL's rate falls over.
+func (s *Session) span(ctx context.Context) (int, error) {
+	v, err := s.store.Marked(ctx, markSpan)
+	if err != nil || v == "" {
+		return s.cfg.Session.Episodes, err
+	}
+	n, err := strconv.Atoi(v)
+	if err != nil {
+		return 0, fmt.Errorf("wire: %s: mark %q: %w", s.Dir(), markSpan, err)
+	}
+	return n, nil
 }
 
 // keepConfig writes a configuration for the folder and the report, which people

@@ -167,8 +167,12 @@ func verdictOf(sum string, ends []outcome) verdict {
 
 // newLearner starts from the cloned policy and holds the demonstrations.
 func (s *Session) newLearner(ctx context.Context, p parts) (policy.Keeper, error) {
-	dir := s.replayDir()
-	l, err := newKeeper(s.cfg, p.clone, true, dir)
+	dir, c := s.replayDir(), s.cfg
+	var err error
+	if c.Session.Episodes, err = s.span(ctx); err != nil {
+		return nil, err
+	}
+	l, err := newKeeper(c, p.clone, true, dir)
 	if errors.Is(err, buffer.ErrDamaged) {
 		return nil, fmt.Errorf("%w: remove %s, and the session fills it again from its episodes", err, dir)
 	}
