@@ -117,6 +117,7 @@ type practice struct {
 	until time.Time // zero: no end
 	now   func() time.Time
 	shown chan struct{} // closed once the first session shows what both do
+	quiet func()        // ends that, once both have ended; nil before
 
 	mu      sync.Mutex
 	arm     *arm // while one of both is there
@@ -443,6 +444,9 @@ func Practice(ctx context.Context, cfg config.Config, again bool, o Options) (re
 		})
 	}
 	err = both.Wait()
+	if p.quiet != nil {
+		p.quiet()
+	}
 	res.Resets = p.resets
 	return res, err
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -433,6 +434,12 @@ func TestAPersonTakesTheArmOnTheWayBackToo(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	pictures := 0
+	var bye atomic.Bool
+	o.Tell = func(stage string, _, _ int, _ string) {
+		if bye.Load() {
+			t.Errorf("%q is told after the page was told that all is over", stage)
+		}
+	}
 	wg.Go(func() { // the page, and the person before it
 		var at bus.Address
 		for ctx.Err() == nil && at.Session == "" {
@@ -447,7 +454,8 @@ func TestAPersonTakesTheArmOnTheWayBackToo(t *testing.T) {
 		defer conn.Close()
 		feed, e1 := bus.NewFeed(conn, at.Session, bus.TeleopTopic(), 4)
 		tap, e2 := bus.NewTap(conn, at.Session, bus.FrameTopic("front"), 1000)
-		if err := errors.Join(e1, e2); err != nil {
+		says, e3 := bus.NewTap(conn, at.Session, bus.SummaryTopic("run"), 100)
+		if err := errors.Join(e1, e2, e3); err != nil {
 			t.Error(err)
 			return
 		}
@@ -459,6 +467,16 @@ func TestAPersonTakesTheArmOnTheWayBackToo(t *testing.T) {
 					return
 				}
 				pictures++
+			}
+		})
+		wg.Go(func() {
+			defer says.Close()
+			for {
+				v, err := says.Next(ctx)
+				if err != nil {
+					return
+				}
+				bye.Store(v.Bye)
 			}
 		})
 		for seq := uint64(1); ctx.Err() == nil; seq++ {

@@ -35,9 +35,11 @@ func (s *Session) Run(ctx context.Context) (res Result, err error) {
 	if err != nil {
 		return res, err
 	}
-	defer quiet()
 	if s.practice != nil && leads(s.name, s.cfg) == s.name {
+		s.practice.quiet = quiet // the page is of both
 		close(s.practice.shown)
+	} else {
+		defer quiet()
 	}
 	ctx = withDesk(ctx, s.desk)
 	if ctx, err = s.plan(ctx); err != nil {
