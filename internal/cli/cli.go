@@ -199,6 +199,15 @@ func (a *app) load() (config.Config, error) {
 	return c, nil
 }
 
+// lies reads where a session lies that is there, and leaves what else is set to its own configuration.
+func (a *app) lies() (config.Config, error) {
+	c, err := config.Where(a.file, a.environ, a.sets)
+	if err != nil {
+		return c, usageError{err}
+	}
+	return c, nil
+}
+
 func (a *app) configCmd() *cobra.Command {
 	resolved := false
 	cmd := &cobra.Command{

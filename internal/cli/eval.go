@@ -75,9 +75,9 @@ func (a *app) session(args []string) (string, error) {
 	if len(args) > 0 {
 		return args[0], a.unread(args[0])
 	}
-	c, err := config.Load(a.file, a.environ, a.sets)
+	c, err := a.lies()
 	if err != nil {
-		return "", usageError{err}
+		return "", err
 	}
 	dir := filepath.Join(c.Out, c.Name)
 	if c.Name == "" {

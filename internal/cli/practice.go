@@ -22,7 +22,11 @@ robot.ros.again, or acknowledges, while the arm is held, that the scene is put b
 		Example: "  rapport practice --set robot.task=stack --set session.end=success --set practice.hours=2",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.load()
+			read := a.load
+			if resume {
+				read = a.lies
+			}
+			c, err := read()
 			if err != nil {
 				return err
 			}

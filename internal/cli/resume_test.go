@@ -45,6 +45,25 @@ func TestResumeRefusesAnotherConfiguration(t *testing.T) {
 	}
 }
 
+// What may change goes with the session's settings, and not with the defaults, which are another session's.
+func TestWhatMayChangeGoesWithTheSessionsOwnSettings(t *testing.T) {
+	l := newLab(t)
+	l.interrupted("demonstrations", "run", "--set", "reward.kind=kagi", "--set", "robot.pace=real")
+	marked := "robot.markers=[../../docs/front.yaml]"
+	l.interrupted("demonstrations", "run", "--resume", "--set", "teleop.input=bus", "--set", marked)
+	if !bytes.Contains(l.read("config.yaml"), []byte("docs/front.yaml")) {
+		t.Error("the markers are not kept")
+	}
+	if code, out := l.run(t.Context(), &console{}, "eval", "--set", marked); code != exitFailed || !strings.Contains(out, "once its demonstrations are cloned") {
+		t.Errorf("eval: exit code %d, want %d, and that there is nothing to evaluate yet:\n%s", code, exitFailed, out)
+	}
+	for _, args := range [][]string{{"run", "--resume"}, {"eval"}, {"practice", "--resume"}} {
+		if code, out := l.run(t.Context(), &console{}, append(args, "--set", "robot.tsk=reach")...); code != exitUsage || !strings.Contains(out, "near it: robot.task") {
+			t.Errorf("%v with a key that is none: exit code %d:\n%s", args, code, out)
+		}
+	}
+}
+
 // A session that goes on for more episodes ends as one that was begun with as
 // many, and what it ends with is evaluated: not what it once ended with.
 func TestLongerSessionIsJudgedAnew(t *testing.T) {

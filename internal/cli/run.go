@@ -99,9 +99,9 @@ Ctrl-C ends it cleanly at any moment; --resume goes on.`,
 
 // resume goes on with a session. Where it lies is configured as it was.
 func (a *app) resume(cmd *cobra.Command, o wire.Options) (*wire.Session, error) {
-	where, err := config.Load(a.file, a.environ, a.sets)
+	where, err := a.lies()
 	if err != nil {
-		return nil, usageError{err}
+		return nil, err
 	}
 	return wire.Resume(cmd.Context(), where.Out, where.Name, a.environ, a.sets, o)
 }

@@ -412,6 +412,16 @@ func Began(file string) (Config, error) {
 	return load(file, nil, nil, func(c Config) error { return errors.Join(c.problems()...) })
 }
 
+// Where reads what Load does for the out and the name of a session that is there: only they must
+// be valid. What else is set is for its folder's configuration, and need not go with the defaults.
+func Where(file string, environ, sets []string) (Config, error) {
+	return load(file, environ, sets, func(c Config) error {
+		var p problems
+		c.where(&p)
+		return errors.Join(p...)
+	})
+}
+
 func load(file string, environ, sets []string, validate func(Config) error) (Config, error) {
 	c := Default()
 	var b []byte

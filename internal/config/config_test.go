@@ -252,6 +252,29 @@ func TestDefaultsAreEverybodysOwn(t *testing.T) {
 	}
 }
 
+// What goes with the settings of a session's folder need not go with the defaults.
+func TestWhereASessionLiesGoesByNameAndOutAlone(t *testing.T) {
+	for _, tt := range []struct {
+		set, want string // "" for what is taken
+	}{
+		{"teleop.input=joy", ""},
+		{"robot.markers=[front.yaml]", ""},
+		{"encoder.onnx=nowhere.onnx", ""},
+		{"name=a/b", `name is "a/b"`},
+		{"out=", "out is empty"},
+		{"robot.tsk=reach", "there is no key robot.tsk; near it: robot.task"},
+		{"session.episodes=many", `session.episodes does not take "many"`},
+	} {
+		c, err := config.Where(write(t, "out: elsewhere\nname: a\n"), []string{"RAPPORT_NAME=stack-001"}, []string{tt.set})
+		if tt.want == "" && (err != nil || c.Out != "elsewhere" || c.Name != "stack-001") {
+			t.Errorf("%s: %s in %s, %v", tt.set, c.Name, c.Out, err)
+		}
+		if tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+			t.Errorf("%s: %v, want %q", tt.set, err, tt.want)
+		}
+	}
+}
+
 func TestAWrongKeyIsToldWhichAreNear(t *testing.T) {
 	for key, want := range map[string]string{
 		"robot.tas":         "near it: robot.task, ",

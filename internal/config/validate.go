@@ -48,10 +48,15 @@ func (c Config) Validate() error {
 	return errors.Join(p...)
 }
 
-// problems are those of Validate but for files that are not there.
-func (c Config) problems() (p problems) {
+// where are the problems of where a session lies.
+func (c Config) where(p *problems) {
 	p.need(fileName.MatchString(c.Name), "name", "is %q; want at most 64 letters, digits, - and _", c.Name)
 	p.need(c.Out != "", "out", "is empty; name a folder")
+}
+
+// problems are those of Validate but for files that are not there.
+func (c Config) problems() (p problems) {
+	c.where(&p)
 	c.Robot.validate(&p)
 	c.Guard.validate(&p, c.Robot.Kind == "sim")
 	if c.Robot.Kind == "ros" { // a reset goes there unasked
