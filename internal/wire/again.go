@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/rapport-rl/rapport/internal/config"
 )
@@ -45,7 +46,13 @@ func configIn(dir string) (string, error) {
 // rooted is c with absolute names of the files that its session reads anew whenever it is gone on
 // with or looked at, from whatever folder.
 func rooted(c config.Config) config.Config {
-	for _, name := range []*string{&c.Encoder.ONNX, &c.Reward.Visual.Goal, &c.Reward.Visual.Baseline, &c.Reward.Classifier} {
+	k := &c.Reward.KAGI
+	names := []*string{&c.Encoder.ONNX, &c.Reward.Visual.Goal, &c.Reward.Visual.Baseline, &c.Reward.Classifier, &k.Plan, &k.Cameras, &k.Cache}
+	c.Robot.Markers = slices.Clone(c.Robot.Markers) // c is the caller's, too
+	for i := range c.Robot.Markers {
+		names = append(names, &c.Robot.Markers[i])
+	}
+	for _, name := range names {
 		if abs, err := filepath.Abs(*name); err == nil && *name != "" {
 			*name = abs
 		}

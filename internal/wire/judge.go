@@ -143,8 +143,13 @@ func visit(dir string, other []string, what string, environ, sets []string, o Op
 	if err != nil {
 		return nil, Wrong{err}
 	}
+	moved, err := movedFiles(dir, rooted(was), rooted(now))
+	if err != nil {
+		return nil, Wrong{err}
+	}
+	other = slices.Concat(other, moved)
 	var fixed []error
-	for _, c := range now.Changes(was) {
+	for _, c := range rooted(now).Changes(rooted(was)) {
 		if !config.Covers(other, c.Key) {
 			fixed = append(fixed, fmt.Errorf("wire: %s: %v when the session began; %s cannot change it", dir, c, what))
 		}

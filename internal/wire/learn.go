@@ -176,6 +176,11 @@ func founded(dir string, c config.Config) (st *store.Session, err error) {
 		st, err = store.Create(dir, b)
 		return err
 	})
+	if err == nil {
+		if err = keepFiles(st, c); err != nil {
+			return nil, errors.Join(err, st.Close())
+		}
+	}
 	if errors.Is(err, store.ErrTaken) {
 		err = fmt.Errorf("wire: %s holds a session already; go on with it by %s, or choose another name", dir, GoOn(dir))
 	}

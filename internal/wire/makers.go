@@ -13,7 +13,7 @@ import (
 // loaded: their checkpoints, or the file of a frozen backbone.
 func (s *Session) makers(ctx context.Context) (encoder, reward string, err error) {
 	if s.cfg.Encoder.Kind == "onnx" {
-		encoder, err = fileSum(s.cfg.Encoder.ONNX)
+		encoder, err = fileSum("encoder.onnx", s.cfg.Encoder.ONNX)
 	} else {
 		encoder, err = s.store.CheckpointSum(ctx, kindEncoder)
 	}
@@ -50,7 +50,7 @@ func (s *Session) sameONNX(ctx context.Context) (string, error) {
 	if s.cfg.Encoder.Kind != "onnx" {
 		return "", nil
 	}
-	sum, err := fileSum(s.cfg.Encoder.ONNX)
+	sum, err := fileSum("encoder.onnx", s.cfg.Encoder.ONNX)
 	if err != nil {
 		return "", err
 	}
@@ -72,15 +72,16 @@ func (s *Session) frozen(ctx context.Context) (eyes, error) {
 	return openONNX(s.cfg)
 }
 
-func fileSum(path string) (string, error) {
+// fileSum is the SHA-256 of the file that a key names.
+func fileSum(key, path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return "", fmt.Errorf("wire: encoder.onnx: %w", err)
+		return "", fmt.Errorf("wire: %s: %w", key, err)
 	}
 	h := sha256.New()
 	_, err = io.Copy(h, f)
 	if err = errors.Join(err, f.Close()); err != nil {
-		return "", fmt.Errorf("wire: encoder.onnx: %w", err)
+		return "", fmt.Errorf("wire: %s: %w", key, err)
 	}
 	return fmt.Sprintf("%x", h.Sum(nil)), nil
 }

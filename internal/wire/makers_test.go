@@ -209,3 +209,102 @@ func TestSettingsOfAnotherVersionAreToldAsSuch(t *testing.T) {
 	_, err = visit(dir, judged, "looking", nil, nil, quietly())
 	wantErr(t, err, "garbage", "if another version of rapport made the session, use that one")
 }
+
+// A session by waypoints finds its files from any folder, and where they lie elsewhere by now, the
+// same ones are named by a setting.
+func TestFilesOfWaypointsMayLieElsewhere(t *testing.T) {
+	c := tiny(t)
+	c.Name, c.Reward.Kind, c.Reward.KAGI.Plan = "moved", "kagi", "plan.json"
+	bench, other := t.TempDir(), t.TempDir()
+	plan, err := plans.ReadFile("plans/reach.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(path string, b []byte) {
+		t.Helper()
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(filepath.Join(bench, "plan.json"), plan)
+	put(filepath.Join(bench, "front.yaml"), []byte(fourMarkers))
+	put(filepath.Join(bench, "cameras.json"), []byte("{}")) // which a simulation does not read
+	put(filepath.Join(other, "cameras.json"), []byte("{ }"))
+	c.Robot.Markers, c.Reward.KAGI.Cameras, c.Reward.KAGI.Cache = []string{"front.yaml"}, "cameras.json", "said"
+	t.Chdir(bench)
+	s, err := Create(t.Context(), c, quietly())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := s.Dir()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	looks := func(sets ...string) (config.Config, error) {
+		t.Helper()
+		s, err := visit(dir, judged, "looking", nil, sets, quietly())
+		if err != nil {
+			return c, err
+		}
+		return s.cfg, errors.Join(readable(s.cfg), s.store.Close())
+	}
+	goesOn := func(sets ...string) error {
+		t.Helper()
+		s, err := Resume(t.Context(), c.Out, c.Name, nil, sets, quietly())
+		if err != nil {
+			return err
+		}
+		return errors.Join(readable(s.cfg), s.Close())
+	}
+	t.Chdir(other) // whose cameras are others
+	got, err := looks()
+	if err := errors.Join(err, goesOn()); err != nil {
+		t.Errorf("from another folder: %v", err)
+	}
+	if k := got.Reward.KAGI; k.Cameras != filepath.Join(bench, "cameras.json") || k.Cache != filepath.Join(bench, "said") {
+		t.Errorf("from another folder: the cameras are %s, and what was said is in %s", k.Cameras, k.Cache)
+	}
+	put(filepath.Join(other, "plan.json"), append(plan, '\n'))
+	for _, sets := range []string{"reward.kagi.plan=plan.json", "reward.kagi.cameras=cameras.json"} {
+		_, err := looks(sets)
+		wantErr(t, err, "is another file, of SHA-256")
+		wantErr(t, goesOn(sets), "is another file, of SHA-256")
+	}
+	for _, name := range []string{"plan.json", "front.yaml"} {
+		if err := os.Rename(filepath.Join(bench, name), filepath.Join(other, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err = looks()
+	wantErr(t, err, "reward.kagi.plan", "no such file")
+	sets := []string{"reward.kagi.plan=plan.json", "robot.markers=[front.yaml]"}
+	_, err = looks(sets...)
+	if err := errors.Join(err, goesOn(sets...)); err != nil {
+		t.Errorf("named by settings: %v", err)
+	}
+	t.Chdir(bench)
+	if _, err = looks(); err != nil {
+		t.Errorf("what was named is not kept: %v", err)
+	}
+	// One of before has what it was begun with, and keeps no sums.
+	was, err := asBegun(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	was.Reward.KAGI.Plan = "plan.json"
+	b, err := was.YAML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(filepath.Join(dir, "config.yaml"), b)
+	if err := os.Remove(filepath.Join(dir, filesFile)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = looks("reward.kagi.plan=" + filepath.Join(other, "plan.json")); err != nil {
+		t.Errorf("a plan of before that is not where its name says: %v", err)
+	}
+	t.Chdir(other)
+	if _, err := looks(); err != nil {
+		t.Errorf("a plan of before, from where the session was begun: %v", err)
+	}
+}

@@ -129,17 +129,27 @@ func agree(ctx context.Context, st *store.Session, load func(dir string) (config
 		return now, err
 	}
 	was, now = rooted(was), rooted(now)
+	moved, err := movedFiles(st.Dir(), was, now)
+	if err != nil {
+		return now, err
+	}
 	var fixed []error
-	kept := false
+	kept := len(moved) > 0
 	for _, c := range now.Changes(was) {
+		if slices.Contains(moved, c.Key) {
+			continue
+		}
 		if config.Covers(free, c.Key) {
 			kept = kept || config.Covers([]string{"session.", "robot.markers", "robot.moved", "reward.success", "reward.classifier", "encoder.onnx", "learner.device", "practice.hours", "practice.reminder"}, c.Key)
 			continue
 		}
 		fixed = append(fixed, fmt.Errorf("wire: %s: %v when the session began; leave it so, or begin another session", st.Dir(), c))
 	}
-	if err := errors.Join(fixed...); err != nil || !kept {
+	if err := errors.Join(fixed...); err != nil {
 		return now, err
+	}
+	if !kept {
+		return now, keepFiles(st, now)
 	}
 	done, err := st.Episodes(ctx, policy.Online)
 	if err != nil {
@@ -160,6 +170,10 @@ func agree(ctx context.Context, st *store.Session, load func(dir string) (config
 	was.Session, was.Robot.Markers, was.Robot.Moved = now.Session, now.Robot.Markers, now.Robot.Moved
 	was.Reward.Success, was.Reward.Classifier = now.Reward.Success, now.Reward.Classifier
 	was.Practice.Hours, was.Practice.Reminder = now.Practice.Hours, now.Practice.Reminder
+	was.Reward.KAGI.Plan, was.Reward.KAGI.Cameras = now.Reward.KAGI.Plan, now.Reward.KAGI.Cameras
+	if err := keepFiles(st, now); err != nil {
+		return now, err
+	}
 	return now, keepConfig(was, func(b []byte) error { return st.Put("config.yaml", b) })
 }
 

@@ -128,7 +128,7 @@ func guest(ctx context.Context, c config.Config, what string, o Options) (*role,
 		return r, nil
 	}
 	if what == "perception" && c.Encoder.Kind == "onnx" {
-		r.onnx, err = fileSum(c.Encoder.ONNX)
+		r.onnx, err = fileSum("encoder.onnx", c.Encoder.ONNX)
 	}
 	if err == nil {
 		err = r.accords(ctx)
