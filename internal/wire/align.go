@@ -182,9 +182,15 @@ func (s *Session) tuneEyes(ctx context.Context, p *parts, demos []demo) error {
 const tunedVersion = 2
 
 // untuneEyes forgets an encoder that was tuned by a run that died before it was
-// prepared, so that this one begins as that did.
+// prepared, so that this one begins as that did. A reward that was aligned anew since stays.
 func (s *Session) untuneEyes(ctx context.Context) error {
-	for _, kind := range []string{kindEncoder, kindReward} {
+	kinds := []string{kindEncoder, kindReward}
+	if since, err := s.store.Marked(ctx, markRealigned); err != nil {
+		return err
+	} else if since != "" {
+		kinds = kinds[:1]
+	}
+	for _, kind := range kinds {
 		v, _, err := s.store.LatestCheckpoint(ctx, kind)
 		if errors.Is(err, store.ErrNone) || err == nil && v < tunedVersion {
 			continue

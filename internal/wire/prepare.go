@@ -123,6 +123,10 @@ func (s *Session) prepare(ctx context.Context) (parts, error) {
 	if p.clone, err = s.imitate(ctx, p.view, p.demos); err != nil {
 		return p, err
 	}
+	// Of a session that is prepared again, since a checkpoint was dropped.
+	if err := s.judgeAnew(ctx, &p); err != nil {
+		return p, err
+	}
 	return p, s.store.Mark(ctx, "prepared", "yes")
 }
 

@@ -368,7 +368,25 @@ func (s *Session) freshen(ctx context.Context, p *parts, l policy.Keeper, n int)
 	return true, s.saveLearner(ctx, l, n+1)
 }
 
-// judgeAnew takes the reward that the session ended with.
+// since says whether the newest checkpoint of a kind is a reward that was aligned anew after the
+// preparation, whose own one is before it. Of a session that begins from another, the preparation
+// copies it again.
+func (s *Session) since(ctx context.Context, kind string) (bool, error) {
+	if kind != kindReward || s.cfg.Session.From != "" {
+		return false, nil
+	}
+	var newest [2]uint64
+	for i, of := range []string{kindEncoder, kindReward} {
+		v, _, err := s.store.LatestCheckpoint(ctx, of)
+		if err != nil && !errors.Is(err, store.ErrNone) && !errors.Is(err, store.ErrCorrupt) {
+			return false, err
+		}
+		newest[i] = v
+	}
+	return newest[1] > max(1, newest[0]), nil // tuneEyes makes both of one version
+}
+
+// judgeAnew takes the newest reward, where it was aligned anew.
 func (s *Session) judgeAnew(ctx context.Context, p *parts) error {
 	done, err := s.store.Marked(ctx, markRealigned)
 	if err != nil || done == "" {

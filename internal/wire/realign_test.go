@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/policytest"
+	"github.com/rapport-rl/rapport/reward"
 	"github.com/rapport-rl/rapport/reward/label"
 	"github.com/rapport-rl/rapport/reward/rapl"
 	"github.com/rapport-rl/rapport/robot"
@@ -201,6 +203,24 @@ func heldAgainst(t *testing.T, s *Session, n int, r []float64) {
 	}
 }
 
+// damage flips a bit of the newest checkpoint of a kind.
+func damage(t *testing.T, dir, kind string) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "checkpoints", kind+"-*"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no checkpoint of kind %s: %v", kind, err)
+	}
+	newest := slices.Max(files)
+	b, err := os.ReadFile(newest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)/2] ^= 1
+	if err := os.WriteFile(newest, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestOfflineAlignmentIsWhatTheSessionGoesOnWith(t *testing.T) {
 	c := tiny(t)
 	set(t, &c, "name=off", "session.episodes=3", "reward.success=truth")
@@ -251,7 +271,6 @@ func TestOfflineAlignmentIsWhatTheSessionGoesOnWith(t *testing.T) {
 	if s, err = Reopen(t.Context(), c, byTheClock()); err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
 	if _, err := s.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -275,6 +294,56 @@ func TestOfflineAlignmentIsWhatTheSessionGoesOnWith(t *testing.T) {
 	}
 	if _, is, err := s.store.LatestCheckpoint(t.Context(), kindTuned); err != nil || bytes.Equal(is, was) {
 		t.Errorf("nothing was learned: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	// A reward that is damaged is dropped, and the one before it, not the first, is gone on with.
+	if re, err = Align(t.Context(), dir, nil, nil, byTheClock()); err != nil || re.Version != 3 {
+		t.Fatalf("aligned once more: version %d, %v", re.Version, err)
+	}
+	damage(t, dir, kindReward)
+	set(t, &c, "session.episodes=5")
+	if s, err = Reopen(t.Context(), c, byTheClock()); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := s.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "version 2 is before it") {
+		t.Fatalf("with a damaged reward: %v", err)
+	}
+	if err := s.DropCheckpoint(t.Context(), kindReward); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	scored := func(when string, by reward.Scorer) {
+		t.Helper()
+		ep, err := s.store.Episode(episodeID(4))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := make([]float64, ep.Len())
+		if err := by.Score(t.Context(), r, ep.Trajectory()); err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(r, ep.Rewards); d != "" {
+			t.Errorf("%s: the episode was not scored by the reward before the one that was dropped: %s", when, d)
+		}
+	}
+	scored("the reward dropped", p.scorer)
+	// What is prepared once more scores by it, too.
+	if err := s.DropCheckpoint(t.Context(), kindPolicy); err != nil {
+		t.Fatal(err)
+	}
+	q, err := s.prepare(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	scored("the policy dropped", q.scorer)
+	if v, _, err := s.store.LatestCheckpoint(t.Context(), kindReward); err != nil || v != 2 {
+		t.Errorf("reward %d is the newest, %v; want 2", v, err)
 	}
 }
 

@@ -273,9 +273,14 @@ func Kinds() []string {
 }
 
 // DropCheckpoint forgets the newest checkpoint of a kind, where it is damaged.
-// What the preparation makes is then made again, from the same seeds.
+// What the preparation makes is then made again, from the same seeds; of a reward that was
+// aligned anew the one before it counts.
 func (s *Session) DropCheckpoint(ctx context.Context, kind string) error {
-	if kind != kindLearner && kind != kindTuned {
+	since, err := s.since(ctx, kind)
+	if err != nil {
+		return err
+	}
+	if kind != kindLearner && kind != kindTuned && !since {
 		// First, since a process that dies in between only prepares once more.
 		if err := s.store.Mark(ctx, "prepared", ""); err != nil {
 			return err
