@@ -59,14 +59,23 @@ func (s *Session) dropFlags() string {
 	return dropFlags
 }
 
-// remedied is err with what to do about a damaged checkpoint of an alignment, which no
-// rapport run --resume goes on with: its steps make their own again, and nothing else is.
+// remedied is err with what to do about a damaged checkpoint that no rapport run --resume makes
+// again: a success classifier, the critic of an earlier session, and those of an alignment, whose
+// steps make their own again, and nothing else is.
 func remedied(dir, kind string, err error) error {
 	var d *store.Damage
-	if !errors.As(err, &d) || !aligned(dir) {
+	if !errors.As(err, &d) || !aligned(dir) && kind != kindSuccess && kind != kindCritic {
 		return err
 	}
 	of := *d
+	switch {
+	case kind == kindSuccess:
+		of.Remedy = fmt.Sprintf("train it anew: rapport reward classifier train %s, or name the file of one by reward.classifier", Quoted(dir))
+		return &of
+	case !aligned(dir):
+		of.Remedy = "bring the file back from a copy, as that of the same name in the folder of session.from, or begin another session"
+		return &of
+	}
 	of.Remedy = "bring the file back from a copy, or begin another alignment: rapport align"
 	if kind == kindTuned || kind == kindCritic || kind == kindReward && learned(dir, d.Version) {
 		of.Remedy = "have it made again: rapport align " + Quoted(dir)

@@ -269,7 +269,9 @@ func TrainClassifier(ctx context.Context, dir string, c Classifying, environ, se
 		return rep, fmt.Errorf("wire: success classifier: %w", err)
 	}
 	v, _, err := s.store.LatestCheckpoint(ctx, kindSuccess)
-	if err != nil && !errors.Is(err, store.ErrNone) {
+	if d := (*store.Damage)(nil); errors.As(err, &d) {
+		s.log.Warn("wire: the success classifier of before is damaged; this one takes its place", "file", d.Path)
+	} else if err != nil && !errors.Is(err, store.ErrNone) {
 		return rep, err
 	}
 	if err := s.store.SaveCheckpoint(ctx, kindSuccess, v+1, b); err != nil || c.Out == "" {

@@ -49,7 +49,7 @@ func (s *Session) classifierFile(ctx context.Context) (b []byte, err error) {
 			err = fmt.Errorf("reward.classifier: %w", err)
 		}
 	} else {
-		_, b, err = s.store.LatestCheckpoint(ctx, kindSuccess)
+		_, b, err = s.latest(ctx, kindSuccess)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("wire: success classifier: %w", err)

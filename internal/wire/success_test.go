@@ -140,6 +140,27 @@ func TestSessionIsWatched(t *testing.T) {
 		t.Errorf("the newest classifier is version %d, error %v, want 2", version, err)
 	}
 
+	// One that is damaged says what mends it, and another takes its place.
+	damage(t, dir, kindSuccess)
+	if s, err = Reopen(ctx, c, quietly()); err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.classifier(ctx)
+	wantErr(t, err, "train it anew: rapport reward classifier train "+dir)
+	if err := errors.Join(err, s.Close()); strings.Contains(err.Error(), "--drop-checkpoint") {
+		t.Errorf("%v; --drop-checkpoint takes no classifier", err)
+	}
+	if _, err := TrainClassifier(ctx, dir, Classifying{Config: classifier.Config{Precision: 0.3}}, nil, nil, quietly()); err != nil {
+		t.Fatalf("in place of one that is damaged: %v", err)
+	}
+	if s, err = Reopen(ctx, c, quietly()); err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.classifier(ctx)
+	if err := errors.Join(err, s.Close()); err != nil {
+		t.Errorf("trained anew: %v", err)
+	}
+
 	// A classifier of another encoder's embeddings is refused.
 	b, err := os.ReadFile(out)
 	if err != nil {
@@ -180,6 +201,16 @@ func TestSessionIsWatched(t *testing.T) {
 		if _, err := decodeTrained([]byte(bad)); err == nil {
 			t.Errorf("%s is a classifier", bad)
 		}
+	}
+}
+
+// The critic of an earlier session is copied once, and no command makes it again.
+func TestADamagedCriticOfAnEarlierSessionIsBroughtBack(t *testing.T) {
+	d := &store.Damage{Path: "critic-00000001.bin", Version: 1, Err: errors.New("changed"), Remedy: "--resume --drop-checkpoint critic"}
+	err := remedied(t.TempDir(), kindCritic, d)
+	wantErr(t, err, "bring the file back from a copy, as that of the same name in the folder of session.from")
+	if !errors.Is(err, store.ErrCorrupt) || strings.Contains(err.Error(), "--drop-checkpoint") {
+		t.Errorf("%v; --drop-checkpoint takes no critic", err)
 	}
 }
 
