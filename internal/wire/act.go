@@ -62,7 +62,7 @@ func Act(ctx context.Context, c config.Config, o Options) (err error) {
 	if gateMode(c) == "require" {
 		return errors.New("wire: guard.gate is require, but an actor gets its parameters over the bus and cannot tell which of them passed a dry run; take one process (rapport run), or guard.gate=warn")
 	}
-	s, err := openOrCreate(r.ctx, r.name+"-actor", r.conn, c, o)
+	s, err := openOrCreate(r.ctx, r.name+ofActor, r.conn, c, o)
 	if err != nil {
 		return err
 	}

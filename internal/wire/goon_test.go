@@ -5,7 +5,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/internal/store"
@@ -69,6 +71,62 @@ func TestSessionsAreNumberedByTask(t *testing.T) {
 			t.Errorf("got %s, %v; want %s", got, err, want)
 		}
 	}
+}
+
+// The newest session is the one that was begun last, whatever was changed since, and no actor's folder.
+func TestTheNewestSessionIsTheOneBegunLast(t *testing.T) {
+	c := tiny(t)
+	c.Bus.URL = "nats://127.0.0.1:1"
+	begun := time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
+	for i, folder := range []string{"older", "later", "later-actor"} {
+		c.Name = strings.TrimSuffix(folder, ofActor)
+		st, err := founded(filepath.Join(c.Out, folder), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := st.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range []string{"config.yaml", "lock"} {
+			at := begun.AddDate(0, 0, i)
+			if err := os.Chtimes(filepath.Join(st.Dir(), file), at, at); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	want := func(name, when string) {
+		t.Helper()
+		if got, err := newest(c.Out); err != nil || got != name {
+			t.Errorf("%s: %s is the newest, %v; want %s", when, got, err, name)
+		}
+	}
+	want("later", "all three")
+	st, err := store.Open(filepath.Join(c.Out, "older"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = agree(t.Context(), st, func(dir string) (config.Config, error) {
+		return configOf(dir, nil, []string{"session.episodes=9"})
+	})
+	if err := errors.Join(err, st.Close()); err != nil {
+		t.Fatal(err)
+	}
+	want("later", "the older goes on for longer")
+	if err := os.Remove(filepath.Join(c.Out, "later", "lock")); err != nil { // as in a copy
+		t.Fatal(err)
+	}
+	want("later", "without its lock")
+	_, err = Resume(t.Context(), c.Out, "later-actor", nil, nil, quietly())
+	wantErr(t, err, "later-actor is what the actor of session later keeps", "--set name=later")
+	// A session may be called so.
+	c.Name = "mine-actor"
+	if st, err = founded(filepath.Join(c.Out, c.Name), c); err != nil {
+		t.Fatal(err)
+	}
+	if err := st.Close(); err != nil {
+		t.Fatal(err)
+	}
+	want("mine-actor", "a session of that name")
 }
 
 func TestTheDeskOfAPracticeIsTheFirstSessions(t *testing.T) {

@@ -45,6 +45,9 @@ func resume(ctx context.Context, out, name string, o Options, load func(dir stri
 	if _, err := os.Stat(filepath.Join(dir, database)); errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("wire: there is no session %s in %s; name another, or begin one with: rapport run", name, out)
 	}
+	if of := actorOf(dir); of != "" {
+		return nil, fmt.Errorf("wire: %s is what the actor of session %s keeps, and no session of its own; start its processes as before (rapport actor, rapport learner), or name a session: --set name=%[2]s", dir, of)
+	}
 	if err := fineTunes(dir); err != nil {
 		return nil, err
 	}

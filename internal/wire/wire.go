@@ -308,7 +308,37 @@ func freeName(out, task string) (string, error) {
 	return fmt.Sprintf("%s-%03d", task, top+1), nil
 }
 
-// newest is the session below out that was created last.
+// created is when the session in dir was. Its lock is made then and never written; the configuration
+// is, when what a session is gone on with is kept. A copy may lack the lock, and get one later.
+func created(dir string) (at time.Time, err error) {
+	st, err := os.Stat(filepath.Join(dir, "config.yaml"))
+	if err != nil {
+		return at, err
+	}
+	at = st.ModTime()
+	if st, err := os.Stat(filepath.Join(dir, "lock")); err == nil && st.ModTime().Before(at) {
+		at = st.ModTime()
+	}
+	return at, nil
+}
+
+// ofActor ends the name of the folder that the actor of a session of several processes keeps.
+const ofActor = "-actor"
+
+// actorOf is the session whose actor keeps dir; "" where dir is a session's own.
+func actorOf(dir string) string {
+	of, ok := strings.CutSuffix(filepath.Base(filepath.Clean(dir)), ofActor)
+	if !ok {
+		return ""
+	}
+	// Somebody may call his session so; the name of it is in its own configuration.
+	if c, err := asBegun(dir); err != nil || c.Bus.URL == "" || SessionName(c) != of {
+		return ""
+	}
+	return of
+}
+
+// newest is the session below out that was created last. What an actor keeps is none.
 func newest(out string) (string, error) {
 	entries, err := os.ReadDir(out)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -317,9 +347,10 @@ func newest(out string) (string, error) {
 	var name string
 	var when time.Time
 	for _, e := range entries {
-		st, err := os.Stat(filepath.Join(out, e.Name(), "config.yaml"))
-		if err == nil && (name == "" || st.ModTime().After(when)) {
-			name, when = e.Name(), st.ModTime()
+		dir := filepath.Join(out, e.Name())
+		at, err := created(dir)
+		if err == nil && (name == "" || at.After(when)) && actorOf(dir) == "" {
+			name, when = e.Name(), at
 		}
 	}
 	if name == "" {
