@@ -98,7 +98,8 @@ func (c *RunConfig) complete(seen, taste int) error {
 	if !(c.Budget > 0) || !(c.Near > 0) || !(c.Drift > 0) {
 		bad("Budget, Near and Drift are %v, %v and %v nats, want positive numbers, or +Inf", c.Budget, c.Near, c.Drift)
 	}
-	if n := len(c.Tastes); (n > 0) != (taste > 0) || n > c.Observations || n > len(c.Held)/seen {
+	// What is brought is of whoever it is of: no draws are shared out among the users.
+	if n := len(c.Tastes); (n > 0) != (taste > 0) || n > c.Observations && c.Bring == nil || n > len(c.Held)/seen {
 		bad("Tastes are of %d users, %d observations of a round and %d held-out histories, with tastes of %d numbers: want at least as many observations and histories as users, and users where there is Config.Taste", n, c.Observations, len(c.Held)/seen, taste)
 	}
 	if len(c.Tastes) > 0 && c.Trial != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -501,6 +502,18 @@ func TestWhatIsWrongIsSaid(t *testing.T) {
 		_, err := align.NewRun(m, judge, c)
 		bad("run", want, err)
 	}
+	// No draws are shared out among users where samples are brought.
+	nine := make([][]float64, 9)
+	for i := range nine {
+		nine[i] = []float64{float64(i), 1}
+	}
+	brought := align.RunConfig{Train: w.Train, Held: w.Held[:9*w.Net.Seen()], Tastes: nine, Bring: func(*align.Batch, *rand.Rand) {}}
+	if _, err := align.NewRun(m, judge, brought); err != nil {
+		t.Errorf("nine users of what is brought: %v", err)
+	}
+	brought.Held = w.Held[:8*w.Net.Seen()]
+	_, err = align.NewRun(m, judge, brought)
+	bad("run", "Tastes are of 9 users, 8 observations of a round and 8 held-out", err)
 	for want, c := range map[string]align.RunConfig{
 		"Held has 0 numbers":             {Train: w.Train},
 		"Rounds, Observations, Each and": {Train: w.Train, Held: w.Held, Rounds: -1},
