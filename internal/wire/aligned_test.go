@@ -367,6 +367,10 @@ func TestEpisodesAreRankedAmongRollouts(t *testing.T) {
 			t.Errorf("of return %v: %v, want %v", ret, got, want)
 		}
 	}
+	r = rankings{Order: []ranked{{Return: -1}, {Return: -2}, {Return: -3}}}
+	if got := r.worth([]outcome{{cut: true}, {ret: -2}, {cut: true}}); got != 0.5/3 {
+		t.Errorf("of two episodes that the guard cut off and one like the middle rollout: %v, want a sixth", got)
+	}
 }
 
 // Other settings do the steps that they matter to again, with every way of ranking and

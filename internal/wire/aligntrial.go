@@ -35,12 +35,21 @@ func (a *Alignment) trials(ctx context.Context, t *align.Tuned, r rankings) (fun
 		if err != nil {
 			return 0, err
 		}
-		sum := 0.0
-		for _, e := range ends {
+		return r.worth(ends), nil
+	}, nil
+}
+
+// worth is the mean share of the ranked rollouts that episodes are better than. One that the
+// guard cut off is better than none: it has no return, and 0 is the best that a reward of
+// RAPL's can be.
+func (r rankings) worth(ends []outcome) float64 {
+	sum := 0.0
+	for _, e := range ends {
+		if !e.cut {
 			sum += r.beaten(e.ret)
 		}
-		return sum / float64(n), nil
-	}, nil
+	}
+	return sum / float64(len(ends))
 }
 
 // beaten is the share of the ranked rollouts that an episode of that return is better
