@@ -373,6 +373,18 @@ func TestEpisodesAreRankedAmongRollouts(t *testing.T) {
 	}
 }
 
+// Rollouts go to the horizon, and what is ranked among them does, too.
+func TestTrialsGoToTheHorizon(t *testing.T) {
+	a := &Alignment{s: &Session{cfg: tinyAlign(t)}}
+	a.s.cfg.Session.End = "success"
+	if overOf(a.tried(), nil) != nil {
+		t.Error("a trial ends on success")
+	}
+	if a.s.cfg.Session.End != "success" {
+		t.Errorf("the alignment itself goes by session.end %s now", a.s.cfg.Session.End)
+	}
+}
+
 // Other settings do the steps that they matter to again, with every way of ranking and
 // every aligner.
 func testAlignSettings(t *testing.T, dir string) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/policy/align"
 )
 
@@ -26,17 +27,26 @@ func (a *Alignment) trials(ctx context.Context, t *align.Tuned, r rankings) (fun
 	if err != nil {
 		return nil, err
 	}
+	c := a.tried()
 	return func(ctx context.Context) (float64, error) {
 		ps, err := t.Net().Encode(a.p.clone.Version + 1)
 		if err != nil {
 			return 0, err
 		}
-		ends, err := evaluate(ctx, a.s.cfg, trial, a.p.eyes, by, a.p.view, ps, n, func(done int, _ string) { a.s.tell("trials", done, n, "") })
+		ends, err := evaluate(ctx, c, trial, a.p.eyes, by, a.p.view, ps, n, func(done int, _ string) { a.s.tell("trials", done, n, "") })
 		if err != nil {
 			return 0, err
 		}
 		return r.worth(ends), nil
 	}, nil
+}
+
+// tried is how trials go: to the horizon, as rollouts do, since a return grows with the ticks
+// that it is of.
+func (a *Alignment) tried() config.Config {
+	c := a.s.cfg
+	c.Session.End = "horizon"
+	return c
 }
 
 // worth is the mean share of the ranked rollouts that episodes are better than. One that the
