@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"slices"
 
@@ -95,6 +96,14 @@ func aligner(t *align.Tuned, c config.Align, slope align.Slope) (align.Aligner, 
 		return align.NewPartial(t, slope, align.PartialConfig{})
 	}
 	return nil, fmt.Errorf("wire: align.aligner is %q; want one of %v", c.Aligner, config.Aligners())
+}
+
+// choice is how the round that is kept is chosen.
+func choice(c config.Align) align.RunConfig {
+	return align.RunConfig{
+		Rounds: c.Rounds, Patience: c.Patience, Budget: c.Budget, Near: c.Near,
+		Lambda: max(c.Lambda, math.SmallestNonzeroFloat64), // 0 is the package's default, and no align.lambda
+	}
 }
 
 // manyRewards is how many rewards align.Pareto is good for.
@@ -196,10 +205,8 @@ func (a *Alignment) tune(ctx context.Context) (string, error) {
 			return "", err
 		}
 	}
-	rc := align.RunConfig{
-		Rounds: c.Rounds, Patience: c.Patience, Budget: c.Budget, Near: c.Near, Lambda: c.Lambda, Train: histories(l.train), Held: histories(l.held),
-		Value: l.value, Tastes: tastesOf(cs), Sound: l.sound,
-	}
+	rc := choice(c)
+	rc.Train, rc.Held, rc.Value, rc.Tastes, rc.Sound = histories(l.train), histories(l.held), l.value, tastesOf(cs), l.sound
 	if rc.Trial, err = a.trials(ctx, t, r); err != nil {
 		return "", err
 	}

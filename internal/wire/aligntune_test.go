@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"errors"
 	"math"
 	"math/rand/v2"
 	"path/filepath"
@@ -61,6 +62,43 @@ func TestBetaSuitsItsAligner(t *testing.T) {
 	} {
 		if got := betaOf(config.Align{Aligner: tt.aligner, Beta: tt.beta}, tt.process); got != tt.want {
 			t.Errorf("%s of process %v, align.beta %g: %g, want %g", tt.aligner, tt.process, tt.beta, got, tt.want)
+		}
+	}
+}
+
+// Every align.lambda is meant as it is, 0, by which being near alone counts, too.
+func TestLambdaIsMeant(t *testing.T) {
+	net, err := diffusion.NewNet(aligntest.Arch(), rand.New(rand.NewPCG(1, 2)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tuned, err := align.Tune(net, align.Config{Draw: diffusion.Draw{Steps: 2, Eta: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	by, err := align.NewD3PO(tuned, align.D3POConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, lambda := range []float64{0, 0.5, 0.9, 1} {
+		const value = 0.25
+		looked, got := errors.New("looked"), 0.0
+		rc := choice(config.Align{Budget: 1, Near: 1, Rounds: 1, Lambda: lambda})
+		rc.Train, rc.Held = make([]float32, net.Seen()), make([]float32, net.Seen())
+		rc.Value = func([]align.Sample) float64 { return value }
+		rc.Looked = func(l align.Look) error {
+			got = l.Score
+			return looked
+		}
+		run, err := align.NewRun(by, align.Kept, rc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := run.Go(t.Context()); err != looked {
+			t.Fatal(err)
+		}
+		if want := align.Harmonic(lambda, value, 1); math.Abs(got-want) > 1e-12 { // the policy as it was is near
+			t.Errorf("align.lambda %g: a score of %v, want %v", lambda, got, want)
 		}
 	}
 }
