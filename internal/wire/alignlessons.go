@@ -212,8 +212,10 @@ func (a *Alignment) exemplary(l lessons) error {
 }
 
 // stored fills each batch with all of some stored chunks, whose rewards are the shares
-// of other rollouts that theirs beats.
+// of other rollouts that theirs beats. They are a batch's own: align.weigh weighs them, and not
+// what else is learned from ss.
 func stored(ss []align.Sample) func(*align.Batch, *rand.Rand) {
+	ss = slices.Clone(ss)
 	return func(b *align.Batch, _ *rand.Rand) { b.Samples, b.Pairs = ss, b.Pairs[:0] }
 }
 

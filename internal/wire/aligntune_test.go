@@ -189,6 +189,19 @@ func TestWhatIsFarIsTrustedLess(t *testing.T) {
 	}
 }
 
+// Chunks that are rehearsed as well keep their weights, however those of a batch are weighed.
+func TestRehearsalIsNotWeighed(t *testing.T) {
+	good := []align.Sample{{Weight: 1}, {Weight: 1}}
+	bring := stored(good)
+	var b align.Batch
+	bring(&b, nil)
+	b.Samples[0].Weight = 0.5
+	bring(&b, nil)
+	if len(b.Samples) != 2 || b.Samples[0].Weight != 0.5 || good[0].Weight != 1 {
+		t.Errorf("a batch of weights %+v of stored ones of %+v", b.Samples, good)
+	}
+}
+
 // Sets are near exemplars by what the two halves of a chunk do.
 func TestSetsAreComparedByHalves(t *testing.T) {
 	if got := halves([]float32{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, 2); !slices.Equal(got, []float64{2, 3, 7, 8}) {
