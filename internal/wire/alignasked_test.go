@@ -10,6 +10,7 @@ import (
 
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/reward/label"
+	"github.com/rapport-rl/rapport/reward/rapl"
 )
 
 // rolledAlign is the folder of an alignment that has its rollouts.
@@ -173,6 +174,55 @@ func testAlignNamesWhoAnswered(t *testing.T, dir string) {
 	wantErr(t, err, "do it again with these: rapport align encoder "+dir+" --set align.labels=5 --set align.by=labels")
 	if err := a.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// What was found alike is learned from where reward.ties asks for it, and not where it does not.
+func TestAlignmentsLearnFromTies(t *testing.T) {
+	dir := rolledAlign(t)
+	alike := aPair("q3", "ann", clipOf(4), clipOf(5))
+	alike.Choice = label.Tie
+	answer(t, dir, aPair("q1", "ann", clipOf(0), clipOf(1)), aPair("q2", "ann", clipOf(2), clipOf(3)), alike,
+		aPair("q4", "ann", clipOf(0), clipOf(3)), aPair("q5", "ann", clipOf(6), clipOf(7)), aPair("q6", "ann", clipOf(2), clipOf(1)))
+	for _, by := range []string{"rapl", "rlhf"} {
+		var learned [][]byte
+		for _, ties := range []string{"false", "true", "false"} {
+			a, err := OpenAlign(dir, nil, []string{"align.by=" + by, "reward.ties=" + ties}, quiet(nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = a.Do(t.Context(), AlignEncoder)
+			_, b, e := a.s.latest(t.Context(), kindReward)
+			if err := errors.Join(err, e, a.Close()); err != nil {
+				t.Fatal(err)
+			}
+			learned = append(learned, b)
+		}
+		if bytes.Equal(learned[0], learned[1]) || !bytes.Equal(learned[0], learned[2]) {
+			t.Errorf("%s: a tie changes the reward: %t, without reward.ties: %t", by, !bytes.Equal(learned[0], learned[1]), !bytes.Equal(learned[0], learned[2]))
+		}
+	}
+}
+
+// Of an expert nothing is said by what it is alike to, or better than, beside itself.
+func TestOrdersAreTriplets(t *testing.T) {
+	video := func(c label.Clip) (rapl.Video, error) { return rapl.Video{Name: c.Episode}, nil }
+	order := func(better, worse string, tie bool) label.Order {
+		return label.Order{Better: label.Clip{Episode: better}, Worse: label.Clip{Episode: worse}, Tie: tie, Annotator: "ann"}
+	}
+	orders := []label.Order{order("e", "x", false), order("x", "f", true), order("x", "y", true)}
+	for by, want := range map[string]string{"rapl": "f:e>x e:x=f e:x=y f:x=y", "rlhf": "e:e>x e:x=f e:x=y"} {
+		ts, err := likened(by, orders, []rapl.Video{{Name: "e"}, {Name: "f"}}, video)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, x := range ts {
+			got = append(got, x.Anchor.Name+":"+x.Better.Name+map[bool]string{true: "=", false: ">"}[x.Tie]+x.Worse.Name)
+		}
+		if s := strings.Join(got, " "); s != want {
+			t.Errorf("%s: triplets %q, want %q", by, s, want)
+		}
 	}
 }
 

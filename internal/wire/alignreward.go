@@ -166,36 +166,30 @@ func (a *Alignment) learn(ctx context.Context, j *judgement, said, alike []label
 	if len(t.Experts) == 0 {
 		return fmt.Errorf("wire: align: of %d answers every rollout that was liked better than one was liked less than another, so there is nothing to be like; %s", j.Count, a.more(j.Count))
 	}
-	// Whatever is better is more like each of the favourites than what is worse.
-	var ts []rapl.Triplet
-	for _, o := range said {
-		better, err := video(o.Better)
-		if err != nil {
-			return err
-		}
-		worse, err := video(o.Worse)
-		if err != nil {
-			return err
-		}
-		for _, e := range t.Experts {
-			if c.Align.By != "rapl" || e.Name != better.Name {
-				ts = append(ts, rapl.Triplet{Anchor: e, Better: better, Worse: worse, Annotator: o.Annotator})
-			}
-			if c.Align.By != "rapl" {
-				break // it knows no anchor
-			}
-		}
+	ts, err := likened(c.Align.By, said, t.Experts, video)
+	if err != nil {
+		return err
 	}
-	if n := max(c.Align.Labels*c.Reward.Experts, enough); len(ts) > n { // an epoch takes as long as there are
-		rng := rand.New(rand.NewPCG(draw(c.Seed, people, -5), 0))
-		rng.Shuffle(len(ts), func(i, j int) { ts[i], ts[j] = ts[j], ts[i] })
-		ts = ts[:n]
+	few := func(ts []rapl.Triplet) []rapl.Triplet { // an epoch takes as long as there are
+		if n := max(c.Align.Labels*c.Reward.Experts, enough); len(ts) > n {
+			rng := rand.New(rand.NewPCG(draw(c.Seed, people, -5), 0))
+			rng.Shuffle(len(ts), func(i, j int) { ts[i], ts[j] = ts[j], ts[i] })
+			ts = ts[:n]
+		}
+		return ts
 	}
-	if len(ts) < 2 {
+	if ts = few(ts); len(ts) < 2 {
 		return fmt.Errorf("wire: align: %d answers decide %d comparisons, of which %d can be learned from: too few to learn from some and be judged on others; %s", j.Count, j.Decided, len(ts), a.more(j.Count))
 	}
 	how := c.Reward
 	how.Kind, how.Person = c.Align.By, ranksFor(c.Align)
+	if tied(how) {
+		ties, err := likened(c.Align.By, alike, t.Experts, video)
+		if err != nil {
+			return err
+		}
+		ts = append(ts, few(ties)...)
+	}
 	rep, err := t.compare(ctx, how, c.Seed, ts)
 	if err != nil {
 		return fmt.Errorf("wire: align: %s: %w", c.Align.By, err)
@@ -216,6 +210,31 @@ func (a *Alignment) learn(ctx context.Context, j *judgement, said, alike []label
 		err = a.s.store.SaveCheckpoint(ctx, kindReward, j.Version, b)
 	}
 	return err
+}
+
+// likened are the triplets of orders: whatever is better is more like each of the experts, the
+// favourites, than what is worse, and what is alike is as like.
+func likened(by string, orders []label.Order, experts []rapl.Video, video func(label.Clip) (rapl.Video, error)) (ts []rapl.Triplet, err error) {
+	for _, o := range orders {
+		better, err := video(o.Better)
+		if err != nil {
+			return nil, err
+		}
+		worse, err := video(o.Worse)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range experts {
+			itself := e.Name == better.Name || o.Tie && e.Name == worse.Name
+			if by != "rapl" || !itself {
+				ts = append(ts, rapl.Triplet{Anchor: e, Better: better, Worse: worse, Tie: o.Tie, Annotator: o.Annotator})
+			}
+			if by != "rapl" {
+				break // it knows no anchor
+			}
+		}
+	}
+	return ts, nil
 }
 
 // more is how to give more answers than there are.
