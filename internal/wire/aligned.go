@@ -71,7 +71,7 @@ func AlignConfig(file string, environ, sets []string) (config.Config, error) {
 			return c, err
 		}
 	}
-	return c, alignable(c)
+	return c, errors.Join(alignable(c), learnable(c))
 }
 
 // asIn are the settings of first, learner.kind aside, as the session has them that c is to begin
@@ -133,6 +133,15 @@ func alignable(c config.Config) error {
 	return errors.Join(errs...)
 }
 
+// learnable says why the reward of a new alignment would not be trained as is asked for. One that
+// was begun so goes on.
+func learnable(c config.Config) error {
+	if c.Reward.Train != "all" || c.Session.From != "" || c.Reward.Triplets > 0 {
+		return nil
+	}
+	return errors.New("wire: align: reward.train is all, but the encoder learns from answers about demonstrations, of which reward.triplets asks for none, and from those about rollouts a head alone does; want head or mlp")
+}
+
 // BeginAlign makes the folder of a new alignment, and returns it.
 func BeginAlign(c config.Config) (dir string, err error) {
 	if from := c.Session.From; from != "" {
@@ -140,7 +149,7 @@ func BeginAlign(c config.Config) (dir string, err error) {
 			return "", errors.Join(err, unfiltered(c))
 		}
 	}
-	if err := errors.Join(alignable(c), alike(c), unfiltered(c), carded(c)); err != nil {
+	if err := errors.Join(alignable(c), learnable(c), alike(c), unfiltered(c), carded(c)); err != nil {
 		return "", err
 	}
 	name := c.Name

@@ -499,10 +499,18 @@ func TestOnlyPoliciesOfChunksAreAligned(t *testing.T) {
 		{"align.aligner=flow-dpo", "align.aligner is flow-dpo, but policy.diffusion.process is diffusion; of that want one of d3po, diffusion-dpo, prdp, dppo, rwr, seppo"},
 		{"reward.kind=goal", "reward.kind is goal"},
 		{"session.record=false", "session.record is false"},
+		{"reward.train=all", "reward.train is all, but the encoder learns from answers about demonstrations"},
 	} {
 		_, err := AlignConfig("", nil, []string{tt.set})
 		wantErr(t, err, tt.want)
 	}
+	if _, err := AlignConfig("", nil, []string{"reward.train=all", "reward.triplets=1"}); err != nil {
+		t.Errorf("an encoder that learns: %v", err)
+	}
+	all := tinyAlign(t)
+	all.Reward.Train = "all"
+	_, err := BeginAlign(all)
+	wantErr(t, err, "reward.train is all")
 	c, err := AlignConfig("", nil, nil)
 	if err != nil || c.Robot.Task != "cup" || c.Demos.Bad != c.Demos.Good || c.Policy.Diffusion.Predict != "action" {
 		t.Errorf("task %s, %d and %d demonstrations, predicts %s, %v", c.Robot.Task, c.Demos.Good, c.Demos.Bad, c.Policy.Diffusion.Predict, err)
