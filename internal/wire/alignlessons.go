@@ -193,8 +193,9 @@ func (a *Alignment) unbeaten() string {
 	return fmt.Sprintf("no rollout that is learned from beats more than %.0f %% of the others (align.best)", 100*(1-a.s.cfg.Align.Best))
 }
 
-// exemplary refuses an aligner that learns from the best rollouts where there are none.
-func (a *Alignment) exemplary(l lessons) error {
+// exemplary refuses an aligner that learns from the best rollouts of r, or from what was marked of
+// them, where there is nothing of the kind in so many answers.
+func (a *Alignment) exemplary(l lessons, r rankings, answers int) error {
 	c := a.s.cfg.Align
 	var from []align.Sample
 	switch c.Aligner {
@@ -202,13 +203,18 @@ func (a *Alignment) exemplary(l lessons) error {
 		from = l.good
 	case "seppo", "partial", "dragon":
 		from = better(l.train, c.Best)
+	case "fdpo":
+		if len(l.marked) == 0 {
+			return fmt.Errorf("wire: align: nobody marked a part of one of the %d rollouts that are learned from (every fifth is held out); mark more of them: %s", len(r.Order)-(len(r.Order)+2)/5, a.More(answers))
+		}
+		return nil
 	default:
 		return nil
 	}
 	if len(from) > 0 {
 		return nil
 	}
-	return fmt.Errorf("wire: align: align.aligner %s learns from the best rollouts, but %s; raise it, --set align.best=%.2g, or give more answers: rapport align rank %s --set align.labels=%d", c.Aligner, a.unbeaten(), (1+c.Best)/2, a.s.Dir(), 2*c.Labels)
+	return fmt.Errorf("wire: align: align.aligner %s learns from the best rollouts, but %s; raise it: %s, or give more answers: %s", c.Aligner, a.unbeaten(), a.Again("", fmt.Sprintf("align.best=%.2g", (1+c.Best)/2)), a.More(answers))
 }
 
 // stored fills each batch with all of some stored chunks, whose rewards are the shares

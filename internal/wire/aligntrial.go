@@ -21,7 +21,7 @@ func (a *Alignment) trials(ctx context.Context, t *align.Tuned, r rankings) (fun
 		return nil, err
 	}
 	if j.By == "labels" || j.By != r.By {
-		return nil, fmt.Errorf("wire: align: align.trials is %d, but the rollouts of %s were ranked by %s and its reward is of %s; rank them by its reward: rapport align encoder %[2]s, then rapport align synthetic %[2]s", n, a.s.Dir(), r.By, j.By)
+		return nil, fmt.Errorf("wire: align: align.trials is %d, but the rollouts of %s were ranked by %s and its reward is of %s; rank them by its reward: %s, then %s", n, a.s.Dir(), r.By, j.By, a.Again(AlignEncoder), a.Again(AlignSynthetic))
 	}
 	by, err := a.scorer(ctx, j)
 	if err != nil {

@@ -156,7 +156,7 @@ func (a *Alignment) tune(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	_, judged, err := a.judged(ctx)
+	j, judged, err := a.judged(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -194,7 +194,7 @@ func (a *Alignment) tune(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := a.exemplary(l); err != nil {
+	if err := a.exemplary(l, r, j.Count); err != nil {
 		return "", err
 	}
 	if c.Rehearse > 0 && len(l.good) == 0 {
@@ -238,9 +238,6 @@ func (a *Alignment) tune(ctx context.Context) (string, error) {
 	case "seppo", "partial":
 		rc.Bring = stored(better(l.train, c.Best))
 	case "fdpo":
-		if len(l.marked) == 0 {
-			return "", fmt.Errorf("wire: align: nobody marked a part of one of the %d rollouts that are learned from (every fifth is held out); mark more of them: rapport align rank %s --set align.labels=%d", len(r.Order)-(len(r.Order)+2)/5, a.s.Dir(), 2*c.Labels)
-		}
 		rc.Bring = stored(l.marked)
 	case "rm-filter":
 		rc.Bring = stored(l.good)
@@ -312,7 +309,7 @@ func (a *Alignment) tune(ctx context.Context) (string, error) {
 // lastTuning is what AlignTune left.
 func (a *Alignment) lastTuning() (t tunedBy, err error) {
 	if err = a.read(tuneFile, &t); err == nil && len(t.Report.Looks) == 0 {
-		err = fmt.Errorf("wire: align: %s is damaged: it tells of no look at the policy; remove it, and its step is done again: rapport align %s %s", a.file(tuneFile), AlignTune, a.s.Dir())
+		err = fmt.Errorf("wire: align: %s is damaged: it tells of no look at the policy; remove it, and its step is done again: %s", a.file(tuneFile), a.Again(AlignTune))
 	}
 	return t, err
 }

@@ -233,25 +233,68 @@ func TestSetsAreComparedByHalves(t *testing.T) {
 // Where nobody's best beats enough of the others, as of people who contradict each other, what
 // learns from the best says so, and names what to set.
 func TestTheBestMayBeNone(t *testing.T) {
-	a, dir := openedAlign(t)
+	c := tinyAlign(t)
+	c.Out = filepath.Join(c.Out, "my runs")
+	dir, err := BeginAlign(c)
+	if err != nil {
+		t.Fatal(err)
+	}
 	tied := lessons{train: []align.Sample{{Reward: 0.5}, {Reward: 0.5}}}
+	const best, marks = "align.best=0.25", "align.ask=segments align.by=rlhf"
 	for _, tt := range []struct {
 		aligner string
-		best    float64
+		sets    string
 		l       lessons
-		refused bool
+		again   []string // with which it is to be done again; nil: it goes on
 	}{
-		{"rm-filter", 0.25, tied, true}, {"seppo", 0.25, tied, true}, {"partial", 0.25, tied, true}, {"dragon", 0.25, tied, true},
-		{"seppo", 0.62, tied, false}, {"rm-filter", 0.25, lessons{good: tied.train}, false}, {"diffusion-dpo", 0.25, tied, false},
+		{"rm-filter", best, tied, []string{"align.best=0.62", "align.labels=6"}}, {"seppo", best, tied, []string{"align.best=0.62"}},
+		{"partial", best, tied, []string{"align.best=0.62"}}, {"dragon", best, tied, []string{"align.best=0.62"}},
+		{"seppo", "align.best=0.62", tied, nil}, {"rm-filter", best, lessons{good: tied.train}, nil}, {"diffusion-dpo", best, tied, nil},
+		{"fdpo", marks, tied, []string{"align.labels=6"}}, {"fdpo", marks, lessons{marked: tied.train}, nil},
+		{"fdpo", marks + " align.labels=3 align.rollouts=5", tied, []string{"align.labels=5"}}, // each is asked about once
 	} {
-		a.s.cfg.Align.Aligner, a.s.cfg.Align.Best = tt.aligner, tt.best
-		err := a.exemplary(tt.l)
-		if tt.refused {
-			wantErr(t, err, "align.aligner "+tt.aligner+" learns from the best", "more than 75 % of the others (align.best)", "--set align.best=0.62", "rapport align rank "+dir+" --set align.labels=12")
-		} else if err != nil {
-			t.Errorf("%s with align.best %g: %v", tt.aligner, tt.best, err)
+		sets := append(strings.Fields(tt.sets), "align.aligner="+tt.aligner)
+		a, err := OpenAlign(dir, nil, sets, quiet(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		refused := a.exemplary(tt.l, rankings{Order: make([]ranked, 8)}, 3)
+		if tt.again == nil && refused != nil {
+			t.Errorf("%s: %v", sets, refused)
+		}
+		for _, kv := range tt.again {
+			wantErr(t, refused, a.Again("", kv), "rapport align '"+dir+"' --set ", "--set align.aligner="+tt.aligner)
+		}
+		if strings.HasPrefix(tt.sets, best) && tt.again != nil {
+			wantErr(t, refused, "align.aligner "+tt.aligner+" learns from the best", "more than 75 % of the others (align.best)")
+		}
+		if strings.HasPrefix(tt.sets, marks) && tt.again != nil {
+			wantErr(t, refused, "nobody marked a part of one of the 6 rollouts")
+		}
+		if err := a.Close(); err != nil {
+			t.Error(err)
 		}
 	}
+}
+
+// The remedy of a damaged file is for the folder that has it, whatever its name is.
+func TestDamagedTuningsNameTheirStep(t *testing.T) {
+	c := tinyAlign(t)
+	c.Out = filepath.Join(c.Out, "my runs")
+	dir, err := BeginAlign(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := OpenAlign(dir, nil, []string{"align.beta=2"}, quiet(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	if err := a.write(tuneFile, tunedBy{}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = a.lastTuning()
+	wantErr(t, err, "is damaged", "rapport align tune '"+dir+"' --set align.beta=2")
 }
 
 // A number that was not measured is not said.
