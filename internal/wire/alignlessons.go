@@ -36,12 +36,17 @@ func (a *Alignment) lessons(ctx context.Context, t *align.Tuned, r rankings) (l 
 	if err != nil {
 		return l, err
 	}
+	rollouts := make([]int, len(r.Order))
+	for place, x := range r.Order {
+		rollouts[place] = x.Rollout
+	}
+	chains, err := a.chains(rollouts, rec)
+	if err != nil {
+		return l, err
+	}
 	at := map[int][]int{} // samples of a rollout, by its number, in train
 	for place, x := range r.Order {
-		ss, err := a.chains(x.Rollout, 0, rec)
-		if err != nil {
-			return l, err
-		}
+		ss := chains[place]
 		held := place%5 == 2
 		switch {
 		case x.Share > 1-a.s.cfg.Align.Best && held:

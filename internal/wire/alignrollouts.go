@@ -173,9 +173,33 @@ func (a *Alignment) keepChains(n int, cs []chained) error {
 	})
 }
 
-// chains reads what keepChains wrote as samples of r, with densities: the group is
-// the rollout, of which no more than most are returned.
-func (a *Alignment) chains(n, most int, r *align.Recorder) ([]align.Sample, error) {
+// chains reads what keepChains wrote of some rollouts as samples of r, with densities: the group
+// is the rollout. They are computed all at once, since a Recorder takes as long for a few rows as
+// for all that it has.
+func (a *Alignment) chains(rollouts []int, r *align.Recorder) (of [][]align.Sample, err error) {
+	net, err := a.net()
+	if err != nil {
+		return nil, err
+	}
+	var all []align.Sample
+	ends := []int{0}
+	for _, n := range rollouts {
+		ss, err := a.drawn(n, net.Seen(), r)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, ss...)
+		ends = append(ends, len(all))
+	}
+	r.Replay(all)
+	for i := range rollouts {
+		of = append(of, all[ends[i]:ends[i+1]:ends[i+1]])
+	}
+	return of, nil
+}
+
+// drawn are the chains of a rollout, of histories of C numbers, without densities.
+func (a *Alignment) drawn(n, C int, r *align.Recorder) ([]align.Sample, error) {
 	file := a.chainFile(n)
 	b, err := os.ReadFile(file)
 	if errors.Is(err, os.ErrNotExist) {
@@ -202,18 +226,11 @@ func (a *Alignment) chains(n, most int, r *align.Recorder) ([]align.Sample, erro
 	if N == 0 || x.Shape[0] != N {
 		return nil, damaged(errors.New("it holds no chains"))
 	}
-	if most > 0 {
-		N = min(N, most)
+	X := x.Shape[1]
+	if seen.Shape[1] != C {
+		return nil, damaged(fmt.Errorf("its histories have %d numbers, the policy's %d", seen.Shape[1], C))
 	}
-	C, X := seen.Shape[1], x.Shape[1]
-	net, err := a.net()
-	if err != nil {
-		return nil, err
-	}
-	if C != net.Seen() {
-		return nil, damaged(fmt.Errorf("its histories have %d numbers, the policy's %d", C, net.Seen()))
-	}
-	ss := r.New(N, seen.Data[:N*C])
+	ss := r.New(N, seen.Data)
 	for i := range ss {
 		if len(ss[i].X) != X {
 			return nil, damaged(fmt.Errorf("its chains have %d numbers, want %d", X, len(ss[i].X)))
@@ -221,6 +238,5 @@ func (a *Alignment) chains(n, most int, r *align.Recorder) ([]align.Sample, erro
 		copy(ss[i].X, x.Data[i*X:])
 		ss[i].Group = n
 	}
-	r.Replay(ss)
 	return ss, nil
 }

@@ -132,11 +132,15 @@ func (a *Alignment) theirs(ctx context.Context, t *align.Tuned, cs []client, ser
 		}
 		return ss
 	}
-	chains := make([][]align.Sample, c.Rollouts)
+	rollouts := make([]int, c.Rollouts)
+	for i := range rollouts {
+		rollouts[i] = i
+	}
+	chains, err := a.chains(rollouts, rec)
+	if err != nil {
+		return l, err
+	}
 	for i := range chains {
-		if chains[i], err = a.chains(i, 0, rec); err != nil {
-			return l, err
-		}
 		if i%5 == 2 {
 			l.held = append(l.held, few(chains[i])...)
 		}
