@@ -124,8 +124,10 @@ func (b *Backend) open(ctx context.Context) error {
 		b.topics = append(b.topics, f)
 		hctx, quit := context.WithCancel(context.Background())
 		b.quit = quit
-		fingers, _, _ := b.finger.Get()
-		b.hand = newHand(f, apart(fingers), b.log)
+		b.hand = newHand(f, func() float64 {
+			m, _, _ := b.finger.Get()
+			return apart(m)
+		}, b.log)
 		if b.cfg.Gripper.Home {
 			b.home = f.home
 		}

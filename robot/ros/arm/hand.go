@@ -33,25 +33,27 @@ type grasper interface {
 
 // hand follows the wanted opening with one goal at a time, since a gripper is no
 // servo: opening is a move, closing is a grasp, which goes on pressing on what it
-// meets. A wish that changes under way ends the goal.
+// meets. A wish that changes under way ends the goal, but what a grasp holds is let go
+// only by a wish to open further than the fingers are.
 type hand struct {
-	g    grasper
-	log  *slog.Logger
-	wake chan struct{}
-	done sync.WaitGroup
+	g     grasper
+	apart func() float64 // how far apart the fingers are, m
+	log   *slog.Logger
+	wake  chan struct{}
+	done  sync.WaitGroup
 
-	mu   sync.Mutex
-	want float64 // m
-	sent float64 // m, of the last goal; NaN before
-	at   float64 // m, the opening before any goal
-	busy bool
-	err  error // of the last goal that could not be sent or answered
-	lost bool  // whether a goal was since the last forgive
+	mu    sync.Mutex
+	want  float64 // m
+	sent  float64 // m, of the last goal; NaN before
+	grips bool    // whether that is a grasp
+	busy  bool
+	err   error // of the last goal that could not be sent or answered
+	lost  bool  // whether a goal was since the last forgive
 }
 
-// newHand makes a hand whose fingers are at apart, m.
-func newHand(g grasper, at float64, log *slog.Logger) *hand {
-	return &hand{g: g, log: log, wake: make(chan struct{}, 1), sent: math.NaN(), want: math.NaN(), at: at}
+// newHand makes a hand whose fingers are apart() from each other, m.
+func newHand(g grasper, apart func() float64, log *slog.Logger) *hand {
+	return &hand{g: g, apart: apart, log: log, wake: make(chan struct{}, 1), sent: math.NaN(), want: math.NaN()}
 }
 
 // to says how far apart the fingers shall be, m.
@@ -99,26 +101,40 @@ func (h *hand) resting() bool {
 	return !h.busy && !h.due()
 }
 
-// due says whether the wanted opening asks for a goal.
+// due says whether the wanted opening asks for a goal. The caller holds mu.
 func (h *hand) due() bool {
-	return !math.IsNaN(h.want) && !(math.Abs(h.want-h.sent) <= settled)
+	if math.IsNaN(h.want) || math.Abs(h.want-h.sent) <= settled {
+		return false
+	}
+	holds := h.grips && h.apart() > h.sent+settled // something is in between
+	return !holds || h.opens()
+}
+
+// opens says whether the wanted opening is further than the fingers are apart. The caller
+// holds mu.
+func (h *hand) opens() bool { return h.want > min(h.apart(), franka.Stroke-2*settled)+settled }
+
+// closes says whether the wanted opening is less than the fingers are apart: what is in
+// between decides, not what the last goal was. The caller holds mu.
+func (h *hand) closes() bool {
+	at := h.apart()
+	return h.want < at-settled || h.want < min(at, h.sent)
 }
 
 // run follows until ctx ends.
 func (h *hand) run(ctx context.Context) {
 	for {
 		h.mu.Lock()
-		due, want, sent := h.due(), h.want, h.sent
+		due, want := h.due(), h.want
 		h.busy = due
 		if due {
+			h.grips = h.closes()
 			h.sent = want
 		}
+		grips := h.grips
 		h.mu.Unlock()
 		if due {
-			if math.IsNaN(sent) {
-				sent = h.at
-			}
-			h.goal(ctx, want, want < sent)
+			h.goal(ctx, want, grips)
 			continue
 		}
 		select {
@@ -146,14 +162,14 @@ func (h *hand) goal(ctx context.Context, width float64, closing bool) {
 		case err := <-end:
 			if err != nil && !stopped && ctx.Err() == nil {
 				h.mu.Lock()
-				h.err, h.lost = fmt.Errorf("arm: gripper: %w", err), true
+				h.err, h.lost, h.grips = fmt.Errorf("arm: gripper: %w", err), true, false
 				h.mu.Unlock()
 				h.log.Warn("arm: gripper", "err", err)
 			}
 			return
 		case <-h.wake:
 			h.mu.Lock()
-			change := math.Abs(h.want-width) > newer
+			change := math.Abs(h.want-width) > newer && (!closing || h.opens())
 			h.mu.Unlock()
 			if change && !stopped {
 				stopped = true

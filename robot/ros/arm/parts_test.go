@@ -309,15 +309,22 @@ type fingers struct {
 	goals []string
 	halt  chan struct{}
 	fail  error
+	at    float64 // m apart
+	thing float64 // m, the width of what is in between
 }
 
-func (f *fingers) goal(ctx context.Context, what string) error {
+func (f *fingers) goal(ctx context.Context, what string, width float64) error {
 	f.mu.Lock()
 	f.goals = append(f.goals, what)
 	err := f.fail
 	f.halt = make(chan struct{})
-	halt := f.halt
+	halt, from, began := f.halt, f.at, time.Now()
 	f.mu.Unlock()
+	defer func() {
+		f.mu.Lock()
+		f.at = max(from+(width-from)*min(time.Since(began).Seconds(), 1), f.thing)
+		f.mu.Unlock()
+	}()
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
@@ -334,10 +341,14 @@ func (f *fingers) told() []string {
 	return slices.Clone(f.goals)
 }
 
-func (f *fingers) move(ctx context.Context, w float64) error { return f.goal(ctx, "move") }
-func (f *fingers) grasp(ctx context.Context, w float64) error {
-	return f.goal(ctx, "grasp")
+func (f *fingers) apart() float64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.at
 }
+
+func (f *fingers) move(ctx context.Context, w float64) error  { return f.goal(ctx, "move", w) }
+func (f *fingers) grasp(ctx context.Context, w float64) error { return f.goal(ctx, "grasp", w) }
 
 func (f *fingers) stop(context.Context) error {
 	f.mu.Lock()
@@ -350,8 +361,8 @@ func (f *fingers) stop(context.Context) error {
 // The goal that opens the hand fails, and the next reset asks for the same.
 func TestAGoalThatFailedIsAskedForAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &fingers{}
-		h := newHand(f, franka.Stroke, slog.New(slog.DiscardHandler))
+		f := &fingers{at: franka.Stroke}
+		h := newHand(f, f.apart, slog.New(slog.DiscardHandler))
 		ctx, cancel := context.WithCancel(t.Context())
 		h.done.Go(func() { h.run(ctx) })
 		say := func(width float64, err error) {
@@ -377,8 +388,8 @@ func TestAGoalThatFailedIsAskedForAgain(t *testing.T) {
 
 func TestNoGoalBeginsAfterAHold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &fingers{}
-		h := newHand(f, franka.Stroke, slog.New(slog.DiscardHandler))
+		f := &fingers{at: franka.Stroke}
+		h := newHand(f, f.apart, slog.New(slog.DiscardHandler))
 		ctx, cancel := context.WithCancel(t.Context())
 		h.done.Go(func() { h.run(ctx) })
 		h.to(0.030)
@@ -411,13 +422,14 @@ func TestHandFollowsWithOneGoalAtATime(t *testing.T) {
 		{"opening them further is a move", 0.02, []float64{0.06}, "move"},
 		{"closing is a grasp", 0, []float64{0.08, 0.08, 0.08, 0.08, 0.08, 0.08, 0.08, 0.08, 0.08, 0.08, 0.08, 0.08, 0}, "move grasp"},
 		{"a small change is no goal", 0, []float64{0.08, 0.079, 0.078, 0.08}, "move"},
-		{"another wish ends the goal", 0, []float64{0.08, 0.02}, "move stop grasp"},
+		{"another wish ends the goal", 0, []float64{0.08, 0.08, 0.08, 0.08, 0.08, 0.02}, "move stop grasp"},
+		{"less is still opening where the fingers are closer", 0, []float64{0.08, 0.02}, "move stop move"},
 		{"the last of many wishes counts", 0, []float64{0.08, 0.02, 0.06, 0.01}, "move stop grasp stop grasp"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f := &fingers{}
-				h := newHand(f, tt.at, slog.New(slog.DiscardHandler))
+				f := &fingers{at: tt.at}
+				h := newHand(f, f.apart, slog.New(slog.DiscardHandler))
 				ctx, cancel := context.WithCancel(t.Context())
 				h.done.Go(func() { h.run(ctx) })
 				for _, w := range tt.wishes {
@@ -443,10 +455,62 @@ func TestHandFollowsWithOneGoalAtATime(t *testing.T) {
 	}
 }
 
+// A policy that explores wishes a little more or less than nothing between the fingers while
+// they hold a cube of 40 mm.
+func TestWhatIsHeldStaysSo(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		wishes []float64 // m, a second and a half apart
+		want   string
+	}{
+		{"wishes about nothing", []float64{0, 0.006, 0.001, 0.007, 0}, "grasp"},
+		{"wishes of what is held", []float64{0, 0.039, 0.041, 0.030}, "grasp"},
+		{"it is let go", []float64{0, 0.006, 0.060}, "grasp move"},
+		{"and held again", []float64{0, 0.006, 0.060, 0.050, 0}, "grasp move grasp grasp"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := &fingers{at: franka.Stroke, thing: 0.040}
+				h := newHand(f, f.apart, slog.New(slog.DiscardHandler))
+				ctx, cancel := context.WithCancel(t.Context())
+				h.done.Go(func() { h.run(ctx) })
+				for _, w := range tt.wishes {
+					for range 15 { // as ticks come, also while a goal is under way
+						h.to(w)
+						time.Sleep(100 * time.Millisecond)
+					}
+				}
+				if got := strings.Join(f.told(), " "); got != tt.want || !h.resting() {
+					t.Errorf("goals %q, want %q and rest", got, tt.want)
+				}
+				cancel()
+				h.done.Wait()
+			})
+		})
+	}
+	// While the grasp is under way, too.
+	synctest.Test(t, func(t *testing.T) {
+		f := &fingers{at: 0.041, thing: 0.040}
+		h := newHand(f, f.apart, slog.New(slog.DiscardHandler))
+		ctx, cancel := context.WithCancel(t.Context())
+		h.done.Go(func() { h.run(ctx) })
+		for i := range 20 {
+			h.to([]float64{0, 0.020, 0.030}[i%3])
+			time.Sleep(50 * time.Millisecond)
+		}
+		time.Sleep(time.Second)
+		if got := strings.Join(f.told(), " "); got != "grasp" {
+			t.Errorf("goals %q, want the grasp", got)
+		}
+		cancel()
+		h.done.Wait()
+	})
+}
+
 func TestHandTellsWhatWentWrongOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &fingers{fail: errors.New("no such gripper")}
-		h := newHand(f, franka.Stroke, slog.New(slog.DiscardHandler))
+		f := &fingers{at: franka.Stroke, fail: errors.New("no such gripper")}
+		h := newHand(f, f.apart, slog.New(slog.DiscardHandler))
 		ctx, cancel := context.WithCancel(t.Context())
 		h.done.Go(func() { h.run(ctx) })
 		h.to(0.08)
