@@ -184,7 +184,8 @@ func (b *Backend) transforms(m *std.TFMessage) {
 
 // Step moves the target by c.Delta at once and returns at the next control tick.
 // After a Hold, or where the fingers cannot open so far, Applied differs from c; a Hold
-// since Target was asked, or since the last observation, leaves nothing of the motion.
+// since Target was asked, or since the last observation, leaves nothing of the motion, nor of
+// the wish for the fingers.
 func (b *Backend) Step(ctx context.Context, c robot.Command) (robot.Observation, error) {
 	if err := b.usable(ctx); err != nil {
 		return robot.Observation{}, b.fail(err) // the caller may be about to end
@@ -209,14 +210,16 @@ func (b *Backend) Step(ctx context.Context, c robot.Command) (robot.Observation,
 		}
 	}
 	grip := min(max(c.Grip, 0), 1)
-	if b.hand != nil {
-		b.hand.to(opening(grip))
-	}
 	b.mu.Lock()
-	untouched := b.target == b.told
+	untouched := b.target == b.told && b.target == b.judged
 	want := b.target
 	if b.target == b.judged {
 		want = franka.Move(b.target, &c.Delta)
+		if b.hand != nil {
+			b.hand.to(opening(grip))
+		}
+	} else if b.hand != nil {
+		grip = gripOf(b.hand.keeps())
 	}
 	b.send(want)
 	b.mu.Unlock()
@@ -328,6 +331,7 @@ func (b *Backend) Target() robot.Pose {
 // hold sends where the arm is. Where nobody knows, nothing is sent: the controller has its
 // target, and one that was just started is not to be told that of its forerunner.
 func (b *Backend) hold() {
+	b.judged = robot.Pose{} // no target's: what was judged before is not carried out, wherever the arm is
 	if b.hand != nil {
 		b.hand.stay()
 	}

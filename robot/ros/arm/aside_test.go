@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -150,6 +151,46 @@ func TestACommandAfterAHoldStaysInTheBox(t *testing.T) {
 	}
 	if y := b.Target().P[1]; y < c.Box.Min[1]-1e-9 || y > held.P[1] {
 		t.Errorf("held at y %.4f m, the target is at %.4f, %.1f mm outside of the box", held.P[1], y, 1000*(c.Box.Min[1]-y))
+	}
+}
+
+// An operator stops what was judged and not carried out yet: the hand does not open and
+// drop what it holds.
+func TestAHoldBeforeAStepLeavesTheHandAlone(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, func(c *rosarm.Config) { c.World.Render = tabletop.None })
+	b := l.open(func(c *arm.Config) { c.Cameras = nil })
+	l.reset(b)
+	o := l.step(b, robot.Command{})
+	for i := 0; o.State.Grip > 0.01; i++ {
+		if i == 100 {
+			t.Fatalf("told to close, the fingers are %.3f m apart", o.State.Grip)
+		}
+		o = l.step(b, robot.Command{})
+	}
+	var moves atomic.Int64
+	ear, err := ros.SubscribeRaw(l.node("ear"), arm.MoveAction+"/goal", func(ros.Raw) { moves.Add(1) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ear.Close()
+	l.step(b, robot.Command{}) // the ear is there by then
+	b.Target()
+	if err := b.Hold(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	o = l.step(b, robot.Command{Delta: [6]float64{1: 0.005}, Grip: 1})
+	if o.Applied.Grip != 0 || o.By != robot.ByGuard {
+		t.Errorf("applied %v by the %v, want the fingers left as they were, by the guard", o.Applied, o.By)
+	}
+	for range 20 {
+		o = l.step(b, robot.Command{})
+		if o.State.Grip > 0.01 {
+			t.Fatalf("after the hold the fingers are %.3f m apart", o.State.Grip)
+		}
+	}
+	if n := moves.Load(); n > 0 {
+		t.Errorf("%d goals opened the hand after the hold", n)
 	}
 }
 

@@ -75,6 +75,17 @@ func (h *hand) stay() {
 	h.want = h.sent
 }
 
+// keeps is the width, m, of the goal by which the fingers are as they are; before any, how far
+// apart they are.
+func (h *hand) keeps() float64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if math.IsNaN(h.sent) {
+		return h.apart()
+	}
+	return h.sent
+}
+
 // forgive begins anew after a goal that could not be sent or answered, which the fingers
 // may not have carried out: the next wish is a goal.
 func (h *hand) forgive() {
