@@ -37,3 +37,15 @@ func Address(t *testing.T) string {
 	t.Helper()
 	return "127.0.0.1:" + Free(t)
 }
+
+// Silent is the address of a server that takes connections and never answers, until the
+// test ends: to a caller it is like a program that hangs.
+func Silent(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return l.Addr().String()
+}

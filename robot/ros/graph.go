@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/rapport-rl/rapport/robot/ros/xmlrpc"
@@ -181,20 +182,22 @@ func (n *Node) Topics(ctx context.Context) ([]Topic, error) {
 	return out, nil
 }
 
-// Publishers names the other nodes that publish a topic and are alive, as NAME at URI. What the
-// master still lists of one that is gone is left out.
-func (n *Node) Publishers(ctx context.Context, topic string) ([]string, error) {
+// Publishers names the other nodes that publish a topic, as NAME at URI: those that are alive, and
+// those that are silent, which nobody knows of: a machine that is off does not answer, nor does a
+// node that hangs, or that a firewall is before. What the master still lists of one whose
+// machine says that it is gone is left out.
+func (n *Node) Publishers(ctx context.Context, topic string) (alive, silent []string, err error) {
 	topic = n.Resolve(topic)
 	v, err := n.ask(ctx, "getSystemState")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	kinds, _ := v.([]any)
 	if len(kinds) != 3 {
-		return nil, fmt.Errorf("ros: getSystemState: %.80v is not publishers, subscribers and services", v)
+		return nil, nil, fmt.Errorf("ros: getSystemState: %.80v is not publishers, subscribers and services", v)
 	}
 	all, _ := kinds[0].([]any)
-	var out []string
+	var peers []peer
 	for _, one := range all {
 		p, _ := one.([]any)
 		if len(p) != 2 || p[0] != topic {
@@ -211,18 +214,38 @@ func (n *Node) Publishers(ctx context.Context, topic string) ([]string, error) {
 				continue
 			}
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			uri, _ := v.(string)
-			alive, cancel := context.WithTimeout(ctx, callTime)
-			_, err = xmlrpc.Call(alive, uri, "getPid", n.name)
-			cancel()
-			if err == nil {
-				out = append(out, fmt.Sprintf("%v at %s", name, uri))
-			}
+			peers = append(peers, peer{name: fmt.Sprintf("%v at %s", name, uri), uri: uri})
 		}
 	}
-	return out, ctx.Err()
+	var crew sync.WaitGroup
+	for i := range peers {
+		crew.Go(func() {
+			short, cancel := context.WithTimeout(ctx, peerTime)
+			defer cancel()
+			_, peers[i].err = xmlrpc.Call(short, peers[i].uri, "getPid", n.name)
+		})
+	}
+	crew.Wait()
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
+	}
+	for _, p := range peers {
+		if p.err == nil {
+			alive = append(alive, p.name)
+		} else if errors.Is(p.err, context.DeadlineExceeded) {
+			silent = append(silent, p.name)
+		}
+	}
+	return alive, silent, nil
+}
+
+// peer is a node that was asked whether it is alive.
+type peer struct {
+	name, uri string
+	err       error
 }
 
 // slave answers the calls that a node must answer.

@@ -191,6 +191,31 @@ func TestKilledNodeEndsItself(t *testing.T) {
 	}
 }
 
+// One that the master lists for ever, since its machine went with it, or that hangs, costs
+// no more than a moment, and is told from one that ended.
+func TestPublishersThatAreSilentAreTold(t *testing.T) {
+	t.Parallel()
+	uri := graph(t)
+	n := node(t, uri, "us")
+	b := node(t, uri, "b")
+	must(ros.Advertise[std.String](n, "/chatter", false))(t)
+	must(ros.Advertise[std.String](b, "/chatter", false))(t)
+	for name, api := range map[string]string{"/hung": porttest.Silent(t), "/ended": porttest.Address(t)} {
+		if _, err := xmlrpc.Call(soon(t), uri, "registerPublisher", name, "/chatter", "std_msgs/String", "http://"+api+"/"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second) // less than a call may take
+	defer cancel()
+	alive, silent, err := n.Publishers(ctx, "/chatter")
+	if err != nil || len(alive) != 1 || !strings.HasPrefix(alive[0], b.Name()+" at http://") {
+		t.Errorf("alive are %q, %v; want %s", alive, err, b.Name())
+	}
+	if len(silent) != 1 || !strings.HasPrefix(silent[0], "/hung at http://") {
+		t.Errorf("silent are %q, want /hung", silent)
+	}
+}
+
 func TestAttachStartsAMasterWhereNoneIs(t *testing.T) {
 	t.Parallel()
 	uri := "http://" + porttest.Address(t) + "/"

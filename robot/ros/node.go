@@ -22,6 +22,7 @@ import (
 // How long is waited. A node on a LAN answers in milliseconds.
 const (
 	callTime  = 5 * time.Second        // for a master or a peer to answer
+	peerTime  = time.Second            // for a peer to say that it is alive
 	pollTime  = time.Second            // between looks whether the master still knows us
 	retryTime = 200 * time.Millisecond // before a broken connection is tried again
 	shakeTime = 5 * time.Second        // for both headers of a connection

@@ -8,10 +8,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rapport-rl/rapport/internal/porttest"
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/robot/ros"
 	"github.com/rapport-rl/rapport/robot/ros/arm"
 	"github.com/rapport-rl/rapport/robot/ros/msgs/std"
+	"github.com/rapport-rl/rapport/robot/ros/xmlrpc"
 	"github.com/rapport-rl/rapport/sim/rosarm"
 	"github.com/rapport-rl/rapport/sim/tabletop"
 )
@@ -93,6 +95,28 @@ func TestAnArmIsNotSharedWithAnother(t *testing.T) {
 	}
 	if err := doctor(); err != nil {
 		t.Errorf("a survey after the session: %v", err)
+	}
+}
+
+// One that hangs may go on to command the arm, and one that is gone with its machine looks
+// the same: who it is and how to be rid of it is told, in no more than a moment.
+func TestASilentCommanderIsNamed(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, func(c *rosarm.Config) { c.World.Render = tabletop.None })
+	b := l.open(func(c *arm.Config) { c.Cameras = nil })
+	if _, err := xmlrpc.Call(t.Context(), l.uri, "registerPublisher", "/left", arm.PoseTopic, "geometry_msgs/PoseStamped", "http://"+porttest.Silent(t)+"/"); err != nil {
+		t.Fatal(err)
+	}
+	l.reset(b) // of one that came later a reset only warns
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	other, err := arm.Open(t.Context(), l.node("second"), config())
+	if err == nil {
+		_ = other.Close()
+	}
+	if err == nil || !strings.Contains(err.Error(), "/left at http://") || !strings.Contains(err.Error(), "rosnode cleanup") {
+		t.Errorf("beside one that does not answer: %v, want its name and the remedy", err)
 	}
 }
 

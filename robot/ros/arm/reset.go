@@ -46,8 +46,8 @@ func (b *Backend) start(ctx context.Context, way func(context.Context) (robot.Ob
 	if rivals != nil {
 		return robot.Observation{}, b.fail(rivals)
 	}
-	if unknown != nil { // a master that is gone leads nobody else to the arm
-		b.log.Warn("arm: going on without the master's word", "err", unknown)
+	if unknown != nil { // a master that is gone leads nobody else to the arm; of who fell silent people are told
+		b.log.Warn("arm: going on without knowing who else commands the arm", "err", unknown)
 	}
 	if b.renewed() {
 		if err := b.again(ctx); err != nil {

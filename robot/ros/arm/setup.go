@@ -92,14 +92,17 @@ const asking = 2 * time.Second
 func shared(ctx context.Context, n *ros.Node) (rivals, unknown error) {
 	ctx, cancel := context.WithTimeout(ctx, asking)
 	defer cancel()
-	others, err := n.Publishers(ctx, PoseTopic)
+	others, silent, err := n.Publishers(ctx, PoseTopic)
 	if err != nil {
 		return nil, fmt.Errorf("arm: who commands the arm: %w", err)
 	}
 	if len(others) > 0 {
 		rivals = fmt.Errorf("arm: this arm is commanded by %s as well, on %s; end that first: its session, or rosnode kill", strings.Join(others, " and "), PoseTopic)
 	}
-	return rivals, nil
+	if len(silent) > 0 { // one that hangs, or that we do not reach, may go on to command it
+		unknown = fmt.Errorf("arm: the master lists %s as commanding this arm, on %s, but it does not answer, so that nobody knows whether it still does; end it, or, where it is gone with its machine, run rosnode cleanup", strings.Join(silent, " and "), PoseTopic)
+	}
+	return rivals, unknown
 }
 
 // served waits for who puts the world back, so that a name that nobody serves is told
