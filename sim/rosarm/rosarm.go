@@ -11,8 +11,8 @@
 //
 // The controller is the one of serl_franka_controllers, with its filter and its
 // clipped error; the arm stops itself (robot_mode 4) above its collision
-// thresholds, at its joints' limits and at jumps of velocity, and then ignores
-// commands until error_recovery.
+// thresholds, at its joints' limits, at jumps of velocity and where the physics got out
+// of hand, and then ignores commands until error_recovery.
 package rosarm
 
 import (
@@ -93,6 +93,7 @@ type Sim struct {
 
 	// What follows is the loop's alone.
 	w       *tabletop.World
+	drive   func(n int, opening float64, l tabletop.Law) error // w.Drive
 	law     law
 	feeling feeling
 	th      thresholds
@@ -147,7 +148,7 @@ func Start(ctx context.Context, n *ros.Node, cfg Config) (*Sim, error) {
 	if s.w, err = tabletop.New(cfg.World); err != nil {
 		return nil, err
 	}
-	s.cfg.World = s.w.Config()
+	s.cfg.World, s.drive = s.w.Config(), s.w.Drive
 	if err := s.begin(ctx, s.seeds.Uint64()); err != nil {
 		return nil, errors.Join(err, s.w.Close())
 	}
@@ -222,7 +223,7 @@ func (s *Sim) loop(ctx context.Context) error {
 		case f := <-s.calls:
 			f()
 		case <-t.C:
-			if err := s.catchUp(); err != nil {
+			if err := s.catchUp(ctx); err != nil {
 				s.log.Error("rosarm: the simulation ends", "err", err)
 				return err
 			}
@@ -240,7 +241,7 @@ func (s *Sim) stamp() time.Time {
 	return s.begun.Add(time.Duration(s.now() * float64(time.Second)))
 }
 
-func (s *Sim) catchUp() error {
+func (s *Sim) catchUp(ctx context.Context) error {
 	owed := s.n.Now().Sub(s.stamp())
 	if owed > slip {
 		s.begun = s.begun.Add(owed)
@@ -251,7 +252,7 @@ func (s *Sim) catchUp() error {
 		owed = granularity
 	}
 	for n := int(owed.Seconds() / s.dt()); n > 0; n-- {
-		if err := s.step(); err != nil {
+		if err := s.step(ctx); err != nil {
 			return err
 		}
 	}
@@ -259,13 +260,16 @@ func (s *Sim) catchUp() error {
 }
 
 // step is one step of the physics, and what is due after it.
-func (s *Sim) step() error {
+func (s *Sim) step(ctx context.Context) error {
 	way := s.fast * s.dt()
 	s.opening += min(max(s.toOpen-s.opening, -way), way)
-	err := s.w.Drive(1, s.opening, func(tau *[7]float64, in *impedance.Input, dt float64) {
+	err := s.drive(1, s.opening, func(tau *[7]float64, in *impedance.Input, dt float64) {
 		s.law.torque(tau, in, dt)
 		s.in, s.tau = *in, *tau
 	})
+	if errors.Is(err, sim.ErrUnstable) {
+		err = s.anew(ctx, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -279,6 +283,20 @@ func (s *Sim) step() error {
 		s.halt(frankamsg.Reflex, errs)
 	}
 	return s.publish()
+}
+
+// anew begins an episode where the physics of one got out of hand, with the arm stopped: an
+// operator is to see that it stands elsewhere before anything moves.
+func (s *Sim) anew(ctx context.Context, why error) error {
+	s.log.Error("rosarm: another episode begins, and the arm is stopped", "err", why)
+	err := s.begin(ctx, s.seeds.Uint64())
+	for try := 1; try < 3 && errors.Is(err, sim.ErrUnstable); try++ {
+		err = s.begin(ctx, s.seeds.Uint64())
+	}
+	if err == nil {
+		s.halt(frankamsg.Reflex, []string{"instability_detected"})
+	}
+	return err
 }
 
 func (s *Sim) halt(mode uint8, errs []string) {
@@ -322,7 +340,9 @@ func (s *Sim) again(ctx context.Context) error {
 		if !ok {
 			seed = s.seeds.Uint64()
 		}
-		err = s.begin(ctx, seed)
+		if err = s.begin(ctx, seed); errors.Is(err, sim.ErrUnstable) {
+			err = errors.Join(err, s.anew(ctx, err))
+		}
 	})
 	return errors.Join(e, err)
 }
@@ -337,7 +357,7 @@ func (s *Sim) begin(ctx context.Context, seed uint64) error {
 	s.state.Stamp = s.stamp()
 	s.feeling = feeling{}
 	// The controller goes on from the bias that holds the arm up.
-	err = s.w.Drive(1, s.opening, func(tau *[7]float64, in *impedance.Input, dt float64) {
+	err = s.drive(1, s.opening, func(tau *[7]float64, in *impedance.Input, dt float64) {
 		s.in, *tau = *in, in.Bias
 	})
 	if err != nil {
@@ -351,7 +371,7 @@ func (s *Sim) begin(ctx context.Context, seed uint64) error {
 	// where they were told to be.
 	s.opening = s.toOpen
 	if math.Abs(obs.State.Grip-s.opening) > 1e-3 {
-		if err := s.w.Drive(int(fingersOpen/s.dt()), s.opening, s.law.torque); err != nil {
+		if err := s.drive(int(fingersOpen/s.dt()), s.opening, s.law.torque); err != nil {
 			return err
 		}
 	}

@@ -18,7 +18,7 @@ type Law func(tau *[7]float64, in *impedance.Input, dt float64)
 // Drive takes n physics steps under a controller other than the world's own, for
 // whoever keeps the arm's time himself; the fingers are told to be opening metres
 // apart. Steps and drives do not mix: after a Drive only a reset makes Step work
-// again.
+// again. Physics that gets out of hand is a sim.ErrUnstable.
 func (w *World) Drive(n int, opening float64, law Law) error {
 	if w.data == nil {
 		return ErrClosed
@@ -37,7 +37,7 @@ func (w *World) Drive(n int, opening float64, law Law) error {
 			ctrl[a] = tau[i]
 		}
 		if err := w.data.Step(); err != nil {
-			return fmt.Errorf("tabletop: drive: %w", err)
+			return fmt.Errorf("tabletop: drive: %w", unstable(err))
 		}
 	}
 	w.sense()

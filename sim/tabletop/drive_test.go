@@ -1,12 +1,16 @@
 package tabletop
 
 import (
+	"context"
+	"errors"
+	"math"
 	"testing"
 	"time"
 
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/robot/franka"
 	"github.com/rapport-rl/rapport/robot/franka/impedance"
+	"github.com/rapport-rl/rapport/sim"
 )
 
 func bare(t *testing.T, c Config) *World {
@@ -70,6 +74,49 @@ func TestDriveWantsAReset(t *testing.T) {
 	w := bare(t, Config{Render: None})
 	if err := w.Drive(1, 0, func(*[7]float64, *impedance.Input, float64) {}); err == nil {
 		t.Error("drove without a reset")
+	}
+}
+
+func TestUnstablePhysicsIsToldAsSuchByWhateverDrives(t *testing.T) {
+	w := bare(t, Config{Task: Stack, Render: None})
+	for name, do := range map[string]func() error{
+		"Drive": func() error { return w.Drive(1, 0, func(*[7]float64, *impedance.Input, float64) {}) },
+		"Turn":  func() error { _, err := w.Turn(t.Context(), Backward); return err },
+	} {
+		if _, err := w.ResetSeed(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		w.data.QVel()[0] = math.NaN()
+		if err := do(); !errors.Is(err, sim.ErrUnstable) {
+			t.Errorf("%s: error %v, want sim.ErrUnstable", name, err)
+		}
+	}
+}
+
+// spoiling is a context that makes the physics unstable at one look at it.
+type spoiling struct {
+	context.Context
+	w     *World
+	looks int // until then
+}
+
+func (s *spoiling) Err() error {
+	if s.looks--; s.looks == 0 {
+		s.w.data.QVel()[0] = math.NaN()
+	}
+	return nil
+}
+
+// A scene that the person who does the task before the way back makes unstable is one of
+// those in which nobody did it.
+func TestAWayBackBeginsFromAnotherSceneWhereOneGetsUnstable(t *testing.T) {
+	w := bare(t, Config{Task: Stack, Render: None})
+	ctx := &spoiling{t.Context(), w, 20}
+	if _, err := w.ResetWay(ctx, 3, Backward); err != nil {
+		t.Fatal(err)
+	}
+	if ctx.looks > -Stack.Horizon() {
+		t.Errorf("%d looks after the unstable one, want those of another scene: %d", -ctx.looks, Stack.Horizon())
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/robot/franka"
+	"github.com/rapport-rl/rapport/sim"
 )
 
 // Direction says which of a task's two ways an episode goes.
@@ -61,7 +62,7 @@ func (w *World) Turn(ctx context.Context, way Direction) (robot.Observation, err
 	}
 	w.ready = false
 	if err := w.retreat(); err != nil {
-		return robot.Observation{}, fmt.Errorf("tabletop: turn: %w", err)
+		return robot.Observation{}, fmt.Errorf("tabletop: turn: %w", unstable(err))
 	}
 	w.tick, w.way = 0, way
 	if err := w.data.Kinematics(); err != nil {
@@ -89,11 +90,15 @@ func (w *World) ResetWay(ctx context.Context, seed uint64, way Direction) (robot
 	for i := range uint64(tries) {
 		// The next try is of another scene; the first is that of the seed.
 		ok, err := w.done(ctx, seed+i*0x9e3779b97f4a7c15)
-		if err != nil {
-			return robot.Observation{}, err
-		}
+		var obs robot.Observation
 		if ok {
-			return w.Turn(ctx, way)
+			obs, err = w.Turn(ctx, way)
+		}
+		if errors.Is(err, sim.ErrUnstable) {
+			continue // a scene in which nobody did it
+		}
+		if ok || err != nil {
+			return obs, err
 		}
 	}
 	return robot.Observation{}, fmt.Errorf("tabletop: no demonstrator did the task %s in %d scenes, so that there is nothing to undo", w.cfg.Task, tries)

@@ -155,7 +155,7 @@ func (w *World) ResetSeed(ctx context.Context, seed uint64) (robot.Observation, 
 	w.sense()
 	w.arm.Reset(w.target, w.home, w.in.Bias)
 	if err := w.run(int(math.Round(settle.Seconds()/w.cfg.Timestep)), w.layout.grip); err != nil {
-		return robot.Observation{}, fmt.Errorf("tabletop: settle: %w", err)
+		return robot.Observation{}, fmt.Errorf("tabletop: settle: %w", unstable(err))
 	}
 	if err := w.data.Kinematics(); err != nil {
 		return robot.Observation{}, fmt.Errorf("tabletop: reset: %w", err)
