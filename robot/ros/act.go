@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"time"
 
@@ -258,17 +259,29 @@ func (a *Action[G, F, R]) finish(id string, r *R, s Status, text string) {
 
 // Close ends the client. Goals go on.
 func (a *Action[G, F, R]) Close() error {
-	var errs []error
+	var all []io.Closer
 	for _, s := range []*subscription{a.status, a.feedback, a.result} {
 		if s != nil {
-			errs = append(errs, s.Close())
+			all = append(all, s)
 		}
 	}
 	if a.goal != nil {
-		errs = append(errs, a.goal.Close())
+		all = append(all, a.goal)
 	}
 	if a.cancel != nil {
-		errs = append(errs, a.cancel.Close())
+		all = append(all, a.cancel)
 	}
+	return CloseAll(all)
+}
+
+// CloseAll ends several topics, services or actions at once: each may wait a second or two
+// for a master that does not answer.
+func CloseAll(all []io.Closer) error {
+	errs := make([]error, len(all))
+	var crew sync.WaitGroup
+	for i, c := range all {
+		crew.Go(func() { errs[i] = c.Close() })
+	}
+	crew.Wait()
 	return errors.Join(errs...)
 }

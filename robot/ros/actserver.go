@@ -245,10 +245,7 @@ func (s *server[G, F, R]) work() {
 
 // Close ends the running goal and the server. It waits for do to return.
 func (s *server[G, F, R]) Close() error {
-	var errs []error
-	for _, c := range s.subs {
-		errs = append(errs, c.Close())
-	}
+	err := CloseAll(s.subs)
 	s.mu.Lock()
 	s.stop()
 	if s.next != nil {
@@ -257,14 +254,15 @@ func (s *server[G, F, R]) Close() error {
 	}
 	s.mu.Unlock()
 	s.crew.Wait()
+	var all []io.Closer
 	if s.result != nil {
-		errs = append(errs, s.result.Close())
+		all = append(all, s.result)
 	}
 	if s.feedback != nil {
-		errs = append(errs, s.feedback.Close())
+		all = append(all, s.feedback)
 	}
 	if s.status != nil {
-		errs = append(errs, s.status.Close())
+		all = append(all, s.status)
 	}
-	return errors.Join(errs...)
+	return errors.Join(err, CloseAll(all))
 }

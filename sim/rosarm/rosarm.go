@@ -182,12 +182,9 @@ func (s *Sim) Close() error {
 }
 
 func (s *Sim) hangUp() error {
-	var errs []error
-	for _, t := range s.topics {
-		errs = append(errs, t.Close())
-	}
+	err := ros.CloseAll(s.topics)
 	s.topics = nil
-	return errors.Join(errs...)
+	return err
 }
 
 // Done is closed when the simulation has ended, by Close or by an error, which

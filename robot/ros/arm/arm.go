@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -400,12 +401,9 @@ func (b *Backend) release() error {
 		b.quit()
 		b.hand.done.Wait()
 	}
-	var errs []error
+	all := slices.Clone(b.topics)
 	for _, c := range b.cams {
-		errs = append(errs, c.close())
+		all = append(all, c.topics...)
 	}
-	for _, t := range b.topics {
-		errs = append(errs, t.Close())
-	}
-	return errors.Join(errs...)
+	return ros.CloseAll(all)
 }

@@ -158,13 +158,7 @@ func (b *Backend) decodeTo(c *camera, s *shot, w, h int) (robot.Frame, error) {
 	return f, nil
 }
 
-func (c *camera) close() error {
-	var errs []error
-	for _, t := range c.topics {
-		errs = append(errs, t.Close())
-	}
-	return errors.Join(errs...)
-}
+func (c *camera) close() error { return ros.CloseAll(c.topics) }
 
 // Lens is what is known of a camera besides its images.
 type Lens struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math"
 	"sync"
@@ -218,20 +219,20 @@ func openHand(n *ros.Node, cfg Gripper) (*frankaHand, error) {
 
 // Close ends the clients; the fingers stay as they are.
 func (f *frankaHand) Close() error {
-	var errs [4]error
+	var all []io.Closer
 	if f.moves != nil {
-		errs[0] = f.moves.Close()
+		all = append(all, f.moves)
 	}
 	if f.grasps != nil {
-		errs[1] = f.grasps.Close()
+		all = append(all, f.grasps)
 	}
 	if f.stops != nil {
-		errs[2] = f.stops.Close()
+		all = append(all, f.stops)
 	}
 	if f.homes != nil {
-		errs[3] = f.homes.Close()
+		all = append(all, f.homes)
 	}
-	return errors.Join(errs[:]...)
+	return ros.CloseAll(all)
 }
 
 func (f *frankaHand) move(ctx context.Context, width float64) error {

@@ -3,9 +3,15 @@ package arm_test
 import (
 	"context"
 	"errors"
+	"io"
 	"math"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -220,6 +226,37 @@ func TestAFrozenCameraIsNoticed(t *testing.T) {
 	}
 	l.sim.Freeze("front", false)
 	l.back(func() error { _, err := b.Step(t.Context(), robot.Command{}); return err })
+}
+
+// The master's machine is off: it takes a second or two for each of thirty topics to find out.
+func TestCloseWaitsForAMasterThatIsGoneOnce(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, func(c *rosarm.Config) { c.World.Render = tabletop.None })
+	real, err := url.Parse(l.uri)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var off atomic.Bool
+	to := httputil.NewSingleHostReverseProxy(real)
+	way := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !off.Load() {
+			to.ServeHTTP(w, r)
+			return
+		}
+		_, _ = io.Copy(io.Discard, r.Body) // so that the end of the connection is seen
+		<-r.Context().Done()
+	}))
+	t.Cleanup(way.Close)
+	far := &lab{t: t, uri: way.URL, sim: l.sim}
+	b := far.open(func(c *arm.Config) { c.Cameras = nil })
+	off.Store(true)
+	began := time.Now()
+	if err := b.Close(); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("Close took %v", took)
+	}
 }
 
 // The whole arm goes away, as when its computer is restarted, while its fingers close, and
