@@ -342,3 +342,18 @@ func TestATurnLetsGoBeforeItGoes(t *testing.T) {
 		t.Errorf("the arm is at %v, want it at its start", o.State.EE.P)
 	}
 }
+
+// The default stiffness, clip and damping drive the arm at no more than 0.22 m/s, and a reset
+// may be told to go at 0.5: its target waits for the arm, which nothing is in the way of.
+func TestAResetAtASpeedThatTheArmDoesNotReachArrives(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, func(c *rosarm.Config) { c.World.Render = tabletop.None })
+	b := l.open(func(c *arm.Config) {
+		c.Cameras, c.Speed, c.Again = nil, 0.5, ""
+		c.Start.P = [3]float64{0.35, 0.38, 0.30}
+	})
+	o := l.reset(b)
+	if d := franka.Diff(o.State.EE, robot.Pose{P: [3]float64{0.35, 0.38, 0.30}, Q: o.State.EE.Q}); math.Hypot(math.Hypot(d[0], d[1]), d[2]) > 0.02 {
+		t.Errorf("the arm is at %v", o.State.EE.P)
+	}
+}

@@ -20,6 +20,7 @@ const (
 	arrivedRot = 0.15            // rad, likewise
 	settling   = 2 * time.Second // after the way, or since the arm came nearer, for the controller's filter
 	nearer     = 0.1             // of arrived and arrivedRot, that an arm comes nearer at least by that moves
+	lead       = 0.10            // m of the target before the arm, from which on it waits for the arm: as the guard has it
 	opened     = 0.07            // m between the fingers from which on they hold nothing; they open to 0.08
 )
 
@@ -218,20 +219,37 @@ func (b *Backend) steer(ctx context.Context, p robot.Pose) error {
 }
 
 // walk sends the targets of a leg, one a tick, and ends where the arm stops itself
-// or is not heard.
+// or is not heard. A target that is too far ahead waits for an arm that comes after it: the
+// controller goes no faster than its stiffness times its clip over its damping.
 func (b *Backend) walk(ctx context.Context, l *leg) error {
-	for t := b.cfg.period(); ; t += b.cfg.period() {
-		if err := b.steer(ctx, l.at(t)); err != nil {
+	var way approach
+	waits := false
+	for t := b.cfg.period(); ; {
+		to := l.at(t)
+		if err := b.steer(ctx, to); err != nil {
 			return err
 		}
 		if err := b.tick(ctx); err != nil {
 			return err
 		}
-		if _, err := b.watch(ctx); err != nil {
+		s, err := b.watch(ctx)
+		if err != nil {
 			return err
 		}
-		if t >= l.took {
-			return nil
+		d := franka.Diff(s.EE, to)
+		behind := norm(d[0], d[1], d[2])
+		if behind <= lead {
+			if t >= l.took {
+				return nil
+			}
+			t, waits = t+b.cfg.period(), false
+			continue
+		}
+		if !waits {
+			way, waits = approach{least: math.Inf(1)}, true
+		}
+		if way.stuck(behind/arrived, b.n.Now()) {
+			return fmt.Errorf("arm: %w: the arm does not follow on the way to its start: it is %.0f mm behind and comes no nearer; is something in its way?", robot.ErrStopped, 1000*behind)
 		}
 	}
 }
