@@ -108,7 +108,8 @@ type Sim struct {
 	toOpen  float64 // where it goes
 	fast    float64 // m/s
 	seeds   *rand.Rand
-	begun   time.Time // wall clock at simulated time 0
+	begun   time.Time // simulated time 0
+	wall    time.Time // that by the wall clock, which may be set, or go on while the machine sleeps
 	steps   int64     // physics steps since
 	slipped uint64
 	user    bool
@@ -213,6 +214,7 @@ func (s *Sim) loop(ctx context.Context) error {
 	t := time.NewTicker(granularity)
 	defer t.Stop()
 	s.begun = s.n.Now()
+	s.wall = s.begun.Round(0)
 	for {
 		select {
 		case <-ctx.Done():
@@ -235,13 +237,20 @@ func (s *Sim) now() float64 { return float64(s.steps) * s.dt() }
 
 // stamp is the instant of now on the wall clock.
 func (s *Sim) stamp() time.Time {
-	return s.begun.Add(time.Duration(s.now() * float64(time.Second)))
+	return s.wall.Add(s.elapsed())
 }
 
+func (s *Sim) elapsed() time.Duration { return time.Duration(s.now() * float64(time.Second)) }
+
 func (s *Sim) catchUp(ctx context.Context) error {
-	owed := s.n.Now().Sub(s.stamp())
+	now := s.n.Now()
+	owed := now.Sub(s.begun.Add(s.elapsed()))
+	if off := now.Round(0).Sub(s.stamp()) - owed; off.Abs() > slip {
+		s.wall = s.wall.Add(off)
+		s.log.Warn("rosarm: the wall clock was set, or the machine slept; stamps go by it", "by", off)
+	}
 	if owed > slip {
-		s.begun = s.begun.Add(owed)
+		s.begun, s.wall = s.begun.Add(owed), s.wall.Add(owed)
 		s.slipped++
 		if s.slipped == 1 || s.slipped%100 == 0 {
 			s.log.Warn("rosarm: slower than real time", "behind", owed, "so_far", s.slipped)

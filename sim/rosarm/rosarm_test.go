@@ -95,3 +95,29 @@ func TestUnstablePhysicsStopsTheArmAndNotTheSimulation(t *testing.T) {
 	default:
 	}
 }
+
+// The wall clock is set, or the machine sleeps, while the monotonic one tells nothing of it.
+func TestStampsFollowAWallClockThatIsSet(t *testing.T) {
+	s, n := running(t)
+	states, err := ros.Watch[msg.FrankaState](n, arm.StateTopic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for _, set := range []time.Duration{time.Hour, -time.Minute} {
+		if err := s.do(func() { s.wall = s.wall.Add(set) }); err != nil {
+			t.Fatal(err)
+		}
+		_, seq, _ := states.Get()
+		m, at := (*msg.FrankaState)(nil), time.Time{}
+		for range 10 { // the first may have been under way
+			if m, seq, at, err = states.Wait(ctx, seq); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if off := at.Round(0).Sub(m.Header.Stamp); off.Abs() > time.Second {
+			t.Errorf("the wall clock was set by %v, and a state's stamp is %v off", -set, off)
+		}
+	}
+}
