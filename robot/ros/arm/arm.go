@@ -100,12 +100,16 @@ func (b *Backend) open(ctx context.Context) error {
 	if err := b.subscribe(); err != nil {
 		return err
 	}
+	caller := ctx
 	ctx, cancel := context.WithTimeout(ctx, b.cfg.Wait)
 	defer cancel()
 	if rivals, unknown := shared(ctx, b.n); rivals != nil || unknown != nil {
 		return errors.Join(rivals, unknown)
 	}
 	if err := b.await(ctx); err != nil {
+		if caller.Err() != nil { // no sensor's fault
+			return fmt.Errorf("arm: %w", caller.Err())
+		}
 		return err
 	}
 	if err := served(ctx, b.n, b.cfg.Again); err != nil {

@@ -1,6 +1,7 @@
 package arm_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/robot/ros"
 	"github.com/rapport-rl/rapport/robot/ros/arm"
+	"github.com/rapport-rl/rapport/robot/ros/master"
 	"github.com/rapport-rl/rapport/robot/ros/msgs/std"
 	"github.com/rapport-rl/rapport/robot/ros/xmlrpc"
 	"github.com/rapport-rl/rapport/sim/rosarm"
@@ -117,6 +119,27 @@ func TestASilentCommanderIsNamed(t *testing.T) {
 	}
 	if err == nil || !strings.Contains(err.Error(), "/left at http://") || !strings.Contains(err.Error(), "rosnode cleanup") {
 		t.Errorf("beside one that does not answer: %v, want its name and the remedy", err)
+	}
+}
+
+// Ctrl-C while nothing is heard yet is no sensor's fault.
+func TestAnInterruptWhileOpenWaitsIsToldAsSuch(t *testing.T) {
+	t.Parallel()
+	m, err := master.Start("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = m.Close() })
+	l := &lab{t: t, uri: m.URI()}
+	n := l.node("rapport")
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(300*time.Millisecond, cancel)
+	b, err := arm.Open(ctx, n, config())
+	if err == nil {
+		_ = b.Close()
+	}
+	if !errors.Is(err, context.Canceled) || errors.Is(err, robot.ErrStale) {
+		t.Errorf("error %v, want that it was cancelled", err)
 	}
 }
 
