@@ -11,9 +11,9 @@ import (
 // What others read and write of a node is a copy, Value and Grad:
 //
 //   - Inputs are the processor's. Every pass that needs one copies it there first.
-//   - A pass copies back the node it was asked for, and every other that is small.
-//     The Value of a large one in between is the accelerator's array itself, so that
-//     reading it faults instead of being wrong.
+//   - A pass copies back the node it was asked for, those that Keep names, and every
+//     other that is small. The Value of a large one in between is the accelerator's
+//     array itself, so that reading it faults instead of being wrong.
 //   - Backward copies back the Grad of each InputGrad, and no other.
 //   - Params are the accelerator's once a graph there has them. Data follows where
 //     this package reads it (Tensors, Copy, a graph on the processor) or with Pull;
@@ -31,6 +31,7 @@ type store struct {
 	host  []float32 // its copy; nil: there is none
 	nodes []*Node   // that show it
 	grad  bool      // as their Grad
+	keep  bool      // read after every pass
 }
 
 // shown makes sure that s has a copy, which its nodes show.
@@ -202,6 +203,18 @@ func (g *Graph) place(n *Node) {
 	}
 }
 
+// Keep says, before the first pass, that nodes in between are read after every pass
+// that computes them, however large they are.
+func (g *Graph) Keep(nodes ...*Node) {
+	if g.far == nil {
+		return
+	}
+	for _, n := range nodes {
+		g.shown(n.vs)
+		n.vs.keep = !n.input && len(n.Value) > small // others follow anyway
+	}
+}
+
 // climbed makes p, which goes backward, bring back the gradients of InputGrads
 // instead of Values.
 func (g *Graph) climbed(p *plan) {
@@ -317,9 +330,9 @@ func (g *Graph) clear(dst []float32) {
 type plan struct {
 	nodes []*Node
 	// On an accelerator:
-	inputs []span // to be copied there
-	small  []span // to be copied back, and the Grads of InputGrads
-	last   *store // and what was asked for
+	inputs []span   // to be copied there
+	small  []span   // to be copied back, and the Grads of InputGrads
+	last   []*store // and what was asked for and is kept
 	params []*Param
 	moved  []*Param // that the pass changes
 	fixed  bool     // always the same calls
@@ -341,10 +354,13 @@ func (g *Graph) prepare(p *plan, asked *Node) {
 	p.small = spans(g.mem.pairs, p.nodes)
 	if asked != nil && len(asked.Value) > small {
 		g.shown(asked.vs)
-		p.last = asked.vs
+		p.last = append(p.last, asked.vs)
 	}
 	p.fixed = true
 	for _, n := range p.nodes {
+		if n.vs.keep && !slices.Contains(p.last, n.vs) {
+			p.last = append(p.last, n.vs)
+		}
 		if n.moving {
 			p.fixed = false
 		}

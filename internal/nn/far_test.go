@@ -192,6 +192,33 @@ func TestLargeNodesInBetweenAreNotShown(t *testing.T) {
 	}
 }
 
+// What is kept follows every pass that computes it, the recorded ones too, whatever
+// was asked for.
+func TestKeptNodesFollow(t *testing.T) {
+	d := cudatest.Open(t)
+	g := NewGraphOn(d)
+	x := g.Input(64, 512)
+	y := g.Tanh(x)
+	v := g.Reshape(y, 512, 64)
+	z, beside := g.Mean(v), g.Mean(x)
+	g.Keep(v, z, x)
+	for i, pass := range []func(){g.Forward, g.Forward, g.Forward, func() { g.ForwardTo(z) }, func() { g.ForwardTo(z) }, func() { g.ForwardTo(y) }} {
+		x.Value[7] = float32(i + 1)
+		pass()
+		want := math.Tanh(float64(i + 1))
+		for name, n := range map[string]*Node{"what is kept": v, "the node that it shows": y} {
+			if got := float64(n.Value[7]); math.Abs(got-want) > 1e-6 {
+				t.Errorf("pass %d: %s is %v, want %v", i, name, got, want)
+			}
+		}
+	}
+	x.Value[7] = 0.5
+	g.ForwardTo(beside)
+	if got := float64(y.Value[7]); math.Abs(got-math.Tanh(6)) > 1e-6 {
+		t.Errorf("a pass beside it made %v of what is kept", got)
+	}
+}
+
 func TestParamsFollow(t *testing.T) {
 	d := cudatest.Open(t)
 	p, q := NewParam("p", 3).Fill(1), NewParam("p", 3).Fill(2)

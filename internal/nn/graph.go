@@ -251,8 +251,8 @@ func (g *Graph) ahead(p *plan) {
 	for _, s := range p.small {
 		g.far.Download(s.host, s.dev)
 	}
-	if p.last != nil {
-		g.far.Download(p.last.host, p.last.dev)
+	for _, s := range p.last {
+		g.far.Download(s.host, s.dev)
 	}
 	g.far.Sync()
 }

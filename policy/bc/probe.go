@@ -29,6 +29,7 @@ func NewProbe(n, ref *Net, B int, on device.Device) *Probe {
 	raw := n.Frozen(p.g, p.x)
 	p.logp = p.g.Slice(Draw(p.g, raw, p.noise), k, k+1)
 	p.far = KL(p.g, raw, ref.Frozen(p.g, p.was))
+	p.g.Keep(p.logp, p.far)
 	return p
 }
 

@@ -259,6 +259,7 @@ func newStep(c Config, n *Net, B int) *step {
 	if n.eye != nil {
 		s.eye, s.pix = n.eye.Eye(s.g, B), make([]byte, B*c.Arch.View.Pixels())
 		s.in = s.g.Concat(s.x, n.eye.Forward(s.g, s.eye))
+		s.g.Keep(s.in)
 	}
 	raw := n.Raw(s.g, s.in)
 	if s.before {

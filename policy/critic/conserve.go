@@ -118,6 +118,7 @@ func NewConservative(c Conserve, actor *bc.Net, critic *nn.MLP, B int, lr float6
 	q := g.Reshape(critic.Forward(g, g.Concat(g.Select(t.x, Repeat(B, rows)), acts)), critic.Config.Members, B, rows)
 
 	t.policy = g.Slice(q, n+1, rows)
+	g.Keep(t.policy)
 	held := t.policy
 	if !c.Plain {
 		held = g.Max(held, t.floor)

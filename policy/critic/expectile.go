@@ -27,6 +27,7 @@ func NewExpectile(value *nn.MLP, B int, tau float64, deep bool, on device.Device
 		e.X = g.InputGrad(B, value.Config.In)
 	}
 	e.V = g.Reshape(value.Forward(g, e.X), B)
+	g.Keep(e.V)
 	u := g.Sub(e.Q, e.V)
 	above, below := g.Square(g.ReLU(u)), g.Square(g.ReLU(g.Neg(u)))
 	e.Loss = g.Mean(g.Add(g.Scale(above, float32(tau)), g.Scale(below, float32(1-tau))))
@@ -45,5 +46,6 @@ func NewBackup(value *nn.MLP, B int, on device.Device) Backup {
 	b := Backup{G: nn.NewGraphOn(on)}
 	b.X = b.G.Input(B, value.Config.In)
 	b.V = value.Frozen(b.G, b.X)
+	b.G.Keep(b.V)
 	return b
 }

@@ -79,6 +79,6 @@ func (l *Looker) Look(dst, seen []float32, pix []byte) {
 	if h.eye != nil {
 		h.eye.Put(pix, 0, nil)
 	}
-	l.g.Forward()
+	l.g.ForwardTo(h.all)
 	copy(dst, h.all.Value)
 }

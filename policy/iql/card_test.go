@@ -3,9 +3,13 @@
 package iql
 
 import (
+	"math/rand/v2"
 	"testing"
 
+	"github.com/rapport-rl/rapport/internal/nn"
+	"github.com/rapport-rl/rapport/internal/nn/device"
 	"github.com/rapport-rl/rapport/internal/nn/device/cuda/cudatest"
+	"github.com/rapport-rl/rapport/policy/critic"
 	"github.com/rapport-rl/rapport/policy/policytest"
 )
 
@@ -41,6 +45,24 @@ func TestCardAndProcessorLearnAlike(t *testing.T) {
 			if g := got.Metrics[i]; g.Name != w.Name || !(max(g.Value-w.Value, w.Value-g.Value) <= 1e-3*(max(w.Value, -w.Value)+0.1)) {
 				t.Errorf("%s is %v on the card, %v on the processor", w.Name, g.Value, w.Value)
 			}
+		}
+	}
+}
+
+// The values of many critics are more than a pass brings back by itself.
+func TestManyCriticsOnACard(t *testing.T) {
+	const B, E = 64, 257
+	read := func(on device.Device) []float32 {
+		rng := rand.New(rand.NewPCG(3, 4))
+		r := newRegression(nn.NewMLP("q", nn.MLPConfig{In: 3, Hidden: []int{4}, Out: 1, Members: E}, rng), B, false, false, on)
+		critic.Normal(r.xa.Value, rng)
+		r.g.Forward()
+		return append([]float32(nil), r.q.Value...)
+	}
+	got, want := read(cudatest.Open(t)), read(nil)
+	for i, w := range want {
+		if d := got[i] - w; !(d < 1e-4 && d > -1e-4) {
+			t.Fatalf("number %d is %v on the card, %v on the processor", i, got[i], w)
 		}
 	}
 }

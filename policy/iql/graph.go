@@ -22,6 +22,7 @@ func newJudge(target *nn.MLP, B, subset int, on device.Device) *judge {
 	j := &judge{g: nn.NewGraphOn(on), idx: make([]int, subset)}
 	j.xa = j.g.Input(B, target.Config.In)
 	j.q = j.g.Reshape(j.g.MinFirst(target.FrozenSubset(j.g, j.xa, j.idx)), B)
+	j.g.Keep(j.q)
 	return j
 }
 
@@ -50,6 +51,7 @@ func newRegression(values *nn.MLP, B int, deep, weighed bool, on device.Device) 
 	}
 	r.q = r.g.Reshape(values.Forward(r.g, r.xa), values.Config.Members, B)
 	r.mean = r.g.MeanFirst(r.q)
+	r.g.Keep(r.q, r.mean)
 	square := r.g.Square(r.g.Sub(r.q, r.y))
 	if weighed {
 		r.w = r.g.Input(B)

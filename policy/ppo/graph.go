@@ -52,7 +52,7 @@ func (r *reader) all(dst, x, u []float32) {
 			copy(r.u.Value, u[:rows*k])
 			u = u[rows*k:]
 		}
-		r.g.Forward()
+		r.g.ForwardTo(r.out)
 		copy(dst[:rows*n], r.out.Value)
 		dst, x = dst[rows*n:], x[rows*D:]
 	}
@@ -105,6 +105,7 @@ func newSurrogate(actor, ref *bc.Net, B int, eps, entropy float64, on device.Dev
 	}
 	s.far = bc.KL(g, raw, s.start)
 	s.away = bc.KL(g, raw, ref.Frozen(g, s.was))
+	g.Keep(s.ratio, s.drawn, s.far, s.away)
 	return s
 }
 

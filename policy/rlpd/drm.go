@@ -148,6 +148,7 @@ func newWaker(c DrM, l *Learner, hidden []int, rng *rand.Rand) *waker {
 	w.judge.g = nn.NewGraphOn(l.cfg.Device)
 	w.judge.xa = w.judge.g.Input(B, l.target.Config.In)
 	w.judge.q = w.judge.g.MinFirst(l.target.Frozen(w.judge.g, w.judge.xa))
+	w.judge.g.Keep(w.judge.q)
 	w.fit = critic.NewExpectile(w.value, B, c.Expectile, false, l.cfg.Device)
 	w.next = critic.NewBackup(w.value, B, l.cfg.Device)
 	return w

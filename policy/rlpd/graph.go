@@ -31,6 +31,7 @@ func newTarget(actor *bc.Net, values *nn.MLP, B, subset, best int, on device.Dev
 	t.out = bc.Draw(t.g, raw, t.noise)
 	xa := t.g.Concat(x, t.g.Slice(t.out, 0, v.Action.Dim()))
 	t.q = t.g.MinFirst(values.FrozenSubset(t.g, xa, t.idx))
+	t.g.Keep(t.out, t.q)
 	return t
 }
 
@@ -79,6 +80,7 @@ func newRegression(values *nn.MLP, B int, deep, weighed bool, on device.Device) 
 	}
 	r.q = r.g.Reshape(values.Forward(r.g, r.xa), values.Config.Members, B)
 	r.mean = r.g.MeanFirst(r.q)
+	r.g.Keep(r.q, r.mean)
 	square := r.g.Square(r.g.Sub(r.q, r.y))
 	if weighed {
 		r.w = r.g.Input(B)
@@ -157,6 +159,7 @@ func newAscent(c *Config, actor, ref *bc.Net, values *nn.MLP) *ascent {
 		a.loss = g.Add(a.loss, g.Scale(g.Mul(a.clone, unit), float32(c.Clone)))
 	}
 	a.kl = bc.KL(g, raw, ref.Frozen(g, a.was))
+	g.Keep(a.logp, a.kl)
 	if c.Stay > 0 {
 		a.loss = g.Add(a.loss, g.Scale(g.Mul(g.Mean(a.kl), unit), float32(c.Stay)))
 	}
