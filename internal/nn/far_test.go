@@ -219,6 +219,35 @@ func TestKeptNodesFollow(t *testing.T) {
 	}
 }
 
+// watched counts the calls that add rows.
+type watched struct {
+	device.Accelerator
+	rows int
+}
+
+func (w *watched) Axpy(a float32, dst, src []float32) {
+	w.rows++
+	w.Accelerator.Axpy(a, dst, src)
+}
+
+// What runs on the processor does not go to the card and back for each row.
+func TestLogSumExpLeavesTheCardAlone(t *testing.T) {
+	w := &watched{Accelerator: cudatest.Open(t)}
+	g := NewGraphOn(w)
+	x := g.InputGrad(64, 5)
+	loss := g.Sum(g.LogSumExp(x))
+	g.ForwardTo(loss)
+	g.Backward(loss)
+	for i, d := range x.Grad {
+		if math.Abs(float64(d)-0.2) > 1e-6 {
+			t.Fatalf("gradient %d is %v, want 1/5", i, d)
+		}
+	}
+	if w.rows > 0 {
+		t.Errorf("%d calls for 64 rows, want none", w.rows)
+	}
+}
+
 func TestParamsFollow(t *testing.T) {
 	d := cudatest.Open(t)
 	p, q := NewParam("p", 3).Fill(1), NewParam("p", 3).Fill(2)

@@ -1,6 +1,10 @@
 package nn
 
-import "math"
+import (
+	"math"
+
+	"github.com/rapport-rl/rapport/internal/nn/device"
+)
 
 // Sum is the sum of all elements, a scalar of shape ().
 func (g *Graph) Sum(x *Node) *Node { return g.total(x, 1) }
@@ -137,6 +141,10 @@ func (g *Graph) LogSumExp(x *Node) *Node {
 	D := x.Shape[r-1]
 	n := g.op(x.Shape[:r-1], x)
 	prob := make([]float32, len(x.Value))
+	near := g.dev // of prob: an accelerator would copy each row there and back
+	if g.far != nil {
+		near = device.Default()
+	}
 	n.forward = func() {
 		g.dev.Softmax(D, 1, prob, x.Value)
 		for i := range n.Value {
@@ -152,7 +160,7 @@ func (g *Graph) LogSumExp(x *Node) *Node {
 	n.backward = func() {
 		d := x.acc()
 		for i, v := range n.Grad {
-			g.dev.Axpy(v, d[i*D:(i+1)*D], prob[i*D:(i+1)*D])
+			near.Axpy(v, d[i*D:(i+1)*D], prob[i*D:(i+1)*D])
 		}
 	}
 	return g.hosted(n)
