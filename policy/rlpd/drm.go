@@ -200,11 +200,14 @@ func (w *waker) mix(y, reward, discount, x []float32, share float64) {
 }
 
 // perturb blends actor, critics and targets with fresh ones and begins their
-// optimisers anew.
+// optimisers anew. While the actor waits for the critics, it stays as it is.
 func (l *Learner) perturb() {
 	rho := float32(l.waker.cfg.keeps(l.waker.dormant))
-	head := l.actor.Head()
-	head.Blend(nn.NewMLP("fresh", head.Config, l.rng), rho)
+	if l.critics >= uint64(l.cfg.Warmup) {
+		head := l.actor.Head()
+		head.Blend(nn.NewMLP("fresh", head.Config, l.rng), rho)
+		l.observed.woken++
+	}
 	fresh := nn.NewMLP("fresh", l.critic.Config, l.rng)
 	l.critic.Blend(fresh, rho)
 	l.target.Blend(fresh, rho)

@@ -3,6 +3,7 @@ package rlpd
 import (
 	"bytes"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -183,6 +184,37 @@ func TestPerturbationBlends(t *testing.T) {
 			if got := float64(p.Data[j] - q.Data[j]); math.Abs(got-keep*before) > 1e-5 {
 				t.Fatalf("%s[%d] is %v from its target, was %v", p.Name, j, got, before)
 			}
+		}
+	}
+}
+
+// A perturbation in the warm-up is of the critics alone: the policy is as it was cloned.
+func TestPerturbationLeavesTheActorThatWaits(t *testing.T) {
+	c := waking(1)
+	c.DrM.Every, c.Warmup = 2, 7
+	l, err := New(c, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range policytest.Demos(3, 1, [2]float64{}) {
+		if err := l.Add(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := l.Actor()
+	for i, want := range []bool{true, false} {
+		if _, err := l.Update(t.Context()); err != nil { // six critic steps
+			t.Fatal(err)
+		}
+		if n := l.adam.critic.Steps(); n != 0 {
+			t.Errorf("round %d: critics stepped %d times since they were perturbed, want 0", i, n)
+		}
+		same := true
+		for j, p := range l.Actor().Head().Params() {
+			same = same && slices.Equal(p.Data, before.Head().Params()[j].Data)
+		}
+		if same != want {
+			t.Errorf("round %d: the actor is as it was: %v, want %v", i, same, want)
 		}
 	}
 }

@@ -18,7 +18,7 @@ type tally struct {
 	actor, entropy, actorGrad   float64 // of actor steps
 	clone, passed, cloned, kl   float64
 	looked, trunk, trunks       float64
-	share, woken                float64 // of the value in targets, and perturbations, with DrM
+	share, woken                float64 // of the value in targets, and the actor's perturbations, with DrM
 	demos, rows, reward, target float64
 	conserve, bound, held       float64 // of critic steps that were held down
 	values                      critic.Look
@@ -117,7 +117,6 @@ func (l *Learner) criticStep(demos int) error {
 	if w := l.waker; w != nil && l.critics%uint64(w.cfg.Every) == 0 {
 		w.measure(l.read, l.critics)
 		l.perturb()
-		l.observed.woken++
 	}
 
 	o := &l.observed
