@@ -216,7 +216,7 @@ func (c Config) Diff(o Config) []string {
 	diff("Embed", c.Embed, o.Embed)
 	diff("Place", c.Place, o.Place)
 	diff("Keys", c.Keys, o.Keys)
-	if len(c.Place) > 0 || len(o.Place) > 0 {
+	if len(c.Place)+len(c.Keys)+len(o.Place)+len(o.Keys) > 0 {
 		diff("Origin", c.Origin, o.Origin)
 		diff("Span", c.Span, o.Span)
 	}

@@ -145,6 +145,25 @@ func TestDiffNamesTheField(t *testing.T) {
 			}
 		})
 	}
+	// Points are seen in units of the workspace, too, and what is seen of neither is not.
+	for _, tt := range []struct {
+		name string
+		keys []string
+		want []string
+	}{
+		{"points alone", []string{"ball"}, []string{"Origin is [0.5 -0.5 9] and [0 0 0]", "Span is 0.5 and 1"}},
+		{"no place at all", nil, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := config()
+			c.Place, c.Keys = nil, tt.keys
+			o := c
+			o.Origin, o.Span = [3]float64{}, 1
+			if d := c.Diff(o); !slices.Equal(d, tt.want) {
+				t.Errorf("diff = %q, want %q", d, tt.want)
+			}
+		})
+	}
 }
 
 func TestCommandAndRowAreInverse(t *testing.T) {
