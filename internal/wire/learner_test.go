@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"errors"
+	"context"
 	"math"
 	"math/rand/v2"
 	"path/filepath"
@@ -203,6 +204,82 @@ func TestIQLMovesTheDeviationOrNot(t *testing.T) {
 		}
 		if same != stay {
 			t.Errorf("%s: %d of %d outputs stay, want %d", head, same, len(last(start)), stay)
+		}
+	}
+}
+
+// framing is a learner that looks at what it is given.
+type framing struct {
+	policy.Learner
+	with int // inputs that came with a frame
+}
+
+func (f *framing) Add(_ context.Context, e policy.Episode) error {
+	for _, in := range e.Inputs {
+		if len(in.Frames) == 1 && len(in.Frames[0].Pix) > 0 {
+			f.with++
+		}
+	}
+	return nil
+}
+
+// Frames are there while an episode is learned from, and no longer: a session that is gone
+// on with would else hold those of all its episodes, whatever its replay keeps.
+func TestFramesAreReadForTheLearnerAlone(t *testing.T) {
+	ctx, c := t.Context(), tiny(t)
+	set(t, &c, "name=seen", "policy.sees=pixels", "policy.trunk.strides=[2,2]", "policy.trunk.channels=4", "policy.clone.steps=2", "policy.clone.batch=8", "learner.batch=4", "learner.warmup=1", "learner.updates=1", "robot.horizon=10", "session.episodes=2", "session.evaluate=1", "session.checkpoint=1")
+	s, err := Create(ctx, c, quietly())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := s.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	es, err := s.logged(ctx, policy.Online)
+	if err != nil || len(es) != 2 {
+		t.Fatalf("%d episodes, %v", len(es), err)
+	}
+	for _, e := range es {
+		var f framing
+		if err := s.give(ctx, &f, e); err != nil {
+			t.Fatal(err)
+		}
+		if f.with != len(e.Inputs) {
+			t.Errorf("%s: the learner was given %d frames of %d", e.ID, f.with, len(e.Inputs))
+		}
+		for _, in := range e.Inputs {
+			if in.Frames != nil {
+				t.Fatalf("%s: tick %d keeps its frames", e.ID, in.Step)
+			}
+		}
+	}
+
+	// It is the learner that the session had, and rounds after a checkpoint are those it did.
+	p, err := s.prepared(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, want, err := s.store.LatestCheckpoint(ctx, kindLearner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, from := range []int{2, 1} {
+		if from == 1 {
+			if err := s.store.DropCheckpoint(ctx, kindLearner); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l, n, err := s.learner(ctx, p)
+		if err != nil || n != 2 {
+			t.Fatalf("from checkpoint %d: %d episodes, %v", from, n, err)
+		}
+		var got bytes.Buffer
+		if err := l.Save(&got); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got.Bytes(), want) {
+			t.Errorf("from checkpoint %d the learner is another", from)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/internal/store"
@@ -204,8 +205,41 @@ func (s *Session) made(ctx context.Context) (parts, error) {
 }
 
 // stored reads the episodes of an origin in the order they were added, without those that
-// demos.filter left out.
+// demos.filter left out, and with the frames that the policy sees.
 func (s *Session) stored(ctx context.Context, origin policy.Origin) ([]policy.Episode, error) {
+	es, err := s.logged(ctx, origin)
+	if err != nil {
+		return nil, err
+	}
+	for i, e := range es {
+		if es[i], err = s.framed(e); err != nil {
+			return nil, err
+		}
+	}
+	return es, nil
+}
+
+// framed is e with the frames that the policy sees, which e itself is left without.
+func (s *Session) framed(e policy.Episode) (policy.Episode, error) {
+	if !pixels(s.cfg) {
+		return e, nil
+	}
+	e.Inputs = slices.Clone(e.Inputs)
+	return e, s.store.Frames(&e)
+}
+
+// give adds an episode of logged to a learner. Its frames are read for that alone: those
+// of all episodes may be more than there is memory, and the replay keeps them its own way.
+func (s *Session) give(ctx context.Context, l policy.Learner, e policy.Episode) error {
+	e, err := s.framed(e)
+	if err != nil {
+		return err
+	}
+	return l.Add(ctx, e)
+}
+
+// logged is stored without frames.
+func (s *Session) logged(ctx context.Context, origin policy.Origin) ([]policy.Episode, error) {
 	rows, err := s.store.Episodes(ctx, origin)
 	if err != nil {
 		return nil, err
@@ -220,9 +254,6 @@ func (s *Session) stored(ctx context.Context, origin policy.Origin) ([]policy.Ep
 			continue
 		}
 		e, err := s.store.Episode(r.ID)
-		if err == nil && pixels(s.cfg) {
-			err = s.store.Frames(&e)
-		}
 		if err != nil {
 			return nil, err
 		}

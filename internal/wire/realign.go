@@ -341,7 +341,7 @@ func (s *Session) freshen(ctx context.Context, p *parts, l policy.Keeper, n int)
 	}
 	told := 0
 	for _, origin := range []policy.Origin{policy.Demo, policy.Online} {
-		es, err := s.stored(ctx, origin)
+		es, err := s.logged(ctx, origin)
 		if err == nil {
 			err = s.rescore(ctx, p.scorer, es)
 		}

@@ -251,7 +251,7 @@ func (s *Session) student(ctx context.Context, p parts) (_ policy.Keeper, next i
 			err = errors.Join(err, closeKeeper(l))
 		}
 	}()
-	episodes, err := s.stored(ctx, policy.Online)
+	episodes, err := s.logged(ctx, policy.Online)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -265,7 +265,7 @@ func (s *Session) student(ctx context.Context, p parts) (_ policy.Keeper, next i
 		if k := s.cfg.Learner.Kind; k == "bc" || k == "diffusion" {
 			e.Origin = policy.Demo // which is what they imitate
 		}
-		if err := l.Add(ctx, e); err != nil {
+		if err := s.give(ctx, l, e); err != nil {
 			return nil, 0, err
 		}
 	}

@@ -213,7 +213,7 @@ func (s *Session) learner(ctx context.Context, p parts) (_ policy.Keeper, _ int,
 			err = errors.Join(err, closeKeeper(l))
 		}
 	}()
-	episodes, err := s.stored(ctx, policy.Online)
+	episodes, err := s.logged(ctx, policy.Online)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -236,7 +236,7 @@ func (s *Session) learner(ctx context.Context, p parts) (_ policy.Keeper, _ int,
 		return nil, 0, fmt.Errorf("wire: %s: the learner's checkpoint is of %d episodes, but %d are stored; go on from an earlier one with %s %s", s.Dir(), v, len(episodes), s.dropFlags(), kindLearner)
 	default:
 		for _, e := range episodes[:v] {
-			if err := l.Add(ctx, e); err != nil {
+			if err := s.give(ctx, l, e); err != nil {
 				return nil, 0, err
 			}
 		}
@@ -253,7 +253,7 @@ func (s *Session) learner(ctx context.Context, p parts) (_ policy.Keeper, _ int,
 		if err != nil {
 			return nil, 0, err
 		}
-		if err := l.Add(ctx, e); err != nil {
+		if err := s.give(ctx, l, e); err != nil {
 			return nil, 0, err
 		}
 		// The process may have died between an episode and what is told of it.
