@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/rapport-rl/rapport/internal/nn"
 	"github.com/rapport-rl/rapport/policy/bc"
@@ -73,7 +74,11 @@ func (l *Learner) Restore(r io.Reader) error {
 	}
 	*l.pcg = pcg
 	copy(l.slots, s.Slots)
+	begins := l.updates == 0
 	l.fitted, l.taken, l.updates, l.steps, l.version = s.Fitted, s.Taken, s.Updates, s.Steps, s.Version
+	if begins { // has no update of its own to go back by, and frames are large
+		l.rolls = slices.Clone(l.waiting())
+	}
 	return nil
 }
 

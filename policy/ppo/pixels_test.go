@@ -1,6 +1,8 @@
 package ppo
 
 import (
+	"bytes"
+	"errors"
 	"math"
 	"slices"
 	"testing"
@@ -36,8 +38,42 @@ func watcher(t *testing.T, c Config, n int) *Learner {
 	return l
 }
 
+// The frames of what was learned from are not held by a learner that a session is gone on
+// with, which learns as the session's did.
+func TestRestoredLearnerHoldsWhatItLearnsFromNext(t *testing.T) {
+	var es []policy.Episode
+	l := watcher(t, seeing(1), 0)
+	for i := range 3 {
+		es = append(es, play(t, l, i, 1)...)
+		if i < 2 {
+			update(t, l)
+		}
+	}
+	var was bytes.Buffer
+	if err := l.Save(&was); err != nil {
+		t.Fatal(err)
+	}
+	m := watcher(t, seeing(1), 0)
+	policytest.Give(t, m, es...)
+	if err := m.Restore(&was); err != nil {
+		t.Fatal(err)
+	}
+	if len(m.rolls) != 1 || m.rolls[0].id != es[2].ID {
+		t.Errorf("%d episodes are held, want the one that was not learned from", len(m.rolls))
+	}
+	update(t, l)
+	update(t, m)
+	var want, got bytes.Buffer
+	if err := errors.Join(l.Save(&want), m.Save(&got)); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got.Bytes(), want.Bytes()) {
+		t.Error("it learned something else")
+	}
+}
+
 // play adds n episodes of the newest parameters, numbered from first on.
-func play(t *testing.T, l *Learner, first, n int) {
+func play(t *testing.T, l *Learner, first, n int) (es []policy.Episode) {
 	t.Helper()
 	ps, err := l.Latest(t.Context())
 	if err != nil {
@@ -49,7 +85,9 @@ func play(t *testing.T, l *Learner, first, n int) {
 			t.Fatal(err)
 		}
 		add(t, l, e)
+		es = append(es, e)
 	}
+	return es
 }
 
 func TestLearnerThatSeesIsAKeeper(t *testing.T) {

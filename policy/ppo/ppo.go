@@ -182,7 +182,8 @@ func (l *Learner) Relabel(ctx context.Context, id string, rewards []float64) (bo
 }
 
 // waiting are the episodes to learn from next. Those before them are of the last
-// update, kept so that a checkpoint from before it can be gone back to.
+// update, kept so that a checkpoint from before it can be gone back to; a new Learner
+// that takes back a checkpoint keeps none.
 func (l *Learner) waiting() []*roll {
 	for i, r := range l.rolls {
 		if r.n >= l.taken {
