@@ -2,8 +2,8 @@ package wire
 
 import (
 	"bytes"
-	"errors"
 	"context"
+	"errors"
 	"math"
 	"math/rand/v2"
 	"path/filepath"

@@ -64,9 +64,9 @@ type Config struct {
 	// demonstration rows, in units of the mean |Q| of the batch (Fujimoto and
 	// Gu 2021, "A minimalist approach to offline RL", equation 5).
 	Clone float64
-	// QFilter clones only where the critics prefer the demonstrated action
-	// (Nair et al. 2018, "Overcoming exploration in RL with demonstrations",
-	// section IV-C).
+	// QFilter clones only where the critics, by their mean or by Least, prefer the
+	// demonstrated action (Nair et al. 2018, "Overcoming exploration in RL with
+	// demonstrations", section IV-C).
 	QFilter bool
 	// Stay weighs the divergence from the policy that learning started from,
 	// in units of the mean |Q| of the batch.

@@ -95,6 +95,21 @@ func (r *regression) put(obs, act []float32) {
 	critic.Pack(r.xa.Value, obs, act, len(act)/r.xa.Shape[0])
 }
 
+// judge writes what the critics last said of the rows to q (B,): their mean, or the smallest.
+func (r *regression) judge(q []float32, least bool) {
+	copy(q, r.mean.Value)
+	if !least {
+		return
+	}
+	B := len(q)
+	for i := range q {
+		q[i] = r.q.Value[i]
+		for at := i + B; at < len(r.q.Value); at += B {
+			q[i] = min(q[i], r.q.Value[at])
+		}
+	}
+}
+
 // ascent is the graph that improves the actor:
 //
 //	J = mean_i [ alpha log pi(a_i|s_i) - mean_j Q_j(s_i, a_i) ]
@@ -108,7 +123,7 @@ type ascent struct {
 	was      *nn.Node // (B, D') what ref reads; x itself without cameras
 	alpha    *nn.Node // (1)
 	act      *nn.Node // (B, k) demonstrated actions, if cloning
-	qdata    *nn.Node // (B,) what the critics say of those, if filtering
+	qdata    *nn.Node // (B,) what the critics say of those, as of the policy's (q), if filtering
 	demos    int      // rows that are demonstrations
 
 	logp  *nn.Node // (B,)

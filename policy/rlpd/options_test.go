@@ -91,6 +91,40 @@ func TestActorClimbsTheSmallestCritic(t *testing.T) {
 	}
 }
 
+// What was demonstrated is held against the policy's actions by one measure.
+func TestFilterGoesByWhatTheActorClimbs(t *testing.T) {
+	for _, least := range []bool{false, true} {
+		l := tiny(func(c *Config) { c.Least, c.Clone, c.QFilter = least, 2, true })
+		l.batch.Demos = l.cfg.Batch
+		l.batch.Act = make([]float32, 2*l.cfg.Batch)
+		l.read = make([]float32, 3*l.cfg.Batch)
+		fill(rand.New(rand.NewPCG(5, 6)), l.read, l.batch.Act)
+		l.fit.put(l.read, l.batch.Act)
+		if err := l.actorStep(false); err != nil {
+			t.Fatal(err)
+		}
+		apart := 0.0
+		for i, got := range l.improve.qdata.Value {
+			qs := valued(l.criticParams, []int{0, 1, 2, 3}, row(l.read, i, 3), row(l.batch.Act, i, 2))
+			mean := 0.0
+			for _, q := range qs {
+				mean += q / float64(len(qs))
+			}
+			want := mean
+			if least {
+				want = slices.Min(qs)
+			}
+			if math.Abs(float64(got)-want) > 1e-5*(1+math.Abs(want)) {
+				t.Errorf("least %v, row %d: the demonstrated action is worth %v, want %v", least, i, got, want)
+			}
+			apart = max(apart, mean-slices.Min(qs))
+		}
+		if apart < 0.01 {
+			t.Error("the critics agree: the test tells nothing")
+		}
+	}
+}
+
 // The divergence is told without being held to.
 func TestDivergenceIsTold(t *testing.T) {
 	l := tiny(nil)

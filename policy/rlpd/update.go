@@ -197,7 +197,7 @@ func (l *Learner) actorStep(tell bool) error {
 		copy(a.act.Value, l.batch.Act)
 		if l.cfg.QFilter { // the critics have moved since they saw this batch
 			l.fit.g.ForwardTo(l.fit.mean)
-			copy(a.qdata.Value, l.fit.mean.Value)
+			l.fit.judge(a.qdata.Value, l.cfg.Least)
 		}
 	}
 	a.g.Forward()
