@@ -104,6 +104,31 @@ func TestBagConvert(t *testing.T) {
 	}
 }
 
+// What a killed recorder left is not emptied to write what it holds under its name.
+func TestBagRepairKeepsWhatItReads(t *testing.T) {
+	was, err := os.ReadFile(filepath.Join("..", "..", "robot", "bag", "testdata", "recorder", "killed-none.bag.active"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	killed := filepath.Join(dir, "x.bag.active")
+	if err := os.WriteFile(killed, was, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, verb := range []string{"repair", "convert"} {
+		code, _, errs := rapport(t, "bag", verb, killed, filepath.Join(dir, "x.bag"))
+		if code != exitFailed || !strings.Contains(errs, "rapport bag repair "+killed+" OTHER") {
+			t.Errorf("%s: exit code %d: %s", verb, code, errs)
+		}
+		if now, err := os.ReadFile(killed); err != nil || !bytes.Equal(now, was) {
+			t.Errorf("%s: %d bytes of %d are left, or others: %v", verb, len(now), len(was), err)
+		}
+	}
+	if code, out, errs := rapport(t, "bag", "repair", killed, filepath.Join(dir, "y.bag")); code != 0 || !strings.Contains(out, "239 messages") {
+		t.Errorf("exit code %d: %s%s", code, out, errs)
+	}
+}
+
 func TestBagRepairTellsLossByItsExitCode(t *testing.T) {
 	path := sample(t)
 	b, err := os.ReadFile(path)

@@ -172,12 +172,17 @@ func TestCreateRefuses(t *testing.T) {
 	dir := t.TempDir()
 	taken := filepath.Join(dir, "taken.bag")
 	write(t, taken, nil)
+	rest := filepath.Join(dir, "killed.bag")
+	write(t, rest+".active", []byte("what was saved"))
+	write(t, filepath.Join(dir, "killed.mcap.active"), []byte("what was saved"))
 	for _, tt := range []struct {
 		path string
 		opt  bag.WriteOptions
 		want string
 	}{
 		{taken, bag.WriteOptions{}, "exists already"},
+		{rest, bag.WriteOptions{}, "rapport bag repair " + rest + ".active OTHER"},
+		{filepath.Join(dir, "killed.mcap"), bag.WriteOptions{Profile: "ros1"}, "killed.mcap.active is there"},
 		{filepath.Join(dir, "x.db3"), bag.WriteOptions{}, `not ".db3"`},
 		{filepath.Join(dir, "x.bag"), bag.WriteOptions{Compression: "bz2"}, `none or lz4, not "bz2"`},
 		{filepath.Join(dir, "x.mcap"), bag.WriteOptions{Compression: "bz2"}, `none, lz4 or zstd, not "bz2"`},
@@ -186,6 +191,11 @@ func TestCreateRefuses(t *testing.T) {
 	} {
 		if _, err := bag.Create(tt.path, tt.opt); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: error %v, want %q in it", tt.path, err, tt.want)
+		}
+	}
+	for _, name := range []string{"killed.bag", "killed.mcap"} {
+		if b, err := os.ReadFile(filepath.Join(dir, name+".active")); err != nil || string(b) != "what was saved" {
+			t.Errorf("%s.active holds %q now, %v", name, b, err)
 		}
 	}
 	w, err := bag.Create(filepath.Join(dir, "x.bag"), bag.WriteOptions{})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -45,7 +46,8 @@ func (w *Writer) Close() error { return w.to.close() }
 func (w *Writer) Abort() error { return w.to.abort() }
 
 // Create begins a recording at path, a .bag or an .mcap by its name, which must
-// not exist yet.
+// not exist yet; nor may its .active file, the only copy of what a recorder that
+// died had written.
 func Create(path string, opt WriteOptions) (*Writer, error) {
 	if _, err := os.Stat(path); err == nil {
 		return nil, fmt.Errorf("bag: %s exists already; choose another name", path)
@@ -99,6 +101,18 @@ const maxKnown = 1 << 14
 
 // active is the name of a file that is not finished, as rosbag has it.
 func active(path string) string { return path + ".active" }
+
+// begin makes the file of a recording that is to be at path.
+func begin(path string) (*os.File, error) {
+	f, err := os.OpenFile(active(path), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+	if errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("bag: %s is there, of a recording that was not finished or goes on: save what it holds by rapport bag repair %[1]s OTHER, or remove it", active(path))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("bag: %w", err)
+	}
+	return f, nil
+}
 
 // finish closes f and gives it its name.
 func finish(f *os.File, path string) error {

@@ -42,17 +42,17 @@ func createMCAP(path string, opt WriteOptions) (*mcapWriter, error) {
 	default:
 		return nil, fmt.Errorf("bag: an .mcap is written with compression none, lz4 or zstd, not %q", opt.Compression)
 	}
-	f, err := os.Create(active(path))
+	f, err := begin(path)
 	if err != nil {
-		return nil, fmt.Errorf("bag: %w", err)
+		return nil, err
 	}
 	w.f = f
 	if w.lib, err = mcap.NewWriter(f, w.libOpt); err != nil {
-		return nil, errors.Join(fmt.Errorf("bag: %w", err), f.Close())
+		return nil, errors.Join(fmt.Errorf("bag: %w", err), f.Close(), os.Remove(active(path)))
 	}
 	if opt.Profile != "" {
 		if err := w.begin(opt.Profile); err != nil {
-			return nil, errors.Join(err, w.abort())
+			return nil, errors.Join(err, w.abort(), os.Remove(active(path)))
 		}
 	}
 	return w, nil

@@ -54,15 +54,15 @@ func createRosbag(path string, opt WriteOptions) (*rosbagWriter, error) {
 	default:
 		return nil, fmt.Errorf("bag: a .bag is written with compression none or lz4, not %q", opt.Compression)
 	}
-	f, err := os.Create(active(path))
+	f, err := begin(path)
 	if err != nil {
-		return nil, fmt.Errorf("bag: %w", err)
+		return nil, err
 	}
 	w.f = f
 	w.put([]byte(magic))
 	w.put(w.head(0))
 	if w.err != nil {
-		return nil, errors.Join(w.err, f.Close())
+		return nil, errors.Join(w.err, f.Close(), os.Remove(active(path)))
 	}
 	return w, nil
 }
