@@ -48,6 +48,7 @@ type Backend struct {
 	more    bool
 	seen    seen
 	limbs   limbs  // of the newest message of the joints
+	hand    limbs  // and of the gripper's, where that is another topic
 	lacks   string // why the messages of the joints do not tell where the arm is
 	most    int    // joints in the message that lacks is of
 	cameras []shot
@@ -138,7 +139,8 @@ func (b *Backend) Map() Mapping { return b.cfg.Map }
 var errClosed = errors.New("bag: the recording is closed")
 
 // Reset begins the recording anew, at the first instant at which there is a
-// message of the state and of every camera.
+// message of the state, of every camera and, where one is mapped, of the gripper: a
+// hand of which nothing was said yet is not a closed one.
 func (b *Backend) Reset(ctx context.Context) (robot.Observation, error) {
 	if b.closed {
 		return robot.Observation{}, errClosed
@@ -161,7 +163,11 @@ func (b *Backend) Reset(ctx context.Context) (robot.Observation, error) {
 			return robot.Observation{}, fmt.Errorf("bag: %s: %s %s", b.path, b.cfg.Map.Joints, b.lacks)
 		}
 		if errors.Is(err, io.EOF) {
-			return robot.Observation{}, fmt.Errorf("bag: %s: there is never a message of each of %s", b.path, strings.Join(b.needed(), ", "))
+			text := fmt.Sprintf("bag: %s: there is never a message of each of %s", b.path, strings.Join(b.needed(), ", "))
+			if g := b.cfg.Map.Gripper; g != "" && b.seen.grippAt.IsZero() {
+				text += fmt.Sprintf("; none on %s tells how far fingers are open: name another topic as gripper=TOPIC, or none by gripper=", g)
+			}
+			return robot.Observation{}, errors.New(text)
 		}
 		if err != nil {
 			return robot.Observation{}, err
@@ -183,7 +189,10 @@ func (b *Backend) Reset(ctx context.Context) (robot.Observation, error) {
 // needed are the topics without which there is no observation.
 func (b *Backend) needed() []string {
 	m := b.cfg.Map
-	m.Gripper, m.Target = "", ""
+	m.Target = ""
+	if m.Gripper == m.Joints {
+		m.Gripper = "" // named once
+	}
 	if m.States != "" {
 		m.Joints, m.Pose = "", ""
 	}
@@ -192,6 +201,9 @@ func (b *Backend) needed() []string {
 
 func (b *Backend) complete() bool {
 	if b.seen.stateAt.IsZero() || b.cfg.Map.States == "" && b.cfg.Map.Pose != "" && b.seen.poseAt.IsZero() {
+		return false
+	}
+	if b.cfg.Map.Gripper != "" && b.seen.grippAt.IsZero() {
 		return false
 	}
 	for i := range b.cameras {
@@ -314,11 +326,8 @@ func (b *Backend) take(m *Message) error {
 			b.joints(m.Time, at(s.joints.Stamp))
 		}
 	case k.Gripper:
-		if err = d.Joints(m.Data, &s.joints); err == nil && len(s.joints.Position) > 0 {
-			s.state.Grip, s.grippAt = 0, m.Time
-			for _, p := range s.joints.Position {
-				s.state.Grip += p
-			}
+		if err = d.Joints(m.Data, &s.joints); err == nil {
+			b.fingers(m.Time)
 		}
 	case k.Target:
 		if err = d.Pose(m.Data, &s.stamped); err == nil {

@@ -116,24 +116,50 @@ func (l *limbs) lacks(n int) string {
 	return fmt.Sprintf("has %s, %s; %s", several(int64(l.joints), "joint"), want, names)
 }
 
+// know learns it of a message whose joints have other names than before.
+func (l *limbs) know(m *Joints) {
+	if !slices.Equal(m.Names, l.names) || len(l.names) == 0 {
+		l.read(m.Names, len(m.Position))
+	}
+}
+
+// grip takes how far the joints at these indices are open, as far as there are such.
+func (b *Backend) grip(joints []int, recorded time.Time) {
+	s, found, sum := &b.seen, false, 0.0
+	for _, i := range joints {
+		if i < len(s.joints.Position) {
+			sum, found = sum+s.joints.Position[i], true
+		}
+	}
+	if found {
+		s.state.Grip, s.grippAt = sum, recorded
+	}
+}
+
+// fingers takes all joints of the gripper's message but an arm's, which are beside the
+// fingers where a driver merges the two.
+func (b *Backend) fingers(recorded time.Time) {
+	l := &b.hand
+	l.know(&b.seen.joints)
+	if len(l.names) > 0 && l.arms > 0 {
+		b.grip(l.fingers, recorded)
+		return
+	}
+	all := make([]int, len(b.seen.joints.Position))
+	for i := range all {
+		all[i] = i
+	}
+	b.grip(all, recorded)
+}
+
 // joints takes the arm's joints, and the fingers if they are among them. What is not
 // the whole arm, as a gripper's message on the arm's topic, changes no joint.
 func (b *Backend) joints(recorded, stamp time.Time) {
 	s, l := &b.seen, &b.limbs
 	n := len(s.joints.Position)
-	if !slices.Equal(s.joints.Names, l.names) || len(l.names) == 0 {
-		l.read(s.joints.Names, n)
-	}
-	if len(l.fingers) > 0 && b.cfg.Map.Gripper == "" {
-		grip, found := 0.0, false
-		for _, i := range l.fingers {
-			if i < n {
-				grip, found = grip+s.joints.Position[i], true
-			}
-		}
-		if found {
-			s.state.Grip, s.grippAt = grip, recorded
-		}
+	l.know(&s.joints)
+	if g := b.cfg.Map.Gripper; g == "" || g == b.cfg.Map.Joints {
+		b.grip(l.fingers, recorded)
 	}
 	if b.cfg.Map.States != "" {
 		return

@@ -113,6 +113,94 @@ func TestBackendTakesJointsByTheirNames(t *testing.T) {
 	}
 }
 
+// The hand is where it is mapped, among the arm's joints too, and is not closed before
+// anything was said of it.
+func TestBackendTakesTheMappedGripper(t *testing.T) {
+	const topic = "/joint_states"
+	q := []float64{.1, .2, .3, .4, .5, .6, .7}
+	arm := jointed{numbers("panda_joint%d", 1, 7), q, nil}
+	merged := jointed{append(slices.Clone(arm.names), "panda_finger_joint1", "panda_finger_joint2"), append(slices.Clone(q), .01, .02), nil}
+	fingers := jointed{merged.names[7:], merged.q[7:], nil}
+	knuckles := jointed{[]string{"left_knuckle", "right_knuckle"}, []float64{.01, .02}, nil}
+	both := bag.Mapping{Joints: topic, Gripper: topic}
+	for _, tt := range []struct {
+		name    string
+		ms      []jointed
+		gripper string // of the messages on, 5 ms after those of the joints; empty: the joints'
+		on      []jointed
+		grip    float64
+	}{
+		{"on the joints' topic", []jointed{merged}, "", nil, .03},
+		{"on the joints' topic, by turns", []jointed{arm, arm, fingers, arm}, "", nil, .03},
+		{"on a topic that has the arm as well", []jointed{arm}, "/all", []jointed{merged}, .03},
+		{"on a topic of its own", []jointed{arm}, "/hand", []jointed{knuckles}, .03},
+		{"on a topic of its own, later", []jointed{arm, arm, arm, arm}, "/hand", []jointed{{}, {}, knuckles}, .03},
+		{"never", []jointed{arm, arm}, "/hand", []jointed{{}, {}}, -1},
+		{"never among the joints", []jointed{arm, arm}, "", nil, -1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m := both
+			path := jointBag(t, append(slices.Clone(tt.ms), arm))
+			if tt.gripper != "" {
+				m.Gripper = tt.gripper
+				path = beside(t, path, tt.gripper, tt.on)
+			}
+			b, err := bag.NewBackend(path, bag.BackendConfig{Map: m, Period: 10 * time.Millisecond})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer b.Close()
+			o, err := b.Reset(t.Context())
+			if tt.grip < 0 {
+				if want := "none on " + m.Gripper + " tells how far fingers are open"; err == nil || !strings.Contains(err.Error(), want) {
+					t.Errorf("error %v, want %q in it", err, want)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := o.State.Grip - tt.grip; d < -1e-12 || d > 1e-12 {
+				t.Errorf("the grip is %g, want %g", o.State.Grip, tt.grip)
+			}
+		})
+	}
+}
+
+// beside is the recording at path with messages of joints on another topic.
+func beside(t testing.TB, path, topic string, ms []jointed) string {
+	t.Helper()
+	hand := jointBagAt(t, ms, func(i int) time.Time { return began.Add(time.Duration(i)*10*time.Millisecond + 5*time.Millisecond) })
+	merged := filepath.Join(t.TempDir(), "both.bag")
+	w, err := bag.Create(merged, bag.WriteOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, from := range []string{path, hand} {
+		b, err := bag.Open(from, bag.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var m bag.Message
+		for b.Next(&m) == nil {
+			c := *m.Conn
+			if m.Conn = &c; i == 1 {
+				m.Topic, c.Topic = topic, topic
+			}
+			if err := w.Write(&m); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := b.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return merged
+}
+
 // Who has no arm in a recording is told what is there instead.
 func TestBackendSaysWhatJointsThereAre(t *testing.T) {
 	six := jointed{numbers("panda_joint%d", 1, 6), make([]float64, 6), nil}
