@@ -21,6 +21,7 @@ import (
 	"github.com/rapport-rl/rapport/robot/ros"
 	"github.com/rapport-rl/rapport/robot/ros/master"
 	"github.com/rapport-rl/rapport/robot/ros/msgs/std"
+	"github.com/rapport-rl/rapport/robot/ros/xmlrpc"
 )
 
 // talker is a graph in which a node says numbers, with some weight behind each.
@@ -177,6 +178,48 @@ func TestKilledRecordLosesASecondAtMost(t *testing.T) {
 		if lost > 1500*time.Millisecond {
 			t.Errorf("%s: the last message that is kept was said %v before the end", name, lost)
 		}
+	}
+}
+
+// Who ends the recorder's node, as rosnode kill does, has the whole recording, under its name.
+func TestRecordIsWholeWhenItsNodeIsShutDown(t *testing.T) {
+	k := talk(t, 4000, "/a")
+	l := newLab(t)
+	path := filepath.Join(l.dir, "x.bag")
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	c := &console{}
+	code := -1
+	var crew sync.WaitGroup
+	crew.Go(func() { code = run(ctx, []string{"record", "/a", "--out", path, "--master", k.uri}, l.env, c, c) })
+	for ctx.Err() == nil {
+		if st, err := os.Stat(path + ".active"); err == nil && st.Size() > 8<<10 {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	v, err := xmlrpc.Call(ctx, k.uri, "getSystemState", "/test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Publishers, subscribers by topic, services: the recorder alone listens.
+	ear := v.([]any)[2].([]any)[1].([]any)[0].([]any)[1].([]any)[0].(string)
+	if v, err = xmlrpc.Call(ctx, k.uri, "lookupNode", "/test", ear); err == nil {
+		_, err = xmlrpc.Call(ctx, v.([]any)[2].(string), "shutdown", "/test", "for a test")
+	}
+	if err != nil {
+		t.Error(err)
+		cancel()
+	}
+	crew.Wait()
+	if code != exitFailed || !strings.Contains(c.String(), "rosnode kill") || !strings.Contains(c.String(), "is whole, in "+path) {
+		t.Errorf("exit code %d:\n%s", code, c)
+	}
+	if _, _, n := heard(t, path, "/a"); n < 2 {
+		t.Errorf("%d messages", n)
+	}
+	if code, out, errs := rapport(t, "bag", "info", "--check", path); code != exitDone || !strings.Contains(out, "damage    none") {
+		t.Errorf("exit code %d: %s%s", code, out, errs)
 	}
 }
 

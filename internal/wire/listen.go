@@ -72,12 +72,20 @@ func RecordTopics(ctx context.Context, rc RecordConfig, o Options) (out Recorded
 	err = l.run(ctx)
 	// Nothing comes any more; what waits is written.
 	err = errors.Join(err, ear.close(), node.Close())
-	if e := l.drain(); e != nil && err == nil {
-		err = e
+	if !l.broken {
+		err = errors.Join(err, l.drain())
 	}
 	out.Dropped = ear.dropped.Load()
-	if err != nil {
+	switch {
+	case l.broken:
 		return out, errors.Join(err, w.Abort())
+	case err != nil && out.Messages == 0:
+		return out, errors.Join(err, w.Abort(), os.Remove(rc.Out+".active"))
+	case err != nil: // of the graph; the disk takes what came until then, and its index
+		if e := w.Close(); e != nil {
+			return out, errors.Join(err, e)
+		}
+		return out, fmt.Errorf("%w; what was recorded until then is whole, in %s", err, rc.Out)
 	}
 	for _, t := range rc.Topics {
 		if out.Topics[node.Resolve(t)] == 0 {
@@ -155,6 +163,8 @@ type listener struct {
 	w     *bag.Writer
 	byKey map[string]*bag.Connection // by all that tells publishers apart
 	out   *Recorded
+	// broken says that a write failed.
+	broken bool
 }
 
 func (l *listener) run(ctx context.Context) error {
@@ -236,6 +246,7 @@ func (l *listener) drain() error {
 
 // full says what to do.
 func (l *listener) full(err error) error {
+	l.broken = true
 	return fmt.Errorf("wire: record: %w; free space or choose another disk: what was recorded until now is in %s.active", err, l.rc.Out)
 }
 
