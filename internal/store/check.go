@@ -44,8 +44,8 @@ func unfit(e policy.Episode) string {
 	return ""
 }
 
-// digest tells episodes apart, bit for bit, but for Terminal, which is not known
-// while an episode is recorded, and for the kind of a NaN.
+// digest tells episodes apart, bit for bit, but for Terminal, which files of
+// recorded episodes did not have once, and for the kind of a NaN.
 func digest(e policy.Episode) [sha256.Size]byte {
 	h := sha256.New()
 	put := func(v ...any) { fmt.Fprintln(h, v...) }

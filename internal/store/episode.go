@@ -67,9 +67,14 @@ func tick(obs robot.Observation, version uint64, f perception.Features) record.T
 	return t
 }
 
-// Finish adds the rewards and makes the file durable; AddEpisode then counts it.
-func (r *Recorder) Finish(rewards []float64) error {
-	return errors.Join(r.w.Rewards(rewards), r.w.Close())
+// Finish adds the rewards, and whether the episode ended by itself, and makes the file
+// durable; AddEpisode then counts it.
+func (r *Recorder) Finish(rewards []float64, terminal bool) error {
+	err := r.w.Rewards(rewards)
+	if err == nil && terminal {
+		err = r.w.Terminal()
+	}
+	return errors.Join(err, r.w.Close())
 }
 
 // Abort removes the file.
@@ -195,11 +200,13 @@ type Row struct {
 	Origin policy.Origin
 	Steps  int
 	Return float64 // 0 for an unlabelled episode
+	// Terminal is the database's word: the files of recorded episodes did not have it once.
+	Terminal bool
 }
 
 // Episodes lists the stored episodes of an origin in the order they were added.
 func (s *Session) Episodes(ctx context.Context, origin policy.Origin) ([]Row, error) {
-	rows, err := s.db.QueryContext(ctx, "SELECT id, seq, steps, coalesce(return, 0) FROM episodes WHERE origin = ? ORDER BY rowid", int(origin))
+	rows, err := s.db.QueryContext(ctx, "SELECT id, seq, steps, coalesce(return, 0), terminal FROM episodes WHERE origin = ? ORDER BY rowid", int(origin))
 	if err != nil {
 		return nil, s.fault("list episodes", err)
 	}
@@ -207,7 +214,7 @@ func (s *Session) Episodes(ctx context.Context, origin policy.Origin) ([]Row, er
 	var out []Row
 	for rows.Next() {
 		r := Row{Origin: origin}
-		if err := rows.Scan(&r.ID, &r.Seq, &r.Steps, &r.Return); err != nil {
+		if err := rows.Scan(&r.ID, &r.Seq, &r.Steps, &r.Return, &r.Terminal); err != nil {
 			return nil, s.fault("list episodes", err)
 		}
 		out = append(out, r)

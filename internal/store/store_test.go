@@ -23,6 +23,7 @@ import (
 	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/robot/record"
 )
 
 // childDir names the folder that this test binary writes to, as the process that is killed,
@@ -124,7 +125,7 @@ func TestRecordedEpisodeIsTheSame(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := r.Finish(e.Rewards); err != nil {
+		if err := r.Finish(e.Rewards, e.Terminal); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -137,6 +138,41 @@ func TestRecordedEpisodeIsTheSame(t *testing.T) {
 	}
 	if d := cmp.Diff(e, got); d != "" {
 		t.Error(d)
+	}
+}
+
+// A file by itself tells whether its episode was cut off, which a reader of it alone goes by.
+func TestRecordedFilesTellHowTheyEnd(t *testing.T) {
+	s, dir := create(t)
+	for n, terminal := range []bool{false, true} {
+		e := episode(n)
+		e.Terminal = terminal
+		r, err := s.Record(e.ID, e.Seq, e.Seed, e.Origin)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, in := range e.Inputs {
+			obs := robot.Observation{State: in.State}
+			if i > 0 {
+				obs.Applied, obs.By = e.Applied[i-1], e.By[i-1]
+			}
+			if err := r.Tick(obs, 9, in.Features); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := r.Finish(e.Rewards, terminal); err != nil {
+			t.Fatal(err)
+		}
+		if added, err := s.AddEpisode(t.Context(), e); err != nil || !added {
+			t.Fatal(added, err)
+		}
+		rec, err := record.ReadNumbers(filepath.Join(dir, "episodes", e.ID+".mcap"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i := rec.Info; i.Terminal != terminal || i.ID != e.ID || i.Seed != e.Seed || len(rec.Rewards) != e.Len() {
+			t.Errorf("terminal %v: %+v", terminal, i)
+		}
 	}
 }
 
@@ -156,7 +192,7 @@ func TestFilesThatDisagreeWithTheEpisode(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := r.Finish(e.Rewards); err != nil {
+		if err := r.Finish(e.Rewards, e.Terminal); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -535,7 +571,7 @@ func TestCopyTakesAnEpisodeAsItIs(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := r.Finish(e.Rewards); err != nil {
+	if err := r.Finish(e.Rewards, e.Terminal); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := from.AddEpisode(t.Context(), e); err != nil {

@@ -429,7 +429,7 @@ func (d *driver) episode(ctx context.Context, t *tracks, pi player, n int) error
 			return errors.Join(err, t.abort())
 		}
 		ep.Seed = draw(d.s.cfg.Seed, online, n)
-		if err := t.finish(ep.Rewards); err != nil {
+		if err := t.finish(ep.Rewards, ep.Terminal); err != nil {
 			return err
 		}
 		if _, err := d.s.store.AddEpisode(ctx, ep); err != nil {

@@ -186,6 +186,9 @@ func (c *comparer) reel(ctx context.Context, r reel) error {
 		rated.Err = err
 		if film != nil {
 			defer film.Close()
+			if t, ok := film.(*tape); ok && r.over {
+				t.rec.Info.Terminal = true
+			}
 			if id := film.Info().ID; id != "" {
 				rated.ID = id
 			}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/perception/encoder"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/dataset"
@@ -113,6 +114,8 @@ func convert(ctx context.Context, path string, c ConvertConfig, out *Converted, 
 				return nil
 			}
 			out.Notes = append(out.Notes, fmt.Sprintf("%s: what is whole of it, %d steps, is taken", path, e.Len()))
+		} else if !e.Terminal {
+			e.Terminal = ended(ctx, path, e)
 		}
 		return add(e)
 	case recording(path, st):
@@ -303,6 +306,22 @@ func loose(path string) (policy.Episode, error) {
 		}
 	}
 	return e, errors.Join(err, e.Validate())
+}
+
+// ended says whether an episode ended by itself, by the session that its file lies in: older
+// files of recorded episodes do not tell. Where nobody may ask it now, the file's word stays.
+func ended(ctx context.Context, path string, e policy.Episode) bool {
+	home := filepath.Dir(filepath.Dir(filepath.Clean(path)))
+	if !SessionAt(home) {
+		return false
+	}
+	st, err := store.Open(home)
+	if err != nil {
+		return false
+	}
+	defer st.Close()
+	rows, err := st.Episodes(ctx, e.Origin)
+	return err == nil && slices.ContainsFunc(rows, func(r store.Row) bool { return r.ID == e.ID && r.Terminal })
 }
 
 // ExportMCAP writes each episode of the session in dir as an MCAP file that Foxglove

@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -10,6 +12,7 @@ import (
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/dataset"
 	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/robot/record"
 )
 
 // Rollouts of an alignment have no rewards, and its demonstrations have: the dataset has none,
@@ -38,7 +41,7 @@ func TestEpisodesWithAndWithoutRewardsBecomeOneDataset(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := rec.Finish(nil); err != nil {
+	if err := rec.Finish(nil, e.Terminal); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := st.AddEpisode(t.Context(), e); err != nil {
@@ -81,6 +84,57 @@ func TestEpisodesWithAndWithoutRewardsBecomeOneDataset(t *testing.T) {
 	defer w.Close()
 	if e, err := w.Next(t.Context()); err != nil || e.Rewards == nil {
 		t.Errorf("rewards of all were lost: %v, %v", e.Rewards, err)
+	}
+}
+
+// An episode's file alone keeps how it ended, one of before files told it too: its last action and
+// reward are lost where it counts as cut off.
+func TestAnEpisodesFileKeepsItsEnd(t *testing.T) {
+	dir := t.TempDir()
+	in := filepath.Join(dir, "cup-001")
+	st, err := store.Create(in, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	recorded(t, st, "demo-00000", 0, policy.Demo, 3, true)
+	old := recorded(t, st, "demo-00001", 1, policy.Demo, 3, true)
+	// As it was written once.
+	file := filepath.Join(in, "episodes", old.ID+".mcap")
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	w, err := record.Create(file, record.Info{ID: old.ID, Seq: old.Seq, Seed: old.Seed, Origin: uint8(old.Origin)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, in := range old.Inputs {
+		tick := record.Tick{State: in.State, Frames: in.Frames}
+		if i > 0 {
+			tick.Applied, tick.By, tick.Version = old.Applied[i-1], old.By[i-1], old.Version[i-1]
+		}
+		if err := w.Tick(tick); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(w.Rewards(old.Rewards), w.Close(), st.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"demo-00000", "demo-00001"} {
+		out := filepath.Join(dir, id)
+		if _, err := Convert(t.Context(), ConvertConfig{In: []string{filepath.Join(in, "episodes", id+".mcap")}, Out: out, Images: true}, quietly()); err != nil {
+			t.Fatal(err)
+		}
+		r, err := OpenDataset(t.Context(), out, dataset.Options{NoFrames: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := r.Next(t.Context())
+		if err != nil || !e.Terminal || e.Len() != 3 || e.Rewards[2] != 3 {
+			t.Errorf("%s: terminal %v, rewards %v, %v", id, e.Terminal, e.Rewards, err)
+		}
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

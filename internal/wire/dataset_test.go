@@ -38,7 +38,7 @@ func recorded(t *testing.T, st *store.Session, id string, seq uint64, origin pol
 			t.Fatal(err)
 		}
 	}
-	if err := rec.Finish(e.Rewards); err != nil {
+	if err := rec.Finish(e.Rewards, terminal); err != nil {
 		t.Fatal(err)
 	}
 	if added, err := st.AddEpisode(t.Context(), e); err != nil || !added {

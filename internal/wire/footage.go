@@ -33,6 +33,7 @@ type reel struct {
 	folder         string                                     // of a session: list it
 	bag            *bagTape                                   // of somebody else
 	stored, metric float64
+	over           bool // it ended by itself, by its session; older files do not tell
 }
 
 // reels finds what the files are, and the session that judges them. One that cannot be read
@@ -133,7 +134,7 @@ func (s *Session) listed(ctx context.Context, rs []reel) ([]reel, error) {
 	var out []reel
 	known := func(r reel) reel {
 		if row, ok := rows[r.id]; ok && same(r.file, s.episodeFile(r.id)) {
-			r.stored, r.metric = row.stored, row.metric
+			r.stored, r.metric, r.over = row.stored, row.metric, row.over
 		}
 		return r
 	}
@@ -192,7 +193,10 @@ func same(a, b string) bool {
 }
 
 // counted is what the database says of an episode.
-type counted struct{ stored, metric float64 }
+type counted struct {
+	stored, metric float64
+	over           bool
+}
 
 func (s *Session) rows(ctx context.Context) (map[string]counted, error) {
 	out := map[string]counted{}
@@ -214,7 +218,7 @@ func (s *Session) rows(ctx context.Context) (map[string]counted, error) {
 			return nil, err
 		}
 		for _, r := range rows {
-			c := counted{stored: r.Return, metric: math.NaN()}
+			c := counted{stored: r.Return, metric: math.NaN(), over: r.Terminal}
 			if v, ok := byStep[r.ID]; ok {
 				c.metric = v
 			}

@@ -134,7 +134,7 @@ type seer struct {
 }
 
 func (l seer) Add(ctx context.Context, e policy.Episode) error {
-	if err := l.t.finish(e.Rewards); err != nil {
+	if err := l.t.finish(e.Rewards, e.Terminal); err != nil {
 		return err
 	}
 	if err := l.s.store.Frames(&e); err != nil {

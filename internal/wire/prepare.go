@@ -441,7 +441,7 @@ func (s *Session) keepDemo(ctx context.Context, d demo) error {
 				return errors.Join(err, r.Abort())
 			}
 		}
-		if err := r.Finish(e.Rewards); err != nil {
+		if err := r.Finish(e.Rewards, e.Terminal); err != nil {
 			return err
 		}
 	}

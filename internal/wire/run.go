@@ -444,7 +444,7 @@ func (s *Session) succeeded(a *arm) bool {
 // learner said of its round.
 func (s *Session) keepOnline(ctx context.Context, t *tracks, i int, ep policy.Episode, st policy.Stats, l policy.Keeper, known []policy.Metric) error {
 	ep.Seed = draw(s.cfg.Seed, online, i)
-	if err := t.finish(ep.Rewards); err != nil {
+	if err := t.finish(ep.Rewards, ep.Terminal); err != nil {
 		return err
 	}
 	// The truth goes first, since it is gone with this process; an episode that

@@ -84,14 +84,14 @@ func (t *tracks) watch(_ context.Context, step int, obs robot.Observation, in po
 // episodeID names the n-th online episode.
 func episodeID(n int) string { return fmt.Sprintf("online-%05d", n) }
 
-func (t *tracks) finish(rewards []float64) error {
+func (t *tracks) finish(rewards []float64, terminal bool) error {
 	t.s.show.scored(rewards)
 	if t.rec == nil {
 		return nil
 	}
 	rec := t.rec
 	t.rec = nil
-	return rec.Finish(rewards)
+	return rec.Finish(rewards, terminal)
 }
 
 // abort removes the file of an episode that did not end: it has no reward.

@@ -33,6 +33,7 @@ const (
 // Writer writes one recording. It is used by one goroutine.
 type Writer struct {
 	path     string
+	info     Info
 	file     *os.File
 	mcap     *mcap.Writer
 	opts     *mcap.WriterOptions
@@ -57,7 +58,7 @@ func Create(path string, info Info) (*Writer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("record: %w", err)
 	}
-	w := &Writer{path: path, file: f, channels: map[string]uint16{}}
+	w := &Writer{path: path, info: info, file: f, channels: map[string]uint16{}}
 	w.opts = &mcap.WriterOptions{
 		Chunked: true, ChunkSize: chunk, IncludeCRC: true,
 		Compression: mcap.CompressionNone, // JPEG does not shrink, and the rest is little
@@ -138,6 +139,16 @@ func (w *Writer) features(t *Tick) {
 func (w *Writer) Rewards(rs []float64) error {
 	for i, r := range rs {
 		w.send(topicReward, "rapport.Reward", w.last, rewardMsg{i, number(r)})
+	}
+	return w.err
+}
+
+// Terminal says that the episode ended by itself, which nobody knows when it begins: of
+// two records of what it is, the later counts.
+func (w *Writer) Terminal() error {
+	if !w.info.Terminal && w.err == nil {
+		w.info.Terminal = true
+		w.keep(w.mcap.WriteMetadata(infoMetadata(w.info)))
 	}
 	return w.err
 }
