@@ -101,6 +101,7 @@ func imported(ctx context.Context, path string, c config.Config, columns []byte,
 		return data, err
 	}
 	m = r.Map()
+	guessed := r.Guessed() // which to the second reader are given
 	if err := r.Close(); err != nil {
 		return data, err
 	}
@@ -140,7 +141,7 @@ func imported(ctx context.Context, path string, c config.Config, columns []byte,
 	if err != nil {
 		return data, err
 	}
-	for _, p := range r.Guessed() {
+	for _, p := range guessed {
 		data.notes = append(data.notes, p.String())
 	}
 	for _, l := range r.Left() {

@@ -1,7 +1,10 @@
 package wire
 
 import (
+	"bytes"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -22,4 +25,27 @@ func TestWhatLearnsFromItselfIsRefusedBeforeEpisodesAreRead(t *testing.T) {
 	c.Learner.Kind, c.Policy.Sees = "ppo", "pixels"
 	_, err = TrainImported(t.Context(), "../../policy/dataset/lerobot/testdata/v3", c, []byte("no: map"), 1, quietly())
 	wantErr(t, err, "bc or diffusion")
+}
+
+// The dataset is opened twice, and to the second reader what the first guessed is given; a wrong
+// scale trains a policy that moves wrongly, so it is told.
+func TestWhatIsGuessedOfADatasetIsTold(t *testing.T) {
+	b, err := os.ReadFile("../../policy/dataset/robomimic/testdata/robosuite.hdf5")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "mute.hdf5") // about its controller
+	if err := os.WriteFile(path, bytes.Replace(b, []byte("env_args"), []byte("env_argz"), 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	data, err := imported(t.Context(), path, tiny(t), nil, quietly().Tell)
+	if err != nil {
+		t.Fatal(err)
+	}
+	notes := strings.Join(data.notes, "\n")
+	for _, want := range []string{"base", "action.scale"} {
+		if strings.Count(notes, want+":") != 1 {
+			t.Errorf("%s is not told once:\n%s", want, notes)
+		}
+	}
 }
