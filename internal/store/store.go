@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"sync"
@@ -223,7 +224,13 @@ func InUse(dir string) (bool, error) {
 
 func open(dir string, lock *os.File) (*Session, error) {
 	path := filepath.Join(dir, "session.db")
-	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)")
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("store: %w", err), flock.Release(lock))
+	}
+	// Folders may have #, ? or % in their names.
+	uri := url.URL{Scheme: "file", Path: abs, RawQuery: "_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)"}
+	db, err := sql.Open("sqlite", uri.String())
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("store: %s: %w", path, err), flock.Release(lock))
 	}

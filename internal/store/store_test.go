@@ -71,6 +71,28 @@ func create(t *testing.T) (*store.Session, string) {
 	return s, dir
 }
 
+// A folder's name is no part of SQLite's address of the file in it.
+func TestASessionLivesInAFolderOfAnyName(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a#b%41?c d")
+	s, err := store.Create(dir, []byte("seed: 1\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if added, err := s.AddEpisode(t.Context(), episode(0)); err != nil || !added {
+		t.Fatal(added, err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = store.Open(dir); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if e, err := s.Episode(episode(0).ID); err != nil || e.Len() == 0 {
+		t.Errorf("%d steps, %v", e.Len(), err)
+	}
+}
+
 func TestEpisodesComeBackBitForBit(t *testing.T) {
 	s, dir := create(t)
 	for _, n := range []int{2, 0, 1} {
