@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -568,6 +569,46 @@ func TestQueuedEpisodesAreRatedByTheRewardAlignedAnew(t *testing.T) {
 	ps, err := s.store.Metric(t.Context(), "episode", "return")
 	if err != nil || len(ps) != 2 || ps[0].Value != es[0].Return() || ps[1].Value != 7*float64(es[1].Len()) {
 		t.Errorf("returns %+v, %v; want %g as it was said, then %g of the newer reward", ps, err, es[0].Return(), 7*float64(es[1].Len()))
+	}
+}
+
+// A replay in a folder that draws by priority goes on by those that it had, although it is told
+// the rewards of the reward aligned anew.
+func TestPrioritiesOutliveTheRewardAlignedAnew(t *testing.T) {
+	c := tiny(t)
+	set(t, &c, "learner.replay.dir=session", "learner.replay.priority=0.6", "session.realign=5")
+	s := begun(t, c)
+	ctx := t.Context()
+	if err := s.store.Mark(ctx, markRealigned, "yes"); err != nil {
+		t.Fatal(err)
+	}
+	clone, err := cloneOf(t).Encode(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := parts{clone: clone, demos: policytest.Demos(2, 2, [2]float64{}), scorer: sevens{}}
+	var saved [2][]byte
+	for i := range saved {
+		l, _, err := s.learner(ctx, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 { // fresh
+			if _, err := l.Update(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.saveLearner(ctx, l, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var b bytes.Buffer
+		if err := errors.Join(l.Save(&b), closeKeeper(l)); err != nil {
+			t.Fatal(err)
+		}
+		saved[i] = b.Bytes()
+	}
+	if !bytes.Equal(saved[0], saved[1]) {
+		t.Error("the learner goes on otherwise than it was left")
 	}
 }
 

@@ -240,12 +240,13 @@ func (s *Session) learner(ctx context.Context, p parts) (_ policy.Keeper, _ int,
 				return nil, 0, err
 			}
 		}
+		// Before the priorities come back, which new rewards would make the largest.
+		if err := s.relabelFolder(ctx, l, p.demos, episodes[:v]); err != nil {
+			return nil, 0, err
+		}
 		if err := l.Restore(bytes.NewReader(b)); err != nil {
 			return nil, 0, fmt.Errorf("wire: %s: checkpoint %d: %w", s.Dir(), v, err)
 		}
-	}
-	if err := s.relabelFolder(ctx, l, p.demos, episodes[:v]); err != nil {
-		return nil, 0, err
 	}
 	for i, e := range episodes[v:] {
 		s.tell("catch up", i, len(episodes)-int(v), "")
