@@ -3,6 +3,7 @@ package robomimic
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/rapport-rl/rapport/perception/vision"
@@ -26,6 +27,9 @@ func (s *Source) frames(ctx context.Context, g *hdf5.Group, t *table.Table, w ta
 		}
 		err = images(ctx, d, 0, t.Len, func(i int, f robot.Frame) error {
 			f, err := w.Shrink(c, f)
+			if err == nil && len(f.Pix) > math.MaxInt32/t.Len {
+				err = fmt.Errorf("%d images of %dx%d pixels take more memory than they may; make them smaller by width and height of this camera in the map", t.Len, f.W, f.H)
+			}
 			t.Frames[i] = append(t.Frames[i], f)
 			return err
 		})

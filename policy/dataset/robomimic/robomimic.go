@@ -252,7 +252,7 @@ func (s *Source) read(ctx context.Context, name string, w table.Want) (table.Tab
 	}
 	t := table.Table{Name: name, File: s.path, Len: n, Columns: map[string][]float64{}}
 	for _, c := range w.Columns {
-		d, err := s.rows(g, c, n)
+		d, err := s.column(g, c, n)
 		if err != nil {
 			return table.Table{}, err
 		}
@@ -260,7 +260,7 @@ func (s *Source) read(ctx context.Context, name string, w table.Want) (table.Tab
 			return table.Table{}, fmt.Errorf("%s: %w", c, err)
 		}
 		if last, ok := strings.CutPrefix(c, "obs/"); ok && g.Has("next_obs") {
-			if d, err := s.rows(g, "next_obs/"+last, n); err == nil {
+			if d, err := s.column(g, "next_obs/"+last, n); err == nil {
 				xs, err := d.Floats(n-1, n)
 				if err != nil {
 					return table.Table{}, fmt.Errorf("next_obs/%s: %w", last, err)
@@ -288,6 +288,15 @@ func (s *Source) rows(g *hdf5.Group, name string, n int) (*hdf5.Dataset, error) 
 	}
 	if len(d.Shape) == 0 || d.Len() != n {
 		return nil, fmt.Errorf("%s has the shape %v, want %d rows as the actions have", name, d.Shape, n)
+	}
+	return d, nil
+}
+
+// column is rows of what is read whole; images are read and made smaller some at a time.
+func (s *Source) column(g *hdf5.Group, name string, n int) (*hdf5.Dataset, error) {
+	d, err := s.rows(g, name, n)
+	if err != nil {
+		return nil, err
 	}
 	width := 1
 	for _, v := range d.Shape[1:] {

@@ -3,6 +3,8 @@ package robomimic
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
+	"errors"
 	"math"
 	"os"
 	"slices"
@@ -86,6 +88,67 @@ func TestReadsImagesOfFloatsWithTheChannelFirst(t *testing.T) {
 			near(t, tab.Row("obs/ee_ori", i), 0, math.Pi/2, 0)
 			picture(t, tab.Frames[i], d, i)
 		}
+	}
+}
+
+// Images are read some at a time and made smaller at once, so that how many bytes they have in
+// the file does not matter.
+func TestReadsLargeImagesThatAreMadeSmaller(t *testing.T) {
+	b, err := os.ReadFile("testdata/libero.hdf5")
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := func(ns ...uint64) (out []byte) {
+		for _, n := range ns {
+			out = binary.LittleEndian.AppendUint64(out, n)
+		}
+		return out
+	}
+	patch := func(old, now []byte) {
+		t.Helper()
+		if bytes.Count(b, old) == 0 {
+			t.Fatalf("%x is not in the file", old)
+		}
+		b = bytes.ReplaceAll(b, old, now)
+	}
+	const h, w = 600, 800
+	at, size := uint64(len(b)), uint64(lengths[0]*3*h*w*4)
+	was := uint64(lengths[0] * 3 * 8 * 12 * 4)
+	i := bytes.Index(b, words(was)) // behind where the images of demo_0 are
+	if i < 8 {
+		t.Fatal("where the images are is not in the file")
+	}
+	patch(bytes.Clone(b[i-8:i+8]), words(at, size))
+	patch(words(uint64(lengths[0]), 3, 8, 12), words(uint64(lengths[0]), 3, h, w))
+	path := t.TempDir() + "/large.hdf5"
+	if err := errors.Join(os.WriteFile(path, b, 0o600), os.Truncate(path, int64(at+size))); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(path, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	want := table.Want{Cameras: []string{"obs/agentview_rgb"}, Frame: func(f robot.Frame) (robot.Frame, error) {
+		if f.W != w || f.H != h {
+			t.Errorf("an image of %dx%d", f.W, f.H)
+		}
+		return robot.Frame{W: 2, H: 1, Pix: f.Pix[:6]}, nil
+	}}
+	tab, err := s.Read(context.Background(), 0, want)
+	if err != nil || len(tab.Frames) != lengths[0] || len(tab.Frames[5]) != 1 {
+		t.Errorf("%d rows of frames, %v", len(tab.Frames), err)
+	}
+	want = table.Want{Columns: []string{"obs/agentview_rgb"}}
+	if _, err := s.Read(context.Background(), 0, want); err == nil || !strings.Contains(err.Error(), "too large") {
+		t.Errorf("as numbers: %v", err)
+	}
+	want = table.Want{Cameras: []string{"obs/agentview_rgb"}, Frame: func(f robot.Frame) (robot.Frame, error) {
+		f.Pix = make([]byte, 1<<29) // untouched
+		return f, nil
+	}}
+	if _, err := s.Read(context.Background(), 0, want); err == nil || !strings.Contains(err.Error(), "by width and height") {
+		t.Errorf("of more than fits: %v", err)
 	}
 }
 
