@@ -372,3 +372,46 @@ func TestOurEpisodes(t *testing.T) {
 		t.Errorf("%d states, info %+v", n, i)
 	}
 }
+
+// Statistics may leave out how many messages each channel has; the recording is not empty then,
+// and its topics are found.
+func TestMCAPCountsWhatStatisticsLeaveOut(t *testing.T) {
+	b, all := whole(t, ".mcap", "zstd", 300, 2000)
+	foot := len(b) - (9 + 20 + 8)
+	le := binary.LittleEndian
+	pos := int(le.Uint64(b[foot+9:]))
+	for b[pos] != 0x0b {
+		pos += 9 + int(le.Uint64(b[pos+1:]))
+	}
+	const fixed = 8 + 2 + 4*4 + 8 + 8 // what statistics hold before the counts
+	per := pos + 9 + fixed
+	n := int(le.Uint32(b[per:]))
+	le.PutUint64(b[pos+1:], fixed+4)
+	le.PutUint32(b[per:], 0)
+	le.PutUint64(b[foot+9+8:], le.Uint64(b[foot+9+8:])-uint64(n))
+	le.PutUint32(b[foot+9+16:], 0) // no checksum
+	b = slices.Delete(b, per+4, per+4+n)
+	for k, indexed := range []bool{true, false} { // chunks that do not make up the total are looked into
+		le.PutUint64(b[pos+9:], uint64(len(all)+k))
+		path := filepath.Join(t.TempDir(), "mute.mcap")
+		write(t, path, b)
+		r, err := bag.Open(path, bag.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := r.Info()
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
+		}
+		sum := int64(0)
+		for _, topic := range i.Topics {
+			sum += topic.Count
+		}
+		if i.Messages != int64(len(all)) || sum != i.Messages || i.Indexed != indexed || !i.Damage.None() {
+			t.Errorf("%d messages, %d by topic, of %d; by the index %v: %v", i.Messages, sum, len(all), i.Indexed, i.Damage)
+		}
+		if good, changed, d := salvage(t, path, all); good != len(all) || changed != 0 || !d.None() {
+			t.Errorf("%d of %d messages are read, %d others: %v", good, len(all), changed, d)
+		}
+	}
+}

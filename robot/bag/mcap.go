@@ -155,7 +155,31 @@ func (r *mcapFile) readSummary() (bool, error) {
 		return false, nil
 	}
 	slices.SortFunc(r.chunks, func(a, b chunk) int { return cmp.Compare(a.pos, b.pos) })
+	if len(r.counts) == 0 && r.total > 0 { // statistics may leave the channels out
+		return r.count()
+	}
 	return true, nil
+}
+
+// count counts the messages of each channel by the indexes of the chunks, and says whether
+// that is all of them.
+func (r *mcapFile) count() (bool, error) {
+	left := r.total
+	for k := range r.chunks {
+		for _, h := range r.chunks[k].conns {
+			op, size, err := r.head(h.index)
+			if err != nil {
+				return false, err
+			}
+			if op != mcapIndex || size < 6 {
+				return false, nil
+			}
+			n := (size - 6) / 16
+			r.counts[h.conn] += n
+			left -= n
+		}
+	}
+	return left == 0, nil
 }
 
 func (r *mcapFile) statistics(data []byte) (chunks, channels int, ok bool) {
