@@ -121,6 +121,7 @@ func New(b robot.Backend, cfg Config) (*Guard, error) {
 func (g *Guard) Reset(ctx context.Context) (robot.Observation, error) {
 	g.drive.Lock()
 	defer g.drive.Unlock()
+	defer g.panicked(ctx)
 	g.mu.Lock()
 	g.ready, g.leases.held, g.left = false, false, 0
 	if f := g.fault; f != nil {
@@ -131,7 +132,7 @@ func (g *Guard) Reset(ctx context.Context) (robot.Observation, error) {
 	defer quit(nil)
 	g.quit = quit
 	g.mu.Unlock()
-	obs, err := g.call(on, nil)
+	obs, err := g.b.Reset(on)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.quit = nil
@@ -163,21 +164,30 @@ func (g *Guard) aim() {
 func (g *Guard) Step(ctx context.Context, c robot.Command) (robot.Observation, error) {
 	g.drive.Lock()
 	defer g.drive.Unlock()
-	g.mu.Lock()
-	if !g.ready && g.fault == nil {
-		g.mu.Unlock()
-		return robot.Observation{}, errors.New("guard: Step without a Reset before it: the arm's target is not known")
+	defer g.panicked(ctx)
+	sent, by, holds, err := g.ruling(ctx, c)
+	if err != nil {
+		return robot.Observation{}, err
 	}
-	sent, by := g.decide(ctx, c)
-	holds := g.fault
-	g.mu.Unlock()
-	obs, err := g.call(ctx, &sent)
+	obs, err := g.b.Step(ctx, sent)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if holds != nil && err == nil {
 		g.isHeld(holds)
 	}
 	return g.absorb(ctx, sent, by, obs, err)
+}
+
+// ruling is decide, with the fault that a hold is for. What is not the guard's own (clock,
+// target, who is told of a fault) is called here and may panic, which leaves nothing locked.
+func (g *Guard) ruling(ctx context.Context, c robot.Command) (robot.Command, robot.Source, *Fault, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.ready && g.fault == nil {
+		return robot.Command{}, 0, nil, errors.New("guard: Step without a Reset before it: the arm's target is not known")
+	}
+	sent, by := g.decide(ctx, c)
+	return sent, by, g.fault, nil
 }
 
 // decide returns what to send for the wish c, and who decided that.
@@ -283,25 +293,32 @@ func (g *Guard) failed(ctx context.Context, err error) error {
 	return g.latch(cause, err.Error(), &g.state, err)
 }
 
-// call drives the backend: a Reset if c is nil. A panic holds the arm, then goes
-// on up.
-func (g *Guard) call(ctx context.Context, c *robot.Command) (robot.Observation, error) {
+// panicked holds the arm after a panic, which then goes on up. It is deferred itself, where
+// drive is held.
+func (g *Guard) panicked(ctx context.Context) {
+	if r := recover(); r != nil {
+		hold := g.panics(r)
+		g.mu.Lock()
+		g.ready = false
+		g.mu.Unlock()
+		g.still(ctx, hold)
+		g.said()
+		panic(r)
+	}
+}
+
+// panics latches the panic r and returns the hold for it.
+func (g *Guard) panics(r any) (hold robot.Command) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	defer func() {
-		if r := recover(); r != nil {
-			g.mu.Lock()
-			g.ready = false
-			g.latch(Panicked, fmt.Sprint(r), &g.state, nil)
-			hold := g.f.hold()
-			g.mu.Unlock()
-			g.still(ctx, hold)
-			g.said()
-			panic(r)
+		if again := recover(); again != nil { // nobody who is told of the fault keeps the arm from being held
+			g.say(slog.LevelError, "guard: Latched panicked", "panic", again)
 		}
 	}()
-	if c == nil {
-		return g.b.Reset(ctx)
-	}
-	return g.b.Step(ctx, *c)
+	hold = g.f.hold()
+	g.latch(Panicked, fmt.Sprint(r), &g.state, nil)
+	return hold
 }
 
 // Close closes the backend, which leaves the arm holding still, and waits until the log

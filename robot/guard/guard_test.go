@@ -450,6 +450,71 @@ func TestPanics(t *testing.T) {
 	})
 }
 
+// targeted is an arm that says where its target is.
+type targeted struct {
+	*arm
+	target func() robot.Pose
+}
+
+func (t *targeted) Target() robot.Pose { return t.target() }
+
+// The guard calls these with its lock held, which whoever holds the arm afterwards needs, too.
+func TestPanicsBesideTheBackendHoldTheArmAndGoOn(t *testing.T) {
+	ctx := context.Background()
+	for name, c := range map[string]struct {
+		change func(*guard.Config, *targeted)
+		drive  func(*guard.Guard) error
+	}{
+		"the target": {func(_ *guard.Config, a *targeted) { a.target = func() robot.Pose { panic("beside") } }, nil},
+		"the clock":  {func(c *guard.Config, _ *targeted) { c.Now = func() time.Time { panic("beside") } }, nil},
+		"who is told": {func(c *guard.Config, _ *targeted) { c.Latched = func(*guard.Fault) { panic("beside") } },
+			func(g *guard.Guard) error { _, err := g.Step(ctx, robot.Command{Grip: math.NaN()}); return err }},
+		"who is told of a stop": {func(c *guard.Config, _ *targeted) { c.Latched = func(*guard.Fault) { panic("beside") } },
+			func(g *guard.Guard) error { return g.Stop(ctx, "smoke") }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, a := begin(t, nil)
+			b := &targeted{arm: a, target: func() robot.Pose { return a.st.EE }}
+			cfg := a.cfg
+			now := guard.Config{Now: func() time.Time { return a.st.Stamp }, Latched: func(*guard.Fault) {}}
+			cfg.Now = func() time.Time { return now.Now() }
+			cfg.Latched = func(f *guard.Fault) { now.Latched(f) }
+			g, err := guard.New(b, cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := g.Reset(ctx); err != nil {
+				t.Fatal(err)
+			}
+			c.change(&now, b)
+			drive := c.drive
+			if drive == nil {
+				drive = func(g *guard.Guard) error { _, err := g.Step(ctx, nudge); return err }
+			}
+			done := make(chan any)
+			go func() {
+				defer func() { done <- recover() }()
+				defer g.HoldOnPanic(ctx)
+				_ = drive(g)
+			}()
+			select {
+			case r := <-done:
+				if r != "beside" {
+					t.Errorf("panic %v went on, want the one beside the backend", r)
+				}
+			case <-time.After(10 * time.Second):
+				t.Fatal("the guard hangs")
+			}
+			if a.commands == 0 || a.moves != 0 {
+				t.Errorf("%d commands, %d of which move; want a hold", a.commands, a.moves)
+			}
+			if g.Fault() == nil {
+				t.Error("no fault is latched")
+			}
+		})
+	}
+}
+
 func TestStop(t *testing.T) {
 	ctx := context.Background()
 	g, a := begin(t, nil)

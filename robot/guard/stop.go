@@ -32,11 +32,12 @@ func (g *Guard) Fault() *Fault {
 }
 
 // Stop latches a fault on somebody's request, and holds the arm.
-func (g *Guard) Stop(ctx context.Context, why string) error {
+func (g *Guard) Stop(ctx context.Context, why string) (err error) {
+	defer func() { err = g.holdNow(ctx) }() // even if Latched panics
 	g.mu.Lock()
+	defer g.mu.Unlock()
 	g.latch(Stopped, why, &g.state, nil)
-	g.mu.Unlock()
-	return g.holdNow(ctx)
+	return nil
 }
 
 // Held returns a channel that is closed once the arm was told to hold for the
@@ -105,9 +106,7 @@ func (g *Guard) AcknowledgeFault(operator string, told *Fault) error {
 //	defer g.HoldOnPanic(ctx)
 func (g *Guard) HoldOnPanic(ctx context.Context) {
 	if r := recover(); r != nil {
-		g.mu.Lock()
-		g.latch(Panicked, fmt.Sprint(r), &g.state, nil)
-		g.mu.Unlock()
+		g.panics(r)
 		_ = g.holdNow(ctx) // the panic says more
 		g.said()
 		panic(r)
@@ -123,6 +122,7 @@ func (g *Guard) HoldOnPanic(ctx context.Context) {
 // The arm is then held two ticks of the ticker after the end of the term at the
 // latest: one to notice the last command, one to notice the end.
 func (g *Guard) Watch(ctx context.Context, ticks <-chan time.Time) {
+	defer g.HoldOnPanic(ctx) // of whoever is told of the fault
 	var pulse uint64
 	var since time.Time
 	for {
@@ -133,26 +133,32 @@ func (g *Guard) Watch(ctx context.Context, ticks <-chan time.Time) {
 			if !ok {
 				return
 			}
-			g.mu.Lock()
-			if since.IsZero() || g.pulse != pulse {
-				pulse, since = g.pulse, now
-			}
-			over := g.left > 0 && now.Sub(since) >= g.left
-			if over {
-				g.left = 0 // until the next valid command
-				if g.leases.held {
-					g.leases.held = false
-					g.lapse()
-				}
-			}
-			g.mu.Unlock()
-			if over {
+			if g.over(now, &pulse, &since) {
 				if err := g.holdNow(ctx); err != nil {
 					g.fail("guard: cannot hold the arm after a lost lease", "err", err)
 				}
 			}
 		}
 	}
+}
+
+// over reports whether the term has ended at now without a valid command, of which pulse was
+// the newest that was seen, at since.
+func (g *Guard) over(now time.Time, pulse *uint64, since *time.Time) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if since.IsZero() || g.pulse != *pulse {
+		*pulse, *since = g.pulse, now
+	}
+	if g.left <= 0 || now.Sub(*since) < g.left {
+		return false
+	}
+	g.left = 0 // until the next valid command
+	if g.leases.held {
+		g.leases.held = false
+		g.lapse()
+	}
+	return true
 }
 
 // lapse accounts for a lease that ran out.
@@ -193,8 +199,9 @@ func (g *Guard) holdNow(ctx context.Context) error {
 		return nil
 	}
 	g.mu.Unlock()
+	defer g.panicked(ctx)
 	ctx = context.WithoutCancel(ctx)
-	obs, err := g.call(ctx, &hold)
+	obs, err := g.b.Step(ctx, hold)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if err == nil {

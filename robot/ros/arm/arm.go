@@ -214,20 +214,7 @@ func (b *Backend) Step(ctx context.Context, c robot.Command) (robot.Observation,
 			return robot.Observation{}, b.fail(err)
 		}
 	}
-	grip := min(max(c.Grip, 0), 1)
-	b.mu.Lock()
-	untouched := b.target == b.told && b.target == b.judged
-	want := b.target
-	if b.target == b.judged {
-		want = franka.Move(b.target, &c.Delta)
-		if b.hand != nil {
-			b.hand.to(opening(grip))
-		}
-	} else if b.hand != nil {
-		grip = gripOf(b.hand.keeps())
-	}
-	b.send(want)
-	b.mu.Unlock()
+	want, grip, untouched := b.command(&c)
 	b.lag.add(b.n.Now().Sub(b.seen))
 	b.age.add(b.aged)
 	if err := b.tick(ctx); err != nil {
@@ -258,6 +245,26 @@ func (b *Backend) Step(ctx context.Context, c robot.Command) (robot.Observation,
 	}
 	b.told = got
 	return obs, nil
+}
+
+// command sends the target that c leads to, unless somebody held the arm meanwhile, and returns
+// it with the grip that is meant. A panic leaves nothing locked: who holds the arm for it comes
+// by the same lock.
+func (b *Backend) command(c *robot.Command) (want robot.Pose, grip float64, untouched bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	untouched = b.target == b.told && b.target == b.judged
+	want, grip = b.target, min(max(c.Grip, 0), 1)
+	if b.target == b.judged {
+		want = franka.Move(b.target, &c.Delta)
+		if b.hand != nil {
+			b.hand.to(opening(grip))
+		}
+	} else if b.hand != nil {
+		grip = gripOf(b.hand.keeps())
+	}
+	b.send(want)
+	return want, grip, untouched
 }
 
 func (b *Backend) usable(ctx context.Context) error {
@@ -388,15 +395,22 @@ func (b *Backend) Stats() Stats {
 
 // Close leaves the arm holding where it is. The node stays open.
 func (b *Backend) Close() error {
-	b.mu.Lock()
-	if b.closed {
-		b.mu.Unlock()
+	if !b.end() {
 		return nil
+	}
+	return b.release()
+}
+
+// end holds the arm, once.
+func (b *Backend) end() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return false
 	}
 	b.hold()
 	b.closed = true
-	b.mu.Unlock()
-	return b.release()
+	return true
 }
 
 func (b *Backend) release() error {

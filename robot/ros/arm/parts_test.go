@@ -2,6 +2,7 @@ package arm
 
 import (
 	"bytes"
+	"log/slog"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -334,5 +335,21 @@ func TestConfigIsValidated(t *testing.T) {
 		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: error %v, want it to be named", name, err)
 		}
+	}
+}
+
+// A hold after a panic comes by the same lock.
+func TestAPanicWithinACommandLeavesTheBackendUnlocked(t *testing.T) {
+	b := &Backend{target: robot.Pose{P: [3]float64{1}}, hand: newHand(nil, func() float64 { panic("fingers") }, slog.New(slog.DiscardHandler))}
+	func() {
+		defer func() {
+			if r := recover(); r != "fingers" {
+				t.Errorf("panic %v, want the fingers'", r)
+			}
+		}()
+		b.command(&robot.Command{})
+	}()
+	if !b.mu.TryLock() {
+		t.Error("the backend is locked for good")
 	}
 }
