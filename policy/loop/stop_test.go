@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -49,6 +50,54 @@ func TestOverrideDecidesAndIsRecorded(t *testing.T) {
 	}
 	if ep.Applied[1] != human || ep.Applied[2] != (robot.Command{Grip: 0.5}) {
 		t.Errorf("applied %+v and %+v, want the person's and the hold", ep.Applied[1], ep.Applied[2])
+	}
+}
+
+// yanked is a rail whose third Step is cut off: the caller's context ends meanwhile.
+type yanked struct {
+	rail
+	yank context.CancelFunc
+}
+
+func (y *yanked) Step(ctx context.Context, c robot.Command) (robot.Observation, error) {
+	if y.n == 2 {
+		y.yank()
+	}
+	return y.rail.Step(ctx, c)
+}
+
+// gripped can be held from beside.
+type gripped struct {
+	yanked
+	holds int
+}
+
+func (g *gripped) Hold(context.Context) error { g.holds++; return nil }
+
+func TestAnEpisodeThatIsCutOffWithinAStepHoldsTheArm(t *testing.T) {
+	for _, beside := range []bool{false, true} {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		g := &gripped{yanked: yanked{rail: rail{grip: 0.04}, yank: cancel}}
+		var b robot.Backend = &g.yanked
+		if beside {
+			b = g
+		}
+		arm := guarded(t, b)
+		a := &loop.Actor{Backend: arm, Extractor: eyes{}, Policy: &stride{step: 0.01}, Horizon: 4}
+		if _, err := a.Episode(ctx, "a", 0); !errors.Is(err, context.Canceled) || arm.Fault() != nil {
+			t.Errorf("%v, fault %v; want the caller's end", err, arm.Fault())
+		} else if strings.Contains(err.Error(), "hold the arm") {
+			t.Errorf("the hold was refused: %v", err)
+		}
+		last := g.applied[len(g.applied)-1]
+		if beside && (g.holds != 1 || len(g.applied) != 3) || !beside && (len(g.applied) != 4 || last.Delta != [6]float64{} || last.Grip != 0.5) {
+			t.Errorf("held from beside %v: %d holds, commands %v; want the arm told to hold after its third", beside, g.holds, g.applied)
+		}
+		// Nothing else passes: where the target is is not known.
+		if _, err := arm.Step(t.Context(), robot.Command{Delta: [6]float64{0.01}}); err == nil {
+			t.Error("a motion passed without a Reset")
+		}
 	}
 }
 

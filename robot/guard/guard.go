@@ -68,6 +68,7 @@ type Guard struct {
 	state  robot.State // the newest good one
 	// ready says that the target is known: after a Reset, until a call failed.
 	ready   bool
+	cut     bool // a Step was cut off by its caller: whether the arm got its command is not known
 	fault   *Fault
 	held    chan struct{} // closed once the arm was told to hold for fault
 	excused [7]float64    // rad beyond the hard limits that an operator has acknowledged
@@ -123,7 +124,7 @@ func (g *Guard) Reset(ctx context.Context) (robot.Observation, error) {
 	defer g.drive.Unlock()
 	defer g.panicked(ctx)
 	g.mu.Lock()
-	g.ready, g.leases.held, g.left = false, false, 0
+	g.ready, g.cut, g.leases.held, g.left = false, false, false, 0
 	if f := g.fault; f != nil {
 		g.mu.Unlock()
 		return robot.Observation{}, f
@@ -160,11 +161,15 @@ func (g *Guard) aim() {
 // Step applies what of c is within the limits, and returns at the next tick.
 // obs.Applied is what reached the arm and obs.By who decided it: robot.ByGuard
 // if it is not what c asked for. While a fault is latched the arm holds and the
-// error is that *Fault, with a good observation unless the backend failed too.
+// error is that *Fault, with a good observation unless the backend failed too. After
+// a Step that its own caller cut off, nothing but a hold passes before the next Reset.
 func (g *Guard) Step(ctx context.Context, c robot.Command) (robot.Observation, error) {
 	g.drive.Lock()
 	defer g.drive.Unlock()
 	defer g.panicked(ctx)
+	if obs, ok := g.halts(&c); ok {
+		return g.halt(ctx, obs)
+	}
 	sent, by, holds, err := g.ruling(ctx, c)
 	if err != nil {
 		return robot.Observation{}, err
@@ -176,6 +181,28 @@ func (g *Guard) Step(ctx context.Context, c robot.Command) (robot.Observation, e
 		g.isHeld(holds)
 	}
 	return g.absorb(ctx, sent, by, obs, err)
+}
+
+// halts reports whether c holds an arm whose last Step was cut off by its caller, for which no
+// target has to be known, and how that is told.
+func (g *Guard) halts(c *robot.Command) (robot.Observation, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.cut || g.fault != nil || c.Delta != [6]float64{} {
+		return robot.Observation{}, false
+	}
+	g.left = 0
+	return robot.Observation{State: g.state, Applied: g.f.hold(), By: robot.ByGuard}, true
+}
+
+// halt has the arm hold. That it cannot is told and no fault, as the end that the caller came to
+// is none: a backend that was cut off may take no Step before a Reset.
+func (g *Guard) halt(ctx context.Context, obs robot.Observation) (robot.Observation, error) {
+	ctx = context.WithoutCancel(ctx)
+	if h, ok := g.b.(Holder); ok {
+		return obs, h.Hold(ctx)
+	}
+	return g.b.Step(ctx, obs.Applied)
 }
 
 // ruling is decide, with the fault that a hold is for. What is not the guard's own (clock,
@@ -249,7 +276,9 @@ func (g *Guard) leased(ctx context.Context, m *Moment) bool {
 // absorb takes in what came back for the command sent.
 func (g *Guard) absorb(ctx context.Context, sent robot.Command, by robot.Source, obs robot.Observation, err error) (robot.Observation, error) {
 	if err != nil {
-		return obs, g.failed(ctx, err)
+		err = g.failed(ctx, err)
+		g.cut = !g.ready && g.fault == nil
+		return obs, err
 	}
 	if obs.By != robot.ByLog {
 		if obs.By = by; obs.Applied != sent {
@@ -328,7 +357,7 @@ func (g *Guard) Close() error {
 	g.drive.Lock()
 	defer g.drive.Unlock()
 	g.mu.Lock()
-	g.ready, g.left = false, 0
+	g.ready, g.cut, g.left = false, false, 0
 	g.mu.Unlock()
 	return g.b.Close()
 }
