@@ -142,7 +142,11 @@ func (g *Guard) Reset(ctx context.Context) (robot.Observation, error) {
 		return obs, g.failed(ctx, err)
 	}
 	if cause, why := g.blame(&obs, true); cause != 0 {
-		return obs, g.latch(cause, why, &obs.State, nil)
+		f := g.latch(cause, why, &obs.State, nil)
+		if what, _ := unfit(&obs.State); what == "" {
+			g.state = obs.State // what an operator sees who acknowledges
+		}
+		return obs, f
 	}
 	g.state, g.ready = obs.State, true
 	g.f.start(&obs.State, g.cfg.Opening)

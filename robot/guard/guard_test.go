@@ -360,6 +360,47 @@ func TestAnAcknowledgedJointMayBeDrivenBack(t *testing.T) {
 	}
 }
 
+// The excuse goes by what the Reset showed, not by a state before it.
+func TestAResetBeyondAJointsEndIsAcknowledgedOnce(t *testing.T) {
+	ctx := context.Background()
+	g, a := begin(t, nil)
+	a.start[0] = a.cfg.Arm.Max[0] + 0.05
+	if _, err := g.Reset(ctx); !errors.Is(err, robot.ErrStopped) {
+		t.Fatalf("Reset beyond a joint's end: %v", err)
+	}
+	if err := g.Acknowledge("ada"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.Reset(ctx); err != nil {
+		t.Errorf("the acknowledged position is a fault again: %v", err)
+	}
+	a.start[0] += 0.02
+	if _, err := g.Reset(ctx); !errors.Is(err, robot.ErrStopped) {
+		t.Errorf("further out than acknowledged: %v, want a fault", err)
+	}
+}
+
+// Joints at 0 are no state, though an FR3's sixth would be beyond its end there.
+func TestAnAcknowledgementBeforeAnyStateExcusesNothing(t *testing.T) {
+	ctx := context.Background()
+	cfg := guard.Default(franka.FR3())
+	a := newArm(cfg)
+	a.start[5] = cfg.Arm.Min[5] - 0.1
+	g, err := guard.New(a, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Stop(ctx, "smoke"); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Acknowledge("ada"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.Reset(ctx); !errors.Is(err, robot.ErrStopped) || g.Fault().Cause != guard.OffLimits {
+		t.Errorf("0.1 rad beyond a joint's end that nobody has seen: %v, want a fault", err)
+	}
+}
+
 // What an acknowledgement finds within the slack is no excuse to go further.
 func TestAcknowledgementExcusesNothingWithinTheSlack(t *testing.T) {
 	ctx := context.Background()

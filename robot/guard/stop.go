@@ -88,10 +88,11 @@ func (g *Guard) AcknowledgeFault(operator string, told *Fault) error {
 	}
 	g.fault, g.leases.held, g.left = nil, false, 0
 	if g.cfg.Arm != nil {
+		seen := g.state != robot.State{} // where all joints are at 0, some are beyond their ends
 		for i := range g.excused {
 			// What is no fault needs no excuse: with one, the slack would count twice.
 			g.excused[i] = 0
-			if over := g.beyond(&g.state, i); over > slack {
+			if over := g.beyond(&g.state, i); seen && over > slack {
 				g.excused[i] = over
 			}
 		}
