@@ -52,6 +52,9 @@ func TestJacobianIsTheDerivativeOfForward(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		q := posture(t, l)
 		pose, j := franka.Jacobian(&q)
+		if d := math.Hypot(math.Hypot(pose.P[0], pose.P[1]), pose.P[2]); d > franka.Reach {
+			t.Fatalf("the tool is %v m from the base, further than its reach of %v", d, franka.Reach)
+		}
 		if f := franka.Forward(&q); f != pose {
 			t.Fatalf("Jacobian's pose %v is not Forward's %v", pose, f)
 		}

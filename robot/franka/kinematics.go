@@ -15,6 +15,9 @@ const (
 	tool       = 0.1034 // flange to the point between the finger tips
 )
 
+// Reach is further than the tool centre point gets from the base, m: all lengths in a line.
+const Reach = d1 + d3 + 2*a4 + d5 + a7 + flange + tool
+
 // Damping is the usual damping of Solve, in the metres and radians of the
 // Jacobian: far below the arm's singular values in its workspace (0.1 to 1), so
 // that it matters near singularities only (Nakamura & Hanafusa 1986, eq. 15).

@@ -81,6 +81,7 @@ func (f *filter) breaches(st *robot.State, c *robot.Command) (out []Breach) {
 	beyond := func(name, unit string, x, lo, hi, at, per float64) {
 		limit := 0.0
 		switch {
+		case math.IsNaN(x) || math.IsNaN(lo) || math.IsNaN(hi): // fit leaves nothing
 		case x > max(hi, 0):
 			limit = max(hi, 0)
 		case x < min(lo, 0):

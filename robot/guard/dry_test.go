@@ -172,3 +172,19 @@ func TestDryRefusesLimitsThatAreNone(t *testing.T) {
 		t.Error("a dry run within no limits")
 	}
 }
+
+// Of a state whose squares overflow no limit of the joints can be told: nothing is left of a motion.
+func TestWhatCannotBeComputedIsAHold(t *testing.T) {
+	d, err := guard.NewDry(guard.Default(franka.Panda()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := franka.Ready()
+	st := robot.State{Q: q, EE: franka.Forward(&q)}
+	d.Start(&st)
+	st.EE.P[0] = 1e200
+	r := d.Judge(&st, robot.Command{Delta: [6]float64{1: 0.001, 4: 0.001}})
+	if r.Applied.Delta != [6]float64{} || r.Verdict&guard.Held == 0 || len(r.Breaches) == 0 {
+		t.Errorf("%v by %v for %v, want a hold", r.Applied.Delta, r.Verdict, r.Breaches)
+	}
+}

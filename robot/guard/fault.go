@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/robot/franka"
 )
 
 // Cause says why the guard stopped the arm.
@@ -85,6 +86,10 @@ func (f *Fault) Unwrap() []error {
 // yet, rad: what simulated limits give way under load.
 const slack = 0.01
 
+// far is further from the base than any tool gets, m: half a metre for one that is longer than
+// the hand. Of a position far beyond, squares overflow and no limit can be told.
+const far = franka.Reach + 0.5
+
 // blame returns what is wrong with the state of obs, if anything is.
 func (g *Guard) blame(obs *robot.Observation, first bool) (Cause, string) {
 	st := &obs.State
@@ -111,6 +116,9 @@ func (g *Guard) blame(obs *robot.Observation, first bool) (Cause, string) {
 	}
 	if g.cfg.Arm == nil {
 		return 0, ""
+	}
+	if p := &st.EE.P; !(norm(p[0], p[1], p[2]) <= far) {
+		return OffLimits, fmt.Sprintf("the tool is at %.4g, %.4g, %.4g m, further from the base than the arm reaches (%.2f)", p[0], p[1], p[2], far)
 	}
 	for i := range st.Q {
 		over := g.beyond(st, i)

@@ -148,7 +148,7 @@ func (f *filter) judge(st *robot.State, c robot.Command) (robot.Command, Verdict
 	for i := range d {
 		top = max(top, math.Abs(d[i]))
 	}
-	if top < 1e-9 {
+	if !(top >= 1e-9) { // nor is what cannot be computed
 		*d = [6]float64{}
 		v |= Held
 	}
@@ -174,8 +174,11 @@ func (f *filter) joints(s float64, st *robot.State, ahead, d *[6]float64) float6
 }
 
 // fit returns the largest factor up to s that keeps x times it between lo and
-// hi, after these were widened to hold zero.
+// hi, after these were widened to hold zero; 0 where they cannot be told.
 func fit(s, x, lo, hi float64) float64 {
+	if math.IsNaN(x) || math.IsNaN(lo) || math.IsNaN(hi) {
+		return 0
+	}
 	if x > 0 {
 		if hi = max(hi, 0); x*s > hi {
 			return hi / x

@@ -216,6 +216,7 @@ func TestFaultsLatch(t *testing.T) {
 		"NaN in the state":    {state(func(s *robot.State) { s.DQ[3] = math.NaN() }), ok, guard.OffLimits, "dq[3]", nil},
 		"joint beyond":        {state(func(s *robot.State) { s.Q[1] = 1.8 }), ok, guard.OffLimits, "joint 2 is at 1.8000 rad", nil},
 		"joint too fast":      {state(func(s *robot.State) { s.DQ[0] = -2.3 }), ok, guard.OffLimits, "joint 1 moves", nil},
+		"tool out of reach":   {state(func(s *robot.State) { s.EE.P[0] = 1e200 }), ok, guard.OffLimits, "the tool is at 1e+200", nil},
 		"stamp stands still":  {state(func(s *robot.State) { s.Stamp = time.Unix(1000, 0) }), ok, guard.BadStamp, "after one at", nil},
 		"backend fails":       {fails(broken), ok, guard.Failed, "cable", broken},
 		"backend is stale":    {fails(fmt.Errorf("ros: %w", robot.ErrStale)), ok, guard.Stale, "stale", robot.ErrStale},
