@@ -154,6 +154,10 @@ func (c *Client) try(ctx context.Context, q question, last rejected, use *Usage)
 	return b, all, fault{}
 }
 
+// again is the temperature of what is asked once more, at which answers differ as far as the
+// model is unsure: that of self-consistency's votes (Wang et al. 2022, arXiv:2203.11171, section 3.1).
+const again = 0.7
+
 // params is the request, which shows the answer before, if it was not accepted.
 func (c *Client) params(q question, last rejected) openai.ChatCompletionRequest {
 	text := func(s string) openai.ChatMessagePart {
@@ -186,7 +190,11 @@ func (c *Client) params(q question, last rejected) openai.ChatCompletionRequest 
 	} else {
 		r.MaxCompletionTokens = c.cfg.Tokens
 	}
-	if !c.warm {
+	switch {
+	case c.warm:
+	case q.turn > 0:
+		r.Temperature = again
+	default:
 		r.Temperature = math.SmallestNonzeroFloat32 // 0, which the library would leave out
 	}
 	if len(q.schema) > 0 && !c.loose {

@@ -23,6 +23,7 @@ type question struct {
 	system, text string
 	schema       []byte
 	images       []picture
+	turn         int
 	key          string // of the cache
 }
 
@@ -34,7 +35,7 @@ func (c *Client) render(p Prompt) (question, error) {
 	if p.Text == "" {
 		return question{}, errors.New("vlm: the prompt has no Text")
 	}
-	q := question{system: p.System, text: p.Text, schema: p.Schema}
+	q := question{system: p.System, text: p.Text, schema: p.Schema, turn: p.Turn}
 	if len(p.Schema) > 0 {
 		q.text += "\n\nAnswer with one JSON object and nothing else. Its JSON schema is:\n" + string(p.Schema)
 	}

@@ -168,7 +168,8 @@ type Prompt struct {
 	Images []Image
 	// Schema is the JSON schema of the answer; nil for any JSON.
 	Schema json.RawMessage
-	// Turn tells askings of the same apart, from 0; each is kept for itself.
+	// Turn tells askings of the same apart, from 0; each is kept for itself. The first is for
+	// the likeliest answer, the others draw one, so that they are votes of their own.
 	Turn int
 	// Check, if any, says what is wrong with an answer that the schema allows. The
 	// model is asked again with those words.

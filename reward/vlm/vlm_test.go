@@ -261,7 +261,7 @@ func TestServersThatIgnoreTheSchemaDo(t *testing.T) {
 	}
 }
 
-// A model is asked to be sure; one that takes no temperature, as those that reason do not, is asked
+// A model that takes no temperature, as those that reason do not, is asked
 // without, whether the endpoint says so or the library knows.
 func TestModelsThatTakeNoTemperature(t *testing.T) {
 	for _, tt := range []struct {
@@ -292,8 +292,26 @@ func TestModelsThatTakeNoTemperature(t *testing.T) {
 		if len(asked) != tt.asked || len(r.waits) > 0 {
 			t.Errorf("%s, takes %v: asked %d times and waited %v, want %d times at once", tt.model, tt.takes, len(asked), r.waits, tt.asked)
 		}
-		if last := asked[len(asked)-1].Temperature; tt.takes && (last == nil || *last > 1e-6) || !tt.takes && last != nil {
-			t.Errorf("%s, takes %v: temperature %v", tt.model, tt.takes, last)
+		if last := asked[len(asked)-1].Temperature; !tt.takes && last != nil {
+			t.Errorf("%s, takes %v: temperature %v", tt.model, tt.takes, *last)
+		}
+	}
+}
+
+// The same request three times would be one vote, paid three times.
+func TestAskingsOfTheSameAreVotesOfTheirOwn(t *testing.T) {
+	s := vlmtest.Script(vlmtest.Reply{Text: `{"done":"yes"}`})
+	r := newRig(t, s, nil)
+	for i := range 3 {
+		p := prompt()
+		p.Turn = i
+		if _, _, err := r.c.Ask(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, q := range s.Asked() {
+		if q.Temperature == nil || i == 0 != (*q.Temperature < 1e-6) {
+			t.Errorf("asking %d: temperature %v, want 0 of the first alone", i, q.Temperature)
 		}
 	}
 }
