@@ -165,6 +165,22 @@ func TestEpisodesAreNeverParted(t *testing.T) {
 	}
 }
 
+// All have success marks, and two failures, too: whoever learns without one fold has seen both sides.
+func TestNoFoldHoldsAllFailures(t *testing.T) {
+	var shots []Shot
+	for g := range 10 {
+		shots = append(shots, Shot{Group: fmt.Sprint(g), Success: true})
+		if g == 3 || g == 8 {
+			shots = append(shots, Shot{Group: fmt.Sprint(g)})
+		}
+	}
+	for seed := range uint64(51) {
+		if fold, _ := deal(shots, Config{Folds: 5, Seed: seed}); fold["3"] == fold["8"] {
+			t.Errorf("seed %d: both episodes with failures are in fold %d", seed, fold["3"])
+		}
+	}
+}
+
 // Copies teach and are not counted.
 func TestCopiesAreNotMeasured(t *testing.T) {
 	shots := marked(rand.New(rand.NewPCG(1, 2)), 6, 10, 5)

@@ -146,7 +146,8 @@ func cross(ctx context.Context, shots []Shot, c Config) ([]answer, error) {
 }
 
 // deal gives groups to folds: those with successes first, then the others, each in a
-// random order, one after the other.
+// random order, one after the other; again, as long as a fold has got all of one side, so
+// that those who learn without it would know the other side alone.
 func deal(shots []Shot, c Config) (fold map[string]int, folds int) {
 	done, all := map[string]bool{}, []string{}
 	for _, s := range shots {
@@ -157,22 +158,43 @@ func deal(shots []Shot, c Config) (fold map[string]int, folds int) {
 	}
 	rng := rand.New(rand.NewPCG(c.Seed, 0x666f6c64)) // "fold"
 	slices.Sort(all)
-	rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	slices.SortStableFunc(all, func(a, b string) int {
-		switch {
-		case done[a] == done[b]:
-			return 0
-		case done[a]:
-			return -1
-		}
-		return 1
-	})
 	folds = min(c.Folds, len(all))
 	fold = map[string]int{}
-	for i, g := range all {
-		fold[g] = i % folds
+	for range 100 { // check promises two episodes of either side, so every other deal at least is good
+		rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+		slices.SortStableFunc(all, func(a, b string) int {
+			switch {
+			case done[a] == done[b]:
+				return 0
+			case done[a]:
+				return -1
+			}
+			return 1
+		})
+		for i, g := range all {
+			fold[g] = i % folds
+		}
+		if parted(shots, fold) {
+			break
+		}
 	}
 	return fold, folds
+}
+
+// parted reports whether either side is in two folds at least.
+func parted(shots []Shot, fold map[string]int) bool {
+	in := [2]map[int]bool{{}, {}}
+	for _, s := range shots {
+		if s.Copy {
+			continue
+		}
+		if s.Success {
+			in[1][fold[s.Group]] = true
+		} else {
+			in[0][fold[s.Group]] = true
+		}
+	}
+	return len(in[0]) > 1 && len(in[1]) > 1
 }
 
 func groups(shots []Shot) int {
