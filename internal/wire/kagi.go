@@ -53,7 +53,8 @@ func readable(c config.Config) error {
 	return errors.Join(planned(c), err)
 }
 
-// planned is readable of the plan alone, all that a learner without an arm needs.
+// planned is readable of the plan alone, all that a learner without an arm needs. A session that
+// was begun goes on with a plan that would be refused of a new one.
 func planned(c config.Config) error {
 	if !keyed(c) || byClicks(c) {
 		return nil
@@ -62,7 +63,13 @@ func planned(c config.Config) error {
 	if err != nil {
 		return err
 	}
-	return fits(plan, c)
+	if err := fits(plan, c); err != nil || !byWaypoints(c) {
+		return err
+	}
+	if err := plan.Onward(c.Reward.KAGI.Tolerance); err != nil {
+		return fmt.Errorf("wire: %s%w", planKey(c), err)
+	}
+	return nil
 }
 
 // fits refuses a plan whose points the session's cameras cannot see.

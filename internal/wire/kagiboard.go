@@ -30,7 +30,7 @@ var levels = []float64{0.02, 0.1, 0.18, 0.3, 0.5}
 // have.
 func (p *pointer) board(ctx context.Context, obs robot.Observation) (b kagi.Board, things []kagi.Point, err error) {
 	box := kagi.Box{Min: p.cfg.Guard.Workspace.Min, Max: p.cfg.Guard.Workspace.Max}
-	b = kagi.Board{Start: p.last, Box: box}
+	b = kagi.Board{Start: p.last, Hands: p.plan.Hands(), Tolerance: p.cfg.Reward.KAGI.Tolerance, Box: box}
 	above, side := -1, -1
 	for i, c := range p.cams {
 		switch {

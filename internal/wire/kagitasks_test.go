@@ -1,7 +1,10 @@
 package wire
 
 import (
+	"errors"
 	"math"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/rapport-rl/rapport/internal/config"
@@ -201,10 +204,24 @@ func TestPlansOfTasksAreRead(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := kagi.Decode(b); err != nil {
+		plan, err := kagi.Decode(b)
+		if err = errors.Join(err, plan.Onward(0), plan.Onward(0.05)); err != nil {
 			t.Errorf("%s: %v", e.Name(), err)
 		}
 	}
+}
+
+// A way that comes back is complete where it begins.
+func TestANewSessionRefusesAPlanThatComesBack(t *testing.T) {
+	c := waypointed(t, "reach")
+	c.Reward.KAGI.Plan = filepath.Join(t.TempDir(), "plan.json")
+	lift := `{"points":[{"name":"hand","hand":true},{"name":"ball","camera":"front","colour":[219,18,15],"height":0.12}],
+		"stages":[{"point":"ball","waypoints":[{"at":[0,0,0.1],"from":"ball"},{"at":[0,0,0],"from":"ball"}]}]}`
+	if err := os.WriteFile(c.Reward.KAGI.Plan, []byte(lift), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Create(t.Context(), c, quietly())
+	wantErr(t, err, "plan.json: kagi: stage 1, waypoint 2 comes back to where its stage begins")
 }
 
 // Boxes at the sides, one of the tab's yellow, take no point away from its thing: of cover it

@@ -21,7 +21,10 @@ type Board struct {
 	Spot func(tile, line string) ([3]float64, error)
 	// Start are the marks' places, as far as they are known.
 	Start map[string][3]float64
-	Box   Box // the workspace
+	// Hands are those of the marks that are the hand's. Tolerance is the reward's (Config).
+	Hands     []string
+	Tolerance float64
+	Box       Box // the workspace
 }
 
 // Model is asked. *vlm.Client is one.
@@ -106,6 +109,9 @@ func (b Board) read(answer []byte) ([]Leg, error) {
 		legs = append(legs, l)
 	}
 	if err := Within(legs, b.Box); err != nil {
+		return nil, err
+	}
+	if err := Onward(legs, b.Start, b.Hands, b.Tolerance); err != nil {
 		return nil, err
 	}
 	return legs, Monotone(legs, b.Start, slack)

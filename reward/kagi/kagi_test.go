@@ -447,6 +447,58 @@ func TestFindNearTellsLikesApart(t *testing.T) {
 	}
 }
 
+// A thing that is lifted and put back in one stage would be paid for at once, where it lies; in two
+// it is paid for once it was lifted.
+func TestWaysThatComeBackAreStagesOfTheirOwn(t *testing.T) {
+	up, down := kagi.Waypoint{At: [3]float64{2: 0.1}, From: "cup"}, kagi.Waypoint{From: "cup"}
+	far, aside := kagi.Waypoint{At: [3]float64{0.2, 0, 0.1}}, kagi.Waypoint{At: [3]float64{0, 0, 0.03}, From: "cup", Axes: "xy"}
+	stage := func(point string, ws ...kagi.Waypoint) kagi.Stage { return kagi.Stage{Point: point, Waypoints: ws} }
+	plan := func(ss ...kagi.Stage) kagi.Plan {
+		return kagi.Plan{Points: []kagi.Point{{Name: "hand", Hand: true}, {Name: "cup", Camera: "front", Colour: &[3]float64{}, Height: 0.03}}, Stages: ss}
+	}
+	for name, tt := range map[string]struct {
+		plan kagi.Plan
+		says string
+	}{
+		"lifted and put back":           {plan(stage("cup", up, down)), "stage 1, waypoint 2 comes back to where its stage begins"},
+		"put back at its height":        {plan(stage("cup", up, aside)), "waypoint 2 comes back to where"},
+		"by way of the hand":            {plan(stage("hand", down), stage("cup", up, down)), "stage 2, waypoint 2 comes back to where"},
+		"back to a waypoint":            {plan(stage("hand", up, down, up)), "waypoint 3 comes back to waypoint 1"},
+		"back to the stage before":      {plan(stage("hand", up), stage("hand", down, up)), "stage 2, waypoint 2 comes back to where"},
+		"in two stages":                 {plan(stage("cup", up), stage("cup", down)), ""},
+		"another in between":            {plan(stage("cup", up), stage("hand", up), stage("cup", down)), ""},
+		"said twice":                    {plan(stage("cup", down, down, up)), ""},
+		"relative to something else":    {plan(stage("hand", up, far, up)), "waypoint 3"},
+		"a hand that went with a thing": {plan(stage("cup", up), stage("hand", far, kagi.Waypoint{From: "hand"})), ""},
+	} {
+		if err := tt.plan.Onward(0); (err == nil) != (tt.says == "") || err != nil && !strings.Contains(err.Error(), tt.says) {
+			t.Errorf("%s: got %v, want %q", name, err, tt.says)
+		}
+	}
+	cup := func(zs ...float64) (fs []perception.Features) {
+		for _, z := range zs {
+			fs = append(fs, perception.Features{Keys: kagi.Put(nil, "cup", [3]float64{0.5, 0, z}, 1)})
+		}
+		return fs
+	}
+	for _, form := range []kagi.Form{kagi.Furthest, kagi.Nearest} {
+		p := plan(stage("cup", up), stage("cup", down))
+		s, err := kagi.New(kagi.Config{Plan: &p, Form: form})
+		if err != nil {
+			t.Fatal(err)
+		}
+		steps, _, err := s.Explain(cup(0.03, 0.03, 0.08, 0.13, 0.08, 0.03))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range []float64{0, 0.25, 0.5, 0.75, 1} {
+			if got := steps[i].Phi; math.Abs(got-want) > 1e-9 {
+				t.Errorf("%s: progress %v at step %d, want %v", form, got, i+1, want)
+			}
+		}
+	}
+}
+
 // board is a table of 5 x 5 tiles of 0.1 m with lines at 0, 0.1 and 0.2 m.
 func board() kagi.Board {
 	return kagi.Board{
@@ -495,6 +547,8 @@ func TestModelIsAskedOnceAndItsWayIsJudged(t *testing.T) {
 		{"no such tile", answer("H", "z91"), `no tile is called`},
 		{"no such line", answer("H", "c39"), `no line is called`},
 		{"outside the workspace", answer("H", "c33"), "outside the workspace"},
+		{"comes back", answer("H", "b21", "b22", "b21"), "comes back to waypoint 1"},
+		{"comes back to its start", answer("H", "b12", "a12"), "comes back to where its stage begins"},
 		{"leads away", answer("H", "e52", "b22"), "leads away"},
 		{"no waypoints", answer("H"), "out of bounds"},
 		{"another shape", `{"waypoints":[]}`, "steps"},

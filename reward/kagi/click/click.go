@@ -56,6 +56,8 @@ type Scene struct {
 	Cameras []keypoint.Camera `json:"-"`
 	Hand    [3]float64        `json:"hand"` // the tool centre point, base frame, m
 	Box     kagi.Box          `json:"box"`  // the workspace
+	// Tolerance is the reward's (kagi.Config), m.
+	Tolerance float64 `json:"tolerance,omitempty"`
 	// Names are the points, the hand aside, that a plan must have, in this order: the
 	// policy sees their places. nil: any.
 	Names []string `json:"names"`

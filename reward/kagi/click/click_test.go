@@ -83,7 +83,11 @@ func plan() kagi.Plan {
 func TestPlansThatCannotBeFollowedAreRefused(t *testing.T) {
 	f := clicktest.Show(t, click.Folder(t.TempDir()), "ball")
 	for says, spoil := range map[string]func(d *click.Draft){
-		"want 1 to 16":          func(d *click.Draft) { d.Plan.Stages = nil },
+		"want 1 to 16": func(d *click.Draft) { d.Plan.Stages = nil },
+		"waypoint of another point in between": func(d *click.Draft) {
+			w := d.Plan.Stages[0].Waypoints
+			d.Plan.Stages[0].Waypoints = append(w, w[0])
+		},
 		"of pictures 2, and":    func(d *click.Draft) { d.Scene = 2 },
 		"in pixels of camera":   func(d *click.Draft) { d.Plan.Camera = "front" },
 		"outside the workspace": func(d *click.Draft) { d.Plan.Stages[0].Waypoints[1].At[2] = 2 },
