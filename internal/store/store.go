@@ -3,6 +3,7 @@
 //	config.yaml        the configuration as resolved
 //	session.db         SQLite: episodes, labels, metrics, checkpoints, faults with who acknowledged them, dry runs, marks
 //	episodes/ID.mcap   one recording an episode
+//	earlier/NAME.mcap  what labels tell of an earlier session's episodes, without frames
 //	checkpoints/       parameters, encoders, learners; each with its SHA-256 in session.db
 //
 // What a call has returned for is on disk: a process killed later loses nothing

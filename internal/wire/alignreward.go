@@ -136,7 +136,7 @@ func (a *Alignment) learn(ctx context.Context, j *judgement, said, alike []label
 	if err != nil {
 		return err
 	}
-	lib := library{in: []*store.Session{a.s.store}, by: by, videos: map[string]rapl.Video{}, trajs: map[string][]perception.Features{}}
+	lib := library{in: a.s.store, by: by, videos: map[string]rapl.Video{}, trajs: map[string][]perception.Features{}}
 	t := taste{Version: tasteVersion, Kind: c.Align.By, Gamma: c.Reward.Gamma, Sight: by}
 	if err := t.Cost.UnmarshalText([]byte(c.Reward.Cost)); err != nil {
 		return fmt.Errorf("wire: reward.cost: %w", err)

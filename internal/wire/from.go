@@ -15,6 +15,7 @@ import (
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/reward/label"
 	"github.com/rapport-rl/rapport/sim/tabletop"
 )
 
@@ -80,7 +81,7 @@ func (s *Session) inherit(ctx context.Context) (p parts, err error) {
 	if err := s.inheritLabels(ctx, st); err != nil {
 		return p, err
 	}
-	if err := s.servesAnother(ctx, st); err != nil {
+	if err := s.servesAnother(ctx); err != nil {
 		return p, err
 	}
 	if s.cfg.Demos.Filter != "" {
@@ -104,8 +105,9 @@ func (s *Session) inherit(ctx context.Context) (p parts, err error) {
 	return p, s.store.Mark(ctx, "prepared", "yes")
 }
 
-// inheritLabels copies what people said in the earlier session. What that did online has the
-// names that this session's own episodes will have, and is told from them.
+// inheritLabels copies what people said in the earlier session, and how far its reward was
+// aligned by it. What that did online has the names that this session's own episodes will have,
+// and is told from them; what was compared of it is kept, since the reward is aligned anew by it.
 func (s *Session) inheritLabels(ctx context.Context, earlier *store.Session) error {
 	its, err := lengths(ctx, earlier, policy.Online)
 	if err != nil {
@@ -118,15 +120,61 @@ func (s *Session) inheritLabels(ctx context.Context, earlier *store.Session) err
 	for _, l := range said {
 		l.Query.Clips = slices.Clone(l.Query.Clips)
 		for i, c := range l.Query.Clips {
-			if _, ok := its[c.Episode]; ok {
-				l.Query.Clips[i].Episode = c.Episode + ofEarlier(earlier)
+			name := c.Episode
+			if _, ok := its[name]; ok {
+				name += ofEarlier(earlier)
+				l.Query.Clips[i].Episode = name
+			}
+			if k := l.Query.Kind; k != label.Triplet && k != label.Pair {
+				continue
+			}
+			if err := s.keepCompared(ctx, earlier, c.Episode, name); err != nil {
+				return err
 			}
 		}
 		if _, err := s.Book().Append(ctx, l); err != nil {
 			return err
 		}
 	}
+	for _, mark := range []string{markAnswers, markRealigned} {
+		its, err := earlier.Marked(ctx, mark)
+		if err != nil {
+			return err
+		}
+		// Prepared again, a session has its own.
+		if own, err := s.store.Marked(ctx, mark); err != nil || its == "" || own != "" {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		if err := s.store.Mark(ctx, mark, its); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// keepCompared keeps an episode of an earlier session that is none of this one under a name. One
+// that is not there any more is told by the alignment that wants it.
+func (s *Session) keepCompared(ctx context.Context, earlier *store.Session, id, name string) error {
+	if _, err := s.store.Episode(name); !errors.Is(err, store.ErrNone) {
+		return err
+	}
+	if _, err := s.store.Kept(name); !errors.Is(err, store.ErrNone) {
+		return err
+	}
+	e, err := earlier.Episode(id)
+	if errors.Is(err, store.ErrNone) {
+		e, err = earlier.Kept(id) // of one that is earlier still
+	}
+	if errors.Is(err, store.ErrNone) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("wire: session.from: %s: %w", s.cfg.Session.From, err)
+	}
+	return s.store.Keep(name, e)
 }
 
 // ofEarlier ends the names of an earlier session's online episodes in the labels of those that
@@ -135,7 +183,7 @@ func ofEarlier(earlier *store.Session) string { return " of " + filepath.Base(ea
 
 // servesAnother makes the inherited reward the configured one, if that is by waypoints, or that
 // of reward.person, if the earlier session's is another's, from all that was said there.
-func (s *Session) servesAnother(ctx context.Context, earlier *store.Session) error {
+func (s *Session) servesAnother(ctx context.Context) error {
 	v, b, err := s.store.LatestCheckpoint(ctx, kindReward)
 	if err != nil {
 		return err
@@ -158,7 +206,7 @@ func (s *Session) servesAnother(ctx context.Context, earlier *store.Session) err
 	}
 	t.Person = s.cfg.Reward.Person
 	s.tell("preferences", 0, 1, "of "+s.cfg.Session.From)
-	_, re, err := s.realign(ctx, t, earlier)
+	_, re, err := s.realign(ctx, t)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,8 @@ package wire
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/rapport-rl/rapport/internal/store"
@@ -46,7 +48,26 @@ func TestWhatWasSaidOfAnEarlierSessionsEpisodesStaysTheirs(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := two.inheritLabels(ctx, one.store); err != nil {
+	for _, mark := range []string{markAnswers, markRealigned} {
+		if err := one.store.Mark(ctx, mark, "1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 { // once more, where the first preparation died
+		if err := two.inheritLabels(ctx, one.store); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// What the earlier reward was aligned by is nothing new to this one.
+	if n, err := two.aligned(ctx); err != nil || n != 1 {
+		t.Errorf("aligned by %d answers, %v; want 1", n, err)
+	}
+	if done, err := two.store.Marked(ctx, markRealigned); err != nil || done == "" {
+		t.Errorf("the demonstrations keep the rewards of before the alignment: %v", err)
+	}
+	// And one that begins from that one has what was said of the first.
+	three := begun("three", "demo-00000")
+	if err := three.inheritLabels(ctx, two.store); err != nil {
 		t.Fatal(err)
 	}
 	a, err := two.opinions(ctx, taste{})
@@ -56,24 +77,93 @@ func TestWhatWasSaidOfAnEarlierSessionsEpisodesStaysTheirs(t *testing.T) {
 	if ls, err := one.store.Labels(ctx); err != nil || ls[0].Query.Clips[1].Episode != "online-00000" {
 		t.Errorf("the earlier session's labels are %+v, error %v", ls, err)
 	}
-	find := func(episode string, in ...*store.Session) error {
+	find := func(episode string, in *store.Session) error {
 		lib := library{in, &sight{}, map[string]rapl.Video{}, map[string][]perception.Features{}}
 		_, err := lib.video(label.Clip{Episode: episode, From: 5, To: 6}) // which no episode has
 		return err
 	}
 	for _, tt := range []struct {
 		episode string
-		in      []*store.Session
+		in      *Session
 		missing bool
 	}{
-		{"online-00000 of one", []*store.Session{two.store}, true},
-		{"online-00000 of one", []*store.Session{two.store, one.store}, false},
-		{"online-00001 of one", []*store.Session{two.store, one.store}, false},
-		{"online-00000", []*store.Session{two.store}, false},
-		{"demo-00000", []*store.Session{two.store, one.store}, false},
+		{"online-00000 of one", two, false},
+		{"online-00000 of one", three, false},
+		{"online-00001 of one", two, true}, // of which nothing was said
+		{"online-00000", two, false},
+		{"online-00000", three, true},
+		{"demo-00000", two, false},
+		{"../two", two, true},
 	} {
-		if err := find(tt.episode, tt.in...); err == nil || errors.Is(err, store.ErrNone) != tt.missing {
-			t.Errorf("%s in %d sessions: %v; want it missing: %v", tt.episode, len(tt.in), err, tt.missing)
+		if err := find(tt.episode, tt.in.store); err == nil || errors.Is(err, store.ErrNone) != tt.missing {
+			t.Errorf("%s in %s: %v; want it missing: %v", tt.episode, tt.in.name, err, tt.missing)
 		}
+	}
+	for _, s := range []*Session{two, three} {
+		if es, err := s.store.Episodes(ctx, policy.Online); err != nil || len(es) > 1 {
+			t.Errorf("%s counts %d episodes, %v; want none of another session", s.name, len(es), err)
+		}
+	}
+}
+
+// What people said of an earlier session's episodes aligns the reward anew, too; without these
+// episodes it stays as it is, and the session goes on.
+func TestRewardsLearnFromWhatWasSaidOfAnEarlierSession(t *testing.T) {
+	ctx := t.Context()
+	made := func(name string, ids ...string) *Session {
+		c := tiny(t)
+		set(t, &c, "reward.kind=rlhf", "session.realign=4", "name="+name)
+		s := begun(t, c)
+		for i, id := range ids {
+			ep := policy.Episode{ID: id, Seq: uint64(i), Origin: policy.Online, Applied: make([]robot.Command, 4), By: make([]robot.Source, 4), Version: make([]uint64, 4)}
+			if i == 0 {
+				ep.Origin = policy.Demo
+			}
+			for k := range 5 {
+				ep.Inputs = append(ep.Inputs, policy.Input{Features: perception.Features{Embed: []float32{float32(i%2)*2 - 1, float32(k) / 5}}})
+			}
+			if _, err := s.store.AddEpisode(ctx, ep); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.store.SaveCheckpoint(ctx, kindReward, 1, []byte("{}")); err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	one, two := made("one", "demo-00000", "online-00000", "online-00001", "online-00002", "online-00003"), made("two", "demo-00000")
+	for i := range 4 {
+		if _, err := one.store.Append(ctx, prefer(i, episodeID(2*(i%2)), episodeID(2*(i/2)+1))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	long := prefer(4, episodeID(0), episodeID(1)) // which no session ends by
+	long.Query.Clips[0].From, long.Query.Clips[0].To = 5, 9
+	if _, err := one.store.Append(ctx, long); err != nil {
+		t.Fatal(err)
+	}
+	if err := two.inheritLabels(ctx, one.store); err != nil {
+		t.Fatal(err)
+	}
+	v, err := two.video(nil, "demo-00000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	te := taste{Version: tasteVersion, Kind: "rlhf", Experts: []rapl.Video{v}}
+	kept := filepath.Join(two.Dir(), "earlier")
+	if err := os.Rename(kept, kept+"-away"); err != nil {
+		t.Fatal(err)
+	}
+	if anew, err := two.freshen(ctx, &parts{taste: te}, nil, 0); anew || err != nil {
+		t.Errorf("with nothing to learn from: aligned %t, %v", anew, err)
+	}
+	if err := os.Rename(kept+"-away", kept); err != nil {
+		t.Fatal(err)
+	}
+	if _, re, err := two.realign(ctx, te); err != nil || re.Answers != 4 {
+		t.Errorf("learned from %d answers, %v; want 4", re.Answers, err)
+	}
+	if n, err := two.aligned(ctx); err != nil || n != 5 {
+		t.Errorf("aligned by %d, %v; want 5, of which one cannot be learned from", n, err)
 	}
 }

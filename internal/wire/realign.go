@@ -97,9 +97,16 @@ func (s *Session) aligned(ctx context.Context) (int, error) {
 	return s.useful(own).len(), nil
 }
 
+// errTooFew says that too little was said to align a reward by.
+var errTooFew = errors.New("to align the reward with")
+
+// errBeyond says that a label is about steps that an episode does not have. Of the session's own
+// episodes heard leaves it out.
+var errBeyond = errors.New("wire: a label is beyond an episode's end")
+
 // library reads the clips that people were shown, once each.
 type library struct {
-	in     []*store.Session // that have them, the first that does counts
+	in     *store.Session
 	by     *sight
 	videos map[string]rapl.Video // by name
 	trajs  map[string][]perception.Features
@@ -112,14 +119,9 @@ func (l library) video(x label.Clip) (rapl.Video, error) {
 	}
 	traj, ok := l.trajs[x.Episode]
 	if !ok {
-		var e policy.Episode
-		err := error(store.ErrNone)
-		for i := 0; i < len(l.in) && errors.Is(err, store.ErrNone); i++ {
-			id := x.Episode
-			if i > 0 {
-				id = strings.TrimSuffix(id, ofEarlier(l.in[i]))
-			}
-			e, err = l.in[i].Episode(id)
+		e, err := l.in.Episode(x.Episode)
+		if errors.Is(err, store.ErrNone) {
+			e, err = l.in.Kept(x.Episode)
 		}
 		if err != nil {
 			return rapl.Video{}, err
@@ -129,7 +131,7 @@ func (l library) video(x label.Clip) (rapl.Video, error) {
 	}
 	from, to, ok := portion(x, len(traj))
 	if !ok {
-		return rapl.Video{}, fmt.Errorf("wire: a label is of steps %d to %d of %s, which has %d", x.From, x.To, x.Episode, len(traj))
+		return rapl.Video{}, fmt.Errorf("%w: of steps %d to %d of %s, which has %d", errBeyond, x.From, x.To, x.Episode, len(traj))
 	}
 	v, err := l.by.video(name, traj[from:to])
 	if err == nil {
@@ -148,9 +150,8 @@ type Realigned struct {
 
 // realign aligns the reward with all that was said so far, of kind rapl from the head
 // that it has, and stores it as the next version. What pairs say is taken as likeness to
-// the preferred videos, in turn. The encoder stays: the policy goes by it too. Clips
-// that the session has not may be of earlier ones.
-func (s *Session) realign(ctx context.Context, t taste, earlier ...*store.Session) (taste, Realigned, error) {
+// the preferred videos, in turn. The encoder stays: the policy goes by it too.
+func (s *Session) realign(ctx context.Context, t taste) (taste, Realigned, error) {
 	re := Realigned{Kind: t.kind()}
 	if !config.Comparing(re.Kind) {
 		return t, re, fmt.Errorf("wire: the reward of %s is of kind %s, which learns from no answers; want a session with reward.kind rapl, rlhf, btt or pal", s.Dir(), re.Kind)
@@ -159,13 +160,13 @@ func (s *Session) realign(ctx context.Context, t taste, earlier ...*store.Sessio
 	if err != nil {
 		return t, re, err
 	}
-	lib := library{append([]*store.Session{s.store}, earlier...), t.Sight, map[string]rapl.Video{}, map[string][]perception.Features{}}
+	lib := library{s.store, t.Sight, map[string]rapl.Video{}, map[string][]perception.Features{}}
 	var ts []rapl.Triplet
 	skipped := 0
 	add := func(anchor rapl.Video, x label.Order) error {
 		var two [2]rapl.Video
 		for i, c := range []label.Clip{x.Better, x.Worse} {
-			if two[i], err = lib.video(c); errors.Is(err, store.ErrNone) {
+			if two[i], err = lib.video(c); errors.Is(err, store.ErrNone) || errors.Is(err, errBeyond) {
 				skipped++ // a recording of elsewhere
 				return nil
 			} else if err != nil {
@@ -177,7 +178,7 @@ func (s *Session) realign(ctx context.Context, t taste, earlier ...*store.Sessio
 	}
 	for _, x := range said.like {
 		anchor, err := lib.video(x.Anchor)
-		if errors.Is(err, store.ErrNone) {
+		if errors.Is(err, store.ErrNone) || errors.Is(err, errBeyond) {
 			skipped++
 			continue
 		}
@@ -197,7 +198,7 @@ func (s *Session) realign(ctx context.Context, t taste, earlier ...*store.Sessio
 		s.log.Warn("wire: answers about clips that are no episodes of the session are left out", "answers", skipped)
 	}
 	if len(ts) < 2 {
-		return t, re, fmt.Errorf("wire: %s holds %d answers to align the reward with%s; want at least 2: label some episodes first", s.Dir(), len(ts), besides(said.left))
+		return t, re, fmt.Errorf("wire: %s holds %d answers %w%s; want at least 2: label some episodes first", s.Dir(), len(ts), errTooFew, besides(said.left))
 	}
 	c := s.cfg.Reward
 	c.Kind, c.Person = re.Kind, t.Person // of rapport align, it may be of another kind
@@ -208,7 +209,7 @@ func (s *Session) realign(ctx context.Context, t taste, earlier ...*store.Sessio
 	if err != nil {
 		return t, re, err
 	}
-	re.Version, re.Answers = v+1, said.len()
+	re.Version, re.Answers = v+1, len(ts)
 	b, err := json.Marshal(t)
 	if err != nil {
 		return t, re, fmt.Errorf("wire: reward: %w", err)
@@ -220,7 +221,7 @@ func (s *Session) realign(ctx context.Context, t taste, earlier ...*store.Sessio
 		err = s.store.SaveCheckpoint(ctx, kindReward, re.Version, b)
 	}
 	if err == nil {
-		err = s.store.Mark(ctx, markAnswers, strconv.Itoa(re.Answers))
+		err = s.store.Mark(ctx, markAnswers, strconv.Itoa(said.len())) // with those left out, which are not waited for
 	}
 	if err != nil {
 		return t, re, err
@@ -329,6 +330,10 @@ func (s *Session) freshen(ctx context.Context, p *parts, l policy.Keeper, n int)
 	}
 	s.tell("preferences", 0, 1, fmt.Sprintf("%d new answers", said.len()-had))
 	t, re, err := s.realign(ctx, p.taste)
+	if errors.Is(err, errTooFew) {
+		s.log.Warn("the reward stays as it is", "err", err)
+		return false, nil
+	}
 	if err != nil {
 		return false, err
 	}
