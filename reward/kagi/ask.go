@@ -114,5 +114,5 @@ func (b Board) read(answer []byte) ([]Leg, error) {
 	if err := Onward(legs, b.Start, b.Hands, b.Tolerance); err != nil {
 		return nil, err
 	}
-	return legs, Monotone(legs, b.Start, slack)
+	return legs, Monotone(legs, b.Start, b.Hands, slack)
 }

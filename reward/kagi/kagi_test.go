@@ -538,6 +538,31 @@ func client(t *testing.T, s *vlmtest.Server) *vlm.Client {
 	return c
 }
 
+// A way begins where the last step left things, and not where they were at the reset.
+func TestAPointsLaterStepIsJudgedFromWhereItIsThen(t *testing.T) {
+	home, cube, goal := [3]float64{0, 0, 0.1}, [3]float64{0.2, 0, 0}, [3]float64{0.4, 0.3, 0}
+	leg := func(point string, to ...[3]float64) kagi.Leg { return kagi.Leg{Point: point, To: to} }
+	for _, tt := range []struct {
+		name string
+		legs []kagi.Leg
+		ok   bool
+	}{
+		{"the hand returns from where it carried the cube", []kagi.Leg{leg("hand", cube), leg("cube", goal), leg("hand", goal, home)}, true},
+		{"without reaching for it", []kagi.Leg{leg("cube", goal), leg("hand", goal, home)}, true},
+		{"there and back", []kagi.Leg{leg("cube", goal), leg("cube", goal, cube)}, true},
+		{"the hand goes round", []kagi.Leg{leg("hand", cube), leg("hand", goal, home)}, false},
+		{"the cube is not where the hand is", []kagi.Leg{leg("hand", goal), leg("cube", home, goal)}, false},
+	} {
+		start := map[string][3]float64{"hand": home, "cube": cube}
+		if err := kagi.Monotone(tt.legs, start, []string{"hand"}, 0.06); (err == nil) != tt.ok {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+		if len(start) != 2 || start["cube"] != cube {
+			t.Errorf("%s: the reset is another: %v", tt.name, start)
+		}
+	}
+}
+
 func TestModelIsAskedOnceAndItsWayIsJudged(t *testing.T) {
 	good := answer("H", "b22", "c32")
 	for _, tt := range []struct {

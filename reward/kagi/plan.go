@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"os"
 	"slices"
@@ -352,8 +353,10 @@ func Within(legs []Leg, box Box) error {
 }
 
 // Monotone says which waypoint leads away from its stage's last one, seen from above,
-// by more than slack, m. Lifting something is no way back.
-func Monotone(legs []Leg, start map[string][3]float64, slack float64) error {
+// by more than slack, m. Lifting something is no way back. A point begins a leg where its last one
+// ended; the hand, of whose points these are, anywhere once it moved another.
+func Monotone(legs []Leg, start map[string][3]float64, hands []string, slack float64) error {
+	start = maps.Clone(start)
 	for i, l := range legs {
 		end := l.To[len(l.To)-1]
 		from := func(p [3]float64) float64 { return math.Hypot(p[0]-end[0], p[1]-end[1]) }
@@ -367,6 +370,12 @@ func Monotone(legs []Leg, start map[string][3]float64, slack float64) error {
 				return fmt.Errorf("kagi: stage %d, waypoint %d leads away from the stage's end: %.3f m after %.3f m", i+1, j+1, d, last)
 			}
 			last = d
+		}
+		if start != nil {
+			for _, h := range hands {
+				delete(start, h)
+			}
+			start[l.Point] = end
 		}
 	}
 	return nil
