@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/rapport-rl/rapport/perception"
+	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/reward/starc"
 	"github.com/rapport-rl/rapport/robot/record"
 	"github.com/rapport-rl/rapport/sim"
@@ -132,7 +133,12 @@ func CompareRewards(ctx context.Context, cc CompareConfig, environ, sets []strin
 		}
 	}
 	c := comparer{cc: cc, s: s, parts: p, rivals: rivals, out: &out}
-	defer func() { err = errors.Join(err, c.past.close()) }()
+	renew, done, err := s.renewingKept(ctx)
+	if err != nil {
+		return out, err
+	}
+	c.renew = renew
+	defer func() { err = errors.Join(err, c.past.close(), done()) }()
 	if c.encoder, _, err = s.makers(ctx); err != nil {
 		return out, err
 	}
@@ -171,6 +177,7 @@ type comparer struct {
 	rivals  []rival
 	encoder string // SHA-256 of the session's
 	past    reliver
+	renew   func(*policy.Episode) error // nil: what is recorded counts
 	out     *Comparison
 	shown   *exhibit // whose saliency is to be drawn
 }
@@ -207,6 +214,11 @@ func (c *comparer) rate(ctx context.Context, film footage, out *Rated) error {
 	e, err := c.exhibit(ctx, film)
 	if err != nil {
 		return err
+	}
+	if c.renew != nil && same(out.File, c.s.episodeFile(out.ID)) {
+		if e.traj, err = c.s.renewed(c.renew, out.ID, e.traj); err != nil {
+			return err
+		}
 	}
 	if out.Notes = film.Notes(); e.torn != nil {
 		out.Err = errors.Join(out.Err, fmt.Errorf("wire: compare %s: %w", out.File, e.torn))

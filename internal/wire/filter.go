@@ -43,11 +43,21 @@ func FilterDemos(ctx context.Context, dir string, fc filter.Config, environ, set
 	if err != nil {
 		return nil, "", err
 	}
+	renew, done, err := s.renewingKept(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	defer func() { err = errors.Join(err, done()) }()
 	var items []filter.Item
 	for i, r := range demos {
 		e, err := s.store.Episode(r.ID)
 		if err != nil {
 			return nil, "", err
+		}
+		if renew != nil {
+			if err := renew(&e); err != nil {
+				return nil, "", err
+			}
 		}
 		it := filter.Item{ID: r.ID, Task: s.cfg.Robot.Task, Rewards: make([]float64, e.Len())}
 		if err := p.scorer.Score(ctx, it.Rewards, e.Trajectory()); err != nil {

@@ -1,12 +1,16 @@
 package wire
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/reward/filter"
 	"github.com/rapport-rl/rapport/reward/kagi"
 	"github.com/rapport-rl/rapport/reward/vlm"
 	"github.com/rapport-rl/rapport/reward/vlm/vlmtest"
@@ -102,6 +106,7 @@ func TestDemonstrationsOfASessionByWaypointsArePaidAnew(t *testing.T) {
 		if !differs {
 			t.Errorf("%s pays as the first does, so that this shows nothing", tt.name)
 		}
+		paidAlike(t, filepath.Join(c.Out, tt.name+"-from"), got.demos)
 	}
 	// A model that wrote the waypoints is not asked again, and its session may be paid by a plan.
 	asked := len(endpoint.Asked())
@@ -139,4 +144,41 @@ func TestDemonstrationsOfASessionByWaypointsArePaidAnew(t *testing.T) {
 	c.Robot.Task, c.Reward.KAGI.Sparse = "stack", "none"
 	_, err = Create(ctx, c, quietly())
 	wantErr(t, err, "task reach", "the points ball", "red, blue", "want --set 'robot.task=reach'")
+}
+
+// paidAlike says that whatever looks at a session pays its demonstrations as the session does.
+func paidAlike(t *testing.T, dir string, demos []policy.Episode) {
+	t.Helper()
+	s, err := visit(dir, trains, "training", nil, []string{"learner.kind=iql"}, quietly())
+	if err != nil {
+		t.Fatal(err)
+	}
+	offline, err := s.corpus(t.Context(), false, true)
+	if err := errors.Join(err, s.store.Close()); err != nil {
+		t.Fatal(err)
+	}
+	rows, _, err := FilterDemos(t.Context(), dir, filter.Config{}, nil, nil, quietly())
+	if err != nil {
+		t.Fatal(err)
+	}
+	beside, err := CompareRewards(t.Context(), CompareConfig{ReplayConfig: ReplayConfig{Files: []string{dir}}, Rewards: []string{"own=own"}, Bare: true, Every: 1}, nil, nil, quietly())
+	if err := errors.Join(append(beside.Left(), err)...); err != nil {
+		t.Fatal(err)
+	}
+	var items []filter.Item
+	for i, d := range demos {
+		if got := offline.episodes[i].Rewards; !slices.Equal(got, d.Rewards) {
+			t.Errorf("%s: offline %s is paid %v, want %v", dir, d.ID, got, d.Rewards)
+		}
+		if got := beside.Episodes[i].Rewards[0]; !slices.Equal(got, d.Rewards) {
+			t.Errorf("%s: compared, %s is paid %v, want %v", dir, d.ID, got, d.Rewards)
+		}
+		items = append(items, filter.Item{ID: d.ID, Task: s.cfg.Robot.Task, Rewards: d.Rewards})
+	}
+	want, err := filter.Review(items, filter.Config{})
+	for i, r := range want {
+		if err != nil || rows[i].ID != r.ID || rows[i].Score != r.Score {
+			t.Errorf("%s: the filter has %+v, %v; want %+v", dir, rows[i], err, r)
+		}
+	}
 }

@@ -53,7 +53,7 @@ func TrainByVLM(ctx context.Context, dir string, v OfflineVLM, environ, sets []s
 		return t, j, err
 	}
 	defer func() { err = errors.Join(err, s.store.Close()) }()
-	data, err := s.corpus(ctx, false)
+	data, err := s.corpus(ctx, false, false)
 	if err != nil {
 		return t, j, err
 	}

@@ -19,7 +19,6 @@ import (
 	"github.com/rapport-rl/rapport/policy/bc"
 	"github.com/rapport-rl/rapport/policy/view"
 	"github.com/rapport-rl/rapport/reward"
-	"github.com/rapport-rl/rapport/reward/kagi"
 	"github.com/rapport-rl/rapport/reward/label"
 	"github.com/rapport-rl/rapport/reward/rapl"
 	"github.com/rapport-rl/rapport/robot"
@@ -147,31 +146,16 @@ func (s *Session) prepared(ctx context.Context) (parts, error) {
 	if p.demos, err = s.stored(ctx, policy.Demo); err != nil {
 		return p, err
 	}
-	anew := s.cfg.Session.From != "" && byWaypoints(s.cfg)
-	if !anew && !classified(s.cfg) && refereeOf(ctx) == nil {
-		return p, nil
-	}
 	// Those of an earlier session tell the success, and have the reward, that it went by.
-	if ctx, err = s.telling(ctx); err != nil {
+	renew, err := s.renewing(ctx)
+	if err != nil || renew == nil {
 		return p, err
 	}
-	var w ways
-	var plan kagi.Plan
-	if anew {
-		if w, plan, err = s.inheritedWays(); err != nil {
+	for i := range p.demos {
+		if err := renew(&p.demos[i]); err != nil {
 			return p, err
 		}
-	}
-	for i := range p.demos {
-		if anew {
-			if err := rewayed(&p.demos[i], w, plan); err != nil {
-				return p, err
-			}
-		}
-		if anew && s.cfg.Reward.KAGI.Sparse == "none" {
-			untell(&p.demos[i])
-		}
-		if err := errors.Join(retell(ctx, &p.demos[i]), s.rejudge(ctx, &p.demos[i]), rate(ctx, p.scorer, &p.demos[i])); err != nil {
+		if err := rate(ctx, p.scorer, &p.demos[i]); err != nil {
 			return p, err
 		}
 	}

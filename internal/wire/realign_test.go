@@ -252,6 +252,25 @@ func TestOfflineAlignmentIsWhatTheSessionGoesOnWith(t *testing.T) {
 	if re.Version != 2 || re.Answers != 10 || re.Train+re.Held != 10 {
 		t.Errorf("got %+v", re)
 	}
+	// What is trained offline learns from the rewards that the session goes on with.
+	v, err := visit(dir, trains, "training", nil, []string{"learner.kind=iql"}, byTheClock())
+	if err != nil {
+		t.Fatal(err)
+	}
+	now, err := v.judges(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := v.corpus(t.Context(), false, true)
+	if err := errors.Join(err, v.store.Close()); err != nil || len(data.episodes) != 6+3 {
+		t.Fatalf("%d episodes to train on, %v; want 9", len(data.episodes), err)
+	}
+	for _, ep := range data.episodes {
+		r := make([]float64, ep.Len())
+		if err := now.scorer.Score(t.Context(), r, ep.Trajectory()); err != nil || !slices.Equal(r, ep.Rewards) {
+			t.Errorf("offline %s is paid %v, %v; want %v", ep.ID, ep.Rewards, err, r)
+		}
+	}
 	e, err := Explain(t.Context(), dir, "online-00002", nil, nil, byTheClock())
 	if err != nil {
 		t.Fatal(err)

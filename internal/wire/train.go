@@ -38,7 +38,7 @@ func TrainOffline(ctx context.Context, dir string, demosOnly bool, steps int, en
 	if err := offline(s.cfg); err != nil {
 		return t, err
 	}
-	c, err := s.corpus(ctx, demosOnly)
+	c, err := s.corpus(ctx, demosOnly, s.cfg.Learner.Kind != "bc" && s.cfg.Learner.Kind != "diffusion")
 	if err != nil {
 		return t, err
 	}
@@ -57,8 +57,9 @@ func offline(c config.Config) error {
 	return errors.New("wire: ppo learns from what its own policy does alone, and not from recorded episodes; take learner.kind iql, calql, rlpd, bc or diffusion")
 }
 
-// corpus reads the session's episodes.
-func (s *Session) corpus(ctx context.Context, demosOnly bool) (corpus, error) {
+// corpus reads the session's episodes; paid, with the rewards that the session itself learns from,
+// as far as their files have others.
+func (s *Session) corpus(ctx context.Context, demosOnly, paid bool) (corpus, error) {
 	x, err := s.openEyes(ctx, nil)
 	if err != nil {
 		return corpus{}, fmt.Errorf("%w; %s has no encoder yet: go on with it by %s", err, s.Dir(), GoOn(s.Dir()))
@@ -77,6 +78,9 @@ func (s *Session) corpus(ctx context.Context, demosOnly bool) (corpus, error) {
 	}
 	if len(c.episodes) == 0 {
 		return c, fmt.Errorf("wire: %s holds no episodes; go on with it by %s", s.Dir(), GoOn(s.Dir()))
+	}
+	if paid {
+		return c, s.repaid(ctx, c.episodes)
 	}
 	return c, nil
 }
