@@ -188,7 +188,7 @@ func (s *Session) clicked(ctx context.Context) (context.Context, error) {
 // first asks for a plan on the first online episode's reset, before anything needs one.
 // hear lets the arm be stopped from elsewhere than its session's desk.
 func (k *clicker) first(ctx context.Context, c config.Config, log *slog.Logger, hear func(*arm) error) (err error) {
-	c.Reward.Kind = "rapl" // follows no points yet
+	c.Reward.Kind, c.Reward.Sees = "rapl", "features" // follows no points yet
 	a, err := openArm(ctx, c, online, log)
 	if err != nil {
 		return err

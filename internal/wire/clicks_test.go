@@ -176,30 +176,36 @@ func drawnInFilm(t *testing.T, dir string) {
 	}
 }
 
+// Whether the reward goes by the waypoints or compares the points alone.
 func TestSessionThatWaitsForClicksEnds(t *testing.T) {
-	c := waypointed(t, "reach")
-	c.Name, c.Reward.KAGI.Source = "one", "clicks"
-	ctx, cancel := context.WithCancel(t.Context())
-	o := quietly()
-	o.After = func(d time.Duration) <-chan time.Time {
-		if d == clickEvery {
-			cancel()
+	for _, sees := range []string{"features", "points"} {
+		c := waypointed(t, "reach")
+		c.Name, c.Reward.KAGI.Source = "one", "clicks"
+		if c.Reward.Sees = sees; sees != "features" {
+			c.Reward.Kind = "rapl"
 		}
-		return nil
-	}
-	s, err := Create(ctx, c, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err = s.Run(ctx); !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v, want %v", err, context.Canceled)
-	}
-	f := s.Clicks()
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if waits, err := f.Waits(); err != nil || !waits {
-		t.Errorf("waits %v, %v: a session that goes on asks again", waits, err)
+		ctx, cancel := context.WithCancel(t.Context())
+		o := quietly()
+		o.After = func(d time.Duration) <-chan time.Time {
+			if d == clickEvery {
+				cancel()
+			}
+			return nil
+		}
+		s, err := Create(ctx, c, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = s.Run(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: got %v, want %v", sees, err, context.Canceled)
+		}
+		f := s.Clicks()
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if waits, err := f.Waits(); err != nil || !waits {
+			t.Errorf("%s: waits %v, %v: a session that goes on asks again", sees, waits, err)
+		}
 	}
 }
 
