@@ -10,6 +10,7 @@ import (
 
 	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/reward/kagi"
 	"github.com/rapport-rl/rapport/reward/starc"
 	"github.com/rapport-rl/rapport/robot/record"
 	"github.com/rapport-rl/rapport/sim"
@@ -163,10 +164,10 @@ func CompareRewards(ctx context.Context, cc CompareConfig, environ, sets []strin
 	if err := os.MkdirAll(cc.Out, 0o755); err != nil {
 		return out, fmt.Errorf("wire: %w", err)
 	}
-	if err := c.salience(ctx); err != nil {
+	if err := out.write(cc.Out); err != nil { // first: rating took longer than drawing may fail
 		return out, err
 	}
-	return out, out.write(cc.Out)
+	return out, c.salience(ctx)
 }
 
 // comparer rates one recording after the other.
@@ -235,6 +236,10 @@ func (c *comparer) rate(ctx context.Context, film footage, out *Rated) error {
 	out.Negative = e.truth != nil && person.Rate(e.truth) == person.Negative
 	for _, r := range c.rivals {
 		xs, err := r.rate(ctx, e)
+		if r.points && unplaced(e, err) {
+			out.Notes = append(out.Notes, fmt.Sprintf("the reward %s goes by tracked points, which are not recorded here", r.name))
+			xs, err = nil, nil
+		}
 		if err != nil {
 			return fmt.Errorf("reward %s: %w", r.name, err)
 		}
@@ -250,6 +255,14 @@ func (c *comparer) rate(ctx context.Context, film footage, out *Rated) error {
 		c.shown = e
 	}
 	return nil
+}
+
+// unplaced says whether a recording carries no points, or not those that a reward that gave err
+// goes by.
+func unplaced(e *exhibit, err error) bool {
+	unseen := (*kagi.Unseen)(nil)
+	return errors.Is(err, errUnplaced) || errors.As(err, &unseen) ||
+		!slices.ContainsFunc(e.traj, func(f perception.Features) bool { return len(f.Keys) > 0 })
 }
 
 // exhibit reads a film: with the features that this session's encoder made of it when

@@ -60,6 +60,7 @@ func (c *comparer) dataset(ctx context.Context, path string) (err error) {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
+			rated.Rewards = nil // what some rewards gave is none to compare
 			rated.Err = fmt.Errorf("wire: compare %s: episode %s: %w", path, e.ID, err)
 		}
 		c.out.Episodes = append(c.out.Episodes, rated)

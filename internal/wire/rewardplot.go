@@ -15,7 +15,6 @@ import (
 	"github.com/rapport-rl/rapport/internal/report"
 	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/policy/dataset/lerobot/grid"
-	"github.com/rapport-rl/rapport/reward/kagi"
 	"github.com/rapport-rl/rapport/robot/record"
 	"github.com/rapport-rl/rapport/sim"
 	"github.com/rapport-rl/rapport/sim/tabletop"
@@ -78,7 +77,7 @@ func PlotRewards(ctx context.Context, dir string, pc PlotConfig, environ, sets [
 		return out, err
 	}
 	for _, r := range rivals {
-		if _, ok := r.scorer.(*kagi.Scorer); ok {
+		if r.points {
 			return out, fmt.Errorf("wire: plot: the reward %s goes by tracked points, which are known of recorded scenes alone; draw another, as --reward truth=truth", r.name)
 		}
 	}

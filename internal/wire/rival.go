@@ -13,6 +13,7 @@ import (
 	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/reward"
 	"github.com/rapport-rl/rapport/reward/combine"
+	"github.com/rapport-rl/rapport/reward/kagi"
 	"github.com/rapport-rl/rapport/reward/rapl"
 	"github.com/rapport-rl/rapport/robot/record"
 	"github.com/rapport-rl/rapport/sim"
@@ -39,11 +40,23 @@ type rival struct {
 	rate func(ctx context.Context, e *exhibit) ([]float64, error)
 	// scorer rates by the features of the session's encoder alone; nil if it does not.
 	scorer reward.Scorer
+	// points says that it goes by tracked points, or a part of it does: of what carries none it
+	// says nothing, and covered pixels do not move it.
+	points bool
+}
+
+// ofPoints says whether a reward goes by tracked points.
+func ofPoints(s reward.Scorer) bool {
+	switch s.(type) {
+	case sighted, sightedExplainer, *kagi.Scorer:
+		return true
+	}
+	return false
 }
 
 // scored is a rival that looks at the features of the session's encoder.
 func scored(name, what string, s reward.Scorer) rival {
-	return rival{name: name, what: what, scorer: s, rate: func(ctx context.Context, e *exhibit) ([]float64, error) {
+	return rival{name: name, what: what, scorer: s, points: ofPoints(s), rate: func(ctx context.Context, e *exhibit) ([]float64, error) {
 		dst := make([]float64, e.Len())
 		return dst, s.Score(ctx, dst, e.traj)
 	}}
@@ -286,7 +299,7 @@ func sessionRival(ctx context.Context, b *bench, name string, o *choices) (rival
 	if err != nil {
 		return rival{}, err
 	}
-	return rival{name: name, what: "encoder and reward of " + dir, rate: func(ctx context.Context, e *exhibit) ([]float64, error) {
+	return rival{name: name, what: "encoder and reward of " + dir, points: ofPoints(p.scorer), rate: func(ctx context.Context, e *exhibit) ([]float64, error) {
 		traj, err := embedded(ctx, s, p, e.film)
 		if err != nil || traj == nil {
 			return nil, err
@@ -316,22 +329,30 @@ func embedded(ctx context.Context, s *Session, p parts, f footage) ([]perception
 	return w.seen, nil
 }
 
-// parts finds the rewards of a combination among those named before.
-func (b *bench) of(o *choices) ([]combine.Part, error) {
+// of finds the rewards of a combination among those named before; points says that some of them
+// go by these.
+func (b *bench) of(o *choices) (ps []combine.Part, points bool, err error) {
 	lo, hi := o.number("lo", -1), o.number("hi", 0)
-	var ps []combine.Part
 	for _, n := range strings.Split(o.text("of", ""), "+") {
 		i := slices.IndexFunc(b.earlier, func(r rival) bool { return r.name == n })
 		if i < 0 || b.earlier[i].scorer == nil {
-			return nil, fmt.Errorf("of names %q; want rewards of features that were named before, as of=rapl+frozen", n)
+			return nil, false, fmt.Errorf("of names %q; want rewards of features that were named before, as of=rapl+frozen", n)
 		}
 		ps = append(ps, combine.Part{Name: n, Scorer: b.earlier[i].scorer, Lo: lo, Hi: hi})
+		points = points || b.earlier[i].points
 	}
-	return ps, nil
+	return ps, points, nil
+}
+
+// combined is a rival made of others.
+func combined(name, what string, s reward.Scorer, points bool) rival {
+	r := scored(name, what, s)
+	r.points = points
+	return r
 }
 
 func krcRival(_ context.Context, b *bench, name string, o *choices) (rival, error) {
-	ps, err := b.of(o)
+	ps, points, err := b.of(o)
 	if err != nil {
 		return rival{}, err
 	}
@@ -339,11 +360,11 @@ func krcRival(_ context.Context, b *bench, name string, o *choices) (rival, erro
 	if err != nil {
 		return rival{}, err
 	}
-	return scored(name, fmt.Sprintf("signed geometric mean of %d rewards", len(ps)), s), nil
+	return combined(name, fmt.Sprintf("signed geometric mean of %d rewards", len(ps)), s, points), nil
 }
 
 func harmonicRival(_ context.Context, b *bench, name string, o *choices) (rival, error) {
-	ps, err := b.of(o)
+	ps, points, err := b.of(o)
 	if err != nil {
 		return rival{}, err
 	}
@@ -355,7 +376,7 @@ func harmonicRival(_ context.Context, b *bench, name string, o *choices) (rival,
 	if err != nil {
 		return rival{}, err
 	}
-	return scored(name, fmt.Sprintf("harmonic mean of %s and %s, λ = %g", ps[0].Name, ps[1].Name, lambda), s), nil
+	return combined(name, fmt.Sprintf("harmonic mean of %s and %s, λ = %g", ps[0].Name, ps[1].Name, lambda), s, points), nil
 }
 
 func truthRival(_ context.Context, _ *bench, name string, _ *choices) (rival, error) {

@@ -33,9 +33,7 @@ func (c *comparer) salience(ctx context.Context) error {
 	}
 	var look []rival
 	for _, r := range c.rivals {
-		switch r.scorer.(type) {
-		case nil, sighted, sightedExplainer: // of points, which covered pixels do not move
-		default:
+		if r.scorer != nil && !r.points {
 			look = append(look, r)
 		}
 	}

@@ -82,10 +82,13 @@ func sightOfDemos(c config.Config, ds []demo) (*sight, error) {
 	return sightOf(c, trajs)
 }
 
+// errUnplaced says that features carry no such point.
+var errUnplaced = errors.New("wire: reward.sees")
+
 func placed(f perception.Features, name string) ([3]float64, error) {
 	p, _, ok := perception.Place(f.Keys, name)
 	if !ok {
-		return p, fmt.Errorf("wire: reward.sees: the features of %v carry no point %s, which the reward compares; record episodes with the same reward.sees and reward.kagi.plan", f.Stamp, name)
+		return p, fmt.Errorf("%w: the features of %v carry no point %s, which the reward compares; record episodes with the same reward.sees and reward.kagi.plan", errUnplaced, f.Stamp, name)
 	}
 	return p, nil
 }
