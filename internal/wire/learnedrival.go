@@ -63,6 +63,9 @@ func learnedRival(kind string) func(ctx context.Context, b *bench, name string, 
 				return rival{}, err
 			}
 		}
+		if len(liked) == 0 {
+			return rival{}, fmt.Errorf("kind %s learns from preferred videos, of which %s has none; take another kind", kind, b.s.Dir())
+		}
 		if kind == "gail" && len(rest) == 0 {
 			return rival{}, errors.New("kind gail learns to tell the preferred videos from others, and there are none")
 		}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/robot/record"
 )
 
@@ -70,4 +72,34 @@ func TestRewardsOfPointsAreComparedWhereThereAreAny(t *testing.T) {
 	}
 	_, err = PlotRewards(ctx, dir, PlotConfig{Rewards: []string{"own=own"}, Of: "tool", Height: math.NaN(), Cells: 2}, nil, nil, quietly())
 	wantErr(t, err, "the reward own goes by tracked points", "truth=truth")
+}
+
+// Sessions that learn from no videos need not have any that somebody preferred.
+func TestRewardsOfVideosAreNotComparedWithoutThem(t *testing.T) {
+	ctx := t.Context()
+	c := tiny(t)
+	c.Reward.Kind = "kagi"
+	s := begun(t, c)
+	if _, err := s.store.AddEpisode(ctx, motionless("demo-00000")); err != nil {
+		t.Fatal(err)
+	}
+	p := parts{taste: taste{Version: tasteVersion, Kind: "kagi"}, scorer: redness{}}
+	b := &bench{s: s, parts: p, log: s.log}
+	specs := usualRivals(p)
+	if _, err := b.rivals(ctx, specs); err != nil || len(specs) != 3 {
+		t.Errorf("the usual ones are %v, %v", specs, err)
+	}
+	for _, kind := range []string{"gail", "tcc", "goal"} {
+		_, err := (&bench{s: s, parts: p, log: s.log}).rivals(ctx, []string{"g=" + kind})
+		wantErr(t, err, "reward g", "preferred videos")
+	}
+}
+
+// motionless is a demonstration in which nothing happens.
+func motionless(id string) policy.Episode {
+	e := policy.Episode{ID: id, Origin: policy.Demo, Applied: make([]robot.Command, 2), By: make([]robot.Source, 2), Version: make([]uint64, 2), Inputs: make([]policy.Input, 3)}
+	for i := range e.Inputs {
+		e.Inputs[i].Features.Embed = []float32{1}
+	}
+	return e
 }

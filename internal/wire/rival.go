@@ -145,7 +145,9 @@ func usualRivals(p parts) []string {
 	if p.scorer != nil {
 		specs = append(specs, p.taste.kind()+"=own")
 	}
-	if k := p.taste.kind(); k == "rapl" && p.taste.Head != nil {
+	if k := p.taste.kind(); len(p.taste.Experts) == 0 {
+		// It learns from no videos, and may have none that anybody preferred.
+	} else if k == "rapl" && p.taste.Head != nil {
 		specs = append(specs, "frozen=frozen", "rapl-gamma1=rapl:gamma=1", "rapl-l2=rapl:cost=l2,gamma=1")
 	} else if k != "features" {
 		specs = append(specs, "frozen=frozen")
