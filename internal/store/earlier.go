@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/rapport-rl/rapport/policy"
 )
@@ -13,7 +14,7 @@ import (
 const earlier = "earlier"
 
 func (s *Session) earlierPath(name string) (string, error) {
-	if name == "" || name != filepath.Base(name) || !filepath.IsLocal(name) {
+	if name == "" || len(name) > 200 || strings.ContainsRune(name, 0) || name != filepath.Base(name) || !filepath.IsLocal(name) {
 		return "", fmt.Errorf("store: episode name %q is no file name", name)
 	}
 	return filepath.Join(s.dir, earlier, name+".mcap"), nil

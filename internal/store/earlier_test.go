@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/rapport-rl/rapport/policy/policytest"
@@ -28,7 +29,7 @@ func TestEpisodesOfAnEarlierSessionAreKeptAside(t *testing.T) {
 	if rows, err := s.Episodes(t.Context(), e.Origin); err != nil || len(rows) > 0 {
 		t.Errorf("%d episodes count, %v; want none", len(rows), err)
 	}
-	for _, bad := range []string{"", "..", "../" + name, "none"} {
+	for _, bad := range []string{"", "..", "../" + name, "none", "a\x00b", strings.Repeat("long", 100)} {
 		if _, err := s.Kept(bad); !errors.Is(err, ErrNone) {
 			t.Errorf("%q: %v, want that there is none", bad, err)
 		}
