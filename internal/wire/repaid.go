@@ -65,7 +65,8 @@ func (s *Session) renewingKept(ctx context.Context) (renew func(*policy.Episode)
 	return renew, done, err
 }
 
-// noModel is the model of a session that is looked at.
+// noModel is the model of a session that is looked at: what was not kept was no answer, and counts
+// as none.
 type noModel struct{}
 
 func (noModel) Ask(context.Context, judge.Prompt) ([]byte, error) {

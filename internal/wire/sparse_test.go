@@ -133,6 +133,7 @@ func TestAClassifierTellsKAGIsSuccess(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
+	paidAlike(t, s.Dir(), p.demos)
 	if _, err := Evaluate(ctx, s.Dir(), "tuned", 1, nil, nil, quietly()); err != nil {
 		t.Error(err)
 	}

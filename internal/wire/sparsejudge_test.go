@@ -197,6 +197,7 @@ func TestAJudgePaysKAGIsSuccess(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
+	paidAlike(t, s.Dir(), p.demos)
 	for want, n := range map[string]int{"the judge did not answer": 2, `level=WARN msg="the judge cannot tell`: 2} {
 		if got := strings.Count(log.String(), want); got < n {
 			t.Errorf("the log says %q %d times, want %d:\n%s", want, got, n, &log)
