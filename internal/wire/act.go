@@ -15,7 +15,7 @@ import (
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/loop"
-	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/reward"
 )
 
 // ahead is how many episodes the actor may collect beyond those that the policy
@@ -27,8 +27,8 @@ const ahead = 4
 // alone would say so after 1.5 s, and a restart takes longer.
 const gone = 3 * time.Second
 
-// retryAfter is the wait before an episode is tried again whose extractor or
-// scorer went away.
+// retryAfter is the wait before an extractor or a scorer that went away is asked
+// again.
 const retryAfter = 500 * time.Millisecond
 
 // ackedAfter is how long an acknowledgement may take, of an episode that was just sent or learned
@@ -190,6 +190,8 @@ type driver struct {
 	fresh chan struct{} // parameters came
 
 	waiting int // episodes that waited for the learner when this was last known
+	eyes    beholder
+	scorer  reward.Scorer
 
 	mu     sync.Mutex
 	params policy.Params
@@ -326,8 +328,9 @@ func (d *driver) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer t.close()
-	t.actor = &loop.Actor{Backend: a.guard, Extractor: bus.Extractor(d.r.conn, d.r.name), Track: a.track, Tell: tellerOf(ctx), Policy: pi,
-		Scorer: bus.Scorer(d.r.conn, d.r.name), Horizon: d.s.cfg.Robot.Horizon, Watch: t.watch, Override: t.override, Over: overOf(d.s.cfg, a)}
+	d.eyes.Extractor, d.scorer = bus.Extractor(d.r.conn, d.r.name), bus.Scorer(d.r.conn, d.r.name)
+	t.actor = &loop.Actor{Backend: a.guard, Extractor: &d.eyes, Track: a.track, Tell: tellerOf(ctx), Policy: pi,
+		Horizon: d.s.cfg.Robot.Horizon, Watch: t.watch, Override: t.override, Over: overOf(d.s.cfg, a)}
 	for ; ; next++ {
 		if err := d.wait(ctx); err != nil {
 			return err
@@ -389,8 +392,8 @@ func (d *driver) may(ctx context.Context, looks int) (bool, error) {
 	return len(rows) < total, nil
 }
 
-// episode collects, stores and publishes the n-th episode; while a service is
-// away it tries again, with the arm held in between.
+// episode collects, labels, stores and publishes the n-th episode; while perception is
+// away it waits to begin anew, with the arm held.
 func (d *driver) episode(ctx context.Context, t *tracks, pi player, n int) error {
 	tries := uint64(0) // that the policy ended by a fault
 	begin := func() {
@@ -414,16 +417,13 @@ func (d *driver) episode(ctx context.Context, t *tracks, pi player, n int) error
 			return t.abort()
 		})
 		if err != nil && transient(err) && ctx.Err() == nil {
-			d.s.tell("retry", n%lifeSpan, d.total(), "a service is away: "+err.Error())
-			if err := t.abort(); err != nil {
+			if err := errors.Join(t.abort(), d.anew(ctx, n, err)); err != nil {
 				return err
 			}
-			select {
-			case <-d.s.after(retryAfter):
-				continue
-			case <-ctx.Done():
-				return ctx.Err()
-			}
+			continue
+		}
+		if err == nil {
+			err = d.score(ctx, n, &ep)
 		}
 		if err != nil {
 			return errors.Join(err, t.abort())
@@ -446,14 +446,4 @@ func (d *driver) episode(ctx context.Context, t *tracks, pi player, n int) error
 		d.s.tell("act", n%lifeSpan+1, d.total(), fmt.Sprintf("policy of %d episodes", p.Version-1))
 		return nil
 	}
-}
-
-// transient errors are those of a service or a server that may come back.
-func transient(err error) bool {
-	for _, e := range []error{bus.ErrNoService, bus.ErrLost, bus.ErrBusy, context.DeadlineExceeded} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return errors.Is(err, robot.ErrStale)
 }

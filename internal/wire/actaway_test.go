@@ -1,0 +1,168 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/rapport-rl/rapport/internal/bus"
+	"github.com/rapport-rl/rapport/perception"
+	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/policy/loop"
+	"github.com/rapport-rl/rapport/robot"
+)
+
+// idle is a policy that stays where it is.
+type idle struct{}
+
+func (idle) Act(_ context.Context, in policy.Input) (robot.Command, error) {
+	return robot.Command{Grip: 1}, nil
+}
+func (idle) Load(policy.Params) error { return nil }
+func (idle) Begin(uint64)             {}
+
+// resets is a backend that counts how often an arm was driven to its start.
+type resets struct {
+	robot.Backend
+	n atomic.Int64
+}
+
+func (r *resets) Reset(ctx context.Context) (robot.Observation, error) {
+	r.n.Add(1)
+	return r.Backend.Reset(ctx)
+}
+
+// actor is an actor beside an arm, and how often that begins an episode.
+func actor(t *testing.T) (*driver, *tracks, *resets) {
+	t.Helper()
+	c := tiny(t)
+	set(t, &c, "robot.horizon=3")
+	s := begun(t, c)
+	spool, err := bus.NewPublisher(s.conn, s.name, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(spool.Close)
+	peers, err := s.conn.WatchPeers(s.name, gone, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(peers.Close)
+	a, err := newArm(c, online)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = a.close() })
+	tr, err := s.newTracks(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(tr.close)
+	d := &driver{s: s, r: &role{cfg: c, name: s.name, conn: s.conn, ctx: t.Context()}, spool: spool, peers: peers, params: policy.Params{Version: 1}}
+	d.eyes.Extractor, d.scorer = dot{}, zero{}
+	arm := &resets{Backend: a.guard}
+	tr.actor = &loop.Actor{Backend: arm, Extractor: &d.eyes, Policy: idle{}, Horizon: c.Robot.Horizon, Watch: tr.watch}
+	return d, tr, arm
+}
+
+// dot sees one number, and zero pays nothing.
+type dot struct{}
+
+func (dot) Extract(_ context.Context, fs []robot.Frame) (perception.Features, error) {
+	return perception.Features{Stamp: fs[0].Stamp, Embed: []float32{1}}, nil
+}
+
+type zero struct{}
+
+func (zero) Score(context.Context, []float64, []perception.Features) error { return nil }
+
+// absent is a scorer that is away so often.
+type absent struct{ times int }
+
+func (a *absent) Score(_ context.Context, dst []float64, _ []perception.Features) error {
+	if a.times--; a.times >= 0 {
+		return bus.ErrNoService
+	}
+	for i := range dst {
+		dst[i] = float64(i)
+	}
+	return nil
+}
+
+// What the arm did stays where only the scorer is away, its recording as well.
+func TestAnEpisodeWaitsForItsScorer(t *testing.T) {
+	d, tr, arm := actor(t)
+	d.scorer = &absent{times: 1}
+	if err := d.episode(t.Context(), tr, idle{}, 0); err != nil {
+		t.Fatal(err)
+	}
+	if n := arm.n.Load(); n != 1 {
+		t.Errorf("the arm began the episode %d times", n)
+	}
+	e, err := d.s.store.Episode(episodeID(0))
+	if err != nil || e.Return() != 0+1+2 {
+		t.Errorf("a return of %g is kept, %v; want 3", e.Return(), err)
+	}
+}
+
+// An arm is not driven to its start again and again while nobody sees: it waits for
+// perception, and for a learner where session.orphan says so.
+func TestAnArmThatNobodySeesForIsNotReset(t *testing.T) {
+	d, tr, arm := actor(t)
+	d.s.cfg.Session.Orphan = "hold"
+	d.eyes.Extractor = bus.Extractor(d.s.conn, d.s.name)
+	retries := make(chan string, 100)
+	d.s.tell = func(stage string, _, _ int, _ string) { retries <- stage }
+	ctx, enough := context.WithTimeout(t.Context(), time.Minute)
+	defer enough()
+	done := make(chan error, 1)
+	go func() { done <- d.episode(ctx, tr, idle{}, 0) }()
+	until := func(want string) {
+		for range 3 {
+			for stage := ""; stage != want; {
+				select {
+				case stage = <-retries:
+				case <-ctx.Done():
+					t.Fatalf("no %q is told", want)
+				}
+			}
+		}
+		if n := arm.n.Load(); n != 1 {
+			t.Errorf("told %q: the arm began the episode %d times", want, n)
+		}
+	}
+	until("retry")
+	stop, err := bus.ServeExtractor(t.Context(), d.s.conn, d.s.name, dot{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	until("hold")
+	learner, err := d.s.conn.Beat(ctx, d.s.name, "learner", beatEvery)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer learner()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if n := arm.n.Load(); n != 2 {
+		t.Errorf("the arm began the episode %d times", n)
+	}
+}
+
+// What no waiting helps ends the actor.
+func TestAnActorEndsWhereNoWaitingHelps(t *testing.T) {
+	bad := errors.New("no such camera")
+	d, tr, _ := actor(t)
+	d.scorer = failing{bad}
+	if err := d.episode(t.Context(), tr, idle{}, 0); !errors.Is(err, bad) {
+		t.Errorf("got %v", err)
+	}
+}
+
+type failing struct{ error }
+
+func (f failing) Score(context.Context, []float64, []perception.Features) error { return f.error }
