@@ -216,16 +216,21 @@ func (c *Conn) LatestParams(ctx context.Context, session string) (policy.Params,
 
 // WatchParams calls fn for the newest version and then for each newer one,
 // until ctx ends, which returns nil, or c is closed. Versions that were overtaken while fn ran
-// are left out. It outlives the server's absence.
+// are left out. It outlives the server's absence. A server that comes back without its store
+// counts versions anew: its newest counts, whatever its number is.
 func (c *Conn) WatchParams(ctx context.Context, session string, fn func(policy.Params)) error {
 	if err := checkName("session", session); err != nil {
 		return err
 	}
 	var last uint64
+	var born time.Time // when the server made the store that last is a version in
 	some := false
 	delay := retryMin
 	for ctx.Err() == nil {
-		err := c.watch(ctx, session, func(p policy.Params) {
+		err := c.watch(ctx, session, func(made time.Time, p policy.Params) {
+			if !made.Equal(born) {
+				born, some = made, false
+			}
 			if !some || p.Version > last {
 				some, last, delay = true, p.Version, retryMin
 				fn(p)
@@ -246,8 +251,9 @@ func (c *Conn) WatchParams(ctx context.Context, session string, fn func(policy.P
 
 // watch reads the pointer now, whenever a publisher says that it moved, and once
 // in a while, since what is said can be lost. A watcher of the library would do
-// the first two, and stop for 5 s when its server has died.
-func (c *Conn) watch(ctx context.Context, session string, fn func(policy.Params)) error {
+// the first two, and stop for 5 s when its server has died. fn is also told when the server
+// made its store.
+func (c *Conn) watch(ctx context.Context, session string, fn func(time.Time, policy.Params)) error {
 	ctx, stop := c.whileConnected(ctx)
 	defer stop()
 	moved := make(chan *nats.Msg, 1) // a full one says enough
@@ -261,6 +267,10 @@ func (c *Conn) watch(ctx context.Context, session string, fn func(policy.Params)
 		return fmt.Errorf("bus: watch parameters: %w", err)
 	}
 	defer func() { _ = sub.Unsubscribe() }() // fails only where the connection is closed
+	made, err := c.made(ctx, session)
+	if err != nil {
+		return err
+	}
 	t := time.NewTicker(pollEvery)
 	defer t.Stop()
 	var at uint64
@@ -270,7 +280,7 @@ func (c *Conn) watch(ctx context.Context, session string, fn func(policy.Params)
 		switch {
 		case err == nil:
 			at, some = p.Version, true
-			fn(p)
+			fn(made, p)
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case !errors.Is(err, ErrNone):
@@ -283,6 +293,24 @@ func (c *Conn) watch(ctx context.Context, session string, fn func(policy.Params)
 		case <-t.C:
 		}
 	}
+}
+
+// made is when the server made the session's store of parameters.
+func (c *Conn) made(ctx context.Context, session string) (at time.Time, err error) {
+	ctx, cancel := context.WithTimeout(ctx, ackLimit)
+	defer cancel()
+	s, err := c.parameters(ctx, session)
+	if err != nil {
+		return at, err
+	}
+	st, err := s.kv.Status(ctx)
+	if err != nil {
+		return at, fmt.Errorf("bus: watch parameters: %w", err)
+	}
+	if b, ok := st.(*jetstream.KeyValueBucketStatus); ok {
+		at = b.StreamInfo().Created
+	}
+	return at, nil
 }
 
 // newer reads the latest version, or is ErrNone if that is not above at.

@@ -167,3 +167,17 @@ func TestParamsAndWatchersSurviveAServersDeath(t *testing.T) {
 	put(t, learner, params(2, 1000))
 	eventually(t, "the second version", func() bool { return w.last().Version == 2 })
 }
+
+// A server without its store counts from 1 again; who watches hears of that.
+func TestWatchersSeeAnotherStoresParams(t *testing.T) {
+	addr := porttest.Address(t)
+	srv := start(t, bus.Options{Listen: addr})
+	put(t, srv.Conn(), params(3, 100))
+	var w watcher
+	watch(t, dial(t, srv.URL(), bus.Options{}), w.add)
+	eventually(t, "the first store's version", func() bool { return w.last().Version == 3 })
+	srv.Close()
+	srv = start(t, bus.Options{Listen: addr})
+	put(t, srv.Conn(), params(1, 200))
+	eventually(t, "the second store's version", func() bool { return w.last().Version == 1 })
+}

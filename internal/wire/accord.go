@@ -88,10 +88,24 @@ func (r *role) facts(ctx context.Context) (f facts, err error) {
 	if err != nil {
 		return f, err
 	}
-	if err := json.Unmarshal(p.Data, &f); err != nil {
+	return r.decode(p.Data)
+}
+
+func (r *role) decode(b []byte) (f facts, err error) {
+	if err := json.Unmarshal(b, &f); err != nil {
 		return f, fmt.Errorf("wire: the facts of session %s: %w; use the same version of rapport for all its processes", r.name, err)
 	}
 	return f, nil
+}
+
+// still says whether the session of these facts is the one that r is in. On a server with a
+// new store another may have its name: neither r's configuration nor its folder was compared.
+func (r *role) still(b []byte) error {
+	f, err := r.decode(b)
+	if err != nil || f.ID == "" || r.id.CompareAndSwap(nil, &f.ID) || *r.id.Load() == f.ID {
+		return err
+	}
+	return fmt.Errorf("wire: session %s is another one of that name now; start its %s again to take part in that", r.name, r.what)
 }
 
 // met are the facts, once the learner has told them; none of one of before there were any.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/rapport-rl/rapport/internal/bus"
 	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/internal/porttest"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/policytest"
 	"github.com/rapport-rl/rapport/reward/kagi"
@@ -93,6 +94,53 @@ func TestActorOfAnotherSessionIsRefused(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, "spool")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("it would have sent what it holds: %v", err)
+	}
+}
+
+// Nor does who is running stay from one to the other.
+func TestAnotherSessionsLearnerEndsTheOthers(t *testing.T) {
+	c := tiny(t)
+	addr := porttest.Address(t)
+	serve := func() *bus.Server {
+		srv, err := bus.Start(t.Context(), bus.Options{StoreDir: t.TempDir(), Listen: addr})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(srv.Close)
+		c.Name, c.Bus.URL = "labelled", srv.URL()
+		return srv
+	}
+	srv := serve()
+	s := hosted(t, srv, c)
+	if err := s.introduce(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r, err := guest(t.Context(), c, "scorer", byTheClock())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.close()
+	eventually(t, "it knows the session", func() bool { return r.id.Load() != nil })
+	for _, own := range []bool{true, false} {
+		srv.Close()
+		srv = serve()
+		if !own {
+			s = hosted(t, srv, c)
+		}
+		s.conn = srv.Conn()
+		if err := s.introduce(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if own {
+			time.Sleep(time.Second) // what would end it comes at once
+			if err := context.Cause(r.ctx); err != nil {
+				t.Fatalf("its own learner, which told a new server: %v", err)
+			}
+		}
+	}
+	eventually(t, "it ends", func() bool { return r.ctx.Err() != nil })
+	if err := r.end(nil); err == nil || !strings.Contains(err.Error(), "is another one of that name now; start its scorer again") {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -61,6 +61,7 @@ type role struct {
 	o    Options
 	// episodes is the learner's session.episodes; 0 until it told its configuration.
 	episodes atomic.Int64
+	id       atomic.Pointer[string] // the session's, nil until its learner told it
 	// ctx ends when the session is over, or the caller's ctx does.
 	ctx  context.Context
 	quit context.CancelCauseFunc
@@ -110,8 +111,8 @@ func join(ctx context.Context, c config.Config, what string, o Options) (*role, 
 	return r, nil
 }
 
-// guest joins a session that a learner begins and ends: r.ctx ends with it, and where
-// the learner is configured otherwise.
+// guest joins a session that a learner begins and ends: r.ctx ends with it, where the
+// learner is configured otherwise, and where it is another session's.
 func guest(ctx context.Context, c config.Config, what string, o Options) (*role, error) {
 	r, err := join(ctx, c, what, o)
 	if err != nil {
@@ -140,6 +141,16 @@ func guest(ctx context.Context, c config.Config, what string, o Options) (*role,
 	r.wg.Go(func() { // a learner that begins later
 		err := r.conn.WatchParams(r.ctx, r.name+subConfig, func(p policy.Params) {
 			if err := errors.Join(r.fits(p.Data), r.sees(r.ctx)); err != nil {
+				r.quit(err)
+			}
+		})
+		if err != nil && r.ctx.Err() == nil {
+			r.quit(err)
+		}
+	})
+	r.wg.Go(func() {
+		err := r.conn.WatchParams(r.ctx, r.name+subFacts, func(p policy.Params) {
+			if err := r.still(p.Data); err != nil {
 				r.quit(err)
 			}
 		})
