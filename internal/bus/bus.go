@@ -23,6 +23,7 @@
 package bus
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -54,7 +55,7 @@ type Options struct {
 	// before every acknowledgement.
 	Sync time.Duration
 	// Name tells this process from others in errors, logs and heartbeats; ""
-	// means program-pid@host.
+	// means program-pid-token@host: containers that share a host share pids, too.
 	Name string
 	// Await makes Dial return while no server answers; it connects when one
 	// does. Otherwise an absent server is an error.
@@ -78,7 +79,7 @@ func (o Options) defaults() Options {
 		if err != nil {
 			host = "localhost"
 		}
-		o.Name = fmt.Sprintf("rapport-%d@%s", os.Getpid(), host)
+		o.Name = fmt.Sprintf("rapport-%d-%s@%s", os.Getpid(), rand.Text()[:8], host)
 	}
 	return o
 }

@@ -335,3 +335,12 @@ func TestPanicOfAHandlerIsAnError(t *testing.T) {
 		}
 	}
 }
+
+// Containers on one host have its name and the same process number each.
+func TestConnectionsHaveNamesOfTheirOwn(t *testing.T) {
+	srv := start(t, bus.Options{Listen: "127.0.0.1:0"})
+	a, b := dial(t, srv.URL(), bus.Options{}), dial(t, srv.URL(), bus.Options{})
+	if a.Name() == b.Name() {
+		t.Errorf("both are called %s", a.Name())
+	}
+}
