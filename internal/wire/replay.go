@@ -130,7 +130,7 @@ func ReplayFiles(ctx context.Context, rc ReplayConfig, environ, sets []string, o
 	if reels, err = s.listed(ctx, reels); err != nil {
 		return out, err
 	}
-	pr := projector{rc: rc, s: s, parts: p, after: o.After, experts: map[string][]robot.Frame{}, filmed: map[string]bool{}, encoder: out.Encoder, newest: out.Reward, earlier: map[string]reward.Scorer{}}
+	pr := projector{rc: rc, s: s, parts: p, now: o.Now, after: o.After, experts: map[string][]robot.Frame{}, filmed: map[string]bool{}, encoder: out.Encoder, newest: out.Reward, earlier: map[string]reward.Scorer{}}
 	defer func() { err = errors.Join(err, pr.past.close()) }()
 	s.tell("replay", 0, len(reels), "")
 	for i, r := range reels {
@@ -188,6 +188,7 @@ type projector struct {
 	rc      ReplayConfig
 	s       *Session
 	parts   parts
+	now     func() time.Time
 	after   func(time.Duration) <-chan time.Time
 	experts map[string][]robot.Frame // a frame a step, by the expert's name
 	filmed  map[string]bool          // names of films
@@ -304,10 +305,12 @@ type watcher struct {
 	logged []perception.Features
 	stamps []time.Time
 	live   running
+	fed    int // features that live was given
 	lives  []float64
 	buf    []float64
 	ticks  []record.Tick // not embedded yet
-	last   time.Time     // stamp of what was shown last
+	first  time.Time     // stamp of what was shown first
+	began  time.Time     // when that was
 }
 
 // see reads the recording to its end.
@@ -343,19 +346,23 @@ func (w *watcher) see(ctx context.Context, f footage) error {
 	return err
 }
 
-// pace waits until the recorded time has passed.
+// pace waits until the recorded time has passed, in which seeing and scoring take their part.
 func (w *watcher) pace(ctx context.Context, stamp time.Time) error {
-	if w.p.rc.Speed > 0 && !w.last.IsZero() {
-		d := time.Duration(float64(stamp.Sub(w.last)) / w.p.rc.Speed)
-		if d > 0 {
-			select {
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-w.p.after(d):
-			}
+	if w.p.rc.Speed <= 0 {
+		return nil
+	}
+	if w.first.IsZero() {
+		w.first, w.began = stamp, w.p.now()
+		return nil
+	}
+	due := w.began.Add(time.Duration(float64(stamp.Sub(w.first)) / w.p.rc.Speed))
+	if d := due.Sub(w.p.now()); d > 0 {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-w.p.after(d):
 		}
 	}
-	w.last = stamp
 	return nil
 }
 
@@ -382,7 +389,6 @@ func (w *watcher) embed(ctx context.Context) error {
 	if w.framed && none > 0 {
 		return fmt.Errorf("%d of %d observations have no frames, others have: the recording is of two kinds", none, len(frames))
 	}
-	first := len(w.seen)
 	if w.framed {
 		fs, err := encoder.Batch(ctx, w.p.parts.eyes, frames, runtime.GOMAXPROCS(0))
 		if errors.Is(err, encoder.ErrCamera) {
@@ -404,7 +410,8 @@ func (w *watcher) embed(ctx context.Context) error {
 	if !w.framed {
 		fs = w.logged
 	}
-	for _, f := range fs[first:] {
+	for _, f := range fs[w.fed:] {
+		w.fed++
 		if err := w.live.Add(f); err != nil {
 			return err
 		}

@@ -10,7 +10,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/robot/record"
 	"github.com/rapport-rl/rapport/robot/ros"
 )
 
@@ -45,26 +47,85 @@ func TestGapsOfFrames(t *testing.T) {
 
 func TestSpeedIsThatOfTheRecording(t *testing.T) {
 	var waits []time.Duration
-	p := &projector{rc: ReplayConfig{Speed: 2}, after: func(d time.Duration) <-chan time.Time {
+	now := time.UnixMilli(0)
+	p := &projector{rc: ReplayConfig{Speed: 2}, now: func() time.Time { return now }, after: func(d time.Duration) <-chan time.Time {
 		waits = append(waits, d)
+		now = now.Add(d)
 		c := make(chan time.Time, 1)
 		c <- time.Time{}
 		return c
 	}}
 	w := watcher{p: p}
-	for _, ms := range []int64{1000, 1050, 1250, 1250, 1240} { // time that stands or goes back is not waited for
-		if err := w.pace(t.Context(), time.UnixMilli(ms)); err != nil {
+	// Time that stands or goes back is not waited for.
+	for _, tt := range []struct{ stamp, work int64 }{{1000, 10}, {1050, 130}, {1250, 0}, {1250, 0}, {1240, 0}, {1290, 0}} {
+		if err := w.pace(t.Context(), time.UnixMilli(tt.stamp)); err != nil {
 			t.Fatal(err)
 		}
+		now = now.Add(time.Duration(tt.work) * time.Millisecond)
 	}
-	if d := cmp.Diff([]time.Duration{25 * time.Millisecond, 100 * time.Millisecond}, waits); d != "" {
+	// 25 ms after the first, of which 10 were worked; then there is nothing to wait for until 145.
+	if d := cmp.Diff([]time.Duration{15 * time.Millisecond}, waits); d != "" {
 		t.Error(d)
+	}
+	waits = nil
+	if err := w.pace(t.Context(), time.UnixMilli(1350)); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]time.Duration{20 * time.Millisecond}, waits); d != "" {
+		t.Error(d)
+	}
+	if now.Sub(time.UnixMilli(0)) != 175*time.Millisecond {
+		t.Errorf("350 ms at twice the pace took %v", now.Sub(time.UnixMilli(0)))
 	}
 	p.after = func(time.Duration) <-chan time.Time { return nil }
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := w.pace(ctx, time.UnixMilli(5000)); !errors.Is(err, context.Canceled) {
 		t.Errorf("an interrupted wait: %v", err)
+	}
+}
+
+// featured is a footage of features alone.
+type featured struct {
+	footage
+	embed []float32
+}
+
+func (n featured) Each(_ context.Context, f func(record.Tick) error) error {
+	for i, x := range n.embed {
+		if err := f(record.Tick{State: robot.State{Stamp: time.UnixMilli(int64(i + 1))}, Embed: []float32{x}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// last pays what is seen at a step's end.
+type last struct{}
+
+func (last) Score(_ context.Context, dst []float64, traj []perception.Features) error {
+	for i := range dst {
+		dst[i] = float64(traj[i+1].Embed[0])
+	}
+	return nil
+}
+
+// What is watched as it runs is watched once, of a recording without frames, too.
+func TestLiveRewardsOfLoggedFeatures(t *testing.T) {
+	w := watcher{p: &projector{rc: ReplayConfig{Live: true}, parts: parts{scorer: last{}}}, out: &Replayed{}, gaps: gapCounter{}}
+	if err := w.see(t.Context(), featured{embed: []float32{1, 2, 3, 4, 5}}); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]float64{2, 3, 4, 5}, w.lives); d != "" {
+		t.Error(d)
+	}
+	if err := w.judge(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, st := range w.out.Steps {
+		if st.Live != st.Reward {
+			t.Errorf("step %d: live %g, in the end %g", st.T, st.Live, st.Reward)
+		}
 	}
 }
 
