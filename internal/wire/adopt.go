@@ -20,13 +20,14 @@ func adoptedMark(id int64) string { return fmt.Sprintf("adopted fault %d", id) }
 type journalled struct {
 	order []string
 	open  map[string]bus.Fault
+	acked map[string]bool // what is told of a fault while the server is away comes in any order
 }
 
 // adopt takes over the faults that actors of other folders have latched in this
 // session and nobody has acknowledged: it is the same arm. What was acknowledged
 // in this folder while no process drove it is told to the journal.
 func (d *desk) adopt(ctx context.Context) error {
-	j := journalled{open: map[string]bus.Fault{}}
+	j := journalled{open: map[string]bus.Fault{}, acked: map[string]bool{}}
 	err := d.conn.Replay(ctx, d.session, 1, false, func(e bus.Entry) error {
 		j.take(e)
 		return nil
@@ -74,12 +75,13 @@ func (j *journalled) take(e bus.Entry) {
 	switch e.Kind {
 	case faultKind:
 		var f bus.Fault
-		if json.Unmarshal(e.Data, &f) == nil {
+		if json.Unmarshal(e.Data, &f) == nil && !j.acked[e.ID] {
 			j.order, j.open[e.ID] = append(j.order, e.ID), f
 		}
 	case actKind:
 		var a struct{ Act, Key string }
 		if json.Unmarshal(e.Data, &a) == nil && a.Act == "acknowledge" {
+			j.acked[a.Key] = true
 			delete(j.open, a.Key)
 		}
 	}

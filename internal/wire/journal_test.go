@@ -11,6 +11,22 @@ import (
 	"github.com/rapport-rl/rapport/internal/bus"
 )
 
+// While the server is away each entry is tried for itself, so that an acknowledgement may come
+// before its fault.
+func TestAnAcknowledgedFaultIsNotAdopted(t *testing.T) {
+	fault := bus.Entry{Kind: faultKind, ID: "fault-1-2", Data: []byte(`{"id":1}`)}
+	ack := bus.Entry{Kind: actKind, ID: "acknowledge-fault-1-2", Data: []byte(`{"act":"acknowledge","key":"fault-1-2"}`)}
+	for _, es := range [][]bus.Entry{{fault, ack}, {ack, fault}} {
+		j := journalled{open: map[string]bus.Fault{}, acked: map[string]bool{}}
+		for _, e := range es {
+			j.take(e)
+		}
+		if len(j.open) > 0 {
+			t.Errorf("after %s: open is %v", es[1].ID, j.open)
+		}
+	}
+}
+
 // What the desk has to tell while the server is away is in the journal once it is back.
 func TestTheJournalIsToldAfterAnOutage(t *testing.T) {
 	dir, quiet := t.TempDir(), slog.New(slog.NewTextHandler(io.Discard, nil))
