@@ -123,11 +123,11 @@ func Act(ctx context.Context, c config.Config, o Options) (err error) {
 	return r.end(d.run(acts))
 }
 
-// lookAbout is for how long an actor looks for another one: three heartbeats.
+// lookAbout is for how long an actor or a learner looks for another one: three heartbeats.
 const lookAbout = time.Second
 
-// sole refuses to drive beside another actor, which came first: both would number and queue
-// episodes of one session. One that was killed beats no more, but for its last one that may
+// sole refuses to be beside another of r's role, which came first: two actors would number and
+// queue episodes of one session, two learners prepare it. One that was killed beats no more, but for its last one that may
 // still be on its way.
 func (r *role) sole(peers *bus.Peers) error {
 	select {
@@ -145,7 +145,7 @@ func (r *role) sole(peers *bus.Peers) error {
 	for _, p := range all {
 		older := p.Seq > mine || p.Seq == mine && p.Name < r.conn.Name()
 		if p.Role == r.what && p.Name != r.conn.Name() && p.Alive && p.Heard > 1 && older {
-			return fmt.Errorf("wire: session %s has an actor already, %s; end that one first, or begin another session with another name, as --set name=%s-2", r.name, p.Name, r.name)
+			return fmt.Errorf("wire: session %s has %s already, %s; end that one first, or begin another session with another name, as --set name=%s-2", r.name, map[string]string{"actor": "an actor", "learner": "a learner"}[r.what], p.Name, r.name)
 		}
 	}
 	return nil

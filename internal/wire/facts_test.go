@@ -235,6 +235,31 @@ func TestSecondActorIsRefused(t *testing.T) {
 	}
 }
 
+// Two learners that prepare one session in two folders are not told apart by what is published.
+func TestSecondLearnerIsRefused(t *testing.T) {
+	c := tiny(t)
+	srv := broker(t, &c)
+	first, err := bus.Dial(t.Context(), srv.URL(), bus.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	stop, err := first.Beat(t.Context(), c.Name, "learner", beatEvery)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	time.Sleep(3 * beatEvery) // it is there for a while
+	soon, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if _, err = Learn(soon, c, byTheClock()); err == nil || !strings.Contains(err.Error(), "has a learner already, "+first.Name()+"; end that one first") {
+		t.Errorf("a second learner: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(c.Out, c.Name)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it made its folder: %v", err)
+	}
+}
+
 // Demonstrations have the waypoints that the learner's shell led to. An actor whose shell has
 // another endpoint, or none, does not go by others.
 func TestActorGoesByTheLearnersWaypoints(t *testing.T) {

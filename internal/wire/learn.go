@@ -38,6 +38,9 @@ func Learn(ctx context.Context, c config.Config, o Options) (res Result, err err
 	if err := errors.Join(r.checkFresh(o), r.checkOver()); err != nil {
 		return res, r.end(err)
 	}
+	if err := r.alone(); err != nil {
+		return res, r.end(err)
+	}
 	if dir := filepath.Join(c.Out, r.name); o.Drop != "" {
 		if _, err := os.Stat(filepath.Join(dir, database)); err != nil {
 			return res, fmt.Errorf("wire: there is no session in %s whose checkpoint %s could be forgotten; start the learner without --drop-checkpoint", dir, o.Drop)
@@ -130,6 +133,17 @@ func (r *role) checkFresh(o Options) error {
 			r.name, r.name, sub, p.Version, dir, r.name)
 	}
 	return nil
+}
+
+// alone refuses to begin beside another learner, which the server may know nothing else of while
+// it prepares.
+func (r *role) alone() error {
+	peers, err := r.conn.WatchPeers(r.name, gone, nil)
+	if err != nil {
+		return err
+	}
+	defer peers.Close()
+	return r.sole(peers)
 }
 
 // checkOver refuses more episodes of a session that was announced to be over: the others
