@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -360,11 +361,25 @@ func (s *Session) consume(ctx context.Context, p parts) (_ policy.Params, err er
 // errDone refuses episodes beyond the session's; they stay in the queue.
 var errDone = errors.New("wire: the session has its episodes")
 
+// repeated says whether an episode whose id is stored is the stored one, as where it was handed over
+// again. Another one is not learned from: of a server that lost its store an actor in a new folder
+// learns no numbers that are free.
+func (s *Session) repeated(e policy.Episode) error {
+	was, err := s.store.Episode(e.ID)
+	if err != nil || slices.Equal(was.Applied, e.Applied) && slices.Equal(was.Version, e.Version) {
+		return err
+	}
+	return fmt.Errorf("wire: %w: another episode than the one that came is %s in %s: an actor in a new folder numbers its episodes anew where the server lost its store; end that actor, go on with the folder of the one before, and start the learner again", bus.ErrReject, e.ID, s.Dir())
+}
+
 // learnFrom stores an episode, counts it once, and learns.
 func (s *Session) learnFrom(ctx context.Context, l *shared, n *int, e policy.Episode, by reward.Scorer, metrics *bus.Feed[policy.Stats]) error {
 	added, err := s.store.AddEpisode(ctx, e)
-	if err != nil || !added {
+	if err != nil {
 		return err
+	}
+	if !added {
+		return s.repeated(e)
 	}
 	// One that was queued before the reward was aligned anew has the older one's rewards; a
 	// restarted learner rates all of them.

@@ -183,6 +183,23 @@ func TestALearnersProcessCountsAPersonsRows(t *testing.T) {
 	}
 }
 
+// An episode that comes again is learned from once; another one of its id is told.
+func TestAnotherEpisodeOfAKnownIDIsRejected(t *testing.T) {
+	s, l, feed := aside(t)
+	n := 0
+	come := func(e policy.Episode) error {
+		e.ID, e.Origin = episodeID(0), policy.Online
+		return s.learnFrom(t.Context(), l, &n, e, nil, feed)
+	}
+	es := policytest.Demos(2, 2, [2]float64{})
+	if err := errors.Join(come(es[0]), come(es[0])); err != nil || n != 1 {
+		t.Errorf("learned from %d, %v; want one", n, err)
+	}
+	if err := come(es[1]); !errors.Is(err, bus.ErrReject) || n != 1 {
+		t.Errorf("learned from %d, %v; want that it is another", n, err)
+	}
+}
+
 // With a deterministic head the deviation stays as it was cloned.
 func TestIQLMovesTheDeviationOrNot(t *testing.T) {
 	start := cloneOf(t)
