@@ -146,7 +146,7 @@ func (c *Conn) payload() int {
 // checkSize refuses what the server would refuse.
 func (c *Conn) checkSize(what string, n int) error {
 	if limit := c.payload(); n > limit {
-		return fmt.Errorf("%w: %s of %d bytes, limit %d; raise the server's max_payload", ErrLarge, what, n, limit)
+		return fmt.Errorf("%w: %s of %d bytes, limit %d; raise the server's max_payload, as by rapport broker --max-payload", ErrLarge, what, n, limit)
 	}
 	return nil
 }

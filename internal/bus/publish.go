@@ -87,11 +87,8 @@ func (p *Publisher) Publish(ctx context.Context, e policy.Episode) error {
 	if err := checkID("episode id", e.ID); err != nil {
 		return err
 	}
-	b, err := EncodeEpisode(e)
+	b, err := p.encode(e)
 	if err != nil {
-		return err
-	}
-	if err := p.c.checkSize("episode "+e.ID, len(b)+headRoom); err != nil {
 		return err
 	}
 	if err := p.sp.put(b); err != nil {
@@ -102,6 +99,20 @@ func (p *Publisher) Publish(ctx context.Context, e policy.Episode) error {
 	default:
 	}
 	return nil
+}
+
+// Fits is an error for an episode that the server would not take.
+func (p *Publisher) Fits(e policy.Episode) error {
+	_, err := p.encode(e)
+	return err
+}
+
+func (p *Publisher) encode(e policy.Episode) ([]byte, error) {
+	b, err := EncodeEpisode(e)
+	if err != nil {
+		return nil, err
+	}
+	return b, p.c.checkSize("episode "+e.ID, len(b)+headRoom)
 }
 
 // Pending is the number of episodes that no server acknowledged yet.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -35,6 +36,9 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	o = o.defaults()
 	if o.StoreDir == "" {
 		return nil, errors.New("bus: start: no StoreDir; name a folder of the session")
+	}
+	if o.MaxPayload < 0 || o.MaxPayload > math.MaxInt32 {
+		return nil, fmt.Errorf("bus: start: MaxPayload is %d bytes; want 0 to %d", o.MaxPayload, math.MaxInt32)
 	}
 	opts := &server.Options{
 		ServerName:    o.Name,

@@ -121,6 +121,7 @@ func (a *app) print(res wire.Result) error {
 
 func (a *app) brokerCmd() *cobra.Command {
 	var listen, dir string
+	var payload int
 	cmd := &cobra.Command{
 		Use:   "broker",
 		Short: "Run the NATS server of a session that spans several processes",
@@ -132,7 +133,7 @@ several processes. Any other NATS server from 2.10 on with JetStream does too.`,
 			if err != nil {
 				return err
 			}
-			srv, err := bus.Start(cmd.Context(), bus.Options{StoreDir: dir, Listen: listen, User: c.Bus.User, Password: c.Bus.Password, Log: a.log})
+			srv, err := bus.Start(cmd.Context(), bus.Options{StoreDir: dir, Listen: listen, User: c.Bus.User, Password: c.Bus.Password, MaxPayload: payload, Log: a.log})
 			if err != nil {
 				return err
 			}
@@ -144,5 +145,6 @@ several processes. Any other NATS server from 2.10 on with JetStream does too.`,
 	}
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:4222", "address; port 0 picks a free one; beyond loopback, bus.user and bus.password are needed")
 	cmd.Flags().StringVar(&dir, "store", "runs/broker", "folder of the streams")
+	cmd.Flags().IntVar(&payload, "max-payload", bus.MaxPayload, "bytes of the largest message, which bounds an episode")
 	return cmd
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/loop"
 	"github.com/rapport-rl/rapport/reward"
+	"github.com/rapport-rl/rapport/robot"
 )
 
 // ahead is how many episodes the actor may collect beyond those that the policy
@@ -192,6 +194,7 @@ type driver struct {
 	waiting int // episodes that waited for the learner when this was last known
 	eyes    beholder
 	scorer  reward.Scorer
+	fitted  bool // the server takes the session's episodes
 
 	mu     sync.Mutex
 	params policy.Params
@@ -330,7 +333,7 @@ func (d *driver) run(ctx context.Context) (err error) {
 	defer t.close()
 	d.eyes.Extractor, d.scorer = bus.Extractor(d.r.conn, d.r.name), bus.Scorer(d.r.conn, d.r.name)
 	t.actor = &loop.Actor{Backend: a.guard, Extractor: &d.eyes, Track: a.track, Tell: tellerOf(ctx), Policy: pi,
-		Horizon: d.s.cfg.Robot.Horizon, Watch: t.watch, Override: t.override, Over: overOf(d.s.cfg, a)}
+		Horizon: d.s.cfg.Robot.Horizon, Watch: d.watch(t), Override: t.override, Over: overOf(d.s.cfg, a)}
 	for ; ; next++ {
 		if err := d.wait(ctx); err != nil {
 			return err
@@ -390,6 +393,22 @@ func (d *driver) may(ctx context.Context, looks int) (bool, error) {
 		return false, nil
 	}
 	return len(rows) < total, nil
+}
+
+// watch is t's. Before the arm is driven for the first time it refuses episodes that the server
+// would not take.
+func (d *driver) watch(t *tracks) func(context.Context, int, robot.Observation, policy.Input) error {
+	return func(ctx context.Context, step int, obs robot.Observation, in policy.Input) error {
+		if !d.fitted {
+			n := d.s.cfg.Robot.Horizon
+			e := policy.Episode{ID: episodeID(t.arm.next - 1), Inputs: slices.Repeat([]policy.Input{in}, n+1), Applied: make([]robot.Command, n), By: make([]robot.Source, n), Version: make([]uint64, n), Rewards: make([]float64, n)}
+			if err := d.spool.Fits(e); err != nil {
+				return err
+			}
+			d.fitted = true
+		}
+		return t.watch(ctx, step, obs, in)
+	}
 }
 
 // episode collects, labels, stores and publishes the n-th episode; while perception is

@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -23,10 +24,15 @@ func (idle) Act(_ context.Context, in policy.Input) (robot.Command, error) {
 func (idle) Load(policy.Params) error { return nil }
 func (idle) Begin(uint64)             {}
 
-// resets is a backend that counts how often an arm was driven to its start.
+// resets is a backend that counts how often an arm was driven to its start, and on from there.
 type resets struct {
 	robot.Backend
-	n atomic.Int64
+	n, steps atomic.Int64
+}
+
+func (r *resets) Step(ctx context.Context, c robot.Command) (robot.Observation, error) {
+	r.steps.Add(1)
+	return r.Backend.Step(ctx, c)
 }
 
 func (r *resets) Reset(ctx context.Context) (robot.Observation, error) {
@@ -63,7 +69,7 @@ func actor(t *testing.T) (*driver, *tracks, *resets) {
 	d := &driver{s: s, r: &role{cfg: c, name: s.name, conn: s.conn, ctx: t.Context()}, spool: spool, peers: peers, params: policy.Params{Version: 1}}
 	d.eyes.Extractor, d.scorer = dot{}, zero{}
 	arm := &resets{Backend: a.guard}
-	tr.actor = &loop.Actor{Backend: arm, Extractor: &d.eyes, Policy: idle{}, Horizon: c.Robot.Horizon, Watch: tr.watch}
+	tr.actor = &loop.Actor{Backend: arm, Extractor: &d.eyes, Policy: idle{}, Horizon: c.Robot.Horizon, Watch: d.watch(tr)}
 	return d, tr, arm
 }
 
@@ -150,6 +156,26 @@ func TestAnArmThatNobodySeesForIsNotReset(t *testing.T) {
 	}
 	if n := arm.n.Load(); n != 2 {
 		t.Errorf("the arm began the episode %d times", n)
+	}
+}
+
+// vast sees more than a message holds.
+type vast struct{}
+
+func (vast) Extract(_ context.Context, fs []robot.Frame) (perception.Features, error) {
+	return perception.Features{Stamp: fs[0].Stamp, Embed: make([]float32, bus.MaxPayload/4/4)}, nil
+}
+
+// An arm does not do what the server will not take.
+func TestAnEpisodeThatIsTooLargeIsNotDriven(t *testing.T) {
+	d, tr, arm := actor(t)
+	d.eyes.Extractor = vast{}
+	err := d.episode(t.Context(), tr, idle{}, 0)
+	if !errors.Is(err, bus.ErrLarge) || !strings.Contains(err.Error(), "--max-payload") {
+		t.Errorf("got %v", err)
+	}
+	if n := arm.steps.Load(); n > 1 { // it is held
+		t.Errorf("the arm was driven for %d ticks", n)
 	}
 }
 
