@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -17,7 +16,6 @@ import (
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/loop"
 	"github.com/rapport-rl/rapport/reward"
-	"github.com/rapport-rl/rapport/robot"
 )
 
 // ahead is how many episodes the actor may collect beyond those that the policy
@@ -129,8 +127,8 @@ func Act(ctx context.Context, c config.Config, o Options) (err error) {
 const lookAbout = time.Second
 
 // sole refuses to be beside another of r's role, which came first: two actors would number and
-// queue episodes of one session, two learners prepare it. One that was killed beats no more, but for its last one that may
-// still be on its way.
+// queue episodes of one session, two learners prepare it. One that was killed beats no more,
+// but for its last one that may still be on its way.
 func (r *role) sole(peers *bus.Peers) error {
 	select {
 	case <-r.o.After(lookAbout):
@@ -393,22 +391,6 @@ func (d *driver) may(ctx context.Context, looks int) (bool, error) {
 		return false, nil
 	}
 	return len(rows) < total, nil
-}
-
-// watch is t's. Before the arm is driven for the first time it refuses episodes that the server
-// would not take.
-func (d *driver) watch(t *tracks) func(context.Context, int, robot.Observation, policy.Input) error {
-	return func(ctx context.Context, step int, obs robot.Observation, in policy.Input) error {
-		if !d.fitted {
-			n := d.s.cfg.Robot.Horizon
-			e := policy.Episode{ID: episodeID(t.arm.next - 1), Inputs: slices.Repeat([]policy.Input{in}, n+1), Applied: make([]robot.Command, n), By: make([]robot.Source, n), Version: make([]uint64, n), Rewards: make([]float64, n)}
-			if err := d.spool.Fits(e); err != nil {
-				return err
-			}
-			d.fitted = true
-		}
-		return t.watch(ctx, step, obs, in)
-	}
 }
 
 // episode collects, labels, stores and publishes the n-th episode; while perception is

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/rapport-rl/rapport/internal/bus"
 	"github.com/rapport-rl/rapport/perception"
@@ -77,6 +78,22 @@ func (x *beholder) look(ctx context.Context) error {
 	}
 	_, err := x.Extract(ctx, x.unseen)
 	return err
+}
+
+// watch is t's. Before the arm is driven for the first time it refuses episodes that the server
+// would not take.
+func (d *driver) watch(t *tracks) func(context.Context, int, robot.Observation, policy.Input) error {
+	return func(ctx context.Context, step int, obs robot.Observation, in policy.Input) error {
+		if !d.fitted {
+			n := d.s.cfg.Robot.Horizon
+			e := policy.Episode{ID: episodeID(t.arm.next - 1), Inputs: slices.Repeat([]policy.Input{in}, n+1), Applied: make([]robot.Command, n), By: make([]robot.Source, n), Version: make([]uint64, n), Rewards: make([]float64, n)}
+			if err := d.spool.Fits(e); err != nil {
+				return err
+			}
+			d.fitted = true
+		}
+		return t.watch(ctx, step, obs, in)
+	}
 }
 
 // transient errors are those of a service or a server that may come back.
