@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -119,6 +120,35 @@ func TestPrecedence(t *testing.T) {
 				t.Errorf("horizon %d, want %d", c.Robot.Horizon, tt.want)
 			}
 		})
+	}
+}
+
+// A variable that the program reads by its name is no key, and hinders no command.
+func TestVariablesThatAreNoKeysAreTaken(t *testing.T) {
+	read := regexp.MustCompile(`os\.(?:Getenv|LookupEnv)\("(RAPPORT_\w+)"\)`)
+	found := map[string]bool{}
+	for _, dir := range []string{"cmd", "internal", "perception", "policy", "reward", "robot", "sim"} {
+		err := filepath.WalkDir(filepath.Join("..", "..", dir), func(name string, e os.DirEntry, err error) error {
+			if err != nil || e.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+				return err
+			}
+			b, err := os.ReadFile(name)
+			for _, m := range read.FindAllStringSubmatch(string(b), -1) {
+				found[m[1]] = true
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !found["RAPPORT_CUDA_LIBS"] || !found["RAPPORT_EGL"] {
+		t.Fatalf("found %v", found)
+	}
+	for name := range found {
+		if _, err := config.Load("", []string{name + "=x"}, nil); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -14,9 +14,13 @@ import (
 const envPrefix = "RAPPORT_"
 
 // apart are variables of that prefix which are no keys: those of a vision-language
-// model (a key is no matter of files that people pass on), and RAPPORT_EGL names the
-// library that sim/mujoco renders by.
-var apart = []string{"RAPPORT_EGL", "RAPPORT_VLM_URL", "RAPPORT_VLM_KEY", "RAPPORT_VLM_MODEL", "RAPPORT_VLM_TOKENS"}
+// model (a key is no matter of files that people pass on), what says where this machine's
+// libraries are (the one that sim/mujoco renders by, CUDA's) and how its card is waited for,
+// and what tests and measurements go by.
+var apart = []string{
+	"RAPPORT_EGL", "RAPPORT_VLM_URL", "RAPPORT_VLM_KEY", "RAPPORT_VLM_MODEL", "RAPPORT_VLM_TOKENS",
+	"RAPPORT_CUDA_LIBS", "RAPPORT_CUDA_WAIT", "RAPPORT_TEST_CARD", "RAPPORT_PEER_PYTHON",
+}
 
 // leaf is a value that a key names.
 type leaf struct {
