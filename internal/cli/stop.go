@@ -158,7 +158,7 @@ cuts its power.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), stopLimit)
 			defer cancel()
-			c, err := a.load()
+			c, err := anyhow(a.load)
 			if err != nil {
 				fmt.Fprintf(a.stderr, "rapport: %v\nrapport: this hinders no stop, which goes by what could be read\n", err)
 			}
@@ -174,6 +174,16 @@ cuts its power.`,
 	cmd.Flags().StringVar(&why, "why", "rapport stop", "the reason, which is kept")
 	cmd.Flags().StringVar(&by, "by", who(), "your name, which is kept")
 	return cmd
+}
+
+// anyhow reads a configuration, the defaults where reading it breaks: a stop goes on.
+func anyhow(load func() (config.Config, error)) (c config.Config, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			c, err = config.Default(), fmt.Errorf("the configuration cannot be read: %v", r)
+		}
+	}()
+	return load()
 }
 
 func (a *app) stopFar(ctx context.Context, d drivers, c config.Config, s bus.Stop) error {

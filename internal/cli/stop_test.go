@@ -333,3 +333,21 @@ func TestStopOfNothing(t *testing.T) {
 		}
 	}
 }
+
+// Neither a file that does not fit nor one that breaks who reads it hinders a stop.
+func TestStopGoesOnWhateverIsConfigured(t *testing.T) {
+	l := newLab(t)
+	if err := os.WriteFile(l.file, []byte("guard: {workspace: {min: [0.2, -0.3, 0, 1]}}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, out := l.run(t.Context(), &console{}, "stop")
+	for _, want := range []string{"want 3 numbers", "hinders no stop", "no session in " + filepath.Join(l.dir, "runs") + " runs"} {
+		if code != exitFailed || !strings.Contains(out, want) {
+			t.Errorf("got %d, want %d and %q:\n%s", code, exitFailed, want, out)
+		}
+	}
+	c, err := anyhow(func() (config.Config, error) { panic("index out of range") })
+	if err == nil || !strings.Contains(err.Error(), "index out of range") || c.Out != config.Default().Out {
+		t.Errorf("out %q, %v", c.Out, err)
+	}
+}

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -501,11 +502,23 @@ func decode(b []byte, v any) error {
 	return decodeFile(f, v)
 }
 
-// decodeFile decodes the first document of f that says anything; one of comments alone changes nothing.
+// decodeFile decodes what f says; nothing changes nothing.
 func decodeFile(f *ast.File, v any) error {
+	n := said(f)
+	if n == nil {
+		return nil
+	}
+	if err := misfit("", n, reflect.TypeOf(v)); err != nil {
+		return err
+	}
+	return yaml.NewDecoder(strings.NewReader(""), yaml.Strict()).DecodeFromNode(n, v)
+}
+
+// said is the first document of f that says anything, nil where all are comments.
+func said(f *ast.File) ast.Node {
 	for _, doc := range f.Docs {
 		if doc.Body != nil && doc.Body.Type() != ast.NullType && doc.Body.Type() != ast.CommentType {
-			return yaml.NewDecoder(strings.NewReader(""), yaml.Strict()).DecodeFromNode(doc.Body, v)
+			return doc.Body
 		}
 	}
 	return nil

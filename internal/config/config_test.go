@@ -84,6 +84,42 @@ func TestMistakesOfAFileAreToldAtOnce(t *testing.T) {
 	}
 }
 
+// A workspace of two numbers would have its floor at 0, and a fraction would be cut off.
+func TestWhatDoesNotFitIsRefused(t *testing.T) {
+	for _, tt := range []struct {
+		file, set, want string // "" for what is taken
+	}{
+		{"guard: {workspace: {min: [0.2, -0.3]}}", "guard.workspace.min=[0.2, -0.3]", `guard.workspace.min does not take "[0.2, -0.3]": want 3 numbers`},
+		{"guard: {workspace: {min: [0.2, -0.3, 0, 1]}}", "guard.workspace.min=[0.2, -0.3, 0, 1]", "guard.workspace.min does not take \"[0.2, -0.3, 0, 1]\": want 3 numbers"},
+		{"guard: {workspace: {min: [0.2, -0.3, null]}}", "guard.workspace.min=[0.2, -0.3, null]", "want 3 numbers"},
+		{"guard: {workspace: {min: &a [0.2, -0.3]}}", "", "guard.workspace.min does not take \"[0.2, -0.3]\": want 3 numbers"},
+		{"guard:\n  workspace:\n    min: &a [0.2, -0.3, 0]\n    max: [0.7, 0.3]", "", "line 4: guard.workspace.max"},
+		{"guard: {workspace: {min: [0.2, -0.3, 0.01]}}", "guard.workspace.min=[0.2, -0.3, 0.01]", ""},
+		{"robot: {ros: {load: {centre: [0, 0]}}}", "robot.ros.load.centre=[0, 0]", "robot.ros.load.centre"},
+		{"seed: 1.5", "seed=1.5", `seed does not take "1.5": want a whole number`},
+		{"seed: 1e3", "seed=1e3", ""},
+		{"seed: 12", "seed=0xc", ""},
+		{"session: {realign: 5e-1}", "session.realign=5e-1", "session.realign"},
+		{"learner: {replay: {jpeg: 0.9}}", "learner.replay.jpeg=0.9", `learner.replay.jpeg does not take "0.9": want a whole number`},
+		{"session: {episodes: -.inf}", "session.episodes=-.inf", "session.episodes"},
+		{"policy: {hidden: [64, 0.5]}", "policy.hidden=[64, 0.5]", `policy.hidden[1] does not take "0.5": want a whole number`},
+		{"robot: {cameras: [{name: front, width: 32.5, height: 24}]}", "robot.cameras=[{name: front, width: 32.5, height: 24}]", `robot.cameras[0].width does not take "32.5": want a whole number`},
+		{"session: {<<: {realign: 0.5}}", "", `session.realign does not take "0.5"`},
+	} {
+		_, err := config.Load(write(t, tt.file+"\n"), nil, nil)
+		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+			t.Errorf("%s: %v, want %q", tt.file, err, tt.want)
+		}
+		if tt.set == "" {
+			continue
+		}
+		_, err = config.Load("", nil, []string{tt.set})
+		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+			t.Errorf("--set %s: %v, want %q", tt.set, err, tt.want)
+		}
+	}
+}
+
 // What stands above a file counts even where there is none, and a new one is advised only then.
 func TestAFileThatCannotBeRead(t *testing.T) {
 	for name, advised := range map[string]bool{filepath.Join(t.TempDir(), "nosuch.yaml"): true, t.TempDir(): false} {

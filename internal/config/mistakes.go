@@ -86,6 +86,9 @@ func (m *mistakes) check(key string, value ast.Node) error {
 		m.walk(value, key+".")
 		return nil
 	}
+	if err := misfit(key, value, of); err != nil {
+		return err
+	}
 	err := yaml.NewDecoder(strings.NewReader(""), yaml.Strict()).DecodeFromNode(value, reflect.New(of).Interface())
 	switch {
 	case err == nil:

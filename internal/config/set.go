@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/parser"
 )
 
 const envPrefix = "RAPPORT_"
@@ -68,7 +68,14 @@ func (c *Config) Set(key, value string) error {
 			return nil
 		}
 		fresh := reflect.New(l.value.Type())
-		if err := yaml.UnmarshalWithOptions([]byte(value), fresh.Interface(), yaml.Strict()); err != nil || value == "" {
+		f, err := parser.ParseBytes([]byte(value), 0)
+		if err == nil {
+			if err := misfit(key, said(f), l.value.Type()); err != nil {
+				return err
+			}
+			err = decodeFile(f, fresh.Interface())
+		}
+		if err != nil || value == "" {
 			return fmt.Errorf("%s does not take %q: want %s", key, value, kindOf(l.value.Type()))
 		}
 		l.value.Set(fresh.Elem())
@@ -133,7 +140,9 @@ func kindOf(t reflect.Type) string {
 		return "true or false"
 	case reflect.String:
 		return "a word, or text in quotes"
-	case reflect.Slice, reflect.Array:
+	case reflect.Array:
+		return fmt.Sprintf("%d numbers, as a list", t.Len())
+	case reflect.Slice:
 		return "a list, as [a, b]"
 	}
 	return t.String()
