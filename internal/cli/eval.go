@@ -97,6 +97,14 @@ func (a *app) unread(dir string) error {
 	if _, err := config.Load(a.file, nil, nil); err != nil {
 		return usageError{err}
 	}
+	return a.note(dir)
+}
+
+// note is unread for a session that was found by a file, of which only that counted.
+func (a *app) note(dir string) error {
+	if a.file == "" {
+		return nil
+	}
 	_, err := fmt.Fprintf(a.stderr, "note: %s goes by the settings of its own folder, and by none of %s; change some by --set\n", dir, a.file)
 	return err
 }

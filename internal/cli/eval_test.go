@@ -171,3 +171,26 @@ func TestDoctor(t *testing.T) {
 		t.Errorf("no folder and no server: exit code %d:\n%s", code, out)
 	}
 }
+
+// Where a session's folder decides, a file that is named besides is not passed over in silence:
+// limits of the guard that it tightens would seem to have been kept.
+func TestAFileThatDoesNotCountIsTold(t *testing.T) {
+	t.Parallel()
+	l := ended(t)
+	for _, tt := range []struct {
+		code int
+		args []string
+	}{
+		{exitDone, []string{"guard", "check", "--policy", l.session(), "--allow", "1"}},
+		{exitDone, []string{"run", "--resume"}},
+		{exitDone, []string{"replay", filepath.Join(l.session(), "episodes", "demo-00000.mcap")}},
+		{exitDone, []string{"reward", "compare", filepath.Join(l.session(), "episodes", "demo-00000.mcap"), "--session", l.session(), "--saliency", "0", "--bare", "--reward", "own=rapl"}},
+		{exitDone, []string{"reward", "explain", l.session(), "best", "-o", filepath.Join(l.dir, "best.png")}},
+		{exitFailed, []string{"pipeline", "offline-vlm", l.session(), "--goal", "light", "-o", filepath.Join(l.dir, "vlm.safetensors")}}, // nobody to ask
+	} {
+		code, out := l.run(t.Context(), &console{}, tt.args...)
+		if want := "note: " + l.session() + " goes by the settings of its own folder, and by none of " + l.file; code != tt.code || strings.Count(out, want) != 1 {
+			t.Errorf("%v: %d, want %d and once %q:\n%s", tt.args, code, tt.code, want, out)
+		}
+	}
+}

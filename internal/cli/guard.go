@@ -44,6 +44,13 @@ It passes if every command is finite and the guard alters at most the share
 				return usageError{fmt.Errorf("--allow is %g; want a share from 0 to 1", k.Allow)}
 			}
 			k.File, k.Recordings = a.file, args
+			dir, err := k.Session()
+			if err == nil && dir != "" {
+				err = a.unread(dir) // its limits may be wider than the file's
+			}
+			if err != nil {
+				return err
+			}
 			bars := newProgress(a.stderr)
 			defer bars.close()
 			d, err := wire.CheckPolicy(cmd.Context(), k, a.environ, a.sets, a.options(bars))

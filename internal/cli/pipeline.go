@@ -53,6 +53,9 @@ vlm-answers.jsonl in the session's folder: the same questions are never asked ag
 			if err := errors.Join(writable("--out", out), writable("--reward", kept)); err != nil {
 				return err
 			}
+			if err := a.unread(args[0]); err != nil {
+				return err
+			}
 			conf := vlm.FromEnv(a.getenv)
 			conf.Log = a.log
 			c, err := vlm.New(conf)

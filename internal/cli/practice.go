@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -35,6 +36,9 @@ robot.ros.again, or acknowledges, while the arm is held, that the scene is put b
 					return usageError{fmt.Errorf("--resume wants to know which practice goes on; name its first session, as --set name=stack-001")}
 				}
 				if c, err = wire.PracticeOf(c.Out, c.Name, a.environ, a.sets); err != nil {
+					return err
+				}
+				if err := a.note(filepath.Join(c.Out, c.Name)); err != nil {
 					return err
 				}
 			}

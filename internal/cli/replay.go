@@ -66,6 +66,9 @@ exit code says whether they do (docs/replaying.md).`,
 				return err
 			}
 			bars.close()
+			if err := a.note(r.Session); err != nil {
+				return err
+			}
 			if err := printReplay(a.stdout, r, rc.Out); err != nil {
 				return err
 			}

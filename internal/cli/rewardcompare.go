@@ -82,6 +82,9 @@ saliency.png: frames on which red is what the reward would miss (docs/reward-com
 				return err
 			}
 			bars.close()
+			if err := a.note(c.Session); err != nil {
+				return err
+			}
 			if err := printComparison(a.stdout, c, cc.Out); err != nil {
 				return err
 			}

@@ -35,6 +35,9 @@ best, worst or last. The same numbers are written as JSON beside the PNG
 			if err := wire.Vacant(out, beside); err != nil { // of both, before either is written
 				return err
 			}
+			if err := a.unread(args[0]); err != nil {
+				return err
+			}
 			bars := newProgress(a.stderr)
 			defer bars.close()
 			e, err := wire.Explain(cmd.Context(), args[0], args[1], a.environ, a.sets, a.options(bars))

@@ -103,5 +103,9 @@ func (a *app) resume(cmd *cobra.Command, o wire.Options) (*wire.Session, error) 
 	if err != nil {
 		return nil, err
 	}
-	return wire.Resume(cmd.Context(), where.Out, where.Name, a.environ, a.sets, o)
+	s, err := wire.Resume(cmd.Context(), where.Out, where.Name, a.environ, a.sets, o)
+	if err != nil {
+		return nil, err
+	}
+	return s, a.note(s.Dir())
 }

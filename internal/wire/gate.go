@@ -117,19 +117,32 @@ func CheckPolicy(ctx context.Context, k Check, environ, sets []string, o Options
 	return d, s.store.AddGate(ctx, store.Gate{At: s.now(), Policy: d.Digest, Limits: d.Limits, Passed: d.Passed, Report: b})
 }
 
-// open returns the configuration of the dry run, and the session that the policy
-// is of, if it is of one.
-func (k *Check) open(environ, sets []string, o Options) (config.Config, *Session, error) {
+// Session is the folder of the session that the policy is of and whose settings it is judged
+// by, "" if it is of none.
+func (k *Check) Session() (string, error) {
 	dir := k.Policy
 	if st, err := os.Stat(dir); err != nil {
-		return config.Config{}, nil, fmt.Errorf("wire: the policy %q is neither a session's folder nor a file of parameters: %w", k.Policy, err)
+		return "", fmt.Errorf("wire: the policy %q is neither a session's folder nor a file of parameters: %w", k.Policy, err)
 	} else if !st.IsDir() {
 		// A checkpoint lies in a folder of its session.
 		dir = filepath.Dir(filepath.Dir(dir))
 		if _, err := os.Stat(filepath.Join(dir, database)); err != nil {
-			c, err := config.Load(k.File, environ, sets)
-			return c, nil, err
+			return "", nil
 		}
+	}
+	return dir, nil
+}
+
+// open returns the configuration of the dry run, and the session that the policy
+// is of, if it is of one.
+func (k *Check) open(environ, sets []string, o Options) (config.Config, *Session, error) {
+	dir, err := k.Session()
+	if err != nil {
+		return config.Config{}, nil, err
+	}
+	if dir == "" {
+		c, err := config.Load(k.File, environ, sets)
+		return c, nil, err
 	}
 	s, err := visit(dir, judged, "a dry run", environ, sets, o)
 	if err != nil {
