@@ -20,9 +20,10 @@ func (a *app) clicksCmd() *cobra.Command {
 things that matter, and the places that they are to go through. The printed URL
 holds a token, without which nobody sees or saves anything.
 
-The arm is reset once, as it is configured, and stands still. The plan is written
-to FOLDER/plan.json beside its pictures, and the command ends. A session with
-reward.kagi.source clicks and no plan has the same page (docs/kagi.md).`,
+The simulated arm is reset once, as it is configured, and stands still. The plan is
+written to FOLDER/plan.json beside its pictures, and the command ends. A session with
+reward.kagi.source clicks and no plan has the same page (docs/kagi.md), and an arm over
+ROS has it there alone: what stops an arm is its session's.`,
 		Example: `  rapport clicks reach --set robot.task=reach
   rapport run --set robot.task=reach --set reward.kind=kagi --set reward.kagi.source=clicks --set reward.kagi.plan=reach/plan.json`,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -196,6 +196,9 @@ func (a *app) once(ctx context.Context, c config.Config) (res wire.Result, err e
 	bars := newProgress(a.stderr)
 	defer bars.close()
 	o := a.options(bars)
+	var end func()
+	o.Stops, end = stops()
+	defer end()
 	var s *wire.Session
 	if _, e := os.Stat(filepath.Join(c.Out, c.Name, "session.db")); e == nil {
 		s, err = wire.Reopen(ctx, c, o)

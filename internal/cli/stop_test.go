@@ -184,6 +184,19 @@ func TestStopWithoutABus(t *testing.T) {
 }
 
 // Two sessions that practise together go on together, and an alignment as one.
+// The signal holds the arm of a reproduction, too, and ends no process.
+func TestReproductionIsHeldByTheSignal(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	_, out := l.child("fine-tune        1/6", func(p *os.Process) error {
+		time.AfterFunc(2*time.Second, func() { p.Kill() })
+		return p.Signal(stopSignal)
+	}, "reproduce", "--seeds", "1")
+	if !strings.Contains(out, "signal USR1") || strings.Contains(out, "fine-tune        6/6") {
+		t.Errorf("it was not held by its signal:\n%s", out)
+	}
+}
+
 func TestStopOfAGoneProcessNamesWhatGoesOn(t *testing.T) {
 	l := newLab(t)
 	sessions := map[string]struct {
