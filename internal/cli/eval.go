@@ -111,20 +111,37 @@ func (a *app) note(dir string) error {
 
 // printEvaluation tells how a policy did whose chunks were searched for so; "": they were not.
 func printEvaluation(w io.Writer, ev wire.Evaluation, searched string) error {
-	var returns []float64
-	for _, t := range ev.Trials {
-		returns = append(returns, t.Return)
-	}
-	mean, half := report.Interval(returns)
 	cut := ""
 	if n := ev.CutOff(); n > 0 {
-		cut = fmt.Sprintf("cut off  %d of %d by the guard: failures, of return 0\n", n, len(ev.Trials))
+		cut = fmt.Sprintf("cut off  %d of %d by the guard: failures, which have no return\n", n, len(ev.Trials))
 	}
 	if searched != "" {
 		searched = fmt.Sprintf("searched by the critic, %s\n", searched)
 	}
-	_, err := fmt.Fprintf(w, "\nsession  %s\npolicy   %s\n%ssuccess  %v\n%s%sreturn   %.3f, 95 %% interval %.3f to %.3f\n", ev.Dir, ev.Policy, searched, ev.Success(), cut, printStyles(ev), mean, mean-half, mean+half)
+	_, err := fmt.Fprintf(w, "\nsession  %s\npolicy   %s\n%ssuccess  %v\n%s%sreturn   %s\n", ev.Dir, ev.Policy, searched, ev.Success(), cut, printStyles(ev), printReturn(ev))
 	return err
+}
+
+// printReturn tells the mean of the starts that have a return: 0, the best that there is, would
+// make a policy that is cut off seem good.
+func printReturn(ev wire.Evaluation) string {
+	var returns []float64
+	for _, t := range ev.Trials {
+		if !t.CutOff {
+			returns = append(returns, t.Return)
+		}
+	}
+	mean, half := report.Interval(returns)
+	said := fmt.Sprintf("%.3f, 95 %% interval %.3f to %.3f", mean, mean-half, mean+half)
+	switch len(returns) {
+	case len(ev.Trials):
+		return said
+	case 0:
+		return "none"
+	case 1:
+		return fmt.Sprintf("%.3f, of the start that was not cut off", mean)
+	}
+	return fmt.Sprintf("%s, of the %d starts that were not cut off", said, len(returns))
 }
 
 // pipe says whether rows go to somebody who reads them at once, as /dev/stdout does.
@@ -155,7 +172,11 @@ func writeTrials(to io.Writer, ev wire.Evaluation) error {
 		rows[0] = append(rows[0], "preferred", "undesired")
 	}
 	for _, t := range ev.Trials {
-		row := []string{strconv.Itoa(t.N), strconv.FormatUint(t.Seed, 10), strconv.FormatBool(t.Success), strconv.FormatFloat(t.Return, 'g', -1, 64), strconv.FormatBool(t.CutOff)}
+		ret := "" // of what was cut off
+		if !t.CutOff {
+			ret = strconv.FormatFloat(t.Return, 'g', -1, 64)
+		}
+		row := []string{strconv.Itoa(t.N), strconv.FormatUint(t.Seed, 10), strconv.FormatBool(t.Success), ret, strconv.FormatBool(t.CutOff)}
 		if ev.Styled {
 			row = append(row, strconv.FormatBool(t.Preferred), strconv.FormatBool(t.Undesired))
 		}

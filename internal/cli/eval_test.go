@@ -106,6 +106,30 @@ func TestEvalTellsItsSearch(t *testing.T) {
 	}
 }
 
+// A start that the guard cut off has no return: 0 would be the best of a reward of distances.
+func TestStartsThatWereCutOffHaveNoReturn(t *testing.T) {
+	t.Parallel()
+	cut := wire.Trial{CutOff: true}
+	for _, tt := range []struct {
+		trials []wire.Trial
+		want   string
+		row    string
+	}{
+		{[]wire.Trial{{Return: -10}, {Return: -12}, cut}, "cut off  1 of 3 by the guard: failures, which have no return\nreturn   -11.000, 95 % interval -23.706 to 1.706, of the 2 starts that were not cut off\n", "0,0,false,,true\n"},
+		{[]wire.Trial{{Return: -10}, cut}, "return   -10.000, of the start that was not cut off\n", "0,0,false,-10,false\n"},
+		{[]wire.Trial{cut, cut}, "return   none\n", "0,0,false,,true\n"},
+		{[]wire.Trial{{Return: -10}, {Return: -12}}, "return   -11.000, 95 % interval -23.706 to 1.706\n", "0,0,false,-12,false\n"},
+	} {
+		var out, table strings.Builder
+		if err := printEvaluation(&out, wire.Evaluation{Trials: tt.trials}, ""); err != nil || !strings.HasSuffix(out.String(), tt.want) {
+			t.Errorf("%v, want %q at the end of\n%s", err, tt.want, out.String())
+		}
+		if err := writeTrials(&table, wire.Evaluation{Trials: tt.trials}); err != nil || !strings.Contains(table.String(), tt.row) {
+			t.Errorf("%v, want %q in\n%s", err, tt.row, table.String())
+		}
+	}
+}
+
 func TestEvalRefuses(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
