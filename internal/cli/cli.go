@@ -199,7 +199,7 @@ func (a *app) load() (config.Config, error) {
 	return c, nil
 }
 
-// lies reads where a session lies that is there, and leaves what else is set to its own configuration.
+// lies reads where a session lies that is there, and how its bus is reached, and leaves what else is set to its own configuration.
 func (a *app) lies() (config.Config, error) {
 	c, err := config.Where(a.file, a.environ, a.sets)
 	if err != nil {

@@ -32,7 +32,7 @@ Ctrl-C; the session goes on.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			a.keeps(same) // the session goes on
 			ctx := cmd.Context()
-			c, err := a.load()
+			c, err := a.lies()
 			if err != nil {
 				return err
 			}

@@ -70,7 +70,7 @@ type faults struct {
 }
 
 func (d *drivers) open(ctx context.Context) (*faults, error) {
-	c, err := d.a.load()
+	c, err := d.a.lies()
 	if err != nil {
 		return nil, err
 	}
@@ -161,7 +161,7 @@ func clock(t time.Time) string {
 }
 
 func (a *app) showFault(ctx context.Context, d drivers, id string) (err error) {
-	c, err := a.load()
+	c, err := a.lies()
 	if err != nil {
 		return err
 	}
@@ -176,7 +176,7 @@ func (a *app) showFault(ctx context.Context, d drivers, id string) (err error) {
 	if err != nil {
 		return usageError{err}
 	}
-	b, err := wire.FaultReport(ctx, dir, n)
+	b, err := wire.FaultReport(ctx, wire.Leading(dir), n) // where rapport fault lists it
 	if errors.Is(err, store.ErrInUse) {
 		return fmt.Errorf("%w: read it when the session has ended", err)
 	}

@@ -83,7 +83,7 @@ left as it is, so that a file may be imported again.`,
 				if _, err = fmt.Fprintf(a.stdout, "labels  %d read, %d of them new\n", len(ls), fresh); err != nil || d.url != "" {
 					return err // the episodes are elsewhere
 				}
-				c, err := a.load()
+				c, err := a.lies()
 				if err != nil {
 					return err
 				}
@@ -183,7 +183,7 @@ func (d *drivers) withBook(cmd *cobra.Command, args []string, skip int, f func(c
 		d.session = args[skip]
 	}
 	ctx := cmd.Context()
-	c, err := d.a.load()
+	c, err := d.a.lies()
 	if err != nil {
 		return err
 	}

@@ -55,7 +55,7 @@ The dashboard of a running session has the same page (docs/labelling.md).`,
 				}
 				d.session = args[0]
 			}
-			c, err := a.load()
+			c, err := a.lies()
 			if err != nil {
 				return err
 			}

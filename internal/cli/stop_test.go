@@ -364,3 +364,52 @@ func TestStopGoesOnWhateverIsConfigured(t *testing.T) {
 		t.Errorf("out %q, %v", c.Out, err)
 	}
 }
+
+// Who goes on with a session needs to know where it lies, and nothing else has to be right: a
+// fault is acknowledged by whatever file lies there. Of two sessions that practise together the
+// first has the faults.
+func TestAMistakeInTheConfigurationHindersNoAcknowledgement(t *testing.T) {
+	l := newLab(t)
+	for name, sets := range map[string][]string{
+		"stack-001":      {"robot.task=stack", "practice.mate=stack-001-back"},
+		"stack-001-back": {"robot.task=stack", "robot.way=backward", "practice.mate=stack-001"},
+	} {
+		c, err := config.Load("", nil, sets)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := c.YAML()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := store.Create(filepath.Join(l.dir, "runs", name), b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name == "stack-001" {
+			_, err = s.AddFault(t.Context(), store.Fault{Cause: "stopped", Detail: "by anna: smoke", Report: []byte(`{"recent":[]}`)})
+		}
+		if err := errors.Join(err, s.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(l.file, []byte("reward: {kind: nosuch}\nteleop: {input: joy}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"fault", "list", "--session", "stack-001-back"}, exitDone, "by anna: smoke"},
+		{[]string{"fault", "show", "1", "--session", "stack-001-back"}, exitDone, `{"recent":[]}`},
+		{[]string{"fault", "ack", "1", "--by", "ben", "--session", "stack-001-back"}, exitDone, "the arm may move again"},
+		{[]string{"dashboard", "--session", "stack-001"}, exitFailed, "practice --resume"},
+		{[]string{"label", "export", "--session", "stack-001"}, exitDone, ""},
+		{[]string{"label", "--session", "stack-001", "--listen", "nowhere"}, exitFailed, "want HOST:PORT"},
+	} {
+		if code, out := l.run(t.Context(), &console{}, tt.args...); code != tt.code || !strings.Contains(out, tt.want) || strings.Contains(out, "reward.kind") {
+			t.Errorf("%v: %d, want %d and %q:\n%s", tt.args, code, tt.code, tt.want, out)
+		}
+	}
+}
