@@ -77,14 +77,25 @@ func valueOf(c config.Config, key, other string) string {
 	return other
 }
 
-// settled refuses to --set keys that the command gives values itself. how says by key, or by
-// group with a dot at its end, who gives them.
+// settled refuses to --set keys that the command gives values itself, and to have them in the
+// environment, which some of its steps read again. how says by key, or by group with a dot at
+// its end, who gives them.
 func (a *app) settled(how map[string]string) error {
 	for _, s := range a.sets {
 		key, _, _ := strings.Cut(s, "=")
 		for _, k := range slices.Sorted(maps.Keys(how)) {
 			if config.Covers([]string{k}, key) {
 				return usageError{fmt.Errorf("--set %s: %s; leave it out", s, how[k])}
+			}
+		}
+	}
+	for _, key := range config.Keys() {
+		if key == "out" { // that of other commands, and no step's
+			continue
+		}
+		for _, k := range slices.Sorted(maps.Keys(how)) {
+			if name := config.EnvName(key); config.Covers([]string{k}, key) && a.getenv(name) != "" {
+				return usageError{fmt.Errorf("%s=%s in the environment: %s; unset it", name, a.getenv(name), how[k])}
 			}
 		}
 	}
