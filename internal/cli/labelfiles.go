@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -39,11 +40,11 @@ in the order in which it was stored (docs/labels.md). The session may run.`,
 				if out == "-" {
 					return label.Write(a.stdout, ls)
 				}
-				f, err := os.Create(out)
-				if err != nil {
+				var lines bytes.Buffer
+				if err := label.Write(&lines, ls); err != nil {
 					return err
 				}
-				return errors.Join(label.Write(f, ls), f.Close())
+				return replace(out, lines.Bytes())
 			})
 		},
 	}

@@ -174,7 +174,7 @@ func (a *app) offline(ctx context.Context, dir, kind string, steps, evaluate int
 		return won, err
 	}
 	file := filepath.Join(dir, "offline-"+kind+".safetensors")
-	if err := os.WriteFile(file, t.Params.Data, 0o644); err != nil {
+	if err := replace(file, t.Params.Data); err != nil {
 		return won, err
 	}
 	ev, err := wire.Evaluate(ctx, dir, file, evaluate, a.environ, nil, o)

@@ -99,7 +99,7 @@ func writeFile(name string, ps []wire.Point, by map[string]settings) error {
 	if err := w.WriteAll(rows); err != nil {
 		return err
 	}
-	return os.WriteFile(name, b.Bytes(), 0o644)
+	return replace(name, b.Bytes())
 }
 
 // csv writes all points with their task and seed.
@@ -119,7 +119,7 @@ func (r raplRun) csv(points map[string][][]wire.Point) error {
 		}
 	}
 	w.Flush()
-	return os.WriteFile(filepath.Join(r.out, "rewards.csv"), b.Bytes(), 0o644)
+	return replace(filepath.Join(r.out, "rewards.csv"), b.Bytes())
 }
 
 // over is what a kind got from so many labels, a value a seed.
@@ -219,7 +219,7 @@ func (r raplRun) learns(seeds [][]wire.Point, kind string) bool {
 }
 
 // plot draws the measure over the labels, a plot a task.
-func (r raplRun) plot(points map[string][][]wire.Point) (err error) {
+func (r raplRun) plot(points map[string][][]wire.Point) error {
 	var plots []report.LinesPlot
 	for _, task := range r.tasks {
 		p := report.LinesPlot{Title: task, X: "labels", Y: "Spearman, disliked rollouts"}
@@ -233,10 +233,9 @@ func (r raplRun) plot(points map[string][][]wire.Point) (err error) {
 		}
 		plots = append(plots, p)
 	}
-	f, err := os.Create(filepath.Join(r.out, "rewards.png"))
-	if err != nil {
+	var b bytes.Buffer
+	if err := report.Lines(&b, plots...); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	return report.Lines(f, plots...)
+	return replace(filepath.Join(r.out, "rewards.png"), b.Bytes())
 }

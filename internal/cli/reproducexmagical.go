@@ -240,7 +240,7 @@ func (r flatRun) csv(curves map[string][][]wire.Curve) error {
 	if err := w.WriteAll(rows); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(r.out, "curves.csv"), b.Bytes(), 0o644)
+	return replace(filepath.Join(r.out, "curves.csv"), b.Bytes())
 }
 
 func (r flatRun) plot(curves map[string][][]wire.Curve) error {
@@ -266,7 +266,7 @@ func (r flatRun) plot(curves map[string][][]wire.Curve) error {
 	if err := report.Lines(&b, plots...); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(r.out, "curves.png"), b.Bytes(), 0o644)
+	return replace(filepath.Join(r.out, "curves.png"), b.Bytes())
 }
 
 // markdown tells the last evaluation, and the mean over all of them, which says how

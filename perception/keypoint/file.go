@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"github.com/rapport-rl/rapport/robot"
 )
@@ -138,13 +139,25 @@ func Encode(cs []Camera) ([]byte, error) {
 	return append(b, '\n'), err
 }
 
-// Save writes cs to path.
+// Save writes cs to path: whole, or it leaves the cameras that are there.
 func Save(path string, cs []Camera) error {
 	b, err := Encode(cs)
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(path, b, 0o644); err != nil {
+	mode := os.FileMode(0o644)
+	if st, err := os.Stat(path); err == nil {
+		mode = st.Mode().Perm()
+	}
+	if linked, err := filepath.EvalSymlinks(path); err == nil {
+		path = linked
+	}
+	part := path + ".part"
+	if err = os.WriteFile(part, b, mode); err == nil {
+		err = os.Rename(part, path)
+	}
+	if err != nil {
+		os.Remove(part)
 		return fmt.Errorf("keypoint: cameras: %w", err)
 	}
 	return nil

@@ -18,6 +18,19 @@ func TestFileThereAndBack(t *testing.T) {
 	if err != nil || len(got) != 2 || got[0] != a || got[1] != b {
 		t.Fatalf("got %+v, want %+v and %+v (%v)", got, a, b, err)
 	}
+	kept := path + ".kept" // what is written in place is seen by it
+	if err := os.Link(path, kept); err != nil {
+		t.Fatal(err)
+	}
+	if err := Save(path, []Camera{a}); err != nil {
+		t.Fatal(err)
+	}
+	if was, err := Load(kept); err != nil || len(was) != 2 {
+		t.Errorf("the file was written over in place: %+v (%v)", was, err)
+	}
+	if _, err := os.Stat(path + ".part"); err == nil {
+		t.Error("a part was left")
+	}
 	if c, err := Find(got, "wrist"); err != nil || c != b {
 		t.Errorf("Find gives %+v (%v)", c, err)
 	}
