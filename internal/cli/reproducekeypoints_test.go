@@ -15,6 +15,10 @@ func TestReproduceKeypointsRefusesWhatItCannotDo(t *testing.T) {
 	}{
 		{[]string{"--seeds", "0"}, "--seeds is 0"},
 		{[]string{"--tasks", ""}, "--tasks names nothing"},
+		{[]string{"--set", "robot.layout=narrow"}, "--set robot.layout=narrow: of a session's settings this study goes by robot.render alone; leave it out"},
+		{[]string{"--set", "seed=7"}, "the seeds are those of --seeds"},
+		{[]string{"--set", "robot.render=crayon"}, "robot.render"},
+		{[]string{"-c", "nowhere.yaml"}, "nowhere.yaml"},
 		{[]string{"--tasks", "fly"}, `"fly"; want some of group, clutter, reach, stack, almonds, spatula, cover`},
 	} {
 		var out, errs bytes.Buffer

@@ -77,10 +77,19 @@ func valueOf(c config.Config, key, other string) string {
 	return other
 }
 
-// settled refuses to --set keys that the command gives values itself, and to have them in the
+// settled is refuse for a command whose sessions and figures are kept.
+func (a *app) settled(how map[string]string) error {
+	if err := a.refuse(how); err != nil {
+		return err
+	}
+	a.keeps(same)
+	return nil
+}
+
+// refuse refuses to --set keys that the command gives values itself, and to have them in the
 // environment, which some of its steps read again. how says by key, or by group with a dot at
 // its end, who gives them.
-func (a *app) settled(how map[string]string) error {
+func (a *app) refuse(how map[string]string) error {
 	for _, s := range a.sets {
 		key, _, _ := strings.Cut(s, "=")
 		for _, k := range slices.Sorted(maps.Keys(how)) {
@@ -99,7 +108,6 @@ func (a *app) settled(how map[string]string) error {
 			}
 		}
 	}
-	a.keeps(same) // its sessions are
 	return nil
 }
 

@@ -17,6 +17,7 @@ type KeypointStudy struct {
 	Seeds    int
 	Ticks    int // of a sequence; 0: the task's horizon
 	Task     string
+	Render   tabletop.Render // "": EGL
 	Troubles []Trouble
 	Tracker  keypoint.Config
 }
@@ -71,7 +72,7 @@ type truthPoint struct {
 // sequence tracks one demonstration.
 func (r *KeypointResult) sequence(ctx context.Context, st KeypointStudy, style tabletop.Style, seed uint64) (err error) {
 	task := tabletop.Task(st.Task)
-	w, err := tabletop.New(tabletop.Config{Task: task, Cameras: []tabletop.Camera{{Name: "front", W: 224, H: 224}, {Name: "scene", W: 320, H: 240}}})
+	w, err := tabletop.New(tabletop.Config{Task: task, Render: st.Render, Cameras: []tabletop.Camera{{Name: "front", W: 224, H: 224}, {Name: "scene", W: 320, H: 240}}})
 	if err != nil {
 		return err
 	}

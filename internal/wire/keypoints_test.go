@@ -28,3 +28,8 @@ func TestTrackedPointsStayWhereTheyAre(t *testing.T) {
 		}
 	}
 }
+
+func TestTheStudyOfPointsIsDrawnAsItIsConfigured(t *testing.T) {
+	_, err := Keypoints(t.Context(), KeypointStudy{Seeds: 1, Ticks: 1, Task: "group", Render: "crayon", Troubles: []Trouble{Plain}}, nil)
+	wantErr(t, err, `render is "crayon"`)
+}
