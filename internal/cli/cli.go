@@ -199,6 +199,22 @@ func (a *app) load() (config.Config, error) {
 	return c, nil
 }
 
+// pinned tells which lines of the file keep c from what its task has of its own.
+func (a *app) pinned(c config.Config) error {
+	if a.file == "" {
+		return nil
+	}
+	var lines []string
+	for _, p := range c.Pinned(a.file, a.environ, a.sets) {
+		lines = append(lines, fmt.Sprintf("%s (%s, and not %s)", p.Key, p.Is, p.Was))
+	}
+	if len(lines) == 0 {
+		return nil
+	}
+	_, err := fmt.Fprintf(a.stderr, "note: %s gives general defaults where task %s with reward %s has its own; leave out, unless they are meant: %s\n", a.file, c.Robot.Task, c.Reward.Kind, strings.Join(lines, ", "))
+	return err
+}
+
 // lies reads where a session lies that is there, and how its bus is reached, and leaves what else is set to its own configuration.
 func (a *app) lies() (config.Config, error) {
 	c, err := config.Where(a.file, a.environ, a.sets)

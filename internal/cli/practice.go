@@ -31,6 +31,11 @@ robot.ros.again, or acknowledges, while the arm is held, that the scene is put b
 			if err != nil {
 				return err
 			}
+			if !resume {
+				if err := a.pinned(c); err != nil {
+					return err
+				}
+			}
 			if resume {
 				if c.Name == "" {
 					return usageError{fmt.Errorf("--resume wants to know which practice goes on; name its first session, as --set name=stack-001")}

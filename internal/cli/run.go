@@ -58,6 +58,9 @@ Ctrl-C ends it cleanly at any moment; --resume goes on.`,
 				if c, err = a.load(); err != nil {
 					return err
 				}
+				if err = a.pinned(c); err != nil {
+					return err
+				}
 				s, err = wire.Create(ctx, c, o)
 			}
 			if err != nil {

@@ -204,3 +204,19 @@ func TestAnotherSeedIsAnotherSession(t *testing.T) {
 		t.Error("two seeds gave the same bits")
 	}
 }
+
+// A line that keeps a reward from defaults of its own is told, and the session goes on with it.
+func TestRunTellsWhatAFilePins(t *testing.T) {
+	l := newLab(t)
+	pinned := strings.Replace(tiny, "policy: {", "policy: {keys: false, ", 1)
+	if err := os.WriteFile(l.file, []byte(pinned), 0o600); err != nil || pinned == tiny {
+		t.Fatal(err, pinned)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	code, out := l.run(ctx, &console{on: "demonstrations", do: cancel}, "run", "--set", "reward.kind=kagi")
+	want := "note: " + l.file + " gives general defaults where task reach with reward kagi has its own; leave out, unless they are meant: policy.keys (false, and not true)\n"
+	if code != exitInterrupted || strings.Count(out, want) != 1 {
+		t.Errorf("exit code %d, want once %q:\n%s", code, want, out)
+	}
+}

@@ -356,3 +356,41 @@ func TestAWrongKeyIsToldWhichAreNear(t *testing.T) {
 		}
 	}
 }
+
+// A file that keeps all of rapport config keeps a task that is named later from its own defaults.
+func TestLinesThatPinGeneralDefaultsAreTold(t *testing.T) {
+	all := string(config.DefaultYAML())
+	for _, tt := range []struct {
+		name, file string
+		sets       []string
+		want       map[string]string // the task's own by key
+		none       bool
+	}{
+		{"all of it, another task", all, []string{"robot.task=stack"}, map[string]string{"policy.axes": `[x, "y", z, grip]`, "learner.clone": "100.0"}, false},
+		{"another reward", all, []string{"robot.task=reach", "reward.kind=kagi"}, map[string]string{"policy.keys": "true", "policy.sees": "points", "session.end": "success"}, false},
+		{"another world", all, []string{"robot.world=xmagical", "robot.task=sweep"}, map[string]string{"policy.axes": "[x, rz]", "guard.speed": "0.8"}, false},
+		{"all of it as it is", all, nil, nil, true},
+		{"one line", "robot: {task: stack}\npolicy: {axes: [x, y]}\n", nil, map[string]string{"policy.axes": `[x, "y", z, grip]`}, false},
+		{"meant", "robot: {task: stack}\n", []string{"policy.axes=[x, y]"}, nil, true},
+		{"its own", "robot: {task: stack}\npolicy: {axes: [x, y, z, grip]}\nseed: 1\n", nil, nil, true},
+		{"a learner that others go by", "robot: {task: stack}\nreward: {kind: kagi}\nlearner: {kind: calql}\n", nil, nil, true},
+	} {
+		file := write(t, tt.file)
+		c, err := config.Load(file, nil, tt.sets)
+		if err != nil && tt.name != "another world" { // whose cameras are pinned, too
+			t.Errorf("%s: %v", tt.name, err)
+		}
+		got := map[string]string{}
+		for _, p := range c.Pinned(file, nil, tt.sets) {
+			got[p.Key] = p.Was
+		}
+		for key, own := range tt.want {
+			if got[key] != own {
+				t.Errorf("%s: %s is %q, want %q told", tt.name, key, got[key], own)
+			}
+		}
+		if tt.none && len(got) > 0 {
+			t.Errorf("%s: told %v", tt.name, got)
+		}
+	}
+}

@@ -1,0 +1,57 @@
+package config
+
+import (
+	"os"
+	"slices"
+
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+)
+
+// defining are keys that others' defaults go by.
+var defining = []string{"robot.kind", "robot.world", "robot.task", "robot.embodiment", "reward.kind", "reward.kagi.sparse", "policy.diffusion.process", "learner.kind"}
+
+// Pinned lists the keys to which file, of which Load made c, gives their general defaults where
+// c's task or reward has others, Was: as a file does that keeps all that rapport config prints
+// and names another task later.
+func (c Config) Pinned(file string, environ, sets []string) []Change {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil // Load has told it
+	}
+	f, err := parser.ParseBytes(b, 0)
+	if err != nil {
+		return nil
+	}
+	said, d := namedBy(said(f), ""), Default()
+	sets = slices.Clone(sets)
+	for _, l := range c.Changes(d) { // what the file says otherwise, others go by as well
+		if slices.Contains(defining, l.Key) {
+			sets = append(sets, l.Key+"="+l.Is)
+		}
+	}
+	own, err := load("", environ, sets, func(Config) error { return nil })
+	if err != nil {
+		return nil
+	}
+	other := c.Changes(d)
+	return slices.DeleteFunc(c.Changes(own), func(ch Change) bool {
+		return !slices.Contains(said, ch.Key) || slices.ContainsFunc(other, func(o Change) bool { return o.Key == ch.Key })
+	})
+}
+
+// namedBy are the keys of a file below the group at, "" that of all, that it gives a value.
+func namedBy(n ast.Node, at string) (keys []string) {
+	group, ok := n.(ast.MapNode)
+	if !ok {
+		return nil
+	}
+	for i := group.MapRange(); i.Next(); {
+		key := at + i.Key().GetToken().Value
+		if i.Value().Type() != ast.NullType {
+			keys = append(keys, key)
+		}
+		keys = append(keys, namedBy(i.Value(), key+".")...)
+	}
+	return keys
+}
