@@ -34,6 +34,9 @@ ROS has it there alone: what stops an arm is its session's.`,
 			if err != nil {
 				return err
 			}
+			if c.Robot.Kind == "ros" { // no desk stops it here, and rapport stop does not find it
+				return usageError{errors.New("robot.kind is ros: without a session no stop would reach the arm while it is reset; click in a session instead: reward.kind kagi with reward.kagi.source clicks")}
+			}
 			f := click.Folder(args[0])
 			w, err := web.Start(web.Options{Session: args[0], Listen: listen, Clicks: f, Log: a.log})
 			if err != nil {

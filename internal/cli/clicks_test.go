@@ -56,7 +56,7 @@ func TestPlanIsClickedIntoAFolder(t *testing.T) {
 	if code, out := l.run(t.Context(), &console{}, "clicks"); code != exitUsage || !strings.Contains(out, "name the folder") {
 		t.Errorf("no folder: %d\n%s", code, out)
 	}
-	if code, out := l.run(t.Context(), &console{}, "clicks", dir, "--listen", "127.0.0.1:0", "--set", "robot.kind=ros", "--set", "session.from="+dir); code != exitFailed || !strings.Contains(out, "no stop would reach the arm") || !strings.Contains(out, "reward.kagi.source") {
+	if code, out := l.run(t.Context(), &console{}, "clicks", dir, "--listen", "127.0.0.1:0", "--set", "robot.kind=ros", "--set", "session.from="+dir); code != exitUsage || !strings.Contains(out, "no stop would reach the arm") || !strings.Contains(out, "reward.kagi.source") {
 		t.Errorf("an arm over ROS: %d\n%s", code, out)
 	}
 	if code, out := l.run(t.Context(), &console{}, "clicks", dir, "--listen", "foo"); code != exitFailed || !strings.Contains(out, "want HOST:PORT") || strings.Contains(out, "stop what uses") {

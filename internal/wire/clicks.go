@@ -228,12 +228,9 @@ func (k *clicker) first(ctx context.Context, c config.Config, log *slog.Logger, 
 	return err
 }
 
-// ClickPlan waits until a plan of the simulated arm's first reset is clicked, without a
-// session. A real arm wants a session's desk, which stops it.
+// ClickPlan waits until a plan of the configured arm's first reset is clicked, without
+// a session.
 func ClickPlan(ctx context.Context, c config.Config, f click.Folder, o Options) error {
-	if real(c) {
-		return errors.New("wire: robot.kind is ros: without a session no stop would reach the arm while it is reset; click in a session instead, with reward.kind kagi and reward.kagi.source clicks")
-	}
 	if _, err := f.Plan(); err == nil {
 		if err := f.Again(); err != nil { // the folder is used again
 			return err
