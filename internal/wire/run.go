@@ -7,11 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"github.com/rapport-rl/rapport/internal/report"
-	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/buffer"
 	"github.com/rapport-rl/rapport/policy/loop"
@@ -165,145 +162,6 @@ func verdictOf(sum string, ends []outcome) verdict {
 		}
 	}
 	return v
-}
-
-// newLearner starts from the cloned policy and holds the demonstrations.
-func (s *Session) newLearner(ctx context.Context, p parts) (policy.Keeper, error) {
-	dir, c := s.replayDir(), s.cfg
-	var err error
-	if c.Session.Episodes, err = s.span(ctx); err != nil {
-		return nil, err
-	}
-	l, err := newKeeper(c, p.clone, true, dir)
-	if errors.Is(err, buffer.ErrDamaged) {
-		return nil, fmt.Errorf("%w: remove %s, and the session fills it again from its episodes", err, dir)
-	}
-	if err != nil {
-		return nil, err
-	}
-	for _, e := range p.demos {
-		if err := l.Add(ctx, e); err != nil {
-			return nil, errors.Join(err, closeKeeper(l))
-		}
-	}
-	return l, nil
-}
-
-// learner is the learner as the session left it, and the number of the episode
-// to go on with. Rounds after the last checkpoint are learned again from the
-// stored episodes, to the same bits (docs/adr/0001).
-func (s *Session) learner(ctx context.Context, p parts) (_ policy.Keeper, _ int, err error) {
-	v, b, err := s.latest(ctx, kindLearner)
-	fresh := errors.Is(err, store.ErrNone)
-	if err != nil && !fresh {
-		return nil, 0, err
-	}
-	if err := s.clearReplay(fresh); err != nil {
-		return nil, 0, err
-	}
-	if err := s.rescore(ctx, p.scorer, p.demos); err != nil {
-		return nil, 0, err
-	}
-	l, err := s.newLearner(ctx, p)
-	if err != nil {
-		return nil, 0, err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, closeKeeper(l))
-		}
-	}()
-	episodes, err := s.logged(ctx, policy.Online)
-	if err != nil {
-		return nil, 0, err
-	}
-	if err := s.rescore(ctx, p.scorer, episodes); err != nil {
-		return nil, 0, err
-	}
-	if err := s.rewatch(ctx, episodes, len(episodes)); err != nil {
-		return nil, 0, err
-	}
-	if n := s.cfg.Session.Episodes; len(episodes) > n {
-		return nil, 0, fmt.Errorf("wire: %s holds %d episodes, but session.episodes is %d; want at least %d", s.Dir(), len(episodes), n, len(episodes))
-	}
-	switch {
-	case fresh:
-		if err := s.warm(ctx, l); err != nil {
-			return nil, 0, err
-		}
-		v = 0
-	case int(v) > len(episodes):
-		return nil, 0, fmt.Errorf("wire: %s: the learner's checkpoint is of %d episodes, but %d are stored; go on from an earlier one with %s %s", s.Dir(), v, len(episodes), s.dropFlags(), kindLearner)
-	default:
-		for _, e := range episodes[:v] {
-			if err := s.give(ctx, l, e); err != nil {
-				return nil, 0, err
-			}
-		}
-		// Before the priorities come back, which new rewards would make the largest.
-		if err := s.relabelFolder(ctx, l, p.demos, episodes[:v]); err != nil {
-			return nil, 0, err
-		}
-		if err := l.Restore(bytes.NewReader(b)); err != nil {
-			return nil, 0, fmt.Errorf("wire: %s: checkpoint %d: %w", s.Dir(), v, err)
-		}
-	}
-	for i, e := range episodes[v:] {
-		s.tell("catch up", i, len(episodes)-int(v), "")
-		st, err := l.Update(ctx)
-		if err != nil {
-			return nil, 0, err
-		}
-		if err := s.give(ctx, l, e); err != nil {
-			return nil, 0, err
-		}
-		// The process may have died between an episode and what is told of it.
-		if err := s.tally(ctx, int(v)+i, e, st); err != nil {
-			return nil, 0, err
-		}
-	}
-	return l, len(episodes), nil
-}
-
-// replayDir is the folder of the learner's replay, empty for one in memory.
-func (s *Session) replayDir() string {
-	if s.cfg.Learner.Replay.Dir == "" {
-		return ""
-	}
-	return filepath.Join(s.Dir(), "replay")
-}
-
-// clearReplay removes the replay's folder where it could hold something else than
-// the learner had at its checkpoint: episodes that a fresh one has not had yet, or,
-// with a capacity, not any more those that later ones pushed out. It is filled again
-// from the session's episodes.
-func (s *Session) clearReplay(fresh bool) error {
-	dir := s.replayDir()
-	if dir == "" || !fresh && s.cfg.Learner.Replay.Capacity == 0 {
-		return nil
-	}
-	if err := os.RemoveAll(dir); err != nil {
-		return fmt.Errorf("wire: empty the replay: %w", err)
-	}
-	return nil
-}
-
-// warm lets the learner learn what the demonstrations are worth, before the first
-// episode. Its numbers are the series "warm-up", a step a round.
-func (s *Session) warm(ctx context.Context, l policy.Keeper) error {
-	rounds := warmups(s.cfg.Learner)
-	for i := range rounds {
-		s.tell("warm-up", i, rounds, "")
-		st, err := l.Update(ctx)
-		if err != nil {
-			return err
-		}
-		if err := s.store.AddMetrics(ctx, "warm-up", uint64(i), st.Metrics); err != nil {
-			return err
-		}
-	}
-	s.tell("warm-up", rounds, rounds, "")
-	return nil
 }
 
 // tune fine-tunes the cloned policy on the visual reward and returns the
