@@ -30,7 +30,7 @@ func Default() Config {
 	var c Config
 	f, err := parsedDefaults()
 	if err == nil {
-		err = decodeFile(f, &c)
+		err = fill(said(f), &c) // ours fit, which need not be looked at each time
 	}
 	if err != nil {
 		panic("config: default.yaml does not fit Config: " + err.Error())
@@ -150,6 +150,11 @@ func decodeFile(f *ast.File, v any) error {
 	if err := misfit("", n, reflect.TypeOf(v)); err != nil {
 		return err
 	}
+	return fill(n, v)
+}
+
+// fill decodes what is no misfit.
+func fill(n ast.Node, v any) error {
 	return yaml.NewDecoder(strings.NewReader(""), yaml.Strict()).DecodeFromNode(n, v)
 }
 

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 )
 
@@ -89,7 +88,7 @@ func (m *mistakes) check(key string, value ast.Node) error {
 	if err := misfit(key, value, of); err != nil {
 		return err
 	}
-	err := yaml.NewDecoder(strings.NewReader(""), yaml.Strict()).DecodeFromNode(value, reflect.New(of).Interface())
+	err := fill(value, reflect.New(of).Interface())
 	switch {
 	case err == nil:
 		return nil

@@ -70,10 +70,13 @@ func (c *Config) Set(key, value string) error {
 		fresh := reflect.New(l.value.Type())
 		f, err := parser.ParseBytes([]byte(value), 0)
 		if err == nil {
-			if err := misfit(key, said(f), l.value.Type()); err != nil {
+			n := said(f)
+			if err := misfit(key, n, l.value.Type()); err != nil {
 				return err
 			}
-			err = decodeFile(f, fresh.Interface())
+			if n != nil {
+				err = fill(n, fresh.Interface())
+			}
 		}
 		if err != nil || value == "" {
 			return fmt.Errorf("%s does not take %q: want %s", key, value, kindOf(l.value.Type()))
