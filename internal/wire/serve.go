@@ -138,26 +138,8 @@ func guest(ctx context.Context, c config.Config, what string, o Options) (*role,
 		r.close()
 		return nil, err
 	}
-	r.wg.Go(func() { // a learner that begins later
-		err := r.conn.WatchParams(r.ctx, r.name+subConfig, func(p policy.Params) {
-			if err := errors.Join(r.fits(p.Data), r.sees(r.ctx)); err != nil {
-				r.quit(err)
-			}
-		})
-		if err != nil && r.ctx.Err() == nil {
-			r.quit(err)
-		}
-	})
-	r.wg.Go(func() {
-		err := r.conn.WatchParams(r.ctx, r.name+subFacts, func(p policy.Params) {
-			if err := r.still(p.Data); err != nil {
-				r.quit(err)
-			}
-		})
-		if err != nil && r.ctx.Err() == nil {
-			r.quit(err)
-		}
-	})
+	r.watch(subConfig, func(b []byte) error { return errors.Join(r.fits(b), r.sees(r.ctx)) }) // of a learner that begins later
+	r.watch(subFacts, r.still)
 	r.wg.Go(func() {
 		err := r.conn.Replay(r.ctx, r.name, 1, true, func(e bus.Entry) error {
 			if isEnd(e) {
@@ -170,6 +152,20 @@ func guest(ctx context.Context, c config.Config, what string, o Options) (*role,
 		}
 	})
 	return r, nil
+}
+
+// watch ends r where what the learner published, or publishes yet, does not pass.
+func (r *role) watch(sub string, pass func([]byte) error) {
+	r.wg.Go(func() {
+		err := r.conn.WatchParams(r.ctx, r.name+sub, func(p policy.Params) {
+			if err := pass(p.Data); err != nil {
+				r.quit(err)
+			}
+		})
+		if err != nil && r.ctx.Err() == nil {
+			r.quit(err)
+		}
+	})
 }
 
 func isEnd(e bus.Entry) bool { return e.Kind == journalKind && e.ID == overID }
