@@ -163,28 +163,34 @@ func TestRecordedEpisodeIsTheSame(t *testing.T) {
 	}
 }
 
+// recorded has e's file written as it is lived through.
+func recorded(t *testing.T, s *store.Session, e policy.Episode) {
+	t.Helper()
+	r, err := s.Record(e.ID, e.Seq, e.Seed, e.Origin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, in := range e.Inputs {
+		obs := robot.Observation{State: in.State}
+		if i > 0 {
+			obs.Applied, obs.By = e.Applied[i-1], e.By[i-1]
+		}
+		if err := r.Tick(obs, 9, in.Features); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.Finish(e.Rewards, e.Terminal); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A file by itself tells whether its episode was cut off, which a reader of it alone goes by.
 func TestRecordedFilesTellHowTheyEnd(t *testing.T) {
 	s, dir := create(t)
 	for n, terminal := range []bool{false, true} {
 		e := episode(n)
 		e.Terminal = terminal
-		r, err := s.Record(e.ID, e.Seq, e.Seed, e.Origin)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i, in := range e.Inputs {
-			obs := robot.Observation{State: in.State}
-			if i > 0 {
-				obs.Applied, obs.By = e.Applied[i-1], e.By[i-1]
-			}
-			if err := r.Tick(obs, 9, in.Features); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := r.Finish(e.Rewards, terminal); err != nil {
-			t.Fatal(err)
-		}
+		recorded(t, s, e)
 		if added, err := s.AddEpisode(t.Context(), e); err != nil || !added {
 			t.Fatal(added, err)
 		}
@@ -199,30 +205,12 @@ func TestRecordedFilesTellHowTheyEnd(t *testing.T) {
 }
 
 func TestFilesThatDisagreeWithTheEpisode(t *testing.T) {
-	record := func(s *store.Session, e policy.Episode) {
-		t.Helper()
-		r, err := s.Record(e.ID, e.Seq, e.Seed, e.Origin)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i, in := range e.Inputs {
-			obs := robot.Observation{State: in.State}
-			if i > 0 {
-				obs.Applied, obs.By = e.Applied[i-1], e.By[i-1]
-			}
-			if err := r.Tick(obs, 9, in.Features); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := r.Finish(e.Rewards, e.Terminal); err != nil {
-			t.Fatal(err)
-		}
-	}
+
 	s, dir := create(t)
 	e := episode(4)
 	other := episode(4)
 	other.Rewards[2] -= 1e-12
-	record(s, other)
+	recorded(t, s, other)
 	if added, err := s.AddEpisode(t.Context(), e); err == nil || added || !strings.Contains(err.Error(), e.ID) {
 		t.Errorf("another episode than this session recorded: added %v, %v", added, err)
 	}
@@ -259,7 +247,7 @@ func TestFilesThatDisagreeWithTheEpisode(t *testing.T) {
 	// How an episode ended is not known while it is recorded.
 	last := episode(5)
 	last.Terminal = true
-	record(s, last)
+	recorded(t, s, last)
 	if added, err := s.AddEpisode(t.Context(), last); err != nil || !added {
 		t.Fatal(added, err)
 	}
