@@ -90,8 +90,9 @@ var rooms = []struct {
 	{"internal/pace", nil},
 	{"internal/seed", nil},
 	{"internal/flock", nil},
+	{"internal/whole", nil},
 	{"reward/ot", nil},
-	{"perception", []string{"robot", "internal/nn"}},
+	{"perception", []string{"robot", "internal/nn", "internal/whole"}},
 	{"reward", []string{"perception", "robot", "reward/ot", "internal/nn"}},
 	{"reward/label", nil},
 	{"policy", []string{"perception", "robot", "internal/pace", "internal/seed", "internal/flock", "internal/nn"}},
@@ -106,7 +107,7 @@ var rooms = []struct {
 	{"internal/porttest", nil},
 	{"internal/web", []string{"internal/bus", "policy", "robot", "reward/label", "reward/kagi"}},
 	{"internal/wire", []string{"robot", "sim", "perception", "reward", "policy", "internal/bus", "internal/store", "internal/config", "internal/nn", "internal/seed", "internal/report"}},
-	{"internal/cli", []string{"internal/wire", "internal/web", "internal/config", "internal/bus", "internal/store", "internal/report", "internal/nn", "sim", "reward", "perception", "policy", "robot"}},
+	{"internal/cli", []string{"internal/wire", "internal/web", "internal/config", "internal/bus", "internal/store", "internal/report", "internal/nn", "internal/whole", "sim", "reward", "perception", "policy", "robot"}},
 	{"cmd", []string{"internal/cli", "internal/nn"}},
 }
 

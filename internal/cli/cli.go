@@ -191,13 +191,7 @@ func atMostOne(cmd *cobra.Command, args []string) error {
 }
 
 // load reads the configuration that the flags name.
-func (a *app) load() (config.Config, error) {
-	c, err := config.Load(a.file, a.environ, a.sets)
-	if err != nil {
-		return c, usageError{err}
-	}
-	return c, nil
-}
+func (a *app) load() (config.Config, error) { return a.configured(config.Load) }
 
 // pinned tells which lines of the file keep c from what its task has of its own.
 func (a *app) pinned(c config.Config) error {
@@ -216,8 +210,10 @@ func (a *app) pinned(c config.Config) error {
 }
 
 // lies reads where a session lies that is there, and how its bus is reached, and leaves what else is set to its own configuration.
-func (a *app) lies() (config.Config, error) {
-	c, err := config.Where(a.file, a.environ, a.sets)
+func (a *app) lies() (config.Config, error) { return a.configured(config.Where) }
+
+func (a *app) configured(read func(file string, environ, sets []string) (config.Config, error)) (config.Config, error) {
+	c, err := read(a.file, a.environ, a.sets)
 	if err != nil {
 		return c, usageError{err}
 	}

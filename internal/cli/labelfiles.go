@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rapport-rl/rapport/internal/bus"
+	"github.com/rapport-rl/rapport/internal/whole"
 	"github.com/rapport-rl/rapport/internal/wire"
 	"github.com/rapport-rl/rapport/reward/label"
 )
@@ -44,7 +45,7 @@ in the order in which it was stored (docs/labels.md). The session may run.`,
 				if err := label.Write(&lines, ls); err != nil {
 					return err
 				}
-				return replace(out, lines.Bytes())
+				return whole.Write(out, lines.Bytes())
 			})
 		},
 	}

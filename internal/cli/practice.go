@@ -49,9 +49,7 @@ robot.ros.again, or acknowledges, while the arm is held, that the scene is put b
 			}
 			bars := newProgress(a.stderr)
 			defer bars.close()
-			o := a.options(bars)
-			var end func()
-			o.Stops, end = stops()
+			o, end := a.driving(bars)
 			defer end()
 			res, err := wire.Practice(cmd.Context(), c, resume, o)
 			if dir := res.Forward.Dir; dir != "" {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/internal/report"
+	"github.com/rapport-rl/rapport/internal/whole"
 	"github.com/rapport-rl/rapport/internal/wire"
 )
 
@@ -174,7 +175,7 @@ func (a *app) offline(ctx context.Context, dir, kind string, steps, evaluate int
 		return won, err
 	}
 	file := filepath.Join(dir, "offline-"+kind+".safetensors")
-	if err := replace(file, t.Params.Data); err != nil {
+	if err := whole.Write(file, t.Params.Data); err != nil {
 		return won, err
 	}
 	ev, err := wire.Evaluate(ctx, dir, file, evaluate, a.environ, nil, o)
@@ -195,9 +196,7 @@ func (a *app) once(ctx context.Context, c config.Config) (res wire.Result, err e
 	c = unattended(c)
 	bars := newProgress(a.stderr)
 	defer bars.close()
-	o := a.options(bars)
-	var end func()
-	o.Stops, end = stops()
+	o, end := a.driving(bars)
 	defer end()
 	var s *wire.Session
 	if _, e := os.Stat(filepath.Join(c.Out, c.Name, "session.db")); e == nil {

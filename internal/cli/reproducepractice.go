@@ -174,9 +174,7 @@ func (a *app) practise(ctx context.Context, c config.Config) (p practicePoint, e
 	bars := newProgress(a.stderr)
 	defer bars.close()
 	_, missing := os.Stat(filepath.Join(c.Out, c.Name, "session.db"))
-	o := a.options(bars)
-	var end func()
-	o.Stops, end = stops()
+	o, end := a.driving(bars)
 	defer end()
 	res, err := wire.Practice(ctx, c, missing == nil, o)
 	if err != nil {

@@ -5,7 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
+
+	"github.com/rapport-rl/rapport/internal/whole"
 )
 
 // found reads the JSON file of results of an earlier run into v, and says whether
@@ -30,31 +31,7 @@ func keep(file string, v any) error {
 	if err != nil {
 		return err
 	}
-	return replace(file, append(b, '\n'))
-}
-
-// replace writes a file whole or, as where the disk is full, leaves it as it was. What is no file,
-// as /dev/stdout, is written to.
-func replace(file string, data []byte) error {
-	mode := os.FileMode(0o644)
-	if st, err := os.Stat(file); err == nil {
-		if !st.Mode().IsRegular() {
-			return os.WriteFile(file, data, mode)
-		}
-		mode = st.Mode().Perm()
-	}
-	if linked, err := filepath.EvalSymlinks(file); err == nil {
-		file = linked
-	}
-	part := file + ".part"
-	err := os.WriteFile(part, data, mode)
-	if err == nil {
-		err = os.Rename(part, file)
-	}
-	if err != nil {
-		os.Remove(part)
-	}
-	return err
+	return whole.Write(file, append(b, '\n'))
 }
 
 // eachSeed is what of makes of every task and each of the seeds, by task, in a

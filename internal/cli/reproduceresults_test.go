@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/rapport-rl/rapport/internal/whole"
 	"github.com/rapport-rl/rapport/internal/wire"
 )
 
@@ -40,7 +41,7 @@ func TestResultsAreReplacedWhole(t *testing.T) {
 	if ps, _, err := readFile(file); err != nil || len(ps) != 2 {
 		t.Errorf("%d points are left, want 2 (%v)", len(ps), err)
 	}
-	if err := replace("/dev/null", []byte("x")); err != nil {
+	if err := whole.Write("/dev/null", []byte("x")); err != nil {
 		t.Error(err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/rapport-rl/rapport/internal/report"
+	"github.com/rapport-rl/rapport/internal/whole"
 	"github.com/rapport-rl/rapport/internal/wire"
 )
 
@@ -99,7 +100,7 @@ func writeFile(name string, ps []wire.Point, by map[string]settings) error {
 	if err := w.WriteAll(rows); err != nil {
 		return err
 	}
-	return replace(name, b.Bytes())
+	return whole.Write(name, b.Bytes())
 }
 
 // csv writes all points with their task and seed.
@@ -119,7 +120,7 @@ func (r raplRun) csv(points map[string][][]wire.Point) error {
 		}
 	}
 	w.Flush()
-	return replace(filepath.Join(r.out, "rewards.csv"), b.Bytes())
+	return whole.Write(filepath.Join(r.out, "rewards.csv"), b.Bytes())
 }
 
 // over is what a kind got from so many labels, a value a seed.
@@ -237,5 +238,5 @@ func (r raplRun) plot(points map[string][][]wire.Point) error {
 	if err := report.Lines(&b, plots...); err != nil {
 		return err
 	}
-	return replace(filepath.Join(r.out, "rewards.png"), b.Bytes())
+	return whole.Write(filepath.Join(r.out, "rewards.png"), b.Bytes())
 }

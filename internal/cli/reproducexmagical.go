@@ -16,6 +16,7 @@ import (
 
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/internal/report"
+	"github.com/rapport-rl/rapport/internal/whole"
 	"github.com/rapport-rl/rapport/internal/wire"
 )
 
@@ -240,7 +241,7 @@ func (r flatRun) csv(curves map[string][][]wire.Curve) error {
 	if err := w.WriteAll(rows); err != nil {
 		return err
 	}
-	return replace(filepath.Join(r.out, "curves.csv"), b.Bytes())
+	return whole.Write(filepath.Join(r.out, "curves.csv"), b.Bytes())
 }
 
 func (r flatRun) plot(curves map[string][][]wire.Curve) error {
@@ -266,7 +267,7 @@ func (r flatRun) plot(curves map[string][][]wire.Curve) error {
 	if err := report.Lines(&b, plots...); err != nil {
 		return err
 	}
-	return replace(filepath.Join(r.out, "curves.png"), b.Bytes())
+	return whole.Write(filepath.Join(r.out, "curves.png"), b.Bytes())
 }
 
 // markdown tells the last evaluation, and the mean over all of them, which says how

@@ -46,9 +46,7 @@ Ctrl-C ends it cleanly at any moment; --resume goes on.`,
 			ctx := cmd.Context()
 			bars := newProgress(a.stderr)
 			defer bars.close()
-			o := a.options(bars)
-			var end func()
-			o.Stops, end = stops()
+			o, end := a.driving(bars)
 			defer end()
 			var s *wire.Session
 			if resume {

@@ -66,10 +66,8 @@ process may be killed and started again; all end when the session is over.`,
 			a.keeps(same)
 			bars := newProgress(a.stderr)
 			defer bars.close()
-			o := a.options(bars)
+			o, end := a.driving(bars)
 			o.Drop = drop
-			var end func()
-			o.Stops, end = stops()
 			defer end()
 			res, err := f(cmd.Context(), c, o)
 			if err != nil || res.Report == "" {
@@ -89,6 +87,13 @@ process may be killed and started again; all end when the session is over.`,
 // options are what sessions need of this process.
 func (a *app) options(bars *progress) wire.Options {
 	return wire.Options{Tell: bars.step, Log: a.log, Now: time.Now, After: time.After, Tick: ticks, PID: os.Getpid(), Living: a.living(), VLM: a.vlm(), Judge: a.judge(), Endpoint: vlm.FromEnv(a.getenv).String()}
+}
+
+// driving are options for what drives an arm, which the signal holds until end.
+func (a *app) driving(bars *progress) (o wire.Options, end func()) {
+	o = a.options(bars)
+	o.Stops, end = stops()
+	return o, end
 }
 
 // ticks is time.NewTicker.

@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 
+	"github.com/rapport-rl/rapport/internal/whole"
 	"github.com/rapport-rl/rapport/robot"
 )
 
@@ -145,19 +145,7 @@ func Save(path string, cs []Camera) error {
 	if err != nil {
 		return err
 	}
-	mode := os.FileMode(0o644)
-	if st, err := os.Stat(path); err == nil {
-		mode = st.Mode().Perm()
-	}
-	if linked, err := filepath.EvalSymlinks(path); err == nil {
-		path = linked
-	}
-	part := path + ".part"
-	if err = os.WriteFile(part, b, mode); err == nil {
-		err = os.Rename(part, path)
-	}
-	if err != nil {
-		os.Remove(part)
+	if err := whole.Write(path, b); err != nil {
 		return fmt.Errorf("keypoint: cameras: %w", err)
 	}
 	return nil
