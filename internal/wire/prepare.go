@@ -169,11 +169,7 @@ func (s *Session) made(ctx context.Context) (parts, error) {
 	if p.eyes, err = s.openEyes(ctx, nil); err != nil {
 		return p, err
 	}
-	_, b, err := s.latest(ctx, kindReward)
-	if err != nil {
-		return p, err
-	}
-	if p.taste, err = decodeTaste(b); err != nil {
+	if p.taste, err = s.newestTaste(ctx); err != nil {
 		return p, err
 	}
 	if p.scorer, err = p.taste.scorer(); err != nil {

@@ -85,13 +85,9 @@ func (s *Session) repaid(ctx context.Context, es []policy.Episode) (err error) {
 	if err != nil || renew == nil && anew == "" {
 		return err
 	}
-	_, b, err := s.latest(ctx, kindReward)
+	t, err := s.newestTaste(ctx)
 	if err != nil {
 		return s.unready(err)
-	}
-	t, err := decodeTaste(b)
-	if err != nil {
-		return err
 	}
 	by, err := t.scorer()
 	if err != nil {

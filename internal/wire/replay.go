@@ -159,12 +159,8 @@ func (s *Session) judges(ctx context.Context) (parts, error) {
 	if p.eyes, err = s.openEyes(ctx, nil); err != nil {
 		return p, s.unready(err)
 	}
-	_, b, err := s.latest(ctx, kindReward)
-	if err != nil {
+	if p.taste, err = s.newestTaste(ctx); err != nil {
 		return p, s.unready(err)
-	}
-	if p.taste, err = decodeTaste(b); err != nil {
-		return p, err
 	}
 	if p.taste.kind() == "truth" {
 		return p, errNoTruth

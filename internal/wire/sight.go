@@ -130,14 +130,10 @@ func (s *Session) sight(ctx context.Context) (*sight, error) {
 	if s.cfg.Reward.Sees == "features" {
 		return nil, nil
 	}
-	_, b, err := s.latest(ctx, kindReward)
+	t, err := s.newestTaste(ctx)
 	if errors.Is(err, store.ErrNone) {
 		return nil, fmt.Errorf("wire: %s has no reward yet, which knows what it sees; go on with it first: %s", s.Dir(), GoOn(s.Dir()))
 	}
-	if err != nil {
-		return nil, err
-	}
-	t, err := decodeTaste(b)
 	return t.Sight, err
 }
 

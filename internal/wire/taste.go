@@ -104,6 +104,15 @@ func decodeTaste(b []byte) (taste, error) {
 	return t, nil
 }
 
+// newestTaste is what the session's reward is made of.
+func (s *Session) newestTaste(ctx context.Context) (t taste, err error) {
+	_, b, err := s.latest(ctx, kindReward)
+	if err != nil {
+		return t, err
+	}
+	return decodeTaste(b)
+}
+
 // learn makes what a kind of reward needs of videos alone: those that the person
 // likes, and the rest.
 func (t *taste) learn(ctx context.Context, c config.Reward, seed uint64, liked, rest []rapl.Video) error {
