@@ -21,13 +21,14 @@ import (
 
 // How long is waited. A node on a LAN answers in milliseconds.
 const (
-	callTime  = 5 * time.Second        // for a master or a peer to answer
-	peerTime  = time.Second            // for a peer to say that it is alive
-	pollTime  = time.Second            // between looks whether the master still knows us
-	retryTime = 200 * time.Millisecond // before a broken connection is tried again
-	shakeTime = 5 * time.Second        // for both headers of a connection
-	writeTime = 5 * time.Second        // for one message; who takes longer is cut off
-	closeTime = time.Second            // for the master to hear that we go
+	callTime   = 5 * time.Second        // for a master or a peer to answer
+	peerTime   = time.Second            // for a peer to say that it is alive
+	answerTime = 200 * time.Millisecond // for a node that ends to send what it has answered
+	pollTime   = time.Second            // between looks whether the master still knows us
+	retryTime  = 200 * time.Millisecond // before a broken connection is tried again
+	shakeTime  = 5 * time.Second        // for both headers of a connection
+	writeTime  = 5 * time.Second        // for one message; who takes longer is cut off
+	closeTime  = time.Second            // for the master to hear that we go
 )
 
 // Node is a member of a ROS graph. Its methods may be called from anywhere.
@@ -181,6 +182,10 @@ func (n *Node) Close() error {
 		}
 		n.mu.Unlock()
 		n.stop()
+		// Whoever told the node to end has its answer yet to come.
+		ctx, cancel := context.WithTimeout(context.Background(), answerTime)
+		_ = n.rpc.Shutdown(ctx) // what takes longer is cut off
+		cancel()
 		_ = n.rpc.Close()
 		_ = n.data.Close()
 		n.crew.Wait()
