@@ -63,6 +63,7 @@ type clicker struct {
 	task   string
 	box    kagi.Box
 	near   float64  // the reward's tolerance, m
+	unpaid bool     // nothing is by the waypoints
 	names  []string // nil: any points
 	after  func(time.Duration) <-chan time.Time
 	tell   func(words string, done int) // done: 1 once a plan is there
@@ -100,7 +101,7 @@ func (k *clicker) ask(ctx context.Context, cams []keypoint.Camera, obs robot.Obs
 	if k.after == nil {
 		return errors.New("wire: reward.kagi.source is clicks, but this program has no clock to wait by; name a clicked file in reward.kagi.plan")
 	}
-	sc := click.Scene{Task: k.task, Hand: obs.State.EE.P, Box: k.box, Tolerance: k.near, Names: k.names}
+	sc := click.Scene{Task: k.task, Hand: obs.State.EE.P, Box: k.box, Tolerance: k.near, Unpaid: k.unpaid, Names: k.names}
 	var frames []robot.Frame
 	for _, c := range cams {
 		f, err := frameOf(obs.Frames, c.Name)
@@ -134,7 +135,7 @@ func (k *clicker) ask(ctx context.Context, cams []keypoint.Camera, obs robot.Obs
 // returns the context under which an operator is asked for others.
 func (s *Session) clicked(ctx context.Context) (context.Context, error) {
 	b := s.cfg.Guard.Workspace
-	k := &clicker{folder: s.Clicks(), task: s.cfg.Robot.Task, box: kagi.Box{Min: b.Min, Max: b.Max}, near: s.cfg.Reward.KAGI.Tolerance, after: s.after}
+	k := &clicker{folder: s.Clicks(), task: s.cfg.Robot.Task, box: kagi.Box{Min: b.Min, Max: b.Max}, near: s.cfg.Reward.KAGI.Tolerance, unpaid: unpaid(s.cfg), after: s.after}
 	k.tell = func(words string, done int) {
 		at := ""
 		switch {
@@ -237,7 +238,7 @@ func ClickPlan(ctx context.Context, c config.Config, f click.Folder, o Options) 
 		}
 	}
 	b := c.Guard.Workspace
-	k := &clicker{folder: f, task: c.Robot.Task, box: kagi.Box{Min: b.Min, Max: b.Max}, near: c.Reward.KAGI.Tolerance, after: o.After,
+	k := &clicker{folder: f, task: c.Robot.Task, box: kagi.Box{Min: b.Min, Max: b.Max}, near: c.Reward.KAGI.Tolerance, unpaid: unpaid(c), after: o.After,
 		tell: func(words string, done int) { o.Tell("clicks", done, 1, words) }}
 	return k.first(ctx, c, o.Log, func(*arm) error { return nil })
 }

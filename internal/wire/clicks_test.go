@@ -206,6 +206,9 @@ func TestSessionThatWaitsForClicksEnds(t *testing.T) {
 		if waits, err := f.Waits(); err != nil || !waits {
 			t.Errorf("%s: waits %v, %v: a session that goes on asks again", sees, waits, err)
 		}
+		if st, err := f.State(); err != nil || st.Unpaid != (sees == "points") {
+			t.Errorf("%s: waypoints that come back are taken: %v, %v", sees, st.Unpaid, err)
+		}
 	}
 }
 

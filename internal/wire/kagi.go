@@ -22,6 +22,9 @@ func keyed(c config.Config) bool { return byWaypoints(c) || c.Reward.Sees != "fe
 // byWaypoints says whether the reward is progress along waypoints.
 func byWaypoints(c config.Config) bool { return c.Reward.Kind == "kagi" }
 
+// unpaid says whether the points of the plan are seen, and nothing is paid for its waypoints.
+func unpaid(c config.Config) bool { return keyed(c) && !byWaypoints(c) }
+
 // planOf is the configured plan, or the task's.
 func planOf(c config.Config) (kagi.Plan, error) {
 	if f := c.Reward.KAGI.Plan; f != "" {

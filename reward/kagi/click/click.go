@@ -58,6 +58,9 @@ type Scene struct {
 	Box     kagi.Box          `json:"box"`  // the workspace
 	// Tolerance is the reward's (kagi.Config), m.
 	Tolerance float64 `json:"tolerance,omitempty"`
+	// Unpaid says that no reward is by the waypoints, which may come back then: the points alone
+	// are followed.
+	Unpaid bool `json:"unpaid,omitempty"`
 	// Names are the points, the hand aside, that a plan must have, in this order: the
 	// policy sees their places. nil: any.
 	Names []string `json:"names"`

@@ -111,6 +111,20 @@ func TestPlansThatCannotBeFollowedAreRefused(t *testing.T) {
 	}
 }
 
+// A session that only follows the points pays for no waypoint.
+func TestWaypointsThatNothingPaysForMayComeBack(t *testing.T) {
+	f := click.Folder(t.TempDir())
+	if err := f.Show(click.Scene{Cameras: clicktest.Cameras(), Hand: clicktest.Hand, Box: clicktest.Box, Unpaid: true}, clicktest.Frames()); err != nil {
+		t.Fatal(err)
+	}
+	p := plan()
+	w := p.Stages[0].Waypoints
+	p.Stages[0].Waypoints = append(w, w[0])
+	if err := f.Save(click.Draft{Scene: 1, Plan: p}); err != nil {
+		t.Error(err)
+	}
+}
+
 // Who waits, who goes on, and what outlives either.
 func TestPlanIsWaitedForUntilItIsSaved(t *testing.T) {
 	f := click.Folder(filepath.Join(t.TempDir(), "clicks"))
