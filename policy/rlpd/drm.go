@@ -200,10 +200,10 @@ func (w *waker) mix(y, reward, discount, x []float32, share float64) {
 }
 
 // perturb blends actor, critics and targets with fresh ones and begins their
-// optimisers anew. While the actor waits for the critics, it stays as it is.
+// optimisers anew. While the actor waits for the critics, and up to its first step, it stays as it is.
 func (l *Learner) perturb() {
 	rho := float32(l.waker.cfg.keeps(l.waker.dormant))
-	if l.critics >= uint64(l.cfg.Warmup) {
+	if l.cfg.Warmup == 0 || l.actors > 0 {
 		head := l.actor.Head()
 		head.Blend(nn.NewMLP("fresh", head.Config, l.rng), rho)
 		l.observed.woken++

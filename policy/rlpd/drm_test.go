@@ -219,6 +219,42 @@ func TestPerturbationLeavesTheActorThatWaits(t *testing.T) {
 	}
 }
 
+// Nor does a perturbation blend it before its own first step, which follows the last of the warm-up.
+func TestPerturbationLeavesTheActorToItsFirstStep(t *testing.T) {
+	for _, warmup := range []int{5, 6} { // its steps come every two
+		c := waking(1)
+		c.DrM.Every, c.Warmup, c.ActorLR = 2, warmup, 1e-12
+		l, err := New(c, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range policytest.Demos(3, 1, [2]float64{}) {
+			if err := l.Add(t.Context(), e); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before := l.Actor()
+		for i, want := range []float64{0, 3} {
+			if _, err := l.Update(t.Context()); err != nil { // six critic steps
+				t.Fatal(err)
+			}
+			if l.observed.woken != want || l.actors != uint64(1+3*i) {
+				t.Errorf("warm-up %d, round %d: the actor was perturbed %v times in %d steps of its own, want %v", warmup, i, l.observed.woken, l.actors, want)
+			}
+			if i > 0 {
+				continue
+			}
+			for j, p := range l.Actor().Head().Params() {
+				for k, v := range p.Data {
+					if d := v - before.Head().Params()[j].Data[k]; d > 1e-6 || d < -1e-6 {
+						t.Fatalf("warm-up %d: %s[%d] is %v from what was cloned", warmup, p.Name, k, d)
+					}
+				}
+			}
+		}
+	}
+}
+
 // The targets are the mean of RLPD's and the value's, by share.
 func TestValueEntersTheTargets(t *testing.T) {
 	l, err := New(waking(1), nil)
