@@ -139,7 +139,7 @@ func testAlignPareto(t *testing.T, dir string, compared [][2]int) {
 	if err := a.begun(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	_, l, served, _, err := a.learning(t.Context(), rankings{})
+	tuned, l, served, _, err := a.learning(t.Context(), rankings{})
 	if err != nil || served != nil || len(l.critics) != 3 {
 		t.Fatalf("%d critics, serving %v (%v), want one of each of three people, and nobody in particular", len(l.critics), served, err)
 	}
@@ -163,7 +163,19 @@ func testAlignPareto(t *testing.T, dir string, compared [][2]int) {
 	}
 	_, _, _, _, err = a.learning(t.Context(), rankings{})
 	wantErr(t, err, "the answers of 5 people", "ppd for one")
-	if err := a.Close(); err != nil {
+	_, err = a.theirs(t.Context(), tuned, []client{{name: "eve", said: [][2]int{{0, 2}, {1, 7}}}}, everybody)
+	wantErr(t, err, "none of what 1 people compared", "every fifth is held out", "give more: rapport align "+dir)
+	ls, err := a.answers(t.Context())
+	if err := errors.Join(err, a.Close()); err != nil {
 		t.Error(err)
+	}
+	// ppd serves more people than there are held-out histories.
+	if len(l.held) > 4 {
+		t.Fatalf("%d histories are held out, want fewer than people", len(l.held))
+	}
+	sets = []string{fmt.Sprintf("align.labels=%d", len(ls)), "align.by=labels", "align.aligner=ppd", "align.rank=2", "align.rate=0.01", "align.lambda=1", "align.rounds=1", "align.person=dee"}
+	notes, err = steps(t.Context(), t, dir, sets, nil, AlignEncoder, AlignSynthetic, AlignTune)
+	if err != nil || !strings.HasPrefix(notes[2], "ppd for dee, round ") {
+		t.Errorf("%s: %q, %v", sets, notes, err)
 	}
 }

@@ -187,8 +187,12 @@ func (a *Alignment) theirs(ctx context.Context, t *align.Tuned, cs []client, ser
 		}
 	}
 	rec.Replay(l.all[len(l.train):])
-	if len(l.pairs) == 0 || len(l.held) < len(cs) {
-		return l, fmt.Errorf("wire: align: %d rollouts and the comparisons of %d people leave nothing to hold out; raise align.rollouts or align.labels", c.Rollouts, len(cs))
+	if len(l.pairs) == 0 {
+		ls, err := a.answers(ctx)
+		if err != nil {
+			return l, err
+		}
+		return l, fmt.Errorf("wire: align: none of what %d people compared is two rollouts that are learned from (every fifth is held out); %s", len(cs), a.more(len(ls)))
 	}
 	if l.right = -1; served == everybody {
 		l.value = func(ss []align.Sample) float64 {

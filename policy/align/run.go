@@ -61,7 +61,8 @@ type RunConfig struct {
 	// error ends the Run.
 	Looked func(l Look) error
 	// Tastes are those of the users whom a policy with Config.Taste is tuned for:
-	// chains are drawn for them by turns, and each is looked at at its share of Held.
+	// chains are drawn for them by turns, and each is looked at at its share of Held, or,
+	// where there are more users than histories, at one that is others', too.
 	Tastes [][]float64
 	// Weigh, where there is one, sets Weights before the Judge rules.
 	Weigh func(ss []Sample)
@@ -99,8 +100,8 @@ func (c *RunConfig) complete(seen, taste int) error {
 		bad("Budget, Near and Drift are %v, %v and %v nats, want positive numbers, or +Inf", c.Budget, c.Near, c.Drift)
 	}
 	// What is brought is of whoever it is of: no draws are shared out among the users.
-	if n := len(c.Tastes); (n > 0) != (taste > 0) || n > c.Observations && c.Bring == nil || n > len(c.Held)/seen {
-		bad("Tastes are of %d users, %d observations of a round and %d held-out histories, with tastes of %d numbers: want at least as many observations and histories as users, and users where there is Config.Taste", n, c.Observations, len(c.Held)/seen, taste)
+	if n := len(c.Tastes); (n > 0) != (taste > 0) || n > c.Observations && c.Bring == nil {
+		bad("Tastes are of %d users, %d observations of a round, with tastes of %d numbers: want at least as many observations as users, and users where there is Config.Taste", n, c.Observations, taste)
 	}
 	if len(c.Tastes) > 0 && c.Trial != nil {
 		bad("Trial is of one policy, but there are Tastes of %d users; want one of the two", len(c.Tastes))
@@ -169,6 +170,7 @@ func NewRun(a Aligner, judge Judge, c RunConfig) (*Run, error) {
 	}
 	r := &Run{a: a, judge: judge, cfg: c}
 	held := len(c.Held) / t.net.Seen()
+	held *= (max(1, len(c.Tastes)) + held - 1) / held // samples: a user's at least one
 	var err error
 	if r.draws, err = NewRecorder(t, c.Observations*c.Each); err != nil {
 		return nil, err

@@ -2,7 +2,9 @@ package align_test
 
 import (
 	"bytes"
+	"errors"
 	"math"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/rapport-rl/rapport/policy/align"
@@ -105,6 +107,44 @@ func TestOnePolicyServesManyTastes(t *testing.T) {
 				last = mix
 			}
 		})
+	}
+}
+
+// TestEveryUserIsLookedAt, also where there are fewer held-out histories than users.
+func TestEveryUserIsLookedAt(t *testing.T) {
+	w := ways(t)
+	p := tune(t, w, align.Config{Rank: 2, Taste: 1})
+	a, err := align.NewDPPO(p, align.DPPOConfig{Chains: 8})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ users, histories, samples int }{{2, 3, 3}, {3, 3, 3}, {5, 3, 6}, {13, 12, 24}, {5, 1, 5}} {
+		tastes := make([][]float64, tt.users)
+		for u := range tastes {
+			tastes[u] = []float64{float64(u)}
+		}
+		looked := errors.New("looked")
+		r, err := align.NewRun(a, align.Kept, align.RunConfig{
+			Train: w.Train, Held: w.Held[:tt.histories*w.Net.Seen()], Alike: 2, Tastes: tastes, Bring: func(*align.Batch, *rand.Rand) {},
+			Looked: func(align.Look) error { return looked },
+			Value: func(ss []align.Sample) float64 {
+				of, at := map[int]bool{}, map[int]bool{}
+				for _, s := range ss {
+					of[s.User], at[s.Group] = true, true
+				}
+				if len(ss) != tt.samples || len(of) != tt.users || len(at) != tt.histories {
+					t.Errorf("%+v: looked at %d samples of %d users at %d histories", tt, len(ss), len(of), len(at))
+				}
+				return 0.5
+			},
+		})
+		if err != nil {
+			t.Errorf("%+v: %v", tt, err)
+			continue
+		}
+		if _, err := r.Go(t.Context()); err != looked {
+			t.Errorf("%+v: %v", tt, err)
+		}
 	}
 }
 
