@@ -216,17 +216,8 @@ func (s *Session) learner(ctx context.Context, p parts) (_ policy.Keeper, _ int,
 	case int(v) > len(episodes):
 		return nil, 0, fmt.Errorf("wire: %s: the learner's checkpoint is of %d episodes, but %d are stored; go on from an earlier one with %s %s", s.Dir(), v, len(episodes), s.dropFlags(), kindLearner)
 	default:
-		for _, e := range episodes[:v] {
-			if err := s.give(ctx, l, e); err != nil {
-				return nil, 0, err
-			}
-		}
-		// Before the priorities come back, which new rewards would make the largest.
-		if err := s.relabelFolder(ctx, l, p.demos, episodes[:v]); err != nil {
+		if err := s.recall(ctx, l, b, p.demos, episodes[:v]); err != nil {
 			return nil, 0, err
-		}
-		if err := l.Restore(bytes.NewReader(b)); err != nil {
-			return nil, 0, fmt.Errorf("wire: %s: checkpoint %d: %w", s.Dir(), v, err)
 		}
 	}
 	for i, e := range episodes[v:] {
@@ -244,6 +235,34 @@ func (s *Session) learner(ctx context.Context, p parts) (_ policy.Keeper, _ int,
 		}
 	}
 	return l, len(episodes), nil
+}
+
+// recall has a learner of the demonstrations as it was at a checkpoint b, after the online
+// episodes es. PPO's is told first which of them it has learned from, so that it keeps no
+// frames of these; the others take theirs back to a replay that holds all.
+func (s *Session) recall(ctx context.Context, l policy.Keeper, b []byte, demos, es []policy.Episode) error {
+	restore := func() error {
+		if err := l.Restore(bytes.NewReader(b)); err != nil {
+			return fmt.Errorf("wire: %s: checkpoint %d: %w", s.Dir(), len(es), err)
+		}
+		return nil
+	}
+	forgets := s.cfg.Learner.Kind == "ppo"
+	if forgets {
+		if err := restore(); err != nil {
+			return err
+		}
+	}
+	for _, e := range es {
+		if err := s.give(ctx, l, e); err != nil {
+			return err
+		}
+	}
+	// Before the priorities come back, which new rewards would make the largest.
+	if err := s.relabelFolder(ctx, l, demos, es); err != nil || forgets {
+		return err
+	}
+	return restore()
 }
 
 // replayDir is the folder of the learner's replay, empty for one in memory.

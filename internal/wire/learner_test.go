@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"math"
 	"math/rand/v2"
 	"path/filepath"
@@ -227,8 +228,14 @@ func TestIQLMovesTheDeviationOrNot(t *testing.T) {
 
 // framing is a learner that looks at what it is given.
 type framing struct {
-	policy.Learner
-	with int // inputs that came with a frame
+	policy.Keeper
+	with   int // inputs that came with a frame
+	before int // of these, those before its checkpoint
+}
+
+func (f *framing) Restore(io.Reader) error {
+	f.before = f.with
+	return nil
 }
 
 func (f *framing) Add(_ context.Context, e policy.Episode) error {
@@ -297,6 +304,16 @@ func TestFramesAreReadForTheLearnerAlone(t *testing.T) {
 		}
 		if !bytes.Equal(got.Bytes(), want) {
 			t.Errorf("from checkpoint %d the learner is another", from)
+		}
+	}
+
+	// PPO's is to know which episodes it need not keep before it is given them.
+	all := len(es[0].Inputs) + len(es[1].Inputs)
+	for kind, want := range map[string]int{"rlpd": all, "ppo": 0} {
+		var f framing
+		s.cfg.Learner.Kind = kind
+		if err := s.recall(ctx, &f, nil, nil, es); err != nil || f.with != all || f.before != want {
+			t.Errorf("%s: given %d frames, %d of them before its checkpoint, %v; want %d and %d", kind, f.with, f.before, err, all, want)
 		}
 	}
 }

@@ -33,7 +33,8 @@ type state struct {
 // to the session's store: actor, reference, value, the versions remembered, the
 // moments of the optimisers, the random numbers' state and the counters. A Learner
 // of the same Config to which the same episodes are added in the same order and
-// which Restores it goes on bit for bit: it knows which were learned from.
+// which Restores it goes on bit for bit: it knows which were learned from. One that
+// Restores first keeps nothing of those at any time.
 func (l *Learner) Save(w io.Writer) error {
 	pcg, err := l.pcg.MarshalBinary()
 	if err == nil {
