@@ -117,12 +117,13 @@ func (s *Session) inheritLabels(ctx context.Context, earlier *store.Session) err
 	if err != nil {
 		return err
 	}
+	of := ofEarlier(earlier, said)
 	for _, l := range said {
 		l.Query.Clips = slices.Clone(l.Query.Clips)
 		for i, c := range l.Query.Clips {
 			name := c.Episode
 			if _, ok := its[name]; ok {
-				name += ofEarlier(earlier)
+				name += of
 				l.Query.Clips[i].Episode = name
 			}
 			if k := l.Query.Kind; k != label.Triplet && k != label.Pair {
@@ -178,8 +179,18 @@ func (s *Session) keepCompared(ctx context.Context, earlier *store.Session, id, 
 }
 
 // ofEarlier ends the names of an earlier session's online episodes in the labels of those that
-// began from it.
-func ofEarlier(earlier *store.Session) string { return " of " + filepath.Base(earlier.Dir()) }
+// began from it: by its folder's name, numbered where said, its labels, is already about episodes of
+// a session still earlier whose folder has that name too.
+func ofEarlier(earlier *store.Session, said []label.Label) string {
+	folder := " of " + filepath.Base(earlier.Dir())
+	for of, n := folder, 2; ; of, n = fmt.Sprintf("%s-%d", folder, n), n+1 {
+		if !slices.ContainsFunc(said, func(l label.Label) bool {
+			return slices.ContainsFunc(l.Query.Clips, func(c label.Clip) bool { return strings.HasSuffix(c.Episode, of) })
+		}) {
+			return of
+		}
+	}
+}
 
 // servesAnother makes the inherited reward the configured one, if that is by waypoints, or that
 // of reward.person, if the earlier session's is another's, from all that was said there.

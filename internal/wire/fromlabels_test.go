@@ -2,6 +2,7 @@ package wire
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -102,6 +103,53 @@ func TestWhatWasSaidOfAnEarlierSessionsEpisodesStaysTheirs(t *testing.T) {
 	for _, s := range []*Session{two, three} {
 		if es, err := s.store.Episodes(ctx, policy.Online); err != nil || len(es) > 1 {
 			t.Errorf("%s counts %d episodes, %v; want none of another session", s.name, len(es), err)
+		}
+	}
+}
+
+// Folders of one name, in which sessions begin from each other, are told apart: what was said of the
+// first one's episode is never learned from that of another.
+func TestEarlierSessionsOfOneNameAreToldApart(t *testing.T) {
+	ctx := t.Context()
+	const episode = "online-00003"
+	var line []*Session
+	for i := range 4 {
+		c := tiny(t)
+		set(t, &c, "name=cup")
+		s := begun(t, c)
+		if line = append(line, s); i > 0 {
+			if err := s.inheritLabels(ctx, line[i-1].store); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ep := policy.Episode{ID: episode, Applied: make([]robot.Command, 2), By: make([]robot.Source, 2), Version: make([]uint64, 2)}
+		for range 3 {
+			ep.Inputs = append(ep.Inputs, policy.Input{Features: perception.Features{Embed: []float32{float32(i)}}})
+		}
+		if _, err := s.store.AddEpisode(ctx, ep); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.store.Append(ctx, prefer(i, episode, "demo-00000")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for g, s := range line {
+		said, err := s.store.Labels(ctx)
+		if err != nil || len(said) != g+1 {
+			t.Fatalf("session %d: %d labels, error %v; want %d", g, len(said), err, g+1)
+		}
+		for _, l := range said[:g] {
+			name := l.Query.Clips[0].Episode
+			e, err := s.store.Kept(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := fmt.Sprint("late-", e.Inputs[0].Features.Embed[0]); got != l.ID {
+				t.Errorf("session %d: answer %s is about %s, which is that of %s", g, l.ID, name, got)
+			}
+		}
+		if last := said[g].Query.Clips[0].Episode; last != episode {
+			t.Errorf("session %d: its own episode is called %s", g, last)
 		}
 	}
 }
