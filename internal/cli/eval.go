@@ -89,12 +89,12 @@ func (a *app) session(args []string) (string, error) {
 }
 
 // unread says that the session in dir goes by its own settings, where a file of others was named,
-// and refuses one that is none.
+// and refuses one that is none. Its values need not go together, as where a --set is left out.
 func (a *app) unread(dir string) error {
 	if a.file == "" {
 		return nil
 	}
-	if _, err := config.Load(a.file, nil, nil); err != nil {
+	if _, err := config.Where(a.file, nil, nil); err != nil {
 		return usageError{err}
 	}
 	return a.note(dir)

@@ -201,6 +201,9 @@ func TestDoctor(t *testing.T) {
 func TestAFileThatDoesNotCountIsTold(t *testing.T) {
 	t.Parallel()
 	l := ended(t)
+	if err := os.WriteFile(l.file, []byte("robot: {kind: ros}\n"), 0o600); err != nil { // which wants a --set session.from
+		t.Fatal(err)
+	}
 	for _, tt := range []struct {
 		code int
 		args []string
