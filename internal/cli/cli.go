@@ -212,6 +212,19 @@ func (a *app) pinned(c config.Config) error {
 // lies reads where a session lies that is there, and how its bus is reached, and leaves what else is set to its own configuration.
 func (a *app) lies() (config.Config, error) { return a.configured(config.Where) }
 
+// finds is lies for who acknowledges a session's faults or looks at it: mistakes in what else is
+// set are told, and hinder none of it.
+func (a *app) finds() (config.Config, error) {
+	c, err := a.configured(config.Whereabouts)
+	if err != nil {
+		return c, err
+	}
+	if _, err := anyhow(a.lies); err != nil {
+		fmt.Fprintf(a.stderr, "rapport: %v\nrapport: this hinders nothing here: the session is found by what could be read\n", err)
+	}
+	return c, nil
+}
+
 func (a *app) configured(read func(file string, environ, sets []string) (config.Config, error)) (config.Config, error) {
 	c, err := read(a.file, a.environ, a.sets)
 	if err != nil {

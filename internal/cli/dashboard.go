@@ -32,7 +32,7 @@ Ctrl-C; the session goes on.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			a.keeps(same) // the session goes on
 			ctx := cmd.Context()
-			c, err := a.lies()
+			c, err := a.finds()
 			if err != nil {
 				return err
 			}

@@ -70,7 +70,7 @@ type faults struct {
 }
 
 func (d *drivers) open(ctx context.Context) (*faults, error) {
-	c, err := d.a.lies()
+	c, err := d.a.finds()
 	if err != nil {
 		return nil, err
 	}
@@ -161,7 +161,7 @@ func clock(t time.Time) string {
 }
 
 func (a *app) showFault(ctx context.Context, d drivers, id string) (err error) {
-	c, err := a.lies()
+	c, err := a.finds()
 	if err != nil {
 		return err
 	}

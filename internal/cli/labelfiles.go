@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rapport-rl/rapport/internal/bus"
+	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/internal/whole"
 	"github.com/rapport-rl/rapport/internal/wire"
 	"github.com/rapport-rl/rapport/reward/label"
@@ -85,7 +86,7 @@ left as it is, so that a file may be imported again.`,
 				if _, err = fmt.Fprintf(a.stdout, "labels  %d read, %d of them new\n", len(ls), fresh); err != nil || d.url != "" {
 					return err // the episodes are elsewhere
 				}
-				c, err := a.lies()
+				c, err := a.configured(config.Whereabouts) // of which withBook has told
 				if err != nil {
 					return err
 				}
@@ -185,7 +186,7 @@ func (d *drivers) withBook(cmd *cobra.Command, args []string, skip int, f func(c
 		d.session = args[skip]
 	}
 	ctx := cmd.Context()
-	c, err := d.a.lies()
+	c, err := d.a.finds()
 	if err != nil {
 		return err
 	}

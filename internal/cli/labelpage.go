@@ -55,7 +55,7 @@ The dashboard of a running session has the same page (docs/labelling.md).`,
 				}
 				d.session = args[0]
 			}
-			c, err := a.lies()
+			c, err := a.finds()
 			if err != nil {
 				return err
 			}

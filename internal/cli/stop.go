@@ -176,7 +176,8 @@ cuts its power.`,
 	return cmd
 }
 
-// anyhow reads a configuration, the defaults where reading it breaks: a stop goes on.
+// anyhow reads a configuration, the defaults where reading it breaks: a stop goes on, and what it
+// held is acknowledged.
 func anyhow(load func() (config.Config, error)) (c config.Config, err error) {
 	defer func() {
 		if r := recover(); r != nil {

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -387,29 +388,59 @@ func TestAMistakeInTheConfigurationHindersNoAcknowledgement(t *testing.T) {
 			t.Fatal(err)
 		}
 		if name == "stack-001" {
-			_, err = s.AddFault(t.Context(), store.Fault{Cause: "stopped", Detail: "by anna: smoke", Report: []byte(`{"recent":[]}`)})
+			for range 2 {
+				_, e := s.AddFault(t.Context(), store.Fault{Cause: "stopped", Detail: "by anna: smoke", Report: []byte(`{"recent":[]}`)})
+				err = errors.Join(err, e)
+			}
 		}
 		if err := errors.Join(err, s.Close()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := os.WriteFile(l.file, []byte("reward: {kind: nosuch}\nteleop: {input: joy}\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for _, tt := range []struct {
-		args []string
-		code int
-		want string
+	env := l.env
+	for n, of := range []struct {
+		file, env string
+		told      []string
 	}{
-		{[]string{"fault", "list", "--session", "stack-001-back"}, exitDone, "by anna: smoke"},
-		{[]string{"fault", "show", "1", "--session", "stack-001-back"}, exitDone, `{"recent":[]}`},
-		{[]string{"fault", "ack", "1", "--by", "ben", "--session", "stack-001-back"}, exitDone, "the arm may move again"},
-		{[]string{"dashboard", "--session", "stack-001"}, exitFailed, "practice --resume"},
-		{[]string{"label", "export", "--session", "stack-001"}, exitDone, ""},
-		{[]string{"label", "--session", "stack-001", "--listen", "nowhere"}, exitFailed, "want HOST:PORT"},
+		{"reward: {kind: nosuch}\nteleop: {input: joy}\n", "", nil},
+		{"guard: {workspace: {min: [0.2, -0.3, 0, 1]}}\nseed: 1.5\nguarrd: {a: 1}\nbus: {ulr: x}\n", "RAPPORT_NOSUCH=1",
+			[]string{"want 3 numbers", `seed does not take "1.5"`, "there is no key guarrd", "there is no key bus.ulr", "RAPPORT_NOSUCH names no key", "hinders nothing"}},
 	} {
-		if code, out := l.run(t.Context(), &console{}, tt.args...); code != tt.code || !strings.Contains(out, tt.want) || strings.Contains(out, "reward.kind") {
-			t.Errorf("%v: %d, want %d and %q:\n%s", tt.args, code, tt.code, tt.want, out)
+		if err := os.WriteFile(l.file, []byte(of.file), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		l.env = append(env, of.env)
+		fault := strconv.Itoa(n + 1)
+		for _, tt := range []struct {
+			args []string
+			code int
+			want string
+		}{
+			{[]string{"fault", "list", "--session", "stack-001-back"}, exitDone, "by anna: smoke"},
+			{[]string{"fault", "show", fault, "--session", "stack-001-back"}, exitDone, `{"recent":[]}`},
+			{[]string{"fault", "ack", fault, "--by", "ben", "--session", "stack-001-back"}, exitDone, "acknowledged by ben"},
+			{[]string{"dashboard", "--session", "stack-001"}, exitFailed, "practice --resume"},
+			{[]string{"label", "export", "--session", "stack-001"}, exitDone, ""},
+			{[]string{"label", "--session", "stack-001", "--listen", "nowhere"}, exitFailed, "want HOST:PORT"},
+		} {
+			code, out := l.run(t.Context(), &console{}, tt.args...)
+			if code != tt.code || !strings.Contains(out, tt.want) || strings.Contains(out, "reward.kind") {
+				t.Errorf("%v: %d, want %d and %q:\n%s", tt.args, code, tt.code, tt.want, out)
+			}
+			for _, told := range of.told {
+				if strings.Count(out, told) != 1 {
+					t.Errorf("%v: want once %q:\n%s", tt.args, told, out)
+				}
+			}
+		}
+	}
+	// Where it is unread which session is meant, none is taken instead.
+	for file, want := range map[string]string{"out: [a, b]\n": "out does not take", "name: a/b\n": "name is", "name: {": "session.yaml"} {
+		if err := os.WriteFile(l.file, []byte(file), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if code, out := l.run(t.Context(), &console{}, "fault", "ack", "1", "--by", "ben"); code != exitUsage || !strings.Contains(out, want) {
+			t.Errorf("%q: %d, want %d and %q:\n%s", file, code, exitUsage, want, out)
 		}
 	}
 }

@@ -341,6 +341,31 @@ func TestWhereASessionLiesGoesByNameAndOutAlone(t *testing.T) {
 	}
 }
 
+// By what a session is found is read from a file whatever else stands there.
+func TestWhereaboutsWantNothingElse(t *testing.T) {
+	for _, tt := range []struct{ file, set, want string }{
+		{"nosuch: 1\nseed: 1.5\nguard: {workspace: {min: [1]}}\nrobot: {task: stack, kind: [ros]}\nbus: {user: lab, port: 1}", "", ""},
+		{"robot: {task: stack}\nbus: {user: lab}\nseed: [", "", "config: "},
+		{"robot: {task: stack}\nbus: {user: lab}\nname: [a]", "", "name does not take"},
+		{"robot: {task: [stack]}\nbus: {user: lab}", "", "robot.task does not take"},
+		{"robot: {task: stack}\nbus: lab", "", "bus does not take"},
+		{"robot: {task: stack}\nbus: {user: lab}", "nmae=b", "there is no key nmae"},
+		{"robot: {task: stack}\nbus: {user: lab}", "name=a/b", `name is "a/b"`},
+	} {
+		var sets []string
+		if tt.set != "" {
+			sets = append(sets, tt.set)
+		}
+		c, err := config.Whereabouts(write(t, "out: elsewhere\n"+tt.file+"\n"), []string{"RAPPORT_NAME=a", "RAPPORT_NOSUCH=1", "RAPPORT_SEED=x"}, sets)
+		if tt.want == "" && (err != nil || c.Out != "elsewhere" || c.Name != "a" || c.Robot.Task != "stack" || c.Bus.User != "lab") {
+			t.Errorf("%s: %s of task %s in %s by %s, %v", tt.file, c.Name, c.Robot.Task, c.Out, c.Bus.User, err)
+		}
+		if tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+			t.Errorf("%s: %v, want %q", tt.file, err, tt.want)
+		}
+	}
+}
+
 func TestAWrongKeyIsToldWhichAreNear(t *testing.T) {
 	for key, want := range map[string]string{
 		"robot.tas":         "near it: robot.task, ",
