@@ -37,6 +37,15 @@ import (
 // Source: NATS advises at most 8 MB per message.
 const MaxPayload = 8 << 20
 
+const (
+	// minPayload is the limit of a NATS server left at its defaults, which RawFrames go by; with
+	// a few bytes no stream could be made.
+	minPayload = 1 << 20
+	// maxStored bounds a record of a stream on a disk (nats-server's filestore.go, rlBadThresh),
+	// whatever the server takes as a message.
+	maxStored = 32 << 20
+)
+
 // Options say how to serve or to connect. The zero value connects without
 // credentials; Start needs a StoreDir.
 type Options struct {
@@ -47,8 +56,8 @@ type Options struct {
 	Listen string
 	// User and Password, or Token, are what clients must show.
 	User, Password, Token string
-	// MaxPayload bounds a message, bytes; 0 means MaxPayload. A client obeys
-	// its server's limit.
+	// MaxPayload bounds a message, 1 to 32 MiB in bytes; 0 means MaxPayload. A
+	// client obeys its server's limit.
 	MaxPayload int
 	// Sync is how often the server's files reach the disk, so what a power cut
 	// may take; a killed process loses nothing. 0 means 1 s, negative means

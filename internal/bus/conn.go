@@ -143,6 +143,15 @@ func (c *Conn) payload() int {
 	return c.max
 }
 
+// checkStored is checkSize of n bytes for a stream, with headers.
+func (c *Conn) checkStored(what string, n int) error {
+	n += headRoom
+	if err := c.checkSize(what, n); err != nil || n <= maxStored {
+		return err
+	}
+	return fmt.Errorf("%w: %s of %d bytes, limit %d, which no server stores more than in a message; make it smaller, as an episode by robot.horizon", ErrLarge, what, n, maxStored)
+}
+
 // checkSize refuses what the server would refuse.
 func (c *Conn) checkSize(what string, n int) error {
 	if limit := c.payload(); n > limit {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -193,10 +194,10 @@ func TestSecondQueueNameIsRefused(t *testing.T) {
 }
 
 func TestWhatCannotBeSentIsRefusedBeforeItIsKept(t *testing.T) {
-	srv := start(t, bus.Options{MaxPayload: 128 << 10})
+	srv := start(t, bus.Options{MaxPayload: 1 << 20})
 	p := publisher(t, srv.Conn(), t.TempDir())
 	rng := seeded(5)
-	big := someEpisode(rng, "big", 100, 512, 0)
+	big := someEpisode(rng, "big", 100, 4096, 0)
 	empty := policy.Episode{ID: "empty"}
 	line := someEpisode(rng, "a\r\nNats-Rollup: all", 2, 2, 0)
 	for name, e := range map[string]policy.Episode{"big": big, "empty": empty, "line": line} {
@@ -206,6 +207,42 @@ func TestWhatCannotBeSentIsRefusedBeforeItIsKept(t *testing.T) {
 	}
 	if n := p.Pending(); n != 0 {
 		t.Errorf("%d pending, want 0", n)
+	}
+}
+
+// A server of another's may take messages that no stream stores. An episode of that size is
+// refused before it is kept, and one that is kept already is set aside, as the server says.
+func TestWhatNoStreamStoresIsRefused(t *testing.T) {
+	ns, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(), MaxPayload: 64 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ns.Start()
+	t.Cleanup(func() { ns.Shutdown(); ns.WaitForShutdown() })
+	eventually(t, "a server", func() bool { return ns.ReadyForConnections(time.Millisecond) })
+	vast := someEpisode(seeded(5), "vast", 1, 4, 0)
+	for i := range vast.Inputs {
+		vast.Inputs[i].Features.Embed = make([]float32, 4<<20)
+	}
+	b, err := bus.EncodeEpisode(vast)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "00000000000000000000.episode"), b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := publisher(t, dial(t, ns.ClientURL(), bus.Options{}), dir)
+	if err := p.Fits(vast); !errors.Is(err, bus.ErrLarge) || !strings.Contains(err.Error(), "limit 33554432, which no server stores more than") {
+		t.Errorf("got %v, want that no server stores it", err)
+	}
+	es, _ := episodes(4, 1)
+	publish(t, p, es...)
+	if err := p.Flush(within(t)); err != nil {
+		t.Error(err)
+	}
+	if sent, _, refused := p.Counts(); sent != 1 || refused != 1 {
+		t.Errorf("%d sent, %d refused; want 1 of each", sent, refused)
 	}
 }
 

@@ -42,7 +42,7 @@ func (c *Conn) append(ctx context.Context, session, kind, id string, data []byte
 	if err := errors.Join(checkName("session", session), checkName("kind", kind), checkID("entry id", id)); err != nil {
 		return nil, err
 	}
-	if err := c.checkSize("journal entry "+id, len(data)+headRoom); err != nil {
+	if err := c.checkStored("journal entry "+id, len(data)); err != nil {
 		return nil, err
 	}
 	ctx, cancel := c.within(ctx, ackLimit)

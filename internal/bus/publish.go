@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -112,7 +113,7 @@ func (p *Publisher) encode(e policy.Episode) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return b, p.c.checkSize("episode "+e.ID, len(b)+headRoom)
+	return b, p.c.checkStored("episode "+e.ID, len(b))
 }
 
 // Pending is the number of episodes that no server acknowledged yet.
@@ -218,7 +219,7 @@ func (p *Publisher) one(ctx context.Context, name string, b []byte) error {
 			p.shrunk()
 			return nil
 		}
-		if !errors.Is(err, nats.ErrMaxPayload) {
+		if !tooLarge(err) {
 			return err
 		}
 	}
@@ -227,6 +228,20 @@ func (p *Publisher) one(ctx context.Context, name string, b []byte) error {
 	p.shrunk()
 	p.c.log.Error("bus: episode set aside", "file", aside, "err", errors.Join(err, rerr))
 	return nil
+}
+
+// tooLarge says that the server will never take the message. That it could not store one is
+// told by one code for whatever reason, of which others pass.
+func tooLarge(err error) bool {
+	if errors.Is(err, nats.ErrMaxPayload) {
+		return true
+	}
+	var api *jetstream.APIError
+	if !errors.As(err, &api) {
+		return false
+	}
+	return api.ErrorCode == jetstream.JSErrCodeStreamMessageExceedsMaximum ||
+		api.ErrorCode == jetstream.ErrorCode(server.JSStreamStoreFailedF) && api.Description == server.ErrMsgTooLarge.Error()
 }
 
 func (p *Publisher) publish(ctx context.Context, id string, b []byte) (*jetstream.PubAck, error) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -37,8 +36,8 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if o.StoreDir == "" {
 		return nil, errors.New("bus: start: no StoreDir; name a folder of the session")
 	}
-	if o.MaxPayload < 0 || o.MaxPayload > math.MaxInt32 {
-		return nil, fmt.Errorf("bus: start: MaxPayload is %d bytes; want 0 to %d", o.MaxPayload, math.MaxInt32)
+	if o.MaxPayload < minPayload || o.MaxPayload > maxStored {
+		return nil, fmt.Errorf("bus: start: the largest message is %d bytes; want %d (1 MiB) to %d (32 MiB, more than which no stream stores)", o.MaxPayload, minPayload, maxStored)
 	}
 	opts := &server.Options{
 		ServerName:    o.Name,

@@ -36,7 +36,9 @@ func TestStartSaysWhatIsWrong(t *testing.T) {
 		"no port":       {bus.Options{StoreDir: t.TempDir(), Listen: "localhost"}, "want host:port"},
 		"open to all":   {bus.Options{StoreDir: t.TempDir(), Listen: "0.0.0.0:0"}, "set a password"},
 		"folder in use": {bus.Options{StoreDir: used}, "in use by another process"},
-		"no payload":    {bus.Options{StoreDir: t.TempDir(), MaxPayload: -1}, "want 0 to"},
+		"no payload":    {bus.Options{StoreDir: t.TempDir(), MaxPayload: -1}, "is -1 bytes; want 1048576 (1 MiB)"},
+		"MiB":           {bus.Options{StoreDir: t.TempDir(), MaxPayload: 16}, "is 16 bytes; want 1048576 (1 MiB)"},
+		"not storable":  {bus.Options{StoreDir: t.TempDir(), MaxPayload: 64 << 20}, "33554432 (32 MiB"},
 		"no such host":  {bus.Options{StoreDir: t.TempDir(), Listen: "192.0.2.1:0", Token: "x"}, "192.0.2.1"},
 	} {
 		s, err := bus.Start(t.Context(), c.o)

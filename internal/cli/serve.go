@@ -150,6 +150,6 @@ several processes. Any other NATS server from 2.10 on with JetStream does too.`,
 	}
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:4222", "address; port 0 picks a free one; beyond loopback, bus.user and bus.password are needed")
 	cmd.Flags().StringVar(&dir, "store", "runs/broker", "folder of the streams")
-	cmd.Flags().IntVar(&payload, "max-payload", bus.MaxPayload, "bytes of the largest message, which bounds an episode")
+	cmd.Flags().IntVar(&payload, "max-payload", bus.MaxPayload, "bytes of the largest message, which bounds an episode: 1048576 (1 MiB) to 33554432 (32 MiB)")
 	return cmd
 }
