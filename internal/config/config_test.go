@@ -105,18 +105,33 @@ func TestWhatDoesNotFitIsRefused(t *testing.T) {
 		{"policy: {hidden: [64, 0.5]}", "policy.hidden=[64, 0.5]", `policy.hidden[1] does not take "0.5": want a whole number`},
 		{"robot: {cameras: [{name: front, width: 32.5, height: 24}]}", "robot.cameras=[{name: front, width: 32.5, height: 24}]", `robot.cameras[0].width does not take "32.5": want a whole number`},
 		{"session: {<<: {realign: 0.5}}", "", `session.realign does not take "0.5"`},
+		// Nothing changes nothing in a file, and is no value elsewhere.
+		{"", "guard.workspace.min=null", `guard.workspace.min does not take "null": want 3 numbers`},
+		{"", "seed=~", `seed does not take "~": want a whole number`},
+		{"", "seed= ", `seed does not take " ": want a whole number`},
+		{"", "seed=# 7", `seed does not take "# 7"`},
+		{"", "seed=---", `seed does not take "---"`},
+		{"", "session.record=null", "want true or false"},
+		{"", "people.groups=null", "want a list"},
+		{"", "people.groups=[]", ""},
+		{"", "reward.person=", ""},
+		{"seed: null", "", ""},
 	} {
-		_, err := config.Load(write(t, tt.file+"\n"), nil, nil)
-		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
-			t.Errorf("%s: %v, want %q", tt.file, err, tt.want)
+		for what, load := range map[string]func() (config.Config, error){
+			tt.file:           func() (config.Config, error) { return config.Load(write(t, tt.file+"\n"), nil, nil) },
+			"--set " + tt.set: func() (config.Config, error) { return config.Load("", nil, []string{tt.set}) },
+		} {
+			if what == "" || what == "--set " {
+				continue
+			}
+			_, err := load()
+			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+				t.Errorf("%s: %v, want %q", what, err, tt.want)
+			}
 		}
-		if tt.set == "" {
-			continue
-		}
-		_, err = config.Load("", nil, []string{tt.set})
-		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
-			t.Errorf("--set %s: %v, want %q", tt.set, err, tt.want)
-		}
+	}
+	if _, err := config.Load("", []string{"RAPPORT_SEED= "}, nil); err == nil || !strings.Contains(err.Error(), `RAPPORT_SEED: seed does not take " "`) {
+		t.Errorf("RAPPORT_SEED=' ': %v", err)
 	}
 }
 

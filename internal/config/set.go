@@ -69,16 +69,15 @@ func (c *Config) Set(key, value string) error {
 		}
 		fresh := reflect.New(l.value.Type())
 		f, err := parser.ParseBytes([]byte(value), 0)
-		if err == nil {
+		empty := err == nil && said(f) == nil // which would be zeros
+		if err == nil && !empty {
 			n := said(f)
 			if err := misfit(key, n, l.value.Type()); err != nil {
 				return err
 			}
-			if n != nil {
-				err = fill(n, fresh.Interface())
-			}
+			err = fill(n, fresh.Interface())
 		}
-		if err != nil || value == "" {
+		if err != nil || empty {
 			return fmt.Errorf("%s does not take %q: want %s", key, value, kindOf(l.value.Type()))
 		}
 		l.value.Set(fresh.Elem())
