@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/rapport-rl/rapport/internal/config"
 )
@@ -47,10 +48,12 @@ func configIn(dir string) (string, error) {
 // with or looked at, from whatever folder.
 func rooted(c config.Config) config.Config {
 	k := &c.Reward.KAGI
-	names := []*string{&c.Encoder.ONNX, &c.Reward.Visual.Goal, &c.Reward.Visual.Baseline, &c.Reward.Classifier, &k.Plan, &k.Cameras, &k.Cache}
-	c.Robot.Markers = slices.Clone(c.Robot.Markers) // c is the caller's, too
-	for i := range c.Robot.Markers {
-		names = append(names, &c.Robot.Markers[i])
+	names := []*string{&c.Encoder.ONNX, &c.Reward.Visual.Goal, &c.Reward.Visual.Baseline, &c.Reward.Classifier, &k.Plan, &k.Cameras, &k.Cache, &c.Session.From, &c.Demos.Filter}
+	for _, l := range []*[]string{&c.Robot.Markers, &c.Robot.Bag.Files, &c.Robot.Bag.Preferred} {
+		*l = slices.Clone(*l) // c is the caller's, too
+		for i := range *l {
+			names = append(names, &(*l)[i])
+		}
 	}
 	for _, name := range names {
 		if abs, err := filepath.Abs(*name); err == nil && *name != "" {
@@ -58,6 +61,20 @@ func rooted(c config.Config) config.Config {
 		}
 	}
 	return c
+}
+
+// asKept is now with session.from and demos.filter as was keeps them, where it says the same from
+// another folder, as where the sessions of a study were gathered on one machine.
+func asKept(now, was config.Config) config.Config {
+	for _, name := range []struct {
+		now *string
+		was string
+	}{{&now.Session.From, was.Session.From}, {&now.Demos.Filter, was.Demos.Filter}} {
+		if said := filepath.Clean(*name.now); !filepath.IsAbs(said) && strings.HasSuffix(name.was, string(filepath.Separator)+said) {
+			*name.now = name.was
+		}
+	}
+	return now
 }
 
 // Leading is the folder of the session whose desk has the arm of the one in dir: its own,

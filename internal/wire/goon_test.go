@@ -151,3 +151,90 @@ func TestTheDeskOfAPracticeIsTheFirstSessions(t *testing.T) {
 		}
 	}
 }
+
+// A session over recordings that was stopped before all were stored reads those that it began with,
+// from whatever folder.
+func TestRecordingsAreFoundFromAnyFolder(t *testing.T) {
+	bench, other := t.TempDir(), t.TempDir()
+	for _, dir := range []string{bench, other} {
+		if err := os.Mkdir(filepath.Join(dir, "week"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"mon.bag", "tue.bag"} {
+		bagOf(t, filepath.Join(bench, "week", name), nil, frontLens)
+	}
+	if err := os.WriteFile(filepath.Join(other, "week", "mon.bag"), []byte("another"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := tiny(t)
+	set(t, &c, "name=bags", "robot.kind=bag", "robot.bag.files=[week/*.bag]", "robot.bag.preferred=[week/mon.bag]", "robot.horizon=100", "reward.triplets=0", "session.episodes=1", "session.record=false")
+	t.Chdir(bench)
+	s, err := Create(t.Context(), c, quietly())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if c.Robot.Bag.Preferred[0] != "week/mon.bag" {
+		t.Errorf("the caller's names are %v now", c.Robot.Bag)
+	}
+	t.Chdir(other)
+	if s, err = Resume(t.Context(), c.Out, c.Name, nil, nil, quietly()); err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Run(t.Context())
+	if err := errors.Join(err, s.Close()); err != nil {
+		t.Errorf("from another folder: %v", err)
+	}
+}
+
+// Where a session began from is found from whatever folder, and is no other for being named from there.
+func TestWhereASessionBeganFromIsFoundFromAnyFolder(t *testing.T) {
+	c := tiny(t)
+	c.Name, c.Session.From, c.Demos.Filter = "next", "runs/a", "review.csv"
+	bench := t.TempDir()
+	t.Chdir(bench)
+	dir := filepath.Join(c.Out, c.Name)
+	st, err := founded(dir, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	goesOn := func(load func(string) (config.Config, error), from string) {
+		t.Helper()
+		now, err := agree(t.Context(), st, load)
+		if err != nil || now.Session.From != filepath.Join(from, "runs", "a") || now.Demos.Filter != filepath.Join(from, "review.csv") {
+			t.Errorf("it goes on from %s without %s, %v; want those of %s", now.Session.From, now.Demos.Filter, err, from)
+		}
+	}
+	asKept := func(dir string) (config.Config, error) { return configOf(dir, nil, []string{"session.episodes=9"}) }
+	again := c
+	again.Session.Episodes = 9
+	asSaid := func(string) (config.Config, error) { return again, nil } // as a study does
+	other := t.TempDir()
+	t.Chdir(other)
+	goesOn(asKept, bench)
+	goesOn(asSaid, bench)
+	if ch, err := Otherwise(c); err != nil || len(ch) > 0 {
+		t.Errorf("from another folder it began otherwise: %v, %v", ch, err)
+	}
+	again.Session.From = "runs/b"
+	_, err = agree(t.Context(), st, asSaid)
+	wantErr(t, err, "session.from")
+	if ch, err := Otherwise(again); err != nil || len(ch) != 1 || ch[0].Key != "session.from" {
+		t.Errorf("began from another: %v, %v", ch, err)
+	}
+	// One of before goes by the folder that one stands in, and keeps its names.
+	b, err := c.YAML()
+	if err := errors.Join(err, os.WriteFile(filepath.Join(dir, "config.yaml"), b, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	again.Session.From = c.Session.From
+	goesOn(asKept, other)
+	goesOn(asSaid, other)
+	if was, err := asBegun(dir); err != nil || was.Session.From != c.Session.From || was.Demos.Filter != c.Demos.Filter {
+		t.Errorf("what it keeps is %s and %s, %v", was.Session.From, was.Demos.Filter, err)
+	}
+}

@@ -113,7 +113,7 @@ func Otherwise(c config.Config) ([]config.Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(rooted(c).Changes(rooted(was)), func(ch config.Change) bool {
+	return slices.DeleteFunc(rooted(asKept(c, was)).Changes(rooted(was)), func(ch config.Change) bool {
 		return config.Covers(free, ch.Key) && !config.Covers(bearing, ch.Key)
 	}), nil
 }
@@ -131,7 +131,8 @@ func agree(ctx context.Context, st *store.Session, load func(dir string) (config
 	if err != nil {
 		return now, err
 	}
-	was, now = rooted(was), rooted(now)
+	begun := was
+	was, now = rooted(was), rooted(asKept(now, was))
 	moved, err := movedFiles(st.Dir(), was, now)
 	if err != nil {
 		return now, err
@@ -174,6 +175,8 @@ func agree(ctx context.Context, st *store.Session, load func(dir string) (config
 	was.Reward.Success, was.Reward.Classifier = now.Reward.Success, now.Reward.Classifier
 	was.Practice.Hours, was.Practice.Reminder = now.Practice.Hours, now.Practice.Reminder
 	was.Reward.KAGI.Plan, was.Reward.KAGI.Cameras = now.Reward.KAGI.Plan, now.Reward.KAGI.Cameras
+	// Where those of a session of before were is not for the folder that one stands in to say.
+	was.Session.From, was.Demos.Filter, was.Robot.Bag = begun.Session.From, begun.Demos.Filter, begun.Robot.Bag
 	if err := keepFiles(st, now); err != nil {
 		return now, err
 	}
