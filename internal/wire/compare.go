@@ -216,7 +216,8 @@ func (c *comparer) rate(ctx context.Context, film footage, out *Rated) error {
 	if err != nil {
 		return err
 	}
-	if c.renew != nil && same(out.File, c.s.episodeFile(out.ID)) {
+	// Of the others a file may be torn, or of no episode that the session counts.
+	if c.renew != nil && policy.Origin(film.Info().Origin) == policy.Demo && same(out.File, c.s.episodeFile(out.ID)) {
 		if e.traj, err = c.s.renewed(c.renew, out.ID, e.traj); err != nil {
 			return err
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/rapport-rl/rapport/reward/kagi"
 	"github.com/rapport-rl/rapport/reward/vlm"
 	"github.com/rapport-rl/rapport/reward/vlm/vlmtest"
+	"github.com/rapport-rl/rapport/robot/record"
 )
 
 // planFile writes a plan down.
@@ -144,6 +145,60 @@ func TestDemonstrationsOfASessionByWaypointsArePaidAnew(t *testing.T) {
 	c.Robot.Task, c.Reward.KAGI.Sparse = "stack", "none"
 	_, err = Create(ctx, c, quietly())
 	wantErr(t, err, "task reach", "the points ball", "red, blue", "want --set 'robot.task=reach'")
+}
+
+// A comparison rates what is whole of recordings that the session does not go by: of one that is
+// torn, and of one whose process died before it was counted.
+func TestTornRecordingsAreComparedWhereDemonstrationsAreRenewed(t *testing.T) {
+	ctx := t.Context()
+	c := waypointed(t, "reach")
+	c.Demos.Good, c.Demos.Bad = 2, 1
+	var s *Session
+	for _, c.Name = range []string{"first", "next"} {
+		var err error
+		if s, err = Create(ctx, c, quietly()); err != nil {
+			t.Fatal(err)
+		}
+		_, err = s.prepare(withDesk(ctx, s.desk))
+		if err := errors.Join(err, s.Close()); err != nil {
+			t.Fatal(err)
+		}
+		c.Session.From, c.Reward.KAGI.Sparse = s.Dir(), "none"
+	}
+	rec, err := record.Read(s.episodeFile("demo-00000"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	torn, uncounted := s.episodeFile("online-00000"), s.episodeFile("online-00001")
+	for i, path := range []string{torn, uncounted} {
+		info := rec.Info
+		info.ID, info.Origin = episodeID(i), uint8(policy.Online)
+		w, err := record.Create(path, info)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, tick := range rec.Ticks {
+			if err := w.Tick(tick); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := errors.Join(w.Rewards(rec.Rewards), w.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, err := os.ReadFile(torn)
+	if err := errors.Join(err, os.WriteFile(torn, b[:len(b)-100], 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	out, err := CompareRewards(ctx, CompareConfig{ReplayConfig: ReplayConfig{Session: s.Dir(), Files: []string{s.episodeFile("demo-00000"), torn, uncounted}}, Rewards: []string{"own=own"}, Bare: true, Every: 1}, nil, nil, quietly())
+	if err != nil || len(out.Episodes) != 3 {
+		t.Fatalf("%d recordings, %v", len(out.Episodes), err)
+	}
+	for i, e := range out.Episodes {
+		if is := errors.Is(e.Err, record.ErrTruncated); len(e.Rewards) != 1 || is != (i == 1) || e.Err != nil && !is {
+			t.Errorf("%s: %d rewards, error %v", e.ID, len(e.Rewards), e.Err)
+		}
+	}
 }
 
 // paidAlike says that whatever looks at a session pays its demonstrations as the session does.

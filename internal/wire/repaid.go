@@ -109,15 +109,11 @@ func (s *Session) repaid(ctx context.Context, es []policy.Episode) (err error) {
 	return nil
 }
 
-// renewed is the trajectory of an episode by the keys that the session goes by, if it is one of its
-// demonstrations.
+// renewed is the trajectory of a demonstration by the keys that the session goes by.
 func (s *Session) renewed(renew func(*policy.Episode) error, id string, traj []perception.Features) ([]perception.Features, error) {
 	e, err := s.store.Episode(id)
 	if err != nil {
 		return nil, err
-	}
-	if renew == nil || e.Origin != policy.Demo {
-		return traj, nil
 	}
 	if len(e.Inputs) != len(traj) {
 		return nil, fmt.Errorf("wire: %s is of %d observations, and %d are seen", id, len(e.Inputs), len(traj))
