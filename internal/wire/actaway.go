@@ -9,6 +9,7 @@ import (
 	"github.com/rapport-rl/rapport/internal/bus"
 	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/reward/kagi"
 	"github.com/rapport-rl/rapport/robot"
 )
 
@@ -86,7 +87,9 @@ func (d *driver) watch(t *tracks) func(context.Context, int, robot.Observation, 
 	return func(ctx context.Context, step int, obs robot.Observation, in policy.Input) error {
 		if !d.fitted {
 			n := d.s.cfg.Robot.Horizon
-			e := policy.Episode{ID: episodeID(t.arm.next - 1), Inputs: slices.Repeat([]policy.Input{in}, n+1), Applied: make([]robot.Command, n), By: make([]robot.Source, n), Version: make([]uint64, n), Rewards: make([]float64, n)}
+			later := in // than the first, which alone carries the waypoints
+			later.Features.Keys = kagi.Untell(in.Features.Keys)
+			e := policy.Episode{ID: episodeID(t.arm.next - 1), Inputs: append([]policy.Input{in}, slices.Repeat([]policy.Input{later}, n)...), Applied: make([]robot.Command, n), By: make([]robot.Source, n), Version: make([]uint64, n), Rewards: make([]float64, n)}
 			if err := d.spool.Fits(e); err != nil {
 				return err
 			}

@@ -12,6 +12,7 @@ import (
 	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/loop"
+	"github.com/rapport-rl/rapport/reward/kagi"
 	"github.com/rapport-rl/rapport/robot"
 )
 
@@ -176,6 +177,36 @@ func TestAnEpisodeThatIsTooLargeIsNotDriven(t *testing.T) {
 	}
 	if n := arm.steps.Load(); n > 1 { // it is held
 		t.Errorf("the arm was driven for %d ticks", n)
+	}
+}
+
+// led sees as much as a message holds, and at first waypoints as well.
+type led struct{ *int }
+
+func (l led) Extract(_ context.Context, fs []robot.Frame) (perception.Features, error) {
+	f := perception.Features{Stamp: fs[0].Stamp, Embed: make([]float32, (bus.MaxPayload-(200<<10))/4/4)}
+	if *l.int++; *l.int == 1 {
+		f.Keys = kagi.Tell(nil, []kagi.Leg{{Point: "ball", To: make([][3]float64, 800)}})
+	}
+	return f, nil
+}
+
+// Waypoints are of an episode's first observation alone, and do not count for each.
+func TestAnEpisodeWithItsWaypointsIsDriven(t *testing.T) {
+	d, tr, _ := actor(t)
+	d.eyes.Extractor = led{new(int)}
+	if err := d.episode(t.Context(), tr, idle{}, 0); err != nil {
+		t.Fatal(err)
+	}
+	e, err := d.s.store.Episode(episodeID(0))
+	if err != nil || len(e.Inputs) != 4 || len(e.Inputs[0].Features.Keys) != 2*800 || len(e.Inputs[1].Features.Keys) != 0 {
+		t.Fatalf("%d inputs are kept, %v", len(e.Inputs), err)
+	}
+	for i := range e.Inputs {
+		e.Inputs[i].Features.Keys = e.Inputs[0].Features.Keys
+	}
+	if err := d.spool.Fits(e); !errors.Is(err, bus.ErrLarge) {
+		t.Errorf("with waypoints in each it fits, too (%v), so that this shows nothing", err)
 	}
 }
 
