@@ -212,6 +212,20 @@ func TestSessionThatWaitsForClicksEnds(t *testing.T) {
 	}
 }
 
+// A session of several processes says how its plan is clicked first, on an arm as well.
+func TestSeveralProcessesWantThePlanClickedFirst(t *testing.T) {
+	c := waypointed(t, "reach")
+	c.Reward.KAGI.Source = "clicks"
+	_, err := join(t.Context(), c, "learner", quietly())
+	wantErr(t, err, "(rapport clicks)", "reward.kagi.plan")
+	c.Robot.Kind = "ros"
+	_, err = join(t.Context(), c, "learner", quietly())
+	wantErr(t, err, "(rapport run)", "runs/NAME/clicks/plan.json", "reward.kagi.plan")
+	if err != nil && strings.Contains(err.Error(), "rapport clicks") {
+		t.Errorf("rapport clicks refuses an arm over ROS, but is named: %v", err)
+	}
+}
+
 // Over ROS the cameras are those of the file, at whatever size they were calibrated.
 func TestPlanIsClickedAndFollowedOnAnArmOverROS(t *testing.T) {
 	uri, _ := rig(t)

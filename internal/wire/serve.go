@@ -82,7 +82,11 @@ func join(ctx context.Context, c config.Config, what string, o Options) (*role, 
 		return nil, errors.New("wire: reward.kagi.sparse is judge, which needs the frames of demonstrations and the arm in one process; use rapport run, or reward.kagi.sparse classifier or none")
 	}
 	if byClicks(c) {
-		return nil, errors.New("wire: reward.kagi.source is clicks, whose page is of one process; click a plan first (rapport clicks) and name its file in reward.kagi.plan")
+		first := "click a plan first (rapport clicks) and name its file in reward.kagi.plan"
+		if real(c) { // which rapport clicks refuses
+			first = "begin it in one process (rapport run), click there, and name runs/NAME/clicks/plan.json in reward.kagi.plan"
+		}
+		return nil, errors.New("wire: reward.kagi.source is clicks, whose page is of one process; " + first)
 	}
 	if logged(c) {
 		return nil, errors.New("wire: robot.kind is bag, which one process learns from; use rapport run")
