@@ -20,6 +20,14 @@ func moving(c config.Config) map[string]string {
 	return map[string]string{"reward.kagi.plan": c.Reward.KAGI.Plan, "reward.kagi.cameras": c.Reward.KAGI.Cameras}
 }
 
+// mislaid adds to what is wrong with the file of a key how one that lies elsewhere now is named.
+func mislaid(key string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w; where it lies elsewhere now: --set %s=FILE", err, key)
+	}
+	return err
+}
+
 // keptFiles are the sums of the session in dir; none of one that was begun before they were kept.
 func keptFiles(dir string) (sums map[string]string, err error) {
 	err = readBeside(dir, filesFile, &sums, "remove it: it only tells whether a file that lies elsewhere is the same")

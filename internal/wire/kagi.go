@@ -30,6 +30,9 @@ func planOf(c config.Config) (kagi.Plan, error) {
 	if f := c.Reward.KAGI.Plan; f != "" {
 		p, err := kagi.Load(f)
 		if err != nil {
+			if c.Reward.KAGI.Source != "clicks" { // whose plan may be yet to be clicked
+				err = mislaid("reward.kagi.plan", err)
+			}
 			err = fmt.Errorf("wire: reward.kagi.plan: %w", err)
 		}
 		return p, err

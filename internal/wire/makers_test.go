@@ -276,7 +276,10 @@ func TestFilesOfWaypointsMayLieElsewhere(t *testing.T) {
 		}
 	}
 	_, err = looks()
-	wantErr(t, err, "reward.kagi.plan", "no such file")
+	wantErr(t, err, "reward.kagi.plan", "no such file", "elsewhere now: --set reward.kagi.plan=FILE")
+	ros := c
+	ros.Robot.Kind, ros.Reward.KAGI.Cameras = "ros", "gone.json"
+	wantErr(t, readable(ros), "elsewhere now: --set reward.kagi.cameras=FILE")
 	sets := []string{"reward.kagi.plan=plan.json", "robot.markers=[front.yaml]"}
 	_, err = looks(sets...)
 	if err := errors.Join(err, goesOn(sets...)); err != nil {
