@@ -118,6 +118,7 @@ func (s *Session) inheritLabels(ctx context.Context, earlier *store.Session) err
 		return err
 	}
 	of := ofEarlier(earlier, said)
+	tried, lost, why := map[string]bool{}, 0, error(nil)
 	for _, l := range said {
 		l.Query.Clips = slices.Clone(l.Query.Clips)
 		for i, c := range l.Query.Clips {
@@ -126,16 +127,24 @@ func (s *Session) inheritLabels(ctx context.Context, earlier *store.Session) err
 				name += of
 				l.Query.Clips[i].Episode = name
 			}
-			if k := l.Query.Kind; k != label.Triplet && k != label.Pair {
+			if k := l.Query.Kind; k != label.Triplet && k != label.Pair || tried[name] {
 				continue
 			}
-			if err := s.keepCompared(ctx, earlier, c.Episode, name); err != nil {
+			tried[name] = true
+			gone, err := s.keepCompared(earlier, c.Episode, name)
+			if err != nil {
 				return err
+			}
+			if gone != nil {
+				lost, why = lost+1, cmp.Or(why, gone)
 			}
 		}
 		if _, err := s.Book().Append(ctx, l); err != nil {
 			return err
 		}
+	}
+	if lost > 0 {
+		s.log.Warn("wire: session.from: of what people compared there, episodes are gone or damaged: no reward is aligned anew by what was said of these", "of", earlier.Dir(), "episodes", lost, "first", why)
 	}
 	for _, mark := range []string{markAnswers, markRealigned} {
 		its, err := earlier.Marked(ctx, mark)
@@ -157,25 +166,28 @@ func (s *Session) inheritLabels(ctx context.Context, earlier *store.Session) err
 }
 
 // keepCompared keeps an episode of an earlier session that is none of this one under a name. One
-// that is not there any more is told by the alignment that wants it.
-func (s *Session) keepCompared(ctx context.Context, earlier *store.Session, id, name string) error {
+// that is not there any more is told by the alignment that wants it; why one that the earlier
+// session counts cannot be read is gone, since nothing but such an alignment wants it.
+func (s *Session) keepCompared(earlier *store.Session, id, name string) (gone, err error) {
 	if _, err := s.store.Episode(name); !errors.Is(err, store.ErrNone) {
-		return err
+		return nil, err
 	}
 	if _, err := s.store.Kept(name); !errors.Is(err, store.ErrNone) {
-		return err
+		return nil, err
 	}
 	e, err := earlier.Episode(id)
 	if errors.Is(err, store.ErrNone) {
 		e, err = earlier.Kept(id) // of one that is earlier still
 	}
-	if errors.Is(err, store.ErrNone) {
-		return nil
+	switch {
+	case errors.Is(err, store.ErrNone):
+		return nil, nil
+	case errors.Is(err, store.ErrCorrupt):
+		return err, nil
+	case err != nil:
+		return nil, fmt.Errorf("wire: session.from: %s: %w", s.cfg.Session.From, err)
 	}
-	if err != nil {
-		return fmt.Errorf("wire: session.from: %s: %w", s.cfg.Session.From, err)
-	}
-	return s.store.Keep(name, e)
+	return nil, s.store.Keep(name, e)
 }
 
 // ofEarlier ends the names of an earlier session's online episodes in the labels of those that

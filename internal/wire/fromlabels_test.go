@@ -1,10 +1,13 @@
 package wire
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/rapport-rl/rapport/internal/store"
@@ -151,6 +154,54 @@ func TestEarlierSessionsOfOneNameAreToldApart(t *testing.T) {
 		if last := said[g].Query.Clips[0].Episode; last != episode {
 			t.Errorf("session %d: its own episode is called %s", g, last)
 		}
+	}
+}
+
+// Recordings of an earlier session that people compared may be gone or damaged: what was said of
+// them is left out, which is told once.
+func TestASessionBeginsFromOneWhoseRecordingsAreGone(t *testing.T) {
+	ctx := t.Context()
+	made := func(name string) *Session {
+		c := tiny(t)
+		c.Name = name
+		s := begun(t, c)
+		ep := motionless("demo-00000")
+		if _, err := s.store.AddEpisode(ctx, ep); err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	one, two := made("one"), made("two")
+	for i := range 3 {
+		ep := motionless(episodeID(i))
+		ep.Seq, ep.Origin = uint64(i), policy.Online
+		if _, err := one.store.AddEpisode(ctx, ep); err != nil {
+			t.Fatal(err)
+		}
+		for k := range 2 {
+			if _, err := one.store.Append(ctx, prefer(2*i+k, ep.ID, "demo-00000")); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := errors.Join(os.Remove(one.episodeFile(episodeID(0))), os.Truncate(one.episodeFile(episodeID(1)), 9)); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	two.log = slog.New(slog.NewTextHandler(&log, nil))
+	if err := two.inheritLabels(ctx, one.store); err != nil {
+		t.Fatal(err)
+	}
+	for i, missing := range []bool{true, true, false} {
+		if _, err := two.store.Kept(episodeID(i) + " of one"); errors.Is(err, store.ErrNone) != missing || !missing && err != nil {
+			t.Errorf("%s: %v; want it missing: %v", episodeID(i), err, missing)
+		}
+	}
+	if said, err := two.store.Labels(ctx); err != nil || len(said) != 6 {
+		t.Errorf("%d labels, %v; want 6", len(said), err)
+	}
+	if told := log.String(); strings.Count(told, "level=WARN") != 1 || !strings.Contains(told, "episodes=2") || !strings.Contains(told, episodeID(0)+".mcap") {
+		t.Errorf("it tells %s", told)
 	}
 }
 
