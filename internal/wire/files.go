@@ -37,9 +37,13 @@ func keptFiles(dir string) (sums map[string]string, err error) {
 	return sums, err
 }
 
-// keepFiles keeps them. One that cannot be read, as cameras that a simulation has no use for, is
-// told by whoever needs it.
+// keepFiles keeps them. Of one that cannot be read, as one that was moved and is named by the next
+// start, or cameras that a simulation has no use for, what was kept stays; whoever needs it tells.
 func keepFiles(st *store.Session, c config.Config) error {
+	was, err := keptFiles(st.Dir())
+	if err != nil {
+		return err
+	}
 	sums := map[string]string{}
 	for key, path := range moving(c) {
 		if path == "" {
@@ -47,11 +51,12 @@ func keepFiles(st *store.Session, c config.Config) error {
 		}
 		if sum, err := fileSum(key, path); err == nil {
 			sums[key] = sum
+		} else if kept, ok := was[key]; ok {
+			sums[key] = kept
 		}
 	}
-	was, err := keptFiles(st.Dir())
-	if err != nil || maps.Equal(was, sums) {
-		return err
+	if maps.Equal(was, sums) {
+		return nil
 	}
 	return keepBeside(st, filesFile, sums)
 }

@@ -280,6 +280,10 @@ func TestFilesOfWaypointsMayLieElsewhere(t *testing.T) {
 	ros := c
 	ros.Robot.Kind, ros.Reward.KAGI.Cameras = "ros", "gone.json"
 	wantErr(t, readable(ros), "elsewhere now: --set reward.kagi.cameras=FILE")
+	// A start that finds no plan forgets nothing of the one before.
+	wantErr(t, goesOn(), "reward.kagi.plan", "no such file")
+	put(filepath.Join(other, "other.json"), append(plan, '\n'))
+	wantErr(t, goesOn("reward.kagi.plan=other.json"), "is another file, of SHA-256")
 	sets := []string{"reward.kagi.plan=plan.json", "robot.markers=[front.yaml]"}
 	_, err = looks(sets...)
 	if err := errors.Join(err, goesOn(sets...)); err != nil {
