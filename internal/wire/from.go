@@ -31,6 +31,24 @@ var taken = []string{"robot.world", "robot.task", "robot.way", "robot.horizon", 
 // points is for inherit to check.
 var untaken = []string{"reward.person", "reward.kagi.", "reward.success", "reward.classifier", "policy.diffusion.sampler."}
 
+// markAgain is the mark of a session with session.from that is prepared again, since a checkpoint
+// was dropped: what it learned of its own stays.
+const markAgain = "prepared again"
+
+// keeps says whether such a session holds a checkpoint of a kind, which the earlier session's,
+// that went on since, must not replace.
+func (s *Session) keeps(ctx context.Context, kind string) (bool, error) {
+	again, err := s.store.Marked(ctx, markAgain)
+	if err != nil || again == "" {
+		return false, err
+	}
+	_, _, err = s.latest(ctx, kind)
+	if errors.Is(err, store.ErrNone) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // inherit copies the parts of the earlier session that session.from names, so that
 // this session's folder is whole without it.
 func (s *Session) inherit(ctx context.Context) (p parts, err error) {
@@ -47,8 +65,12 @@ func (s *Session) inherit(ctx context.Context) (p parts, err error) {
 	if done == "" {
 		return p, fmt.Errorf("wire: session.from: %s is not prepared yet; go on with it first: %s", from, GoOn(from))
 	}
+	kept, err := s.keeps(ctx, kindReward)
+	if err != nil {
+		return p, err
+	}
 	for _, kind := range []string{kindEncoder, kindReward, kindPolicy} {
-		if kind == kindEncoder && s.cfg.Encoder.Kind == "onnx" || kind == kindPolicy && s.cfg.Demos.Filter != "" {
+		if kind == kindEncoder && s.cfg.Encoder.Kind == "onnx" || kind == kindPolicy && s.cfg.Demos.Filter != "" || kind == kindReward && kept {
 			continue
 		}
 		v, b, err := st.LatestCheckpoint(ctx, kind)
@@ -81,6 +103,11 @@ func (s *Session) inherit(ctx context.Context) (p parts, err error) {
 	if err := s.inheritLabels(ctx, st); err != nil {
 		return p, err
 	}
+	if !kept {
+		if err := s.inheritMarks(ctx, st); err != nil {
+			return p, err
+		}
+	}
 	if err := s.servesAnother(ctx); err != nil {
 		return p, err
 	}
@@ -105,9 +132,9 @@ func (s *Session) inherit(ctx context.Context) (p parts, err error) {
 	return p, s.store.Mark(ctx, "prepared", "yes")
 }
 
-// inheritLabels copies what people said in the earlier session, and how far its reward was
-// aligned by it. What that did online has the names that this session's own episodes will have,
-// and is told from them; what was compared of it is kept, since the reward is aligned anew by it.
+// inheritLabels copies what people said in the earlier session. What that did online has the names
+// that this session's own episodes will have, and is told from them; what was compared of it is
+// kept, since the reward is aligned anew by it.
 func (s *Session) inheritLabels(ctx context.Context, earlier *store.Session) error {
 	its, err := lengths(ctx, earlier, policy.Online)
 	if err != nil {
@@ -146,6 +173,11 @@ func (s *Session) inheritLabels(ctx context.Context, earlier *store.Session) err
 	if lost > 0 {
 		s.log.Warn("wire: session.from: of what people compared there, episodes are gone or damaged: no reward is aligned anew by what was said of these", "of", earlier.Dir(), "episodes", lost, "first", why)
 	}
+	return nil
+}
+
+// inheritMarks copies how far the earlier session's reward was aligned by it.
+func (s *Session) inheritMarks(ctx context.Context, earlier *store.Session) error {
 	for _, mark := range []string{markAnswers, markRealigned} {
 		its, err := earlier.Marked(ctx, mark)
 		if err != nil {
@@ -375,8 +407,11 @@ func (s *Session) adopt(ctx context.Context, st *store.Session, id string) error
 }
 
 // inheritMore copies a checkpoint of the session that this one begins from, if it has
-// one of the kind.
+// one of the kind, and this one keeps none that is whole.
 func (s *Session) inheritMore(ctx context.Context, from *store.Session, kind string) error {
+	if kept, err := s.keeps(ctx, kind); kept || err != nil && !errors.Is(err, store.ErrCorrupt) {
+		return err
+	}
 	v, b, err := from.LatestCheckpoint(ctx, kind)
 	if errors.Is(err, store.ErrNone) {
 		return nil

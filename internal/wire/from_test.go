@@ -127,3 +127,107 @@ func TestRemediesQuoteFolders(t *testing.T) {
 		}
 	}
 }
+
+// A session that began from another keeps the rewards that it aligned itself: where one is dropped it
+// goes on from the one before without the earlier session, and prepared again by the one that it has,
+// whatever the earlier session's is by now.
+func TestASessionKeepsItsOwnRewardsOfAnEarlierOne(t *testing.T) {
+	ctx := t.Context()
+	c := tiny(t)
+	c.Name = "earlier"
+	s, err := Create(ctx, c, byTheClock())
+	if err != nil {
+		t.Fatal(err)
+	}
+	earlier := s.Dir()
+	opened := func() (parts, error) { return s.prepare(withDesk(ctx, s.desk)) }
+	if _, err := opened(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c.Name, c.Session.From = "later", earlier
+	if s, err = Create(ctx, c, byTheClock()); err != nil {
+		t.Fatal(err)
+	}
+	later := s.Dir()
+	if _, err := opened(); err != nil {
+		t.Fatal(err)
+	}
+	aligns := func(dir string, want uint64) {
+		t.Helper()
+		if re, err := Align(ctx, dir, nil, nil, byTheClock()); err != nil || re.Version != want {
+			t.Fatalf("%s: reward %d, %v; want %d", dir, re.Version, err, want)
+		}
+	}
+	reopen := func() {
+		t.Helper()
+		if s, err = Reopen(ctx, c, byTheClock()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sum := func() string {
+		t.Helper()
+		sum, err := s.store.CheckpointSum(ctx, kindReward)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return sum
+	}
+	drop := func(kind string) {
+		t.Helper()
+		if err := s.DropCheckpoint(ctx, kind); err != nil {
+			t.Fatal(err)
+		}
+	}
+	goesOnBy := func(when, want string) {
+		t.Helper()
+		if _, err := opened(); err != nil {
+			t.Fatalf("%s: %v", when, err)
+		}
+		if sum() != want {
+			t.Errorf("%s: the session goes on by another reward", when)
+		}
+	}
+	first := sum()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	aligns(later, 2)
+	damage(t, later, kindReward)
+	if err := os.Rename(earlier, earlier+"-away"); err != nil {
+		t.Fatal(err)
+	}
+	reopen()
+	_, err = opened()
+	wantErr(t, err, "version 1 is before it")
+	drop(kindReward)
+	goesOnBy("its own dropped, without the earlier session", first)
+	if err := errors.Join(s.Close(), os.Rename(earlier+"-away", earlier)); err != nil {
+		t.Fatal(err)
+	}
+
+	aligns(later, 2)
+	aligns(earlier, 2)
+	aligns(earlier, 3)
+	reopen()
+	defer func() { s.Close() }()
+	own := sum()
+	drop(kindPolicy)
+	goesOnBy("its policy dropped", own)
+	drop(kindEncoder)
+	damage(t, later, kindReward)
+	_, err = opened()
+	wantErr(t, err, "version 1 is before it")
+	drop(kindReward)
+	goesOnBy("encoder and its own reward dropped", first)
+	// Without any it has that of the earlier session again.
+	drop(kindReward)
+	if _, err := opened(); err != nil {
+		t.Fatal(err)
+	}
+	if v, _, err := s.store.LatestCheckpoint(ctx, kindReward); err != nil || v != 3 {
+		t.Errorf("its only reward dropped: reward %d, %v; want 3", v, err)
+	}
+}

@@ -58,7 +58,7 @@ func TestWhatWasSaidOfAnEarlierSessionsEpisodesStaysTheirs(t *testing.T) {
 		}
 	}
 	for range 2 { // once more, where the first preparation died
-		if err := two.inheritLabels(ctx, one.store); err != nil {
+		if err := errors.Join(two.inheritLabels(ctx, one.store), two.inheritMarks(ctx, one.store)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -374,8 +374,8 @@ func (s *Session) freshen(ctx context.Context, p *parts, l policy.Keeper, n int)
 }
 
 // since says whether the newest checkpoint of a kind is a reward that was aligned anew after the
-// preparation, whose own one is before it. Of a session that begins from another, the preparation
-// copies it again.
+// preparation, whose own one is before it. What a session with session.from has is for
+// DropCheckpoint to see: its first reward has whatever version it had there.
 func (s *Session) since(ctx context.Context, kind string) (bool, error) {
 	if kind != kindReward || s.cfg.Session.From != "" {
 		return false, nil

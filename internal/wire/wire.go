@@ -280,13 +280,33 @@ func (s *Session) DropCheckpoint(ctx context.Context, kind string) error {
 	if err != nil {
 		return err
 	}
-	if kind != kindLearner && kind != kindTuned && !since {
-		// First, since a process that dies in between only prepares once more.
-		if err := s.store.Mark(ctx, "prepared", ""); err != nil {
+	if kind == kindLearner || kind == kindTuned || since {
+		return s.store.DropCheckpoint(ctx, kind)
+	}
+	done, err := s.store.Marked(ctx, "prepared")
+	if err != nil {
+		return err
+	}
+	again := s.cfg.Session.From != "" && done != ""
+	if again {
+		if err := s.store.Mark(ctx, markAgain, "yes"); err != nil {
 			return err
 		}
 	}
-	return s.store.DropCheckpoint(ctx, kind)
+	// First, since a process that dies in between only prepares once more.
+	if err := s.store.Mark(ctx, "prepared", ""); err != nil {
+		return err
+	}
+	if err := s.store.DropCheckpoint(ctx, kind); err != nil || !again || kind != kindReward {
+		return err
+	}
+	// One that is left serves without the earlier session, which need not be there any more,
+	// unless the preparation has made another person's of it.
+	t, err := s.newestTaste(ctx)
+	if errors.Is(err, store.ErrNone) || err == nil && t.kind() == s.cfg.Reward.Kind && t.Person != s.cfg.Reward.Person {
+		return nil
+	}
+	return s.store.Mark(ctx, "prepared", done) // who reads it tells if it is damaged, too
 }
 
 // freeName is the task with the number after the largest that a session of its has, as group-002
