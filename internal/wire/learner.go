@@ -170,37 +170,60 @@ func (s *Session) newLearner(ctx context.Context, p parts) (policy.Keeper, error
 	return l, nil
 }
 
+// pupil is a learner that has the demonstrations, before it takes what else the session has.
+type pupil struct {
+	l        policy.Keeper
+	fresh    bool
+	version  uint64 // of the checkpoint to restore; 0 of a fresh one
+	state    []byte
+	episodes []policy.Episode // online, without frames, as the newest reward pays them
+}
+
+// pupil begins the learner of a session that is begun or gone on with.
+func (s *Session) pupil(ctx context.Context, p parts) (pu pupil, err error) {
+	pu.version, pu.state, err = s.latest(ctx, kindLearner)
+	pu.fresh = errors.Is(err, store.ErrNone)
+	if err != nil && !pu.fresh {
+		return pu, err
+	}
+	if err := s.clearReplay(pu.fresh); err != nil {
+		return pu, err
+	}
+	if err := s.rescore(ctx, p.scorer, p.demos); err != nil {
+		return pu, err
+	}
+	if pu.episodes, err = s.logged(ctx, policy.Online); err != nil {
+		return pu, err
+	}
+	if err := s.rescore(ctx, p.scorer, pu.episodes); err != nil {
+		return pu, err
+	}
+	pu.l, err = s.newLearner(ctx, p)
+	return pu, err
+}
+
+// restore has the learner go on from its checkpoint.
+func (s *Session) restore(pu pupil) error {
+	if err := pu.l.Restore(bytes.NewReader(pu.state)); err != nil {
+		return fmt.Errorf("wire: %s: checkpoint %d: %w", s.Dir(), pu.version, err)
+	}
+	return nil
+}
+
 // learner is the learner as the session left it, and the number of the episode
 // to go on with. Rounds after the last checkpoint are learned again from the
 // stored episodes, to the same bits (docs/adr/0001).
 func (s *Session) learner(ctx context.Context, p parts) (_ policy.Keeper, _ int, err error) {
-	v, b, err := s.latest(ctx, kindLearner)
-	fresh := errors.Is(err, store.ErrNone)
-	if err != nil && !fresh {
-		return nil, 0, err
-	}
-	if err := s.clearReplay(fresh); err != nil {
-		return nil, 0, err
-	}
-	if err := s.rescore(ctx, p.scorer, p.demos); err != nil {
-		return nil, 0, err
-	}
-	l, err := s.newLearner(ctx, p)
+	pu, err := s.pupil(ctx, p)
 	if err != nil {
 		return nil, 0, err
 	}
+	l, v, episodes := pu.l, pu.version, pu.episodes
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, closeKeeper(l))
 		}
 	}()
-	episodes, err := s.logged(ctx, policy.Online)
-	if err != nil {
-		return nil, 0, err
-	}
-	if err := s.rescore(ctx, p.scorer, episodes); err != nil {
-		return nil, 0, err
-	}
 	if err := s.rewatch(ctx, episodes, len(episodes)); err != nil {
 		return nil, 0, err
 	}
@@ -208,15 +231,14 @@ func (s *Session) learner(ctx context.Context, p parts) (_ policy.Keeper, _ int,
 		return nil, 0, fmt.Errorf("wire: %s holds %d episodes, but session.episodes is %d; want at least %d", s.Dir(), len(episodes), n, len(episodes))
 	}
 	switch {
-	case fresh:
+	case pu.fresh:
 		if err := s.warm(ctx, l); err != nil {
 			return nil, 0, err
 		}
-		v = 0
 	case int(v) > len(episodes):
 		return nil, 0, fmt.Errorf("wire: %s: the learner's checkpoint is of %d episodes, but %d are stored; go on from an earlier one with %s %s", s.Dir(), v, len(episodes), s.dropFlags(), kindLearner)
 	default:
-		if err := s.recall(ctx, l, b, p.demos, episodes[:v]); err != nil {
+		if err := s.recall(ctx, pu, p.demos, episodes[:v]); err != nil {
 			return nil, 0, err
 		}
 	}
@@ -237,32 +259,26 @@ func (s *Session) learner(ctx context.Context, p parts) (_ policy.Keeper, _ int,
 	return l, len(episodes), nil
 }
 
-// recall has a learner of the demonstrations as it was at a checkpoint b, after the online
+// recall has a learner of the demonstrations as it was at its checkpoint, after the online
 // episodes es. PPO's is told first which of them it has learned from, so that it keeps no
 // frames of these; the others take theirs back to a replay that holds all.
-func (s *Session) recall(ctx context.Context, l policy.Keeper, b []byte, demos, es []policy.Episode) error {
-	restore := func() error {
-		if err := l.Restore(bytes.NewReader(b)); err != nil {
-			return fmt.Errorf("wire: %s: checkpoint %d: %w", s.Dir(), len(es), err)
-		}
-		return nil
-	}
+func (s *Session) recall(ctx context.Context, pu pupil, demos, es []policy.Episode) error {
 	forgets := s.cfg.Learner.Kind == "ppo"
 	if forgets {
-		if err := restore(); err != nil {
+		if err := s.restore(pu); err != nil {
 			return err
 		}
 	}
 	for _, e := range es {
-		if err := s.give(ctx, l, e); err != nil {
+		if err := s.give(ctx, pu.l, e); err != nil {
 			return err
 		}
 	}
 	// Before the priorities come back, which new rewards would make the largest.
-	if err := s.relabelFolder(ctx, l, demos, es); err != nil || forgets {
+	if err := s.relabelFolder(ctx, pu.l, demos, es); err != nil || forgets {
 		return err
 	}
-	return restore()
+	return s.restore(pu)
 }
 
 // replayDir is the folder of the learner's replay, empty for one in memory.

@@ -312,7 +312,7 @@ func TestFramesAreReadForTheLearnerAlone(t *testing.T) {
 	for kind, want := range map[string]int{"rlpd": all, "ppo": 0} {
 		var f framing
 		s.cfg.Learner.Kind = kind
-		if err := s.recall(ctx, &f, nil, nil, es); err != nil || f.with != all || f.before != want {
+		if err := s.recall(ctx, pupil{l: &f}, nil, es); err != nil || f.with != all || f.before != want {
 			t.Errorf("%s: given %d frames, %d of them before its checkpoint, %v; want %d and %d", kind, f.with, f.before, err, all, want)
 		}
 	}

@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -231,37 +230,25 @@ func (s *Session) study(ctx context.Context, p parts) (tuned policy.Params, err 
 // student is the learner as the session left it, with all that was recorded, and the
 // round to go on with.
 func (s *Session) student(ctx context.Context, p parts) (_ policy.Keeper, next int, err error) {
-	v, b, err := s.store.LatestCheckpoint(ctx, kindLearner)
-	fresh := errors.Is(err, store.ErrNone)
-	if err != nil && !fresh {
-		return nil, 0, err
-	}
-	if n := s.cfg.Session.Episodes; !fresh && int(v) > n {
-		return nil, 0, fmt.Errorf("wire: %s has learned for %d rounds, but session.episodes is %d; want at least %d", s.Dir(), v, n, v)
-	}
-	if err := s.clearReplay(fresh); err != nil {
-		return nil, 0, err
-	}
-	l, err := s.newLearner(ctx, p)
+	pu, err := s.pupil(ctx, p)
 	if err != nil {
 		return nil, 0, err
 	}
+	l := pu.l
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, closeKeeper(l))
 		}
 	}()
-	episodes, err := s.logged(ctx, policy.Online)
-	if err != nil {
-		return nil, 0, err
+	if n := s.cfg.Session.Episodes; int(pu.version) > n {
+		return nil, 0, fmt.Errorf("wire: %s has learned for %d rounds, but session.episodes is %d; want at least %d", s.Dir(), pu.version, n, pu.version)
 	}
-	if fresh {
+	if pu.fresh {
 		if err := s.warm(ctx, l); err != nil {
 			return nil, 0, err
 		}
-		v = 0
 	}
-	for _, e := range episodes {
+	for _, e := range pu.episodes {
 		if k := s.cfg.Learner.Kind; k == "bc" || k == "diffusion" {
 			e.Origin = policy.Demo // which is what they imitate
 		}
@@ -272,12 +259,16 @@ func (s *Session) student(ctx context.Context, p parts) (_ policy.Keeper, next i
 	if c, ok := l.(interface{ Count() buffer.Count }); ok {
 		s.log.Info("learning from recordings", "count", c.Count())
 	}
-	if !fresh {
-		if err := l.Restore(bytes.NewReader(b)); err != nil {
-			return nil, 0, fmt.Errorf("wire: %s: checkpoint %d: %w", s.Dir(), v, err)
+	if !pu.fresh {
+		// In this order, as recall.
+		if err := s.relabelFolder(ctx, l, p.demos, pu.episodes); err != nil {
+			return nil, 0, err
+		}
+		if err := s.restore(pu); err != nil {
+			return nil, 0, err
 		}
 	}
-	return l, int(v), nil
+	return l, int(pu.version), nil
 }
 
 // reportRecorded fills in what a session over recordings has to show: nothing of
