@@ -51,6 +51,7 @@ type Consumer struct {
 	// unnoted are keys of handled episodes whose note the server did not take,
 	// as it was away; each comes again, and is noted then.
 	unnoted map[string]bool
+	waited  bool // the episode in fn, see Waited
 }
 
 // Counts is what became of deliveries.
@@ -65,6 +66,10 @@ type Counts struct {
 func (q *Consumer) Counts() Counts {
 	return Counts{q.handled.Load(), q.repeated.Load(), q.failed.Load(), q.dead.Load()}
 }
+
+// Waited says, to fn alone, whether its episode lay in the queue already when this consumer began,
+// or found the server again.
+func (q *Consumer) Waited() bool { return q.waited }
 
 // Run calls fn for each episode, one at a time, until ctx ends, which returns
 // nil. An episode is acknowledged after fn returned nil; after an error it
@@ -119,6 +124,7 @@ func again(err error) bool {
 type queue struct {
 	next jetstream.Consumer
 	seen jetstream.KeyValue
+	last uint64 // the newest episode when it was opened
 }
 
 // session consumes until something fails.
@@ -180,7 +186,11 @@ func (q *Consumer) open(ctx context.Context) (queue, error) {
 	if err != nil {
 		return queue{}, fmt.Errorf("bus: consumer %s: %w", q.Durable, err)
 	}
-	return queue{next, seen}, nil
+	st, err := c.js.Stream(ctx, stream) // asks for its state
+	if err != nil {
+		return queue{}, fmt.Errorf("bus: stream %s: %w", stream, err)
+	}
+	return queue{next, seen, st.CachedInfo().State.LastSeq}, nil
 }
 
 // Codes of the server for a second name on a work queue (nats-server
@@ -213,6 +223,8 @@ func (q *Consumer) one(ctx context.Context, s queue, m jetstream.Msg, fn func(co
 		return
 	}
 	if err == nil {
+		meta, unread := m.Metadata()
+		q.waited = unread == nil && meta.Sequence.Stream <= s.last
 		err = q.alive(ctx, m, func() error { return fn(ctx, e) })
 		if errors.Is(err, ErrReject) {
 			q.bury(ctx, m, err)

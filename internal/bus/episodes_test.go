@@ -179,6 +179,27 @@ func TestPoisonIsKeptAsideAndTheRestGoesOn(t *testing.T) {
 	}
 }
 
+func TestWhatWaitedIsToldFromWhatCame(t *testing.T) {
+	srv := start(t, bus.Options{})
+	p := publisher(t, srv.Conn(), t.TempDir())
+	es, _ := episodes(6, 3)
+	publish(t, p, es[:2]...)
+	flush(t, p)
+	q := &bus.Consumer{Conn: srv.Conn(), Session: "s", Sole: true}
+	var got seen
+	waited := make(chan bool, len(es))
+	consume(t, q, func(ctx context.Context, e policy.Episode) error {
+		waited <- q.Waited()
+		return got.add(ctx, e)
+	})
+	eventually(t, "both that waited", func() bool { return len(got.ids()) == 2 })
+	publish(t, p, es[2])
+	eventually(t, "the one that came", func() bool { return len(got.ids()) == 3 })
+	if got := []bool{<-waited, <-waited, <-waited}; !slices.Equal(got, []bool{true, true, false}) {
+		t.Errorf("got %v; want that two waited", got)
+	}
+}
+
 func TestSecondQueueNameIsRefused(t *testing.T) {
 	srv := start(t, bus.Options{})
 	var got seen

@@ -321,6 +321,7 @@ func (s *Session) consume(ctx context.Context, p parts) (_ policy.Params, err er
 		queue, end := context.WithCancel(ctx)
 		defer end()
 		var fatal atomic.Pointer[error]
+		var told sync.Once
 		// The folder is this process's alone, and so is the queue.
 		consumer := bus.Consumer{Conn: s.conn, Session: s.name, Durable: "learner", Sole: true}
 		err := consumer.Run(queue, func(ctx context.Context, e policy.Episode) error {
@@ -332,7 +333,16 @@ func (s *Session) consume(ctx context.Context, p parts) (_ policy.Params, err er
 			if err == nil {
 				_, err = put()
 			}
-			if err != nil && ctx.Err() == nil {
+			switch {
+			case err == nil || ctx.Err() != nil:
+			case errors.Is(err, bus.ErrReject) && consumer.Waited():
+				told.Do(func() {
+					s.log.Warn("wire: episodes that waited have the numbers of other ones, as where the server lost its store and an actor in a new folder went on; they are kept with the dead letters, and none is learned from")
+				})
+			default:
+				if errors.Is(err, bus.ErrReject) {
+					err = fmt.Errorf("%w; %s", err, renumbered)
+				}
 				fatal.Store(&err)
 				end()
 			}
@@ -361,6 +371,9 @@ func (s *Session) consume(ctx context.Context, p parts) (_ policy.Params, err er
 // errDone refuses episodes beyond the session's; they stay in the queue.
 var errDone = errors.New("wire: the session has its episodes")
 
+// renumbered is what to do where another episode than the stored one has its number.
+const renumbered = "an actor in a new folder numbers its episodes anew where the server lost its store; end that actor, go on with the folder of the one before, and start the learner again, which puts aside what waits of that actor"
+
 // repeated says whether an episode whose id is stored is the stored one, as where it was handed over
 // again. Another one is not learned from: of a server that lost its store an actor in a new folder
 // learns no numbers that are free.
@@ -369,7 +382,7 @@ func (s *Session) repeated(e policy.Episode) error {
 	if err != nil || slices.Equal(was.Applied, e.Applied) && slices.Equal(was.Version, e.Version) {
 		return err
 	}
-	return fmt.Errorf("wire: %w: another episode than the one that came is %s in %s: an actor in a new folder numbers its episodes anew where the server lost its store; end that actor, go on with the folder of the one before, and start the learner again", bus.ErrReject, e.ID, s.Dir())
+	return fmt.Errorf("wire: %w: another episode than the one that came is %s in %s", bus.ErrReject, e.ID, s.Dir())
 }
 
 // learnFrom stores an episode, counts it once, and learns.

@@ -8,6 +8,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
+	"sync/atomic"
 	"testing"
 
 	"github.com/rapport-rl/rapport/internal/bus"
@@ -198,6 +200,74 @@ func TestAnotherEpisodeOfAKnownIDIsRejected(t *testing.T) {
 	}
 	if err := come(es[1]); !errors.Is(err, bus.ErrReject) || n != 1 {
 		t.Errorf("learned from %d, %v; want that it is another", n, err)
+	}
+}
+
+// Episodes of an actor that numbers them anew end the learner while it comes by them; what waits of
+// that actor when the learner begins again is put aside.
+func TestWhatWaitsUnderKnownIDsIsPutAside(t *testing.T) {
+	ctx := t.Context()
+	c := tiny(t)
+	set(t, &c, "session.episodes=5")
+	s := begun(t, c)
+	var said atomic.Int64
+	s.tell = func(stage string, done, _ int, _ string) {
+		if stage == "learn" {
+			said.Store(int64(done))
+		}
+	}
+	clone, err := cloneOf(t).Encode(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := parts{clone: clone, demos: policytest.Demos(2, 1, [2]float64{})}
+	spool, err := bus.NewPublisher(s.conn, s.name, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer spool.Close()
+	es := policytest.Demos(8, 8, [2]float64{})
+	come := func(from int, es ...policy.Episode) {
+		t.Helper()
+		for i, e := range es {
+			e.ID, e.Origin = episodeID(from+i), policy.Online
+			if err := spool.Publish(ctx, e); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := spool.Flush(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, e := range es[:3] {
+		e.ID, e.Seq, e.Origin = episodeID(i), uint64(i), policy.Online
+		if _, err := s.store.AddEpisode(ctx, e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	done := make(chan error, 1)
+	learns := func() {
+		_, err := s.consume(ctx, p)
+		done <- err
+	}
+	go learns()
+	come(3, es[3])
+	eventually(t, "it learns from the fourth", func() bool { return said.Load() == 4 })
+	come(0, es[4:7]...)
+	wantErr(t, <-done, episodeID(0), "end that actor", "puts aside what waits")
+	come(4, es[7])
+	go learns()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	rows, err := s.store.Episodes(ctx, policy.Online)
+	if err != nil || len(rows) != 5 {
+		t.Fatalf("%d episodes, %v; want 5", len(rows), err)
+	}
+	for i, k := range []int{0, 1, 2, 3, 7} {
+		if e, err := s.store.Episode(episodeID(i)); err != nil || !slices.Equal(e.Applied, es[k].Applied) {
+			t.Errorf("%s is another episode, %v", episodeID(i), err)
+		}
 	}
 }
 
