@@ -190,7 +190,8 @@ func (b *Backend) transforms(m *std.TFMessage) {
 // Step moves the target by c.Delta at once and returns at the next control tick.
 // After a Hold, or where the fingers cannot open so far, Applied differs from c; a Hold
 // since Target was asked, or since the last observation, leaves nothing of the motion, nor of
-// the wish for the fingers.
+// the wish for the fingers. After any Hold a command without motion that asks for the grip of
+// before is one more: what the Hold took back does not begin.
 func (b *Backend) Step(ctx context.Context, c robot.Command) (robot.Observation, error) {
 	if err := b.usable(ctx); err != nil {
 		return robot.Observation{}, b.fail(err) // the caller may be about to end
@@ -214,7 +215,7 @@ func (b *Backend) Step(ctx context.Context, c robot.Command) (robot.Observation,
 			return robot.Observation{}, b.fail(err)
 		}
 	}
-	want, grip, untouched := b.command(&c)
+	want, untouched := b.command(&c)
 	b.lag.add(b.n.Now().Sub(b.seen))
 	b.age.add(b.aged)
 	if err := b.tick(ctx); err != nil {
@@ -236,11 +237,11 @@ func (b *Backend) Step(ctx context.Context, c robot.Command) (robot.Observation,
 	got := b.target
 	b.judged = got
 	b.mu.Unlock()
-	obs.Applied, obs.By = robot.Command{Delta: c.Delta, Grip: grip}, robot.ByPolicy
+	obs.Applied, obs.By = robot.Command{Delta: c.Delta, Grip: b.grip(&c)}, robot.ByPolicy
 	if !untouched || got != want { // somebody held the arm meanwhile
 		obs.Applied.Delta, obs.By = franka.Diff(b.told, got), robot.ByGuard
 	}
-	if grip != c.Grip {
+	if obs.Applied.Grip != c.Grip {
 		obs.By = robot.ByGuard
 	}
 	b.told = got
@@ -248,24 +249,35 @@ func (b *Backend) Step(ctx context.Context, c robot.Command) (robot.Observation,
 }
 
 // command sends the target that c leads to, unless somebody held the arm meanwhile, and returns
-// it with the grip that is meant. A panic leaves nothing locked: who holds the arm for it comes
-// by the same lock.
-func (b *Backend) command(c *robot.Command) (want robot.Pose, grip float64, untouched bool) {
+// it. A panic leaves nothing locked: who holds the arm for it comes by the same lock.
+func (b *Backend) command(c *robot.Command) (want robot.Pose, untouched bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	untouched = b.target == b.told && b.target == b.judged
-	want, grip = b.target, min(max(c.Grip, 0), 1)
+	want = b.target
 	if b.target == b.judged {
 		want = franka.Move(b.target, &c.Delta)
-		if b.hand != nil {
-			b.hand.to(opening(grip))
+		width := opening(clamp(c.Grip))
+		if b.hand != nil && (c.Delta != [6]float64{} || !b.hand.resumes(width)) {
+			b.hand.to(width)
 		}
-	} else if b.hand != nil {
-		grip = gripOf(b.hand.keeps())
 	}
 	b.send(want)
-	return want, grip, untouched
+	return want, untouched
 }
+
+// grip is what became of c's: what a hold left, also one that came since c was sent.
+func (b *Backend) grip(c *robot.Command) float64 {
+	g := clamp(c.Grip)
+	if b.hand != nil {
+		if width, held := b.hand.held(); held && !same(width, opening(g)) {
+			return gripOf(width)
+		}
+	}
+	return g
+}
+
+func clamp(grip float64) float64 { return min(max(grip, 0), 1) }
 
 func (b *Backend) usable(ctx context.Context) error {
 	b.mu.Lock()

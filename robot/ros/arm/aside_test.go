@@ -194,6 +194,52 @@ func TestAHoldBeforeAStepLeavesTheHandAlone(t *testing.T) {
 	}
 }
 
+// A wish that waits for the end of a goal is taken back by a stop, and nobody's hold puts it
+// again: fingers that grasp do not open once they are closed.
+func TestNoWishOfBeforeAStopBeginsAfterIt(t *testing.T) {
+	t.Parallel()
+	l, _, g := guarded(t)
+	var goals atomic.Int64
+	ear, err := ros.SubscribeRaw(l.node("ear"), arm.MoveAction+"/goal", func(ros.Raw) { goals.Add(1) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ear.Close()
+	for _, within := range []bool{true, false} {
+		if err := g.Acknowledge("anna"); err != nil {
+			t.Fatal(err)
+		}
+		l.reset(g)
+		l.step(g, robot.Command{Grip: 1})
+		for range 3 {
+			l.step(g, robot.Command{})
+		}
+		goals.Store(0)
+		stop := func() {
+			if err := g.Stop(t.Context(), "smoke"); err != nil {
+				t.Error(err)
+			}
+		}
+		if within {
+			time.AfterFunc(20*time.Millisecond, stop)
+		}
+		o, err := g.Step(t.Context(), robot.Command{Grip: 0.5}) // the fingers are further apart than that
+		if !within {
+			stop()
+		} else if !errors.Is(err, robot.ErrStopped) || o.Applied.Grip != 0 || o.By != robot.ByGuard {
+			t.Errorf("a stop within the tick: %v, applied %v by the %v; want the fingers left as they were, by the guard", err, o.Applied, o.By)
+		}
+		for began := time.Now(); time.Since(began) < 2*time.Second; {
+			if o, err = g.Step(t.Context(), robot.Command{}); !errors.Is(err, robot.ErrStopped) {
+				t.Fatalf("error %v after the stop", err)
+			}
+		}
+		if n := goals.Load(); n > 0 || o.State.Grip > 0.01 || o.Applied.Grip != 0 {
+			t.Errorf("a stop within the tick %v: %d goals opened the hand, the fingers are %.3f m apart, told to be at %.2f", within, n, o.State.Grip, o.Applied.Grip)
+		}
+	}
+}
+
 // A controller that was started anew is not told where the last one's arm was to go.
 func TestAHoldWithStaleStatesTellsNobodyTheOldTarget(t *testing.T) {
 	t.Parallel()

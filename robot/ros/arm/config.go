@@ -208,4 +208,4 @@ func (c *Config) period() time.Duration { return time.Duration(float64(time.Seco
 func opening(grip float64) float64 { return grip * franka.Stroke }
 
 // gripOf is the grip of a command for fingers so far apart, m.
-func gripOf(apart float64) float64 { return min(max(apart/franka.Stroke, 0), 1) }
+func gripOf(apart float64) float64 { return clamp(apart / franka.Stroke) }

@@ -47,6 +47,8 @@ type hand struct {
 	want  float64 // m
 	sent  float64 // m, of the last goal; NaN before
 	grips bool    // whether that is a grasp
+	kept  float64 // m, what the fingers keep since a hold, until another wish; NaN without one
+	taken float64 // m, the wish that the hold took back
 	busy  bool
 	err   error // of the last goal that could not be sent or answered
 	lost  bool  // whether a goal was since the last forgive
@@ -54,13 +56,14 @@ type hand struct {
 
 // newHand makes a hand whose fingers are apart() from each other, m.
 func newHand(g grasper, apart func() float64, log *slog.Logger) *hand {
-	return &hand{g: g, apart: apart, log: log, wake: make(chan struct{}, 1), sent: math.NaN(), want: math.NaN()}
+	none := math.NaN()
+	return &hand{g: g, apart: apart, log: log, wake: make(chan struct{}, 1), sent: none, want: none, kept: none, taken: none}
 }
 
 // to says how far apart the fingers shall be, m.
 func (h *hand) to(width float64) {
 	h.mu.Lock()
-	h.want = width
+	h.want, h.kept, h.taken = width, math.NaN(), math.NaN()
 	h.mu.Unlock()
 	select {
 	case h.wake <- struct{}{}:
@@ -73,19 +76,32 @@ func (h *hand) to(width float64) {
 func (h *hand) stay() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if math.IsNaN(h.kept) {
+		if h.kept, h.taken = h.sent, h.want; math.IsNaN(h.sent) {
+			h.kept = h.apart()
+		}
+	}
 	h.want = h.sent
 }
 
-// keeps is the width, m, of the goal by which the fingers are as they are; before any, how far
-// apart they are.
-func (h *hand) keeps() float64 {
+// held is the width, m, that the fingers keep since a hold, or false if there was another wish
+// since.
+func (h *hand) held() (float64, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if math.IsNaN(h.sent) {
-		return h.apart()
-	}
-	return h.sent
+	return h.kept, !math.IsNaN(h.kept)
 }
+
+// resumes says whether width, m, is what the fingers keep since a hold, or what that took back:
+// whoever has an arm hold goes by the last grip that it knows of.
+func (h *hand) resumes(width float64) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return same(width, h.kept) || same(width, h.taken)
+}
+
+// same says whether widths differ by rounding alone.
+func same(a, b float64) bool { return math.Abs(a-b) < 1e-9 }
 
 // forgive begins anew after a goal that could not be sent or answered, which the fingers
 // may not have carried out: the next wish is a goal.
