@@ -45,7 +45,7 @@ type hand struct {
 
 	mu    sync.Mutex
 	want  float64 // m
-	sent  float64 // m, of the last goal; NaN before
+	sent  float64 // m, of the last goal; NaN before, and after one that was stopped
 	grips bool    // whether that is a grasp
 	kept  float64 // m, what the fingers keep since a hold, until another wish; NaN without one
 	taken float64 // m, the wish that the hold took back
@@ -146,7 +146,11 @@ func (h *hand) opens() bool { return h.want > min(h.apart(), franka.Stroke-2*set
 // between decides, not what the last goal was. The caller holds mu.
 func (h *hand) closes() bool {
 	at := h.apart()
-	return h.want < at-settled || h.want < min(at, h.sent)
+	last := h.sent
+	if math.IsNaN(last) {
+		last = at
+	}
+	return h.want < at-settled || h.want < min(at, last)
 }
 
 // run follows until ctx ends.
@@ -188,7 +192,9 @@ func (h *hand) goal(ctx context.Context, width float64, closing bool) {
 	for {
 		select {
 		case err := <-end:
-			if err != nil && !stopped && ctx.Err() == nil {
+			if stopped {
+				h.given()
+			} else if err != nil && ctx.Err() == nil {
 				h.mu.Lock()
 				h.err, h.lost, h.grips = fmt.Errorf("arm: gripper: %w", err), true, false
 				h.mu.Unlock()
@@ -207,6 +213,17 @@ func (h *hand) goal(ctx context.Context, width float64, closing bool) {
 				cancel()
 			}
 		}
+	}
+}
+
+// given notes that a goal was given up: the fingers are anywhere and hold nothing, so that any
+// wish is a goal, the same again, too. A hold leaves them there.
+func (h *hand) given() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.sent, h.grips = math.NaN(), false
+	if !math.IsNaN(h.kept) {
+		h.want = math.NaN()
 	}
 }
 

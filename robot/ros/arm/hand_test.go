@@ -20,8 +20,9 @@ type fingers struct {
 	goals []string
 	halt  chan struct{}
 	fail  error
-	at    float64 // m apart
-	thing float64 // m, the width of what is in between
+	at    float64       // m apart
+	thing float64       // m, the width of what is in between
+	slow  time.Duration // of a stop
 }
 
 func (f *fingers) goal(ctx context.Context, what string, width float64) error {
@@ -62,6 +63,7 @@ func (f *fingers) move(ctx context.Context, w float64) error  { return f.goal(ct
 func (f *fingers) grasp(ctx context.Context, w float64) error { return f.goal(ctx, "grasp", w) }
 
 func (f *fingers) stop(context.Context) error {
+	time.Sleep(f.slow)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.goals = append(f.goals, "stop")
@@ -216,6 +218,52 @@ func TestWhatIsHeldStaysSo(t *testing.T) {
 		cancel()
 		h.done.Wait()
 	})
+}
+
+// While a goal is being stopped for a wish, the wish falls back, or the arm is held.
+func TestAGoalThatWasStoppedHoldsNothing(t *testing.T) {
+	for _, tt := range []struct {
+		name          string
+		at            float64 // m, before
+		first, second float64 // m
+		hold          bool
+		want          string
+	}{
+		{"a grasp", franka.Stroke, 0, franka.Stroke, false, "grasp stop grasp"},
+		{"a grasp of next to nothing", 0.003, 0, franka.Stroke, false, "grasp stop grasp"},
+		{"a move", 0, franka.Stroke, 0.02, false, "move stop move"},
+		{"and a hold", franka.Stroke, 0, franka.Stroke, true, "grasp stop"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := &fingers{at: tt.at, slow: 150 * time.Millisecond}
+				h := newHand(f, f.apart, slog.New(slog.DiscardHandler))
+				ctx, cancel := context.WithCancel(t.Context())
+				h.done.Go(func() { h.run(ctx) })
+				h.to(tt.first)
+				time.Sleep(200 * time.Millisecond)
+				h.to(tt.second)
+				time.Sleep(50 * time.Millisecond)
+				if tt.hold {
+					h.stay()
+				} else {
+					h.to(tt.first)
+				}
+				time.Sleep(3 * time.Second)
+				if got := strings.Join(f.told(), " "); got != tt.want || !h.resting() {
+					t.Errorf("goals %q, want %q and rest", got, tt.want)
+				}
+				if h.to(tt.first); tt.hold { // whoever drives on
+					time.Sleep(3 * time.Second)
+					if got, want := strings.Join(f.told(), " "), tt.want+" grasp"; got != want {
+						t.Errorf("goals %q after the hold, want %q", got, want)
+					}
+				}
+				cancel()
+				h.done.Wait()
+			})
+		})
+	}
 }
 
 func TestHandTellsWhatWentWrongOnce(t *testing.T) {
