@@ -183,18 +183,45 @@ func (n *Node) Topics(ctx context.Context) ([]Topic, error) {
 }
 
 // Publishers names the other nodes that publish a topic, as NAME at URI: those that are alive, and
-// those that are silent, which nobody knows of: a machine that is off does not answer, nor does a
-// node that hangs, or that a firewall is before. What the master still lists of one whose
-// machine says that it is gone is left out.
+// those that are silent, which nobody knows of, with why: a machine that is off does not answer, nor
+// does a node that hangs, that a firewall is before, or whose name this machine does not know. What
+// the master still lists of one whose machine says that it is gone is left out. The master may take
+// two seconds, the nodes one more.
 func (n *Node) Publishers(ctx context.Context, topic string) (alive, silent []string, err error) {
-	topic = n.Resolve(topic)
-	v, err := n.ask(ctx, "getSystemState")
+	peers, err := n.peers(ctx, n.Resolve(topic))
 	if err != nil {
 		return nil, nil, err
 	}
+	var crew sync.WaitGroup
+	for i := range peers {
+		crew.Go(func() { peers[i].ask(ctx, n.name) })
+	}
+	crew.Wait()
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
+	}
+	near := sync.OnceValue(func() bool { return n.near(ctx) })
+	for _, p := range peers {
+		if p.err == nil {
+			alive = append(alive, p.name)
+		} else if !p.gone(near) {
+			silent = append(silent, p.silence())
+		}
+	}
+	return alive, silent, nil
+}
+
+// peers are the other nodes that the master lists as publishers of a topic.
+func (n *Node) peers(ctx context.Context, topic string) ([]peer, error) {
+	ctx, cancel := context.WithTimeout(ctx, listTime)
+	defer cancel()
+	v, err := n.ask(ctx, "getSystemState")
+	if err != nil {
+		return nil, err
+	}
 	kinds, _ := v.([]any)
 	if len(kinds) != 3 {
-		return nil, nil, fmt.Errorf("ros: getSystemState: %.80v is not publishers, subscribers and services", v)
+		return nil, fmt.Errorf("ros: getSystemState: %.80v is not publishers, subscribers and services", v)
 	}
 	all, _ := kinds[0].([]any)
 	var peers []peer
@@ -214,38 +241,13 @@ func (n *Node) Publishers(ctx context.Context, topic string) (alive, silent []st
 				continue
 			}
 			if err != nil {
-				return nil, nil, err
+				return nil, err
 			}
 			uri, _ := v.(string)
 			peers = append(peers, peer{name: fmt.Sprintf("%v at %s", name, uri), uri: uri})
 		}
 	}
-	var crew sync.WaitGroup
-	for i := range peers {
-		crew.Go(func() {
-			short, cancel := context.WithTimeout(ctx, peerTime)
-			defer cancel()
-			_, peers[i].err = xmlrpc.Call(short, peers[i].uri, "getPid", n.name)
-		})
-	}
-	crew.Wait()
-	if err := ctx.Err(); err != nil {
-		return nil, nil, err
-	}
-	for _, p := range peers {
-		if p.err == nil {
-			alive = append(alive, p.name)
-		} else if errors.Is(p.err, context.DeadlineExceeded) {
-			silent = append(silent, p.name)
-		}
-	}
-	return alive, silent, nil
-}
-
-// peer is a node that was asked whether it is alive.
-type peer struct {
-	name, uri string
-	err       error
+	return peers, nil
 }
 
 // slave answers the calls that a node must answer.

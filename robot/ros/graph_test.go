@@ -200,7 +200,9 @@ func TestPublishersThatAreSilentAreTold(t *testing.T) {
 	b := node(t, uri, "b")
 	must(ros.Advertise[std.String](n, "/chatter", false))(t)
 	must(ros.Advertise[std.String](b, "/chatter", false))(t)
-	for name, api := range map[string]string{"/hung": porttest.Silent(t), "/ended": porttest.Address(t)} {
+	for name, api := range map[string]string{
+		"/hung": porttest.Silent(t), "/ended": porttest.Address(t), "/unnamed": "no-such-host.invalid:1", "/apart": "224.0.0.1:1", // no way leads there
+	} {
 		if _, err := xmlrpc.Call(soon(t), uri, "registerPublisher", name, "/chatter", "std_msgs/String", "http://"+api+"/"); err != nil {
 			t.Fatal(err)
 		}
@@ -211,8 +213,10 @@ func TestPublishersThatAreSilentAreTold(t *testing.T) {
 	if err != nil || len(alive) != 1 || !strings.HasPrefix(alive[0], b.Name()+" at http://") {
 		t.Errorf("alive are %q, %v; want %s", alive, err, b.Name())
 	}
-	if len(silent) != 1 || !strings.HasPrefix(silent[0], "/hung at http://") {
-		t.Errorf("silent are %q, want /hung", silent)
+	slices.Sort(silent)
+	want := []string{"/apart at http://224.0.0.1:1/ (dial tcp", "/hung at http://", "/unnamed at http://no-such-host.invalid:1/"}
+	if !slices.EqualFunc(silent, want, strings.HasPrefix) {
+		t.Errorf("silent are %q, want %q", silent, want)
 	}
 }
 

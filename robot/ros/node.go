@@ -22,6 +22,7 @@ import (
 // How long is waited. A node on a LAN answers in milliseconds.
 const (
 	callTime   = 5 * time.Second        // for a master or a peer to answer
+	listTime   = 2 * time.Second        // for the master to say who publishes a topic
 	peerTime   = time.Second            // for a peer to say that it is alive
 	answerTime = 200 * time.Millisecond // for a node that ends to send what it has answered
 	pollTime   = time.Second            // between looks whether the master still knows us

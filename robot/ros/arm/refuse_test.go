@@ -1,9 +1,15 @@
 package arm_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -119,6 +125,50 @@ func TestASilentCommanderIsNamed(t *testing.T) {
 	}
 	if err == nil || !strings.Contains(err.Error(), "/left at http://") || !strings.Contains(err.Error(), "rosnode cleanup") {
 		t.Errorf("beside one that does not answer: %v, want its name and the remedy", err)
+	}
+}
+
+// A master that takes its time leaves the nodes theirs: beside one that does not answer, one
+// that is alive is named still.
+func TestASlowMasterHidesNoCommander(t *testing.T) {
+	t.Parallel()
+	m, err := master.Start("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = m.Close() })
+	to, err := url.Parse(m.URI())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pass := httputil.NewSingleHostReverseProxy(to)
+	slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		if bytes.Contains(body, []byte("getSystemState")) {
+			time.Sleep(1200 * time.Millisecond)
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		pass.ServeHTTP(w, r)
+	}))
+	t.Cleanup(slow.Close)
+	rival := (&lab{t: t, uri: m.URI()}).node("rival")
+	p, err := ros.Advertise[std.PoseStamped](rival, arm.PoseTopic, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if _, err := xmlrpc.Call(t.Context(), m.URI(), "registerPublisher", "/left", arm.PoseTopic, "geometry_msgs/PoseStamped", "http://"+porttest.Silent(t)+"/"); err != nil {
+		t.Fatal(err)
+	}
+	b, err := arm.Open(t.Context(), (&lab{t: t, uri: slow.URL}).node("rapport"), config())
+	if err == nil {
+		_ = b.Close()
+	}
+	if err == nil || !strings.Contains(err.Error(), "commanded by "+rival.Name()+" at ") || !strings.Contains(err.Error(), "/left at ") {
+		t.Errorf("error %v, want both who command the arm", err)
 	}
 }
 

@@ -84,14 +84,12 @@ func (b *Backend) again(ctx context.Context) error {
 	return b.introduce(wait)
 }
 
-// asking is how long the master may take to say who commands the arm, or serves what.
+// asking is how long the master may take to say who serves what.
 const asking = 2 * time.Second
 
 // shared says who else commands the arm, as an error, or why nobody knows: two who do pull it
 // to and fro.
 func shared(ctx context.Context, n *ros.Node) (rivals, unknown error) {
-	ctx, cancel := context.WithTimeout(ctx, asking)
-	defer cancel()
 	others, silent, err := n.Publishers(ctx, PoseTopic)
 	if err != nil {
 		return nil, fmt.Errorf("arm: who commands the arm: %w", err)
@@ -100,7 +98,7 @@ func shared(ctx context.Context, n *ros.Node) (rivals, unknown error) {
 		rivals = fmt.Errorf("arm: this arm is commanded by %s as well, on %s; end that first: its session, or rosnode kill", strings.Join(others, " and "), PoseTopic)
 	}
 	if len(silent) > 0 { // one that hangs, or that we do not reach, may go on to command it
-		unknown = fmt.Errorf("arm: the master lists %s as commanding this arm, on %s, but it does not answer, so that nobody knows whether it still does; end it, or, where it is gone with its machine, run rosnode cleanup", strings.Join(silent, " and "), PoseTopic)
+		unknown = fmt.Errorf("arm: the master lists %s as commanding this arm, on %s, but it does not answer, so that nobody knows whether it still does; end it, have its machine reached from here by that name, or, where it is gone with its machine, run rosnode cleanup", strings.Join(silent, " and "), PoseTopic)
 	}
 	return rivals, unknown
 }

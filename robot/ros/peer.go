@@ -1,0 +1,82 @@
+package ros
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/url"
+	"strings"
+	"syscall"
+
+	"github.com/rapport-rl/rapport/robot/ros/xmlrpc"
+)
+
+// peer is a node that was asked whether it is alive.
+type peer struct {
+	name, uri string // name as NAME at URI
+	err       error
+}
+
+// ask has p say that it is alive.
+func (p *peer) ask(ctx context.Context, caller string) {
+	ctx, cancel := context.WithTimeout(ctx, peerTime)
+	defer cancel()
+	if _, p.err = xmlrpc.Call(ctx, p.uri, "getPid", caller); p.err != nil && ctx.Err() != nil {
+		p.err = ctx.Err() // one address of its host may have refused, but not all did
+	}
+}
+
+// gone says whether p's machine says that nobody is there any more. If that machine is this one,
+// the master must be, too: localhost, and some networks of containers, are everybody's own.
+func (p *peer) gone(near func() bool) bool {
+	var at *net.OpError
+	if !errors.Is(p.err, syscall.ECONNREFUSED) || !errors.As(p.err, &at) {
+		return false
+	}
+	a, ok := at.Addr.(*net.TCPAddr)
+	return ok && (!ours(a.IP) || near())
+}
+
+// silence is p's name, with why nobody knows of it.
+func (p *peer) silence() string {
+	why := p.err
+	if errors.Is(why, context.DeadlineExceeded) {
+		return p.name
+	}
+	var u *url.Error
+	if errors.As(why, &u) { // the rest repeats the name
+		why = u.Err
+	}
+	return p.name + " (" + why.Error() + ")"
+}
+
+// near says whether the master runs on this machine.
+func (n *Node) near(ctx context.Context) bool {
+	host, _, err := net.SplitHostPort(strings.TrimSuffix(strings.TrimPrefix(n.master, "http://"), "/"))
+	if err != nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, peerTime)
+	defer cancel()
+	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	for _, ip := range ips {
+		if !ours(ip.AsSlice()) {
+			return false
+		}
+	}
+	return err == nil
+}
+
+// ours says whether an address is this machine's.
+func ours(ip net.IP) bool {
+	if ip.IsLoopback() || ip.IsUnspecified() {
+		return true
+	}
+	all, err := net.InterfaceAddrs()
+	for _, a := range all {
+		if in, ok := a.(*net.IPNet); ok && in.IP.Equal(ip) {
+			return true
+		}
+	}
+	return err != nil // nobody knows
+}
