@@ -147,13 +147,7 @@ func (e *ear) subscribe(topic string) error {
 	return nil
 }
 
-func (e *ear) close() error {
-	var errs []error
-	for _, t := range slices.Sorted(maps.Keys(e.subs)) {
-		errs = append(errs, e.subs[t].Close())
-	}
-	return errors.Join(errs...)
-}
+func (e *ear) close() error { return ros.CloseAll(slices.Collect(maps.Values(e.subs))) }
 
 // listener writes what the ear hears.
 type listener struct {

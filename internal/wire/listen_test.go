@@ -1,0 +1,85 @@
+package wire
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/rapport-rl/rapport/robot/bag"
+	"github.com/rapport-rl/rapport/robot/ros"
+	"github.com/rapport-rl/rapport/robot/ros/master"
+	"github.com/rapport-rl/rapport/robot/ros/msgs/std"
+)
+
+// The master's machine is off when a recording ends: each topic waits a second to tell it.
+func TestARecordingEndsWithoutItsMaster(t *testing.T) {
+	m, err := master.Start("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = m.Close() })
+	to, err := url.Parse(m.URI())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var off atomic.Bool
+	pass := httputil.NewSingleHostReverseProxy(to)
+	way := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !off.Load() {
+			pass.ServeHTTP(w, r)
+			return
+		}
+		_, _ = io.Copy(io.Discard, r.Body) // so that the end of the connection is seen
+		<-r.Context().Done()
+	}))
+	t.Cleanup(way.Close)
+	n, err := ros.Open(t.Context(), ros.Config{Master: m.URI(), Name: "talker", Host: "127.0.0.1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = n.Close() })
+	rc := RecordConfig{Out: filepath.Join(t.TempDir(), "out.mcap"), Master: way.URL}
+	for i := range 20 {
+		topic := fmt.Sprintf("/topic%d", i)
+		p, err := ros.Advertise[std.String](n, topic, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Publish(&std.String{Data: topic})
+		rc.Topics = append(rc.Topics, topic)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var ended time.Time
+	o := Options{Log: slog.New(slog.DiscardHandler), After: time.After, Tell: func(_ string, _, _ int, _ string) {
+		if ended.IsZero() { // at the first look of a second, when all is heard
+			ended = time.Now()
+			off.Store(true)
+			cancel()
+		}
+	}}
+	out, err := RecordTopics(ctx, rc, o)
+	if err != nil || out.Messages != 20 || len(out.Silent) > 0 {
+		t.Errorf("%d messages, silent are %q, %v; want one of each topic", out.Messages, out.Silent, err)
+	}
+	if took := time.Since(ended); took > 10*time.Second {
+		t.Errorf("the recording ended %v after it was to", took)
+	}
+	b, err := bag.Open(rc.Out, bag.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if got := b.Info(); got.Messages != 20 || !got.Indexed {
+		t.Errorf("the file has %d messages, with its index %v; want 20 and one", got.Messages, got.Indexed)
+	}
+}
