@@ -544,6 +544,22 @@ func TestPicturesThatFailedAreTriedAgain(t *testing.T) {
 	}
 }
 
+// A pair of which one clip shows nothing is no question, whatever the other one shows.
+func TestAClipWithoutAPictureIsNotJudged(t *testing.T) {
+	b := desktop(t, labelPage(t, &memory{}, questions.Options{Annotator: "ann", Reels: strips{4, []string{"front", "wrist"}}}).URL())
+	b.posed("")
+	eval[bool](b, `(() => {
+		const real = Film.prototype.bitmap;
+		Film.prototype.bitmap = async function (i) { return this.clip === state.question.clips[1] ? null : real.call(this, i); };
+		return true;
+	})()`)
+	b.key("1")
+	b.says("alarms", "right: none of them is a picture")
+	if !eval[bool](b, `el("left").disabled && !ready`) {
+		t.Error("a question of which one clip shows nothing can be answered")
+	}
+}
+
 func TestTheLastAnswerCanBeTakenBack(t *testing.T) {
 	m := &memory{}
 	b := desktop(t, labelPage(t, m, questions.Options{Annotator: "ann", Kind: label.Segments, Reels: strips{2, []string{"front"}}}).URL())

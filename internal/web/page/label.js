@@ -174,7 +174,7 @@ function panel(q, i) {
     fig.append(canvas, make("span", "ended", "ended"));
     if (all.length > 1) fig.append(make("figcaption", "", c));
     pictures.append(fig);
-    return new Film(clip, c, canvas);
+    return new Film(clip, c, canvas, names[i]);
   }) };
 }
 

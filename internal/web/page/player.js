@@ -9,10 +9,10 @@ const silence = 2000; // ms: steps leave out what is longer
 // address is where a clip's pictures are.
 const address = (clip, camera) => "label/frames?" + new URLSearchParams({ episode: clip.episode, camera, from: clip.from || 0, to: clip.to || 0 });
 
-// Film is what one camera saw in a clip.
+// Film is what one camera saw in a clip, which is called name.
 class Film {
-  constructor(clip, camera, canvas) {
-    Object.assign(this, { clip, camera, canvas, last: 0, cache: new Map(), room: 8, gone: false, buf: null });
+  constructor(clip, camera, canvas, name) {
+    Object.assign(this, { clip, camera, canvas, name, last: 0, cache: new Map(), room: 8, gone: false, buf: null });
   }
 
   async load(fetchBytes) {
@@ -106,7 +106,10 @@ const player = {
     this.period = steps.length ? Math.min(1000, Math.max(10, steps[steps.length >> 1])) : 100;
     const first = await Promise.all(films.map((f) => f.bitmap(Math.max(0, f.source.findIndex((k) => k >= 0)))));
     if (signal.aborted) return false;
-    if (!first.some(Boolean)) throw Object.assign(new Error("none of them is a picture that can be shown"), { final: true });
+    // Nobody judges a clip of which nothing is seen.
+    const shown = new Set(films.filter((f, i) => first[i]).map((f) => f.clip));
+    const blank = films.find((f) => !shown.has(f.clip));
+    if (blank) throw Object.assign(new Error(`${blank.name}: none of them is a picture that can be shown`), { final: true });
     const area = Math.max(1, ...first.map((b) => (b ? b.width * b.height : 1)));
     for (const f of films) f.room = Math.max(8, Math.floor(bitmapPixels / area / films.length));
     await this.show(0);
