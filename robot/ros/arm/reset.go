@@ -51,6 +51,7 @@ func (b *Backend) start(ctx context.Context, way func(context.Context) (robot.Ob
 		b.log.Warn("arm: going on without knowing who else commands the arm", "err", unknown)
 	}
 	if b.renewed() {
+		b.forgive()
 		if err := b.again(ctx); err != nil {
 			return robot.Observation{}, b.fail(err)
 		}
@@ -91,9 +92,7 @@ func (b *Backend) turn(ctx context.Context) (robot.Observation, error) {
 // leave opens the hand, if it is to, and brings the arm to its start. With release it does
 // not move before the fingers rest.
 func (b *Backend) leave(ctx context.Context, release bool) error {
-	if b.hand != nil {
-		b.hand.forgive() // a goal of before, whose failure was logged; the arm may have been away
-	}
+	b.forgive()
 	obs, err := b.settle(ctx, b.cfg.Wait)
 	if err != nil {
 		return err
@@ -126,6 +125,13 @@ func (b *Backend) leave(ctx context.Context, release bool) error {
 		}
 	}
 	return b.arrive(ctx)
+}
+
+// forgive forgets a goal of before, whose failure was logged: the arm may have been away.
+func (b *Backend) forgive() {
+	if b.hand != nil {
+		b.hand.forgive()
+	}
 }
 
 // rest waits until the fingers do, where the arm is.
