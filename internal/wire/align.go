@@ -35,7 +35,8 @@ func aligning(c config.Reward, run uint64, cost ot.Cost) (rapl.AlignConfig, erro
 }
 
 // compared are the triplets that people said of videos, by their names, or of stretches
-// of them. Those of other clips are left out, and ties unless they are asked for.
+// of them; of pairs, without an anchor. Those of other clips are left out, and ties unless they
+// are asked for.
 func compared(said []label.Likeness, videos []rapl.Video, ties bool) []rapl.Triplet {
 	find := map[string]rapl.Video{}
 	for _, v := range videos {
@@ -44,7 +45,7 @@ func compared(said []label.Likeness, videos []rapl.Video, ties bool) []rapl.Trip
 	var out []rapl.Triplet
 	for _, x := range said {
 		t := rapl.Triplet{Anchor: cut(find[x.Anchor.Episode], x.Anchor), Better: cut(find[x.Better.Episode], x.Better), Worse: cut(find[x.Worse.Episode], x.Worse), Tie: x.Tie, Annotator: x.Annotator}
-		if t.Tie && !ties || t.Anchor.Len() == 0 || t.Better.Len() == 0 || t.Worse.Len() == 0 {
+		if t.Tie && !ties || t.Anchor.Len() == 0 && x.Anchor.Episode != "" || t.Better.Len() == 0 || t.Worse.Len() == 0 {
 			continue
 		}
 		out = append(out, t)

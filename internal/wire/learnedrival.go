@@ -15,7 +15,7 @@ import (
 
 // learnedRival makes a kind of reward anew from what the session holds: its preferred
 // videos, its demonstrations, and what people answered in it. labels says how many of
-// the answers are taken, the first ones.
+// the comparisons in its answers are taken, the first ones.
 func learnedRival(kind string) func(ctx context.Context, b *bench, name string, o *choices) (rival, error) {
 	return func(ctx context.Context, b *bench, name string, o *choices) (rival, error) {
 		c := b.s.cfg.Reward
@@ -42,7 +42,7 @@ func learnedRival(kind string) func(ctx context.Context, b *bench, name string, 
 			if kind != "rapl" { // which learns what is alike
 				known, left = b.s.preferences(known, t.Experts)
 			}
-			said := compared(label.Triplets(known), videos, tied(c))
+			said := retold(kind, known, videos, t.Experts, tied(c))
 			if len(said) < 2 {
 				return rival{}, fmt.Errorf("kind %s learns from comparisons, of which %s holds %d%s; ask somebody by rapport label", kind, b.s.Dir(), len(said), besides(left))
 			}
@@ -85,16 +85,64 @@ func learnedRival(kind string) func(ctx context.Context, b *bench, name string, 
 	}
 }
 
-// said are the triplets by which people decided in the session, in that order, which of
-// two whole episodes is better, of those whose features it has. Of stretches, what won is
-// no episode that people like.
+// retold are the triplets that answers say of videos to a reward of that kind, in the order of
+// the answers. What pairs say is beside the preferred videos in turn, as in realign.
+func retold(kind string, known []label.Label, videos, experts []rapl.Video, ties bool) (ts []rapl.Triplet) {
+	at := map[string]int{}
+	for i, l := range known {
+		at[l.ID] = i
+	}
+	said := label.Triplets(known)
+	for _, x := range label.Settle(label.Pairs(known)) {
+		said = append(said, label.Likeness{Order: x})
+	}
+	slices.SortStableFunc(said, func(x, y label.Likeness) int { return at[x.Label] - at[y.Label] })
+	pairs := 0
+	for _, t := range compared(said, videos, ties) {
+		if t.Anchor.Len() == 0 {
+			e, ok := anchorOf(kind, experts, pairs, t.Better, t.Worse)
+			if pairs++; !ok {
+				continue
+			}
+			t.Anchor = e
+		}
+		ts = append(ts, t)
+	}
+	return ts
+}
+
+// anchorOf is the anchor of what a pair says to a reward of that kind: the next of the preferred
+// videos from i on that is neither of the two, since nothing is more like a video than itself. There
+// may be none. Rewards but RAPL know no anchors.
+func anchorOf(kind string, experts []rapl.Video, i int, better, worse rapl.Video) (anchor rapl.Video, ok bool) {
+	if kind != "rapl" {
+		return rapl.Video{}, true
+	}
+	for k := range experts {
+		if e := experts[(i+k)%len(experts)]; !among(e, better, worse) {
+			return e, true
+		}
+	}
+	return rapl.Video{}, false
+}
+
+// among says whether a video is one of two that are compared.
+func among(e, better, worse rapl.Video) bool { return e.Name == better.Name || e.Name == worse.Name }
+
+// said are the triplets and then the pairs, without anchors, by which people decided in the
+// session which of two whole episodes is better, of those whose features it has. Of stretches,
+// what won is no episode that people like.
 func (s *Session) said(ctx context.Context, experts []rapl.Video) ([]rapl.Triplet, error) {
 	known, videos, err := s.known(ctx)
 	if err != nil {
 		return nil, err
 	}
 	known, _ = s.preferences(known, experts)
-	said := slices.DeleteFunc(label.Triplets(known), func(x label.Likeness) bool { return !whole(x.Better) || !whole(x.Worse) })
+	said := label.Triplets(known)
+	for _, x := range label.Settle(label.Pairs(known)) {
+		said = append(said, label.Likeness{Order: x})
+	}
+	said = slices.DeleteFunc(said, func(x label.Likeness) bool { return !whole(x.Better) || !whole(x.Worse) })
 	return compared(said, videos, false), nil
 }
 

@@ -110,11 +110,11 @@ func rivalKinds() []rivalKind {
 	return []rivalKind{
 		{"logged", "the rewards that the recording holds", loggedRival},
 		{"own", "the session's reward, of whatever kind", ownRival},
-		{"rapl", "RAPL's; gamma, cost (cosine, l2) and form (mean, squared) may be other; labels=N aligns anew by the first N answers", raplRival},
+		{"rapl", "RAPL's; gamma, cost (cosine, l2) and form (mean, squared) may be other; labels=N aligns anew by the first N comparisons in the answers", raplRival},
 		{"frozen", "the same preferred videos in the encoder's own embedding, without what people's answers aligned; gamma, cost, form", frozenRival},
 		{"goal", "distance to how the preferred videos end, in the encoder's embedding", learnedRival("goal")},
 		{"tcc", "temporal cycle-consistency, with form (transport, goal)", learnedRival("tcc")},
-		{"rlhf", "learned from the answers without the preferred videos; the first labels=N of them, or those of person=NAME alone", rlhfRival},
+		{"rlhf", "learned from the answers without the preferred videos; the first labels=N comparisons in them, or those of person=NAME alone", rlhfRival},
 		{"btt", "learned from answers and ties, of all or of person=NAME; model (rao-kupper, davidson) and its strength (k above 1, or nu; 0: learned); axes=smooth+safe of the answers with these reasons, by weights=1+0.5", bttRival},
 		{"heron", "of criteria in the order of their importance, as order=success+force; each decides between two episodes that differ by more than margin deviations (HERON); nobody's answers are asked for", heronRival},
 		{"pal", "what person=NAME likes, or without one all have in common, by a model of all who answered (PAL) with so many prototypes; model=b has these follow how an episode begins", palRival},

@@ -1,0 +1,106 @@
+package wire
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/rapport-rl/rapport/perception"
+	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/reward/label"
+	"github.com/rapport-rl/rapport/reward/rapl"
+	"github.com/rapport-rl/rapport/robot"
+)
+
+// answerable is a session with n demonstrations, of which the even ones look good and the first likes
+// are preferred videos, and what a bench makes rewards from.
+func answerable(t *testing.T, n, likes int) *bench {
+	t.Helper()
+	c := tiny(t)
+	set(t, &c, "reward.triplets=0")
+	s := begun(t, c)
+	te := taste{Version: tasteVersion, Kind: "rapl", Gamma: 1}
+	for i := range n {
+		ep := policy.Episode{ID: fmt.Sprintf("demo-%05d", i), Seq: uint64(i), Origin: policy.Demo, Applied: make([]robot.Command, 4), By: make([]robot.Source, 4), Version: make([]uint64, 4)}
+		for k := range 5 {
+			ep.Inputs = append(ep.Inputs, policy.Input{Features: perception.Features{Embed: []float32{1 - 2*float32(i%2), float32(i*k%5) / 5, 0.5}}})
+		}
+		if _, err := s.store.AddEpisode(t.Context(), ep); err != nil {
+			t.Fatal(err)
+		}
+		if i%2 == 0 && len(te.Experts) < likes {
+			v, err := s.video(nil, ep.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			te.Experts = append(te.Experts, v)
+		}
+	}
+	return &bench{s: s, parts: parts{taste: te}}
+}
+
+// A session in which people answered pairs alone is one that rewards are made anew from.
+func TestRewardsAreMadeAnewFromPairs(t *testing.T) {
+	b := answerable(t, 10, 1)
+	for i := range 12 {
+		l := prefer(i, fmt.Sprintf("demo-%05d", 2+2*(i%4)), fmt.Sprintf("demo-%05d", 1+2*(i/3)))
+		if _, err := b.s.store.Append(t.Context(), l); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rs, err := b.rivals(t.Context(), []string{"a=rlhf", "b=rapl:labels=9"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{"from 12 comparisons", "from 9 comparisons"} {
+		if !strings.Contains(rs[i].what, want) {
+			t.Errorf("%s is %s, want it to tell %q", rs[i].name, rs[i].what, want)
+		}
+		var sum [2]float64
+		for k := range 10 {
+			e, err := b.s.store.Episode(fmt.Sprintf("demo-%05d", k))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := make([]float64, e.Len())
+			if err := rs[i].scorer.Score(t.Context(), r, e.Trajectory()); err != nil {
+				t.Fatal(err)
+			}
+			for _, x := range r {
+				sum[k%2] += x
+			}
+		}
+		if sum[0] <= sum[1] {
+			t.Errorf("%s: good episodes are worth %v, bad ones %v", rs[i].name, sum[0], sum[1])
+		}
+	}
+	// And these are the sides of tcc and gail.
+	said, err := b.s.said(t.Context(), b.parts.taste.Experts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if liked, rest, err := b.s.sides(t.Context(), b.parts.taste.Experts, said); err != nil || len(liked) != 5 || len(rest) != 4 {
+		t.Errorf("liked are %d and disliked %d, %v; want 5 and 4", len(liked), len(rest), err)
+	}
+}
+
+// Triplets and pairs are told in the order of the answers, the pairs beside preferred videos that
+// are none of theirs.
+func TestAnswersAreRetoldInTheirOrder(t *testing.T) {
+	video := func(name string) rapl.Video { return rapl.Video{Name: name, D: 1, Embed: []float32{1}} }
+	var videos []rapl.Video
+	for _, name := range []string{"e", "f", "x", "y"} {
+		videos = append(videos, video(name))
+	}
+	known := []label.Label{prefer(0, "x", "e"), prefer(1, "e", "f"), prefer(2, "x", "y"), prefer(3, "x", "y"), prefer(4, "x", "f"), prefer(5, "f", "y"), prefer(6, "y", "f")}
+	known[3].Query.Kind, known[3].Query.Clips = label.Triplet, append([]label.Clip{{Episode: "y"}}, known[3].Query.Clips...)
+	for kind, want := range map[string]string{"rapl": "f:x>e e:x>y y:x>y e:x>f", "rlhf": ":x>e :e>f :x>y y:x>y :x>f"} {
+		var got []string
+		for _, x := range retold(kind, known, videos, videos[:2], false) {
+			got = append(got, x.Anchor.Name+":"+x.Better.Name+">"+x.Worse.Name)
+		}
+		if s := strings.Join(got, " "); s != want {
+			t.Errorf("%s: triplets %q, want %q", kind, s, want)
+		}
+	}
+}
