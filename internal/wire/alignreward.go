@@ -225,8 +225,7 @@ func likened(by string, orders []label.Order, experts []rapl.Video, video func(l
 			return nil, err
 		}
 		for _, e := range experts {
-			itself := e.Name == better.Name || o.Tie && e.Name == worse.Name
-			if by != "rapl" || !itself {
+			if by != "rapl" || !among(e, better, worse) {
 				ts = append(ts, rapl.Triplet{Anchor: e, Better: better, Worse: worse, Tie: o.Tie, Annotator: o.Annotator})
 			}
 			if by != "rapl" {

@@ -104,3 +104,32 @@ func TestAnswersAreRetoldInTheirOrder(t *testing.T) {
 		}
 	}
 }
+
+// Where a session's reward is aligned anew, what is better than the one preferred video, or worse,
+// or alike to it, tells nothing beside that video.
+func TestNoPairIsBesideItself(t *testing.T) {
+	for kind, want := range map[string]int{"rapl": 4, "rlhf": 7} {
+		b := answerable(t, 8, 1)
+		b.s.cfg.Reward.Ties = true
+		te := b.parts.taste
+		te.Kind = kind
+		for i, p := range [][2]int{{2, 0}, {2, 1}, {0, 3}, {4, 3}, {6, 0}, {4, 5}, {6, 7}} {
+			l := prefer(i, fmt.Sprintf("demo-%05d", p[0]), fmt.Sprintf("demo-%05d", p[1]))
+			if i == 4 {
+				l.Choice = label.Tie
+			}
+			if _, err := b.s.store.Append(t.Context(), l); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := b.s.store.SaveCheckpoint(t.Context(), kindReward, 1, []byte("{}")); err != nil {
+			t.Fatal(err)
+		}
+		if _, re, err := b.s.realign(t.Context(), te); err != nil || re.Answers != want {
+			t.Errorf("%s: learned from %d answers, %v; want %d", kind, re.Answers, err, want)
+		}
+		if n, err := b.s.aligned(t.Context()); err != nil || n != 7 {
+			t.Errorf("%s: %d answers are known, %v; want all 7", kind, n, err)
+		}
+	}
+}

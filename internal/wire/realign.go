@@ -150,7 +150,8 @@ type Realigned struct {
 
 // realign aligns the reward with all that was said so far, of kind rapl from the head
 // that it has, and stores it as the next version. What pairs say is taken as likeness to
-// the preferred videos, in turn. The encoder stays: the policy goes by it too.
+// the preferred videos that they do not compare, in turn. The encoder stays: the policy
+// goes by it too.
 func (s *Session) realign(ctx context.Context, t taste) (taste, Realigned, error) {
 	re := Realigned{Kind: t.kind()}
 	if !config.Comparing(re.Kind) {
@@ -162,18 +163,27 @@ func (s *Session) realign(ctx context.Context, t taste) (taste, Realigned, error
 	}
 	lib := library{s.store, t.Sight, map[string]rapl.Video{}, map[string][]perception.Features{}}
 	var ts []rapl.Triplet
-	skipped := 0
-	add := func(anchor rapl.Video, x label.Order) error {
+	skipped, alone := 0, 0
+	// add adds x beside an anchor, or without one as the i-th pair.
+	add := func(anchor *rapl.Video, i int, x label.Order) error {
 		var two [2]rapl.Video
-		for i, c := range []label.Clip{x.Better, x.Worse} {
-			if two[i], err = lib.video(c); errors.Is(err, store.ErrNone) || errors.Is(err, errBeyond) {
+		for k, c := range []label.Clip{x.Better, x.Worse} {
+			if two[k], err = lib.video(c); errors.Is(err, store.ErrNone) || errors.Is(err, errBeyond) {
 				skipped++ // a recording of elsewhere
 				return nil
 			} else if err != nil {
 				return err
 			}
 		}
-		ts = append(ts, rapl.Triplet{Anchor: anchor, Better: two[0], Worse: two[1], Tie: x.Tie, Annotator: x.Annotator})
+		if anchor == nil {
+			e, ok := anchorOf(re.Kind, t.Experts, i, two[0], two[1])
+			if !ok {
+				alone++
+				return nil
+			}
+			anchor = &e
+		}
+		ts = append(ts, rapl.Triplet{Anchor: *anchor, Better: two[0], Worse: two[1], Tie: x.Tie, Annotator: x.Annotator})
 		return nil
 	}
 	for _, x := range said.like {
@@ -183,19 +193,22 @@ func (s *Session) realign(ctx context.Context, t taste) (taste, Realigned, error
 			continue
 		}
 		if err == nil {
-			err = add(anchor, x.Order)
+			err = add(&anchor, 0, x.Order)
 		}
 		if err != nil {
 			return t, re, err
 		}
 	}
 	for i, x := range said.order {
-		if err := add(t.Experts[i%len(t.Experts)], x); err != nil {
+		if err := add(nil, i, x); err != nil {
 			return t, re, err
 		}
 	}
 	if skipped > 0 {
 		s.log.Warn("wire: answers about clips that are no episodes of the session are left out", "answers", skipped)
+	}
+	if alone > 0 {
+		s.log.Warn("wire: pairs are left out that have no preferred video to be beside but their own: RAPL learns what is like one, and nothing is more like it than itself", "answers", alone)
 	}
 	if len(ts) < 2 {
 		return t, re, fmt.Errorf("wire: %s holds %d answers %w%s; want at least 2: label some episodes first", s.Dir(), len(ts), errTooFew, besides(said.left))
