@@ -133,3 +133,22 @@ func TestNoPairIsBesideItself(t *testing.T) {
 		}
 	}
 }
+
+// Who says of two episodes left and then right has said nothing of them, to any reward; that it was
+// answered counts.
+func TestContradictionsAlignNothing(t *testing.T) {
+	b := answerable(t, 4, 1)
+	ls := []label.Label{prefer(0, "demo-00002", "demo-00001"), prefer(1, "demo-00001", "demo-00002"), prefer(2, "demo-00002", "demo-00003"), prefer(3, "demo-00002", "demo-00003")}
+	for _, l := range ls {
+		if _, err := b.s.store.Append(t.Context(), l); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a, err := b.s.opinions(t.Context(), b.parts.taste)
+	if err != nil || len(a.order) != 1 || a.order[0].Worse.Episode != "demo-00003" || a.len() != 4 {
+		t.Errorf("of 4 answers that are two orders, one contradicted: %+v and %d in all, %v", a.order, a.len(), err)
+	}
+	if pairs, _, err := b.s.comparisons(t.Context(), b.parts.taste.Experts); err != nil || len(pairs) != 1 {
+		t.Errorf("%d comparisons, %v; want 1", len(pairs), err)
+	}
+}

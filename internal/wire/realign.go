@@ -34,10 +34,12 @@ type relabeler interface {
 type opinions struct {
 	like  []label.Likeness
 	order []label.Order
+	heard int // comparisons of pairs, with those of the same two once more
 	left  int // triplets that tell nothing of what is better
 }
 
-func (a opinions) len() int { return len(a.like) + len(a.order) }
+// len is how many there are, which no answer makes fewer.
+func (a opinions) len() int { return len(a.like) + a.heard }
 
 // opinions are those that a reward learns from: RAPL, which learns what is alike, from
 // triplets beside any anchor.
@@ -55,14 +57,21 @@ func (s *Session) opinions(ctx context.Context, t taste) (opinions, error) {
 	return a, nil
 }
 
-// useful are the answers that decide, and ties where they are asked for.
+// useful are the answers that decide, and ties where they are asked for; of two clips that somebody
+// compared more than once, what was said most often.
 func (s *Session) useful(said []label.Label) (a opinions) {
 	for _, x := range label.Triplets(said) {
 		if !x.Tie || tied(s.cfg.Reward) {
 			a.like = append(a.like, x)
 		}
 	}
-	for _, x := range label.Pairs(said) {
+	pairs := label.Pairs(said)
+	for _, x := range pairs {
+		if !x.Tie || tied(s.cfg.Reward) {
+			a.heard++
+		}
+	}
+	for _, x := range label.Settle(pairs) {
 		if !x.Tie || tied(s.cfg.Reward) {
 			a.order = append(a.order, x)
 		}

@@ -22,7 +22,8 @@ type Options struct {
 // FromLabels turns standing labels into pairs, in their order. clip embeds what was
 // shown; it is asked once for each clip. Pairs give one pair each, triplets as Options
 // say, rankings one for every two clips, segments one for each good and bad stretch.
-// Unsure answers are left out.
+// Unsure answers are left out. Of two clips that somebody compared more than once counts
+// what was said most often (label.Settle), of each aspect apart.
 func FromLabels(ls []label.Label, clip func(label.Clip) (Clip, error), o Options) ([]Pair, error) {
 	var out []Pair
 	type stretch struct {
@@ -42,14 +43,34 @@ func FromLabels(ls []label.Label, clip func(label.Clip) (Clip, error), o Options
 		seen[k] = got
 		return got, nil
 	}
+	ls = label.Standing(ls)
+	for _, l := range ls {
+		if err := l.Validate(); err != nil {
+			return nil, fmt.Errorf("preference: %w", err)
+		}
+	}
+	overall, axes := settled(ls), make([]map[comparison]bool, len(o.Axes))
+	for i, axis := range o.Axes {
+		axes[i] = settled(slices.DeleteFunc(slices.Clone(ls), func(l label.Label) bool { return !slices.Contains(l.Tags, axis) }))
+	}
 	add := func(l label.Label, a, b label.Clip, v Verdict) error {
 		p := Pair{Verdict: v, Annotator: l.Annotator}
-		for _, axis := range o.Axes {
+		counts := func(in map[comparison]bool) bool {
+			return l.Query.Kind == label.Triplet || in[comparison{l.ID, a.Name(), b.Name()}]
+		}
+		if !counts(overall) {
+			p.Verdict = Unknown
+		}
+		says := p.Verdict != Unknown
+		for i, axis := range o.Axes {
 			said := Unknown
-			if slices.Contains(l.Tags, axis) {
-				said = v
+			if slices.Contains(l.Tags, axis) && counts(axes[i]) {
+				said, says = v, true
 			}
 			p.Axes = append(p.Axes, said)
+		}
+		if !says {
+			return nil
 		}
 		var err error
 		if p.A, err = get(l, a); err != nil {
@@ -61,10 +82,7 @@ func FromLabels(ls []label.Label, clip func(label.Clip) (Clip, error), o Options
 		out = append(out, p)
 		return nil
 	}
-	for _, l := range label.Standing(ls) {
-		if err := l.Validate(); err != nil {
-			return nil, fmt.Errorf("preference: %w", err)
-		}
+	for _, l := range ls {
 		cs := l.Query.Clips
 		var err error
 		switch l.Query.Kind {
@@ -113,6 +131,19 @@ func FromLabels(ls []label.Label, clip func(label.Clip) (Clip, error), o Options
 		}
 	}
 	return out, nil
+}
+
+// comparison is what a label says of two clips, by their names in either order.
+type comparison struct{ id, a, b string }
+
+// settled are the comparisons of clips in ls that count, where somebody made some of them again.
+func settled(ls []label.Label) map[comparison]bool {
+	counts := map[comparison]bool{}
+	for _, x := range label.Settle(label.Pairs(ls)) {
+		a, b := x.Better.Name(), x.Worse.Name()
+		counts[comparison{x.Label, a, b}], counts[comparison{x.Label, b, a}] = true, true
+	}
+	return counts
 }
 
 func verdict(c label.Choice) Verdict {

@@ -75,6 +75,41 @@ func TestLabelsBecomePairs(t *testing.T) {
 	}
 }
 
+// Who says the opposite of the same two clips has said nothing, on each aspect apart; who says the
+// same again has said it once.
+func TestContradictionsBecomeNoPairs(t *testing.T) {
+	said := func(id, who string, choice label.Choice, tags ...string) label.Label {
+		return label.Label{ID: id, Annotator: who, Choice: choice, Tags: tags, Query: label.Query{ID: "q" + id, Kind: label.Pair, Clips: []label.Clip{{Episode: "a"}, {Episode: "b"}}}}
+	}
+	embed := func(c label.Clip) (preference.Clip, error) {
+		return preference.Clip{Name: c.Episode, D: 1, Embed: []float32{1}}, nil
+	}
+	for _, tt := range []struct {
+		ls   []label.Label
+		axes []string
+		want string
+	}{
+		{[]label.Label{said("1", "ann", label.Left), said("2", "ann", label.Right)}, nil, "[]"},
+		{[]label.Label{said("1", "ann", label.Left), said("2", "bob", label.Right)}, nil, "[ann first [] bob second []]"},
+		{[]label.Label{said("1", "ann", label.Left), said("2", "ann", label.Right), said("3", "ann", label.Right)}, nil, "[ann second []]"},
+		{[]label.Label{said("1", "ann", label.Left), said("2", "ann", label.Left)}, nil, "[ann first []]"},
+		{[]label.Label{said("1", "ann", label.Left, "safe"), said("2", "ann", label.Right, "smooth")}, []string{"safe", "smooth"}, "[ann unknown [first unknown] ann unknown [unknown second]]"},
+		{[]label.Label{said("1", "ann", label.Left, "safe"), said("2", "ann", label.Right, "safe")}, []string{"safe", "smooth"}, "[]"},
+	} {
+		ps, err := preference.FromLabels(tt.ls, embed, preference.Options{Axes: tt.axes})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := []string{}
+		for _, p := range ps {
+			got = append(got, fmt.Sprint(p.Annotator, " ", p.Verdict, " ", p.Axes))
+		}
+		if s := fmt.Sprint(got); s != tt.want {
+			t.Errorf("of %d answers about two clips: got %s, want %s", len(tt.ls), s, tt.want)
+		}
+	}
+}
+
 func TestClipsAreCopiedAndChecked(t *testing.T) {
 	fs := []perception.Features{{Embed: []float32{1, 2}}, {Embed: []float32{3, 4}}}
 	c, err := preference.ClipOf("x", fs)
