@@ -265,4 +265,11 @@ func TestRewardsLearnFromWhatWasSaidOfAnEarlierSession(t *testing.T) {
 	if n, err := two.aligned(ctx); err != nil || n != 5 {
 		t.Errorf("aligned by %d, %v; want 5, of which one cannot be learned from", n, err)
 	}
+	// What is compared knows them, too.
+	if known, videos, err := two.known(ctx); err != nil || len(known) != 4 || len(videos) != 4 {
+		t.Errorf("%d answers about %d episodes are known, %v; want 4 about 4", len(known), len(videos), err)
+	}
+	if pairs, _, err := two.comparisons(ctx, te.Experts); err != nil || len(pairs) != 4 {
+		t.Errorf("%d comparisons, %v; want 4", len(pairs), err)
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/reward/label"
 	"github.com/rapport-rl/rapport/reward/rapl"
@@ -146,14 +147,10 @@ func (s *Session) said(ctx context.Context, experts []rapl.Video) ([]rapl.Triple
 	return compared(said, videos, false), nil
 }
 
-// video is an episode of the session as rewards compare it.
+// video is an episode of the session, or one that is kept of an earlier session, as rewards
+// compare it.
 func (s *Session) video(by *sight, id string) (rapl.Video, error) {
-	e, err := s.store.Episode(id)
-	if err != nil {
-		return rapl.Video{}, err
-	}
-	// The frame after the reset is no doing of anybody's: Score leaves it out too.
-	return by.video(id, e.Trajectory()[1:])
+	return library{s.store, by, map[string]rapl.Video{}, map[string][]perception.Features{}}.video(label.Clip{Episode: id})
 }
 
 // sides are the videos that people like and those that they do not, as far as they

@@ -290,7 +290,8 @@ func (s *Session) comparisons(ctx context.Context, experts []rapl.Video, axes ..
 	return pairs, people, nil
 }
 
-// known are the standing labels of episodes that the session has, and these.
+// known are the standing labels of episodes that the session has, or that are kept of an earlier
+// one, and these.
 func (s *Session) known(ctx context.Context) (known []label.Label, videos []rapl.Video, err error) {
 	all, err := s.heard(ctx)
 	if err != nil {
@@ -300,23 +301,31 @@ func (s *Session) known(ctx context.Context) (known []label.Label, videos []rapl
 	if err != nil {
 		return nil, nil, err
 	}
-	have := map[string]bool{}
+	frames := map[string]int{}
 	for _, l := range label.Standing(all) {
 		whole := true
 		for _, c := range l.Query.Clips {
-			if have[c.Episode] {
-				continue
+			if _, ok := frames[c.Episode]; !ok {
+				v, err := s.video(by, c.Episode)
+				if errors.Is(err, store.ErrNone) {
+					whole = false // of another session, or a bag
+					continue
+				}
+				if err != nil {
+					return nil, nil, err
+				}
+				frames[c.Episode] = v.Len()
+				videos = append(videos, v)
 			}
-			v, err := s.video(by, c.Episode)
-			if errors.Is(err, store.ErrNone) {
-				whole = false // of another session, or a bag
-				continue
+			// heard looks at the session's own alone.
+			parts := []label.Clip{c}
+			for _, m := range l.Marks {
+				parts = append(parts, label.Clip{From: m.From, To: m.To})
 			}
-			if err != nil {
-				return nil, nil, err
+			for _, part := range parts {
+				_, _, ok := portion(part, frames[c.Episode])
+				whole = whole && ok
 			}
-			have[c.Episode] = true
-			videos = append(videos, v)
 		}
 		if whole {
 			known = append(known, l)
