@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/reward/label"
 	"github.com/rapport-rl/rapport/reward/rapl"
@@ -347,5 +349,54 @@ func TestSeveralPeopleAreAwaited(t *testing.T) {
 	wantErr(t, err, "the answers of 1 people", again)
 	if err := a.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// A simulated person rests after people.sitting questions, and says the same where an alignment was
+// interrupted.
+func TestSimulatedPeopleRest(t *testing.T) {
+	truths, _ := watchedBy(8)
+	ranked := func(upTo ...string) (ls []label.Label) {
+		t.Helper()
+		c := tinyAlign(t)
+		set(t, &c, "people.fatigue=0.1", "people.noise=0.05", "people.sitting=4")
+		dir, err := BeginAlign(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range upTo {
+			a, err := OpenAlign(dir, nil, []string{"align.labels=" + n}, quiet(nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			a.Simulate()
+			a.seen = truths
+			err = a.simulate(t.Context())
+			if err == nil {
+				ls, err = a.s.store.Labels(t.Context())
+			}
+			if err := errors.Join(err, a.Close()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return ls
+	}
+	want := ranked("11")
+	if len(want) != 11 {
+		t.Fatalf("%d answers, want 11", len(want))
+	}
+	for i := range want[1:] {
+		pause := want[i+1].Took
+		if (i+1)%4 == 0 {
+			pause += breather
+		}
+		if got := want[i+1].Stamp.Sub(want[i].Stamp); got != pause {
+			t.Errorf("answer %d comes %v after the one before, want %v", i+1, got, pause)
+		}
+	}
+	for _, k := range []string{"3", "4", "5"} {
+		if d := cmp.Diff(want, ranked(k, "11")); d != "" {
+			t.Errorf("interrupted after %s answers:\n%s", k, d)
+		}
 	}
 }

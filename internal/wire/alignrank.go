@@ -235,6 +235,9 @@ func (a *Alignment) simulate(ctx context.Context) error {
 	}
 	all = Asked(all, c.Align)
 	for n := 0; ; n++ {
+		if k := c.People.Sitting; k > 0 && n > 0 && n%k == 0 { // of questions that were answered before, too
+			crowd.Rest(breather)
+		}
 		had, want, err := a.Answered(ctx)
 		if err != nil || had >= want {
 			return err
