@@ -315,6 +315,10 @@ func (r alignStudy) markdown(w io.Writer, results map[string][][]wire.Aligned) e
 				return over(0, func(x wire.Aligned) float64 { return 100 * of(x.Before).Rate() }) + " to " +
 					over(0, func(x wire.Aligned) float64 { return 100 * of(x.After).Rate() })
 			}
+			ranks := "–" // nobody's in particular
+			if !slices.ContainsFunc(results[task][i], func(x wire.Aligned) bool { return x.Right < 0 }) {
+				ranks = over(0, func(x wire.Aligned) float64 { return 100 * x.Right })
+			}
 			aligner, kl := v.aligner, over(1, func(x wire.Aligned) float64 { return x.KL })
 			if v.sampler != "" { // the policy is what it was
 				aligner, kl = "searched: "+v.searched(" of "), "–"
@@ -324,7 +328,7 @@ func (r alignStudy) markdown(w io.Writer, results map[string][][]wire.Aligned) e
 				change(func(x wire.AlignedResult) report.Share { return x.Preferred }),
 				change(func(x wire.AlignedResult) report.Share { return x.Undesired }),
 				kl,
-				over(0, func(x wire.Aligned) float64 { return 100 * x.Right }))
+				ranks)
 			for k, p := range results[task][i][0].People {
 				if p.Served {
 					p.Person += ", served"

@@ -121,7 +121,7 @@ func TestReproduceAlignReadsWhatIsDone(t *testing.T) {
 	put := func(seed, labels, preferred int, kl float64, how string, people ...wire.Regard) {
 		share := func(n int) report.Share { return report.Share{Hits: n, Of: 50} }
 		b, err := json.Marshal(alignPoint{Settings: settings{}, Aligned: wire.Aligned{
-			KL: kl, Right: 0.9, People: people, Before: wire.AlignedResult{Success: share(50), Preferred: share(25), Undesired: share(25)},
+			KL: kl, Right: map[bool]float64{false: 0.9, true: -1}[how == "-guided"], People: people, Before: wire.AlignedResult{Success: share(50), Preferred: share(25), Undesired: share(25)},
 			After: wire.AlignedResult{Success: share(50), Preferred: share(preferred), Undesired: share(50 - preferred)},
 		}})
 		if err == nil {
@@ -149,10 +149,10 @@ func TestReproduceAlignReadsWhatIsDone(t *testing.T) {
 	// Of 60 and 80 %: Student's t at one degree of freedom is 12.7, times 10.
 	want := `| cup | 10 | rapl | diffusion-dpo | 100 ± 0 to 100 ± 0 | 50 ± 0 to 70 ± 127 | 50 ± 0 to 30 ± 127 | 1.0 ± 0.0 | 90 ± 0 |
 | cup | 10 | rapl | searched: best of 6 | 100 ± 0 to 100 ± 0 | 50 ± 0 to 90 ± 0 | 50 ± 0 to 10 ± 0 | – | 90 ± 0 |
-| cup | 10 | rapl | searched: guided | 100 ± 0 to 100 ± 0 | 50 ± 0 to 50 ± 0 | 50 ± 0 to 50 ± 0 | – | 90 ± 0 |
+| cup | 10 | rapl | searched: guided | 100 ± 0 to 100 ± 0 | 50 ± 0 to 50 ± 0 | 50 ± 0 to 50 ± 0 | – | – |
 | cup | 20 | rapl | diffusion-dpo | 100 ± 0 to 100 ± 0 | 50 ± 0 to 100 ± 0 | 50 ± 0 to 0 ± 0 | 3.0 ± 12.7 | 90 ± 0 |
 | cup | 20 | rapl | searched: best of 6 | 100 ± 0 to 100 ± 0 | 50 ± 0 to 70 ± 0 | 50 ± 0 to 30 ± 0 | – | 90 ± 0 |
-| cup | 20 | rapl | searched: guided | 100 ± 0 to 100 ± 0 | 50 ± 0 to 50 ± 0 | 50 ± 0 to 50 ± 0 | – | 90 ± 0 |
+| cup | 20 | rapl | searched: guided | 100 ± 0 to 100 ± 0 | 50 ± 0 to 50 ± 0 | 50 ± 0 to 50 ± 0 | – | – |
 
 | task | answers | aligner | person | finds it better than before, % of starts | worse, % |
 |---|---|---|---|---|---|

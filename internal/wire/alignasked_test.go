@@ -400,3 +400,62 @@ func TestSimulatedPeopleRest(t *testing.T) {
 		}
 	}
 }
+
+// How right the rankings are is told by the taste of whoever answered, and of several people by that
+// of whom they are for.
+func TestRankingsAreRightAsWhoAnsweredSeesThem(t *testing.T) {
+	truths, _ := watchedBy(8)
+	for i := range truths {
+		truths[i][4].Undesired = i >= 4 // the far ones
+	}
+	ben, ann := "{name: ben, share: 1, distance: 1, undesired: -0.32}", "{name: ann, share: 1, distance: 1}"
+	for _, tt := range []struct {
+		groups string
+		want   float64
+	}{
+		{"[" + ben + "]", 1},
+		{"[]", 1},
+		{"[" + ben + "," + ann + "]", -1},
+		{"[" + ann + "]", 1},
+	} {
+		c := tinyAlign(t)
+		set(t, &c, "people.groups="+tt.groups, "align.by=labels")
+		dir, err := BeginAlign(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := OpenAlign(dir, nil, nil, quiet(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Simulate()
+		a.seen = truths
+		var r rankings
+		err = a.simulate(t.Context())
+		if err == nil {
+			_, err = a.encoder(t.Context())
+		}
+		if err == nil {
+			_, err = a.synthetic(t.Context())
+		}
+		if err == nil {
+			err = a.read(rankingFile, &r)
+		}
+		for _, who := range []string{"ben", "ann"} { // each sees the order that is theirs
+			of := rankings{Right: -1, Better: [][2]int{{6, 1}, {7, 2}}}
+			if e := a.check(t.Context(), who, &of); e != nil {
+				err = errors.Join(err, e)
+			}
+			want := map[string]float64{"ben": 1, "ann": 0}[who]
+			if !strings.Contains(tt.groups, who) {
+				want = -1
+			}
+			if of.Right != want {
+				t.Errorf("%s: for %s %v are right, want %v", tt.groups, who, of.Right, want)
+			}
+		}
+		if err := errors.Join(err, a.Close()); err != nil || r.Right != tt.want {
+			t.Errorf("%s: right %v, %v; want %v", tt.groups, r.Right, err, tt.want)
+		}
+	}
+}

@@ -267,7 +267,7 @@ type Aligned struct {
 	Person           string        `json:",omitzero"`
 	Answers, Decided int           // of people; those that say which of two is better
 	Rollouts         int           // that were ranked
-	Right            float64       // share of pairs of rollouts that the reward orders as a simulated person does, where there is one
+	Right            float64       // share of pairs of rollouts that the reward orders as the simulated person does whom it is of; -1 where there is none
 	Round            int           // that was kept
 	KL               float64       // nats of a chain, of that
 	Before, After    AlignedResult // on the same starts

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
+	"time"
 
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/internal/store"
@@ -272,7 +274,7 @@ type rankings struct {
 	Pairs  int      // that were asked for
 	Order  []ranked // the best first
 	Better [][2]int // rollouts by number, the better first
-	Right  float64  // share of them that a simulated person sees so; -1 where nobody knows
+	Right  float64  // share of them that the simulated person whom they are of sees so; -1 where nobody knows
 }
 
 type ranked struct {
@@ -301,8 +303,8 @@ func (a *Alignment) synthetic(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if a.simulated && j.Person == "" { // whose rankings are not theirs
-		if err := a.check(ctx, &r); err != nil {
+	if a.simulated {
+		if err := a.check(ctx, j.Person, &r); err != nil {
 			return "", err
 		}
 	}
@@ -470,22 +472,41 @@ func byMarks(ls []label.Label) (said []label.Order) {
 	return said
 }
 
-// check tells how many of the comparisons a simulated person sees so, for the report.
-func (a *Alignment) check(ctx context.Context, r *rankings) error {
+// check tells how many of the comparisons a simulated person sees so, for the report: the only one
+// there is, or of several whom they are for.
+func (a *Alignment) check(ctx context.Context, serving string, r *rankings) error {
+	groups := tastes(a.s.cfg.People)
+	if serving != "" {
+		groups = slices.DeleteFunc(groups, func(g person.Group) bool { return !serves(serving, g.Name) })
+	}
+	if len(groups) != 1 {
+		return nil // nobody's rankings
+	}
 	truths, err := a.truths(ctx)
 	if err != nil {
 		return err
 	}
-	who := person.New(rand.NewPCG(1, 0), 0) // who never errs draws nothing
+	film := person.Footage{}
+	for i, ts := range truths {
+		film[rolloutID(i)] = ts
+	}
+	// Who never errs is asked, and what is alike is so to whoever answered.
+	who, err := person.NewCrowd(0, person.Habits{Ties: a.s.cfg.People.Ties}, groups, film, time.Time{})
+	if err != nil {
+		return err
+	}
 	right, of := 0, 0
-	for _, p := range r.Better {
-		said := who.Prefers(truths[p[0]], truths[p[1]])
-		if said == 0 {
-			continue
+	for i, p := range r.Better {
+		l, err := who.Answer(ctx, label.Query{ID: strconv.Itoa(i), Kind: label.Pair, Clips: []label.Clip{{Episode: rolloutID(p[0])}, {Episode: rolloutID(p[1])}}})
+		if err != nil {
+			return err
 		}
-		of++
-		if said > 0 {
+		switch l.Choice {
+		case label.Left:
 			right++
+			of++
+		case label.Right:
+			of++
 		}
 	}
 	if of > 0 {
