@@ -80,7 +80,7 @@ func (c Config) validate() error {
 
 // Report tells how a fit went.
 type Report struct {
-	People int
+	People int     // who were learned from
 	Loss   float64 // of the answers foretold, mean of the last tenth of the steps
 	KL     float64 // of z from the prior, in nats for a person, likewise
 	Held   int     // answers held out
@@ -299,8 +299,9 @@ func (t *trainer) judge(held [][]preference.Pair) float64 {
 }
 
 // Fit fits a Model to answered pairs of several people, told apart by
-// Pair.Annotator, each of whom answered at least two. The result is determined by
-// the arguments. ctx is looked at between steps.
+// Pair.Annotator. Of whoever answered a single one nothing is learned, since it takes
+// one to know them by and one to foretell; as a User they are known by it. The result is
+// determined by the arguments. ctx is looked at between steps.
 func Fit(ctx context.Context, pairs []preference.Pair, cfg Config) (*Model, Report, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
@@ -326,10 +327,10 @@ func Fit(ctx context.Context, pairs []preference.Pair, cfg Config) (*Model, Repo
 	}
 	slices.Sort(names)
 	var who, held [][]preference.Pair
-	rep := Report{People: len(names)}
+	rep := Report{}
 	for _, n := range names {
 		if len(m.people[n]) < 2 {
-			return nil, Report{}, fmt.Errorf("vpl: %s answered %d pairs, want at least two: one to know them by and one to foretell", n, len(m.people[n]))
+			continue
 		}
 		// Two at least are left to learn from.
 		ps, h := m.people[n], 0
@@ -348,8 +349,10 @@ func Fit(ctx context.Context, pairs []preference.Pair, cfg Config) (*Model, Repo
 		who, held = append(who, mine[0]), append(held, mine[1])
 		rep.Held += h
 	}
-	if len(who) == 0 {
+	if rep.People = len(who); len(names) == 0 {
 		return nil, Report{}, fmt.Errorf("vpl: none of %d pairs is answered", len(pairs))
+	} else if len(who) == 0 {
+		return nil, Report{}, fmt.Errorf("vpl: %d people answered one pair each, want two at least of somebody: one to know them by and one to foretell", len(names))
 	}
 	t := newTrainer(m, who, preference.Longest(pairs))
 	late := 0.0

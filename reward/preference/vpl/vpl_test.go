@@ -233,6 +233,29 @@ func TestFewPeopleAreNotLearnedByHeart(t *testing.T) {
 	}
 }
 
+// A single answer of somebody is no reason to learn nothing of the others: it is what they are known
+// by.
+func TestWhoAnsweredOnceIsKnownByIt(t *testing.T) {
+	rng := rand.New(rand.NewPCG(4, 4))
+	pairs := append(asked(rng, 10, 1, "ann"), asked(rng, 10, -1, "ben")...)
+	once := asked(rng, 1, 1, "cid")
+	m, rep, err := vpl.Fit(t.Context(), append(pairs, once...), vpl.Config{Seed: 1, Steps: 20, People: 2, Samples: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rep.People != 2 || rep.Held != 4 {
+		t.Errorf("%d people with %d answers held out, want 2 and 4", rep.People, rep.Held)
+	}
+	cid, err := m.User("cid")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, dev := cid.Latent()
+	if _, prior := m.Stranger().Latent(); !(dev[0] < prior[0]) {
+		t.Errorf("of whoever answered once z deviates by %v, of a stranger by %v", dev, prior)
+	}
+}
+
 func TestMistakesAreNamed(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 3))
 	good := asked(rng, 5, 1, "ann")
@@ -245,7 +268,7 @@ func TestMistakesAreNamed(t *testing.T) {
 	}{
 		{nil, vpl.Config{}, "label some first"},
 		{asked(rng, 2, 1, ""), vpl.Config{}, "nobody is named"},
-		{good[:1], vpl.Config{}, "ann answered 1"},
+		{good[:1], vpl.Config{}, "1 people answered one pair each"},
 		{unknown, vpl.Config{}, "none of 2 pairs"},
 		{good, vpl.Config{Rate: -1}, "rate -1"},
 		{good, vpl.Config{Beta: -1}, "beta -1"},
