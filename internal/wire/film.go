@@ -301,9 +301,9 @@ func (s *Session) explain(ctx context.Context, p parts, t take) (report.Reward, 
 		return report.Reward{}, err
 	}
 	if e.Name == "" { // compared with no video
-		return report.Reward{Name: named(s.cfg.Reward) + ", the fine-tuned episode above", Rewards: e.Rewards}, nil
+		return report.Reward{Name: p.named(s.cfg.Reward) + ", the fine-tuned episode above", Rewards: e.Rewards}, nil
 	}
-	r := report.Reward{Name: named(s.cfg.Reward) + ", the fine-tuned episode above against " + e.Name, Rewards: e.Rewards, Expert: e.Expert, Matched: e.Match}
+	r := report.Reward{Name: p.named(s.cfg.Reward) + ", the fine-tuned episode above against " + e.Name, Rewards: e.Rewards, Expert: e.Expert, Matched: e.Match}
 	for i := range e.T {
 		r.Plan = append(r.Plan, e.Plan[i*e.Frames:(i+1)*e.Frames])
 	}

@@ -75,10 +75,8 @@ func FilterDemos(ctx context.Context, dir string, fc filter.Config, environ, set
 	if len(items) < 2 {
 		return nil, "", fmt.Errorf("wire: %s holds %d demonstrations, and a filter compares them with each other; want a session with more", dir, len(items))
 	}
-	c := s.cfg.Reward
-	c.Kind, c.Person = p.taste.kind(), p.taste.Person
 	rows, err = filter.Review(items, fc)
-	return rows, named(c), err
+	return rows, p.named(s.cfg.Reward), err
 }
 
 // opinion are the demonstrations that people like and those that they do not, as far as

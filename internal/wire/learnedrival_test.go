@@ -152,3 +152,22 @@ func TestContradictionsAlignNothing(t *testing.T) {
 		t.Errorf("%d comparisons, %v; want 1", len(pairs), err)
 	}
 }
+
+// A reward is called what it is, and not what a session's configuration says, which rapport align
+// does not change.
+func TestTheSessionsOwnRewardBearsItsName(t *testing.T) {
+	c := tiny(t)
+	b := &bench{s: &Session{cfg: c}, parts: parts{taste: taste{Kind: "rlhf", Person: "ann"}, scorer: sevens{}}}
+	r, err := ownRival(t.Context(), b, "rlhf", nil)
+	if err != nil || !strings.Contains(r.what, "(RLHF), as ann answered") || strings.Contains(r.what, "RAPL") {
+		t.Errorf("the session's reward is called %q, %v; want RLHF for ann", r.what, err)
+	}
+	var ep policy.Episode
+	for range 3 {
+		ep.Inputs = append(ep.Inputs, policy.Input{Features: perception.Features{Embed: []float32{1}}})
+	}
+	ep.Applied = make([]robot.Command, 2)
+	if x, err := b.s.explain(t.Context(), b.parts, take{episode: ep}); err != nil || !strings.HasPrefix(x.Name, "a reward learned from comparisons (RLHF), as ann answered, the fine-tuned") {
+		t.Errorf("a film calls it %q, %v; want RLHF for ann", x.Name, err)
+	}
+}

@@ -71,9 +71,7 @@ func ProbeReward(ctx context.Context, dir string, pc ProbeConfig, environ, sets 
 	if p.taste.Sight != nil || p.taste.KAGI != nil {
 		return out, fmt.Errorf("wire: the reward of %s goes by tracked points (reward.kind %s, reward.sees %s), which no pixel moves; %s", dir, p.taste.kind(), s.cfg.Reward.Sees, onFilm(dir))
 	}
-	c := s.cfg.Reward
-	c.Kind, c.Person = p.taste.kind(), p.taste.Person
-	out.Reward = named(c)
+	out.Reward = p.named(s.cfg.Reward)
 	l := conv.Lens()
 	ms, images, err := s.moments(ctx, l)
 	if err != nil {

@@ -254,7 +254,7 @@ func ownRival(_ context.Context, b *bench, name string, _ *choices) (rival, erro
 	if b.parts.scorer == nil {
 		return rival{}, errNoTruth
 	}
-	return scored(name, "the session's reward: "+named(b.s.cfg.Reward), b.parts.scorer), nil
+	return scored(name, "the session's reward: "+b.parts.named(b.s.cfg.Reward), b.parts.scorer), nil
 }
 
 func raplRival(ctx context.Context, b *bench, name string, o *choices) (rival, error) {

@@ -243,6 +243,13 @@ func (p *piecewise) Rewards(dst []float64) int {
 	return -1
 }
 
+// named is what reports call the reward that p judges by: that of rapport align may be of another
+// kind, and for another person, than c says.
+func (p parts) named(c config.Reward) string {
+	c.Kind, c.Person = p.taste.kind(), p.taste.Person
+	return named(c)
+}
+
 // named is what the report calls the reward.
 func named(c config.Reward) string {
 	if c.Sees != "features" {
