@@ -352,6 +352,14 @@ func TestSeveralPeopleAreAwaited(t *testing.T) {
 	}
 }
 
+// A reward that holds one comparison out tells how many it wants, and how to get them.
+func TestAlignTellsHowManyComparisonsAreWanted(t *testing.T) {
+	dir := rolledAlign(t)
+	answer(t, dir, aPair("q1", "ann", clipOf(0), clipOf(1)), aPair("q2", "ann", clipOf(2), clipOf(3)))
+	_, err := steps(t.Context(), t, dir, []string{"align.by=rlhf", "align.labels=2"}, nil, AlignEncoder)
+	wantErr(t, err, "of which 2 can be learned from", "want 3 at least", "--set align.labels=")
+}
+
 // A simulated person rests after people.sitting questions, and says the same where an alignment was
 // interrupted.
 func TestSimulatedPeopleRest(t *testing.T) {

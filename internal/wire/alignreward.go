@@ -93,7 +93,11 @@ func (a *Alignment) encoder(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("wire: align: the marks of %d answers tell no two rollouts apart, whose shares of good steps are all alike; %s", j.Count, a.more(j.Count))
 	}
 	if !ranksByMarks(c.Align) && j.Decided < 2 {
-		return "", fmt.Errorf("wire: align: of %d answers %d compare two rollouts, or parts of one; want 2 at least; %s, or make more rollouts", j.Count, j.Decided, a.more(j.Count))
+		want := 2
+		if c.Align.By != "labels" {
+			want = least(c.Align.By)
+		}
+		return "", fmt.Errorf("wire: align: of %d answers %d compare two rollouts, or parts of one; want %d at least; %s, or make more rollouts", j.Count, j.Decided, want, a.more(j.Count))
 	}
 	if c.Align.By != "labels" {
 		if err := a.learn(ctx, &j, said, alike); err != nil {
@@ -180,9 +184,8 @@ func (a *Alignment) learn(ctx context.Context, j *judgement, said, alike []label
 		}
 		return ts
 	}
-	if ts = few(ts); len(ts) < 2 {
-		return fmt.Errorf("wire: align: %d answers decide %d comparisons, of which %d can be learned from: too few to learn from some and be judged on others; %s", j.Count, j.Decided, len(ts), a.more(j.Count))
-	}
+	ts = few(ts)
+	decided := len(ts)
 	how := c.Reward
 	how.Kind, how.Person = c.Align.By, ranksFor(c.Align)
 	if tied(how) {
@@ -191,6 +194,19 @@ func (a *Alignment) learn(ctx context.Context, j *judgement, said, alike []label
 			return err
 		}
 		ts = append(ts, few(ties)...)
+	}
+	if want := least(c.Align.By); decided < 2 || len(ts) < want {
+		return fmt.Errorf("wire: align: %d answers decide %d comparisons, of which %d can be learned from: too few to learn from some and be judged on others, want %d at least; %s", j.Count, j.Decided, len(ts), want, a.more(j.Count))
+	}
+	if how.Person != "" { // of many comparisons none of theirs may be drawn
+		var answered []string
+		for _, x := range ts {
+			answered = append(answered, x.Annotator)
+		}
+		slices.Sort(answered)
+		if _, err := whose("align.person", how.Person, slices.Compact(answered)); err != nil {
+			return fmt.Errorf("wire: align: %w", err)
+		}
 	}
 	rep, err := t.compare(ctx, how, c.Seed, ts)
 	if err != nil {

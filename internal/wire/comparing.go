@@ -34,6 +34,17 @@ func (t *taste) compare(ctx context.Context, c config.Reward, run uint64, said [
 	return rep, err
 }
 
+// least is how many comparisons a reward of that kind learns from at least, one of which is held out.
+func least(kind string) int {
+	switch kind {
+	case "rapl":
+		return 2
+	case "pal":
+		return preference.Fewest(0.15)
+	}
+	return preference.Fewest(0.2)
+}
+
 // tied says whether a reward learns from answers that two are alike, too.
 func tied(c config.Reward) bool { return c.Ties || c.Kind == "btt" }
 
@@ -57,6 +68,16 @@ func (t *taste) prefer(ctx context.Context, c config.Reward, run uint64, said []
 		}
 		who = people[i]
 	}
+	if who != "" && c.Kind != "pal" {
+		pairs = by(pairs, who)
+	}
+	if len(pairs) < least(c.Kind) {
+		of := "there are"
+		if c.Person != "" && c.Kind != "pal" {
+			of = who + " made"
+		}
+		return rep, fmt.Errorf("%s %d comparisons %w, want %d at least", of, len(pairs), errTooFew, least(c.Kind))
+	}
 	if c.Kind == "pal" {
 		var b bytes.Buffer
 		m, told, err := pal.Fit(ctx, pairs, palConfig(c.PAL.Prototypes, run))
@@ -76,9 +97,6 @@ func (t *taste) prefer(ctx context.Context, c config.Reward, run uint64, said []
 		if how, err = bttConfig(c.BTT, run); err != nil {
 			return rep, err
 		}
-	}
-	if who != "" {
-		pairs = by(pairs, who)
 	}
 	n, told, err := preference.FitRLHF(ctx, pairs, how)
 	if err != nil {

@@ -32,8 +32,9 @@ func learnedRival(kind string) func(ctx context.Context, b *bench, name string, 
 		}
 		liked, rest := t.Experts, []rapl.Video(nil)
 		if config.Comparing(kind) {
-			if !(n >= 2) {
-				return rival{}, fmt.Errorf("labels is %g, but kind %s learns from some comparisons and is judged by others; want 2 at least", n, kind)
+			want := least(kind)
+			if !(n >= float64(want)) {
+				return rival{}, fmt.Errorf("labels is %g, but kind %s learns from some comparisons and is judged by others; want %d at least", n, kind, want)
 			}
 			known, videos, err := b.s.known(ctx)
 			if err != nil {
@@ -44,8 +45,8 @@ func learnedRival(kind string) func(ctx context.Context, b *bench, name string, 
 				known, left = b.s.preferences(known, t.Experts)
 			}
 			said := retold(kind, known, videos, t.Experts, tied(c))
-			if len(said) < 2 {
-				return rival{}, fmt.Errorf("kind %s learns from comparisons, of which %s holds %d%s; ask somebody by rapport label", kind, b.s.Dir(), len(said), besides(left))
+			if len(said) < want {
+				return rival{}, fmt.Errorf("kind %s learns from comparisons, of which %s holds %d%s; want %d at least: ask somebody by rapport label", kind, b.s.Dir(), len(said), besides(left), want)
 			}
 			said = said[:int(min(n, float64(len(said))))]
 			what = fmt.Sprintf("made anew from %d comparisons", len(said))

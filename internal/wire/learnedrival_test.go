@@ -1,7 +1,9 @@
 package wire
 
 import (
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -10,6 +12,7 @@ import (
 	"github.com/rapport-rl/rapport/reward/label"
 	"github.com/rapport-rl/rapport/reward/rapl"
 	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/sim/person"
 )
 
 // answerable is a session with n demonstrations, of which the even ones look good and the first likes
@@ -169,5 +172,62 @@ func TestTheSessionsOwnRewardBearsItsName(t *testing.T) {
 	ep.Applied = make([]robot.Command, 2)
 	if x, err := b.s.explain(t.Context(), b.parts, take{episode: ep}); err != nil || !strings.HasPrefix(x.Name, "a reward learned from comparisons (RLHF), as ann answered, the fine-tuned") {
 		t.Errorf("a film calls it %q, %v; want RLHF for ann", x.Name, err)
+	}
+}
+
+// Where too little was said, what is told names how much is wanted, and a key that is there.
+func TestTooFewComparisonsAreToldOfByTheirKeys(t *testing.T) {
+	ctx := t.Context()
+	b := answerable(t, 6, 1)
+	for i := range 2 {
+		if _, err := b.s.store.Append(ctx, prefer(i, "demo-00002", fmt.Sprintf("demo-%05d", 1+2*i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	te := b.parts.taste
+	te.Kind = "rlhf"
+	_, _, err := b.s.realign(ctx, te)
+	wantErr(t, err, "holds 2 answers", "want at least 3: label some")
+	b.s.cfg.Session.Realign = 1
+	if anew, err := b.s.freshen(ctx, &parts{taste: te}, nil, 0); anew || err != nil {
+		t.Errorf("two answers to a reward of kind rlhf: aligned %t, %v; want it to stay", anew, err)
+	}
+	_, err = b.rivals(ctx, []string{"a=rlhf"})
+	wantErr(t, err, "holds 2; want 3 at least: ask somebody by rapport label")
+	_, err = b.rivals(ctx, []string{"a=rlhf:labels=2"})
+	wantErr(t, err, "labels is 2", "want 3 at least")
+	_, err = b.rivals(ctx, []string{"a=pal"})
+	wantErr(t, err, "want 4 at least: label more")
+
+	truths, videos := watchedBy(30)
+	for kind, words := range map[string][]string{"rlhf": {"reward.kind rlhf wants 3 at least", "raise reward.triplets"}, "rapl": {"wants 2 at least", "or set it to 0"}} {
+		c := tiny(t)
+		set(t, &c, "reward.kind="+kind, fmt.Sprint("reward.triplets=", least(kind)-1))
+		s := begun(t, c)
+		_, err := s.answers(ctx, person.New(rand.NewPCG(1, 1), 0), truths, videos)
+		wantErr(t, err, words...)
+	}
+
+	// As many as are wanted are enough, of one person too.
+	for kind, want := range map[string]int{"rapl": 2, "rlhf": 3, "btt": 3, "pal": 4} {
+		for _, who := range []string{"", "ann"} {
+			c := tiny(t).Reward
+			if c.Kind = kind; kind != "rapl" {
+				c.Person = who
+			}
+			said := []rapl.Triplet{{Anchor: videos[0], Better: videos[2], Worse: videos[29], Annotator: "ben"}}
+			if kind != "rlhf" && kind != "btt" || who == "" {
+				said = nil
+			}
+			for i := range want {
+				said = append(said, rapl.Triplet{Anchor: videos[i], Better: videos[i+1], Worse: videos[10+i], Annotator: "ann"})
+			}
+			if _, err := (&taste{Gamma: c.Gamma}).compare(ctx, c, 7, said); err != nil {
+				t.Errorf("%s for %q, %d comparisons: %v", kind, who, want, err)
+			}
+			if _, err := (&taste{Gamma: c.Gamma}).compare(ctx, c, 7, said[:len(said)-1]); err == nil || kind != "rapl" && !errors.Is(err, errTooFew) {
+				t.Errorf("%s for %q, %d comparisons: error %v, want too few", kind, who, want-1, err)
+			}
+		}
 	}
 }

@@ -357,6 +357,9 @@ func (s *Session) ask(ctx context.Context, demos []demo) (taste, error) {
 		s.tell("preferences", 0, 1, fmt.Sprintf("%d answers", len(triplets)))
 		rep, err := t.compare(ctx, c, s.cfg.Seed, triplets)
 		if err != nil {
+			if errors.Is(err, errTooFew) {
+				err = fmt.Errorf("%w: raise reward.triplets", err)
+			}
 			return t, fmt.Errorf("wire: reward.kind %s: %w", c.Kind, err)
 		}
 		s.tell("preferences", 1, 1, fmt.Sprintf("%d answers, %.0f %% of the held-out ones told right", len(triplets), 100*rep.After.Accuracy))
@@ -392,8 +395,12 @@ func (s *Session) answers(ctx context.Context, who *person.Person, truths [][]si
 		return nil, err
 	}
 	triplets := compared(label.Triplets(answers), videos, tied(s.cfg.Reward))
-	if len(triplets) < 2 {
-		return nil, fmt.Errorf("wire: the person could tell apart only %d pairs of demonstrations; record more different ones, or set reward.triplets to 0", len(triplets))
+	if kind := s.cfg.Reward.Kind; len(triplets) < least(kind) {
+		or := ""
+		if kind == "rapl" { // which goes without
+			or = ", or set it to 0"
+		}
+		return nil, fmt.Errorf("wire: the person could tell apart only %d pairs of demonstrations, and reward.kind %s wants %d at least; record more different ones or raise reward.triplets%s", len(triplets), kind, least(kind), or)
 	}
 	return triplets, nil
 }

@@ -219,8 +219,8 @@ func (s *Session) realign(ctx context.Context, t taste) (taste, Realigned, error
 	if alone > 0 {
 		s.log.Warn("wire: pairs are left out that have no preferred video to be beside but their own: RAPL learns what is like one, and nothing is more like it than itself", "answers", alone)
 	}
-	if len(ts) < 2 {
-		return t, re, fmt.Errorf("wire: %s holds %d answers %w%s; want at least 2: label some episodes first", s.Dir(), len(ts), errTooFew, besides(said.left))
+	if want := least(re.Kind); len(ts) < want {
+		return t, re, fmt.Errorf("wire: %s holds %d answers %w%s; want at least %d: label some episodes first", s.Dir(), len(ts), errTooFew, besides(said.left), want)
 	}
 	c := s.cfg.Reward
 	c.Kind, c.Person = re.Kind, t.Person // of rapport align, it may be of another kind

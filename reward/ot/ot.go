@@ -23,6 +23,7 @@
 package ot
 
 import (
+	"errors"
 	"fmt"
 	"math"
 )
@@ -99,6 +100,12 @@ type ConvergenceError struct {
 	Residual, Tolerance float64
 }
 
+// ErrEpsilon is what errors are (errors.Is) that a larger epsilon helps against.
+var ErrEpsilon = errors.New("raise epsilon")
+
+// Is says that it is ErrEpsilon.
+func (e *ConvergenceError) Is(target error) bool { return target == ErrEpsilon }
+
 func (e *ConvergenceError) Error() string {
 	return fmt.Sprintf("ot: marginal error %.2g after %d iterations, want %.2g: raise epsilon, the iterations or the tolerance",
 		e.Residual, e.Iterations, e.Tolerance)
@@ -143,7 +150,7 @@ func (s *Solver) SolveWeighted(p *Plan, c, a, b []float64) error {
 	// Costs in units of ε are added to potentials as large; where a rounding of
 	// these is about 1, no plan can be told.
 	if width := (hi - lo) / s.Epsilon; width > 1e15 {
-		return fmt.Errorf("ot: costs span %.3g times epsilon, more than float64 resolves: raise epsilon", width)
+		return fmt.Errorf("ot: costs span %.3g times epsilon, more than float64 resolves: %w", width, ErrEpsilon)
 	}
 	// The plan's place holds the kernel until the end: one matrix less to move.
 	p.P = resize(p.P, n*m)

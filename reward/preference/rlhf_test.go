@@ -282,7 +282,8 @@ func TestMistakesAreNamed(t *testing.T) {
 		want  string
 	}{
 		{"no pairs", nil, preference.Config{}, "label some first"},
-		{"too few", good[:1], preference.Config{}, "too few"},
+		{"too few", good[:1], preference.Config{}, "want 3 at least: label more"},
+		{"too few of most held out", good[:2], preference.Config{Held: 0.8}, "want 3 at least"},
 		{"another encoder", broken(func(ps []preference.Pair) { ps[3].B = draw(rng, 3, 4) }), preference.Config{}, "pair 3"},
 		{"empty clip", broken(func(ps []preference.Pair) { ps[2].A.Embed = nil }), preference.Config{}, "pair 2"},
 		{"not a number", broken(func(ps []preference.Pair) { ps[1].A = draw(rng, 3, 5); ps[1].A.Embed[4] = float32(math.NaN()) }), preference.Config{}, "feature[4] is NaN"},

@@ -200,7 +200,7 @@ func (t *trainer) fit(ctx context.Context, rng *rand.Rand) (Report, error) {
 	if t.cfg.Held > 0 {
 		n := int(math.Round(t.cfg.Held * float64(len(order))))
 		if n < 1 || n >= len(order) {
-			return Report{}, fmt.Errorf("preference: %d pairs are too few to hold %.0f%% out: label more, or train without (held: -1)", len(order), 100*t.cfg.Held)
+			return Report{}, fmt.Errorf("preference: %d pairs are too few to hold %.0f%% out, want %d at least: label more", len(order), 100*t.cfg.Held, Fewest(t.cfg.Held))
 		}
 		held, order = order[:n], order[n:]
 	}
@@ -250,4 +250,13 @@ func (t *trainer) fit(ctx context.Context, rng *rand.Rand) (Report, error) {
 	}
 	rep.After = t.judge(held, losses)
 	return rep, nil
+}
+
+// Fewest are the pairs of which a share between 0 and 1 can be held out: one at least, and not all.
+func Fewest(held float64) int {
+	for n := max(2, int(math.Ceil(0.5/held))); ; n++ {
+		if h := int(math.Round(held * float64(n))); h >= 1 && h < n {
+			return n
+		}
+	}
 }

@@ -58,7 +58,7 @@ func (l *Live) Add(f perception.Features) error {
 		l.c = resize(l.c, e.t)
 		ot.Matrix(l.s.cfg.Cost, l.c, l.z, e.z, len(l.z))
 		if err := l.ps[k].Add(l.c); err != nil {
-			return fmt.Errorf("rapl: against expert %d (%s): %w", k, e.name, err)
+			return fmt.Errorf("rapl: against expert %d (%s): %w", k, e.name, byGamma(err))
 		}
 		l.paid[k] = append(l.paid[k], 0)
 		l.ps[k].Costs(l.paid[k])

@@ -25,6 +25,7 @@ package rapl
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"sync"
@@ -209,6 +210,14 @@ func (s *Scorer) Score(ctx context.Context, dst []float64, traj []perception.Fea
 	return nil
 }
 
+// byGamma names what epsilon is here, and in a session.
+func byGamma(err error) error {
+	if errors.Is(err, ot.ErrEpsilon) {
+		return fmt.Errorf("%w; epsilon is 1/gamma: lower gamma (reward.gamma)", err)
+	}
+	return err
+}
+
 // nearest leaves the plan and the cost against k* = argmax_k Σ_t o_t^k in
 // b.best and b.bestC. The first of equals wins.
 func (s *Scorer) nearest(ctx context.Context, b *bench, T int, traj []perception.Features) (int, error) {
@@ -230,7 +239,7 @@ func (s *Scorer) nearest(ctx context.Context, b *bench, T int, traj []perception
 		b.c = resize(b.c, T*e.t)
 		ot.Matrix(s.cfg.Cost, b.c, b.z, e.z, d)
 		if err := b.s.Solve(&b.plan, b.c, T, e.t); err != nil {
-			return 0, fmt.Errorf("rapl: against expert %d (%s): %w", k, e.name, err)
+			return 0, fmt.Errorf("rapl: against expert %d (%s): %w", k, e.name, byGamma(err))
 		}
 		if best < 0 || b.plan.Cost < b.best.Cost {
 			best = k

@@ -283,8 +283,8 @@ func TestBadInput(t *testing.T) {
 	}
 	var ce *ot.ConvergenceError
 	tight := scorer(t, rapl.Config{MaxIter: 1, Tolerance: 1e-12}, good)
-	if err := tight.Score(ctx, make([]float64, 9), lead(arc(9, 0.3))); !errors.As(err, &ce) {
-		t.Errorf("got %v, want a ConvergenceError", err)
+	if err := tight.Score(ctx, make([]float64, 9), lead(arc(9, 0.3))); !errors.As(err, &ce) || !strings.Contains(err.Error(), "lower gamma (reward.gamma)") {
+		t.Errorf("got %v, want a ConvergenceError and the key", err)
 	}
 }
 

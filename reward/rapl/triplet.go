@@ -59,7 +59,7 @@ func (t *tuner) compare(out *slot, d int, tie bool, cfg AlignConfig, grad bool) 
 		} else {
 			out.err = t.solver.Solve(&t.plan, t.c, a.t, b.t)
 		}
-		if out.err != nil {
+		if out.err = byGamma(out.err); out.err != nil {
 			return
 		}
 		r[i] = -t.plan.Cost

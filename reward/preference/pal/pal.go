@@ -311,7 +311,7 @@ func Fit(ctx context.Context, pairs []preference.Pair, cfg Config) (*Model, Repo
 	order := rng.Perm(len(pairs))
 	n := int(math.Round(cfg.Held * float64(len(order))))
 	if n < 1 || n >= len(order) {
-		return nil, Report{}, fmt.Errorf("pal: %d pairs are too few to hold %.0f%% out", len(order), 100*cfg.Held)
+		return nil, Report{}, fmt.Errorf("pal: %d pairs are too few to hold %.0f%% out, want %d at least: label more", len(order), 100*cfg.Held, preference.Fewest(cfg.Held))
 	}
 	held, train := order[:n], order[n:]
 	rep := Report{Train: len(train), Held: n}

@@ -241,7 +241,7 @@ func TestMistakesAreNamed(t *testing.T) {
 	}{
 		{nil, pal.Config{}, "label some first"},
 		{nobody, pal.Config{}, "pair 20: nobody is named"},
-		{good[:2], pal.Config{}, "too few"},
+		{good[:3], pal.Config{}, "want 4 at least: label more"},
 		{good, pal.Config{Rate: -1}, "rates -1"},
 		{good, pal.Config{Prototypes: -1}, "-1 prototypes"},
 		{good, pal.Config{Held: 2}, "share 2"},
