@@ -93,10 +93,14 @@ func (h *hand) held() (float64, bool) {
 }
 
 // resumes says whether width, m, is what the fingers keep since a hold, or what that took back:
-// whoever has an arm hold goes by the last grip that it knows of.
+// whoever has an arm hold goes by the last grip that it knows of. Where no goal is known that is
+// how far apart it saw them.
 func (h *hand) resumes(width float64) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if math.IsNaN(h.sent) && math.Abs(width-h.kept) <= settled {
+		return true
+	}
 	return same(width, h.kept) || same(width, h.taken)
 }
 
@@ -143,14 +147,20 @@ func (h *hand) due() bool {
 func (h *hand) opens() bool { return h.want > min(h.apart(), franka.Stroke-2*settled)+settled }
 
 // closes says whether the wanted opening is less than the fingers are apart: what is in
-// between decides, not what the last goal was. The caller holds mu.
+// between decides, not what the last goal was. A hand that was homed may open wider than is ever
+// wished, which makes no grasp of a wish to open, since that closes until it meets something. The
+// caller holds mu.
 func (h *hand) closes() bool {
 	at := h.apart()
-	last := h.sent
-	if math.IsNaN(last) {
-		last = at
+	switch {
+	case h.want >= franka.Stroke-2*settled:
+		return false
+	case h.want < at-settled:
+		return true
+	case math.IsNaN(h.sent):
+		return h.want < at && h.want <= settled
 	}
-	return h.want < at-settled || h.want < min(at, last)
+	return h.want < min(at, h.sent)
 }
 
 // run follows until ctx ends.

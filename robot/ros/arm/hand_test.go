@@ -232,6 +232,7 @@ func TestAGoalThatWasStoppedHoldsNothing(t *testing.T) {
 		{"a grasp", franka.Stroke, 0, franka.Stroke, false, "grasp stop grasp"},
 		{"a grasp of next to nothing", 0.003, 0, franka.Stroke, false, "grasp stop grasp"},
 		{"a move", 0, franka.Stroke, 0.02, false, "move stop move"},
+		{"of a hand that is open wider than is wished", franka.Stroke + 0.0002, franka.Stroke, 0.05, false, "move stop move"},
 		{"and a hold", franka.Stroke, 0, franka.Stroke, true, "grasp stop"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -263,6 +264,23 @@ func TestAGoalThatWasStoppedHoldsNothing(t *testing.T) {
 				h.done.Wait()
 			})
 		})
+	}
+}
+
+// A hold before any goal goes by how far apart the fingers were seen to be, which noise changes.
+func TestAHoldBeforeAnyGoalIsNone(t *testing.T) {
+	for _, at := range []float64{0.05, franka.Stroke + 0.0003, 0} {
+		f := &fingers{at: at}
+		h := newHand(f, f.apart, slog.New(slog.DiscardHandler))
+		f.at += 0.0001
+		h.stay()
+		f.at -= 0.0002
+		if width := opening(gripOf(at)); !h.resumes(width) {
+			t.Errorf("of fingers %.4f m apart %.4f m is a wish after a hold", at, width)
+		}
+		if h.resumes(0.03) {
+			t.Errorf("of fingers %.4f m apart 0.03 m is no wish after a hold", at)
+		}
 	}
 }
 
