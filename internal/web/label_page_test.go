@@ -546,10 +546,11 @@ func TestPicturesThatFailedAreTriedAgain(t *testing.T) {
 
 // A pair of which one clip shows nothing is no question, whatever the other one shows.
 func TestAClipWithoutAPictureIsNotJudged(t *testing.T) {
-	b := desktop(t, labelPage(t, &memory{}, questions.Options{Annotator: "ann", Reels: strips{4, []string{"front", "wrist"}}}).URL())
+	m := &memory{}
+	b := desktop(t, labelPage(t, m, questions.Options{Annotator: "ann", Reels: strips{4, []string{"front", "wrist"}}}).URL())
 	b.posed("")
 	eval[bool](b, `(() => {
-		const real = Film.prototype.bitmap;
+		window.real = Film.prototype.bitmap;
 		Film.prototype.bitmap = async function (i) { return this.clip === state.question.clips[1] ? null : real.call(this, i); };
 		return true;
 	})()`)
@@ -558,6 +559,19 @@ func TestAClipWithoutAPictureIsNotJudged(t *testing.T) {
 	if !eval[bool](b, `el("left").disabled && !ready`) {
 		t.Error("a question of which one clip shows nothing can be answered")
 	}
+	// It is asked until it is answered, and so it can be passed over.
+	b.says("alarms", "cannot tell")
+	id := eval[string](b, `(Film.prototype.bitmap = real, state.label)`)
+	b.key("2")
+	b.key("u")
+	b.posed(id)
+	if ls, err := m.Labels(t.Context()); err != nil || len(ls) != 2 || ls[1].ID != id || ls[1].Choice != label.Unsure {
+		t.Errorf("answers %+v, %v, want that the second cannot be told", ls, err)
+	}
+	// A picture that is damaged says nothing of the others.
+	id = eval[string](b, `(Film.prototype.bitmap = async function (i) { return i === 0 ? null : real.call(this, i); }, state.label)`)
+	b.key("1")
+	b.posed(id)
 }
 
 func TestTheLastAnswerCanBeTakenBack(t *testing.T) {

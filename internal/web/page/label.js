@@ -10,6 +10,7 @@ let state = null;
 let seen = []; // of each clip, the cameras that were shown
 let began = 0; // when the question was shown
 let ready = false; // it may be answered
+let blank = false; // a clip of it can never be seen: it may be passed over
 let sending = false;
 let loading = null; // AbortController of what is being loaded
 let turn = 0; // counts who asks for what is shown: an answer to an earlier one comes too late
@@ -213,8 +214,17 @@ async function pose(v) {
 // allow says whether the question may be answered; what cannot be pressed looks so.
 function allow(yes) {
   ready = yes;
+  blank = false;
   for (const id of ["left", "right", "tie", "unsure", "good", "bad", "marked"]) el(id).disabled = !yes;
   el("ranked").disabled = !yes || !order.whole();
+}
+
+// pass lets a question be passed over of which a clip can never be seen, and says how: it would be
+// asked until it is answered.
+function pass(q) {
+  blank = true;
+  for (const id of ["unsure", "marked"]) el(id).disabled = false;
+  return q.kind === "ranking" ? " Choose another kind of question." : q.kind === "segments" ? " Go on without marks." : " Go on by: cannot tell.";
 }
 
 // film loads the pictures of the question that is shown, and plays them; anew from the
@@ -234,7 +244,7 @@ async function film(anew) {
       break;
     } catch (e) {
       if (mine.signal.aborted) return;
-      alarm("pictures", `The pictures did not come (${e.message}).` + (e.final ? "" : " Trying again."));
+      alarm("pictures", `The pictures did not come (${e.message}).` + (e.final ? pass(q) : " Trying again."));
       if (e.final) return;
       await wait(retryEvery);
       if (mine.signal.aborted) return;
@@ -318,7 +328,8 @@ el("own").addEventListener("submit", (e) => {
 // --- answers ---
 
 async function answer(part) {
-  if (!ready || sending || !state || !state.question) return;
+  const passed = blank && (part.choice === "unsure" || part.marks && part.marks.length === 0);
+  if (!ready && !passed || sending || !state || !state.question) return;
   const { id, kind, clips, why, gain } = state.question;
   const body = {
     id: state.label, annotator: state.annotator, tags: [...picked], took_ns: Math.round(now() - began) * 1e6,

@@ -63,6 +63,16 @@ class Film {
     return p;
   }
 
+  // sample is one of its pictures, or null: one that is damaged says nothing of the others.
+  async sample() {
+    const have = this.source.flatMap((k, i) => (k >= 0 ? [i] : []));
+    for (const n of new Set([0, have.length >> 1, have.length - 1])) {
+      const b = await this.bitmap(have[n] ?? 0);
+      if (b) return b;
+    }
+    return null;
+  }
+
   draw(b, i) {
     const c = this.canvas;
     if (!b) return;
@@ -104,7 +114,7 @@ const player = {
     // As fast as it was, by most of the cameras.
     const steps = films.map((f) => f.pace()).filter((d) => d > 0 && d < Infinity).sort((a, b) => a - b);
     this.period = steps.length ? Math.min(1000, Math.max(10, steps[steps.length >> 1])) : 100;
-    const first = await Promise.all(films.map((f) => f.bitmap(Math.max(0, f.source.findIndex((k) => k >= 0)))));
+    const first = await Promise.all(films.map((f) => f.sample()));
     if (signal.aborted) return false;
     // Nobody judges a clip of which nothing is seen.
     const shown = new Set(films.filter((f, i) => first[i]).map((f) => f.clip));
