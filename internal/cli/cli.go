@@ -50,6 +50,7 @@ type app struct {
 	again          string // the command that goes on after an interrupt, or begins again
 	kept           bool   // what was done is kept, and again goes on with it
 	untold         bool   // it was said that a file does not tell its settings
+	misread        bool   // what is set holds mistakes that were told
 }
 
 // Main runs the command that args name and returns the exit code. The first
@@ -220,6 +221,7 @@ func (a *app) finds() (config.Config, error) {
 		return c, err
 	}
 	if _, err := anyhow(a.lies); err != nil {
+		a.misread = true
 		fmt.Fprintf(a.stderr, "rapport: %v\nrapport: this hinders nothing here: the session is found by what could be read\n", err)
 	}
 	return c, nil

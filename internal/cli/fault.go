@@ -197,6 +197,9 @@ func (a *app) ackFault(ctx context.Context, d drivers, id, by, note string) (err
 		return err
 	}
 	defer func() { err = errors.Join(err, f.close()) }()
+	if a.misread && d.session == "" { // a misspelt name is none, and another arm would move
+		return usageError{fmt.Errorf("with these mistakes nobody knows which session is meant: acknowledge with --session FOLDER, or its name with --nats; without, it would be that of %s", f.name)}
+	}
 	r, err := f.ack(ctx, bus.Acknowledge{Fault: n, Who: by, Note: note})
 	if err != nil {
 		return err

@@ -435,7 +435,7 @@ func TestAMistakeInTheConfigurationHindersNoAcknowledgement(t *testing.T) {
 		}
 	}
 	// Where it is unread which session is meant, none is taken instead.
-	for file, want := range map[string]string{"out: [a, b]\n": "out does not take", "name: a/b\n": "name is", "name: {": "session.yaml"} {
+	for file, want := range map[string]string{"out: [a, b]\n": "out does not take", "name: a/b\n": "name is", "name: {": "session.yaml", "nmae: stack-001-back\n": "--session FOLDER"} {
 		if err := os.WriteFile(l.file, []byte(file), 0o600); err != nil {
 			t.Fatal(err)
 		}
