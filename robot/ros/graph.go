@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -200,11 +201,11 @@ func (n *Node) Publishers(ctx context.Context, topic string) (alive, silent []st
 	if err := ctx.Err(); err != nil {
 		return nil, nil, err
 	}
-	near := sync.OnceValue(func() bool { return n.near(ctx) })
+	known, near := sync.OnceValue(func() []net.IP { return n.advertised(ctx) }), sync.OnceValue(func() bool { return n.near(ctx) })
 	for _, p := range peers {
 		if p.err == nil {
 			alive = append(alive, p.name)
-		} else if !p.gone(near) {
+		} else if !p.gone(known, near) {
 			silent = append(silent, p.silence())
 		}
 	}

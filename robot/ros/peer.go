@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -26,15 +27,16 @@ func (p *peer) ask(ctx context.Context, caller string) {
 	}
 }
 
-// gone says whether p's machine says that nobody is there any more. If that machine is this one,
-// the master must be, too: localhost, and some networks of containers, are everybody's own.
-func (p *peer) gone(near func() bool) bool {
+// gone says whether p's machine says that nobody is there any more. If that machine is this one, by
+// none of the addresses that known tells, the master must be, too: localhost, and some networks of
+// containers, are everybody's own.
+func (p *peer) gone(known func() []net.IP, near func() bool) bool {
 	var at *net.OpError
 	if !errors.Is(p.err, syscall.ECONNREFUSED) || !errors.As(p.err, &at) {
 		return false
 	}
 	a, ok := at.Addr.(*net.TCPAddr)
-	return ok && (!ours(a.IP) || near())
+	return ok && (!ours(a.IP) || slices.ContainsFunc(known(), a.IP.Equal) || near())
 }
 
 // silence is p's name, with why nobody knows of it.
@@ -50,21 +52,29 @@ func (p *peer) silence() string {
 	return p.name + " (" + why.Error() + ")"
 }
 
+// advertised are the addresses by which other machines reach this node.
+func (n *Node) advertised(ctx context.Context) []net.IP {
+	ips, err := lookup(ctx, n.host)
+	if err != nil {
+		return nil
+	}
+	return slices.DeleteFunc(ips, func(ip net.IP) bool { return ip.IsLoopback() || ip.IsUnspecified() })
+}
+
 // near says whether the master runs on this machine.
 func (n *Node) near(ctx context.Context) bool {
 	host, _, err := net.SplitHostPort(strings.TrimSuffix(strings.TrimPrefix(n.master, "http://"), "/"))
 	if err != nil {
 		return false
 	}
+	ips, err := lookup(ctx, host)
+	return err == nil && !slices.ContainsFunc(ips, func(ip net.IP) bool { return !ours(ip) })
+}
+
+func lookup(ctx context.Context, host string) ([]net.IP, error) {
 	ctx, cancel := context.WithTimeout(ctx, peerTime)
 	defer cancel()
-	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-	for _, ip := range ips {
-		if !ours(ip.AsSlice()) {
-			return false
-		}
-	}
-	return err == nil
+	return net.DefaultResolver.LookupIP(ctx, "ip", host)
 }
 
 // ours says whether an address is this machine's.
