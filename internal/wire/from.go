@@ -154,7 +154,7 @@ func (s *Session) inheritLabels(ctx context.Context, earlier *store.Session) err
 				name += of
 				l.Query.Clips[i].Episode = name
 			}
-			if k := l.Query.Kind; k != label.Triplet && k != label.Pair || tried[name] {
+			if tried[name] {
 				continue
 			}
 			tried[name] = true

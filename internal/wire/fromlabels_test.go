@@ -230,11 +230,16 @@ func TestRewardsLearnFromWhatWasSaidOfAnEarlierSession(t *testing.T) {
 		}
 		return s
 	}
-	one, two := made("one", "demo-00000", "online-00000", "online-00001", "online-00002", "online-00003"), made("two", "demo-00000")
+	one, two := made("one", "demo-00000", "online-00000", "online-00001", "online-00002", "online-00003", "online-00004"), made("two", "demo-00000")
 	for i := range 4 {
 		if _, err := one.store.Append(ctx, prefer(i, episodeID(2*(i%2)), episodeID(2*(i/2)+1))); err != nil {
 			t.Fatal(err)
 		}
+	}
+	ranked := prefer(5, episodeID(4), episodeID(1)) // which only this tells of
+	ranked.Query.Kind, ranked.Choice, ranked.Places = label.Ranking, "", []int{1, 2}
+	if _, err := one.store.Append(ctx, ranked); err != nil {
+		t.Fatal(err)
 	}
 	long := prefer(4, episodeID(0), episodeID(1)) // which no session ends by
 	long.Query.Clips[0].From, long.Query.Clips[0].To = 5, 9
@@ -259,17 +264,17 @@ func TestRewardsLearnFromWhatWasSaidOfAnEarlierSession(t *testing.T) {
 	if err := os.Rename(kept+"-away", kept); err != nil {
 		t.Fatal(err)
 	}
-	if _, re, err := two.realign(ctx, te); err != nil || re.Answers != 4 {
-		t.Errorf("learned from %d answers, %v; want 4", re.Answers, err)
+	if _, re, err := two.realign(ctx, te); err != nil || re.Answers != 5 {
+		t.Errorf("learned from %d answers, %v; want 5", re.Answers, err)
 	}
-	if n, err := two.aligned(ctx); err != nil || n != 5 {
-		t.Errorf("aligned by %d, %v; want 5, of which one cannot be learned from", n, err)
+	if n, err := two.aligned(ctx); err != nil || n != 6 {
+		t.Errorf("aligned by %d, %v; want 6, of which one cannot be learned from", n, err)
 	}
 	// What is compared knows them, too.
-	if known, videos, err := two.known(ctx); err != nil || len(known) != 4 || len(videos) != 4 {
-		t.Errorf("%d answers about %d episodes are known, %v; want 4 about 4", len(known), len(videos), err)
+	if known, videos, err := two.known(ctx); err != nil || len(known) != 5 || len(videos) != 5 {
+		t.Errorf("%d answers about %d episodes are known, %v; want 5 about 5", len(known), len(videos), err)
 	}
-	if pairs, _, err := two.comparisons(ctx, te.Experts); err != nil || len(pairs) != 4 {
-		t.Errorf("%d comparisons, %v; want 4", len(pairs), err)
+	if pairs, _, err := two.comparisons(ctx, te.Experts); err != nil || len(pairs) != 5 {
+		t.Errorf("%d comparisons, %v; want 5", len(pairs), err)
 	}
 }
