@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/reward/label"
@@ -155,8 +156,8 @@ func (s *Session) video(by *sight, id string) (rapl.Video, error) {
 }
 
 // sides are the videos that people like and those that they do not, as far as they
-// have said: the preferred ones and what always won, and what always lost or, without
-// any answers, all other demonstrations.
+// have said: the preferred ones and what always won, and what always lost or, where no other
+// demonstration always did one of the two, all of these.
 func (s *Session) sides(ctx context.Context, experts []rapl.Video, said []rapl.Triplet) (liked, rest []rapl.Video, err error) {
 	liked = slices.Clone(experts)
 	in := map[string]bool{}
@@ -175,18 +176,19 @@ func (s *Session) sides(ctx context.Context, experts []rapl.Video, said []rapl.T
 	if err != nil {
 		return nil, nil, err
 	}
+	decided := func(r store.Row) bool { return !in[r.ID] && won[r.ID] != lost[r.ID] }
+	open := !slices.ContainsFunc(rows, decided) // what was said is of the preferred videos and of other episodes
 	for _, r := range rows {
-		if in[r.ID] {
+		if in[r.ID] || !open && !decided(r) {
 			continue
 		}
 		v, err := s.video(by, r.ID)
 		if err != nil {
 			return nil, nil, err
 		}
-		switch {
-		case won[r.ID] && !lost[r.ID]:
+		if won[r.ID] && !open {
 			liked = append(liked, v)
-		case lost[r.ID] && !won[r.ID], len(said) == 0:
+		} else {
 			rest = append(rest, v)
 		}
 	}

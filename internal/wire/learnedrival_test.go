@@ -85,6 +85,12 @@ func TestRewardsAreMadeAnewFromPairs(t *testing.T) {
 	if liked, rest, err := b.s.sides(t.Context(), b.parts.taste.Experts, said); err != nil || len(liked) != 5 || len(rest) != 4 {
 		t.Errorf("liked are %d and disliked %d, %v; want 5 and 4", len(liked), len(rest), err)
 	}
+	// Where only other episodes were compared, and a preferred video lost, all others are disliked.
+	clip := func(name string) rapl.Video { return rapl.Video{Name: name} }
+	said = []rapl.Triplet{{Better: clip("online-00000"), Worse: clip("online-00001")}, {Better: clip("online-00000"), Worse: clip("demo-00000")}}
+	if liked, rest, err := b.s.sides(t.Context(), b.parts.taste.Experts, said); err != nil || len(liked) != 1 || len(rest) != 9 {
+		t.Errorf("liked are %d and disliked %d, %v; want 1 and 9", len(liked), len(rest), err)
+	}
 }
 
 // Triplets and pairs are told in the order of the answers, the pairs beside preferred videos that
