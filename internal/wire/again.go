@@ -63,18 +63,36 @@ func rooted(c config.Config) config.Config {
 	return c
 }
 
-// asKept is now with session.from and demos.filter as was keeps them, where it says the same from
-// another folder, as where the sessions of a study were gathered on one machine.
+// origins are what the preparation of a session takes from elsewhere, by key.
+func origins(c *config.Config) map[string]*string {
+	return map[string]*string{"session.from": &c.Session.From, "demos.filter": &c.Demos.Filter}
+}
+
+func there(path string) bool { _, err := os.Stat(path); return err == nil }
+
+// asKept is now with its origins as was keeps them, where it says the same from another folder, as
+// where the sessions of a study were gathered on one machine.
 func asKept(now, was config.Config) config.Config {
-	for _, name := range []struct {
-		now *string
-		was string
-	}{{&now.Session.From, was.Session.From}, {&now.Demos.Filter, was.Demos.Filter}} {
-		if said := filepath.Clean(*name.now); !filepath.IsAbs(said) && strings.HasSuffix(name.was, string(filepath.Separator)+said) {
-			*name.now = name.was
+	kept := origins(&was)
+	for key, name := range origins(&now) {
+		said := filepath.Clean(*name)
+		if !filepath.IsAbs(said) && strings.HasSuffix(*kept[key], string(filepath.Separator)+said) && (there(*kept[key]) || !there(said)) {
+			*name = *kept[key]
 		}
 	}
 	return now
+}
+
+// movedOrigins are the keys of origins that are not there any more, as where a tree of sessions was
+// moved, and are where now says: who says so is believed.
+func movedOrigins(was, now config.Config) (keys []string) {
+	then := origins(&was)
+	for key, name := range origins(&now) {
+		if old := *then[key]; *name != old && old != "" && *name != "" && !there(old) && there(*name) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
 }
 
 // Leading is the folder of the session whose desk has the arm of the one in dir: its own,

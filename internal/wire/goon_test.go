@@ -201,7 +201,7 @@ func TestWhereASessionBeganFromIsFoundFromAnyFolder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer st.Close()
+	defer func() { st.Close() }()
 	goesOn := func(load func(string) (config.Config, error), from string) {
 		t.Helper()
 		now, err := agree(t.Context(), st, load)
@@ -220,11 +220,41 @@ func TestWhereASessionBeganFromIsFoundFromAnyFolder(t *testing.T) {
 	if ch, err := Otherwise(c); err != nil || len(ch) > 0 {
 		t.Errorf("from another folder it began otherwise: %v, %v", ch, err)
 	}
+	// So does a process of several.
+	if err := st.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var now config.Config
+	if st, now, err = openFolder(t.Context(), dir, c, true); err != nil || now.Session.From != filepath.Join(bench, "runs", "a") {
+		t.Fatalf("a process of several goes on from %s, %v", now.Session.From, err)
+	}
 	again.Session.From = "runs/b"
 	_, err = agree(t.Context(), st, asSaid)
 	wantErr(t, err, "session.from")
 	if ch, err := Otherwise(again); err != nil || len(ch) != 1 || ch[0].Key != "session.from" {
 		t.Errorf("began from another: %v, %v", ch, err)
+	}
+	// Where it was moved, with the folder that it was in or alone, who says so is believed.
+	again.Session.From = "runs/a"
+	if err := errors.Join(os.MkdirAll(filepath.Join(other, "runs", "a"), 0o755), os.WriteFile(filepath.Join(other, "review.csv"), nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if ch, err := Otherwise(again); err != nil || len(ch) > 0 {
+		t.Errorf("moved it began otherwise: %v, %v", ch, err)
+	}
+	goesOn(asSaid, other)
+	goesOn(asKept, other)
+	again.Session.From = filepath.Join(t.TempDir(), "a")
+	if err := os.Mkdir(again.Session.From, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	_, err = agree(t.Context(), st, asSaid) // which is there, too
+	wantErr(t, err, "session.from")
+	if err := os.RemoveAll(filepath.Join(other, "runs")); err != nil {
+		t.Fatal(err)
+	}
+	if now, err := agree(t.Context(), st, asSaid); err != nil || now.Session.From != again.Session.From {
+		t.Errorf("it goes on from %s, %v", now.Session.From, err)
 	}
 	// One of before goes by the folder that one stands in, and keeps its names.
 	b, err := c.YAML()

@@ -174,11 +174,7 @@ const database = "session.db"
 // it, or makes it.
 func openOrCreate(ctx context.Context, name string, conn *bus.Conn, c config.Config, o Options) (*Session, error) {
 	dir := filepath.Join(c.Out, name)
-	open := func() (*store.Session, error) { return founded(dir, c) }
-	if _, err := os.Stat(filepath.Join(dir, database)); err == nil {
-		open = func() (*store.Session, error) { return reopened(ctx, dir, c) }
-	}
-	st, err := open()
+	st, c, err := openFolder(ctx, dir, c, there(filepath.Join(dir, database)))
 	if err != nil {
 		return nil, err
 	}
@@ -202,19 +198,25 @@ func founded(dir string, c config.Config) (st *store.Session, err error) {
 	return st, err
 }
 
-// reopened opens the folder of a session that must have begun as c configures it.
-func reopened(ctx context.Context, dir string, c config.Config) (*store.Session, error) {
+// openFolder makes the folder of a session or, again, opens it, which must have begun as c configures it:
+// how it goes on is what it keeps, by names from whatever folder.
+func openFolder(ctx context.Context, dir string, c config.Config, again bool) (*store.Session, config.Config, error) {
+	if !again {
+		st, err := founded(dir, c)
+		return st, c, err
+	}
 	if err := fineTunes(dir); err != nil {
-		return nil, err
+		return nil, c, err
 	}
 	st, err := store.Open(dir)
 	if err != nil {
-		return nil, err
+		return nil, c, err
 	}
-	if _, err := agree(ctx, st, func(string) (config.Config, error) { return c, nil }); err != nil {
-		return nil, errors.Join(err, st.Close())
+	c, err = agree(ctx, st, func(string) (config.Config, error) { return c, nil })
+	if err != nil {
+		return nil, c, errors.Join(err, st.Close())
 	}
-	return st, nil
+	return st, c, nil
 }
 
 // guestOf is a session on a bus that is another's to close.

@@ -12,7 +12,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rapport-rl/rapport/internal/config"
-	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/sim/tabletop"
 )
 
@@ -177,11 +176,7 @@ func (s *Session) armOn() string { return cmp.Or(leads(s.name, s.cfg), s.name) }
 // stop.
 func mate(ctx context.Context, first *Session, cfg config.Config, again bool, o Options) (*Session, error) {
 	dir := filepath.Join(cfg.Out, cfg.Name)
-	open := func() (*store.Session, error) { return founded(dir, cfg) }
-	if again {
-		open = func() (*store.Session, error) { return reopened(ctx, dir, cfg) }
-	}
-	st, err := open()
+	st, cfg, err := openFolder(ctx, dir, cfg, again)
 	if err != nil {
 		return nil, err
 	}

@@ -113,8 +113,10 @@ func Otherwise(c config.Config) ([]config.Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(rooted(asKept(c, was)).Changes(rooted(was)), func(ch config.Change) bool {
-		return config.Covers(free, ch.Key) && !config.Covers(bearing, ch.Key)
+	c, was = rooted(asKept(c, was)), rooted(was)
+	moved := movedOrigins(was, c)
+	return slices.DeleteFunc(c.Changes(was), func(ch config.Change) bool {
+		return config.Covers(free, ch.Key) && !config.Covers(bearing, ch.Key) || slices.Contains(moved, ch.Key)
 	}), nil
 }
 
@@ -137,6 +139,7 @@ func agree(ctx context.Context, st *store.Session, load func(dir string) (config
 	if err != nil {
 		return now, err
 	}
+	moved = append(moved, movedOrigins(was, now)...)
 	var fixed []error
 	kept := len(moved) > 0
 	for _, c := range now.Changes(was) {
@@ -176,7 +179,12 @@ func agree(ctx context.Context, st *store.Session, load func(dir string) (config
 	was.Practice.Hours, was.Practice.Reminder = now.Practice.Hours, now.Practice.Reminder
 	was.Reward.KAGI.Plan, was.Reward.KAGI.Cameras = now.Reward.KAGI.Plan, now.Reward.KAGI.Cameras
 	// Where those of a session of before were is not for the folder that one stands in to say.
-	was.Session.From, was.Demos.Filter, was.Robot.Bag = begun.Session.From, begun.Demos.Filter, begun.Robot.Bag
+	for key, name := range origins(&was) {
+		if *name = *origins(&begun)[key]; slices.Contains(moved, key) {
+			*name = *origins(&now)[key]
+		}
+	}
+	was.Robot.Bag = begun.Robot.Bag
 	if err := keepFiles(st, now); err != nil {
 		return now, err
 	}
