@@ -2,7 +2,6 @@ package arm
 
 import (
 	"bytes"
-	"log/slog"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -340,11 +339,11 @@ func TestConfigIsValidated(t *testing.T) {
 
 // A hold after a panic comes by the same lock.
 func TestAPanicWithinACommandLeavesTheBackendUnlocked(t *testing.T) {
-	b := &Backend{target: robot.Pose{P: [3]float64{1}}, hand: newHand(nil, func() float64 { panic("fingers") }, slog.New(slog.DiscardHandler))}
+	b := &Backend{} // which has no publisher
 	func() {
 		defer func() {
-			if r := recover(); r != "fingers" {
-				t.Errorf("panic %v, want the fingers'", r)
+			if recover() == nil {
+				t.Error("nothing panics")
 			}
 		}()
 		b.command(&robot.Command{})
