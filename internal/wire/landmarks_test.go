@@ -10,6 +10,7 @@ import (
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/perception/keypoint"
+	"github.com/rapport-rl/rapport/robot"
 )
 
 // four markers at the corners of where the simulated tasks' things are.
@@ -177,6 +178,29 @@ func TestFilesOfMarkersAreChecked(t *testing.T) {
 	c.Robot.Markers = append(c.Robot.Markers, filepath.Join(t.TempDir(), "none.yaml"))
 	if _, err := newArm(c, online); err == nil || !strings.Contains(err.Error(), "none.yaml") {
 		t.Errorf("a file that is not there gives %v", err)
+	}
+}
+
+// Of two sessions that practise on an arm, both know where the cameras stand once one has found them.
+func TestWhereACameraStandsIsKnownOfBothWays(t *testing.T) {
+	c := landmarked(t, fourMarkers)
+	set(t, &c, "practice.mate=back")
+	var ways []*pointer
+	a := &arm{}
+	err := a.trackBy(c, online, func(c config.Config) (*pointer, error) {
+		p, err := newPointer(c, nil, nil, nil)
+		ways = append(ways, p)
+		return p, err
+	})
+	if err != nil || len(ways) != 2 {
+		t.Fatalf("%d ways, %v", len(ways), err)
+	}
+	ways[0].marks.poses["front"] = robot.Pose{P: [3]float64{1}}
+	if at := ways[1].marks.poses["front"]; at.P[0] != 1 {
+		t.Errorf("on the way back the camera stands at %v", at.P)
+	}
+	if err := a.hang(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -65,6 +65,7 @@ func (a *arm) trackBy(c config.Config, of stream, by func(config.Config) (*point
 	if err != nil {
 		return errors.Join(err, p.close())
 	}
+	other.marks = p.marks // both see by the same cameras, of which one finds what the other need not see
 	turn := func() *pointer {
 		if a.onward.way != mine {
 			return other
