@@ -3,9 +3,15 @@
 package porttest
 
 import (
+	"io"
 	"math/rand/v2"
 	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"strconv"
+	"sync/atomic"
 	"testing"
 )
 
@@ -48,4 +54,26 @@ func Silent(t *testing.T) string {
 	}
 	t.Cleanup(func() { _ = l.Close() })
 	return l.Addr().String()
+}
+
+// Leaving is where the HTTP server at uri is reached, until off: from then on requests are taken and
+// not answered before their callers give up, as by a machine that is off.
+func Leaving(t *testing.T, uri string) (way string, off func()) {
+	t.Helper()
+	to, err := url.Parse(uri)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var gone atomic.Bool
+	pass := httputil.NewSingleHostReverseProxy(to)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !gone.Load() {
+			pass.ServeHTTP(w, r)
+			return
+		}
+		_, _ = io.Copy(io.Discard, r.Body) // so that the end of the connection is seen
+		<-r.Context().Done()
+	}))
+	t.Cleanup(s.Close)
+	return s.URL, func() { gone.Store(true) }
 }

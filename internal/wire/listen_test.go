@@ -3,17 +3,12 @@ package wire
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
-	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"path/filepath"
-	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/rapport-rl/rapport/internal/porttest"
 	"github.com/rapport-rl/rapport/robot/bag"
 	"github.com/rapport-rl/rapport/robot/ros"
 	"github.com/rapport-rl/rapport/robot/ros/master"
@@ -27,27 +22,13 @@ func TestARecordingEndsWithoutItsMaster(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = m.Close() })
-	to, err := url.Parse(m.URI())
-	if err != nil {
-		t.Fatal(err)
-	}
-	var off atomic.Bool
-	pass := httputil.NewSingleHostReverseProxy(to)
-	way := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !off.Load() {
-			pass.ServeHTTP(w, r)
-			return
-		}
-		_, _ = io.Copy(io.Discard, r.Body) // so that the end of the connection is seen
-		<-r.Context().Done()
-	}))
-	t.Cleanup(way.Close)
+	way, off := porttest.Leaving(t, m.URI())
 	n, err := ros.Open(t.Context(), ros.Config{Master: m.URI(), Name: "talker", Host: "127.0.0.1"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = n.Close() })
-	rc := RecordConfig{Out: filepath.Join(t.TempDir(), "out.mcap"), Master: way.URL}
+	rc := RecordConfig{Out: filepath.Join(t.TempDir(), "out.mcap"), Master: way}
 	for i := range 20 {
 		topic := fmt.Sprintf("/topic%d", i)
 		p, err := ros.Advertise[std.String](n, topic, true)
@@ -63,7 +44,7 @@ func TestARecordingEndsWithoutItsMaster(t *testing.T) {
 	o := Options{Log: slog.New(slog.DiscardHandler), After: time.After, Tell: func(_ string, _, _ int, _ string) {
 		if ended.IsZero() { // at the first look of a second, when all is heard
 			ended = time.Now()
-			off.Store(true)
+			off()
 			cancel()
 		}
 	}}

@@ -3,18 +3,13 @@ package arm_test
 import (
 	"context"
 	"errors"
-	"io"
 	"math"
-	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/rapport-rl/rapport/internal/porttest"
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/robot/franka"
 	"github.com/rapport-rl/rapport/robot/guard"
@@ -232,24 +227,10 @@ func TestAFrozenCameraIsNoticed(t *testing.T) {
 func TestCloseWaitsForAMasterThatIsGoneOnce(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, func(c *rosarm.Config) { c.World.Render = tabletop.None })
-	real, err := url.Parse(l.uri)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var off atomic.Bool
-	to := httputil.NewSingleHostReverseProxy(real)
-	way := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !off.Load() {
-			to.ServeHTTP(w, r)
-			return
-		}
-		_, _ = io.Copy(io.Discard, r.Body) // so that the end of the connection is seen
-		<-r.Context().Done()
-	}))
-	t.Cleanup(way.Close)
-	far := &lab{t: t, uri: way.URL, sim: l.sim}
+	way, off := porttest.Leaving(t, l.uri)
+	far := &lab{t: t, uri: way, sim: l.sim}
 	b := far.open(func(c *arm.Config) { c.Cameras = nil })
-	off.Store(true)
+	off()
 	began := time.Now()
 	if err := b.Close(); err != nil {
 		t.Error(err)
