@@ -134,22 +134,7 @@ func TestRecordedEpisodeIsTheSame(t *testing.T) {
 	s, _ := create(t)
 	e := episode(4)
 	for range 2 { // the second time as after a death between file and row
-		r, err := s.Record(e.ID, e.Seq, e.Seed, e.Origin)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i, in := range e.Inputs {
-			obs := robot.Observation{State: in.State, Frames: []robot.Frame{{Camera: "front", W: 2, H: 1, Pix: make([]byte, 6)}}}
-			if i > 0 {
-				obs.Applied, obs.By = e.Applied[i-1], e.By[i-1]
-			}
-			if err := r.Tick(obs, 9, in.Features); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := r.Finish(e.Rewards, e.Terminal); err != nil {
-			t.Fatal(err)
-		}
+		recorded(t, s, e, robot.Frame{Camera: "front", W: 2, H: 1, Pix: make([]byte, 6)})
 	}
 	if added, err := s.AddEpisode(t.Context(), e); err != nil || !added {
 		t.Fatal(added, err)
@@ -163,15 +148,15 @@ func TestRecordedEpisodeIsTheSame(t *testing.T) {
 	}
 }
 
-// recorded has e's file written as it is lived through.
-func recorded(t *testing.T, s *store.Session, e policy.Episode) {
+// recorded has e's file written as it is lived through, with these frames at each tick.
+func recorded(t *testing.T, s *store.Session, e policy.Episode, frames ...robot.Frame) {
 	t.Helper()
 	r, err := s.Record(e.ID, e.Seq, e.Seed, e.Origin)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i, in := range e.Inputs {
-		obs := robot.Observation{State: in.State}
+		obs := robot.Observation{State: in.State, Frames: frames}
 		if i > 0 {
 			obs.Applied, obs.By = e.Applied[i-1], e.By[i-1]
 		}
