@@ -49,17 +49,21 @@ type mistakes struct {
 	found  []error
 }
 
-// walk takes out of what stands below the group at, "" that of all, what is wrong.
-func (m *mistakes) walk(n ast.Node, at string) {
+// prune takes out of a group what out says of each word in it. What else it may hold, as a merged
+// group, stays.
+func prune(n ast.Node, out func(word string, v *ast.MappingValueNode) bool) {
 	group, ok := n.(*ast.MappingNode)
 	if !ok {
 		return
 	}
 	group.Values = slices.DeleteFunc(group.Values, func(v *ast.MappingValueNode) bool {
-		if v.Key.IsMergeKey() {
-			return false
-		}
-		word := v.Key.GetToken().Value
+		return !v.Key.IsMergeKey() && out(v.Key.GetToken().Value, v)
+	})
+}
+
+// walk takes out of what stands below the group at, "" that of all, what is wrong.
+func (m *mistakes) walk(n ast.Node, at string) {
+	prune(n, func(word string, v *ast.MappingValueNode) bool {
 		err := m.check(at+word, v.Value)
 		if group, rest, dotted := strings.Cut(word, "."); dotted {
 			err = fmt.Errorf("%s%s: in a file, keys nest, as %s: {%s: VALUE}", at, word, group, rest)

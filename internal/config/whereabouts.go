@@ -47,17 +47,9 @@ func Whereabouts(file string, environ, sets []string) (Config, error) {
 }
 
 // strip takes out of what stands below the group at, "" that of all, what are no whereabouts.
-// What else it may hold, as a merged group, stays.
 func strip(n ast.Node, at string) {
-	group, ok := n.(*ast.MappingNode)
-	if !ok {
-		return
-	}
-	group.Values = slices.DeleteFunc(group.Values, func(v *ast.MappingValueNode) bool {
-		if v.Key.IsMergeKey() {
-			return false
-		}
-		key := at + v.Key.GetToken().Value
+	prune(n, func(word string, v *ast.MappingValueNode) bool {
+		key := at + word
 		if !slices.ContainsFunc(whereabouts, func(w string) bool { return strings.HasPrefix(w, key+".") }) {
 			return !Covers(whereabouts, key) || !slices.Contains(Keys(), key)
 		}

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -110,15 +111,7 @@ func (a *Alignment) ofReward(ctx context.Context, j judgement, r *rankings) erro
 		r.Order = append(r.Order, ranked{Rollout: i, Return: e.Return()})
 		a.s.tell("synthetic rankings", i+1, n, "")
 	}
-	slices.SortStableFunc(r.Order, func(x, y ranked) int {
-		switch {
-		case x.Return > y.Return:
-			return -1
-		case x.Return < y.Return:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(r.Order, func(x, y ranked) int { return cmp.Compare(y.Return, x.Return) })
 	for i := range r.Order {
 		r.Order[i].Share = float64(n-1-i) / float64(n-1)
 	}
@@ -158,15 +151,7 @@ func (a *Alignment) ofLabels(ctx context.Context, r *rankings) error {
 	for i, share := range shares {
 		r.Order = append(r.Order, ranked{Rollout: i, Share: share})
 	}
-	slices.SortStableFunc(r.Order, func(x, y ranked) int {
-		switch {
-		case x.Share > y.Share:
-			return -1
-		case x.Share < y.Share:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(r.Order, func(x, y ranked) int { return cmp.Compare(y.Share, x.Share) })
 	return nil
 }
 

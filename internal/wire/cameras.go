@@ -116,7 +116,7 @@ func calibrated(c config.Config) ([]keypoint.Camera, error) {
 func onFile(c config.Config) ([]keypoint.Camera, error) {
 	all, err := keypoint.Load(c.Reward.KAGI.Cameras)
 	if err != nil {
-		return nil, fmt.Errorf("wire: reward.kagi.cameras: %w", mislaid("reward.kagi.cameras", err))
+		return nil, fmt.Errorf("wire: reward.kagi.cameras: %w", mislaid("reward.kagi.cameras", "FILE", err))
 	}
 	var cs []keypoint.Camera
 	for _, cam := range c.Robot.Cameras {

@@ -40,9 +40,9 @@ func least(kind string) int {
 	case "rapl":
 		return 2
 	case "pal":
-		return preference.Fewest(0.15)
+		return preference.Fewest(pal.HeldShare)
 	}
-	return preference.Fewest(0.2)
+	return preference.Fewest(preference.HeldShare)
 }
 
 // tied says whether a reward learns from answers that two are alike, too.

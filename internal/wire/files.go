@@ -20,10 +20,10 @@ func moving(c config.Config) map[string]string {
 	return map[string]string{"reward.kagi.plan": c.Reward.KAGI.Plan, "reward.kagi.cameras": c.Reward.KAGI.Cameras}
 }
 
-// mislaid adds to what is wrong with the file of a key how one that lies elsewhere now is named.
-func mislaid(key string, err error) error {
+// mislaid adds to what is wrong with the FILE or FOLDER of a key how one that lies elsewhere now is named.
+func mislaid(key, what string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
-		err = fmt.Errorf("%w; where it lies elsewhere now: --set %s=FILE", err, key)
+		err = fmt.Errorf("%w; where it lies elsewhere now: --set %s=%s", err, key, what)
 	}
 	return err
 }

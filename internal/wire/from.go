@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -55,11 +54,8 @@ func (s *Session) keeps(ctx context.Context, kind string) (bool, error) {
 func (s *Session) inherit(ctx context.Context) (p parts, err error) {
 	from := s.cfg.Session.From
 	st, err := store.Open(from)
-	if errors.Is(err, fs.ErrNotExist) {
-		err = fmt.Errorf("%w; where it lies elsewhere now: --set session.from=FOLDER", err)
-	}
 	if err != nil {
-		return p, fmt.Errorf("wire: session.from: %w", err)
+		return p, fmt.Errorf("wire: session.from: %w", mislaid("session.from", "FOLDER", err))
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
 	done, err := st.Marked(ctx, "prepared")

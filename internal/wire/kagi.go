@@ -31,7 +31,7 @@ func planOf(c config.Config) (kagi.Plan, error) {
 		p, err := kagi.Load(f)
 		if err != nil {
 			if c.Reward.KAGI.Source != "clicks" { // whose plan may be yet to be clicked
-				err = mislaid("reward.kagi.plan", err)
+				err = mislaid("reward.kagi.plan", "FILE", err)
 			}
 			err = fmt.Errorf("wire: reward.kagi.plan: %w", err)
 		}

@@ -6,6 +6,9 @@ import (
 	"math"
 )
 
+// HeldShare is the share of pairs that is held out by default.
+const HeldShare = 0.2
+
 // Return is how the rewards of a clip's frames make what the clip is worth.
 type Return uint8
 
@@ -66,7 +69,7 @@ type Config struct {
 	// the held-out pairs; 0: 30.
 	Patience int `json:"patience,omitempty"`
 	// Held is the share of pairs that choose the epoch and are not trained on; 0:
-	// 0.2, negative: none, and the last epoch is kept.
+	// HeldShare, negative: none, and the last epoch is kept.
 	Held float64 `json:"held,omitempty"`
 	L2   float64 `json:"l2,omitempty"` // decoupled weight decay; 0: 1e-2, negative: none
 	// Bootstrap trains every member on a draw of its own from the pairs, as
@@ -80,7 +83,7 @@ type Config struct {
 
 func (c Config) withDefaults() Config {
 	c.Rate = cmp.Or(c.Rate, 1e-3)
-	c.Held = cmp.Or(c.Held, 0.2)
+	c.Held = cmp.Or(c.Held, HeldShare)
 	c.L2 = cmp.Or(c.L2, 1e-2)
 	c.Strength = cmp.Or(c.Strength, c.Ties.DefaultStrength())
 	c.Members = cmp.Or(c.Members, 3)

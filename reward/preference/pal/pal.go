@@ -51,7 +51,7 @@ type Config struct {
 	Batch    int     // pairs a step; 0: 64
 	Epochs   int     // at most; 0: 60 (authors: 10)
 	Patience int     // epochs without a better held-out loss; 0: 15
-	Held     float64 // share of pairs that choose epoch and restart; 0: 0.15
+	Held     float64 // share of pairs that choose epoch and restart; 0: HeldShare
 	// Restarts are fits from other networks and prototypes, of which the best on the
 	// held-out pairs is kept: prototypes may fall together. 0: 3.
 	Restarts int
@@ -65,11 +65,14 @@ type Config struct {
 	Seed     uint64
 }
 
+// HeldShare is the share of pairs that is held out by default.
+const HeldShare = 0.15
+
 func (c Config) withDefaults() Config {
 	c.Rate = cmp.Or(c.Rate, 1e-3)
 	c.UserRate = cmp.Or(c.UserRate, 5e-2)
 	c.Decay = cmp.Or(c.Decay, 0.01)
-	c.Held = cmp.Or(c.Held, 0.15)
+	c.Held = cmp.Or(c.Held, HeldShare)
 	c.Sparse = cmp.Or(c.Sparse, 4)
 	c.Strength = cmp.Or(c.Strength, c.Ties.DefaultStrength())
 	c.Prototypes = cmp.Or(c.Prototypes, 2)
