@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	"gonum.org/v1/gonum/mat"
 
@@ -38,7 +39,9 @@ type Linear struct {
 	members [][]float64 // (M,D)
 }
 
-// Fit learns from answers about features of dimension dim, of which there may be none.
+// Fit learns from answers about features of dimension dim, of which there may be none. Across
+// their differences' span nothing was said, so that the prior stands there: fewer answers than
+// features are learned from within it, which takes no longer for wide features.
 func Fit(answers []Answer, dim int, c Config) (*Linear, error) {
 	if dim < 1 || c.Source == nil {
 		return nil, errors.New("query: Fit wants features and a source")
@@ -47,8 +50,70 @@ func Fit(answers []Answer, dim int, c Config) (*Linear, error) {
 		if len(a.X) != dim || !(a.Left >= 0 && a.Left <= 1) {
 			return nil, fmt.Errorf("query: answer %d has %d features and says %v; want %d, and 0 to 1", i, len(a.X), a.Left, dim)
 		}
+		if slices.ContainsFunc(a.X, func(x float64) bool { return math.IsNaN(x) || math.IsInf(x, 0) }) {
+			return nil, fmt.Errorf("query: the features of answer %d are not finite", i)
+		}
 	}
-	prior := cmp.Or(c.Prior, 1)
+	prior, members, rng := cmp.Or(c.Prior, 1), cmp.Or(c.Members, 100), rand.New(c.Source)
+	if n := len(answers); n == 0 || n >= dim {
+		return laplace(answers, dim, prior, members, rng)
+	}
+	basis, within, err := span(answers, dim)
+	if err != nil {
+		return nil, err
+	}
+	in, err := laplace(within, len(answers), prior, members, rng)
+	if err != nil {
+		return nil, err
+	}
+	l := &Linear{best: make([]float64, dim)}
+	out := func(w, in []float64) { // w += basis·in
+		to := mat.NewVecDense(dim, w)
+		var add mat.VecDense
+		add.MulVec(basis, mat.NewVecDense(len(in), in))
+		to.AddVec(to, &add)
+	}
+	out(l.best, in.best)
+	for _, m := range in.members {
+		w := make([]float64, dim)
+		for k := range w {
+			w[k] = prior * rng.NormFloat64()
+		}
+		var was mat.VecDense
+		was.MulVec(basis.T(), mat.NewVecDense(dim, w))
+		for k := range m {
+			m[k] -= was.AtVec(k)
+		}
+		out(w, m)
+		l.members = append(l.members, w)
+	}
+	return l, nil
+}
+
+// span is an orthonormal basis (D,N) of the span of N answers' differences, N < D, and those
+// in it.
+func span(answers []Answer, dim int) (*mat.Dense, []Answer, error) {
+	n := len(answers)
+	x := mat.NewDense(n, dim, nil)
+	for i, a := range answers {
+		x.SetRow(i, a.X)
+	}
+	var svd mat.SVD
+	if !svd.Factorize(x, mat.SVDThin) {
+		return nil, nil, errors.New("query: the answers' features have no singular values")
+	}
+	var basis, in mat.Dense
+	svd.VTo(&basis)
+	in.Mul(x, &basis)
+	within := make([]Answer, n)
+	for i, a := range answers {
+		within[i] = Answer{X: in.RawRowView(i), Left: a.Left}
+	}
+	return &basis, within, nil
+}
+
+// laplace is Fit with features of whose every direction something may have been said.
+func laplace(answers []Answer, dim int, prior float64, members int, rng *rand.Rand) (*Linear, error) {
 	l := &Linear{best: make([]float64, dim)}
 	chol, err := climb(l.best, answers, 1/(prior*prior))
 	if err != nil {
@@ -57,8 +122,7 @@ func Fit(answers []Answer, dim int, c Config) (*Linear, error) {
 	// H = U ᵀU, so that U⁻¹z has the covariance H⁻¹.
 	var u mat.TriDense
 	chol.UTo(&u)
-	rng := rand.New(c.Source)
-	for range cmp.Or(c.Members, 100) {
+	for range members {
 		z := mat.NewVecDense(dim, nil)
 		for k := range dim {
 			z.SetVec(k, rng.NormFloat64())
@@ -105,7 +169,7 @@ func climb(w []float64, answers []Answer, precision float64) (*mat.Cholesky, err
 			}
 		}
 		if !chol.Factorize(h) {
-			return nil, errors.New("query: the answers' features are not finite")
+			return nil, errors.New("query: the answers' features are too large")
 		}
 		if err := chol.SolveVecTo(&step, g); err != nil {
 			return nil, fmt.Errorf("query: %w", err)

@@ -6,6 +6,9 @@ import (
 	"strings"
 	"testing"
 
+	"gonum.org/v1/gonum/floats"
+	"gonum.org/v1/gonum/mat"
+	"gonum.org/v1/gonum/stat"
 	"pgregory.net/rapid"
 
 	"github.com/rapport-rl/rapport/reward/label"
@@ -137,6 +140,72 @@ func TestFitFindsThePosterior(t *testing.T) {
 	}
 }
 
+// Fewer answers than features: the mode is where the gradient of all of them vanishes, and the
+// members have the covariance H⁻¹ in every direction, within what was asked and across it.
+func TestFitWithFewerAnswersThanFeatures(t *testing.T) {
+	const dim, prior, members = 5, 1.5, 20000
+	answers := []query.Answer{
+		{X: []float64{1, 2, 0, -1, 0.5}, Left: 1},
+		{X: []float64{0, 1, 1, 0, -2}, Left: 0.5},
+		{X: []float64{2, 4, 0, -2, 1}, Left: 1}, // along the first
+	}
+	l, err := query.Fit(answers, dim, query.Config{Prior: prior, Members: members, Source: rand.NewPCG(1, 2)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := l.Weights()
+	h := mat.NewSymDense(dim, nil)
+	grad := make([]float64, dim)
+	for k := range dim {
+		grad[k] = w[k] / (prior * prior)
+		h.SetSym(k, k, 1/(prior*prior))
+	}
+	for _, a := range answers {
+		p := 1 / (1 + math.Exp(-floats.Dot(w, a.X)))
+		floats.AddScaled(grad, p-a.Left, a.X)
+		h.SymRankOne(h, p*(1-p), mat.NewVecDense(dim, a.X))
+	}
+	if n := floats.Norm(grad, 2); n > 1e-8 {
+		t.Errorf("the gradient is %v long at the mode, want 0", n)
+	}
+	var chol mat.Cholesky
+	chol.Factorize(h)
+	for _, d := range [][]float64{answers[0].X, answers[1].X, {0, 0, 1, 0, 0}, {1, -1, 1, 1, 1}} {
+		u, err := l.Of(func(label.Clip) ([]float64, error) { return d, nil }).(*query.Utilities).Of(label.Clip{})
+		if err != nil || len(u) != members {
+			t.Fatalf("%d members, %v", len(u), err)
+		}
+		var v mat.VecDense
+		if err := chol.SolveVecTo(&v, mat.NewVecDense(dim, d)); err != nil {
+			t.Fatal(err)
+		}
+		want := math.Sqrt(mat.Dot(&v, mat.NewVecDense(dim, d)))
+		// Four standard errors of a mean and of a deviation.
+		if mean, dev := stat.MeanStdDev(u, nil); math.Abs(mean-floats.Dot(w, d)) > 4*want/math.Sqrt(members) || math.Abs(dev-want) > 4*want/math.Sqrt(2*members) {
+			t.Errorf("along %v members lie about %v with deviation %v, want %v with %v", d, mean, dev, floats.Dot(w, d), want)
+		}
+	}
+}
+
+// BenchmarkFit is of the mean and the end of an ONNX backbone's 2048 numbers, and 50 answers.
+func BenchmarkFit(b *testing.B) {
+	const dim, n = 2 * 2048, 50
+	rng := rand.New(rand.NewPCG(1, 1))
+	answers := make([]query.Answer, n)
+	for i := range answers {
+		answers[i] = query.Answer{X: make([]float64, dim), Left: float64(i % 2)}
+		for k := range dim {
+			answers[i].X[k] = 3 * rng.NormFloat64() / math.Sqrt(dim)
+		}
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := query.Fit(answers, dim, query.Config{Source: rand.NewPCG(1, 2)}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 func TestFitRefusesWhatIsNoAnswer(t *testing.T) {
 	src := rand.NewPCG(1, 1)
 	for name, tt := range map[string]struct {
@@ -149,6 +218,7 @@ func TestFitRefusesWhatIsNoAnswer(t *testing.T) {
 		"other width":   {[]query.Answer{{X: []float64{1}, Left: 1}}, 2, query.Config{Source: src}},
 		"no choice":     {[]query.Answer{{X: []float64{1}, Left: math.NaN()}}, 1, query.Config{Source: src}},
 		"infinite":      {[]query.Answer{{X: []float64{math.Inf(1)}, Left: 1}}, 1, query.Config{Source: src}},
+		"one of two":    {[]query.Answer{{X: []float64{1, math.Inf(1)}, Left: 1}}, 2, query.Config{Source: src}},
 		"not a feature": {[]query.Answer{{X: []float64{math.NaN()}, Left: 1}}, 1, query.Config{Source: src}},
 	} {
 		if _, err := query.Fit(tt.answers, tt.dim, tt.c); err == nil {
