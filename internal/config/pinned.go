@@ -3,6 +3,7 @@ package config
 import (
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
@@ -38,6 +39,31 @@ func (c Config) Pinned(file string, environ, sets []string) []Change {
 	return slices.DeleteFunc(c.Changes(own), func(ch Change) bool {
 		return !slices.Contains(said, ch.Key) || slices.ContainsFunc(other, func(o Change) bool { return o.Key == ch.Key })
 	})
+}
+
+// Named lists the keys that file (none if empty), environ or sets give a value, as Load takes them,
+// which has told it where one of them cannot be read.
+func Named(file string, environ, sets []string) (keys []string) {
+	if file != "" {
+		if b, err := os.ReadFile(file); err == nil {
+			if f, err := parser.ParseBytes(b, 0); err == nil {
+				keys = namedBy(said(f), "")
+			}
+		}
+	}
+	given := func(name string) bool {
+		return slices.ContainsFunc(environ, func(e string) bool { return strings.HasPrefix(e, name+"=") })
+	}
+	for _, k := range Keys() {
+		if given(EnvName(k)) {
+			keys = append(keys, k)
+		}
+	}
+	for _, s := range sets {
+		key, _, _ := strings.Cut(s, "=")
+		keys = append(keys, key)
+	}
+	return keys
 }
 
 // namedBy are the keys of a file below the group at, "" that of all, that it gives a value.

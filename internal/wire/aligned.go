@@ -52,16 +52,24 @@ type Alignment struct {
 }
 
 // AlignConfig reads the configuration of a new alignment: of the cup, with a policy
-// that draws chunks of actions, unless it says otherwise.
+// that draws chunks of actions, unless file, environ or sets say otherwise.
 func AlignConfig(file string, environ, sets []string) (config.Config, error) {
-	first := []string{"learner.kind=diffusion", "reward.triplets=0"}
-	if file == "" {
+	named := config.Named(file, environ, sets)
+	first := []string{
+		"learner.kind=diffusion", "reward.triplets=0",
 		// So many that ways overlap: of fewer, a clone learns which way goes with which
 		// start, and draws one alone.
-		first = append(first, "robot.task=cup", "demos.good=60", "demos.bad=60")
+		"demos.good=60", "demos.bad=60",
 		// Encoders that ended at this loss ranked as those that went on to reward.steps.
-		first = append(first, "reward.enough=0.001")
+		"reward.enough=0.001",
 	}
+	if !slices.Contains(named, "robot.world") {
+		first = append(first, "robot.task=cup")
+	}
+	first = slices.DeleteFunc(first, func(kv string) bool {
+		key, _, _ := strings.Cut(kv, "=")
+		return slices.Contains(named, key)
+	})
 	c, err := config.Load(file, environ, slices.Concat(first, sets))
 	if err != nil {
 		return c, err
@@ -116,7 +124,7 @@ func alignable(c config.Config) error {
 		bad("robot.kind", "is %s, but rollouts are made in simulation so far; want sim", c.Robot.Kind)
 	}
 	if c.Learner.Kind != "diffusion" {
-		bad("learner.kind", "is %s, whose policy draws no chunks; want diffusion", c.Learner.Kind)
+		bad("learner.kind", "is %s, whose policy draws no chunks; want diffusion, as where nothing names one", c.Learner.Kind)
 	}
 	if process, of := c.Policy.Diffusion.Process, config.AlignersOf(c.Policy.Diffusion.Process); !slices.Contains(of, c.Align.Aligner) {
 		bad("align.aligner", "is %s, but policy.diffusion.process is %s; of that want one of %s", c.Align.Aligner, process, strings.Join(of, ", "))

@@ -511,6 +511,24 @@ func TestOnlyPoliciesOfChunksAreAligned(t *testing.T) {
 	all.Reward.Train = "all"
 	_, err := BeginAlign(all)
 	wantErr(t, err, "reward.train is all")
+	file := filepath.Join(t.TempDir(), "mine.yaml")
+	if err := os.WriteFile(file, []byte("align: {labels: 40}\nreward: {triplets: 5, train: all}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		file    string
+		environ []string
+		want    string
+	}{ // what an alignment has of its own gives way to what anybody names, and to nothing else
+		{"", nil, "cup 60 60 0.001 0"},
+		{"", []string{"RAPPORT_ROBOT_TASK=fork", "RAPPORT_DEMOS_BAD=20"}, "fork 60 20 0.001 0"},
+		{file, nil, "cup 60 60 0.001 5"},
+	} {
+		c, err := AlignConfig(tt.file, tt.environ, nil)
+		if got := fmt.Sprint(c.Robot.Task, " ", c.Demos.Good, " ", c.Demos.Bad, " ", c.Reward.Enough, " ", c.Reward.Triplets); err != nil || got != tt.want {
+			t.Errorf("%s %v: got %s, %v, want %s", tt.file, tt.environ, got, err, tt.want)
+		}
+	}
 	c, err := AlignConfig("", nil, nil)
 	if err != nil || c.Robot.Task != "cup" || c.Demos.Bad != c.Demos.Good || c.Policy.Diffusion.Predict != "action" {
 		t.Errorf("task %s, %d and %d demonstrations, predicts %s, %v", c.Robot.Task, c.Demos.Good, c.Demos.Bad, c.Policy.Diffusion.Predict, err)
