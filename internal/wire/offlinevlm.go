@@ -53,6 +53,9 @@ func TrainByVLM(ctx context.Context, dir string, v OfflineVLM, environ, sets []s
 		return t, j, err
 	}
 	defer func() { err = errors.Join(err, s.store.Close()) }()
+	if err := byReward(s.cfg.Learner.Kind); err != nil {
+		return t, j, err
+	}
 	data, err := s.corpus(ctx, false, false)
 	if err != nil {
 		return t, j, err
@@ -86,6 +89,14 @@ func TrainByVLM(ctx context.Context, dir string, v OfflineVLM, environ, sets []s
 	}
 	t.Params, err = s.stamp(ctx, t.Params)
 	return t, j, err
+}
+
+// byReward refuses, before the model is asked, what would learn nothing of its answers.
+func byReward(kind string) error {
+	if slices.Contains([]string{"iql", "calql", "rlpd"}, kind) {
+		return nil
+	}
+	return fmt.Errorf("wire: learner.kind is %s, which does not learn by a reward from recorded episodes; want iql, calql or rlpd", kind)
 }
 
 // frames are those of some inputs of an episode.

@@ -241,6 +241,18 @@ func TestPolicyFromAModelsAnswersBeatsImitation(t *testing.T) {
 func TestOfflineVLMErrors(t *testing.T) {
 	ctx := t.Context()
 	see := &onlooker{rng: rand.New(rand.NewPCG(1, 2))}
+	dir := filepath.Join(t.TempDir(), "run")
+	st, err := founded(dir, tiny(t))
+	if err == nil {
+		err = st.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range []string{"ppo", "bc", "diffusion"} {
+		_, _, err := TrainByVLM(ctx, dir, OfflineVLM{Model: see, Goal: "x"}, nil, []string{"learner.kind=" + kind}, quietly())
+		wantErr(t, err, "learner.kind is "+kind+", which does not learn by a reward", "want iql, calql or rlpd")
+	}
 	if _, _, err := (OfflineVLM{Model: see, Goal: "x", Pairs: 3}).ask(ctx, nil, 1, nil, quietly().Tell); err == nil || !strings.Contains(err.Error(), "10 at least") {
 		t.Errorf("3 pairs: error %v", err)
 	}
