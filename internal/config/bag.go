@@ -45,6 +45,7 @@ func (c Config) recordings(p *problems) {
 	}
 	p.need(c.Session.From != "" || len(c.Robot.Bag.Preferred) > 0, "session.from", "is empty, but robot.kind is bag: encoder and reward come from an earlier session; name its folder, as runs/group-001, or name in robot.bag.preferred which recordings show what you want")
 	p.need(c.Session.From == "" || len(c.Robot.Bag.Preferred) == 0, "robot.bag.preferred", "is set together with session.from, whose reward knows what is preferred already; leave one of them out")
+	p.need(len(c.Robot.Bag.Preferred) == 0 || c.Reward.Kind == "rapl", "reward.kind", "is %s, but of robot.bag.preferred only rapl is made; want rapl, or as session.from a session with such a reward in place of robot.bag.preferred", c.Reward.Kind)
 	p.need(c.Session.From != "" || c.Reward.Kind != "rapl" || c.Reward.Train != "all" || c.Reward.Triplets == 0, "reward.train", "is all, but robot.kind is bag: the encoder learns from answers of people, and robot.bag.preferred are none; want head or mlp, or as session.from a session whose encoder learned so")
 	p.need(c.Learner.Kind != "ppo", "learner.kind", "is ppo, which learns from what its own policy does alone, but robot.kind is bag: what is recorded is done; take iql, calql, rlpd, bc or diffusion")
 	p.need(c.Teleop.Input == "none", "teleop.input", "is %q, but robot.kind is bag: nobody steers a recording; want none", c.Teleop.Input)

@@ -91,6 +91,7 @@ func TestKindsOfRewardsThatCannotBeAreRefused(t *testing.T) {
 		{[]string{"practice.mate=back", "robot.kind=bag"}, "nothing moves in a recording"},
 		{[]string{"robot.kind=bag", "robot.bag.files=[a.bag]", "robot.bag.preferred=[a.bag]", "reward.train=all"}, "reward.train is all, but robot.kind is bag: the encoder learns from answers of people, and robot.bag.preferred are none; want head or mlp"},
 		{[]string{"robot.kind=bag", "robot.bag.files=[a.bag]", "robot.bag.preferred=[a.bag]", "reward.train=mlp"}, ""},
+		{[]string{"robot.kind=bag", "robot.bag.files=[a.bag]", "robot.bag.preferred=[a.bag]", "reward.kind=rlhf"}, "reward.kind is rlhf, but of robot.bag.preferred only rapl is made"},
 		{[]string{"robot.kind=bag", "robot.bag.files=[a.bag]", "session.from=runs/a", "reward.train=all"}, ""},
 		{[]string{"reward.kagi.marks=things"}, "want one of plan, candidates"},
 		{[]string{"reward.kind=kagi", "robot.kind=ros", "session.from=runs/a"}, "name the file of the calibrated cameras"},
