@@ -82,7 +82,7 @@ has none, and it is said.`,
 			if c.Topics, err = topicMap(topics); err != nil {
 				return usageError{err}
 			}
-			if c.Columns, err = readMap(columns); err != nil {
+			if c.Columns, err = readMap("--columns", columns); err != nil {
 				return err
 			}
 			c.In, c.Out = args[:len(args)-1], args[len(args)-1]

@@ -101,6 +101,7 @@ func TestBadInputIsNamed(t *testing.T) {
 		{"address without an equals sign", []string{"run", "--dashboard", "127.0.0.1:9000"}, "", exitUsage, []string{"rapport run takes no arguments", "--dashboard=127.0.0.1:9000"}},
 		{"labels of no session", []string{"label", "nosuch"}, "", exitUsage, []string{"rapport: nosuch is neither"}},
 		{"rewards on nothing", []string{"reward", "compare", "nowhere"}, "", exitFailed, []string{"nowhere", "name recordings"}},
+		{"columns in no file", []string{"data", "convert", "x", "y", "--columns", "mpa.yaml"}, "", exitUsage, []string{"--columns: open mpa.yaml"}},
 		{"argument too many", []string{"run", "now"}, "", exitUsage, []string{"now"}},
 		{"drop without resume", []string{"run", "--drop-checkpoint", "learner"}, "", exitUsage, []string{"--resume"}},
 		{"drop what is no checkpoint", []string{"run", "--resume", "--drop-checkpoint", "learnr"}, "", exitUsage, []string{"learnr", "encoder, reward, policy, learner"}},

@@ -57,7 +57,7 @@ saliency.png: frames on which red is what the reward would miss (docs/reward-com
 			if cc.Map, err = topicMap(topics); err != nil {
 				return usageError{err}
 			}
-			if cc.Columns, err = readMap(columns); err != nil {
+			if cc.Columns, err = readMap("--columns", columns); err != nil {
 				return err
 			}
 			switch {

@@ -96,21 +96,21 @@ func (a *app) trainPolicy(ctx context.Context, from, columns string, demosOnly b
 	if err != nil {
 		return wire.Trained{}, err
 	}
-	m, err := readMap(columns)
+	m, err := readMap("--map", columns)
 	if err != nil {
 		return wire.Trained{}, err
 	}
 	return wire.TrainImported(ctx, from, c, m, steps, o)
 }
 
-// readMap reads the file that says what columns mean; none if path is empty.
-func readMap(path string) ([]byte, error) {
+// readMap reads the file of a flag that says what columns mean; none if path is empty.
+func readMap(flag, path string) ([]byte, error) {
 	if path == "" {
 		return nil, nil
 	}
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return nil, usageError{fmt.Errorf("--map: %w", err)}
+		return nil, usageError{fmt.Errorf("%s: %w", flag, err)}
 	}
 	return b, nil
 }
@@ -138,7 +138,7 @@ columns are taken to mean, as YAML that --map takes after being mended.`,
 			if _, err := a.load(); err != nil { // which is read here for its mistakes alone
 				return err
 			}
-			m, err := readMap(columns)
+			m, err := readMap("--map", columns)
 			if err != nil {
 				return err
 			}

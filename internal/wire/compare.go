@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,7 +24,7 @@ type CompareConfig struct {
 	Rewards      []string // NAME=KIND[:KEY=VALUE,...], beside the usual ones
 	Bare         bool     // without the usual ones
 	Columns      []byte   // YAML of a dataset.Map, for foreign datasets
-	Discount     float64  // of STARC; 0: 0.97, the learner's
+	Discount     float64  // of STARC; 0: learner.gamma
 	Every        int      // step between the frames that are held against the truth
 	Saliency     int      // frames whose saliency is drawn into Out; 0: none
 	Patches      int      // that a side of an image is cut into
@@ -107,7 +108,7 @@ func CompareRewards(ctx context.Context, cc CompareConfig, environ, sets []strin
 	defer func() { err = errors.Join(err, known.close()) }()
 	out.Session, out.Discount, out.Every = dir, cc.Discount, cc.Every
 	if out.Discount == 0 {
-		out.Discount = starc.DefaultDiscount
+		out.Discount = cmp.Or(s.cfg.Learner.Gamma, starc.DefaultDiscount)
 	}
 	p, err := s.lenders(ctx)
 	if err != nil {

@@ -66,7 +66,7 @@ func TestTripletsOfStretchesAreOfThese(t *testing.T) {
 
 // comparesAgain fails unless a session's rewards come out again beside others, under the
 // name of their kind; those of truth by living through the episodes again.
-func comparesAgain(t *testing.T, dir, kind string) {
+func comparesAgain(t *testing.T, dir, kind string, gamma float64) {
 	t.Helper()
 	c, err := CompareRewards(t.Context(), CompareConfig{ReplayConfig: ReplayConfig{Files: []string{dir}}, Every: 1}, nil, nil, quietly())
 	if err != nil {
@@ -74,6 +74,9 @@ func comparesAgain(t *testing.T, dir, kind string) {
 	}
 	if left := c.Left(); len(left) > 0 {
 		t.Errorf("left out: %v", left)
+	}
+	if c.Discount != gamma {
+		t.Errorf("STARC of the discount %v, want the learner's %v", c.Discount, gamma)
 	}
 	found := false
 	for _, p := range c.Pairs {

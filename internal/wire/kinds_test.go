@@ -2,12 +2,14 @@ package wire
 
 import (
 	"bytes"
+	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -32,7 +34,7 @@ func TestEveryKindOfRewardCarriesASession(t *testing.T) {
 			c := tiny(t)
 			c.Name, c.Reward.Kind = "one", kind
 			c.Session.Episodes, c.Session.Evaluate = 1, 1
-			c.Robot.Horizon, c.Demos.Good, c.Demos.Bad = 20, 2, 2
+			c.Robot.Horizon, c.Demos.Good, c.Demos.Bad, c.Learner.Gamma = 20, 2, 2, 0.9
 			switch kind {
 			case "vlm-rm":
 				prompted(t, &c)
@@ -104,8 +106,9 @@ func TestEveryKindOfRewardCarriesASession(t *testing.T) {
 				if verdict := re.Check(); verdict.Err() != nil || verdict.Episodes != 5 {
 					t.Errorf("replay of %d episodes: %v", verdict.Episodes, verdict.Err())
 				}
+				matchesOf(t, &re)
 			}
-			comparesAgain(t, dir, kind)
+			comparesAgain(t, dir, kind, c.Learner.Gamma)
 			if kind == "kagi" || kind == "pal" {
 				pointsAtFilms(t, dir, kind)
 			}
@@ -339,5 +342,32 @@ func TestTasteOfOldSessionsIsRAPL(t *testing.T) {
 	}
 	if _, err := decodeTaste([]byte("{")); err == nil {
 		t.Error("half an object was read")
+	}
+}
+
+// matchesOf fails unless a table of steps says which frame each was matched with, and nothing
+// where none was.
+func matchesOf(t *testing.T, r *Replay) {
+	t.Helper()
+	var b bytes.Buffer
+	if err := r.csv(&b); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := csv.NewReader(&b).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows = rows[1:]
+	for _, take := range r.Takes {
+		for _, s := range take.Steps {
+			want := ""
+			if s.Matched >= 0 {
+				want = strconv.Itoa(s.Matched)
+			}
+			if got := rows[0][8]; got != want {
+				t.Fatalf("%s, step %d: matched %q, want %q", take.ID, s.T, got, want)
+			}
+			rows = rows[1:]
+		}
 	}
 }

@@ -219,10 +219,16 @@ func (r *Replay) csv(w io.Writer) error {
 		}
 		return strconv.FormatFloat(x, 'g', -1, 64)
 	}
+	frame := func(n int) string {
+		if n < 0 {
+			return ""
+		}
+		return strconv.Itoa(n)
+	}
 	for i := range r.Takes {
 		t := &r.Takes[i]
 		for _, s := range t.Steps {
-			err := out.Write([]string{t.ID, strconv.Itoa(s.T), s.Stamp.Format(time.RFC3339Nano), num(s.Reward), num(s.Logged), num(s.Again), num(s.Live), t.Expert, strconv.Itoa(s.Matched), t.File})
+			err := out.Write([]string{t.ID, strconv.Itoa(s.T), s.Stamp.Format(time.RFC3339Nano), num(s.Reward), num(s.Logged), num(s.Again), num(s.Live), t.Expert, frame(s.Matched), t.File})
 			if err != nil {
 				return err
 			}
@@ -232,7 +238,7 @@ func (r *Replay) csv(w io.Writer) error {
 	return out.Error()
 }
 
-// columns are the same rows as csv's; what is missing is NaN.
+// columns are the same rows as csv's; what is missing is NaN, and -1 for matched.
 func (r *Replay) columns() []grid.Column {
 	var id, expert, file []string
 	var step, stamp, matched []int64
