@@ -18,9 +18,9 @@ type Drawer struct {
 
 // New returns a Drawer for n, whose parameters must not change any more. FK turns a
 // Draw that adds no noise into one with Eta 1, without which particles that are drawn
-// twice would stay one.
+// twice would stay one; a single one is drawn as it is.
 func New(n *diffusion.Net, d diffusion.Draw, c Config, reward Reward) (*Drawer, error) {
-	if c.Kind == FK && d.Method == diffusion.DDIM && d.Eta == 0 {
+	if c.Kind == FK && c.N != 1 && d.Method == diffusion.DDIM && d.Eta == 0 {
 		d.Eta = 1
 	}
 	length := n.Arch.Horizon * n.Arch.View.Action.Dim()

@@ -69,7 +69,7 @@ func TestPolicyWithOneParticleIsThePolicy(t *testing.T) {
 	for _, tt := range []struct {
 		c    Config
 		same bool
-	}{{Config{}, true}, {Config{Kind: Best, N: 1}, true}, {Config{Kind: Guided}, true}, {Config{Kind: Best, N: 8}, false}, {Config{Kind: ReNO, N: 3}, false}} {
+	}{{Config{}, true}, {Config{Kind: Best, N: 1}, true}, {Config{Kind: FK, N: 1}, true}, {Config{Kind: FK, N: 4}, false}, {Config{Kind: Guided}, true}, {Config{Kind: Best, N: 8}, false}, {Config{Kind: ReNO, N: 3}, false}} {
 		got := act(func(n *diffusion.Net, d diffusion.Draw) (diffusion.Drawer, error) {
 			if tt.c.Kind == ReNO {
 				d.Clip = math.Inf(1) // an untrained network's actions are all clipped, and what is clipped has no slope
