@@ -91,7 +91,7 @@ Ctrl-C ends it cleanly at any moment; --resume goes on.`,
 			return a.print(res)
 		},
 	}
-	cmd.Flags().BoolVar(&resume, "resume", false, "go on with the newest session, or with the one that name says, as its folder configures it; --set may change, for good, session.episodes, evaluate, checkpoint, orphan and realign, practice.hours and reminder, reward.success and classifier, robot.markers and moved, and, for this start alone, guard.gate and guard.recover, teleop, perception, bus, robot.pace, and robot.ros.master, wait and again")
+	cmd.Flags().BoolVar(&resume, "resume", false, "go on with the newest session, or with the one that name says, as its folder configures it; --set may change, for good, session.episodes, evaluate, checkpoint, orphan and realign, practice.hours and reminder, reward.success and classifier, robot.markers and moved, learner.device, encoder.onnx (the same file, elsewhere), and, for this start alone, guard.gate and guard.recover, teleop, perception, bus, robot.pace, and robot.ros.master, wait and again")
 	cmd.Flags().StringVar(&drop, "drop-checkpoint", "", "with --resume: forget the newest checkpoint of a kind ("+strings.Join(wire.Kinds(), ", ")+"), where it is damaged")
 	cmd.Flags().StringVar(&page, "dashboard", "", "show the session in a browser, at this address; the printed URL holds a token")
 	cmd.Flags().Lookup("dashboard").NoOptDefVal = defaultPage
