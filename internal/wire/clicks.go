@@ -174,11 +174,7 @@ func (s *Session) clicked(ctx context.Context) (context.Context, error) {
 		k.names = append([]string{}, seenKeys(withClicks(was, from))...)
 	}
 	if wanted {
-		hear := func(*arm) error { return nil }
-		if real(s.cfg) {
-			hear = func(a *arm) error { return s.hearStops(ctx, a) }
-		}
-		if err := k.first(ctx, s.cfg, s.log, hear); err != nil {
+		if err := k.first(ctx, s.cfg, s.log); err != nil {
 			return ctx, err
 		}
 	}
@@ -187,18 +183,17 @@ func (s *Session) clicked(ctx context.Context) (context.Context, error) {
 }
 
 // first asks for a plan on the first online episode's reset, before anything needs one.
-// hear lets the arm be stopped from elsewhere than its session's desk.
-func (k *clicker) first(ctx context.Context, c config.Config, log *slog.Logger, hear func(*arm) error) (err error) {
+func (k *clicker) first(ctx context.Context, c config.Config, log *slog.Logger) (err error) {
 	c.Reward.Kind, c.Reward.Sees = "rapl", "features" // follows no points yet
 	a, err := openArm(ctx, c, online, log)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, a.close()) }()
-	if err := hear(a); err != nil {
+	d := deskOf(ctx)
+	if err := d.hears(ctx); err != nil {
 		return err
 	}
-	d := deskOf(ctx)
 	detach, err := d.attach(ctx, a)
 	defer detach()
 	if err != nil {
@@ -240,5 +235,5 @@ func ClickPlan(ctx context.Context, c config.Config, f click.Folder, o Options) 
 	b := c.Guard.Workspace
 	k := &clicker{folder: f, task: c.Robot.Task, box: kagi.Box{Min: b.Min, Max: b.Max}, near: c.Reward.KAGI.Tolerance, unpaid: unpaid(c), after: o.After,
 		tell: func(words string, done int) { o.Tell("clicks", done, 1, words) }}
-	return k.first(ctx, c, o.Log, func(*arm) error { return nil })
+	return k.first(ctx, c, o.Log)
 }

@@ -44,6 +44,8 @@ type desk struct {
 	open  []store.Fault
 	clear chan struct{} // closed when the last open fault was acknowledged
 
+	heard <-chan struct{} // closed once StopTopic is heard; nil without ROS
+
 	wake   chan struct{}
 	ctx    context.Context // of the desk's own work
 	cancel context.CancelFunc

@@ -28,7 +28,7 @@ func (s *Session) liveArm(ctx context.Context) (*arm, error) {
 			return nil, err
 		}
 		a.live = true
-		if err := s.hearStops(ctx, a); err != nil {
+		if err := s.desk.hears(ctx); err != nil {
 			return nil, errors.Join(err, a.close())
 		}
 		return a, nil

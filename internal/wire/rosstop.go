@@ -3,8 +3,10 @@ package wire
 import (
 	"context"
 	"errors"
-	"sync"
+	"fmt"
+	"time"
 
+	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/robot/ros"
 	"github.com/rapport-rl/rapport/robot/ros/msgs/std"
 )
@@ -12,15 +14,48 @@ import (
 // StopTopic stops an arm over ROS: a std_msgs/String, whose text says why.
 const StopTopic = "/rapport/stop"
 
-// hearStops has the desk stop the arms for every message on StopTopic, until a is
-// closed.
-func (s *Session) hearStops(ctx context.Context, a *arm) error {
-	n, err := openNode(ctx, s.cfg, "rapport_stop", s.log)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+// heardWithin is how long an arm that is open waits for StopTopic: a look for a master that was
+// not there may hang for 5 s.
+const heardWithin = 10 * time.Second
+
+// hearStops has the desk stop the arms for every message on StopTopic, from when the master is
+// there until ctx ends. What comes while no arm is open, as in the warm-up, holds the next one.
+func (d *desk) hearStops(ctx context.Context, c config.Config) {
+	heard := make(chan struct{})
+	d.heard = heard
 	stops := make(chan string, 1) // one that is not taken yet stands for those after it
+	d.wg.Go(func() { d.listen(ctx, StopTopic, stops) })
+	d.wg.Go(func() {
+		for told := false; ; told = true {
+			// Not openNode, which gives up: nothing of the session needs the master yet.
+			end, err := d.subscribe(ctx, c.Robot.ROS.Master, stops)
+			if err == nil {
+				close(heard)
+				<-ctx.Done()
+				if err := end(); err != nil {
+					d.log.Warn("wire: "+StopTopic, "err", err)
+				}
+				return
+			}
+			if !told && ctx.Err() == nil {
+				d.log.Warn("wire: stops by "+StopTopic+" are not heard yet", "err", err)
+			}
+			select {
+			case <-d.in(statusEvery):
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+}
+
+// subscribe puts what is said on StopTopic into stops until end is called. It waits for the
+// master.
+func (d *desk) subscribe(ctx context.Context, master string, stops chan<- string) (end func() error, err error) {
+	n, err := ros.Open(ctx, ros.Config{Master: master, Name: "rapport_stop", Log: d.log, Rosout: true})
+	if err != nil {
+		return nil, err
+	}
 	sub, err := ros.Subscribe(n, StopTopic, func(m *std.String) {
 		why := m.Data
 		if why == "" {
@@ -32,17 +67,25 @@ func (s *Session) hearStops(ctx context.Context, a *arm) error {
 		}
 	})
 	if err != nil {
-		cancel()
-		return errors.Join(err, n.Close())
+		return nil, errors.Join(err, n.Close())
 	}
-	var wg sync.WaitGroup
-	wg.Go(func() { s.desk.listen(ctx, StopTopic, stops) })
-	hang := a.hang
-	a.hang = func() error {
-		err := errors.Join(sub.Close(), n.Close())
-		cancel()
-		wg.Wait()
-		return errors.Join(err, hang())
+	return func() error { return errors.Join(sub.Close(), n.Close()) }, nil
+}
+
+// hears returns once StopTopic is heard: no arm over ROS moves before.
+func (d *desk) hears(ctx context.Context) error {
+	if d == nil || d.heard == nil {
+		return nil
 	}
-	return nil
+	wait, cancel := context.WithTimeout(ctx, heardWithin)
+	defer cancel()
+	select {
+	case <-d.heard:
+		return nil
+	case <-wait.Done():
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return fmt.Errorf("wire: the arm could not be stopped by %s, since the master takes no subscription within %v; see its log, then go on", StopTopic, heardWithin)
+	}
 }

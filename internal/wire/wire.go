@@ -195,6 +195,9 @@ func (s *Session) sit(ctx context.Context, role string, at bus.Address, o Option
 	if o.Stops != nil {
 		d.wg.Go(func() { d.listen(ctx, "this machine", o.Stops) })
 	}
+	if real(s.cfg) {
+		d.hearStops(ctx, s.cfg)
+	}
 	s.desk = d
 	tell := s.tell
 	s.tell = func(stage string, done, total int, note string) {
