@@ -16,8 +16,9 @@ func (a *app) doctorCmd() *cobra.Command {
 		Use:   "doctor",
 		Short: "Try on this machine all that a session needs, and say what computes",
 		Long: `Use each part that a session of the given configuration needs once, and print
-what it is: what networks are computed on, physics, cameras, bus, disk, ports. Ends
-with 1 if a part is missing, and says what to do.`,
+what it is: what networks are computed on, physics, cameras, bus, disk, ports, the
+session that it begins from, who writes waypoints and tells success. Ends with 1 if a
+part is missing, and says what to do.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.load()

@@ -186,6 +186,10 @@ func TestDoctor(t *testing.T) {
 	if code, out := l.run(t.Context(), &console{}, append(marked, "--set", "reward.kagi.plan=none.json")...); code != exitFailed || !strings.Contains(out, "FAIL  waypoints") || !strings.Contains(out, "none.json") {
 		t.Errorf("a plan that is not there: exit code %d:\n%s", code, out)
 	}
+	if code, out := l.run(t.Context(), &console{}, "doctor", "--set", "reward.kind=kagi", "--set", "reward.kagi.source=vlm", "--set", "session.from=nowhere"); code != exitFailed || strings.Count(out, "FAIL") != 2 ||
+		!strings.Contains(out, "FAIL  waypoints        wire: reward.kagi.source is vlm, but there is no endpoint") || !strings.Contains(out, "FAIL  session.from     wire: session.from: nowhere is no session's folder") {
+		t.Errorf("no endpoint and no earlier session: exit code %d:\n%s", code, out)
+	}
 	file := filepath.Join(l.dir, "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)

@@ -40,13 +40,10 @@ func Examine(ctx context.Context, c config.Config, o Options) []Finding {
 	}
 	if keyed(c) {
 		try("waypoints", func() (string, error) {
-			from := "the plan of the task"
-			if f := c.Reward.KAGI.Plan; f != "" {
-				from = f
-			}
-			return from, readable(c)
+			return tryWaypoints(c, o)
 		})
 	}
+	fs = append(fs, examineSession(ctx, c, o)...)
 	if logged(c) {
 		try("recordings", func() (string, error) { return tryRecordings(ctx, c) })
 	} else {

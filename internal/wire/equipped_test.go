@@ -51,6 +51,7 @@ func TestWhatIsMissingIsToldBeforeThereIsAFolder(t *testing.T) {
 				s.Close()
 			}
 			wantErr(t, err, tt.want)
+			wantErr(t, examined(t, c, o), tt.want)
 			if _, err := os.Stat(filepath.Join(c.Out, c.Name)); !errors.Is(err, os.ErrNotExist) {
 				t.Errorf("a folder is left (%v)", err)
 			}

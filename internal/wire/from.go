@@ -340,17 +340,27 @@ func founding(cfg config.Config) error {
 // one that cannot be asked, whose file of a classifier is none, whose card is not there, or that ends
 // before anything is learned.
 func equipped(ctx context.Context, cfg config.Config, o Options) error {
-	errs := []error{carded(cfg), lasting(cfg)}
-	switch {
-	case !asksModel(cfg, o):
-	case o.VLM == nil:
-		errs = append(errs, errNoPlanner)
-	default:
-		if _, err := o.VLM(""); err != nil {
-			errs = append(errs, fmt.Errorf("wire: waypoints: %w", err))
-		}
-		errs = append(errs, markable(cfg))
+	return errors.Join(carded(cfg), lasting(cfg), askable(cfg, o), tellable(ctx, cfg, o))
+}
+
+// askable is equipped of who writes waypoints.
+func askable(cfg config.Config, o Options) error {
+	if !asksModel(cfg, o) {
+		return nil
 	}
+	if o.VLM == nil {
+		return errNoPlanner
+	}
+	_, err := o.VLM("")
+	if err != nil {
+		err = fmt.Errorf("wire: waypoints: %w", err)
+	}
+	return errors.Join(err, markable(cfg))
+}
+
+// tellable is equipped of who tells success.
+func tellable(ctx context.Context, cfg config.Config, o Options) error {
+	var errs []error
 	switch {
 	case !byJudge(cfg):
 	case o.Judge == nil:
@@ -360,11 +370,16 @@ func equipped(ctx context.Context, cfg config.Config, o Options) error {
 			errs = append(errs, fmt.Errorf("wire: judge: %w", err))
 		}
 	}
-	if cfg.Reward.Classifier != "" && (classified(cfg) || cfg.Reward.Success == "classifier") {
+	if cfg.Reward.Classifier != "" && byClassifier(cfg) {
 		_, err := (&Session{cfg: cfg}).classifierModel(ctx)
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// byClassifier says whether a classifier tells success, to the reward or to the watch over it.
+func byClassifier(cfg config.Config) bool {
+	return classified(cfg) || cfg.Reward.Success == "classifier"
 }
 
 // lasting refuses a session of PPO that ends with the policy that it began with: an update is made

@@ -127,6 +127,17 @@ func trunkConfig(c config.Policy) trunk.Config {
 	return t
 }
 
+// trunked refuses a trunk that does not fit the session's cameras.
+func trunked(c config.Config) error {
+	if !pixels(c) {
+		return nil
+	}
+	if err := trunkConfig(c.Policy).Validate(viewConfig(c, 0).Cameras); err != nil {
+		return fmt.Errorf("wire: policy.trunk does not fit robot.cameras: %w", err)
+	}
+	return nil
+}
+
 // pixels says whether the policy sees frames.
 func pixels(c config.Config) bool { return c.Policy.Sees == "pixels" }
 

@@ -35,6 +35,23 @@ func readJudge(dir string) (m measuredJudge, err error) {
 	return m, err
 }
 
+// judgeOf is readJudge of session.from, which must have one.
+func judgeOf(from string) (measuredJudge, error) {
+	m, err := readJudge(from)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("wire: reward.kagi.sparse is judge, but none was measured in session.from; mark frames there (rapport reward classifier collect), then: rapport reward judge %s --task TEXT", Quoted(from))
+	}
+	return m, err
+}
+
+// by refuses another model than was measured.
+func (m measuredJudge) by(name, from string) error {
+	if name == m.Model {
+		return nil
+	}
+	return fmt.Errorf("wire: the judge was measured with model %s, but RAPPORT_VLM_MODEL is %s; name that, or measure this one: rapport reward judge %s --task TEXT", m.Model, name, Quoted(from))
+}
+
 // byJudge says whether a judge tells the success that KAGI's reward pays.
 func byJudge(c config.Config) bool { return byWaypoints(c) && c.Reward.KAGI.Sparse == "judge" }
 
@@ -50,10 +67,7 @@ func (s *Session) refereed(ctx context.Context) (_ context.Context, done func() 
 	}
 	m, err := readJudge(s.Dir())
 	if errors.Is(err, fs.ErrNotExist) {
-		m, err = readJudge(s.cfg.Session.From)
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return ctx, none, fmt.Errorf("wire: reward.kagi.sparse is judge, but none was measured in session.from; mark frames there (rapport reward classifier collect), then: rapport reward judge %s --task TEXT", Quoted(s.cfg.Session.From))
+		m, err = judgeOf(s.cfg.Session.From)
 	}
 	if err != nil {
 		return ctx, none, err
@@ -65,8 +79,8 @@ func (s *Session) refereed(ctx context.Context) (_ context.Context, done func() 
 	if err != nil {
 		return ctx, none, err
 	}
-	if name != m.Model {
-		return ctx, none, fmt.Errorf("wire: the judge was measured with model %s, but RAPPORT_VLM_MODEL is %s; name that, or measure this one: rapport reward judge %s --task TEXT", m.Model, name, Quoted(s.cfg.Session.From))
+	if err := m.by(name, s.cfg.Session.From); err != nil {
+		return ctx, none, err
 	}
 	if err := keepJudge(s.store, m); err != nil { // so that the folder is whole without session.from
 		return ctx, none, err

@@ -112,10 +112,8 @@ func (r Result) Worse() bool { return worse(r.Before, r.After) }
 // Create begins a new session in a folder of its own below cfg.Out. If it cannot
 // begin, no folder is left.
 func Create(ctx context.Context, cfg config.Config, o Options) (*Session, error) {
-	if pixels(cfg) {
-		if err := trunkConfig(cfg.Policy).Validate(viewConfig(cfg, 0).Cameras); err != nil {
-			return nil, fmt.Errorf("wire: policy.trunk does not fit robot.cameras: %w", err)
-		}
+	if err := trunked(cfg); err != nil {
+		return nil, err
 	}
 	if err := errors.Join(alike(cfg), founding(cfg), readable(cfg), reviewed(ctx, cfg), backed(cfg), understood(cfg), equipped(ctx, cfg, o)); err != nil {
 		return nil, err
