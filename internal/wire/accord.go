@@ -15,12 +15,13 @@ import (
 
 // elsewhere are the keys that the processes of a session may have other values of, besides
 // the free ones: what lies elsewhere on another machine, and what the learner alone goes by.
-var elsewhere = slices.Concat(free, []string{"encoder.onnx", "reward.kagi.cache", "reward.kagi.cameras", "session.from", "session.record", "session.lossless", "align.", "practice."})
+var elsewhere = slices.Concat(free, []string{"encoder.onnx", "reward.kagi.cache", "reward.kagi.cameras", "reward.visual.goal", "reward.visual.baseline", "demos.filter", "session.from", "session.record", "session.lossless", "align.", "practice."})
 
 // facts are what a session's processes must know of it besides its configuration.
 type facts struct {
 	ID   string `json:"id"`             // two sessions may have one name
 	ONNX string `json:"onnx,omitempty"` // SHA-256 of encoder.onnx, which lies elsewhere for each
+	Plan string `json:"plan,omitempty"` // that of reward.kagi.plan, likewise
 	// Waypoints say who writes them where they pay: what reward.kagi.source came to at the
 	// learner, whose demonstrations have theirs.
 	Waypoints string `json:"waypoints,omitempty"`
@@ -48,6 +49,13 @@ func (s *Session) introduce(ctx context.Context) error {
 		return err
 	}
 	f := facts{ID: id, ONNX: onnx}
+	if keyed(s.cfg) {
+		sums, err := keptFiles(s.Dir())
+		if err != nil {
+			return err
+		}
+		f.Plan = sums[keyPlan]
+	}
 	if byWaypoints(s.cfg) {
 		if f.Waypoints, err = s.settled(ctx); err != nil {
 			return err
@@ -145,19 +153,25 @@ func (r *role) accords(ctx context.Context) error {
 	return errors.Join(r.fits(p.Data), r.sees(ctx))
 }
 
-// sees says whether r's frozen backbone is the learner's, for who loads it.
+// sees says whether the files that r loads are the learner's: a frozen backbone, and a plan.
 func (r *role) sees(ctx context.Context) error {
-	if r.onnx == "" {
+	if r.onnx == "" && r.plan == "" {
 		return nil
 	}
 	f, err := r.facts(ctx)
 	if errors.Is(err, bus.ErrNone) {
 		return nil // told before the configuration, or not at all by one of before
 	}
-	if err == nil && f.ONNX != "" && f.ONNX != r.onnx {
-		err = fmt.Errorf("wire: session %s: encoder.onnx %s is of SHA-256 %s here, and of %s at its learner; copy the learner's file here, or name it, as --set encoder.onnx=FILE", r.name, r.cfg.Encoder.ONNX, short(r.onnx), short(f.ONNX))
+	if err != nil {
+		return err
 	}
-	return err
+	same := func(key, path, here, there string) error {
+		if here == "" || there == "" || here == there {
+			return nil
+		}
+		return fmt.Errorf("wire: session %s: %s %s is of SHA-256 %s here, and of %s at its learner; copy the learner's file here, or name it, as --set %s=FILE", r.name, key, path, short(here), short(there), key)
+	}
+	return errors.Join(same("encoder.onnx", r.cfg.Encoder.ONNX, r.onnx, f.ONNX), same(keyPlan, r.cfg.Reward.KAGI.Plan, r.plan, f.Plan))
 }
 
 // fits compares r's configuration with the learner's: an episode of another task or scale
@@ -168,8 +182,9 @@ func (r *role) fits(learners []byte) error {
 		return fmt.Errorf("wire: the configuration of session %s's learner: %w; use the same version of rapport for all its processes", r.name, err)
 	}
 	var errs []error
+	named := r.cfg.Reward.KAGI.Plan != "" && was.Reward.KAGI.Plan != "" // what is in them sees compares
 	for _, c := range r.cfg.Changes(was) {
-		if !config.Covers(elsewhere, c.Key) {
+		if !config.Covers(elsewhere, c.Key) && !(named && c.Key == keyPlan) {
 			errs = append(errs, fmt.Errorf("wire: session %s: %s is %s here, and %s at its learner; want --set '%s=%s', or the learner's file", r.name, c.Key, c.Is, c.Was, c.Key, c.Was))
 		}
 	}

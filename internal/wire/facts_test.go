@@ -144,6 +144,59 @@ func TestAnotherSessionsLearnerEndsTheOthers(t *testing.T) {
 	}
 }
 
+// A learner that goes on names its files from the root on, and they are the same ones.
+func TestLearnerThatIsStartedAgainEndsNobody(t *testing.T) {
+	t.Chdir(t.TempDir())
+	b, err := plans.ReadFile("plans/reach.json")
+	if err := errors.Join(err, os.WriteFile("plan.json", b, 0o600), os.WriteFile("copy.json", b, 0o600), os.WriteFile("other.json", append(b, '\n'), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	c := waypointed(t, "reach")
+	set(t, &c, "reward.kagi.source=clicks", "reward.kagi.plan=plan.json")
+	c.Demos.Filter, c.Reward.Visual.Goal, c.Reward.Visual.Baseline = "list.json", "goal.json", "base.json" // the learner's alone
+	srv := broker(t, &c)
+	s := hosted(t, srv, c)
+	if err := s.introduce(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	guests := map[string]*role{}
+	for what, file := range map[string]string{"actor": "plan.json", "perception": "copy.json", "scorer": "copy.json"} {
+		c := c
+		c.Reward.KAGI.Plan = file
+		r, err := guest(t.Context(), c, what, byTheClock())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.close()
+		guests[what] = r
+	}
+	c.Out = s.cfg.Out
+	if err := s.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = openOrCreate(t.Context(), c.Name, srv.Conn(), c, byTheClock()); err != nil {
+		t.Fatal(err)
+	}
+	defer s.store.Close()
+	if err := s.introduce(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(time.Second) // what would end them comes at once
+	for what, r := range guests {
+		if err := errors.Join(context.Cause(r.ctx), r.accords(t.Context())); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	for file, want := range map[string]string{"other.json": "reward.kagi.plan other.json is of SHA-256", "": `reward.kagi.plan is "" here`} {
+		c.Reward.KAGI.Plan, c.Reward.KAGI.Source = file, "task"
+		r, err := guest(t.Context(), c, "actor", byTheClock())
+		if err == nil {
+			r.close()
+		}
+		wantErr(t, err, want)
+	}
+}
+
 // The others end as soon as they join a session that is over, so that its learner would
 // wait for more episodes for ever.
 func TestLearnerOfASessionThatIsOverRefusesMoreEpisodes(t *testing.T) {

@@ -58,6 +58,7 @@ type role struct {
 	name string
 	conn *bus.Conn
 	onnx string // SHA-256 of the frozen backbone that it loads; empty for none
+	plan string // and of the plan
 	o    Options
 	// episodes is the learner's session.episodes; 0 until it told its configuration.
 	episodes atomic.Int64
@@ -134,6 +135,9 @@ func guest(ctx context.Context, c config.Config, what string, o Options) (*role,
 	}
 	if what == "perception" && c.Encoder.Kind == "onnx" {
 		r.onnx, err = fileSum("encoder.onnx", c.Encoder.ONNX)
+	}
+	if f := c.Reward.KAGI.Plan; what == "actor" && keyed(c) && f != "" {
+		r.plan, err = fileSum(keyPlan, f)
 	}
 	if err == nil {
 		err = r.accords(ctx)
