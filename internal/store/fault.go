@@ -122,6 +122,17 @@ func (s *Session) FaultReport(ctx context.Context, id int64) (json.RawMessage, e
 	return json.RawMessage(b), nil
 }
 
+// FaultReportOf is FaultReport of a session that another process has open: it reads beside that one,
+// and takes no lock.
+func FaultReportOf(ctx context.Context, dir string, id int64) (_ json.RawMessage, err error) {
+	db, err := connect(dir, "mode=ro&_pragma=busy_timeout(5000)")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	return (&Session{dir: dir, db: db}).FaultReport(ctx, id)
+}
+
 // Acknowledge notes that an operator has seen to an open fault. The error is
 // ErrNone if there is no open fault of this number: the first one counts.
 func (s *Session) Acknowledge(ctx context.Context, id int64, at time.Time, operator, note string) error {

@@ -47,6 +47,12 @@ func TestFaultsStayOpenUntilAcknowledged(t *testing.T) {
 	if b, err := s.FaultReport(ctx, 1); err != nil || string(b) != string(f.Report) {
 		t.Errorf("report %s, %v", b, err)
 	}
+	if b, err := store.FaultReportOf(ctx, dir, 1); err != nil || string(b) != string(f.Report) {
+		t.Errorf("read beside: report %s, %v", b, err)
+	}
+	if _, err := store.FaultReportOf(ctx, dir, 3); !errors.Is(err, store.ErrNone) {
+		t.Errorf("read beside: %v, want ErrNone", err)
+	}
 	if err := s.Acknowledge(ctx, 1, time.Unix(5, 0), "", ""); err == nil {
 		t.Error("nobody acknowledged")
 	}

@@ -224,19 +224,28 @@ func InUse(dir string) (bool, error) {
 }
 
 func open(dir string, lock *os.File) (*Session, error) {
+	db, err := connect(dir, "_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)")
+	if err != nil {
+		return nil, errors.Join(err, flock.Release(lock))
+	}
+	return &Session{dir: dir, db: db, lock: lock, recorded: map[string]bool{}}, nil
+}
+
+// connect opens the database of a session in SQLite's way that query tells.
+func connect(dir, query string) (*sql.DB, error) {
 	path := filepath.Join(dir, "session.db")
 	abs, err := filepath.Abs(path)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("store: %w", err), flock.Release(lock))
+		return nil, fmt.Errorf("store: %w", err)
 	}
 	// Folders may have #, ? or % in their names.
-	uri := url.URL{Scheme: "file", Path: abs, RawQuery: "_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)"}
+	uri := url.URL{Scheme: "file", Path: abs, RawQuery: query}
 	db, err := sql.Open("sqlite", uri.String())
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("store: %s: %w", path, err), flock.Release(lock))
+		return nil, fmt.Errorf("store: %s: %w", path, err)
 	}
 	db.SetMaxOpenConns(1) // SQLite has one writer; a second connection would only wait
-	return &Session{dir: dir, db: db, lock: lock, recorded: map[string]bool{}}, nil
+	return db, nil
 }
 
 // Close releases the session.

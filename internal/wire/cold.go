@@ -52,9 +52,13 @@ func (c *Cold) Acknowledge(ctx context.Context, a bus.Acknowledge) (r bus.Acknow
 // Close releases the folder.
 func (c *Cold) Close() error { return c.st.Close() }
 
-// FaultReport is the state that caused a fault and the two seconds before, JSON.
+// FaultReport is the state that caused a fault and the two seconds before, JSON, also while
+// the session runs: who is asked to acknowledge it looks there.
 func FaultReport(ctx context.Context, dir string, id int64) (b json.RawMessage, err error) {
 	st, err := store.Open(dir)
+	if errors.Is(err, store.ErrInUse) {
+		return store.FaultReportOf(ctx, dir, id)
+	}
 	if err != nil {
 		return nil, err
 	}
