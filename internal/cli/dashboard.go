@@ -40,10 +40,7 @@ Ctrl-C; the session goes on.`,
 			dir := ""
 			switch {
 			case d.url == "":
-				if dir, err = d.folder(c); err != nil {
-					return err
-				}
-				if dir, at, err = desk(dir); err != nil {
+				if dir, at, err = d.desk(c); err != nil {
 					return err
 				}
 			case at.Session == "":

@@ -12,7 +12,6 @@ import (
 
 	"github.com/rapport-rl/rapport/internal/bus"
 	"github.com/rapport-rl/rapport/internal/config"
-	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/internal/wire"
 )
 
@@ -86,16 +85,12 @@ func (d *drivers) open(ctx context.Context) (*faults, error) {
 }
 
 func (d *drivers) openHere(ctx context.Context, c config.Config) (*faults, error) {
-	dir, err := d.folder(c)
-	if err != nil {
-		return nil, err
-	}
-	dir, at, err := desk(dir)
+	dir, at, err := d.desk(c)
 	if err == nil {
 		conn, err := d.dial(ctx, at)
 		return &faults{conn: conn, name: at.Session}, err
 	}
-	if !errors.Is(err, bus.ErrNone) {
+	if dir == "" || !errors.Is(err, bus.ErrNone) {
 		return nil, err
 	}
 	cold, err := wire.OpenCold(dir, time.Now)
@@ -168,18 +163,15 @@ func (a *app) showFault(ctx context.Context, d drivers, id string) (err error) {
 	if d.url != "" {
 		return usageError{errors.New("what came before a fault is in the session's folder; look there, without --nats")}
 	}
-	dir, err := d.folder(c)
-	if err != nil {
+	dir, _, err := d.desk(c) // where rapport fault lists it
+	if err != nil && (dir == "" || !errors.Is(err, bus.ErrNone)) {
 		return err
 	}
 	n, err := strconv.ParseInt(id, 10, 64)
 	if err != nil {
 		return usageError{err}
 	}
-	b, err := wire.FaultReport(ctx, wire.Leading(dir), n) // where rapport fault lists it
-	if errors.Is(err, store.ErrInUse) {
-		return fmt.Errorf("%w: read it when the session has ended", err)
-	}
+	b, err := wire.FaultReport(ctx, dir, n)
 	if err != nil {
 		return err
 	}

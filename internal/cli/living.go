@@ -63,9 +63,9 @@ func (a *app) places(out string) []string {
 	return dirs
 }
 
-// stopLiving stops every session of this user that lives on this machine. None waits for
-// another: who does not answer is told of at the end.
-func (a *app) stopLiving(ctx context.Context, d drivers, out string, s bus.Stop) error {
+// stopLiving stops every session of this user that lives on this machine, or those of a name,
+// and says how many. None waits for another: who does not answer is told of at the end.
+func (a *app) stopLiving(ctx context.Context, d drivers, out, name string, s bus.Stop) (done int, err error) {
 	type answer struct {
 		dir, said string
 		err       error
@@ -78,6 +78,9 @@ func (a *app) stopLiving(ctx context.Context, d drivers, out string, s bus.Stop)
 		go func() {
 			r := answer{dir: dir}
 			at, err := driver(dir)
+			if name != "" && at.Session != name {
+				err = bus.ErrNone
+			}
 			if r.err = err; err == nil {
 				r.said, r.err = d.stop(ctx, dir, at, s)
 			}
@@ -85,7 +88,6 @@ func (a *app) stopLiving(ctx context.Context, d drivers, out string, s bus.Stop)
 		}()
 	}
 	late := time.After(stopLimit + time.Second) // whose disk or bus hangs
-	done := 0
 	var errs []error
 	for len(open) > 0 {
 		select {
@@ -108,10 +110,7 @@ func (a *app) stopLiving(ctx context.Context, d drivers, out string, s bus.Stop)
 			clear(open)
 		}
 	}
-	if done == 0 {
-		errs = append(errs, a.noneStopped(out))
-	}
-	return errors.Join(errs...)
+	return done, errors.Join(errs...)
 }
 
 // noneStopped says that no session was found, where it was looked for, and what to do.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,7 +62,7 @@ func (d *drivers) flags(cmd *cobra.Command) {
 // folder is that of the session, the newest with a living driver if none is named.
 func (d *drivers) folder(c config.Config) (string, error) {
 	if d.session != "" {
-		for _, dir := range []string{d.session, filepath.Join(c.Out, d.session)} {
+		for _, dir := range d.named(c) {
 			if _, err := os.Stat(filepath.Join(dir, "session.db")); err == nil {
 				return dir, nil
 			}
@@ -111,14 +112,44 @@ func driver(dir string) (bus.Address, error) {
 }
 
 // desk is driver for who acts on the arm: of two sessions that practise together, that of
-// the first, in whose folder it is then.
+// the first, in whose folder it is then, and of one in several processes its actor's.
 func desk(dir string) (string, bus.Address, error) {
 	dir = wire.Leading(dir)
 	at, err := driver(dir)
-	if errors.Is(err, bus.ErrNone) {
-		err = fmt.Errorf("%w; go on with: %s", err, wire.GoOn(dir))
+	if !errors.Is(err, bus.ErrNone) {
+		return dir, at, err
 	}
-	return dir, at, err
+	if actor := wire.Acting(dir); actor != "" {
+		there, err := driver(actor)
+		if !errors.Is(err, bus.ErrNone) || !wire.SessionAt(dir) {
+			return actor, there, err
+		}
+		if used, e := store.InUse(dir); e == nil && used { // by the learner, which has no arm
+			return actor, there, err
+		}
+	}
+	return dir, at, fmt.Errorf("%w; go on with: %s", err, wire.GoOn(dir))
+}
+
+// desk is that of the session.
+func (d *drivers) desk(c config.Config) (string, bus.Address, error) {
+	dir, err := d.folder(c)
+	if err == nil {
+		return desk(dir)
+	}
+	if d.session != "" {
+		for _, dir := range d.named(c) {
+			if wire.Acting(dir) != "" {
+				return desk(dir)
+			}
+		}
+	}
+	return "", bus.Address{}, err
+}
+
+// named are the folders that --session may mean.
+func (d *drivers) named(c config.Config) []string {
+	return []string{d.session, filepath.Join(c.Out, d.session)}
 }
 
 // dial connects to the session of an address.
@@ -214,15 +245,20 @@ func far(r bus.Stopped) string { return "--nats URL --session " + r.Session }
 
 // stopHere stops the session that is named, or every one of this user that lives on this machine.
 func (a *app) stopHere(ctx context.Context, d drivers, c config.Config, s bus.Stop) error {
-	if d.session == "" && c.Name == "" {
-		return a.stopLiving(ctx, d, c.Out, s)
-	}
-	dir, err := d.folder(c)
-	if err != nil {
+	name := cmp.Or(d.session, c.Name)
+	if name == "" {
+		done, err := a.stopLiving(ctx, d, c.Out, "", s)
+		if done == 0 {
+			err = errors.Join(err, a.noneStopped(c.Out))
+		}
 		return err
 	}
-	dir, at, err := desk(dir)
+	dir, at, err := d.desk(c)
 	if err != nil {
+		// Its actor may keep its folder elsewhere.
+		if done, e := a.stopLiving(ctx, d, c.Out, name, s); done > 0 || e != nil {
+			return e
+		}
 		return fmt.Errorf("no arm was stopped, and if one moves, stop at the arm: %w", err)
 	}
 	said, err := d.stop(ctx, dir, at, s)

@@ -328,6 +328,119 @@ func TestStopFromElsewhereHoldsEveryLivingSession(t *testing.T) {
 	}
 }
 
+// seat is an operator's without an arm, whose faults lie in a folder.
+type seat struct{ st *store.Session }
+
+func (s seat) Stop(ctx context.Context, why bus.Stop) (r bus.Stopped, err error) {
+	r.Held = true
+	r.Fault.ID, err = s.st.AddFault(ctx, store.Fault{Cause: "stopped", Detail: why.Why, Report: []byte(`{"recent":[]}`)})
+	return r, err
+}
+
+func (s seat) Acknowledge(ctx context.Context, a bus.Acknowledge) (r bus.Acknowledged, err error) {
+	return r, s.st.Acknowledge(ctx, a.Fault, time.Unix(1, 0), a.Who, a.Note)
+}
+
+func (s seat) Faults(ctx context.Context) (fs []bus.Fault, err error) {
+	all, err := s.st.Faults(ctx)
+	for _, f := range all {
+		fs = append(fs, bus.Fault{ID: f.ID, Cause: f.Cause, Detail: f.Detail})
+	}
+	return fs, err
+}
+
+// driven is the folder of a session that is open, as by a process, below out. The arm is driven from there
+// where at says how its driver is reached.
+func (l lab) driven(out, folder string, at bus.Address, sets ...string) *store.Session {
+	l.t.Helper()
+	c, err := config.Load("", nil, sets)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	b, err := c.YAML()
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	st, err := store.Create(filepath.Join(out, folder), b)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(func() { st.Close() })
+	if at.URL == "" {
+		return st
+	}
+	at.PID = os.Getpid()
+	if _, err := bus.WriteAddress(st.Dir(), at); err != nil {
+		l.t.Fatal(err)
+	}
+	return st
+}
+
+// at is how a session is reached on a server that ends with the test.
+func (l lab) at(session string) (bus.Address, *bus.Conn) {
+	l.t.Helper()
+	srv, err := bus.Start(l.t.Context(), bus.Options{StoreDir: l.t.TempDir(), Listen: "127.0.0.1:0"})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(srv.Close)
+	return bus.Address{Session: session, URL: srv.URL()}, srv.Conn()
+}
+
+// The learner has the folder of a session of several processes, and the actor the arm: who names
+// the session means that, also where the learner is on another machine or the actor keeps its
+// folder elsewhere.
+func TestASessionOfSeveralProcessesIsStoppedByItsName(t *testing.T) {
+	for name, has := range map[string]struct{ learner, away bool }{"both here": {learner: true}, "the actor alone": {}, "elsewhere": {away: true}} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t)
+			at, conn := l.at("fleet")
+			sets := []string{"name=fleet", "bus.url=" + at.URL}
+			runs := filepath.Join(l.dir, "runs")
+			out := runs
+			if has.learner {
+				l.driven(out, "fleet", bus.Address{}, sets...)
+			}
+			if has.away {
+				out = filepath.Join(l.dir, "away")
+			}
+			st := l.driven(out, "fleet-actor", at, sets...)
+			if _, err := (&app{environ: l.env}).living().Enter(st.Dir()); err != nil {
+				t.Fatal(err)
+			}
+			end, err := bus.ServeOperator(t.Context(), conn, "fleet", seat{st})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer end()
+			for _, of := range [][]string{{"--session", "fleet"}, {"--set", "name=fleet"}, {"--session", filepath.Join(runs, "fleet")}} {
+				if has.away && of[1] != "fleet" && of[0] == "--session" {
+					continue // a folder is no name
+				}
+				if out := l.must(append([]string{"stop", "--why", "smoke"}, of...)...); !strings.Contains(out, "fleet: held") {
+					t.Errorf("stop %s said:\n%s", of, out)
+				}
+				if has.away {
+					continue
+				}
+				if out := l.must(append([]string{"fault"}, of...)...); !strings.Contains(out, "smoke") {
+					t.Errorf("fault %s said:\n%s", of, out)
+				}
+				// Who has to decide looks while the session waits.
+				if out := l.must(append([]string{"fault", "show", "1"}, of...)...); !strings.Contains(out, `{"recent":[]}`) {
+					t.Errorf("fault show %s said:\n%s", of, out)
+				}
+			}
+			if !has.away {
+				l.must("fault", "ack", "2", "--by", "ben", "--session", "fleet")
+			}
+			if code, out := l.run(t.Context(), &console{}, "stop", "--session", "flee"); code != exitUsage {
+				t.Errorf("a stop of another name ended with %d:\n%s", code, out)
+			}
+		})
+	}
+}
+
 func TestStopOfNothing(t *testing.T) {
 	l := newLab(t)
 	for _, tt := range []struct {

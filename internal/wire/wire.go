@@ -359,6 +359,16 @@ func actorOf(dir string) string {
 	return of
 }
 
+// Acting is the folder that the actor of the session in dir keeps beside it, "" if there is none;
+// the session's own may be on another machine.
+func Acting(dir string) string {
+	dir = filepath.Clean(dir)
+	if actor := dir + ofActor; actorOf(actor) == filepath.Base(dir) {
+		return actor
+	}
+	return ""
+}
+
 // newest is the session below out that was created last. What an actor keeps is none.
 func newest(out string) (string, error) {
 	entries, err := os.ReadDir(out)
