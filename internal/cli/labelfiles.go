@@ -196,7 +196,8 @@ func (d *drivers) withBook(cmd *cobra.Command, args []string, skip int, f func(c
 		if err != nil {
 			return err
 		}
-		if at, err = driver(dir); errors.Is(err, bus.ErrNone) {
+		var name string
+		if at, name, err = bookAt(dir); errors.Is(err, bus.ErrNone) {
 			b, err := wire.OpenBook(ctx, dir, wire.Options{Log: d.a.log})
 			if err != nil {
 				return err
@@ -205,6 +206,7 @@ func (d *drivers) withBook(cmd *cobra.Command, args []string, skip int, f func(c
 		} else if err != nil {
 			return err
 		}
+		at.Session = name
 	} else if at.Session == "" {
 		at.Session = wire.SessionName(c)
 	}

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"bytes"
+	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -105,5 +107,44 @@ func TestLabelsGoIntoFilesAndComeBack(t *testing.T) {
 	}
 	if got := l.must("label", "export", dir); got != want.String() {
 		t.Errorf("a bad file left something:\n%s", cmp.Diff(want.String(), got))
+	}
+}
+
+// The way back of a practice is on the first session's bus, under its own name.
+func TestTheWayBackIsLabelledWhileBothRun(t *testing.T) {
+	l := newLab(t)
+	at, conn := l.at("both")
+	out := filepath.Join(l.dir, "runs")
+	l.driven(out, "both", at, "name=both", "robot.task=stack", "practice.mate=both-back")
+	back := l.driven(out, "both-back", bus.Address{}, "name=both-back", "robot.task=stack", "robot.way=backward", "practice.mate=both")
+	dir, file := back.Dir(), filepath.Join(t.TempDir(), "labels.jsonl")
+	var want bytes.Buffer
+	if err := errors.Join(label.Write(&want, opinions()), os.WriteFile(file, want.Bytes(), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if out := l.must("label", "import", file, dir); !strings.Contains(out, "5 read, 5 of them new") {
+		t.Errorf("import said:\n%s", out)
+	}
+	if got := l.must("label", "export", dir); got != want.String() {
+		t.Error(cmp.Diff(want.String(), got))
+	}
+	for name, want := range map[string]int{"both": 0, "both-back": 5} {
+		if ls, err := conn.Book(name).Labels(t.Context()); err != nil || len(ls) != want {
+			t.Errorf("the journal of %s has %d labels, %v; want %d", name, len(ls), err, want)
+		}
+	}
+	page := &foundBook{d: &drivers{a: &app{log: slog.New(slog.DiscardHandler)}}, dir: dir}
+	defer page.close()
+	if ls, err := page.Labels(t.Context()); err != nil || len(ls) != 5 {
+		t.Errorf("the page has %d labels, %v; want 5", len(ls), err)
+	}
+	if _, session := page.arm(t.Context()); session != "both" {
+		t.Errorf("the page stops the arm of %q; want both", session)
+	}
+	if err := back.Close(); err != nil { // as before it has begun, or after it ended
+		t.Fatal(err)
+	}
+	if got := l.must("label", "export", dir); got != "" {
+		t.Errorf("the folder that nobody has open holds %s", got)
 	}
 }

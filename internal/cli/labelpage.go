@@ -115,8 +115,9 @@ func (d *drivers) pictured(c config.Config) (string, error) {
 func (a *app) label(ctx context.Context, d *drivers, c config.Config, dir, listen string, o ask.Options) error {
 	a.keeps(same)
 	w := web.Options{Session: filepath.Base(dir), Listen: listen, Token: a.token(dir), Log: a.log}
-	at, err := driver(dir)
+	at, name, err := bookAt(dir)
 	live := err == nil
+	o.Session = w.Session
 	if d.url != "" {
 		at, live = bus.Address{Session: w.Session, URL: d.url, User: c.Bus.User, Password: c.Bus.Password}, true
 	}
@@ -126,8 +127,10 @@ func (a *app) label(ctx context.Context, d *drivers, c config.Config, dir, liste
 		}
 		defer w.Conn.Close()
 		w.Session = at.Session
+		if d.url == "" {
+			o.Session = name
+		}
 	}
-	o.Session = w.Session
 	if d.url != "" {
 		o.Book = web.NewJournal(w.Conn, at.Session)
 	} else {
@@ -231,7 +234,7 @@ func (b *foundBook) use(ctx context.Context, f func(label.Book) error) error {
 func (b *foundBook) find(ctx context.Context) (label.Book, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	at, err := driver(b.dir)
+	at, name, err := bookAt(b.dir)
 	if err != nil {
 		b.hang()
 		return wire.ColdBook(b.dir), nil
@@ -242,7 +245,7 @@ func (b *foundBook) find(ctx context.Context) (label.Book, error) {
 		if err != nil {
 			return nil, err
 		}
-		b.at, b.conn, b.book = at, conn, web.NewJournal(conn, at.Session)
+		b.at, b.conn, b.book = at, conn, web.NewJournal(conn, name)
 	}
 	return b.book, nil
 }

@@ -152,6 +152,20 @@ func (d *drivers) named(c config.Config) []string {
 	return []string{d.session, filepath.Join(c.Out, d.session)}
 }
 
+// bookAt is driver for who labels the session in dir, and the name that its labels have on the bus:
+// the second of two that practise together is on the first's.
+func bookAt(dir string) (at bus.Address, name string, err error) {
+	first := wire.Leading(dir)
+	if at, err = driver(first); err != nil || first == dir {
+		return at, at.Session, err
+	}
+	used, err := store.InUse(dir)
+	if err == nil && !used {
+		err = fmt.Errorf("%w: process that has the session in %s open", bus.ErrNone, dir)
+	}
+	return at, filepath.Base(filepath.Clean(dir)), err
+}
+
 // dial connects to the session of an address.
 func (d *drivers) dial(ctx context.Context, at bus.Address) (*bus.Conn, error) {
 	o := at.Options()
