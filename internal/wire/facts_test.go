@@ -187,7 +187,7 @@ func TestLearnerThatIsStartedAgainEndsNobody(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	for file, want := range map[string]string{"other.json": "reward.kagi.plan other.json is of SHA-256", "": `reward.kagi.plan is "" here`} {
+	for file, want := range map[string]string{"other.json": "reward.kagi.plan other.json is of SHA-256", "gone.json": "--set reward.kagi.plan=FILE", "": `reward.kagi.plan is "" here`} {
 		c.Reward.KAGI.Plan, c.Reward.KAGI.Source = file, "task"
 		r, err := guest(t.Context(), c, "actor", byTheClock())
 		if err == nil {

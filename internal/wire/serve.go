@@ -138,6 +138,7 @@ func guest(ctx context.Context, c config.Config, what string, o Options) (*role,
 	}
 	if f := c.Reward.KAGI.Plan; what == "actor" && keyed(c) && f != "" {
 		r.plan, err = fileSum(keyPlan, f)
+		err = mislaid(keyPlan, "FILE", err)
 	}
 	if err == nil {
 		err = r.accords(ctx)
