@@ -44,7 +44,22 @@ func TestGateStandsBeforeThePolicy(t *testing.T) {
 			t.Errorf("lacks %q:\n%s", want, out)
 		}
 	}
-	l.must("run", "--resume", "--set", "guard.gate=require")
+	// The learner's warm-up made another policy of the clone.
+	demand := []string{"run", "--resume", "--set", "guard.gate=require"}
+	if code, out := l.run(t.Context(), &console{}, demand...); code != exitFailed || !strings.Contains(out, "cloned, as it is after learner.warmup was not run dry") || strings.Contains(out, "fine-tune ") {
+		t.Errorf("the policy after the warm-up was not gated: %d\n%s", code, out)
+	}
+	l.must(append(check, "--allow", "1")...)
+	// Interrupted in its fourth episode, it goes on with another policy than that of the checkpoint of two.
+	l.interrupted(`fine-tune        4/6`, demand...)
+	l.must(append(check, "--allow", "1")...)
+	if code, out := l.run(t.Context(), &console{}, demand...); code != exitFailed || !strings.Contains(out, "fine-tuned for 3 episodes was not run dry") || strings.Contains(out, "fine-tune ") {
+		t.Errorf("the policy that was learned after the last checkpoint was not gated: %d\n%s", code, out)
+	}
+	if !strings.Contains(l.must(append(check, "--allow", "1")...), "fine-tuned for 3 episodes") {
+		t.Error("the dry run is of another policy than the one that acts next")
+	}
+	l.must(demand...)
 	if diff := cmp.Diff(want, l.outcome()); diff != "" {
 		t.Errorf("the session behind the gate differs from the undisturbed one:\n%s", diff)
 	}

@@ -290,6 +290,40 @@ func gateMode(c config.Config) string {
 	return "off"
 }
 
+// checkClone is checkGate for what the evaluation before fine-tuning moves, while that is to come.
+func (s *Session) checkClone(ctx context.Context, p parts) error {
+	if !judgeable(s.cfg) {
+		return nil // nothing moves before the learner's policy does
+	}
+	if judged, err := s.store.Marked(ctx, "success before"); err != nil || judged != "" {
+		return err
+	}
+	return s.checkGate(ctx, p)
+}
+
+// checkLearned is checkGate for the policy of a learner after n online episodes. One that has just
+// been learned, from the demonstrations or again from episodes after the last checkpoint, is
+// stored first, so that a dry run is of what moves the arm.
+func (s *Session) checkLearned(ctx context.Context, p parts, l policy.Keeper, n int) error {
+	if gateMode(s.cfg) == "off" {
+		return nil
+	}
+	next, err := l.Latest(ctx)
+	if err != nil {
+		return err
+	}
+	stored, _, err := s.acting(ctx, p)
+	if err != nil {
+		return err
+	}
+	if digest(next) != digest(stored) {
+		if err := s.saveLearner(ctx, l, n); err != nil {
+			return err
+		}
+	}
+	return s.checkGate(ctx, p)
+}
+
 // checkGate refuses to let parameters act that have not passed a dry run within
 // the session's limits, as guard.gate says.
 func (s *Session) checkGate(ctx context.Context, p parts) error {

@@ -178,7 +178,11 @@ func (s *Session) params(ctx context.Context, p parts, which string) (policy.Par
 			return policy.Params{}, "", err
 		}
 		what := alignedBy(s.Dir(), b)
-		if what == "" {
+		switch {
+		case what != "":
+		case v == 0:
+			what = "cloned, as it is after learner.warmup"
+		default:
 			what = fmt.Sprintf("fine-tuned for %d episodes", v)
 		}
 		return policy.Params{Version: v + 1, Data: b}, what, nil

@@ -62,7 +62,7 @@ func (s *Session) Run(ctx context.Context) (res Result, err error) {
 	if ctx, err = s.searching(ctx); err != nil {
 		return res, err
 	}
-	if err := s.checkGate(ctx, p); err != nil {
+	if err := s.checkClone(ctx, p); err != nil {
 		return res, err
 	}
 	before, err := s.judge(ctx, "before", p, p.clone)
@@ -172,6 +172,9 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 		return tuned, err
 	}
 	defer func() { err = errors.Join(err, closeKeeper(l)) }()
+	if err := s.checkLearned(ctx, p, l, next); err != nil {
+		return tuned, err
+	}
 	take := s.ownArm
 	if s.practice != nil {
 		take = func(ctx context.Context) (*arm, func() error, error) { return s.practice.take(ctx, s) }
