@@ -324,7 +324,7 @@ func (d *driver) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	t, err := d.s.newTracks(a)
+	t, err := d.s.newTracks(ctx, a)
 	if err != nil {
 		return err
 	}

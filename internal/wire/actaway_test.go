@@ -62,7 +62,7 @@ func actor(t *testing.T) (*driver, *tracks, *resets) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = a.close() })
-	tr, err := s.newTracks(a)
+	tr, err := s.newTracks(t.Context(), a)
 	if err != nil {
 		t.Fatal(err)
 	}

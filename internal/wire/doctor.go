@@ -38,6 +38,9 @@ func Examine(ctx context.Context, c config.Config, o Options) []Finding {
 	if real(c) {
 		fs = append(fs, examineROS(ctx, c, o)...)
 	}
+	if onROS(c) {
+		try("teleop", func() (string, error) { return tryJoy(ctx, c, o) })
+	}
 	if keyed(c) {
 		try("waypoints", func() (string, error) {
 			return tryWaypoints(c, o)

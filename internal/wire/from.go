@@ -396,7 +396,7 @@ func lasting(cfg config.Config) error {
 // masters refuses, before anything is made for it, a session whose arm a person takes by a device
 // on ROS where no master answers.
 func masters(ctx context.Context, cfg config.Config, o Options) error {
-	if in := cfg.Teleop.Input; in != "joy" && in != "spacenav" || logged(cfg) {
+	if !onROS(cfg) {
 		return nil
 	}
 	n, err := openNode(ctx, cfg, "rapport_teleop", o.Log)

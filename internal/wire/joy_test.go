@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/robot/ros"
 	"github.com/rapport-rl/rapport/robot/ros/master"
@@ -40,6 +42,8 @@ func TestDevicesOnROSTakeTheArm(t *testing.T) {
 			c := tiny(t)
 			set(t, &c, "robot.pace=real", "teleop.input="+input, "policy.axes=[x, y, z]", "robot.ros.master="+m.URI())
 			s := begun(t, c)
+			var said strings.Builder
+			s.log = slog.New(slog.NewTextHandler(&said, nil))
 			n, err := ros.Open(t.Context(), ros.Config{Master: m.URI(), Name: "device"})
 			if err != nil {
 				t.Fatal(err)
@@ -49,10 +53,11 @@ func TestDevicesOnROSTakeTheArm(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			decide, end, err := s.newOverride(&arm{})
+			decide, end, err := s.newOverride(t.Context(), &arm{})
 			if err != nil {
 				t.Fatal(err)
 			}
+			end = sync.OnceFunc(end)
 			defer end()
 			if err := pub.WaitSubscriber(t.Context()); err != nil {
 				t.Fatal(err)
@@ -78,8 +83,12 @@ func TestDevicesOnROSTakeTheArm(t *testing.T) {
 			until(up, robot.ByHuman, &std.Joy{Axes: tt.axes, Buttons: tt.held})
 			until(wish, robot.ByPolicy, &std.Joy{Axes: tt.idle, Buttons: tt.rest})
 			until(up, robot.ByHuman, &std.Joy{Axes: tt.axes, Buttons: tt.held})
-			until(robot.Command{Grip: 1}, robot.ByGuard, nil) // the cable is pulled
+			until(robot.Command{Grip: 1}, robot.ByGuard, nil) // the cable is pulled, or the stick is still and nothing repeats it
 			until(wish, robot.ByPolicy, nil)
+			end()
+			if text := said.String(); strings.Count(text, "readings stopped while a person held the switch") != 1 || strings.Contains(text, "autorepeat_rate") != (input == "joy") {
+				t.Errorf("told of readings that stopped: %s", text)
+			}
 		})
 	}
 }
@@ -110,7 +119,7 @@ func TestOnePadOnATopicIsHeardAtATime(t *testing.T) {
 		}
 		pubs = append(pubs, pub)
 	}
-	decide, end, err := s.newOverride(&arm{})
+	decide, end, err := s.newOverride(t.Context(), &arm{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,5 +174,59 @@ func TestADeviceWithoutAMasterIsToldAtOnce(t *testing.T) {
 	wantErr(t, err, "teleop.input is spacenav", "start roscore")
 	if _, err := os.Stat(filepath.Join(c.Out, c.Name)); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a folder is left (%v)", err)
+	}
+}
+
+// An arm that a person is to take by a device that nobody publishes does not move.
+func TestAnArmWaitsForItsDevice(t *testing.T) {
+	m, err := master.Start("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	c := tiny(t)
+	set(t, &c, "robot.pace=real", "teleop.input=joy", "robot.ros.master="+m.URI(), "robot.ros.wait=0.3", "session.episodes=1", "session.evaluate=1")
+	s := begun(t, c)
+	_, err = s.Run(t.Context())
+	wantErr(t, err, "teleop.input is joy", "nobody publishes /joy (sensor_msgs/Joy)", "_autorepeat_rate:=20", "--set teleop.topic=")
+	if es, err := s.store.Episodes(t.Context(), policy.Online); err != nil || len(es) > 0 {
+		t.Errorf("%d episodes, %v: the arm moved", len(es), err)
+	}
+	_, err = tryJoy(t.Context(), c, byTheClock())
+	wantErr(t, err, "nobody publishes /joy")
+
+	n, err := ros.Open(t.Context(), ros.Config{Master: m.URI(), Name: "device"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	if _, err := ros.Advertise[std.String](n, "/spacenav/joy", false); err != nil {
+		t.Fatal(err)
+	}
+	c.Teleop.Input = "spacenav"
+	_, err = tryJoy(t.Context(), c, byTheClock())
+	wantErr(t, err, "teleop.input is spacenav", "std_msgs/String")
+	pub, err := ros.Advertise[std.Joy](n, "/pad", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Teleop.Input, c.Teleop.Topic = "joy", "/pad"
+	detail, err := tryJoy(t.Context(), c, byTheClock())
+	wantErr(t, err, "/pad comes 0 times a second", "autorepeat_rate")
+	if !strings.Contains(detail, "sensor_msgs/Joy of /device") {
+		t.Errorf("told %q", detail)
+	}
+	over, stop := context.WithCancel(t.Context())
+	var repeats sync.WaitGroup
+	repeats.Go(func() {
+		for over.Err() == nil {
+			pub.Publish(&std.Joy{})
+			time.Sleep(20 * time.Millisecond)
+		}
+	})
+	defer repeats.Wait()
+	defer stop()
+	if detail, err := tryJoy(t.Context(), c, byTheClock()); err != nil {
+		t.Errorf("a device that repeats: %q, %v", detail, err)
 	}
 }

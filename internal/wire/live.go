@@ -82,7 +82,7 @@ type override func(step int, obs robot.Observation, wish robot.Command) (robot.C
 
 // newOverride is who may decide instead of the policy: a person, and a gate that
 // holds the arm while a frame is unfit. nil without either.
-func (s *Session) newOverride(a *arm) (_ override, end func(), err error) {
+func (s *Session) newOverride(ctx context.Context, a *arm) (_ override, end func(), err error) {
 	end = func() {}
 	var pilot *teleop.Pilot
 	if s.cfg.Teleop.Input != "none" {
@@ -90,7 +90,7 @@ func (s *Session) newOverride(a *arm) (_ override, end func(), err error) {
 		if s.cfg.Teleop.Input == "bus" {
 			end, err = s.hearBus(hand)
 		} else {
-			end, err = s.hearJoy(hand)
+			end, err = s.hearJoy(ctx, hand)
 		}
 		if err != nil {
 			return nil, nil, err
@@ -153,6 +153,12 @@ func newGate(c config.Config) *vision.Gate {
 // person's, and of what is beyond an action another one would be learned than moved the arm.
 func newPilot(c config.Config, hand teleop.Source, log *slog.Logger) *teleop.Pilot {
 	p := &teleop.Pilot{Source: hand, Speed: c.Teleop.Speed, Turn: c.Teleop.Turn, MaxSpeed: c.Guard.Speed, MaxTurn: c.Guard.Turn, Tick: period(c), Pause: seconds(c.Teleop.Pause)}
+	lost := uint64(0)
+	p.Lost = func() {
+		if lost++; tenfold(lost) {
+			log.Warn("wire: teleop: readings stopped while a person held the switch; the arm is held for teleop.pause, then the policy goes on: "+silenced(c.Teleop.Input), "stale_s", c.Teleop.Stale, "pause_s", c.Teleop.Pause, "so_far", lost)
+		}
+	}
 	for _, name := range c.Policy.Axes {
 		for i, n := range append(axisNames, "grip") {
 			p.Free[i] = p.Free[i] || n == name
@@ -175,6 +181,14 @@ func newPilot(c config.Config, hand teleop.Source, log *slog.Logger) *teleop.Pil
 	slow(&p.Speed, p.Free[:3], "teleop.speed", "guard.speed", p.MaxSpeed, unit.Scale)
 	slow(&p.Turn, p.Free[3:6], "teleop.turn", "guard.turn", p.MaxTurn, unit.Turn)
 	return p
+}
+
+// silenced is why a device may have gone silent while it was held.
+func silenced(input string) string {
+	if input == "joy" {
+		return "the joy node repeats nothing of a stick that is still, unless its autorepeat_rate is set, to 20; or its cable or network is gone"
+	}
+	return "its cable or network is gone, or what reads it hangs"
 }
 
 // period is the control period of the configured arm.

@@ -207,7 +207,7 @@ func TestUnfitFramesAreCountedOrHold(t *testing.T) {
 			set(t, &c, "perception.gate="+gate)
 			s := begun(t, c)
 			a := &arm{}
-			decide, end, err := s.newOverride(a)
+			decide, end, err := s.newOverride(t.Context(), a)
 			if err != nil {
 				t.Fatal(err)
 			}

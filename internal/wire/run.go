@@ -193,7 +193,7 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 		return tuned, err
 	}
 	pi.Begin(uint64(next))
-	t, err := s.newTracks(a)
+	t, err := s.newTracks(ctx, a)
 	if err != nil {
 		return tuned, err
 	}

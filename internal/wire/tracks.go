@@ -32,7 +32,7 @@ type tracks struct {
 // depth is how many values a feed keeps while the bus is busy: half a second.
 const depth = 10
 
-func (s *Session) newTracks(a *arm) (*tracks, error) {
+func (s *Session) newTracks(ctx context.Context, a *arm) (*tracks, error) {
 	t := &tracks{s: s, arm: a}
 	c, on := s.conn, s.armOn()
 	var errs [3]error
@@ -41,7 +41,7 @@ func (s *Session) newTracks(a *arm) (*tracks, error) {
 	t.learner, errs[2] = bus.NewFeed(c, s.name, bus.MetricTopic("learner"), depth)
 	err := errors.Join(errs[:]...)
 	if err == nil {
-		t.override, t.hand, err = s.newOverride(a)
+		t.override, t.hand, err = s.newOverride(ctx, a)
 	}
 	for _, cam := range s.cfg.Robot.Cameras {
 		f, e := bus.NewFeed(c, on, bus.FrameTopic(cam.Name), depth)

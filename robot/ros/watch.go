@@ -2,7 +2,11 @@ package ros
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -131,14 +135,48 @@ func Subscribe[T any](n *Node, topic string, f func(*T)) (io.Closer, error) {
 	return subscribe(n, topic, nil, f)
 }
 
+// Subscription is one whose publishers can be waited for.
+type Subscription struct{ s *subscription }
+
+// Close ends the subscription.
+func (s *Subscription) Close() error { return s.s.Close() }
+
+// WaitPublisher returns once somebody who publishes is connected. It fails at once with
+// ErrKind when all who publish have another type of message.
+func (s *Subscription) WaitPublisher(ctx context.Context) error {
+	for {
+		connected, err := s.s.state()
+		if connected > 0 || err != nil {
+			return err
+		}
+		select {
+		case <-s.s.n.ctx.Done():
+			return ErrClosed
+		default:
+		}
+		if err := wait(ctx, lookTime); err != nil {
+			s.s.mu.Lock()
+			uris := slices.Sorted(maps.Keys(s.s.listed))
+			s.s.mu.Unlock()
+			if len(uris) > 0 {
+				return fmt.Errorf("ros: who publishes %s (%s) is not reached, at %s (ROS_IP, or a firewall?): %w", s.s.topic, s.s.kind.Type, strings.Join(uris, ", "), err)
+			}
+			return fmt.Errorf("ros: nobody publishes %s (%s): %w", s.s.topic, s.s.kind.Type, err)
+		}
+	}
+}
+
+// lookTime is between two looks for a publisher.
+const lookTime = 20 * time.Millisecond
+
 // SubscribeFrom is Subscribe for who has to tell publishers apart: f is called with the
 // name of the node, too.
-func SubscribeFrom[T any](n *Node, topic string, f func(publisher string, m *T)) (io.Closer, error) {
+func SubscribeFrom[T any](n *Node, topic string, f func(publisher string, m *T)) (*Subscription, error) {
 	kind, err := tcpros.KindOf[T]()
 	if err != nil {
 		return nil, err
 	}
-	return n.subscribe(topic, kind, nil, func(h tcpros.Header, payload []byte) error {
+	s, err := n.subscribe(topic, kind, nil, func(h tcpros.Header, payload []byte) error {
 		m := new(T)
 		if err := tcpros.Decode(payload, m); err != nil {
 			return err
@@ -146,6 +184,10 @@ func SubscribeFrom[T any](n *Node, topic string, f func(publisher string, m *T))
 		f(h["callerid"], m)
 		return nil
 	})
+	if err != nil {
+		return nil, err
+	}
+	return &Subscription{s}, nil
 }
 
 func subscribe[T any](n *Node, topic string, tell func(), f func(*T)) (*subscription, error) {

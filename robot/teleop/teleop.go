@@ -329,6 +329,8 @@ type Pilot struct {
 	// Free are the axes that the person moves: x y z rx ry rz and the grip. Those
 	// of the policy alone, if it is to learn from what is done.
 	Free [7]bool
+	// Lost is told each time readings of a person who held the switch went stale; nil is not.
+	Lost func()
 
 	has   bool
 	until time.Time // of a pause
@@ -348,6 +350,9 @@ func (p *Pilot) Decide(step int, obs robot.Observation, wish robot.Command) (rob
 		p.has = false
 	case p.has:
 		p.has, p.until = false, now.Add(p.Pause)
+		if p.Lost != nil {
+			p.Lost()
+		}
 		return Hold(step, obs, wish), robot.ByGuard
 	}
 	if now.Before(p.until) {
