@@ -15,6 +15,7 @@ import (
 func (a *app) calibrateCmd() *cobra.Command {
 	var cc wire.CalibrateConfig
 	var out, sheet string
+	var topics []string
 	var pixels, mm float64
 	cmd := &cobra.Command{
 		Use:   "calibrate SETUP.yaml",
@@ -39,8 +40,9 @@ a camera on the hand (on_hand: true), with the pose of the tool at each image:
   views:
     - {image: 1.png, p: [0.45, 0.02, 0.4], q: [0, 1, 0, 0]}
 
---recording takes images and poses from a recording instead (rapport record), at which the
-hand should stand still at each pose for half a second.
+--recording takes images, and for a board the poses, from a recording instead (rapport record);
+before a board the hand should stand still at each pose for half a second. Where the recording
+calls the camera otherwise, --map names its topic: --map front=/camera/color/image_raw.
 
 --print writes the markers or the board of SETUP.yaml to a page instead, at their size, and
 calibrates nothing. Markers that stay on the table tell sessions whether the camera was
@@ -54,6 +56,13 @@ moved: name SETUP.yaml in robot.markers.`,
 				return usageError{errors.New("--images and --recording exclude each other")}
 			case !(pixels > 0) || !(mm > 0):
 				return usageError{fmt.Errorf("--max-px is %g and --max-mm %g; want numbers above 0", pixels, mm)}
+			}
+			var err error
+			if cc.Map, err = topicMap(topics); err != nil {
+				return usageError{err}
+			}
+			if len(cc.Map) > 0 && cc.Recording == "" {
+				return usageError{errors.New("--map names topics of a recording; give one by --recording")}
 			}
 			cc.Setup = args[0]
 			if sheet != "" {
@@ -100,6 +109,7 @@ moved: name SETUP.yaml in robot.markers.`,
 	f.StringVar(&sheet, "print", "", "write the markers or the board to this HTML page, to be printed, and end")
 	f.StringVar(&cc.Images, "images", "", "folder of images of the markers, PNG or JPEG")
 	f.StringVar(&cc.Recording, "recording", "", "recording with the camera and, for a board, the arm's states")
+	f.StringArrayVar(&topics, "map", nil, "the camera of the recording, or states, joints, pose, and its topic, as front=/camera/color/image_raw; may be repeated")
 	f.StringVar(&cc.Known, "intrinsics", "", "file of cameras that has this camera's intrinsics; else they are found")
 	f.Float64Var(&pixels, "max-px", 1, "refuse an error above so many pixels")
 	f.Float64Var(&mm, "max-mm", 5, "refuse an error above so many millimetres")

@@ -15,6 +15,7 @@ import (
 	"github.com/rapport-rl/rapport/perception/keypoint"
 	"github.com/rapport-rl/rapport/perception/vision"
 	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/robot/bag"
 	"github.com/rapport-rl/rapport/robot/franka"
 	"github.com/rapport-rl/rapport/robot/record"
 )
@@ -159,6 +160,32 @@ markers:
 	if code, text := do(setup, "--recording", in("ep.mcap"), "--intrinsics", in("lens.json"), "-o", in("cameras.json")); code != exitDone || !strings.Contains(text, "36 points in 3 images") {
 		t.Errorf("a recording: exit %d:\n%s", code, text)
 	}
+	// So has a lab's, where the camera is alone and has its driver's name.
+	w, err := bag.Create(in("lab.bag"), bag.WriteOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cam := &bag.Connection{Topic: "/camera/color/image_raw/compressed", Type: "sensor_msgs/CompressedImage", MD5: "8f7a12909da2c9d3332d540a0977563f", Encoding: bag.ROS1, Schema: "ros1msg",
+		Definition: []byte(header + "string format\nuint8[] data\n" + headerDefinition)}
+	for i := range 20 {
+		var m wired
+		m.header(time.Unix(int64(1000+5*i), 0))
+		m.text("png")
+		m.text(string(b))
+		if err := w.Write(&bag.Message{Topic: cam.Topic, Type: cam.Type, Time: time.Unix(int64(1000+5*i), 0), Conn: cam, Data: m.b}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	lab := []string{setup, "--recording", in("lab.bag"), "--intrinsics", in("lens.json"), "-o", in("cameras.json")}
+	if code, text := do(append(lab, "--map", "front="+cam.Topic)...); code != exitDone || !strings.Contains(text, "96 points in 8 images") {
+		t.Errorf("a recording of a lab: exit %d:\n%s", code, text)
+	}
+	if code, text := do(lab...); code != exitFailed || !strings.Contains(text, "--map front=") {
+		t.Errorf("a recording whose camera is called otherwise: exit %d:\n%s", code, text)
+	}
 	for _, tt := range []struct {
 		name, from, to string
 		args           []string
@@ -182,6 +209,8 @@ markers:
 		{"an infinite turn", "size: 0.1}\n  - {id: 4", "size: 0.1, yaw: .inf}\n  - {id: 4", nil, "yaw is +Inf"},
 		{"degrees", "size: 0.1}\n  - {id: 4", "size: 0.1, yaw: 90}\n  - {id: 4", nil, "want radians"},
 		{"a folder without images", "camera", "camera", []string{"--images", t.TempDir()}, "want names that end in .png, .jpg or .jpeg"},
+		{"topics of images", "camera", "camera", []string{"--map", "front=/a"}, "give one by --recording"},
+		{"topics of an episode", "camera", "camera", []string{"--recording", in("ep.mcap"), "--map", "front=/a"}, "leave --map out"},
 		{"both sources", "camera", "camera", []string{"--recording", "x", "--images", "y"}, "exclude each other"},
 	} {
 		bad := write("bad.yaml", strings.Replace(good, tt.from, tt.to, 1))

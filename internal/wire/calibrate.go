@@ -2,9 +2,7 @@ package wire
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -15,17 +13,16 @@ import (
 	"github.com/rapport-rl/rapport/perception/keypoint"
 	"github.com/rapport-rl/rapport/perception/vision"
 	"github.com/rapport-rl/rapport/robot"
-	"github.com/rapport-rl/rapport/robot/bag"
 	"github.com/rapport-rl/rapport/robot/franka"
-	"github.com/rapport-rl/rapport/robot/record"
 )
 
 // CalibrateConfig says what a camera is calibrated from.
 type CalibrateConfig struct {
-	Setup     string // file of config.Calibration
-	Images    string // folder of images of markers; "": those of the file
-	Recording string // an episode of ours or a bag, instead of images
-	Known     string // file of cameras that has the intrinsics; "": find them
+	Setup     string            // file of config.Calibration
+	Images    string            // folder of images of markers; "": those of the file
+	Recording string            // an episode of ours or a bag, instead of images
+	Map       map[string]string // topics of a bag by name: the camera, or states, joints, pose
+	Known     string            // file of cameras that has the intrinsics; "": find them
 }
 
 // Calibrate calibrates a camera.
@@ -47,24 +44,32 @@ func Calibrate(ctx context.Context, cc CalibrateConfig) (keypoint.Calibration, e
 		}
 		known = &k
 	}
-	var views []keypoint.View
+	var al album
 	if cc.Recording != "" {
-		views, err = recordedViews(ctx, cc.Recording, c.Camera)
+		al, err = recordedAlbum(ctx, cc, &c)
 	} else {
-		views, err = imageViews(cc, &c)
+		al, err = imageAlbum(cc, &c)
 	}
 	if err != nil {
 		return none, err
 	}
 	if len(c.Markers) == 0 {
-		rested := still(views, 40)
-		if n, least := len(rested), keypoint.LeastViews(known); n < least && n < len(views) {
-			return none, fmt.Errorf("wire: calibrate: in the %d images of %s the hand stood still at %d places, want %d at least; hold it for half a second at each pose", len(views), cc.Recording, n, least)
+		rested := still(al.tools, 40)
+		if n, least := len(rested), keypoint.LeastViews(known); n < least && n < len(al.tools) {
+			return none, fmt.Errorf("wire: calibrate: in the %d images of %s the hand stood still at %d places, want %d at least; hold it for half a second at each pose", len(al.tools), cc.Recording, n, least)
 		}
-		return keypoint.FromBoard(rested, boardOf(c), c.OnHand, known)
+		views, err := al.read(rested)
+		if err != nil {
+			return none, err
+		}
+		return keypoint.FromBoard(views, boardOf(c), c.OnHand, known)
+	}
+	views, err := al.read(spaced(len(al.tools), 8))
+	if err != nil {
+		return none, err
 	}
 	var frames []robot.Frame
-	for _, v := range spaced(views, 8) {
+	for _, v := range views {
 		frames = append(frames, v.Frame)
 	}
 	return keypoint.FromMarkers(frames, c.Dictionary, fixed(c.Markers), known)
@@ -168,65 +173,39 @@ func imageViews(cc CalibrateConfig, c *config.Calibration) ([]keypoint.View, err
 	return views, nil
 }
 
-// recordedViews are a camera's images in a recording, with the tool's poses.
-func recordedViews(ctx context.Context, path, camera string) (views []keypoint.View, err error) {
-	add := func(s robot.State, fs []robot.Frame) error {
-		for _, f := range fs {
-			if f.Camera == camera {
-				// A frame is told again until the next.
-				if n := len(views); n == 0 || &views[n-1].Frame.Pix[0] != &f.Pix[0] {
-					views = append(views, keypoint.View{Frame: f, Tool: s.EE})
-				}
-				return nil
-			}
-		}
-		var names []string
-		for _, f := range fs {
-			names = append(names, f.Camera)
-		}
-		return fmt.Errorf("wire: calibrate: %s has no camera %q; it has %q", path, camera, names)
-	}
-	if rec, err := record.Read(path); err == nil || errors.Is(err, record.ErrTruncated) && len(rec.Ticks) > 0 {
-		for _, t := range rec.Ticks {
-			if err := add(t.State, t.Frames); err != nil {
-				return nil, err
-			}
-		}
-		return views, nil
-	}
-	in, err := bag.Open(path, bag.Options{})
-	if err != nil {
-		return nil, fmt.Errorf("wire: calibrate: %w", err)
-	}
-	m, _ := bag.Guess(in.Info())
-	if err := in.Close(); err != nil {
-		return nil, err
-	}
-	b, err := bag.NewBackend(path, bag.BackendConfig{Map: m})
-	if err != nil {
-		return nil, fmt.Errorf("wire: calibrate: %w", err)
-	}
-	defer func() { err = errors.Join(err, b.Close()) }()
-	obs, err := b.Reset(ctx)
-	for ; err == nil; obs, err = b.Step(ctx, robot.Command{}) {
-		if err := add(obs.State, obs.Frames); err != nil {
-			return nil, err
-		}
-	}
-	if !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("wire: calibrate: %w", err)
-	}
-	return views, nil
+// album is the images of a camera, of which only some are looked at.
+type album struct {
+	tools []robot.Pose // where the tool was at each; unknown of markers
+	// read gives those of the numbers, which ascend.
+	read func(of []int) ([]keypoint.View, error)
 }
 
-// spaced are n of vs at most, evenly.
-func spaced(vs []keypoint.View, n int) []keypoint.View {
-	if len(vs) <= n {
-		return vs
+// imageAlbum is the images of files.
+func imageAlbum(cc CalibrateConfig, c *config.Calibration) (album, error) {
+	views, err := imageViews(cc, c)
+	return inMemory(views), err
+}
+
+func inMemory(views []keypoint.View) (al album) {
+	for _, v := range views {
+		al.tools = append(al.tools, v.Tool)
 	}
-	var out []keypoint.View
-	for i := range n {
-		out = append(out, vs[i*(len(vs)-1)/(n-1)])
+	al.read = func(of []int) (out []keypoint.View, _ error) {
+		for _, i := range of {
+			out = append(out, views[i])
+		}
+		return out, nil
+	}
+	return al
+}
+
+// spaced are k of the first n numbers at most, evenly.
+func spaced(n, k int) (out []int) {
+	for i := range min(n, k) {
+		if n > k {
+			i = i * (n - 1) / (k - 1)
+		}
+		out = append(out, i)
 	}
 	return out
 }
@@ -234,20 +213,24 @@ func spaced(vs []keypoint.View, n int) []keypoint.View {
 // still are n views at most at which the hand stood still, 5 mm or 0.03 rad apart, since
 // images and poses are not of the same instant while it moves. Where there are hardly
 // more views than n, they are taken for photographs.
-func still(vs []keypoint.View, n int) []keypoint.View {
-	if len(vs) <= n {
-		return vs
+func still(tools []robot.Pose, n int) []int {
+	if len(tools) <= n {
+		return spaced(len(tools), n)
 	}
-	var out []keypoint.View
-	for i := 1; i < len(vs)-1; i++ {
-		if far(vs[i-1].Tool, vs[i+1].Tool) > 0.0005 {
+	var rested []int
+	for i := 1; i < len(tools)-1; i++ {
+		if far(tools[i-1], tools[i+1]) > 0.0005 {
 			continue
 		}
-		if k := len(out); k == 0 || far(out[k-1].Tool, vs[i].Tool) > 0.005 {
-			out = append(out, vs[i])
+		if k := len(rested); k == 0 || far(tools[rested[k-1]], tools[i]) > 0.005 {
+			rested = append(rested, i)
 		}
 	}
-	return spaced(out, n)
+	out := spaced(len(rested), n)
+	for k, i := range out {
+		out[k] = rested[i]
+	}
+	return out
 }
 
 // far is how far two poses are apart, m, a radian counting 0.15 m.

@@ -122,10 +122,10 @@ func redder(f robot.Frame, red bool) (px [2]float64, ok bool) {
 }
 
 func TestViewsAreTakenWhereTheHandStands(t *testing.T) {
-	var vs []keypoint.View
+	var vs []robot.Pose
 	add := func(x float64, times int) {
 		for range times {
-			vs = append(vs, keypoint.View{Tool: robot.Pose{P: [3]float64{x}, Q: [4]float64{1}}})
+			vs = append(vs, robot.Pose{P: [3]float64{x}, Q: [4]float64{1}})
 		}
 	}
 	for i := range 5 { // five stops, and the ways between
@@ -138,12 +138,12 @@ func TestViewsAreTakenWhereTheHandStands(t *testing.T) {
 	if len(got) != 5 {
 		t.Fatalf("%d views, want the five stops", len(got))
 	}
-	for i, v := range got {
-		if math.Abs(v.Tool.P[0]-float64(i)/10) > 1e-12 {
-			t.Errorf("view %d is at %g m", i, v.Tool.P[0])
+	for i, n := range got {
+		if math.Abs(vs[n].P[0]-float64(i)/10) > 1e-12 {
+			t.Errorf("view %d is at %g m", i, vs[n].P[0])
 		}
 	}
-	if got := spaced(got, 2); len(got) != 2 || got[1].Tool.P[0] != 0.4 {
+	if got := spaced(5, 2); len(got) != 2 || got[1] != 4 {
 		t.Errorf("two of five are %+v", got)
 	}
 	if got := still(vs[:10], 20); len(got) != 10 {

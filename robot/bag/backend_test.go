@@ -201,6 +201,28 @@ func TestBackendGivesWhatWasRecorded(t *testing.T) {
 	}
 }
 
+// Of a long recording only some pictures are wanted.
+func TestBackendDecodesWhatIsWanted(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "arm.bag")
+	arm(t, path, 1, true)
+	b, err := bag.NewBackend(path, bag.BackendConfig{Decode: func(camera string, seq uint64) bool { return camera == "camera" && seq%2 == 1 }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	o, err := b.Reset(t.Context())
+	for ; err == nil; o, err = b.Step(t.Context(), robot.Command{}) {
+		for _, f := range o.Frames {
+			if want := f.Camera == "camera" && f.Seq%2 == 1; (len(f.Pix) > 0) != want || (f.W > 0) != want || f.Stamp.IsZero() {
+				t.Errorf("picture %d of %s: %d bytes, %dx%d, at %v; want pixels: %v", f.Seq, f.Camera, len(f.Pix), f.W, f.H, f.Stamp, want)
+			}
+		}
+	}
+	if !errors.Is(err, io.EOF) {
+		t.Fatal(err)
+	}
+}
+
 func TestBackendTellsWhatIsStale(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "gap.bag")
 	arm(t, path, 2, true)
