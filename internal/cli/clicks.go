@@ -43,7 +43,7 @@ ROS has it there alone: what stops an arm is its session's.`,
 				return err
 			}
 			defer w.Close()
-			if _, err := fmt.Fprintf(a.stdout, "clicks  %s\n", w.ClicksURL()); err != nil {
+			if err := a.opens(w, "clicks  ", w.ClicksURL()); err != nil {
 				return err
 			}
 			bars := newProgress(a.stderr)

@@ -2,7 +2,9 @@ package cli
 
 import (
 	"context"
+	"net"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -41,12 +43,15 @@ func TestPlanIsClickedIntoAFolder(t *testing.T) {
 	if p, err := kagi.Load(filepath.Join(dir, "plan.json")); err != nil || p.Task != "up" || !strings.Contains(c.String(), filepath.Join(dir, "plan.json")) {
 		t.Errorf("got %+v, %v:\n%s", p, err, c)
 	}
-	// The same folder again is asked for again.
+	// The same folder again is asked for again, and from a tablet.
 	again := &console{}
-	ended = l.running(again, "clicks", dir, "--listen", "127.0.0.1:0")
+	ended = l.running(again, "clicks", dir, "--listen", "0.0.0.0:0")
 	m = again.said(t, `clicks  http://(.*)/clicks#(\w+)`)
 	again.said(t, `clicks +\.\.\.`)
 	w = &watcher{t: t, url: m[1], token: m[2]}
+	if own, err := net.InterfaceAddrs(); err != nil || slices.ContainsFunc(own, func(a net.Addr) bool { n, ok := a.(*net.IPNet); return ok && !n.IP.IsLoopback() && n.IP.To4() != nil }) && !strings.Contains(again.String(), "elsewhere http://") {
+		t.Errorf("no link for a tablet (%v, %v):\n%s", own, err, again)
+	}
 	if code, r := w.post("/clicks/save", strings.Replace(handPlan, `"scene":1`, `"scene":2`, 1)); code != 200 {
 		t.Fatalf("save again: %d %v", code, r)
 	}

@@ -127,8 +127,15 @@ func (a *app) serve(conn *bus.Conn, session, dir, listen string) (*web.Server, e
 }
 
 // where prints where a page is.
-func (a *app) where(w *web.Server) error {
-	_, err := fmt.Fprintf(a.stdout, "dashboard  %s\n", w.URL())
+func (a *app) where(w *web.Server) error { return a.opens(w, "dashboard  ", w.URL()) }
+
+// opens prints a link of a page under a name, and below it those for other machines.
+func (a *app) opens(w *web.Server, name, link string) error {
+	text := name + link + "\n"
+	for _, l := range w.Elsewhere(link) {
+		text += fmt.Sprintf("%-*s%s\n", len(name), "elsewhere ", l)
+	}
+	_, err := fmt.Fprint(a.stdout, text)
 	return err
 }
 

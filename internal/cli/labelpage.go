@@ -149,7 +149,7 @@ func (a *app) label(ctx context.Context, d *drivers, c config.Config, dir, liste
 		return err
 	}
 	defer s.Close()
-	if _, err := fmt.Fprintf(a.stdout, "label      %s\n", s.LabelURL()); err != nil {
+	if err := a.opens(s, "label      ", s.LabelURL()); err != nil {
 		return err
 	}
 	<-ctx.Done()

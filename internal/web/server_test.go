@@ -5,9 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -437,6 +440,43 @@ func TestStartSaysWhatIsWrong(t *testing.T) {
 			if w != nil {
 				w.Close()
 			}
+		}
+	}
+}
+
+// Who opens the page on a tablet needs an address of this machine, which localhost is not there.
+func TestAPageForAllIsToldByItsAddresses(t *testing.T) {
+	s := newSession(t, bus.Options{})
+	if far := s.page(t).Elsewhere("http://127.0.0.1:1/"); len(far) > 0 {
+		t.Errorf("a page of this machine alone is told as %q", far)
+	}
+	w, err := web.Start(web.Options{Conn: s.srv.Conn(), Session: "a", Listen: "0.0.0.0:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if !strings.HasPrefix(w.URL(), "http://localhost:") {
+		t.Errorf("here it is at %s", w.URL())
+	}
+	own, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	beside := slices.ContainsFunc(own, func(a net.Addr) bool {
+		n, ok := a.(*net.IPNet)
+		return ok && n.IP.IsGlobalUnicast() && n.IP.To4() != nil
+	})
+	far := w.Elsewhere(w.LabelURL())
+	if beside != (len(far) > 0) {
+		t.Fatalf("addresses %v are told as %q", own, far)
+	}
+	for _, link := range far {
+		u, err := url.Parse(link)
+		if err != nil || net.ParseIP(u.Hostname()).IsLoopback() || u.Path != "/label" || !strings.HasSuffix(w.URL(), u.Fragment) {
+			t.Fatalf("%s, %v", link, err)
+		}
+		if code, _, _ := ask(t, "GET", link, ""); code != http.StatusOK {
+			t.Errorf("%s answers %d", link, code)
 		}
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -170,13 +171,38 @@ func (s *Server) LabelURL() string { return s.url("label") }
 // ClicksURL opens the page on which a plan is clicked.
 func (s *Server) ClicksURL() string { return s.url("clicks") }
 
+// Elsewhere are the links by which other machines open what a link of s opens on this one, where
+// the page is served on all addresses: one for each that this machine has beside loopback.
+func (s *Server) Elsewhere(link string) (links []string) {
+	a, ok := s.ln.Addr().(*net.TCPAddr)
+	if !ok || !a.IP.IsUnspecified() {
+		return nil
+	}
+	own, err := net.InterfaceAddrs()
+	if err != nil {
+		s.o.Log.Warn("web: the addresses of this machine are not known; from elsewhere put its name into the link", "err", err)
+	}
+	for _, o := range own {
+		n, ok := o.(*net.IPNet)
+		// On 0.0.0.0 nobody answers an IPv6 address.
+		if !ok || !n.IP.IsGlobalUnicast() || a.IP.To4() != nil && n.IP.To4() == nil {
+			continue
+		}
+		links = append(links, strings.Replace(link, "//"+net.JoinHostPort(local, fmt.Sprint(a.Port)), "//"+net.JoinHostPort(n.IP.String(), fmt.Sprint(a.Port)), 1))
+	}
+	return links
+}
+
+// local is this machine's name to itself.
+const local = "localhost"
+
 func (s *Server) url(page string) string {
 	host, port, err := net.SplitHostPort(s.ln.Addr().String())
 	if err != nil {
 		return ""
 	}
 	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
-		host = "localhost" // every address of this machine; other machines put its name here
+		host = local // every address of this machine; Elsewhere has the others
 	}
 	return "http://" + net.JoinHostPort(host, port) + "/" + page + "#" + s.o.Token
 }
