@@ -126,6 +126,11 @@ func (g *aligning) begin(args []string) (string, error) {
 	if err != nil {
 		return "", usageError{err}
 	}
+	if g.a.file != "" {
+		if err := g.a.pins(wire.AlignPinned(c, g.a.file), "alignments have their own"); err != nil {
+			return "", err
+		}
+	}
 	g.a.file = "" // from now on it is in the folder, which open goes by
 	return wire.BeginAlign(c)
 }

@@ -199,14 +199,19 @@ func (a *app) pinned(c config.Config) error {
 	if a.file == "" {
 		return nil
 	}
+	return a.pins(c.Pinned(a.file, a.environ, a.sets), fmt.Sprintf("task %s with reward %s has its own", c.Robot.Task, c.Reward.Kind))
+}
+
+// pins tells which lines of the file keep general defaults where somebody has others.
+func (a *app) pins(ps []config.Change, who string) error {
 	var lines []string
-	for _, p := range c.Pinned(a.file, a.environ, a.sets) {
+	for _, p := range ps {
 		lines = append(lines, fmt.Sprintf("%s (%s, and not %s)", p.Key, p.Is, p.Was))
 	}
 	if len(lines) == 0 {
 		return nil
 	}
-	_, err := fmt.Fprintf(a.stderr, "note: %s gives general defaults where task %s with reward %s has its own; leave out, unless they are meant: %s\n", a.file, c.Robot.Task, c.Reward.Kind, strings.Join(lines, ", "))
+	_, err := fmt.Fprintf(a.stderr, "note: %s gives general defaults where %s; leave out, unless they are meant: %s\n", a.file, who, strings.Join(lines, ", "))
 	return err
 }
 

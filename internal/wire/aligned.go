@@ -51,22 +51,24 @@ type Alignment struct {
 	seen      [][]sim.Truth // of the rollouts, once they were looked for
 }
 
+// aligns are the defaults that alignments have of their own.
+var aligns = []string{
+	"robot.task=cup", "learner.kind=diffusion", "reward.triplets=0",
+	// So many that ways overlap: of fewer, a clone learns which way goes with which
+	// start, and draws one alone.
+	"demos.good=60", "demos.bad=60",
+	// Encoders that ended at this loss ranked as those that went on to reward.steps.
+	"reward.enough=0.001",
+}
+
 // AlignConfig reads the configuration of a new alignment: of the cup, with a policy
 // that draws chunks of actions, unless file, environ or sets say otherwise.
 func AlignConfig(file string, environ, sets []string) (config.Config, error) {
 	named := config.Named(file, environ, sets)
-	first := []string{
-		"learner.kind=diffusion", "reward.triplets=0",
-		// So many that ways overlap: of fewer, a clone learns which way goes with which
-		// start, and draws one alone.
-		"demos.good=60", "demos.bad=60",
-		// Encoders that ended at this loss ranked as those that went on to reward.steps.
-		"reward.enough=0.001",
+	if slices.Contains(named, "robot.world") {
+		named = append(named, "robot.task") // tasks are a world's
 	}
-	if !slices.Contains(named, "robot.world") {
-		first = append(first, "robot.task=cup")
-	}
-	first = slices.DeleteFunc(first, func(kv string) bool {
+	first := slices.DeleteFunc(slices.Clone(aligns), func(kv string) bool {
 		key, _, _ := strings.Cut(kv, "=")
 		return slices.Contains(named, key)
 	})
@@ -80,6 +82,26 @@ func AlignConfig(file string, environ, sets []string) (config.Config, error) {
 		}
 	}
 	return c, errors.Join(alignable(c), learnable(c))
+}
+
+// AlignPinned lists the keys to which file, of which AlignConfig made c, gives their general
+// defaults where alignments have others, Was: as a file does that keeps all that rapport config
+// prints.
+func AlignPinned(c config.Config, file string) (ps []config.Change) {
+	named, changed := config.Named(file, nil, nil), c.Changes(config.Default())
+	for _, kv := range aligns {
+		key, value, _ := strings.Cut(kv, "=")
+		is := func(ch config.Change) bool { return ch.Key == key }
+		own := c
+		if !slices.Contains(named, key) || slices.ContainsFunc(changed, is) || own.Set(key, value) != nil {
+			continue
+		}
+		all := c.Changes(own)
+		if i := slices.IndexFunc(all, is); i >= 0 {
+			ps = append(ps, all[i])
+		}
+	}
+	return ps
 }
 
 // asIn are the settings of first, learner.kind aside, as the session has them that c is to begin

@@ -529,6 +529,25 @@ func TestOnlyPoliciesOfChunksAreAligned(t *testing.T) {
 			t.Errorf("%s %v: got %s, %v, want %s", tt.file, tt.environ, got, err, tt.want)
 		}
 	}
+	whole := filepath.Join(t.TempDir(), "whole.yaml")
+	if err := os.WriteFile(whole, config.DefaultYAML(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	pins, err := AlignConfig(whole, nil, []string{"learner.kind=diffusion", "robot.task=chips"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var keys []string
+	for _, p := range AlignPinned(pins, whole) {
+		keys = append(keys, p.Key+" "+p.Was)
+	}
+	if got := strings.Join(keys, ", "); got != "reward.triplets 0, demos.good 60, demos.bad 60, reward.enough 0.001" {
+		t.Errorf("a file of all defaults pins %s", got)
+	}
+	meant, err := AlignConfig(file, nil, nil)
+	if ps := AlignPinned(meant, file); err != nil || len(ps) > 0 {
+		t.Errorf("what is meant is pinned: %v, %v", ps, err)
+	}
 	c, err := AlignConfig("", nil, nil)
 	if err != nil || c.Robot.Task != "cup" || c.Demos.Bad != c.Demos.Good || c.Policy.Diffusion.Predict != "action" {
 		t.Errorf("task %s, %d and %d demonstrations, predicts %s, %v", c.Robot.Task, c.Demos.Good, c.Demos.Bad, c.Policy.Diffusion.Predict, err)
