@@ -29,7 +29,5 @@ func (c Config) practice(p *problems) {
 	p.need(c.Practice.Mate == "" || c.Robot.Kind != "bag", "practice.mate", "is set, but robot.kind is bag, and nothing moves in a recording; want robot.kind sim or ros")
 	p.need(c.Practice.Mate == "" || c.Robot.Kind != "ros" || told || c.Reward.Kind == "kagi" && c.Reward.KAGI.Sparse == "judge", "reward.kagi.sparse", "is %s under reward.kind %s, but somebody has to tell success to a practice on an arm, or a person would be called for all the time; want reward.kind kagi and reward.kagi.sparse classifier or judge", c.Reward.KAGI.Sparse, c.Reward.Kind)
 	p.need(c.Practice.Mate == "" || c.Reward.Kind != "kagi" || c.Reward.KAGI.Plan == "", "reward.kagi.plan", "is set, but practice goes there and back, which are two plans; leave it empty, and those that come with the task are taken")
-	clicked := (c.Reward.Kind == "kagi" || c.Reward.Sees != "features") && c.Reward.KAGI.Source == "clicks" && c.Reward.KAGI.Plan == ""
-	p.need(c.Practice.Mate == "" || !clicked, "reward.kagi.source", "is clicks, but practice goes there and back, and one plan is clicked; want task, whose plans are of both ways, or auto")
 	p.need(c.Practice.Mate == "" || c.Reward.Kind != "truth", "reward.kind", "is truth, which practice does not carry; want another")
 }

@@ -84,9 +84,6 @@ func TestKindsOfRewardsThatCannotBeAreRefused(t *testing.T) {
 		{[]string{"learner.kind=ppo", "robot.horizon=20", "learner.ppo.episodes=5", "learner.batch=128"}, "learner.batch is 128, but ppo has 100 ticks an update"},
 		{[]string{"policy.clone.std=0"}, "policy.clone.std is 0; want 0.01 to 2"},
 		{[]string{"reward.kind=kagi", "practice.mate=back", "reward.kagi.plan=there.json"}, "practice goes there and back, which are two plans"},
-		{[]string{"reward.kind=kagi", "practice.mate=back", "reward.kagi.source=clicks"}, "reward.kagi.source is clicks, but practice goes there and back, and one plan is clicked; want task"},
-		{[]string{"reward.sees=points", "practice.mate=back", "reward.kagi.source=clicks"}, "one plan is clicked"},
-		{[]string{"practice.mate=back", "reward.kagi.source=clicks"}, ""}, // which nobody reads
 		{[]string{"reward.kind=kagi", "practice.mate=back", "reward.kagi.sparse=classifier", "session.from=runs/a", "session.end=success"}, ""},
 		{[]string{"practice.mate=back", "reward.classifier=nowhere.json"}, "a classifier knows one way"},
 		{[]string{"practice.mate=back", "robot.kind=ros", "session.from=runs/a"}, "reward.kagi.sparse is truth under reward.kind rapl, but somebody has to tell success"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"math"
 	"os"
@@ -292,6 +293,13 @@ func TestPracticeSaysWhatIsWrongOnce(t *testing.T) {
 	_, err := Practice(t.Context(), c, false, quietly())
 	if err == nil || strings.Count(err.Error(), "learner.batch") != 1 {
 		t.Errorf("got %v, want learner.batch once", err)
+	}
+	clicked := rehearsal(t)
+	clicked.Reward.Kind, clicked.Reward.KAGI.Source = "kagi", "clicks"
+	_, err = Practice(t.Context(), clicked, false, quietly())
+	wantErr(t, err, "reward.kagi.source is clicks, but practice goes there and back", "want task")
+	if _, err := os.Stat(filepath.Join(clicked.Out, clicked.Name)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a folder was made: %v", err)
 	}
 }
 

@@ -142,6 +142,9 @@ func beginsWell(ctx context.Context, f, b config.Config) error {
 	if f.Session.From == "" && classified(f) {
 		return errors.New("wire: reward.kagi.sparse is classifier, and each way wants one of its own: practise with reward.kagi.sparse=none first, mark frames of NAME and of NAME-back and train in both (rapport reward classifier collect, then train), and begin from the first: --set session.from=runs/NAME --set reward.kagi.sparse=classifier")
 	}
+	if byClicks(f) { // practices that were begun so go on
+		return errors.New("wire: reward.kagi.source is clicks, but practice goes there and back, and one plan is clicked; want task, whose plans are of both ways, or auto")
+	}
 	if err := errors.Join(alike(f), founding(f), readable(f), reviewed(ctx, f)); err != nil {
 		return err
 	}
