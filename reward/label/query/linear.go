@@ -55,7 +55,18 @@ func Fit(answers []Answer, dim int, c Config) (*Linear, error) {
 		}
 	}
 	prior, members, rng := cmp.Or(c.Prior, 1), cmp.Or(c.Members, 100), rand.New(c.Source)
-	if n := len(answers); n == 0 || n >= dim {
+	switch n := len(answers); {
+	case n == 0: // the prior
+		l := &Linear{best: make([]float64, dim)}
+		for range members {
+			w := make([]float64, dim)
+			for k := range w {
+				w[k] = prior * rng.NormFloat64()
+			}
+			l.members = append(l.members, w)
+		}
+		return l, nil
+	case n >= dim:
 		return laplace(answers, dim, prior, members, rng)
 	}
 	basis, within, err := span(answers, dim)

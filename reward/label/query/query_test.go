@@ -1,6 +1,7 @@
 package query_test
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"strings"
@@ -187,22 +188,27 @@ func TestFitWithFewerAnswersThanFeatures(t *testing.T) {
 	}
 }
 
-// BenchmarkFit is of the mean and the end of an ONNX backbone's 2048 numbers, and 50 answers.
+// BenchmarkFit is of the mean and the end of an ONNX backbone's 2048 numbers, before any answer
+// and after 50.
 func BenchmarkFit(b *testing.B) {
-	const dim, n = 2 * 2048, 50
-	rng := rand.New(rand.NewPCG(1, 1))
-	answers := make([]query.Answer, n)
-	for i := range answers {
-		answers[i] = query.Answer{X: make([]float64, dim), Left: float64(i % 2)}
-		for k := range dim {
-			answers[i].X[k] = 3 * rng.NormFloat64() / math.Sqrt(dim)
-		}
-	}
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := query.Fit(answers, dim, query.Config{Source: rand.NewPCG(1, 2)}); err != nil {
-			b.Fatal(err)
-		}
+	const dim = 2 * 2048
+	for _, n := range []int{0, 50} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			rng := rand.New(rand.NewPCG(1, 1))
+			answers := make([]query.Answer, n)
+			for i := range answers {
+				answers[i] = query.Answer{X: make([]float64, dim), Left: float64(i % 2)}
+				for k := range dim {
+					answers[i].X[k] = 3 * rng.NormFloat64() / math.Sqrt(dim)
+				}
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := query.Fit(answers, dim, query.Config{Source: rand.NewPCG(1, 2)}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 
@@ -225,7 +231,12 @@ func TestFitRefusesWhatIsNoAnswer(t *testing.T) {
 			t.Errorf("%s: no error", name)
 		}
 	}
-	if l, err := query.Fit(nil, 2, query.Config{Source: src}); err != nil || l.Weights()[0] != 0 {
-		t.Errorf("without an answer: %v, %v; want the prior", l, err)
+	l, err := query.Fit(nil, 2, query.Config{Source: src, Prior: 2, Members: 10000})
+	if err != nil || l.Weights()[0] != 0 {
+		t.Fatalf("without an answer: %v, %v; want the prior", l, err)
+	}
+	u, err := l.Of(func(label.Clip) ([]float64, error) { return []float64{3, 4}, nil }).(*query.Utilities).Of(label.Clip{})
+	if mean, dev := stat.MeanStdDev(u, nil); err != nil || math.Abs(mean) > 0.4 || math.Abs(dev-10) > 0.3 { // four standard errors
+		t.Errorf("members without an answer: %v ± %v, %v; want 0 ± 10", mean, dev, err)
 	}
 }
