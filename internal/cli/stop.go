@@ -121,10 +121,7 @@ func desk(dir string) (string, bus.Address, error) {
 	}
 	if actor := wire.Acting(dir); actor != "" {
 		there, err := driver(actor)
-		if !errors.Is(err, bus.ErrNone) || !wire.SessionAt(dir) {
-			return actor, there, err
-		}
-		if used, e := store.InUse(dir); e == nil && used { // by the learner, which has no arm
+		if !errors.Is(err, bus.ErrNone) || at.PID == 0 { // a learner has no arm, and no address
 			return actor, there, err
 		}
 	}
@@ -270,10 +267,14 @@ func (a *app) stopHere(ctx context.Context, d drivers, c config.Config, s bus.St
 	dir, at, err := d.desk(c)
 	if err != nil {
 		// Its actor may keep its folder elsewhere.
-		if done, e := a.stopLiving(ctx, d, c.Out, name, s); done > 0 || e != nil {
+		done, e := a.stopLiving(ctx, d, c.Out, name, s)
+		switch none := dir == "" || errors.Is(err, bus.ErrNone) && at.PID == 0; {
+		case done == 0:
+			return errors.Join(e, fmt.Errorf("no arm was stopped, and if one moves, stop at the arm: %w", err))
+		case none:
 			return e
 		}
-		return fmt.Errorf("no arm was stopped, and if one moves, stop at the arm: %w", err)
+		return errors.Join(e, fmt.Errorf("what was stopped is only called so; if the arm of the one that is named moves, stop at the arm: %w", err))
 	}
 	said, err := d.stop(ctx, dir, at, s)
 	if err != nil {

@@ -398,8 +398,9 @@ func TestASessionOfSeveralProcessesIsStoppedByItsName(t *testing.T) {
 			sets := []string{"name=fleet", "bus.url=" + at.URL}
 			runs := filepath.Join(l.dir, "runs")
 			out := runs
+			var learner *store.Session
 			if has.learner {
-				l.driven(out, "fleet", bus.Address{}, sets...)
+				learner = l.driven(out, "fleet", bus.Address{}, sets...)
 			}
 			if has.away {
 				out = filepath.Join(l.dir, "away")
@@ -437,7 +438,40 @@ func TestASessionOfSeveralProcessesIsStoppedByItsName(t *testing.T) {
 			if code, out := l.run(t.Context(), &console{}, "stop", "--session", "flee"); code != exitUsage {
 				t.Errorf("a stop of another name ended with %d:\n%s", code, out)
 			}
+			if has.learner { // both processes have ended
+				if err := errors.Join(learner.Close(), st.Close(), os.Remove(filepath.Join(st.Dir(), "bus.json"))); err != nil {
+					t.Fatal(err)
+				}
+				if out := l.must("fault", "--session", "fleet"); !strings.Contains(out, "smoke") {
+					t.Errorf("fault said afterwards:\n%s", out)
+				}
+			}
 		})
+	}
+}
+
+// A living session that is called as one whose process was killed is stopped, and the arm of the
+// killed one, which keeps its last target, is told of.
+func TestAStopTellsOfTheArmThatWasMeant(t *testing.T) {
+	l := newLab(t)
+	at, conn := l.at("reach-001")
+	if err := l.driven(filepath.Join(l.dir, "runs"), "reach-001", at).Close(); err != nil {
+		t.Fatal(err)
+	}
+	st := l.driven(filepath.Join(l.dir, "away"), "reach-001", at)
+	if _, err := (&app{environ: l.env}).living().Enter(st.Dir()); err != nil {
+		t.Fatal(err)
+	}
+	end, err := bus.ServeOperator(t.Context(), conn, "reach-001", seat{st})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer end()
+	code, out := l.run(t.Context(), &console{}, "stop", "--session", "reach-001")
+	for _, want := range []string{"reach-001: held", "keeps its last target", "stop at the arm"} {
+		if code != exitFailed || !strings.Contains(out, want) {
+			t.Errorf("got %d, want %d and %q:\n%s", code, exitFailed, want, out)
+		}
 	}
 }
 
