@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"slices"
@@ -189,7 +190,14 @@ func (n *Node) Topics(ctx context.Context) ([]Topic, error) {
 // the master still lists of one whose machine says that it is gone is left out. The master may take
 // two seconds, the nodes one more.
 func (n *Node) Publishers(ctx context.Context, topic string) (alive, silent []string, err error) {
-	peers, err := n.peers(ctx, n.Resolve(topic))
+	topic = n.Resolve(topic)
+	brief, cancel := context.WithTimeout(ctx, listTime)
+	defer cancel()
+	names, err := n.listed(brief, []string{topic})
+	if err != nil {
+		return nil, nil, err
+	}
+	peers, err := n.peers(brief, names[topic])
 	if err != nil {
 		return nil, nil, err
 	}
@@ -212,10 +220,57 @@ func (n *Node) Publishers(ctx context.Context, topic string) (alive, silent []st
 	return alive, silent, nil
 }
 
-// peers are the other nodes that the master lists as publishers of a topic.
-func (n *Node) peers(ctx context.Context, topic string) ([]peer, error) {
-	ctx, cancel := context.WithTimeout(ctx, listTime)
+// Doubled names, of those of the topics that several other nodes publish, these, as NAME at URI. A
+// node counts only if it says itself that it publishes the topic: what the master still lists of one
+// that is gone, at an address that another has taken since, is none.
+func (n *Node) Doubled(ctx context.Context, topics ...string) (map[string][]string, error) {
+	full := make([]string, len(topics))
+	for i, t := range topics {
+		full[i] = n.Resolve(t)
+	}
+	brief, cancel := context.WithTimeout(ctx, listTime)
 	defer cancel()
+	names, err := n.listed(brief, full)
+	if err != nil {
+		return nil, err
+	}
+	of := map[string][]peer{}
+	for topic, some := range names {
+		if len(some) < 2 {
+			continue
+		}
+		if of[topic], err = n.peers(brief, some); err != nil {
+			return nil, err
+		}
+	}
+	var mu sync.Mutex
+	says := map[string]map[string]string{} // names by topic and URI, which is one node's alone
+	var crew sync.WaitGroup
+	for topic, peers := range of {
+		at := map[string]string{}
+		says[topic] = at
+		for _, p := range peers {
+			crew.Go(func() {
+				if p.publishes(ctx, n.name, topic) {
+					mu.Lock()
+					at[p.uri] = p.name
+					mu.Unlock()
+				}
+			})
+		}
+	}
+	crew.Wait()
+	out := map[string][]string{}
+	for topic, at := range says {
+		if len(at) > 1 {
+			out[topic] = slices.Sorted(maps.Values(at))
+		}
+	}
+	return out, ctx.Err()
+}
+
+// listed are the names of the other nodes that the master lists as publishers of topics.
+func (n *Node) listed(ctx context.Context, topics []string) (map[string][]any, error) {
 	v, err := n.ask(ctx, "getSystemState")
 	if err != nil {
 		return nil, err
@@ -225,28 +280,34 @@ func (n *Node) peers(ctx context.Context, topic string) ([]peer, error) {
 		return nil, fmt.Errorf("ros: getSystemState: %.80v is not publishers, subscribers and services", v)
 	}
 	all, _ := kinds[0].([]any)
-	var peers []peer
+	out := map[string][]any{}
 	for _, one := range all {
 		p, _ := one.([]any)
-		if len(p) != 2 || p[0] != topic {
+		if len(p) != 2 {
 			continue
 		}
-		names, _ := p[1].([]any)
-		for _, name := range names {
-			if name == n.name {
-				continue
-			}
-			v, err := n.ask(ctx, "lookupNode", name)
-			var unknown *ErrMaster
-			if errors.As(err, &unknown) { // it went meanwhile
-				continue
-			}
-			if err != nil {
-				return nil, err
-			}
-			uri, _ := v.(string)
-			peers = append(peers, peer{name: fmt.Sprintf("%v at %s", name, uri), uri: uri})
+		if topic, _ := p[0].(string); slices.Contains(topics, topic) {
+			names, _ := p[1].([]any)
+			out[topic] = slices.DeleteFunc(slices.Clone(names), func(name any) bool { return name == n.name })
 		}
+	}
+	return out, nil
+}
+
+// peers are the nodes of these names. Who went meanwhile is left out.
+func (n *Node) peers(ctx context.Context, names []any) ([]peer, error) {
+	var peers []peer
+	for _, name := range names {
+		v, err := n.ask(ctx, "lookupNode", name)
+		var unknown *ErrMaster
+		if errors.As(err, &unknown) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		uri, _ := v.(string)
+		peers = append(peers, peer{name: fmt.Sprintf("%v at %s", name, uri), uri: uri})
 	}
 	return peers, nil
 }

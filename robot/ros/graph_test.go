@@ -220,6 +220,41 @@ func TestPublishersThatAreSilentAreTold(t *testing.T) {
 	}
 }
 
+// Only who says itself that it publishes a topic counts beside another: no node that ended, hangs,
+// or left its address to another.
+func TestTwoWhoPublishATopicAreNamed(t *testing.T) {
+	t.Parallel()
+	uri := graph(t)
+	n, a, b := node(t, uri, "us"), node(t, uri, "a"), node(t, uri, "b")
+	for _, p := range []*ros.Node{n, a} {
+		must(ros.Advertise[std.String](p, "/chatter", false))(t)
+	}
+	must(ros.Advertise[std.String](b, "/else", false))(t)
+	api := func(n *ros.Node) string {
+		v, err := xmlrpc.Call(soon(t), uri, "lookupNode", "/test", n.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v.([]any)[2].(string)
+	}
+	for name, at := range map[string]string{
+		"/hung": "http://" + porttest.Silent(t) + "/", "/ended": "http://" + porttest.Address(t) + "/", "/before": api(a), "/left": api(b),
+	} {
+		if _, err := xmlrpc.Call(soon(t), uri, "registerPublisher", name, "/chatter", "std_msgs/String", at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := n.Doubled(soon(t), "/chatter", "/else", "/nobody")
+	if err != nil || len(got) > 0 {
+		t.Errorf("got %q, %v; want none while one is alive", got, err)
+	}
+	must(ros.Advertise[std.String](b, "/chatter", false))(t)
+	got, err = n.Doubled(soon(t), "chatter", "/else")
+	if names := got["/chatter"]; err != nil || len(got) != 1 || len(names) != 2 || !strings.Contains(names[0]+names[1], api(b)) {
+		t.Errorf("got %q, %v; want both who publish /chatter", got, err)
+	}
+}
+
 func TestAttachStartsAMasterWhereNoneIs(t *testing.T) {
 	t.Parallel()
 	uri := "http://" + porttest.Address(t) + "/"

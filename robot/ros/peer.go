@@ -27,6 +27,19 @@ func (p *peer) ask(ctx context.Context, caller string) {
 	}
 }
 
+// publishes says whether p answers that it publishes a topic.
+func (p *peer) publishes(ctx context.Context, caller, topic string) bool {
+	ctx, cancel := context.WithTimeout(ctx, peerTime)
+	defer cancel()
+	v, err := xmlrpc.Call(ctx, p.uri, "getPublications", caller)
+	_, v, err = triple("getPublications", v, err)
+	all, _ := v.([]any)
+	return err == nil && slices.ContainsFunc(all, func(one any) bool {
+		t, _ := one.([]any)
+		return len(t) > 0 && t[0] == topic
+	})
+}
+
 // gone says whether p's machine says that nobody is there any more. If that machine is this one, by
 // none of the addresses that known tells, the master must be, too: localhost, and some networks of
 // containers, are everybody's own.

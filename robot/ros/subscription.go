@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -34,7 +35,8 @@ type subscription struct {
 type link struct {
 	conn net.Conn // nil while not connected
 	peer string
-	err  error // why it does not work, where trying again will not help
+	at   time.Time // of its last message
+	err  error     // why it does not work, where trying again will not help
 }
 
 // subscribe registers a subscription and begins to follow its publishers.
@@ -192,6 +194,7 @@ func (s *subscription) read(uri string, l *link) error {
 		}
 		s.mu.Lock()
 		closed := s.closed
+		l.at = time.Now()
 		s.mu.Unlock()
 		if closed {
 			return ErrClosed
@@ -273,6 +276,20 @@ func (s *subscription) peers() []string {
 			out = append(out, l.peer)
 		}
 	}
+	return out
+}
+
+// heard names the publishers that are connected and sent something within d.
+func (s *subscription) heard(d time.Duration) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []string
+	for _, l := range s.links {
+		if l.conn != nil && time.Since(l.at) <= d && !slices.Contains(out, l.peer) {
+			out = append(out, l.peer)
+		}
+	}
+	slices.Sort(out)
 	return out
 }
 

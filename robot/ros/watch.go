@@ -120,6 +120,10 @@ func (l *Latest[T]) Met() uint64 {
 	return l.sub.met
 }
 
+// Heard names the publishers that are connected and sent something within d of real time: who
+// reads the newest message of several does not know whose it is.
+func (l *Latest[T]) Heard(d time.Duration) []string { return l.sub.heard(d) }
+
 // Close ends the watch. The last message stays.
 func (l *Latest[T]) Close() error {
 	l.mu.Lock()

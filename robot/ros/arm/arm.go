@@ -70,11 +70,19 @@ type Backend struct {
 	mu     sync.Mutex
 	target robot.Pose // what the controller was told
 	judged robot.Pose // the target that the next command is meant to be added to
+	sensed sensed     // the last state that was looked at
 	seq    uint32
 	count  Stats
 	lag    meter // camera to command
 	age    meter // of the same observations
 	closed bool
+}
+
+// sensed is where an arm was by one of its states.
+type sensed struct {
+	ee    robot.Pose
+	stamp time.Time
+	at    time.Time // of its arrival
 }
 
 var _ robot.Backend = (*Backend)(nil)
@@ -105,6 +113,9 @@ func (b *Backend) open(ctx context.Context) error {
 	defer cancel()
 	if rivals, unknown := shared(ctx, b.n); rivals != nil || unknown != nil {
 		return errors.Join(rivals, unknown)
+	}
+	if many, err := doubled(ctx, b.n, &b.cfg); err != nil || len(many) > 0 {
+		return errors.Join(err, joined(many))
 	}
 	if err := b.await(ctx); err != nil {
 		if caller.Err() != nil { // no sensor's fault
@@ -201,7 +212,11 @@ func (b *Backend) Step(ctx context.Context, c robot.Command) (robot.Observation,
 	}
 	if b.ready && b.renewed() {
 		b.ready = false
-		return robot.Observation{}, b.fail(errRenewed)
+		err := b.mixed() // who publishes beside the arm looks the same
+		if err == nil {
+			err = errRenewed
+		}
+		return robot.Observation{}, b.fail(err)
 	}
 	if !b.ready {
 		return robot.Observation{}, errors.New("arm: Step without a Reset before it, or after a failed Step")
@@ -353,17 +368,39 @@ func (b *Backend) Target() robot.Pose {
 }
 
 // hold sends where the arm is. Where nobody knows, nothing is sent: the controller has its
-// target, and one that was just started is not to be told that of its forerunner.
+// target, which the arm is near and on its way to, and one that was just started is not to be told
+// that of its forerunner.
+//
+// Where a second node publishes states, as a bag that is played or a simulated arm, the newest may
+// be its: what was looked at last is sent then, a place where the arm was a moment ago, if that was
+// no longer ago than a state may be old. How far a state is from the target says nothing about
+// whose it is: a person pushes an arm aside, and it must not be drawn back.
 func (b *Backend) hold() {
 	b.judged = robot.Pose{} // no target's: what was judged before is not carried out, wherever the arm is
 	if b.hand != nil {
 		b.hand.stay()
 	}
-	if m, _, at := b.state.Get(); m != nil && b.n.Now().Sub(at) <= b.cfg.Stale {
+	now := b.n.Now()
+	if m, _, at := b.state.Get(); m != nil && age(now, m.Header.Stamp, at) <= b.cfg.Stale && len(b.state.Heard(beside)) < 2 {
 		if s, err := sense(m); err == nil {
 			b.send(s.EE)
+			return
 		}
 	}
+	if l := &b.sensed; l.ee != (robot.Pose{}) && age(now, l.stamp, l.at) <= b.cfg.Stale {
+		b.send(l.ee)
+	}
+}
+
+// looked notes where the arm is by a state that came at a time, for a hold; not while somebody else
+// publishes states, too.
+func (b *Backend) looked(s *robot.State, at time.Time) {
+	if len(b.state.Heard(beside)) > 1 {
+		return
+	}
+	b.mu.Lock()
+	b.sensed = sensed{s.EE, s.Stamp, at}
+	b.mu.Unlock()
 }
 
 // stray is how far an arm may be from its target, m: the guard leads it by 0.1 at most, and

@@ -24,9 +24,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // lab is a simulated arm on a master of its own.
 type lab struct {
-	t   *testing.T
-	uri string
-	sim *rosarm.Sim
+	t      *testing.T
+	uri    string
+	sim    *rosarm.Sim
+	franka string // the name of its node
 }
 
 func newLab(t *testing.T, change func(*rosarm.Config)) *lab {
@@ -61,7 +62,8 @@ func (l *lab) start(change func(*rosarm.Config)) {
 	if change != nil {
 		change(&c)
 	}
-	s, err := rosarm.Start(l.t.Context(), l.node("franka"), c)
+	n := l.node("franka")
+	s, err := rosarm.Start(l.t.Context(), n, c)
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -70,7 +72,7 @@ func (l *lab) start(change func(*rosarm.Config)) {
 			l.t.Errorf("the simulation: %v", err)
 		}
 	})
-	l.sim = s
+	l.sim, l.franka = s, n.Name()
 }
 
 // config is a backend for the lab: the front camera raw, the wrist's as JPEG.

@@ -54,6 +54,7 @@ func (b *Backend) observe(ctx context.Context) (robot.Observation, error) {
 	if obs.State, err = sense(m); err != nil {
 		return obs, err
 	}
+	b.looked(&obs.State, at)
 	b.mu.Lock()
 	obs.State.EE.Q = follow(obs.State.EE.Q, b.target.Q)
 	b.mu.Unlock()
@@ -124,6 +125,9 @@ func driven(m *frankamsg.FrankaState) error {
 // fresh waits for a state with a newer stamp than that of the last observation;
 // at most until the newest is stale.
 func (b *Backend) fresh(ctx context.Context) (*frankamsg.FrankaState, time.Time, error) {
+	if err := b.mixed(); err != nil {
+		return nil, time.Time{}, err
+	}
 	wait, cancel := context.WithTimeout(ctx, b.cfg.Stale)
 	defer cancel()
 	m, seq, at := b.state.Get()

@@ -50,6 +50,13 @@ func (b *Backend) start(ctx context.Context, way func(context.Context) (robot.Ob
 	if unknown != nil { // a master that is gone leads nobody else to the arm; of who fell silent people are told
 		b.log.Warn("arm: going on without knowing who else commands the arm", "err", unknown)
 	}
+	many, unknown := doubled(ctx, b.n, &b.cfg)
+	if len(many) > 0 {
+		return robot.Observation{}, b.fail(fmt.Errorf("%w: %w", robot.ErrStopped, joined(many)))
+	}
+	if unknown != nil {
+		b.log.Warn("arm: going on without knowing who else publishes the arm's state", "err", unknown)
+	}
 	if b.renewed() {
 		b.forgive()
 		if err := b.again(ctx); err != nil {
@@ -262,7 +269,7 @@ func (b *Backend) walk(ctx context.Context, l *leg) error {
 
 // watch returns a new state of an arm that obeys.
 func (b *Backend) watch(ctx context.Context) (robot.State, error) {
-	m, _, err := b.fresh(ctx)
+	m, at, err := b.fresh(ctx)
 	if err != nil {
 		return robot.State{}, err
 	}
@@ -271,6 +278,7 @@ func (b *Backend) watch(ctx context.Context) (robot.State, error) {
 	}
 	s, err := sense(m)
 	if err == nil {
+		b.looked(&s, at)
 		err = b.strays(&s)
 	}
 	if err != nil {

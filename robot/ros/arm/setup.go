@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -101,6 +102,68 @@ func shared(ctx context.Context, n *ros.Node) (rivals, unknown error) {
 		unknown = fmt.Errorf("arm: the master lists %s as commanding this arm, on %s, but it does not answer, so that nobody knows whether it still does; end it, have its machine reached from here by that name, or, where it is gone with its machine, run rosnode cleanup", strings.Join(silent, " and "), PoseTopic)
 	}
 	return rivals, unknown
+}
+
+// beside is within how long those who publish a topic were heard that do so at the same time: a
+// driver that was started again takes longer, and the connection to the one before is gone by then.
+const beside = time.Second
+
+// once are the topics on which two who publish are taken for one: two arms, hands or cameras. Who
+// publishes JointTopic is not asked, since the joints' names alone are read there, and what merges
+// joints from several may be remapped to it.
+func once(cfg *Config) []string {
+	topics := []string{StateTopic, JacobianTopic}
+	if !cfg.Gripper.None {
+		topics = append(topics, FingerTopic)
+	}
+	for _, c := range cfg.Cameras {
+		topics = append(topics, c.Topic)
+	}
+	return topics
+}
+
+// doubled says of each topic that must have one publisher, and has several, who they are, by its
+// full name; or why nobody knows.
+func doubled(ctx context.Context, n *ros.Node, cfg *Config) (map[string]error, error) {
+	names, err := n.Doubled(ctx, once(cfg)...)
+	if err != nil {
+		return nil, fmt.Errorf("arm: who publishes the arm's state: %w", err)
+	}
+	out := map[string]error{}
+	for topic, of := range names {
+		out[topic] = fmt.Errorf("arm: %w", twice(topic, of))
+	}
+	return out, nil
+}
+
+func twice(topic string, names []string) error {
+	return fmt.Errorf("%s is published by %s at once, so that nobody knows whose it is; end all but the arm's own: a rapport sim --ros, a bag that is played, or a driver of before (rosnode kill)",
+		topic, strings.Join(names, " and "))
+}
+
+// joined are errors by topic as one, in its order; nil without any.
+func joined(by map[string]error) error {
+	var errs []error
+	for _, topic := range slices.Sorted(maps.Keys(by)) {
+		errs = append(errs, by[topic])
+	}
+	return errors.Join(errs...)
+}
+
+// mixed is the error of an arm beside which somebody else publishes, too, which is looked for on
+// the connections alone: the master is not asked.
+func (b *Backend) mixed() error {
+	topic, names := StateTopic, b.state.Heard(beside)
+	if len(names) < 2 {
+		topic, names = JacobianTopic, b.jac.Heard(beside)
+	}
+	if len(names) < 2 && b.finger != nil {
+		topic, names = FingerTopic, b.finger.Heard(beside)
+	}
+	if len(names) < 2 {
+		return nil
+	}
+	return fmt.Errorf("arm: %w: %w", robot.ErrStopped, twice(topic, names))
 }
 
 // served waits for who puts the world back, so that a name that nobody serves is told

@@ -126,8 +126,16 @@ func Survey(ctx context.Context, n *ros.Node, cfg Config, d time.Duration) (ls [
 	if ctx.Err() != nil {
 		return ls, ctx.Err()
 	}
+	many, err := doubled(ctx, n, &cfg)
+	if err != nil {
+		return ls, err
+	}
 	for _, h := range hs {
-		ls = append(ls, h.line(topics, d))
+		l := h.line(topics, d)
+		if e := many[n.Resolve(h.topic)]; e != nil {
+			l.Err = e
+		}
+		ls = append(ls, l)
 	}
 	rivals, unknown := shared(ctx, n)
 	ls = append(ls, Line{What: "commands", Detail: "nobody commands the arm", Err: errors.Join(rivals, unknown)})
