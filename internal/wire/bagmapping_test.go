@@ -7,8 +7,37 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/robot/bag"
 )
+
+// A session's node takes a topic without its leading slash, which no recording has.
+func TestATopicWithoutItsSlashIsFoundInARecording(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "arm.mcap")
+	w, err := bag.Create(path, bag.WriteOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &bag.Connection{Topic: "/front/color/image_raw", Type: "sensor_msgs/Image", Encoding: bag.ROS1, Schema: "ros1msg", Definition: []byte("uint8[] data\n")}
+	if err := w.Write(&bag.Message{Conn: c, Time: time.Unix(1, 0), Data: make([]byte, 4)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for said, want := range map[string]string{
+		"front/color/image_raw": "/front/color/image_raw", "/front/color/image_raw": "/front/color/image_raw", "side/image_raw": "side/image_raw",
+	} {
+		c := config.Default()
+		c.Robot.Kind = "ros"
+		c.Robot.Cameras = []config.Camera{{Name: "front"}}
+		c.Robot.ROS.Cameras = []config.ROSCamera{{Name: "front", Topic: said}}
+		m, err := bagTopics(c, path)
+		if err != nil || len(m.Cameras) != 1 || m.Cameras[0].Topic != want {
+			t.Errorf("%s: got %v, %v; want %s", said, m.Cameras, err, want)
+		}
+	}
+}
 
 // Who names one camera's topic leaves the other to be guessed, unless named ones are all that
 // there are to be; a topic is never two cameras'.

@@ -133,7 +133,9 @@ func bagTopics(c config.Config, file string) (bag.Mapping, error) {
 	if err != nil {
 		return m, err
 	}
+	has := map[string]bool{}
 	for _, t := range b.Info().Topics {
+		has[t.Name] = true
 		switch t.Name {
 		case rosarm.FingerTopic:
 			m.Gripper = t.Name
@@ -146,9 +148,13 @@ func bagTopics(c config.Config, file string) (bag.Mapping, error) {
 	}
 	for _, cam := range c.Robot.Cameras {
 		for _, t := range c.Robot.ROS.Cameras {
-			if t.Name == cam.Name {
-				m.Cameras = append(m.Cameras, bag.Camera{Name: cam.Name, Topic: t.Topic})
+			if t.Name != cam.Name {
+				continue
 			}
+			if full := "/" + t.Topic; !has[t.Topic] && has[full] { // as a node completes it
+				t.Topic = full
+			}
+			m.Cameras = append(m.Cameras, bag.Camera{Name: cam.Name, Topic: t.Topic})
 		}
 	}
 	return m, nil

@@ -249,6 +249,7 @@ func TestASurveyTellsWhatIsMissing(t *testing.T) {
 	c := config()
 	c.Again = "/person/again"
 	c.Cameras[0].W, c.Cameras[0].H = 16, 16
+	c.Cameras[0].Topic = strings.TrimPrefix(c.Cameras[0].Topic, "/") // which a session takes, too
 	c.Cameras = append(c.Cameras,
 		arm.Camera{Name: "bare", Topic: "/bare/image_raw"},
 		arm.Camera{Name: "side", Topic: "/side/image_raw", Compressed: true},

@@ -95,7 +95,7 @@ func Survey(ctx context.Context, n *ros.Node, cfg Config, d time.Duration) (ls [
 		listen(ros.Subscribe(n, FingerTopic, func(m *std.JointState) { h.note(n.Now(), m.Header.Stamp) }))
 	}
 	for _, c := range cfg.Cameras {
-		h := &heard{name: "camera " + c.Name, topic: c.Topic, kind: "sensor_msgs/Image", least: cfg.Rate}
+		h := &heard{name: "camera " + c.Name, topic: n.Resolve(c.Topic), kind: "sensor_msgs/Image", least: cfg.Rate}
 		hs = append(hs, h)
 		if c.Compressed {
 			h.kind = "sensor_msgs/CompressedImage"
@@ -132,7 +132,7 @@ func Survey(ctx context.Context, n *ros.Node, cfg Config, d time.Duration) (ls [
 	}
 	for _, h := range hs {
 		l := h.line(topics, d)
-		if e := many[n.Resolve(h.topic)]; e != nil {
+		if e := many[h.topic]; e != nil {
 			l.Err = e
 		}
 		ls = append(ls, l)
