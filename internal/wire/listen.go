@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"slices"
@@ -62,6 +63,9 @@ func RecordTopics(ctx context.Context, rc RecordConfig, o Options) (out Recorded
 	node, err := ros.Open(ctx, ros.Config{Master: rc.Master, Name: "rapport_record", Log: o.Log})
 	if err != nil {
 		return out, errors.Join(err, w.Abort(), os.Remove(rc.Out+".active"))
+	}
+	if err := node.AwaitClock(ctx); err != nil { // no message has a time
+		return out, errors.Join(fmt.Errorf("wire: record: %w", err), node.Close(), w.Abort(), os.Remove(rc.Out+".active"))
 	}
 	if rc.Queue == 0 {
 		rc.Queue = defaultQueue
@@ -227,6 +231,9 @@ func (l *listener) look(ctx context.Context) error {
 // drain writes what waits.
 func (l *listener) drain() error {
 	for _, r := range l.ear.take() {
+		if r.At.IsZero() { // set since the recording began
+			return l.full(ros.ErrNoClock)
+		}
 		m := bag.Message{Topic: r.Topic, Type: r.Type, Time: r.At, Conn: l.conn(&r), Data: r.Payload}
 		if err := l.w.Write(&m); err != nil {
 			return l.full(err)
@@ -241,7 +248,11 @@ func (l *listener) drain() error {
 // full says what to do.
 func (l *listener) full(err error) error {
 	l.broken = true
-	return fmt.Errorf("wire: record: %w; free space or choose another disk: what was recorded until now is in %s.active", err, l.rc.Out)
+	remedy := ""
+	if disk := (*fs.PathError)(nil); errors.As(err, &disk) {
+		remedy = "free space or choose another disk: "
+	}
+	return fmt.Errorf("wire: record: %w; %swhat was recorded until now is in %s.active", err, remedy, l.rc.Out)
 }
 
 // conn is the connection of a message, the same one for the same publisher.

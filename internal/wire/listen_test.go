@@ -2,9 +2,12 @@ package wire
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,6 +17,37 @@ import (
 	"github.com/rapport-rl/rapport/robot/ros/master"
 	"github.com/rapport-rl/rapport/robot/ros/msgs/std"
 )
+
+// A simulator left /use_sim_time set: no message has a time.
+func TestARecordingWithoutAClockIsRefused(t *testing.T) {
+	m, err := master.Start("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = m.Close() })
+	n, err := ros.Open(t.Context(), ros.Config{Master: m.URI(), Name: "talker", Host: "127.0.0.1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = n.Close() })
+	if err := n.SetParam("/use_sim_time", true); err != nil {
+		t.Fatal(err)
+	}
+	p, err := ros.Advertise[std.String](n, "/said", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Publish(&std.String{Data: "hello"})
+	dir := t.TempDir()
+	o := Options{Log: slog.New(slog.DiscardHandler), After: time.After, Tell: func(string, int, int, string) {}}
+	_, err = RecordTopics(t.Context(), RecordConfig{Topics: []string{"/said"}, Out: filepath.Join(dir, "out.mcap"), Master: m.URI()}, o)
+	if !errors.Is(err, ros.ErrNoClock) || strings.Contains(err.Error(), "free space") {
+		t.Errorf("error %v, want that nobody publishes /clock", err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("%v is left (%v), want nothing", left, err)
+	}
+}
 
 // The master's machine is off when a recording ends: each topic waits a second to tell it.
 func TestARecordingEndsWithoutItsMaster(t *testing.T) {

@@ -17,6 +17,22 @@ type clock struct {
 	subscribed atomic.Bool
 }
 
+// AwaitClock waits for the first /clock where /use_sim_time is set, for 3 s at most: ErrNoClock
+// then. Until then Now is the zero time.
+func (n *Node) AwaitClock(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, clockTime)
+	defer cancel()
+	for n.Now().IsZero() {
+		if wait(ctx, 10*time.Millisecond) != nil {
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				return ErrNoClock
+			}
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
 // lookAtClock asks the master whose time counts.
 func (n *Node) lookAtClock(ctx context.Context) error {
 	var sim bool

@@ -150,6 +150,9 @@ func TestSimulatedTimeIsFollowed(t *testing.T) {
 	if !b.Now().IsZero() {
 		t.Errorf("got %v before the first /clock, want zero", b.Now())
 	}
+	if err := b.AwaitClock(soon(t)); !errors.Is(err, ros.ErrNoClock) {
+		t.Errorf("got %v of a wait for it, want that nobody publishes it", err)
+	}
 	pub := must(ros.Advertise[std.Clock](a, "/clock", true))(t)
 	for _, at := range []time.Time{time.Unix(100, 5).UTC(), time.Unix(50, 0).UTC()} { // back, as a bag that is played in a loop
 		pub.Publish(&std.Clock{Clock: at})
@@ -158,6 +161,9 @@ func TestSimulatedTimeIsFollowed(t *testing.T) {
 				if ctx.Err() != nil {
 					t.Fatalf("got %v, want %v", n.Now(), at)
 				}
+			}
+			if err := n.AwaitClock(soon(t)); err != nil {
+				t.Error(err)
 			}
 		}
 	}

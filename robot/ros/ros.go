@@ -28,6 +28,7 @@ var (
 	ErrClosed    = errors.New("ros: closed")
 	ErrNoParam   = errors.New("ros: the parameter is not set")
 	ErrNoService = errors.New("ros: nobody serves it")
+	ErrNoClock   = errors.New("ros: /use_sim_time is set, but nobody publishes /clock: rosparam set /use_sim_time false, or start what publishes it")
 	ErrKind      = errors.New("ros: the other side has another type of message")
 )
 

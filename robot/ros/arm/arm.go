@@ -111,6 +111,9 @@ func (b *Backend) open(ctx context.Context) error {
 	caller := ctx
 	ctx, cancel := context.WithTimeout(ctx, b.cfg.Wait)
 	defer cancel()
+	if err := runs(ctx, b.n); err != nil {
+		return err
+	}
 	if rivals, unknown := shared(ctx, b.n); rivals != nil || unknown != nil {
 		return errors.Join(rivals, unknown)
 	}

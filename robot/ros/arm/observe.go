@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/robot/ros"
 	frankamsg "github.com/rapport-rl/rapport/robot/ros/msgs/franka"
 	"github.com/rapport-rl/rapport/robot/ros/msgs/std"
 )
@@ -44,6 +45,9 @@ func age(now, stamp, at time.Time) time.Duration {
 // images that belong to it.
 func (b *Backend) observe(ctx context.Context) (robot.Observation, error) {
 	var obs robot.Observation
+	if b.n.Now().IsZero() { // set since it was opened
+		return obs, fmt.Errorf("arm: %w", ros.ErrNoClock)
+	}
 	m, at, err := b.fresh(ctx)
 	if err != nil {
 		return obs, err

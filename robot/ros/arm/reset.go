@@ -206,12 +206,14 @@ func (b *Backend) Look(ctx context.Context) (robot.Observation, error) {
 	return b.settle(ctx, b.cfg.Wait)
 }
 
-// settle waits for an observation with nothing stale in it.
+// settle waits for an observation with nothing stale in it, for limit of real time: /clock may stand
+// still.
 func (b *Backend) settle(ctx context.Context, limit time.Duration) (robot.Observation, error) {
-	end := b.n.Now().Add(limit)
+	end, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
 	for {
 		obs, err := b.observe(ctx)
-		if !errors.Is(err, robot.ErrStale) || b.n.Now().After(end) {
+		if !errors.Is(err, robot.ErrStale) || end.Err() != nil {
 			return obs, err
 		}
 		if err := pause(ctx, b.cfg.period()); err != nil {

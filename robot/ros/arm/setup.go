@@ -17,6 +17,25 @@ import (
 	"github.com/rapport-rl/rapport/robot/ros/msgs/reconfigure"
 )
 
+// runs says whether the clock goes on by which everything's age is judged: without, nothing is ever
+// old, or everything is.
+func runs(ctx context.Context, n *ros.Node) error {
+	if err := n.AwaitClock(ctx); err != nil {
+		return fmt.Errorf("arm: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	for from := n.Now(); n.Now().Equal(from); {
+		switch err := pause(ctx, 5*time.Millisecond); {
+		case errors.Is(err, context.DeadlineExceeded):
+			return errors.New("arm: /use_sim_time is set, but /clock stands still: rosparam set /use_sim_time false, or let what publishes it go on")
+		case err != nil:
+			return fmt.Errorf("arm: %w", err)
+		}
+	}
+	return nil
+}
+
 // await waits until everything was heard once, and names what was not.
 func (b *Backend) await(ctx context.Context) error {
 	for {

@@ -65,6 +65,9 @@ func Survey(ctx context.Context, n *ros.Node, cfg Config, d time.Duration) (ls [
 		return nil, fmt.Errorf("arm: survey: %w", err)
 	}
 	ls = append(ls, Line{What: "ROS master", Detail: fmt.Sprintf("%s, %d topics", n.Master(), len(topics))})
+	if err := runs(ctx, n); err != nil { // what comes next goes by it
+		return append(ls, Line{What: "clock", Err: err}), ctx.Err()
+	}
 	states := &heard{name: "arm state", topic: StateTopic, kind: "franka_msgs/FrankaState", least: cfg.Rate}
 	joints := &heard{name: "joint states", topic: JointTopic, kind: "sensor_msgs/JointState"}
 	controller := &heard{name: "impedance controller", topic: JacobianTopic, kind: "serl_franka_controllers/ZeroJacobian", least: 20}
