@@ -3,12 +3,14 @@ package ros_test
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -215,6 +217,40 @@ func TestHungSubscriberDisturbsNobodyAndIsCutOff(t *testing.T) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	t.Logf("cut off after %v", time.Since(start).Round(time.Millisecond))
+}
+
+// What the other side did not take yet does not come to it after the end of a topic that was cut.
+func TestATopicThatWasCutTakesBackWhatWaits(t *testing.T) {
+	t.Parallel()
+	n := node(t, graph(t), "a")
+	kind, err := tcpros.KindOf[std.Image]()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, cut := range []bool{false, true} {
+		pub := must(ros.Advertise[std.Image](n, "/image", false))(t)
+		c := hang(t, n, "/image", kind)
+		if err := pub.WaitSubscriber(soon(t)); err != nil {
+			t.Fatal(err)
+		}
+		for range 40 {
+			pub.Publish(&std.Image{Data: make([]byte, 1<<20)}) // most wait in the kernel
+			time.Sleep(time.Millisecond)
+		}
+		if cut {
+			pub.Cut()
+		}
+		if err := pub.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.Copy(io.Discard, c)
+		if errors.Is(err, syscall.ECONNRESET) != cut {
+			t.Errorf("cut %v: %d bytes came, then %v", cut, got, err)
+		}
+	}
 }
 
 func TestRawMessagesCarryTheirType(t *testing.T) {

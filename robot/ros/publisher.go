@@ -272,6 +272,18 @@ func (p *publication) peers() []string {
 	return out
 }
 
+// Cut has the end of each connection that is there now discard what the other side did not take yet,
+// which the kernel would go on sending, for a quarter of an hour, after Close.
+func (p *Publisher[T]) Cut() {
+	p.p.mu.Lock()
+	defer p.p.mu.Unlock()
+	for s := range p.p.subs {
+		if c, ok := s.conn.(*net.TCPConn); ok {
+			_ = c.SetLinger(0)
+		}
+	}
+}
+
 // Close writes what waits, for a second at most, and ends the topic.
 func (p *Publisher[T]) Close() error { return p.p.close() }
 

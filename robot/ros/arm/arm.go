@@ -54,6 +54,7 @@ type Backend struct {
 	home   func(context.Context) error // until it was called once; nil: not wanted
 	quit   context.CancelFunc          // of the hand
 	topics []io.Closer
+	crew   sync.WaitGroup // pay
 
 	sched  schedule
 	phase  phase
@@ -71,6 +72,8 @@ type Backend struct {
 	target robot.Pose // what the controller was told
 	judged robot.Pose // the target that the next command is meant to be added to
 	sensed sensed     // the last state that was looked at
+	debt   debt
+	paying bool // whether pay runs
 	seq    uint32
 	count  Stats
 	lag    meter // camera to command
@@ -83,6 +86,12 @@ type sensed struct {
 	ee    robot.Pose
 	stamp time.Time
 	at    time.Time // of its arrival
+}
+
+// debt is a hold that nobody knew the place for.
+type debt struct {
+	seq uint32 // of the last target before it
+	met uint64 // connections to the driver
 }
 
 var _ robot.Backend = (*Backend)(nil)
@@ -370,29 +379,65 @@ func (b *Backend) Target() robot.Pose {
 	return b.target
 }
 
-// hold sends where the arm is. Where nobody knows, nothing is sent: the controller has its
-// target, which the arm is near and on its way to, and one that was just started is not to be told
-// that of its forerunner.
+// hold sends where the arm is. Where nobody knows, nothing is sent until somebody does, and false
+// returned: the controller has its target, which the arm is near and on its way to, and one that was
+// just started is not to be told that of its forerunner.
+func (b *Backend) hold() bool {
+	b.judged = robot.Pose{} // no target's: what was judged before is not carried out, wherever the arm is
+	if b.hand != nil {
+		b.hand.stay()
+	}
+	if b.stand() {
+		return true
+	}
+	b.debt = debt{b.seq, b.state.Met()}
+	if !b.paying {
+		b.paying = true
+		b.crew.Go(b.pay)
+	}
+	return false
+}
+
+// pay holds the arm once its state is fresh again, unless it was commanded since. Where a network
+// broke, targets wait in the kernel and are carried out once it is back; this one follows them.
+// A driver that was started again got none of them.
+func (b *Backend) pay() {
+	_, seq, _ := b.state.Get()
+	for {
+		_, next, _, err := b.state.Wait(context.Background(), seq) // Close ends it
+		seq = next
+		b.mu.Lock()
+		over := err != nil || b.closed || b.debt != debt{b.seq, b.state.Met()}
+		if !over && b.stand() {
+			b.judged, over = robot.Pose{}, true
+		}
+		b.paying = !over
+		b.mu.Unlock()
+		if over {
+			return
+		}
+	}
+}
+
+// stand makes the place where the arm is its target, if that is known.
 //
 // Where a second node publishes states, as a bag that is played or a simulated arm, the newest may
 // be its: what was looked at last is sent then, a place where the arm was a moment ago, if that was
 // no longer ago than a state may be old. How far a state is from the target says nothing about
 // whose it is: a person pushes an arm aside, and it must not be drawn back.
-func (b *Backend) hold() {
-	b.judged = robot.Pose{} // no target's: what was judged before is not carried out, wherever the arm is
-	if b.hand != nil {
-		b.hand.stay()
-	}
+func (b *Backend) stand() bool {
 	now := b.n.Now()
 	if m, _, at := b.state.Get(); m != nil && age(now, m.Header.Stamp, at) <= b.cfg.Stale && len(b.state.Heard(beside)) < 2 {
 		if s, err := sense(m); err == nil {
 			b.send(s.EE)
-			return
+			return true
 		}
 	}
 	if l := &b.sensed; l.ee != (robot.Pose{}) && age(now, l.stamp, l.at) <= b.cfg.Stale {
 		b.send(l.ee)
+		return true
 	}
+	return false
 }
 
 // looked notes where the arm is by a state that came at a time, for a hold; not while somebody else
@@ -460,7 +505,9 @@ func (b *Backend) end() bool {
 	if b.closed {
 		return false
 	}
-	b.hold()
+	if !b.hold() {
+		b.pose.Cut() // what a broken network keeps is not carried out after the session's end
+	}
 	b.closed = true
 	return true
 }
@@ -475,5 +522,7 @@ func (b *Backend) release() error {
 	for _, c := range b.cams {
 		all = append(all, c.topics...)
 	}
-	return ros.CloseAll(all)
+	err := ros.CloseAll(all)
+	b.crew.Wait()
+	return err
 }
