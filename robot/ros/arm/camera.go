@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -44,6 +45,7 @@ type camera struct {
 	base   uint64 // seq at the last reset
 	same   still
 	frame  string // of tf, as the images' headers say
+	by     sources
 	topics []io.Closer
 	info   *ros.Latest[std.CameraInfo]
 }
@@ -53,12 +55,12 @@ func openCamera(n *ros.Node, cfg Camera, keep time.Duration) (*camera, error) {
 	var t io.Closer
 	var err error
 	if cfg.Compressed {
-		t, err = ros.Subscribe(n, cfg.Topic, func(m *std.CompressedImage) {
-			c.take(shot{stamp: m.Header.Stamp, comp: m}, m.Header.FrameId)
+		t, err = ros.SubscribeFrom(n, cfg.Topic, func(from string, m *std.CompressedImage) {
+			c.take(from, shot{stamp: m.Header.Stamp, comp: m}, m.Header.FrameId)
 		})
 	} else {
-		t, err = ros.Subscribe(n, cfg.Topic, func(m *std.Image) {
-			c.take(shot{stamp: m.Header.Stamp, raw: m}, m.Header.FrameId)
+		t, err = ros.SubscribeFrom(n, cfg.Topic, func(from string, m *std.Image) {
+			c.take(from, shot{stamp: m.Header.Stamp, raw: m}, m.Header.FrameId)
 		})
 	}
 	if err != nil {
@@ -76,11 +78,12 @@ func openCamera(n *ros.Node, cfg Camera, keep time.Duration) (*camera, error) {
 }
 
 // take is the subscriber's callback: it stores and returns.
-func (c *camera) take(s shot, frame string) {
+func (c *camera) take(from string, s shot, frame string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.seq++
 	s.seq, s.at = c.seq, c.now()
+	c.by.hear(from, s.at)
 	old := 0
 	for old < len(c.shots) && (len(c.shots)-old >= depth || s.stamp.Sub(c.shots[old].stamp) > c.keep) {
 		old++
@@ -96,6 +99,44 @@ func (c *camera) latest(dst []shot) []shot {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return append(dst[:0], c.shots...)
+}
+
+// several names the publishers of images that come between each other's.
+func (c *camera) several() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.by.several(c.now())
+}
+
+// sources are who published a topic, since when and until when without a pause.
+type sources map[string]struct{ first, last time.Time }
+
+func (s *sources) hear(from string, at time.Time) {
+	if *s == nil {
+		*s = sources{}
+	}
+	h := (*s)[from]
+	if at.Sub(h.last).Abs() > beside { // also where /clock was put back
+		h.first = at
+	}
+	h.last = at
+	(*s)[from] = h
+}
+
+// several names those whose messages come between each other's now: a driver that was started again
+// follows the one before.
+func (s sources) several(now time.Time) []string {
+	var names []string
+	for a, x := range s {
+		for b, y := range s {
+			if a != b && now.Sub(x.last) <= beside && now.Sub(y.last) <= beside && x.last.After(y.first) && y.last.After(x.first) {
+				names = append(names, a)
+				break
+			}
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // begin counts images from here.

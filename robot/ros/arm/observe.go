@@ -84,6 +84,9 @@ func (b *Backend) observe(ctx context.Context) (robot.Observation, error) {
 		}
 	}
 	for i, c := range b.cams {
+		if names := c.several(); len(names) > 1 {
+			return obs, fmt.Errorf("arm: camera %s: %w: %w", c.cfg.Name, robot.ErrStopped, twice(c.cfg.Topic, names))
+		}
 		b.shots[i] = c.latest(b.shots[i])
 		if n := len(b.shots[i]); n == 0 {
 			late.never("camera "+c.cfg.Name, c.cfg.Topic)

@@ -131,6 +131,33 @@ func TestFrozenCountsEqualPixelsAlone(t *testing.T) {
 	}
 }
 
+// Who announces a topic publishes nothing yet, and a driver that was started again follows the one
+// before.
+func TestSourcesAreSeveralOnlyInTurns(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		from string // one letter a message, 100 ms apart
+		want []string
+	}{
+		{"one", "aaaa", nil},
+		{"started again under another name", "aaaabbbb", nil},
+		{"one that a second joins", "aaaabab", []string{"a", "b"}},
+		{"three", "abcabc", []string{"a", "b", "c"}},
+		{"started again twice, as before", "aabbbbbbbbbbbbaa", nil},
+		{"a second that ended", "ababaaaaaaaaaaaaa", nil},
+	} {
+		var s sources
+		at := time.UnixMilli(1000)
+		for _, c := range tt.from {
+			at = at.Add(100 * time.Millisecond)
+			s.hear(string(c), at)
+		}
+		if got := s.several(at); !slices.Equal(got, tt.want) {
+			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
 func TestTree(t *testing.T) {
 	var tr tree
 	up := robot.Pose{P: [3]float64{0, 0, 1}, Q: franka.Exp([3]float64{0, 0, math.Pi / 2})}

@@ -127,24 +127,16 @@ func shared(ctx context.Context, n *ros.Node) (rivals, unknown error) {
 // driver that was started again takes longer, and the connection to the one before is gone by then.
 const beside = time.Second
 
-// once are the topics on which two who publish are taken for one: two arms, hands or cameras. Who
-// publishes JointTopic is not asked, since the joints' names alone are read there, and what merges
-// joints from several may be remapped to it.
-func once(cfg *Config) []string {
+// doubled says of each topic that must have one publisher, and has several, who they are, by its
+// full name; or why nobody knows. Who publishes JointTopic is not asked, since the joints' names alone
+// are read there, and what merges joints from several may be remapped to it; of cameras, which a node may
+// announce and never publish, the images tell.
+func doubled(ctx context.Context, n *ros.Node, cfg *Config) (map[string]error, error) {
 	topics := []string{StateTopic, JacobianTopic}
 	if !cfg.Gripper.None {
 		topics = append(topics, FingerTopic)
 	}
-	for _, c := range cfg.Cameras {
-		topics = append(topics, c.Topic)
-	}
-	return topics
-}
-
-// doubled says of each topic that must have one publisher, and has several, who they are, by its
-// full name; or why nobody knows.
-func doubled(ctx context.Context, n *ros.Node, cfg *Config) (map[string]error, error) {
-	names, err := n.Doubled(ctx, once(cfg)...)
+	names, err := n.Doubled(ctx, topics...)
 	if err != nil {
 		return nil, fmt.Errorf("arm: who publishes the arm's state: %w", err)
 	}
@@ -156,7 +148,7 @@ func doubled(ctx context.Context, n *ros.Node, cfg *Config) (map[string]error, e
 }
 
 func twice(topic string, names []string) error {
-	return fmt.Errorf("%s is published by %s at once, so that nobody knows whose it is; end all but the arm's own: a rapport sim --ros, a bag that is played, or a driver of before (rosnode kill)",
+	return fmt.Errorf("%s is published by %s at once, so that nobody knows whose it is; end all but its own: a rapport sim --ros, a bag that is played, or a driver of before (rosnode kill)",
 		topic, strings.Join(names, " and "))
 }
 

@@ -32,6 +32,8 @@ type heard struct {
 	size    string          // of images
 	offsets []time.Duration // arrival minus stamp
 	last    time.Time       // stamp
+	by      sources         // of a camera
+	several []string        // who published at once
 }
 
 // note takes in a message that came at now.
@@ -44,6 +46,16 @@ func (h *heard) note(now, stamp time.Time) {
 		h.offsets = append(h.offsets, now.Sub(stamp))
 	} else {
 		h.bare++
+	}
+}
+
+// source takes in who published a message that came at now.
+func (h *heard) source(now time.Time, from string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.by.hear(from, now)
+	if names := h.by.several(now); len(names) > 1 {
+		h.several = names
 	}
 }
 
@@ -102,10 +114,14 @@ func Survey(ctx context.Context, n *ros.Node, cfg Config, d time.Duration) (ls [
 		hs = append(hs, h)
 		if c.Compressed {
 			h.kind = "sensor_msgs/CompressedImage"
-			listen(ros.Subscribe(n, c.Topic, func(m *std.CompressedImage) { h.note(n.Now(), m.Header.Stamp) }))
-		} else {
-			listen(ros.Subscribe(n, c.Topic, func(m *std.Image) {
+			listen(ros.SubscribeFrom(n, c.Topic, func(from string, m *std.CompressedImage) {
 				h.note(n.Now(), m.Header.Stamp)
+				h.source(n.Now(), from)
+			}))
+		} else {
+			listen(ros.SubscribeFrom(n, c.Topic, func(from string, m *std.Image) {
+				h.note(n.Now(), m.Header.Stamp)
+				h.source(n.Now(), from)
 				h.pixels(m.Width, m.Height, c)
 			}))
 		}
@@ -199,6 +215,10 @@ func (h *heard) line(topics []ros.Topic, d time.Duration) Line {
 	}
 	if h.bare > 0 && strings.HasPrefix(h.name, "camera ") {
 		l.Err = fmt.Errorf("arm: %s has no stamps, so nobody knows how old its images are; have its driver set header.stamp", h.topic)
+	}
+	if len(h.several) > 1 {
+		l.Err = fmt.Errorf("arm: %w", twice(h.topic, h.several))
+		return l
 	}
 	if rate < 0.9*h.least {
 		l.Err = fmt.Errorf("arm: %s comes %.0f times a second, %.0f are needed; raise publish_rate of franka_state_controller, or the camera's frame rate", h.topic, rate, h.least)

@@ -14,6 +14,8 @@ import (
 	"github.com/rapport-rl/rapport/robot/ros/arm"
 	frankamsg "github.com/rapport-rl/rapport/robot/ros/msgs/franka"
 	"github.com/rapport-rl/rapport/robot/ros/msgs/std"
+	"github.com/rapport-rl/rapport/sim/rosarm"
+	"github.com/rapport-rl/rapport/sim/tabletop"
 )
 
 // second publishes states of another arm, 0.3 m away, whose stamps are old by so much, until the
@@ -125,5 +127,37 @@ func TestASecondArmsStatesMoveNothing(t *testing.T) {
 				t.Errorf("a survey says %v of the arm's state, want the names of both who publish", err)
 			}
 		})
+	}
+}
+
+// Beside a camera, what announces its topic and is silent is nobody; whose images come in between is
+// named.
+func TestASecondCameraIsNamed(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, func(c *rosarm.Config) { c.World.Render = tabletop.None }) // it announces the front camera's, too
+	defer l.newCamera(rosarm.ImageTopic("front"), nil)()
+	cameras := func(c *arm.Config) {
+		c.Cameras = []arm.Camera{{Name: "front", Topic: rosarm.ImageTopic("front")}}
+	}
+	b := l.open(cameras)
+	l.reset(b)
+	l.step(b, robot.Command{})
+	defer l.newCamera(rosarm.ImageTopic("front"), nil)()
+	var err error
+	for began := time.Now(); err == nil && time.Since(began) < 10*time.Second; {
+		_, err = b.Step(t.Context(), robot.Command{})
+	}
+	if !errors.Is(err, robot.ErrStopped) || !strings.Contains(err.Error(), "camera front") || strings.Count(err.Error(), "/camera_") != 2 {
+		t.Errorf("error %v, want the names of both cameras", err)
+	}
+	c := config()
+	cameras(&c)
+	ls, err := arm.Survey(t.Context(), l.node("doctor"), c, 500*time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(ls, func(line arm.Line) bool { return line.What == "camera front" })
+	if err := ls[i].Err; err == nil || strings.Count(err.Error(), "/camera_") != 2 {
+		t.Errorf("a survey says %v, want the names of both cameras", err)
 	}
 }
