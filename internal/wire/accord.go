@@ -106,12 +106,24 @@ func (r *role) decode(b []byte) (f facts, err error) {
 	return f, nil
 }
 
+// stands says whether r may go on by the facts that its learner tells, or tells again: one that is
+// started again with another plan of that name publishes the same configuration.
+func (r *role) stands(b []byte) error {
+	f, err := r.decode(b)
+	if err == nil {
+		err = r.still(f)
+	}
+	if err == nil {
+		err = r.same(f)
+	}
+	return err
+}
+
 // still says whether the session of these facts is the one that r is in. On a server with a
 // new store another may have its name: neither r's configuration nor its folder was compared.
-func (r *role) still(b []byte) error {
-	f, err := r.decode(b)
-	if err != nil || f.ID == "" || r.id.CompareAndSwap(nil, &f.ID) || *r.id.Load() == f.ID {
-		return err
+func (r *role) still(f facts) error {
+	if f.ID == "" || r.id.CompareAndSwap(nil, &f.ID) || *r.id.Load() == f.ID {
+		return nil
 	}
 	return fmt.Errorf("wire: session %s is another one of that name now; start its %s again to take part in that", r.name, r.what)
 }
@@ -165,6 +177,11 @@ func (r *role) sees(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return r.same(f)
+}
+
+// same is sees of facts.
+func (r *role) same(f facts) error {
 	same := func(key, path, here, there string) error {
 		if here == "" || there == "" || here == there {
 			return nil

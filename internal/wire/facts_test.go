@@ -144,7 +144,8 @@ func TestAnotherSessionsLearnerEndsTheOthers(t *testing.T) {
 	}
 }
 
-// A learner that goes on names its files from the root on, and they are the same ones.
+// A learner that goes on names its files from the root on, and they are the same ones. One that finds
+// other bytes in the plan ends who loads it, though its configuration is as it was.
 func TestLearnerThatIsStartedAgainEndsNobody(t *testing.T) {
 	t.Chdir(t.TempDir())
 	b, err := plans.ReadFile("plans/reach.json")
@@ -171,20 +172,36 @@ func TestLearnerThatIsStartedAgainEndsNobody(t *testing.T) {
 		guests[what] = r
 	}
 	c.Out = s.cfg.Out
-	if err := s.store.Close(); err != nil {
-		t.Fatal(err)
+	again := func() {
+		t.Helper()
+		if err := s.store.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if s, err = openOrCreate(t.Context(), c.Name, srv.Conn(), c, byTheClock()); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.store.Close() })
+		if err := s.introduce(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if s, err = openOrCreate(t.Context(), c.Name, srv.Conn(), c, byTheClock()); err != nil {
-		t.Fatal(err)
-	}
-	defer s.store.Close()
-	if err := s.introduce(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	again()
 	time.Sleep(time.Second) // what would end them comes at once
 	for what, r := range guests {
 		if err := errors.Join(context.Cause(r.ctx), r.accords(t.Context())); err != nil {
 			t.Errorf("%s: %v", what, err)
+		}
+	}
+	c.Reward.KAGI.Plan = s.cfg.Reward.KAGI.Plan
+	if err := os.WriteFile("plan.json", append(b, "\n\n"...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	again()
+	eventually(t, "the actor ends", func() bool { return guests["actor"].ctx.Err() != nil })
+	wantErr(t, guests["actor"].end(nil), "reward.kagi.plan plan.json is of SHA-256")
+	for _, what := range []string{"perception", "scorer"} {
+		if err := context.Cause(guests[what].ctx); err != nil {
+			t.Errorf("%s, which loads no plan: %v", what, err)
 		}
 	}
 	for file, want := range map[string]string{"other.json": "reward.kagi.plan other.json is of SHA-256", "gone.json": "--set reward.kagi.plan=FILE", "": `reward.kagi.plan is "" here`} {

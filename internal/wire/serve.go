@@ -148,7 +148,7 @@ func guest(ctx context.Context, c config.Config, what string, o Options) (*role,
 		return nil, err
 	}
 	r.watch(subConfig, func(b []byte) error { return errors.Join(r.fits(b), r.sees(r.ctx)) }) // of a learner that begins later
-	r.watch(subFacts, r.still)
+	r.watch(subFacts, r.stands)
 	r.wg.Go(func() {
 		err := r.conn.Replay(r.ctx, r.name, 1, true, func(e bus.Entry) error {
 			if isEnd(e) {
