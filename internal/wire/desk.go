@@ -39,12 +39,11 @@ type desk struct {
 	status bus.Status
 	before toldStage // the stage that a fault interrupted
 	feed   *bus.Feed[bus.Status]
+	heard  <-chan struct{} // closed once StopTopic is heard; nil without ROS
 
 	file  sync.Mutex // held while faults are stored or acknowledged
 	open  []store.Fault
 	clear chan struct{} // closed when the last open fault was acknowledged
-
-	heard <-chan struct{} // closed once StopTopic is heard; nil without ROS
 
 	wake   chan struct{}
 	ctx    context.Context // of the desk's own work

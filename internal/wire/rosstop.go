@@ -19,42 +19,58 @@ const StopTopic = "/rapport/stop"
 const heardWithin = 10 * time.Second
 
 // hearStops has the desk stop the arms for every message on StopTopic, from when the master is
-// there until ctx ends. What comes while no arm is open, as in the warm-up, holds the next one.
+// there until ctx ends, anew where somebody ends its node (rosnode kill). What comes while no arm
+// is open, as in the warm-up, holds the next one.
 func (d *desk) hearStops(ctx context.Context, c config.Config) {
-	heard := make(chan struct{})
-	d.heard = heard
+	heard := d.unheard()
 	stops := make(chan string, 1) // one that is not taken yet stands for those after it
 	d.wg.Go(func() { d.listen(ctx, StopTopic, stops) })
 	d.wg.Go(func() {
-		for told := false; ; told = true {
+		for told := false; ctx.Err() == nil; {
 			// Not openNode, which gives up: nothing of the session needs the master yet.
-			end, err := d.subscribe(ctx, c.Robot.ROS.Master, stops)
+			ended, end, err := d.subscribe(ctx, c.Robot.ROS.Master, stops)
 			if err == nil {
 				close(heard)
-				<-ctx.Done()
-				if err := end(); err != nil {
-					d.log.Warn("wire: "+StopTopic, "err", err)
+				select {
+				case <-ended:
+					heard, told = d.unheard(), false
+					d.log.Error("wire: somebody ended the node that hears stops by " + StopTopic + " (rosnode kill); none is heard until another does")
+				case <-ctx.Done():
 				}
-				return
+				d.wg.Go(func() { // which the next one need not wait for
+					if err := end(); err != nil {
+						d.log.Warn("wire: "+StopTopic, "err", err)
+					}
+				})
+				continue
 			}
 			if !told && ctx.Err() == nil {
 				d.log.Warn("wire: stops by "+StopTopic+" are not heard yet", "err", err)
 			}
+			told = true
 			select {
 			case <-d.in(statusEvery):
 			case <-ctx.Done():
-				return
 			}
 		}
 	})
 }
 
-// subscribe puts what is said on StopTopic into stops until end is called. It waits for the
-// master.
-func (d *desk) subscribe(ctx context.Context, master string, stops chan<- string) (end func() error, err error) {
+// unheard returns what is to be closed once StopTopic is heard, and has hears wait for it.
+func (d *desk) unheard() chan struct{} {
+	heard := make(chan struct{})
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.heard = heard
+	return heard
+}
+
+// subscribe puts what is said on StopTopic into stops until end is called, or its node was ended by
+// another. It waits for the master.
+func (d *desk) subscribe(ctx context.Context, master string, stops chan<- string) (ended <-chan struct{}, end func() error, err error) {
 	n, err := ros.Open(ctx, ros.Config{Master: master, Name: "rapport_stop", Log: d.log, Rosout: true})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	sub, err := ros.Subscribe(n, StopTopic, func(m *std.String) {
 		why := m.Data
@@ -67,20 +83,26 @@ func (d *desk) subscribe(ctx context.Context, master string, stops chan<- string
 		}
 	})
 	if err != nil {
-		return nil, errors.Join(err, n.Close())
+		return nil, nil, errors.Join(err, n.Close())
 	}
-	return func() error { return errors.Join(sub.Close(), n.Close()) }, nil
+	return n.Done(), func() error { return errors.Join(sub.Close(), n.Close()) }, nil
 }
 
 // hears returns once StopTopic is heard: no arm over ROS moves before.
 func (d *desk) hears(ctx context.Context) error {
-	if d == nil || d.heard == nil {
+	if d == nil {
+		return nil
+	}
+	d.mu.Lock()
+	heard := d.heard
+	d.mu.Unlock()
+	if heard == nil {
 		return nil
 	}
 	wait, cancel := context.WithTimeout(ctx, heardWithin)
 	defer cancel()
 	select {
-	case <-d.heard:
+	case <-heard:
 		return nil
 	case <-wait.Done():
 		if err := ctx.Err(); err != nil {

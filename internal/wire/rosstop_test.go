@@ -12,6 +12,7 @@ import (
 	"github.com/rapport-rl/rapport/robot/ros"
 	"github.com/rapport-rl/rapport/robot/ros/master"
 	"github.com/rapport-rl/rapport/robot/ros/msgs/std"
+	"github.com/rapport-rl/rapport/robot/ros/xmlrpc"
 )
 
 // sayStop publishes on StopTopic as rostopic pub does, until the session's desk has stored n faults.
@@ -99,4 +100,69 @@ func TestStopsOverROSAreHeardFromWhenTheMasterIsThere(t *testing.T) {
 	if err := s.desk.hears(t.Context()); err != nil {
 		t.Error(err)
 	}
+}
+
+// hearers are the nodes that a master lists as hearing StopTopic.
+func hearers(t *testing.T, master string) (names []string) {
+	t.Helper()
+	v, err := xmlrpc.Call(t.Context(), master, "getSystemState", "/test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, one := range v.([]any)[2].([]any)[1].([]any) { // publishers, subscribers by topic, services
+		if p := one.([]any); p[0] == StopTopic {
+			for _, name := range p[1].([]any) {
+				names = append(names, name.(string))
+			}
+		}
+	}
+	return names
+}
+
+// Who kills the node that hears stops does not make the rest of the session deaf, and no arm moves
+// before the next one hears.
+func TestAStopNodeThatIsKilledIsBegunAgain(t *testing.T) {
+	m, err := master.Start("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	c := tiny(t)
+	c.Robot.Kind, c.Robot.ROS.Master = "ros", m.URI()
+	s := begun(t, c)
+	hears := func(within time.Duration) error {
+		ctx, cancel := context.WithTimeout(t.Context(), within)
+		defer cancel()
+		return s.desk.hears(ctx)
+	}
+	apiOf := func(name string) string {
+		v, err := xmlrpc.Call(t.Context(), m.URI(), "lookupNode", "/test", name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v.([]any)[2].(string)
+	}
+	shut := func(api string) {
+		if _, err := xmlrpc.Call(t.Context(), api, "shutdown", "/test", "for a test"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sayStop(t, s, m.URI(), "a hand", 1)
+	was := hearers(t, m.URI())[0]
+	shut(apiOf(was))
+	var now []string
+	eventually(t, "another node hears it alone", func() bool {
+		now = hearers(t, m.URI())
+		return len(now) == 1 && now[0] != was
+	})
+	sayStop(t, s, m.URI(), "it is still there", 2)
+	if err := hears(time.Minute); err != nil {
+		t.Error(err)
+	}
+	api := apiOf(now[0])
+	if err := m.Close(); err != nil { // which the next one waits for
+		t.Fatal(err)
+	}
+	shut(api)
+	eventually(t, "nobody hears", func() bool { return errors.Is(hears(time.Millisecond), context.DeadlineExceeded) })
 }
