@@ -28,13 +28,18 @@ func examined(t *testing.T, c config.Config, o Options) error {
 // The doctor fails of what the session would be refused for at once, and says who is asked.
 func TestTheDoctorSaysWhatASessionIsRefusedFor(t *testing.T) {
 	c := tiny(t)
-	first := filepath.Join(c.Out, "first")
-	st, err := founded(first, c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := st.Close(); err != nil {
-		t.Fatal(err)
+	first, gone := filepath.Join(c.Out, "first"), filepath.Join(c.Out, "gone")
+	for _, name := range []string{"first", "whole"} {
+		st, err := founded(filepath.Join(c.Out, name), c)
+		if err == nil && name == "whole" {
+			err = errors.Join(st.Mark(t.Context(), "prepared", "yes"), keepJudge(st, measuredJudge{Model: "stub"}))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := st.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	o := quietly()
 	asked := o
@@ -64,6 +69,17 @@ func TestTheDoctorSaysWhatASessionIsRefusedFor(t *testing.T) {
 		"the task's plan":      {kagi("task", "none"), o, ""},
 		"no such plan":         {func(c *config.Config) { kagi("task", "none")(c); c.Reward.KAGI.Plan = "none.json" }, o, "none.json"},
 		"too few episodes":     {func(c *config.Config) { c.Learner.Kind, c.Learner.PPO.Episodes = "ppo", 2 }, o, "want at least session.episodes 5"},
+		// What a session that goes on, or one of several processes, is not refused for.
+		"goes on without the one before": {func(c *config.Config) { c.Name, c.Session.From, c.Demos.Filter = "whole", gone, "list.csv" }, o, ""},
+		"goes on by its own judge":       {func(c *config.Config) { kagi("task", "judge")(c); c.Name, c.Session.From = "whole", gone }, asked, ""},
+		"goes on with few episodes":      {func(c *config.Config) { c.Name, c.Learner.Kind, c.Learner.PPO.Episodes = "whole", "ppo", 2 }, o, ""},
+		"is not prepared yet":            {func(c *config.Config) { c.Name, c.Session.From = "first", gone }, o, "is no session's folder"},
+		"the learner's alone": {func(c *config.Config) {
+			c.Bus.URL, c.Session.From, c.Demos.Filter = "nats://learner:4222", gone, "list.csv"
+		}, o, ""},
+		"the learner's own": {func(c *config.Config) {
+			c.Bus.URL, c.Session.From, c.Robot.Task = "nats://learner:4222", first, "group"
+		}, o, "want --set 'robot.task=reach'"},
 	} {
 		c := c
 		tt.set(&c)

@@ -5,25 +5,69 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/internal/store"
 )
 
-// examineSession asks what else a session is refused for at once, by what refuses it (Create).
+// examineSession asks what else a session is refused for at once, by what refuses it (Create). One
+// that goes on needs nothing of what it began from.
 func examineSession(ctx context.Context, c config.Config, o Options) (fs []Finding) {
-	if from := c.Session.From; from != "" {
+	whole, err := wholeFolder(ctx, c)
+	from := c.Session.From
+	switch {
+	case err != nil:
+		fs = append(fs, Finding{What: "session", Err: err})
+	case whole != "":
+		fs = append(fs, Finding{What: "session.from", Detail: whole + " holds the session already, which goes on without another"})
+	case from != "" && c.Bus.URL != "" && !there(filepath.Join(from, database)):
+		fs = append(fs, Finding{What: "session.from", Detail: from + ", which is not on this machine: rapport learner wants it on its own, and so does rapport run"})
+	case from != "":
 		fs = append(fs, Finding{"session.from", from + ", which was configured alike", errors.Join(alike(c), reviewed(ctx, c))})
-	} else if err := errors.Join(founding(c), reviewed(ctx, c)); err != nil {
-		fs = append(fs, Finding{What: "session.from", Err: err})
+	default:
+		if err := errors.Join(founding(c), reviewed(ctx, c)); err != nil {
+			fs = append(fs, Finding{What: "session.from", Err: err})
+		}
 	}
 	if byJudge(c) || byClassifier(c) {
 		detail, err := trySuccess(ctx, c, o)
 		fs = append(fs, Finding{"success", detail, err})
 	}
-	if err := errors.Join(trunked(c), lasting(c), understood(c)); err != nil {
+	err = errors.Join(trunked(c), understood(c))
+	if whole == "" {
+		err = errors.Join(err, lasting(c))
+	}
+	if err != nil {
 		fs = append(fs, Finding{What: "session", Err: err})
 	}
 	return fs
+}
+
+// wholeFolder is the folder of c's session once it is prepared: whole without session.from. It is
+// empty where a session is yet to begin.
+func wholeFolder(ctx context.Context, c config.Config) (dir string, err error) {
+	name := c.Name
+	if c.Bus.URL != "" {
+		name = SessionName(c)
+	}
+	dir = filepath.Join(c.Out, name)
+	if name == "" || !there(filepath.Join(dir, database)) {
+		return "", nil
+	}
+	st, err := store.Open(dir)
+	if errors.Is(err, store.ErrInUse) { // it runs
+		return dir, nil
+	}
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	done, err := st.Marked(ctx, "prepared")
+	if done == "" {
+		dir = ""
+	}
+	return dir, err
 }
 
 // tryWaypoints says who writes the waypoints of a new session.
@@ -51,7 +95,7 @@ func trySuccess(ctx context.Context, c config.Config, o Options) (string, error)
 	if err != nil {
 		return "", err
 	}
-	m, err := judgeOf(from)
+	m, err := judgeIn(filepath.Join(c.Out, c.Name), from)
 	if err == nil {
 		err = m.by(name, from)
 	}

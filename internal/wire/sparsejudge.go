@@ -44,6 +44,15 @@ func judgeOf(from string) (measuredJudge, error) {
 	return m, err
 }
 
+// judgeIn is that of the session in dir, which has kept it if it ran, or judgeOf.
+func judgeIn(dir, from string) (measuredJudge, error) {
+	m, err := readJudge(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return judgeOf(from)
+	}
+	return m, err
+}
+
 // by refuses another model than was measured.
 func (m measuredJudge) by(name, from string) error {
 	if name == m.Model {
@@ -65,10 +74,7 @@ func (s *Session) refereed(ctx context.Context) (_ context.Context, done func() 
 	if !byJudge(s.cfg) {
 		return ctx, none, nil
 	}
-	m, err := readJudge(s.Dir())
-	if errors.Is(err, fs.ErrNotExist) {
-		m, err = judgeOf(s.cfg.Session.From)
-	}
+	m, err := judgeIn(s.Dir(), s.cfg.Session.From)
 	if err != nil {
 		return ctx, none, err
 	}
