@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -158,6 +157,11 @@ func (c *Client) try(ctx context.Context, q question, last rejected, use *Usage)
 // model is unsure: that of self-consistency's votes (Wang et al. 2022, arXiv:2203.11171, section 3.1).
 const again = 0.7
 
+// likeliest is the temperature of what is asked first, in place of 0, which the library leaves out, so that servers
+// take their own, and some servers refuse. Nor may it be next to 0, by which a server divides to infinities: vLLM
+// raises what is smaller to this.
+const likeliest = 0.01
+
 // params is the request, which shows the answer before, if it was not accepted.
 func (c *Client) params(q question, last rejected) openai.ChatCompletionRequest {
 	text := func(s string) openai.ChatMessagePart {
@@ -195,7 +199,7 @@ func (c *Client) params(q question, last rejected) openai.ChatCompletionRequest 
 	case q.turn > 0:
 		r.Temperature = again
 	default:
-		r.Temperature = math.SmallestNonzeroFloat32 // 0, which the library would leave out
+		r.Temperature = likeliest
 	}
 	if len(q.schema) > 0 && !c.loose {
 		r.ResponseFormat = &openai.ChatCompletionResponseFormat{

@@ -310,8 +310,11 @@ func TestAskingsOfTheSameAreVotesOfTheirOwn(t *testing.T) {
 		}
 	}
 	for i, q := range s.Asked() {
-		if q.Temperature == nil || i == 0 != (*q.Temperature < 1e-6) {
-			t.Errorf("asking %d: temperature %v, want 0 of the first alone", i, q.Temperature)
+		if q.Temperature == nil || i == 0 != (*q.Temperature <= 0.01) {
+			t.Fatalf("asking %d: temperature %v, want 0.01 at most of the first alone", i, q.Temperature)
+		}
+		if c := *q.Temperature; c != 0 && c < 1e-6 {
+			t.Errorf("asking %d: temperature %v, by which logits go to infinity", i, c)
 		}
 	}
 }
