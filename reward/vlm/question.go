@@ -82,8 +82,9 @@ func encode(f robot.Frame) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// JSON finds the JSON value of a model's reply: the whole reply, or what its last
-// fence (three backticks) holds, or from the first brace to the last.
+// JSON finds the JSON value of a model's reply: the whole reply or, of what comes after the
+// thoughts of one that reasons, the last object that is complete, fenced or not; without one,
+// the last array. Drafts come before answers.
 func JSON(reply string) ([]byte, error) {
 	s := strings.TrimSpace(reply)
 	if s == "" {
@@ -92,24 +93,35 @@ func JSON(reply string) ([]byte, error) {
 	if json.Valid([]byte(s)) {
 		return []byte(s), nil
 	}
-	const fence = "```"
-	if parts := strings.Split(s, fence); len(parts) >= 3 {
-		// The odd parts are within fences; an open one at the end counts too.
-		for i := (len(parts) - 2) | 1; i > 0; i -= 2 {
-			if i >= len(parts) {
-				continue
-			}
-			in := parts[i]
-			if nl := strings.IndexByte(in, '\n'); nl >= 0 && !strings.ContainsAny(in[:nl], "{[") {
-				in = in[nl+1:] // the language's name
-			}
-			if in = strings.TrimSpace(in); json.Valid([]byte(in)) && in != "" {
-				return []byte(in), nil
-			}
-		}
+	const thought = "</think>"
+	if i := strings.LastIndex(s, thought); i >= 0 {
+		s = s[i+len(thought):]
 	}
-	if a, b := strings.IndexByte(s, '{'), strings.LastIndexByte(s, '}'); a >= 0 && b > a && json.Valid([]byte(s[a:b+1])) {
-		return []byte(s[a : b+1]), nil
+	var object, array json.RawMessage
+	for {
+		i := strings.IndexAny(s, "{[")
+		if i < 0 {
+			break
+		}
+		s = s[i:]
+		var v json.RawMessage
+		d := json.NewDecoder(strings.NewReader(s))
+		switch err := d.Decode(&v); {
+		case err != nil: // a bracket of its words
+			s = s[1:]
+			continue
+		case v[0] == '{':
+			object = v
+		default:
+			array = v
+		}
+		s = s[d.InputOffset():]
+	}
+	switch {
+	case object != nil:
+		return object, nil
+	case array != nil:
+		return array, nil
 	}
 	return nil, errors.New("the reply has no JSON in it")
 }

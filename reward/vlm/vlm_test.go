@@ -536,12 +536,18 @@ func TestJSONIsFoundInReplies(t *testing.T) {
 		"```\n{\"a\":1}\n```\n```\n{\"a\":2}\n```": `{"a":2}`,
 		"```json\n{\"a\":1}":                       `{"a":1}`,
 		"The answer is {\"a\":{}} I think":         `{"a":{}}`,
+		"<think>maybe ```json {\"a\":1}``` but wait..</think>{\"a\":2}": `{"a":2}`,
+		"<think>the schema {steps: ..}</think>{\"a\":1}":                `{"a":1}`,
+		"maybe ```json\n{\"a\":1}\n```, but wait: {\"a\":2}":            `{"a":2}`,
+		"the schema {steps: ..} wants {\"a\":[1]} [1]":                  `{"a":[1]}`,
+		"```\n[{\"a\":1}, {\"a\":2}]\n```":                              `[{"a":1}, {"a":2}]`,
+		`{"a":"</think>"}`:                                              `{"a":"</think>"}`,
 	} {
 		if got, err := vlm.JSON(reply); err != nil || string(got) != want {
 			t.Errorf("%q: got %s, %v, want %s", reply, got, err, want)
 		}
 	}
-	for _, reply := range []string{"", "  ", "none", "{", "}{", "```\n{\n```"} {
+	for _, reply := range []string{"", "  ", "none", "{", "}{", "```\n{\n```", "{\"a\":1}</think>", "{steps: ..}"} {
 		if got, err := vlm.JSON(reply); err == nil {
 			t.Errorf("%q: got %s, want an error", reply, got)
 		}
@@ -549,7 +555,7 @@ func TestJSONIsFoundInReplies(t *testing.T) {
 }
 
 func FuzzJSON(f *testing.F) {
-	for _, s := range []string{"```json\n{}\n```", "{\"a\":[1]}", "```", "``````", "a{b}c", "```\n```\n```"} {
+	for _, s := range []string{"```json\n{}\n```", "{\"a\":[1]}", "```", "``````", "a{b}c", "```\n```\n```", "<think>{</think>[{}"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
