@@ -141,6 +141,9 @@ func (c *Client) try(ctx context.Context, q question, last rejected, use *Usage)
 	}
 	choice := r.Choices[0]
 	all = choice.Message.Content
+	for _, p := range choice.Message.MultiContent { // some servers answer in parts; a message has one of both
+		all += p.Text
+	}
 	switch {
 	case choice.Message.Refusal != "":
 		return nil, all, fault{err: fmt.Errorf("%w: the model declines: %s", ErrMalformed, c.clean(choice.Message.Refusal))}

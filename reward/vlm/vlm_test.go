@@ -319,6 +319,13 @@ func TestAskingsOfTheSameAreVotesOfTheirOwn(t *testing.T) {
 	}
 }
 
+func TestAnAnswerInPartsIsRead(t *testing.T) {
+	r := newRig(t, vlmtest.Script(vlmtest.Reply{Body: `{"choices":[{"finish_reason":"stop","message":{"role":"assistant","content":[{"type":"text","text":"{\"done\":"},{"type":"text","text":"\"yes\"}"}]}}]}`}), nil)
+	if b, use, err := r.c.Ask(t.Context(), prompt()); err != nil || string(b) != `{"done":"yes"}` || use.Tries != 1 {
+		t.Errorf("got %s, %v after %d tries", b, err, use.Tries)
+	}
+}
+
 // What an endpoint does not know is found out besides the tries, however few, and once.
 func TestWhatAnEndpointLacksCostsNoTry(t *testing.T) {
 	for _, status := range []int{400, 422} {
