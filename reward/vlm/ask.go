@@ -80,10 +80,12 @@ func (c *Client) call(ctx context.Context, q question, judge func([]byte) error)
 	defer func() { use.Cost = (float64(use.In)*c.cfg.Price.In + float64(use.Out)*c.cfg.Price.Out) / 1e6 }()
 	var fault fault
 	var last rejected
+	bare := false // asked without the schema's format, to see whether that was what it refused
 	wait := c.cfg.Backoff
 	for {
 		var said string
-		b, said, fault = c.try(ctx, q, last, &use)
+		b, said, fault = c.try(ctx, q, last, bare, &use)
+		bare = bare || fault.bare
 		if fault.now {
 			c.cfg.Log.Info("vlm: the endpoint is asked otherwise", "model", c.cfg.Model, "err", fault.err)
 			continue
@@ -119,20 +121,26 @@ type fault struct {
 	after time.Duration // that the endpoint asks to wait
 	final bool          // no other try helps
 	now   bool          // the next try asks otherwise and need not wait; each way comes once a call
+	bare  bool          // that is without the schema's format, for this call at least
 }
 
 // rejected is an answer that was not accepted, and why; zero: there was none yet.
 type rejected struct{ said, why string }
 
 // try asks once. The answer is some JSON value, within all that the model said.
-func (c *Client) try(ctx context.Context, q question, last rejected, use *Usage) (b []byte, all string, f fault) {
+func (c *Client) try(ctx context.Context, q question, last rejected, bare bool, use *Usage) (b []byte, all string, f fault) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Deadline)
 	defer cancel()
 	var said http.Header
-	asked := c.params(q, last)
+	asked := c.params(q, last, bare)
 	r, err := c.chat.CreateChatCompletion(context.WithValue(ctx, headerKey{}, &said), asked)
 	if err != nil {
 		return nil, "", c.fault(err, said, asked)
+	}
+	if bare { // it was the format that it refused
+		c.mu.Lock()
+		c.loose = true
+		c.mu.Unlock()
 	}
 	use.In += r.Usage.PromptTokens
 	use.Out += r.Usage.CompletionTokens
@@ -166,7 +174,7 @@ const again = 0.7
 const likeliest = 0.01
 
 // params is the request, which shows the answer before, if it was not accepted.
-func (c *Client) params(q question, last rejected) openai.ChatCompletionRequest {
+func (c *Client) params(q question, last rejected, bare bool) openai.ChatCompletionRequest {
 	text := func(s string) openai.ChatMessagePart {
 		return openai.ChatMessagePart{Type: openai.ChatMessagePartTypeText, Text: s}
 	}
@@ -204,7 +212,7 @@ func (c *Client) params(q question, last rejected) openai.ChatCompletionRequest 
 	default:
 		r.Temperature = likeliest
 	}
-	if len(q.schema) > 0 && !c.loose {
+	if len(q.schema) > 0 && !c.loose && !bare {
 		r.ResponseFormat = &openai.ChatCompletionResponseFormat{
 			Type:       openai.ChatCompletionResponseFormatTypeJSONSchema,
 			JSONSchema: &openai.ChatCompletionResponseFormatJSONSchema{Name: "answer", Strict: true, Schema: json.RawMessage(q.schema)},
@@ -252,9 +260,8 @@ func (c *Client) fault(err error, said http.Header, asked openai.ChatCompletionR
 		says = http.StatusText(s)
 	}
 	of := strings.ToLower(message + " " + param)
-	unknown := func(name string) bool {
-		return (s == http.StatusBadRequest || s == http.StatusUnprocessableEntity) && strings.Contains(of, name)
-	}
+	bad := s == http.StatusBadRequest || s == http.StatusUnprocessableEntity
+	unknown := func(name string) bool { return bad && strings.Contains(of, name) }
 	switch {
 	case s == http.StatusTooManyRequests || s == http.StatusRequestTimeout || s == http.StatusConflict || s >= 500:
 		return fault{err: fmt.Errorf("%w: status %d: %s", ErrBusy, s, says), after: after(said.Get("Retry-After"))}
@@ -264,6 +271,8 @@ func (c *Client) fault(err error, said http.Header, asked openai.ChatCompletionR
 		return c.without(&c.warm, "temperature")
 	case bound && unknown("max_completion_tokens"):
 		return c.without(&c.old, "max_completion_tokens")
+	case format && bad: // perhaps a grammar that it cannot make of the schema, which the text states too
+		return fault{err: fmt.Errorf("%w: status %d: %s; asking without response_format", ErrMalformed, s, says), now: true, bare: true}
 	case s == http.StatusUnauthorized || s == http.StatusForbidden:
 		return fault{err: fmt.Errorf("%w: status %d: %s; look at RAPPORT_VLM_KEY", ErrRefused, s, says), final: true}
 	case s == http.StatusNotFound:

@@ -202,8 +202,8 @@ type Client struct {
 	chat *openai.Client
 	mu   sync.Mutex
 	n    Counts
-	// loose: the endpoint knows no response_format; warm: it takes no temperature, as models that reason
-	// do not; old: it bounds answers by max_tokens.
+	// loose: the endpoint knows no response_format, or makes nothing of the schema in it; warm: it takes no
+	// temperature, as models that reason do not; old: it bounds answers by max_tokens.
 	loose, warm, old bool
 }
 

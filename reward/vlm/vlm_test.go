@@ -108,7 +108,6 @@ func TestFailuresAreTriedAgainOrNot(t *testing.T) {
 		{"a refusal", vlmtest.Reply{Refusal: "I may not"}, nil, []time.Duration{time.Second}, "I may not"},
 		{"a wrong key", vlmtest.Reply{Status: 401, Message: "bad key " + secret}, vlm.ErrRefused, nil, "RAPPORT_VLM_KEY"},
 		{"no such model", vlmtest.Reply{Status: 404}, vlm.ErrRefused, nil, "RAPPORT_VLM_MODEL"},
-		{"a bad request", vlmtest.Reply{Status: 400, Message: "image too large"}, vlm.ErrRefused, nil, "image too large"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := newRig(t, vlmtest.Script(tt.first, good), nil)
@@ -315,6 +314,38 @@ func TestAskingsOfTheSameAreVotesOfTheirOwn(t *testing.T) {
 		}
 		if c := *q.Temperature; c != 0 && c < 1e-6 {
 			t.Errorf("asking %d: temperature %v, by which logits go to infinity", i, c)
+		}
+	}
+}
+
+// Not every server names the parameter whose schema it makes nothing of; and a bad request is none of the schema's.
+func TestARefusedSchemaIsLeftOutIfThatHelps(t *testing.T) {
+	for _, tt := range []struct {
+		says   string
+		format bool // that is what it refuses
+		want   error
+		asked  int // in two calls
+	}{
+		{"The provided JSON schema contains features not supported by xgrammar.", true, nil, 3},
+		{"failed to parse grammar", true, nil, 3},
+		{"image too large", false, vlm.ErrRefused, 4},
+	} {
+		s := vlmtest.Start(func(_ int, q vlmtest.Request) vlmtest.Reply {
+			if q.Schema != nil || !tt.format {
+				return vlmtest.Reply{Status: 400, Message: tt.says}
+			}
+			return vlmtest.Reply{Text: `{"done":"yes"}`}
+		})
+		r := newRig(t, s, nil)
+		for i := range 2 {
+			p := prompt()
+			p.Turn = i
+			if _, use, err := r.c.Ask(t.Context(), p); !errors.Is(err, tt.want) || use.Tries != 1 || err != nil && !strings.Contains(err.Error(), tt.says) {
+				t.Errorf("%s: got %v after %d tries, want %v after 1", tt.says, err, use.Tries, tt.want)
+			}
+		}
+		if asked := s.Asked(); len(asked) != tt.asked || (asked[2].Schema == nil) != tt.format || len(r.waits) > 0 {
+			t.Errorf("%s: asked %d times and waited %v, want %d at once, and no schema later where that helped", tt.says, len(asked), r.waits, tt.asked)
 		}
 	}
 }
