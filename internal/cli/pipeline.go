@@ -33,8 +33,9 @@ func (a *app) offlineVLMCmd() *cobra.Command {
 		Long: `Ask a vision-language model which of two frames of the session RUN shows the goal
 achieved better, fit a reward to its answers, label the session's episodes by it, and
 learn a policy from them (offline RL-VLM-F, docs/visual-rewards.md). The endpoint is
-that of RAPPORT_VLM_URL, RAPPORT_VLM_KEY and RAPPORT_VLM_MODEL. Answers are kept in
-vlm-answers.jsonl in the session's folder: the same questions are never asked again.`,
+that of RAPPORT_VLM_URL, RAPPORT_VLM_KEY and RAPPORT_VLM_MODEL, and has the seconds of
+RAPPORT_VLM_DEADLINE (60) for a try. Answers are kept in vlm-answers.jsonl in the
+session's folder: the same questions are never asked again.`,
 		Example: `  rapport pipeline offline-vlm runs/group-001 --goal "to push the two objects together" -o vlm.safetensors
   rapport eval runs/group-001 --policy vlm.safetensors`,
 		Args: func(_ *cobra.Command, args []string) error {

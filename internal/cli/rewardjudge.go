@@ -21,10 +21,11 @@ func (a *app) rewardJudgeCmd() *cobra.Command {
 		Long: `Ask a vision-language model of every marked frame of the session RUN (without it, the
 newest) whether --task is true of it, more than once, and print its precision and
 recall. A judge below --precision is refused. The endpoint is that of RAPPORT_VLM_URL,
-RAPPORT_VLM_KEY and RAPPORT_VLM_MODEL; answers are kept in vlm-answers.jsonl in the
-session's folder, and a judge that is not refused in judge.json, for sessions that begin
-from this one with reward.kagi.sparse judge (docs/kagi.md). Frames are marked by rapport reward classifier collect
-(docs/success.md).`,
+RAPPORT_VLM_KEY and RAPPORT_VLM_MODEL, and has the seconds of RAPPORT_VLM_DEADLINE (60)
+for a try; answers are kept in vlm-answers.jsonl in the session's folder, and a judge
+that is not refused in judge.json, for sessions that begin from this one with
+reward.kagi.sparse judge (docs/kagi.md). Frames are marked by rapport reward classifier
+collect (docs/success.md).`,
 		Example: `  rapport reward judge runs/group-001 --task "the two red blocks touch each other"`,
 		Args:    atMostOne,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -176,7 +176,7 @@ func TestPrecedence(t *testing.T) {
 
 // A variable that the program reads by its name is no key, and hinders no command.
 func TestVariablesThatAreNoKeysAreTaken(t *testing.T) {
-	read := regexp.MustCompile(`os\.(?:Getenv|LookupEnv)\("(RAPPORT_\w+)"\)`)
+	read := regexp.MustCompile(`(?:os\.(?:Getenv|LookupEnv)|\bget)\("(RAPPORT_\w+)"\)`)
 	found := map[string]bool{}
 	for _, dir := range []string{"cmd", "internal", "perception", "policy", "reward", "robot", "sim"} {
 		err := filepath.WalkDir(filepath.Join("..", "..", dir), func(name string, e os.DirEntry, err error) error {
@@ -193,7 +193,7 @@ func TestVariablesThatAreNoKeysAreTaken(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if !found["RAPPORT_CUDA_LIBS"] || !found["RAPPORT_EGL"] {
+	if !found["RAPPORT_CUDA_LIBS"] || !found["RAPPORT_EGL"] || !found["RAPPORT_VLM_DEADLINE"] {
 		t.Fatalf("found %v", found)
 	}
 	for name := range found {

@@ -18,7 +18,7 @@ const envPrefix = "RAPPORT_"
 // libraries are (the one that sim/mujoco renders by, CUDA's) and how its card is waited for,
 // and what tests and measurements go by.
 var apart = []string{
-	"RAPPORT_EGL", "RAPPORT_VLM_URL", "RAPPORT_VLM_KEY", "RAPPORT_VLM_MODEL", "RAPPORT_VLM_TOKENS",
+	"RAPPORT_EGL", "RAPPORT_VLM_URL", "RAPPORT_VLM_KEY", "RAPPORT_VLM_MODEL", "RAPPORT_VLM_TOKENS", "RAPPORT_VLM_DEADLINE",
 	"RAPPORT_CUDA_LIBS", "RAPPORT_CUDA_WAIT", "RAPPORT_TEST_CARD", "RAPPORT_PEER_PYTHON",
 }
 

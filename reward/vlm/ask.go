@@ -2,6 +2,7 @@ package vlm
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -248,8 +249,13 @@ func (c *Client) fault(err error, said http.Header, asked openai.ChatCompletionR
 	s, message, param, ok := refusal(err)
 	var words *json.SyntaxError
 	var shape *json.UnmarshalTypeError
+	var untrusted *tls.CertificateVerificationError
 	switch {
 	case ok:
+	case errors.As(err, &untrusted):
+		return fault{err: fmt.Errorf("%w: %s; name the file of the authority that signed its certificate in SSL_CERT_FILE, and the host in RAPPORT_VLM_URL as the certificate does", ErrRefused, c.clean(untrusted.Error())), final: true}
+	case errors.Is(err, context.DeadlineExceeded):
+		return fault{err: fmt.Errorf("%w: no reply within the deadline of %v; a slow model, or one that reasons, wants more seconds in RAPPORT_VLM_DEADLINE", ErrBusy, c.cfg.Deadline)}
 	case errors.As(err, &words) || errors.As(err, &shape):
 		return fault{err: fmt.Errorf("%w: what it replies is no chat completion in JSON but, perhaps, a page; look at RAPPORT_VLM_URL, which ends in /v1 as a rule", ErrRefused), final: true}
 	default:

@@ -69,9 +69,9 @@ type Config struct {
 	Log   *slog.Logger // nil: silent
 }
 
-// FromEnv reads RAPPORT_VLM_URL, RAPPORT_VLM_KEY, RAPPORT_VLM_MODEL and RAPPORT_VLM_TOKENS, and
-// nothing that was set for other programs: pictures go only where somebody said so. A key
-// alone is OpenAI's.
+// FromEnv reads RAPPORT_VLM_URL, RAPPORT_VLM_KEY, RAPPORT_VLM_MODEL, RAPPORT_VLM_TOKENS and
+// RAPPORT_VLM_DEADLINE, and nothing that was set for other programs: pictures go only where
+// somebody said so. A key alone is OpenAI's.
 func FromEnv(get func(string) string) Config {
 	c := Config{URL: get("RAPPORT_VLM_URL"), Key: get("RAPPORT_VLM_KEY"), Model: get("RAPPORT_VLM_MODEL")}
 	if c.URL == "" && c.Key != "" {
@@ -84,6 +84,12 @@ func FromEnv(get func(string) string) Config {
 		var err error
 		if c.Tokens, err = strconv.Atoi(n); err != nil || c.Tokens == 0 {
 			c.Tokens = -1 // Validate tells
+		}
+	}
+	if s := get("RAPPORT_VLM_DEADLINE"); s != "" {
+		c.Deadline = -1 // Validate tells
+		if n, err := strconv.ParseFloat(s, 64); err == nil && n >= 0.001 && n <= 24*3600 {
+			c.Deadline = time.Duration(n * float64(time.Second))
 		}
 	}
 	return c
@@ -140,8 +146,11 @@ func (c Config) Validate() error {
 	if c.Model == "" {
 		errs = append(errs, errors.New("vlm: Model is empty; name the endpoint's in RAPPORT_VLM_MODEL"))
 	}
-	if c.Deadline < 0 || c.Backoff < 0 || c.MaxWait < 0 {
-		errs = append(errs, errors.New("vlm: Deadline, Backoff or MaxWait is negative"))
+	if c.Deadline < 0 {
+		errs = append(errs, errors.New("vlm: Deadline is no time; give the seconds of a try, a day's at most, in RAPPORT_VLM_DEADLINE, or leave it unset for 60"))
+	}
+	if c.Backoff < 0 || c.MaxWait < 0 {
+		errs = append(errs, errors.New("vlm: Backoff or MaxWait is negative"))
 	}
 	if c.Tries < 0 || c.Tries > 20 {
 		errs = append(errs, fmt.Errorf("vlm: Tries is %d, want 1 to 20", c.Tries))

@@ -7,8 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"image/png"
+	"io"
+	"log"
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -182,8 +186,8 @@ func TestTriesAreBounded(t *testing.T) {
 func TestHangEndsByTheDeadlineAndByTheContext(t *testing.T) {
 	s := vlmtest.Script(vlmtest.Reply{Hang: true})
 	r := newRig(t, s, func(c *vlm.Config) { c.Deadline, c.Tries = 20*time.Millisecond, 2 })
-	if _, use, err := r.c.Ask(t.Context(), prompt()); !errors.Is(err, vlm.ErrBusy) || use.Tries != 2 {
-		t.Errorf("got %v after %d tries, want %v after 2", err, use.Tries, vlm.ErrBusy)
+	if _, use, err := r.c.Ask(t.Context(), prompt()); !errors.Is(err, vlm.ErrBusy) || use.Tries != 2 || !strings.Contains(err.Error(), "within the deadline of 20ms; a slow model") || !strings.Contains(err.Error(), "RAPPORT_VLM_DEADLINE") {
+		t.Errorf("got %v after %d tries, want %v after 2, and the remedy", err, use.Tries, vlm.ErrBusy)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	left := vlmtest.Start(func(int, vlmtest.Request) vlmtest.Reply {
@@ -194,6 +198,18 @@ func TestHangEndsByTheDeadlineAndByTheContext(t *testing.T) {
 	slow := newClient(t, vlm.Config{URL: left.URL, Model: "stub"})
 	if _, _, err := slow.Ask(ctx, prompt()); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want %v", err, context.Canceled)
+	}
+}
+
+// No try after the first makes a certificate good.
+func TestAnUntrustedCertificateIsFinal(t *testing.T) {
+	s := httptest.NewUnstartedServer(http.NotFoundHandler())
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.StartTLS()
+	defer s.Close()
+	c := newClient(t, vlm.Config{URL: s.URL + "/v1", Model: "stub", Sleep: func(context.Context, time.Duration) error { return nil }})
+	if _, use, err := c.Ask(t.Context(), prompt()); !errors.Is(err, vlm.ErrRefused) || use.Tries != 1 || !strings.Contains(err.Error(), "SSL_CERT_FILE") {
+		t.Errorf("got %v after %d tries, want %v after 1, and SSL_CERT_FILE named", err, use.Tries, vlm.ErrRefused)
 	}
 }
 
@@ -506,11 +522,12 @@ func TestEnvironment(t *testing.T) {
 		{"a key alone", map[string]string{"RAPPORT_VLM_KEY": "k"}, vlm.Config{URL: "https://api.openai.com/v1", Key: "k", Model: "gpt-4o"}, nil},
 		{"other programs' names", map[string]string{"OPENAI_BASE_URL": "http://h/v1", "OPENAI_API_KEY": "k", "RAPPORT_VLM_MODEL": "m"}, vlm.Config{Model: "m"}, vlm.ErrNoEndpoint},
 		{"longer answers", map[string]string{"RAPPORT_VLM_URL": "http://h/v1", "RAPPORT_VLM_MODEL": "m", "RAPPORT_VLM_TOKENS": "9000"}, vlm.Config{URL: "http://h/v1", Model: "m", Tokens: 9000}, nil},
+		{"a slow model", map[string]string{"RAPPORT_VLM_URL": "http://h/v1", "RAPPORT_VLM_MODEL": "m", "RAPPORT_VLM_DEADLINE": "240"}, vlm.Config{URL: "http://h/v1", Model: "m", Deadline: 4 * time.Minute}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := vlm.FromEnv(func(k string) string { return tt.env[k] })
-			if c.URL != tt.want.URL || c.Key != tt.want.Key || c.Model != tt.want.Model || c.Tokens != tt.want.Tokens {
-				t.Errorf("got %q, %q, %q, %d tokens", c.URL, c.Key, c.Model, c.Tokens)
+			if c.URL != tt.want.URL || c.Key != tt.want.Key || c.Model != tt.want.Model || c.Tokens != tt.want.Tokens || c.Deadline != tt.want.Deadline {
+				t.Errorf("got %q, %q, %q, %d tokens, %v", c.URL, c.Key, c.Model, c.Tokens, c.Deadline)
 			}
 			if _, err := vlm.New(c); !errors.Is(err, tt.err) {
 				t.Errorf("got %v, want %v", err, tt.err)
@@ -519,11 +536,13 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
-func TestWordsForTokensAreRefused(t *testing.T) {
-	for _, n := range []string{"many", "0", "-3"} {
-		env := map[string]string{"RAPPORT_VLM_URL": "http://h/v1", "RAPPORT_VLM_MODEL": "m", "RAPPORT_VLM_TOKENS": n}
-		if _, err := vlm.New(vlm.FromEnv(func(k string) string { return env[k] })); err == nil || !strings.Contains(err.Error(), "RAPPORT_VLM_TOKENS") {
-			t.Errorf("%s tokens: got %v, want the variable named", n, err)
+func TestWordsForNumbersAreRefused(t *testing.T) {
+	for _, name := range []string{"RAPPORT_VLM_TOKENS", "RAPPORT_VLM_DEADLINE"} {
+		for _, n := range []string{"many", "0", "-3", "NaN", "1e99"} {
+			env := map[string]string{"RAPPORT_VLM_URL": "http://h/v1", "RAPPORT_VLM_MODEL": "m", name: n}
+			if _, err := vlm.New(vlm.FromEnv(func(k string) string { return env[k] })); err == nil || !strings.Contains(err.Error(), name) {
+				t.Errorf("%s %s: got %v, want the variable named", name, n, err)
+			}
 		}
 	}
 }
