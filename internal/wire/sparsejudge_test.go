@@ -127,9 +127,17 @@ func TestAJudgePaysKAGIsSuccess(t *testing.T) {
 		t.Fatal(err)
 	}
 	j := judge.Judge{Model: measured.serve(t), Task: "the hand is at the ball", Times: 1}
-	rep, calls, err := MeasureJudge(ctx, dir, j, "stub", 0.9, nil, nil, quietly())
+	var told []string
+	telling := quietly()
+	telling.Tell = func(stage string, done, total int, note string) {
+		told = append(told, fmt.Sprintf("%s %d/%d %s", stage, done, total, note))
+	}
+	rep, calls, err := MeasureJudge(ctx, dir, j, "stub", 0.9, nil, nil, telling)
 	if err != nil || calls != 12 {
 		t.Fatalf("%v, %d calls, error %v, want 12", rep, calls, err)
+	}
+	if n := len(told) - 12; n < 1 || told[n-1] != "marked frames 6/6 12 frames: 12 calls at most" || told[n] != "judge 1/12 moments: 1 calls" || told[n+11] != "judge 12/12 moments: 12 calls" {
+		t.Errorf("told %q, want the calls beforehand, then each moment", told)
 	}
 	// Silence measures nothing, and takes nothing back.
 	dead := &endpoint{replies: [][]vlmtest.Reply{{down}}}

@@ -52,12 +52,16 @@ func MeasureJudge(ctx context.Context, dir string, j judge.Judge, name string, p
 			shots = append(shots, judge.Shot{Frames: fs[i], Success: said[id][t]})
 		}
 	}
-	s.tell("marked frames", len(ids), len(ids), fmt.Sprintf("%d frames", len(shots)))
+	s.tell("marked frames", len(ids), len(ids), fmt.Sprintf("%d frames: %d calls at most", len(shots), j.Calls(len(shots))))
 	m, err := judge.Remember(j.Model, name, filepath.Join(dir, answersFile))
 	if err != nil {
 		return rep, 0, err
 	}
 	j.Model = m
+	j.Tell = func(done, total int) {
+		n, _ := m.Count()
+		s.tell("judge", done, total, fmt.Sprintf("moments: %d calls", n))
+	}
 	rep, err = j.Measure(ctx, shots, precision)
 	calls, _ = m.Count()
 	file := filepath.Join(dir, judgeFile)

@@ -47,7 +47,20 @@ type Judge struct {
 	Task string
 	// Times is how often the same is asked; 3. More than half must say yes.
 	Times int
+	// Tell is told by Measure how many of its moments it has asked of; nil: nobody is.
+	Tell func(done, total int)
 }
+
+// times is Times, or what 0 stands for.
+func (j *Judge) times() int {
+	if j.Times == 0 {
+		return 3
+	}
+	return j.Times
+}
+
+// Calls is how many times a model is asked of n moments, at most: what is remembered need not be.
+func (j *Judge) Calls(n int) int { return n * j.times() }
 
 const system = `You look at images from the cameras of a robot arm. You answer only what can be seen. If you cannot tell, you say so.`
 
@@ -72,10 +85,7 @@ func (j *Judge) Ask(ctx context.Context, frames []robot.Frame) (Votes, error) {
 	if len(frames) == 0 {
 		return v, errors.New("judge: no image to look at")
 	}
-	times := j.Times
-	if times == 0 {
-		times = 3
-	}
+	times := j.times()
 	if times < 0 {
 		return v, fmt.Errorf("judge: to be asked %d times, want once at least", times)
 	}
@@ -188,6 +198,9 @@ func (j *Judge) Measure(ctx context.Context, shots []Shot, precision float64) (R
 			return r, err
 		}
 		r.Measured.Add(s.Success, p >= 0.5)
+		if j.Tell != nil {
+			j.Tell(k+1, len(shots))
+		}
 	}
 	if p := r.Measured.Precision(); !(p >= precision) {
 		return r, fmt.Errorf("%w: %.2f, want %.2f: word the task more exactly, take a better model or view, or train a classifier of marked frames", ErrPrecision, p, precision)

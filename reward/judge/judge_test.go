@@ -115,8 +115,16 @@ func TestMajorityDecides(t *testing.T) {
 }
 
 func TestJudgeIsMeasuredBeforeUse(t *testing.T) {
-	good := Judge{Model: &viewer{rng: rand.New(rand.NewPCG(1, 2)), wrong: 0.1}, Task: "it is light"}
+	told := 0
+	good := Judge{Model: &viewer{rng: rand.New(rand.NewPCG(1, 2)), wrong: 0.1}, Task: "it is light", Tell: func(done, total int) {
+		if told++; done != told || total != 100 {
+			t.Errorf("told %d of %d, want %d of 100", done, total, told)
+		}
+	}}
 	r, err := good.Measure(t.Context(), marked(100), 0)
+	if told != 100 || good.Calls(100) != 300 {
+		t.Errorf("told %d times of 100 moments and %d calls, want each and 300", told, good.Calls(100))
+	}
 	if err != nil || r.Measured.Recall() < 0.9 || r.Unknown != 0 || !strings.Contains(r.String(), "precision 0.9") {
 		t.Errorf("%s, error %v", r, err)
 	}
