@@ -102,7 +102,7 @@ func tryJoy(ctx context.Context, c config.Config, o Options) (detail string, err
 	rate := float64(came.Load()) / listen.Seconds()
 	detail = fmt.Sprintf("%s, a sensor_msgs/Joy of %s, %.0f a second", joyTopic(c), enumerated(who), rate)
 	if c.Teleop.Input == "joy" && rate*c.Teleop.Stale < 1 {
-		return detail, fmt.Errorf("wire: %s comes %.0f times a second while nothing changes, and a reading is too old after %g s (teleop.stale): who holds the stick still would lose the arm; set autorepeat_rate of the joy node to 20", joyTopic(c), rate, c.Teleop.Stale)
+		return detail, fmt.Errorf("wire: %s comes %.0f times a second while nothing changes, and a reading is too old after %g s (teleop.stale): who holds the stick still would lose the arm; set autorepeat_rate of the joy node to 20, or, of a device that publishes only while it is held, hold it while the doctor looks", joyTopic(c), rate, c.Teleop.Stale)
 	}
 	return detail, nil
 }

@@ -79,7 +79,13 @@ func TestRecordingsAreLearnedFromByTheNewestReward(t *testing.T) {
 		if err := s.store.DropCheckpoint(ctx, kindLearner); err != nil {
 			t.Fatal(err)
 		}
+		if err := s.store.SaveCheckpoint(ctx, kindTuned, 9, was); err != nil { // the forgotten learner's
+			t.Fatal(err)
+		}
 		got := studied(0)
+		if v, _, err := s.store.LatestCheckpoint(ctx, kindTuned); err != nil || v != 1 {
+			t.Errorf("the newest policy is of %d rounds, %v, want that of the learner", v, err)
+		}
 		// By hand: the demonstrations, what they are worth, and the recordings.
 		demos, err := s.logged(ctx, policy.Demo)
 		if err != nil {

@@ -378,6 +378,18 @@ func (s *Session) saveLearner(ctx context.Context, l policy.Keeper, n int) error
 	if err := s.store.SaveCheckpoint(ctx, kindTuned, uint64(n), tuned.Data); err != nil {
 		return err
 	}
+	for { // what comes later is of a learner that was forgotten, and would count for the newest
+		v, _, err := s.store.LatestCheckpoint(ctx, kindTuned)
+		if err != nil {
+			return err
+		}
+		if v <= uint64(n) {
+			break
+		}
+		if err := s.store.DropCheckpoint(ctx, kindTuned); err != nil {
+			return err
+		}
+	}
 	return errors.Join(s.store.PruneCheckpoints(ctx, kindLearner, keep), s.store.PruneCheckpoints(ctx, kindTuned, keep))
 }
 
