@@ -190,6 +190,14 @@ func (p *practice) choose() {
 	}
 }
 
+// ended says whether the hours are over: for both, once they are for one.
+func (p *practice) ended() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.over = p.over || !p.until.IsZero() && !p.now().Before(p.until)
+	return p.over
+}
+
 // nobodys is the turn before both sessions are ready.
 const nobodys = -1
 
@@ -198,12 +206,8 @@ func (t *turns) Reset(ctx context.Context) (robot.Observation, error) {
 	for {
 		t.p.mu.Lock()
 		mine, moved := t.p.turn == int(t.way), t.p.moved
-		if !t.p.until.IsZero() && !t.p.now().Before(t.p.until) {
-			t.p.over = true
-		}
-		over := t.p.over
 		t.p.mu.Unlock()
-		if over {
+		if t.p.ended() {
 			return robot.Observation{}, errTimeUp
 		}
 		if mine {
@@ -218,7 +222,8 @@ func (t *turns) Reset(ctx context.Context) (robot.Observation, error) {
 }
 
 // begin begins the episode of whose turn it is. Where the last one left a thing so that the
-// cameras do not see what the waypoints hang on, a person is to put the scene back.
+// cameras do not see what the waypoints hang on, a person is to put the scene back; none begins
+// where the hours are over by then.
 func (t *turns) begin(ctx context.Context) (robot.Observation, error) {
 	o := t.arm.onward
 	o.way = t.way
@@ -228,9 +233,15 @@ func (t *turns) begin(ctx context.Context) (robot.Observation, error) {
 			if err := t.ask(ctx); err != nil {
 				return robot.Observation{}, err
 			}
+			if t.p.ended() {
+				return robot.Observation{}, errTimeUp
+			}
 		}
 		placed, resets := o.placed, o.resets
 		obs, err := t.reset(ctx)
+		if err == nil && o.resets > resets && t.p.ended() { // robot.ros.again took as long as its person
+			return robot.Observation{}, errTimeUp
+		}
 		if err != nil || t.arm.hidden == nil || !placed || o.resets > resets {
 			return obs, err
 		}
@@ -269,6 +280,9 @@ func (t *turns) ask(ctx context.Context) (err error) {
 		why = unseen.Ask()
 	}
 	why += "; put the scene back, out of the arm's way, and acknowledge"
+	if !t.p.until.IsZero() {
+		why += fmt.Sprintf(" (practice.hours: no episode begins after %s)", t.p.until.Format("Monday, 15:04"))
+	}
 	if _, err := t.desk.Stop(ctx, bus.Stop{Who: "practice", Why: why}); err != nil {
 		return err
 	}

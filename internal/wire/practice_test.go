@@ -22,6 +22,7 @@ import (
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/reward/classifier"
 	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/robot/guard"
 	"github.com/rapport-rl/rapport/sim/tabletop"
 )
 
@@ -85,7 +86,7 @@ func TestAThingOutOfSightIsPutBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer a.close()
-	b := &turns{Guard: a.guard, arm: a, desk: &desk{log: slog.New(slog.DiscardHandler)}}
+	b := &turns{Guard: a.guard, p: &practice{}, arm: a, desk: &desk{log: slog.New(slog.DiscardHandler)}}
 	hides := false
 	sees := a.hidden
 	a.hidden = func(ctx context.Context, obs robot.Observation) error {
@@ -130,6 +131,89 @@ func TestAThingOutOfSightIsPutBack(t *testing.T) {
 	if a.onward.lost == nil || !strings.Contains(a.onward.lost.Error(), "not seen at the reset") || !a.onward.spent() || err == nil {
 		t.Errorf("asked for since %v, %d failures, error %v", a.onward.lost, a.onward.failed, err)
 	}
+}
+
+// Where the hours end while a person is waited for, no episode begins once one was there, and
+// who is asked reads until when one does.
+func TestNobodyIsWaitedForBeyondTheHours(t *testing.T) {
+	ctx := t.Context()
+	c := rehearsal(t)
+	s := begun(t, c)
+	c.Practice.Mate, c.Practice.Reminder = "both-back", 1
+	a, err := newArm(c, online)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.close()
+	detach, err := s.desk.attach(ctx, a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer detach()
+	var late atomic.Bool
+	end := time.Date(2026, 5, 4, 6, 0, 0, 0, time.UTC)
+	p := &practice{until: end, now: func() time.Time {
+		if late.Load() {
+			return end
+		}
+		return end.Add(-time.Hour)
+	}}
+	b := &turns{Guard: a.guard, p: p, arm: a, desk: s.desk}
+	a.onward.ask = true
+	for i, tt := range []struct {
+		late bool
+		want error
+	}{{false, nil}, {true, errTimeUp}} {
+		if _, err := b.begin(ctx); err != nil { // where nobody failed
+			t.Fatal(err)
+		}
+		a.onward.failed = 1
+		done := make(chan error, 1)
+		go func() {
+			_, err := b.begin(ctx)
+			done <- err
+		}()
+		var fs []store.Fault
+		for fs == nil && ctx.Err() == nil {
+			time.Sleep(time.Millisecond)
+			if fs, err = s.store.OpenFaults(ctx); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if len(fs) != 1 || !strings.Contains(fs[0].Detail, "put the scene back") || !strings.Contains(fs[0].Detail, "no episode begins after Monday, 06:00") {
+			t.Fatalf("asked by %+v", fs)
+		}
+		late.Store(tt.late)
+		if _, err := s.desk.Acknowledge(ctx, bus.Acknowledge{Fault: fs[0].ID, Who: "anna"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; !errors.Is(err, tt.want) || a.onward.resets != i+2 {
+			t.Errorf("late %t: error %v, %d resets; want %v and %d", tt.late, err, a.onward.resets, tt.want, i+2)
+		}
+	}
+
+	// So it is where robot.ros.again waits for who puts the scene back.
+	late.Store(false)
+	p.over, a.onward.ask, a.onward.failed = false, false, 1
+	a.hidden = nil
+	b.Guard, err = guard.New(slow{goesOn{&seeded{world: a.world, arm: a, of: online}, a.onward}, func() { late.Store(true) }}, guardConfig(c))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.begin(ctx); !errors.Is(err, errTimeUp) {
+		t.Errorf("a person took until the hours were over: error %v", err)
+	}
+}
+
+// slow is a backend whose resets last until something is the case.
+type slow struct {
+	robot.Backend
+	until func()
+}
+
+func (s slow) Reset(ctx context.Context) (robot.Observation, error) {
+	s.until()
+	return s.Backend.Reset(ctx)
 }
 
 // The way back that has nothing to do, since the way there moved nothing, does not keep a
