@@ -369,15 +369,16 @@ func (d *driver) wait(ctx context.Context) error {
 // may says whether the next episode may begin, asked so often.
 func (d *driver) may(ctx context.Context, looks int) (bool, error) {
 	total := d.total()
+	if d.learned() >= total {
+		return false, nil
+	}
+	n, err := d.spool.Waiting(ctx)
+	if err != nil {
+		n = max(d.waiting, d.spool.Pending()) // the server is away: what is sent meanwhile lies in the spool
+	}
+	d.waiting = n
 	if d.peers.Alive("learner") {
-		if d.learned() >= total {
-			return false, nil
-		}
-		n, err := d.spool.Waiting(ctx)
-		if err != nil {
-			n = max(d.waiting, d.spool.Pending()) // the server is away: what is sent meanwhile lies in the spool
-		}
-		if d.waiting = n; n >= ahead && looks > 2 {
+		if n >= ahead && looks > 2 {
 			d.s.tell("waits for the learner", d.learned(), total, fmt.Sprintf("%d episodes are queued", n))
 		}
 		return n < ahead, ctx.Err()
@@ -390,7 +391,9 @@ func (d *driver) may(ctx context.Context, looks int) (bool, error) {
 		d.s.tell("hold", len(rows), total, "the learner is gone")
 		return false, nil
 	}
-	return len(rows) < total, nil
+	// Of what an actor in another folder did, these rows do not tell, but what was learned and
+	// what waits do: one of which may be one episode, which is acknowledged once it is learned.
+	return max(len(rows), d.learned()+max(0, n-1)) < total, ctx.Err()
 }
 
 // episode collects, labels, stores and publishes the n-th episode; while perception is

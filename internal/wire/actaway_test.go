@@ -160,6 +160,34 @@ func TestAnArmThatNobodySeesForIsNotReset(t *testing.T) {
 	}
 }
 
+// An arm whose learner is gone does not do what nobody will learn from, where episodes were done
+// in another folder, too, as by the machine that was here before.
+func TestAnOrphanEndsWithTheSessionsEpisodes(t *testing.T) {
+	ctx := t.Context()
+	d, tr, arm := actor(t) // of 4 episodes, none of them in this folder
+	may := func(learned uint64, want bool) {
+		t.Helper()
+		d.take(policy.Params{Version: learned + 1})
+		if ok, err := d.may(ctx, 1); ok != want || err != nil {
+			t.Errorf("%d episodes learned, %d done here: may begin another %t (%v), want %t", learned, arm.n.Load(), ok, err, want)
+		}
+	}
+	may(0, true)
+	may(3, true)
+	may(4, false)
+	for n := range 2 { // which wait, and of which one may be learned already
+		if err := d.episode(ctx, tr, idle{}, n); err != nil {
+			t.Fatal(err)
+		}
+		may(0, true)
+		may(3, n == 0)
+		may(4, false)
+	}
+	if n := arm.n.Load(); n != 2 {
+		t.Errorf("the arm began %d episodes, want 2", n)
+	}
+}
+
 // vast sees more than a message holds.
 type vast struct{}
 
