@@ -338,3 +338,28 @@ func (t *turns) leave() {
 	t.gone = true
 	t.p.choose()
 }
+
+// round is a learner whose round the hours may end in, while it learns and another's episode is
+// waited for. What it was when the round began is what its episodes made of it.
+type round struct {
+	policy.Learner
+	params policy.Params // as of when it began
+	begun  bool
+	err    error // of what it learned
+}
+
+func (r *round) Latest(ctx context.Context) (policy.Params, error) {
+	p, err := r.Learner.Latest(ctx)
+	r.params = p
+	return p, err
+}
+
+func (r *round) Update(ctx context.Context) (policy.Stats, error) {
+	r.begun = true
+	st, err := r.Learner.Update(ctx)
+	r.err = err
+	return st, err
+}
+
+// timely says that nothing but the hours ended a session.
+func (r *round) timely(err error) bool { return errors.Is(err, errTimeUp) && r.err == nil }

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ import (
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/policy/loop"
 	"github.com/rapport-rl/rapport/reward/classifier"
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/robot/guard"
@@ -596,7 +598,8 @@ func TestAPersonTakesTheArmOnTheWayBackToo(t *testing.T) {
 	}
 }
 
-// After practice.hours no further episode begins, and both are evaluated.
+// After practice.hours no further episode begins, and both are evaluated. What is kept of each is
+// what its episodes made of it, whichever of them was learning on while it waited for its turn.
 func TestPracticeStopsInTime(t *testing.T) {
 	c := rehearsal(t)
 	c.Session.Episodes, c.Practice.Hours = 50, 1
@@ -629,7 +632,77 @@ func TestPracticeStopsInTime(t *testing.T) {
 			t.Errorf("the report %s does not tell of the one episode that was done: %v", file, err)
 		}
 	}
+	ctx := t.Context()
+	for name, saved := range map[string]bool{"both": false, "both-back": true} { // at the other's turn, and at its own
+		s, err := Resume(ctx, c.Out, name, nil, nil, quietly())
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, _, err := s.store.LatestCheckpoint(ctx, kindLearner)
+		if saved && (v != 1 || err != nil) || !saved && !errors.Is(err, store.ErrNone) {
+			t.Errorf("%s: the learner's last checkpoint is %d (%v), want one of an episode %t", name, v, err, saved)
+		}
+		p, err := s.prepared(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, tuned, err := s.store.LatestCheckpoint(ctx, kindTuned)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, again := range []bool{false, true} {
+			if again && v > 0 {
+				err = s.store.DropCheckpoint(ctx, kindLearner)
+			}
+			l, n, e := s.learner(ctx, p)
+			if err := errors.Join(err, e); err != nil || n != 1 {
+				t.Fatal(n, err)
+			}
+			if ps, err := l.Latest(ctx); err != nil || !bytes.Equal(ps.Data, tuned) {
+				t.Errorf("%s, learned again %t: it is not what was evaluated (%v)", name, again, err)
+			}
+			if err := closeKeeper(l); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
+
+// A learner that fails in the round that the hours end is not kept as if it had not.
+func TestALearnerThatFailsAsTheHoursEndIsToldOf(t *testing.T) {
+	broke := errors.New("actor_loss is NaN")
+	r := &round{Learner: breaks{broke}}
+	s := loop.Session{Actor: &loop.Actor{Backend: late{}, Policy: idle{}}, Learner: r, Episodes: 1}
+	err := s.Run(t.Context())
+	if !errors.Is(err, errTimeUp) || !errors.Is(err, broke) || r.timely(err) {
+		t.Errorf("it ends in time %t, error %v", r.timely(err), err)
+	}
+	if !r.begun || r.params.Version != 7 {
+		t.Errorf("of the round is known: begun %t, from version %d", r.begun, r.params.Version)
+	}
+	r = &round{Learner: breaks{}}
+	s.Learner = r
+	if err := s.Run(t.Context()); !r.timely(err) {
+		t.Errorf("a learner that did not fail: error %v", err)
+	}
+}
+
+// late is a backend after the hours.
+type late struct{ robot.Backend }
+
+func (late) Reset(context.Context) (robot.Observation, error) { return robot.Observation{}, errTimeUp }
+
+// breaks is a learner that diverges.
+type breaks struct{ error }
+
+func (breaks) Add(context.Context, policy.Episode) error { return nil }
+func (b breaks) Update(context.Context) (policy.Stats, error) {
+	return policy.Stats{}, b.error
+}
+func (breaks) Latest(context.Context) (policy.Params, error) { return policy.Params{Version: 7}, nil }
 
 func TestPracticeRefusesWhatCannotBeUndone(t *testing.T) {
 	c := tiny(t)

@@ -217,6 +217,10 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 	if pixels(s.cfg) {
 		learner = seer{l, s, t}
 	}
+	rd := &round{Learner: learner}
+	if turns != nil {
+		learner = rd
+	}
 	fresh := func(ctx context.Context, i int) error {
 		ok, err := s.freshen(ctx, &p, l, i)
 		if ok {
@@ -271,6 +275,10 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 			}
 			if turns != nil {
 				turns.pass(i + 1)
+				rd.begun = false
+				if i+1 < n && turns.p.ended() {
+					return errTimeUp
+				}
 			}
 			return nil
 		},
@@ -280,9 +288,16 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 	}
 	s.show.share("while exploring", won)
 	s.tell("fine-tune", next, n, "")
-	if err := session.Run(ctx); errors.Is(err, errTimeUp) {
+	if err := session.Run(ctx); rd.timely(err) {
 		n = turns.next
-		s.tell("fine-tune", n, n, err.Error())
+		s.tell("fine-tune", n, n, errTimeUp.Error())
+		if rd.begun {
+			// What it learned goes with the episode that never came: going on learns it again.
+			if err := s.saveTuned(ctx, rd.params, n); err != nil {
+				return tuned, err
+			}
+			return rd.params, s.conn.PutParams(ctx, s.name, rd.params)
+		}
 	} else if err != nil {
 		return tuned, errors.Join(err, t.abort())
 	}
@@ -375,6 +390,11 @@ func (s *Session) saveLearner(ctx context.Context, l policy.Keeper, n int) error
 	if err != nil {
 		return err
 	}
+	return errors.Join(s.saveTuned(ctx, tuned, n), s.store.PruneCheckpoints(ctx, kindLearner, keep))
+}
+
+// saveTuned checkpoints what a learner has made of n online episodes, without its state.
+func (s *Session) saveTuned(ctx context.Context, tuned policy.Params, n int) error {
 	if err := s.store.SaveCheckpoint(ctx, kindTuned, uint64(n), tuned.Data); err != nil {
 		return err
 	}
@@ -390,7 +410,7 @@ func (s *Session) saveLearner(ctx context.Context, l policy.Keeper, n int) error
 			return err
 		}
 	}
-	return errors.Join(s.store.PruneCheckpoints(ctx, kindLearner, keep), s.store.PruneCheckpoints(ctx, kindTuned, keep))
+	return s.store.PruneCheckpoints(ctx, kindTuned, keep)
 }
 
 func bit(b bool) float64 {
