@@ -151,14 +151,22 @@ func (l *landmarks) seen(f config.Calibration, cam keypoint.Camera) (r keypoint.
 // showThem is how markers are found.
 const showThem = "Show them whole, in even light, at 20 pixels a side or more"
 
+// strayed is why nobody knows where a camera stands.
+type strayed struct{ why string }
+
+func (e *strayed) Error() string { return "wire: " + e.why }
+
+// Ask says it to who may mend that.
+func (e *strayed) Ask() string { return e.why }
+
 // explained refuses what a camera sees of its markers where no place of it is known that does
 // so within the limit.
 func (l *landmarks) explained(camera string, r keypoint.Recheck) error {
 	switch {
 	case r.Now == nil:
-		return fmt.Errorf("wire: camera %s sees %d of its markers, %.0f mm beside their places, so that it was moved, and %d tell where it stands now. %s, or calibrate it anew (rapport calibrate)", camera, r.Markers, 1000*r.Metres, keypoint.Enough, showThem)
+		return &strayed{fmt.Sprintf("camera %s sees %d of its markers, %.0f mm beside their places, so that it was moved, and %d tell where it stands now. %s, or calibrate it anew (rapport calibrate)", camera, r.Markers, 1000*r.Metres, keypoint.Enough, showThem)}
 	case r.Now.Metres > l.limit:
-		return fmt.Errorf("wire: camera %s sees its markers %.0f mm beside their places, and no place of it explains them within %.1f mm (robot.moved is %.1f): one of them was moved, or they were not measured well. Put them back, or calibrate the camera anew (rapport calibrate)", camera, 1000*r.Metres, 1000*r.Now.Metres, 1000*l.limit)
+		return &strayed{fmt.Sprintf("camera %s sees its markers %.0f mm beside their places, and no place of it explains them within %.1f mm (robot.moved is %.1f): one of them was moved, or they were not measured well. Put them back, or calibrate the camera anew (rapport calibrate)", camera, 1000*r.Metres, 1000*r.Now.Metres, 1000*l.limit)}
 	}
 	return nil
 }

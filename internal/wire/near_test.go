@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/rapport-rl/rapport/perception"
@@ -132,5 +133,56 @@ func TestAThingThatIsNotNearIsAskedFor(t *testing.T) {
 	}
 	if at, score, ok := perception.Place(keys, "tab"); !ok || score != 0 || at != [3]float64{0.5, 0, 0.012} {
 		t.Errorf("the tab is at %v with score %v", at, score)
+	}
+}
+
+// A point that lies near somewhere is sought there as the cameras see it now: where one was turned
+// far, and its markers tell how, nothing is asked for that an episode would find.
+func TestWhatIsNearIsSoughtByTheMarkersToo(t *testing.T) {
+	setup := "camera: front\nmarkers:\n" // of which some are out of sight then, or behind the hand
+	for i := range 12 {
+		setup += fmt.Sprintf("  - {id: %d, centre: [%g, %g, 0], size: 0.045}\n", 3+i, 0.34+0.15*float64(i/4), 0.13*float64(i%4)-0.195)
+	}
+	c := landmarked(t, setup)
+	c.Robot.Task, c.Robot.Disturb.Turn = "cover", 0.1
+	a := opened(t, c)
+	obs, err := a.guard.Reset(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pointing := func(markers ...string) *pointer {
+		t.Helper()
+		c.Robot.Markers = markers
+		p, err := trackSim(c, a.world)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = p.close() })
+		return p
+	}
+	markers := c.Robot.Markers
+	var unseen *kagi.Unseen
+	if err := pointing().hidden(t.Context(), obs); !errors.As(err, &unseen) {
+		t.Fatalf("without markers all is seen (%v), so that this shows nothing", err)
+	}
+	p := pointing(markers...)
+	if err := p.hidden(t.Context(), obs); err != nil {
+		t.Errorf("where its markers tell how it was turned: %v", err)
+	}
+	if _, err := p.track(t.Context(), 0, obs); err != nil {
+		t.Error(err)
+	}
+
+	// One that too few tell of is a person's.
+	p = pointing(markers...)
+	p.marks.files[0].Markers = p.marks.files[0].Markers[:3]
+	var lost *strayed
+	if err := p.hidden(t.Context(), obs); !errors.As(err, &lost) || !strings.Contains(lost.Ask(), "so that it was moved, and 4 tell") {
+		t.Errorf("of three markers some are seen: error %v", err)
+	}
+	p = pointing(markers...)
+	p.marks.full = func(string) (robot.Frame, error) { return robot.Frame{}, errors.New("no picture") }
+	if err := p.hidden(t.Context(), obs); err != nil { // which nobody who puts the scene back mends
+		t.Errorf("no picture: error %v", err)
 	}
 }

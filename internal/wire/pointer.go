@@ -207,14 +207,21 @@ func (p *pointer) where(k kagi.Point) [3]float64 {
 	return at
 }
 
-// hidden says which point, on which the waypoints hang, is not seen before an episode; nil
-// where all are, or where somebody else than the plan tells the waypoints.
+// hidden says which point, on which the waypoints hang, is not seen before an episode, or that
+// nobody knows where a camera stands now; nil where all are seen, or where somebody else than
+// the plan tells the waypoints. It looks as track does.
 func (p *pointer) hidden(ctx context.Context, obs robot.Observation) (err error) {
 	if plannerOf(ctx) != nil || clickerOf(ctx) != nil {
 		return nil
 	}
 	if p.cams, err = p.open(); err != nil {
 		return nil // track says so
+	}
+	if err := p.marks.correct(ctx, p.cams); err != nil {
+		if lost := (*strayed)(nil); errors.As(err, &lost) {
+			return lost
+		}
+		return nil
 	}
 	p.forget()
 	if _, err := p.places(0, obs); err != nil {

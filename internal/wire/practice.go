@@ -10,7 +10,6 @@ import (
 	"github.com/rapport-rl/rapport/internal/bus"
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/policy"
-	"github.com/rapport-rl/rapport/reward/kagi"
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/robot/guard"
 	"github.com/rapport-rl/rapport/sim/tabletop"
@@ -275,9 +274,9 @@ func (t *turns) ask(ctx context.Context) (err error) {
 		return err
 	}
 	why := fmt.Sprintf("%d episodes in a row without success", failed)
-	var unseen *kagi.Unseen
-	if errors.As(lost, &unseen) {
-		why = unseen.Ask()
+	var asks interface{ Ask() string } // a kagi.Unseen, or a camera that strayed
+	if errors.As(lost, &asks) {
+		why = asks.Ask()
 	}
 	why += "; put the scene back, out of the arm's way, and acknowledge"
 	if !t.p.until.IsZero() {
