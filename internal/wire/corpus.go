@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -90,6 +91,10 @@ func columnsOf(b []byte) (dataset.Map, error) {
 	return m, nil
 }
 
+// drifts is the share by which a dataset's rate may differ from a session's untold, as that of
+// an export's episodes may.
+const drifts = 0.02
+
 // imported reads a dataset whole.
 func imported(ctx context.Context, path string, c config.Config, columns []byte, tell Progress) (data corpus, err error) {
 	m, err := columnsOf(columns)
@@ -101,6 +106,7 @@ func imported(ctx context.Context, path string, c config.Config, columns []byte,
 		return data, err
 	}
 	m = r.Map()
+	rate := r.Info().FPS   // 0 where it does not say
 	guessed := r.Guessed() // which to the second reader are given
 	if err := r.Close(); err != nil {
 		return data, err
@@ -143,6 +149,14 @@ func imported(ctx context.Context, path string, c config.Config, columns []byte,
 	}
 	for _, p := range guessed {
 		data.notes = append(data.notes, p.String())
+	}
+	// A policy commands so much a tick, whatever a tick is.
+	if here := 1 / period(c).Seconds(); rate > 0 && math.Abs(rate/here-1) > drifts {
+		key := ""
+		if real(c) {
+			key = " (robot.ros.rate)"
+		}
+		data.notes = append(data.notes, fmt.Sprintf("its moves are of %.4g ticks a second, and a session here makes %.4g%s: the policy moves the arm %.3g times as fast as was demonstrated", rate, here, key, here/rate))
 	}
 	for _, l := range r.Left() {
 		data.notes = append(data.notes, "left out "+l.String())

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/rapport-rl/rapport/internal/config"
 )
 
 // What learns nothing from recorded episodes is refused before they are read, or the encoder that
@@ -46,6 +48,43 @@ func TestWhatIsGuessedOfADatasetIsTold(t *testing.T) {
 	for _, want := range []string{"base", "action.scale"} {
 		if strings.Count(notes, want+":") != 1 {
 			t.Errorf("%s is not told once:\n%s", want, notes)
+		}
+	}
+}
+
+// A policy that is cloned from moves of another rate moves the arm at another speed: both are told.
+func TestTheRateOfADatasetIsTold(t *testing.T) {
+	b, err := os.ReadFile("../../policy/dataset/robomimic/testdata/robosuite.hdf5")
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := []byte(`"control_freq": 20`)
+	if !bytes.Contains(b, said) {
+		t.Fatal("the dataset does not say its rate")
+	}
+	slow := filepath.Join(t.TempDir(), "slow.hdf5")
+	if err := os.WriteFile(slow, bytes.ReplaceAll(b, said, []byte(`"control_freq": 10`)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	arm := tiny(t)
+	arm.Robot.Kind, arm.Robot.ROS.Rate = "ros", 10
+	for name, tt := range map[string]struct {
+		path string
+		c    config.Config
+		want string // "" for nothing
+	}{
+		"in simulation, as it is":  {"../../policy/dataset/robomimic/testdata/robosuite.hdf5", tiny(t), ""},
+		"in simulation, at half":   {slow, tiny(t), "of 10 ticks a second, and a session here makes 20: the policy moves the arm 2 times as fast"},
+		"on an arm, as it is":      {slow, arm, ""},
+		"on an arm, at twice that": {"../../policy/dataset/robomimic/testdata/robosuite.hdf5", arm, "of 20 ticks a second, and a session here makes 10 (robot.ros.rate): the policy moves the arm 0.5 times as fast"},
+	} {
+		data, err := imported(t.Context(), tt.path, tt.c, nil, quietly().Tell)
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		notes := strings.Join(data.notes, "\n")
+		if tt.want != "" && !strings.Contains(notes, tt.want) || tt.want == "" && strings.Contains(notes, "ticks a second") {
+			t.Errorf("%s: it is told\n%s\nwant %q", name, notes, tt.want)
 		}
 	}
 }
