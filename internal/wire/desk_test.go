@@ -460,7 +460,7 @@ func TestStopHoldsWithoutADisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := s.liveArm(t.Context())
+	a, err := s.liveArm(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}

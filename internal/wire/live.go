@@ -21,9 +21,9 @@ import (
 
 // liveArm is the arm that the session learns on. On real time the guard's watch
 // holds it when commands stop coming.
-func (s *Session) liveArm(ctx context.Context) (*arm, error) {
-	if real(s.cfg) {
-		a, err := openArm(ctx, s.cfg, online, s.log)
+func (s *Session) liveArm(ctx context.Context, c config.Config) (*arm, error) {
+	if real(c) {
+		a, err := openArm(ctx, c, online, s.log)
 		if err != nil {
 			return nil, err
 		}
@@ -34,22 +34,27 @@ func (s *Session) liveArm(ctx context.Context) (*arm, error) {
 		return a, nil
 	}
 	var clock *paced.Clock
-	if s.cfg.Robot.Pace == "real" {
+	if c.Robot.Pace == "real" {
 		clock = &paced.Clock{Now: s.now, After: s.after}
 	}
-	a, err := newArmOn(s.cfg, online, clock)
+	a, err := newArmOn(c, online, clock)
 	if err != nil {
 		return nil, err
 	}
 	if a.live = true; clock != nil {
-		a.watch = watchLease(a, s.cfg, s.ticks)
+		a.watch = watchLease(a, c, s.ticks)
 	}
 	return a, nil
 }
 
 // ownArm is a live arm under the session's desk, until done.
 func (s *Session) ownArm(ctx context.Context) (a *arm, done func() error, err error) {
-	if a, err = s.liveArm(ctx); err != nil {
+	return s.armOf(ctx, s.cfg)
+}
+
+// armOf is ownArm as another configuration has it.
+func (s *Session) armOf(ctx context.Context, c config.Config) (a *arm, done func() error, err error) {
+	if a, err = s.liveArm(ctx, c); err != nil {
 		return nil, nil, err
 	}
 	detach, err := s.desk.attach(ctx, a)

@@ -110,6 +110,7 @@ type practice struct {
 	until time.Time // zero: no end
 	now   func() time.Time
 	shown chan struct{} // closed once the first session shows what both do
+	seed  uint64        // that one's, of which the arm is; known once it is shown
 	quiet func()        // ends that, once both have ended; nil before
 
 	mu      sync.Mutex
@@ -123,12 +124,15 @@ type practice struct {
 	moved   chan struct{} // closed and made anew when that changes
 }
 
-// take gives a session the arm, under the desk of both, until done. The first makes it.
+// take gives a session the arm, under the desk of both, until done. Who is there first makes it,
+// as the way there has it: which of both prepared faster is to change no episode.
 func (p *practice) take(ctx context.Context, s *Session) (a *arm, done func() error, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.users == 0 {
-		if p.arm, p.release, err = s.ownArm(ctx); err != nil {
+		c := s.cfg
+		c.Seed, c.Robot.Way = p.seed, "forward"
+		if p.arm, p.release, err = s.armOf(ctx, c); err != nil {
 			return nil, nil, err
 		}
 		p.arm.onward.resets = p.resets

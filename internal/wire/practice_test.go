@@ -10,6 +10,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -370,6 +371,45 @@ func TestPracticeTakesTurns(t *testing.T) {
 	}
 
 	toldByTheirOwn(t, c)
+}
+
+// Which of two sessions prepares faster changes no episode: the arm is of the way there.
+func TestPracticeIsNoRace(t *testing.T) {
+	var es [2][2][]policy.Episode
+	for i, slower := range []string{"", "back: "} {
+		c := rehearsal(t)
+		c.Session.Episodes, c.Session.Evaluate, c.Practice.Reminder = 1, 1, 1
+		faster := map[string]string{"": "back: ", "back: ": ""}[slower]
+		var once sync.Once
+		there := make(chan struct{})
+		o := quietly()
+		o.Tell = func(stage string, _, _ int, _ string) {
+			switch stage {
+			case faster + "fine-tune":
+				once.Do(func() { close(there) })
+			case slower + "clone":
+				select {
+				case <-there:
+				case <-time.After(time.Minute):
+					t.Errorf("%q does not get to its episodes", faster)
+				}
+			}
+		}
+		if _, err := Practice(t.Context(), c, false, o); err != nil {
+			t.Fatal(err)
+		}
+		for k, name := range []string{"both", "both-back"} {
+			es[i][k], _ = onlineOf(t, c, name)
+			if len(es[i][k]) != 1 || es[i][k][0].Seed != draw(c.Seed, online, 0) {
+				t.Errorf("%s: %d episodes, not of the seed that the arm draws from", name, len(es[i][k]))
+			}
+		}
+	}
+	for k, name := range []string{"there", "back"} {
+		if !reflect.DeepEqual(es[0][k], es[1][k]) {
+			t.Errorf("the way %s: the episodes differ by who prepared faster", name)
+		}
+	}
 }
 
 // What is wrong with the configuration of both ways is said once.

@@ -33,7 +33,7 @@ func (s *Session) Run(ctx context.Context) (res Result, err error) {
 		return res, err
 	}
 	if s.practice != nil && leads(s.name, s.cfg) == s.name {
-		s.practice.quiet = quiet // the page is of both
+		s.practice.quiet, s.practice.seed = quiet, s.cfg.Seed // the page is of both
 		close(s.practice.shown)
 	} else {
 		defer quiet()
@@ -320,7 +320,7 @@ func (s *Session) succeeded(a *arm) bool {
 // keepOnline stores an online episode, what is known of it besides and what the
 // learner said of its round.
 func (s *Session) keepOnline(ctx context.Context, t *tracks, i int, ep policy.Episode, st policy.Stats, l policy.Keeper, known []policy.Metric) error {
-	ep.Seed = draw(s.cfg.Seed, online, i)
+	ep.Seed = s.seedOf(i)
 	if err := t.finish(ep.Rewards, ep.Terminal); err != nil {
 		return err
 	}
@@ -343,6 +343,15 @@ func (s *Session) keepOnline(ctx context.Context, t *tracks, i int, ep policy.Ep
 		return nil
 	}
 	return s.saveLearner(ctx, l, i+1)
+}
+
+// seedOf is the seed of the i-th online episode: in practice that of the arm of both, by which
+// its scene is put back.
+func (s *Session) seedOf(i int) uint64 {
+	if s.practice != nil {
+		return draw(s.practice.seed, online, i)
+	}
+	return draw(s.cfg.Seed, online, i)
 }
 
 // tally stores the numbers of the i-th online episode and of its round.

@@ -73,7 +73,7 @@ func (t *tracks) watch(_ context.Context, step int, obs robot.Observation, in po
 	if step == 0 {
 		n := t.arm.next - 1
 		var err error
-		t.rec, err = t.s.store.Record(episodeID(n), uint64(n), draw(t.s.cfg.Seed, online, n), policy.Online)
+		t.rec, err = t.s.store.Record(episodeID(n), uint64(n), t.s.seedOf(n), policy.Online)
 		if err != nil {
 			return err
 		}
