@@ -220,10 +220,11 @@ func (n *Node) Publishers(ctx context.Context, topic string) (alive, silent []st
 	return alive, silent, nil
 }
 
-// Doubled names, of those of the topics that several other nodes publish, these, as NAME at URI. A
-// node counts only if it says itself that it publishes the topic: what the master still lists of one
-// that is gone, at an address that another has taken since, is none.
-func (n *Node) Doubled(ctx context.Context, topics ...string) (map[string][]string, error) {
+// Doubled names, of those of the topics that several other nodes publish, these, as NAME at URI: those
+// that are alive, and those that are silent, which may publish it, too, as Publishers tells them. One
+// that is alive counts only if it says itself that it publishes the topic: what the master still lists
+// of one that is gone, at an address that another has taken since, is none.
+func (n *Node) Doubled(ctx context.Context, topics ...string) (alive, silent map[string][]string, err error) {
 	full := make([]string, len(topics))
 	for i, t := range topics {
 		full[i] = n.Resolve(t)
@@ -232,7 +233,7 @@ func (n *Node) Doubled(ctx context.Context, topics ...string) (map[string][]stri
 	defer cancel()
 	names, err := n.listed(brief, full)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	of := map[string][]peer{}
 	for topic, some := range names {
@@ -240,33 +241,42 @@ func (n *Node) Doubled(ctx context.Context, topics ...string) (map[string][]stri
 			continue
 		}
 		if of[topic], err = n.peers(brief, some); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	var mu sync.Mutex
 	says := map[string]map[string]string{} // names by topic and URI, which is one node's alone
+	mute := map[string]map[string]string{} // likewise
+	known, near := sync.OnceValue(func() []net.IP { return n.advertised(ctx) }), sync.OnceValue(func() bool { return n.near(ctx) })
 	var crew sync.WaitGroup
 	for topic, peers := range of {
-		at := map[string]string{}
-		says[topic] = at
+		at, not := map[string]string{}, map[string]string{}
+		says[topic], mute[topic] = at, not
 		for _, p := range peers {
 			crew.Go(func() {
-				if p.publishes(ctx, n.name, topic) {
-					mu.Lock()
+				publishes := p.publishes(ctx, n.name, topic)
+				unknown := p.err != nil && !p.gone(known, near)
+				mu.Lock()
+				defer mu.Unlock()
+				if publishes {
 					at[p.uri] = p.name
-					mu.Unlock()
+				} else if unknown {
+					not[p.uri] = p.silence()
 				}
 			})
 		}
 	}
 	crew.Wait()
-	out := map[string][]string{}
+	alive, silent = map[string][]string{}, map[string][]string{}
 	for topic, at := range says {
-		if len(at) > 1 {
-			out[topic] = slices.Sorted(maps.Values(at))
+		if len(at)+len(mute[topic]) < 2 {
+			continue
+		}
+		if alive[topic] = slices.Sorted(maps.Values(at)); len(mute[topic]) > 0 {
+			silent[topic] = slices.Sorted(maps.Values(mute[topic]))
 		}
 	}
-	return out, ctx.Err()
+	return alive, silent, ctx.Err()
 }
 
 // listed are the names of the other nodes that the master lists as publishers of topics.

@@ -27,11 +27,18 @@ func (p *peer) ask(ctx context.Context, caller string) {
 	}
 }
 
-// publishes says whether p answers that it publishes a topic.
+// publishes says whether p answers that it publishes a topic; err is why there is no answer.
 func (p *peer) publishes(ctx context.Context, caller, topic string) bool {
 	ctx, cancel := context.WithTimeout(ctx, peerTime)
 	defer cancel()
 	v, err := xmlrpc.Call(ctx, p.uri, "getPublications", caller)
+	if p.err = err; err != nil && ctx.Err() != nil {
+		p.err = ctx.Err()
+	}
+	var none *url.Error
+	if !errors.As(p.err, &none) && !errors.Is(p.err, context.DeadlineExceeded) {
+		p.err = nil // something answers there
+	}
 	_, v, err = triple("getPublications", v, err)
 	all, _ := v.([]any)
 	return err == nil && slices.ContainsFunc(all, func(one any) bool {

@@ -21,8 +21,8 @@ type subscription struct {
 	n     *Node
 	topic string
 	kind  tcpros.Kind
-	take  func(h tcpros.Header, payload []byte) error
-	tell  func() // something about the links changed; nil to not hear of it
+	take  func(uri string, h tcpros.Header, payload []byte) error // of a publisher
+	tell  func()                                                  // something about the links changed; nil to not hear of it
 
 	mu     sync.Mutex
 	listed map[string]bool // publishers that the master names
@@ -40,7 +40,7 @@ type link struct {
 }
 
 // subscribe registers a subscription and begins to follow its publishers.
-func (n *Node) subscribe(topic string, kind tcpros.Kind, tell func(), take func(tcpros.Header, []byte) error) (*subscription, error) {
+func (n *Node) subscribe(topic string, kind tcpros.Kind, tell func(), take func(string, tcpros.Header, []byte) error) (*subscription, error) {
 	s := &subscription{
 		n: n, topic: n.Resolve(topic), kind: kind, take: take, tell: tell,
 		listed: map[string]bool{}, links: map[string]*link{},
@@ -199,7 +199,7 @@ func (s *subscription) read(uri string, l *link) error {
 		if closed {
 			return ErrClosed
 		}
-		if err := s.take(h, b); err != nil {
+		if err := s.take(uri, h, b); err != nil {
 			return fmt.Errorf("ros: a message of %s on %s: %w", s.n.peerName(h), s.topic, err)
 		}
 	}
@@ -276,6 +276,20 @@ func (s *subscription) peers() []string {
 			out = append(out, l.peer)
 		}
 	}
+	return out
+}
+
+// linked are the URIs of the publishers that are connected.
+func (s *subscription) linked() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []string
+	for uri, l := range s.links {
+		if l.conn != nil {
+			out = append(out, uri)
+		}
+	}
+	slices.Sort(out)
 	return out
 }
 

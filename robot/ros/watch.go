@@ -22,6 +22,7 @@ type Latest[T any] struct {
 	m       *T
 	seq     uint64
 	at      time.Time
+	from    string // URI of who sent m
 	closed  bool
 	changed chan struct{} // made by who waits, closed by what happens
 }
@@ -34,13 +35,13 @@ func Watch[T any](n *Node, topic string) (*Latest[T], error) {
 		return nil, err
 	}
 	l := &Latest[T]{n: n}
-	l.sub, err = n.subscribe(topic, kind, l.wake, func(_ tcpros.Header, payload []byte) error {
+	l.sub, err = n.subscribe(topic, kind, l.wake, func(uri string, _ tcpros.Header, payload []byte) error {
 		m := new(T)
 		if err := tcpros.Decode(payload, m); err != nil {
 			return err
 		}
 		l.mu.Lock()
-		l.m, l.at = m, n.Now()
+		l.m, l.at, l.from = m, n.Now(), uri
 		l.seq++
 		l.mu.Unlock()
 		l.wake()
@@ -67,6 +68,14 @@ func (l *Latest[T]) Get() (m *T, seq uint64, at time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.m, l.seq, l.at
+}
+
+// From is Get, with the URI of the node that sent the message: a process's own, also by a connection
+// that was made anew.
+func (l *Latest[T]) From() (m *T, seq uint64, at time.Time, uri string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.m, l.seq, l.at, l.from
 }
 
 // Wait returns the newest message once it is newer than the one counted
@@ -119,6 +128,9 @@ func (l *Latest[T]) Met() uint64 {
 	defer l.sub.mu.Unlock()
 	return l.sub.met
 }
+
+// Linked are the URIs of the publishers that are connected, also of those that are silent.
+func (l *Latest[T]) Linked() []string { return l.sub.linked() }
 
 // Heard names the publishers that are connected and sent something within d of real time: who
 // reads the newest message of several does not know whose it is.
@@ -180,7 +192,7 @@ func SubscribeFrom[T any](n *Node, topic string, f func(publisher string, m *T))
 	if err != nil {
 		return nil, err
 	}
-	s, err := n.subscribe(topic, kind, nil, func(h tcpros.Header, payload []byte) error {
+	s, err := n.subscribe(topic, kind, nil, func(_ string, h tcpros.Header, payload []byte) error {
 		m := new(T)
 		if err := tcpros.Decode(payload, m); err != nil {
 			return err
@@ -203,7 +215,7 @@ func subscribe[T any](n *Node, topic string, tell func(), f func(*T)) (*subscrip
 }
 
 func subscribeAs[T any](n *Node, topic string, kind tcpros.Kind, tell func(), f func(*T)) (*subscription, error) {
-	return n.subscribe(topic, kind, tell, func(_ tcpros.Header, payload []byte) error {
+	return n.subscribe(topic, kind, tell, func(_ string, _ tcpros.Header, payload []byte) error {
 		m := new(T)
 		if err := tcpros.Decode(payload, m); err != nil {
 			return err
@@ -225,7 +237,7 @@ type Raw struct {
 // SubscribeRaw calls f with every message of a topic, whatever its type.
 func SubscribeRaw(n *Node, topic string, f func(Raw)) (io.Closer, error) {
 	name := n.Resolve(topic)
-	return n.subscribe(topic, tcpros.Any, nil, func(h tcpros.Header, payload []byte) error {
+	return n.subscribe(topic, tcpros.Any, nil, func(_ string, h tcpros.Header, payload []byte) error {
 		f(Raw{
 			Topic: name, Type: h["type"], MD5: h["md5sum"], Definition: h["message_definition"],
 			Publisher: h["callerid"], Latched: h["latching"] == "1", At: n.Now(), Payload: payload,

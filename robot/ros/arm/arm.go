@@ -71,7 +71,8 @@ type Backend struct {
 	mu     sync.Mutex
 	target robot.Pose // what the controller was told
 	judged robot.Pose // the target that the next command is meant to be added to
-	sensed sensed     // the last state that was looked at
+	whose  string     // URI of the driver that was told what it has to know; written by who drives alone
+	sensed sensed     // its last state that was looked at
 	debt   debt
 	paying bool // whether pay runs
 	seq    uint32
@@ -90,8 +91,8 @@ type sensed struct {
 
 // debt is a hold that nobody knew the place for.
 type debt struct {
-	seq uint32 // of the last target before it
-	met uint64 // connections to the driver
+	seq   uint32 // of the last target before it
+	whose string // URI of the driver it is owed to
 }
 
 var _ robot.Backend = (*Backend)(nil)
@@ -126,7 +127,7 @@ func (b *Backend) open(ctx context.Context) error {
 	if rivals, unknown := shared(ctx, b.n); rivals != nil || unknown != nil {
 		return errors.Join(rivals, unknown)
 	}
-	if many, err := doubled(ctx, b.n, &b.cfg); err != nil || len(many) > 0 {
+	if many, err := doubled(ctx, b.n, &b.cfg, b.whose); err != nil || len(many) > 0 {
 		return errors.Join(err, joined(many))
 	}
 	if err := b.await(ctx); err != nil {
@@ -390,7 +391,7 @@ func (b *Backend) hold() bool {
 	if b.stand() {
 		return true
 	}
-	b.debt = debt{b.seq, b.state.Met()}
+	b.debt = debt{b.seq, b.whose}
 	if !b.paying {
 		b.paying = true
 		b.crew.Go(b.pay)
@@ -400,14 +401,14 @@ func (b *Backend) hold() bool {
 
 // pay holds the arm once its state is fresh again, unless it was commanded since. Where a network
 // broke, targets wait in the kernel and are carried out once it is back; this one follows them.
-// A driver that was started again got none of them.
+// A driver that was started again got none of them, and is another; one whose connection broke is not.
 func (b *Backend) pay() {
 	_, seq, _ := b.state.Get()
 	for {
 		_, next, _, err := b.state.Wait(context.Background(), seq) // Close ends it
 		seq = next
 		b.mu.Lock()
-		over := err != nil || b.closed || b.debt != debt{b.seq, b.state.Met()}
+		over := err != nil || b.closed || b.debt != debt{b.seq, b.whose}
 		if !over && b.stand() {
 			b.judged, over = robot.Pose{}, true
 		}
@@ -422,12 +423,13 @@ func (b *Backend) pay() {
 // stand makes the place where the arm is its target, if that is known.
 //
 // Where a second node publishes states, as a bag that is played or a simulated arm, the newest may
-// be its: what was looked at last is sent then, a place where the arm was a moment ago, if that was
-// no longer ago than a state may be old. How far a state is from the target says nothing about
-// whose it is: a person pushes an arm aside, and it must not be drawn back.
+// be its, also while the arm's driver is silent: what was looked at last is sent then, a place where
+// the arm was a moment ago, if that was no longer ago than a state may be old. How far a state is from
+// the target says nothing about whose it is: a person pushes an arm aside, and it must not be drawn
+// back.
 func (b *Backend) stand() bool {
 	now := b.n.Now()
-	if m, _, at := b.state.Get(); m != nil && age(now, m.Header.Stamp, at) <= b.cfg.Stale && len(b.state.Heard(beside)) < 2 {
+	if m, _, at, from := b.state.From(); m != nil && from == b.whose && age(now, m.Header.Stamp, at) <= b.cfg.Stale {
 		if s, err := sense(m); err == nil {
 			b.send(s.EE)
 			return true
@@ -440,15 +442,14 @@ func (b *Backend) stand() bool {
 	return false
 }
 
-// looked notes where the arm is by a state that came at a time, for a hold; not while somebody else
-// publishes states, too.
-func (b *Backend) looked(s *robot.State, at time.Time) {
-	if len(b.state.Heard(beside)) > 1 {
-		return
-	}
+// looked notes where the arm is by a state that came at a time from a node, for a hold; not by
+// somebody else's.
+func (b *Backend) looked(s *robot.State, at time.Time, from string) {
 	b.mu.Lock()
-	b.sensed = sensed{s.EE, s.Stamp, at}
-	b.mu.Unlock()
+	defer b.mu.Unlock()
+	if from == b.whose {
+		b.sensed = sensed{s.EE, s.Stamp, at}
+	}
 }
 
 // stray is how far an arm may be from its target, m: the guard leads it by 0.1 at most, and

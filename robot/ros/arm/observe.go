@@ -48,7 +48,7 @@ func (b *Backend) observe(ctx context.Context) (robot.Observation, error) {
 	if b.n.Now().IsZero() { // set since it was opened
 		return obs, fmt.Errorf("arm: %w", ros.ErrNoClock)
 	}
-	m, at, err := b.fresh(ctx)
+	m, at, from, err := b.fresh(ctx)
 	if err != nil {
 		return obs, err
 	}
@@ -58,7 +58,7 @@ func (b *Backend) observe(ctx context.Context) (robot.Observation, error) {
 	if obs.State, err = sense(m); err != nil {
 		return obs, err
 	}
-	b.looked(&obs.State, at)
+	b.looked(&obs.State, at, from)
 	b.mu.Lock()
 	obs.State.EE.Q = follow(obs.State.EE.Q, b.target.Q)
 	b.mu.Unlock()
@@ -129,22 +129,24 @@ func driven(m *frankamsg.FrankaState) error {
 	return nil
 }
 
-// fresh waits for a state with a newer stamp than that of the last observation;
-// at most until the newest is stale.
-func (b *Backend) fresh(ctx context.Context) (*frankamsg.FrankaState, time.Time, error) {
+// fresh waits for a state with a newer stamp than that of the last observation,
+// which came at a time from a node; at most until the newest is stale.
+func (b *Backend) fresh(ctx context.Context) (m *frankamsg.FrankaState, at time.Time, from string, err error) {
 	if err := b.mixed(); err != nil {
-		return nil, time.Time{}, err
+		return nil, time.Time{}, "", err
 	}
 	wait, cancel := context.WithTimeout(ctx, b.cfg.Stale)
 	defer cancel()
-	m, seq, at := b.state.Get()
-	for m == nil || !m.Header.Stamp.After(b.stamp) {
-		var err error
-		if m, seq, at, err = b.state.Wait(wait, seq); err == nil {
+	for {
+		var seq uint64
+		if m, seq, at, from = b.state.From(); m != nil && m.Header.Stamp.After(b.stamp) {
+			return m, at, from, nil
+		}
+		if _, _, _, err = b.state.Wait(wait, seq); err == nil {
 			continue
 		}
 		if ctx.Err() != nil {
-			return nil, at, ctx.Err()
+			return nil, at, from, ctx.Err()
 		}
 		var late ages
 		if m, _, at = b.state.Get(); m == nil {
@@ -154,11 +156,10 @@ func (b *Backend) fresh(ctx context.Context) (*frankamsg.FrankaState, time.Time,
 			late.old("the arm's state", age(now, m.Header.Stamp, at))
 		}
 		if !errors.Is(err, context.DeadlineExceeded) {
-			return nil, at, fmt.Errorf("%w (%w)", late.err(b.cfg.Stale), err)
+			return nil, at, from, fmt.Errorf("%w (%w)", late.err(b.cfg.Stale), err)
 		}
-		return nil, at, late.err(b.cfg.Stale)
+		return nil, at, from, late.err(b.cfg.Stale)
 	}
-	return m, at, nil
 }
 
 // look adds to obs the images of all cameras that show the same instant.

@@ -50,7 +50,7 @@ func (b *Backend) start(ctx context.Context, way func(context.Context) (robot.Ob
 	if unknown != nil { // a master that is gone leads nobody else to the arm; of who fell silent people are told
 		b.log.Warn("arm: going on without knowing who else commands the arm", "err", unknown)
 	}
-	many, unknown := doubled(ctx, b.n, &b.cfg)
+	many, unknown := doubled(ctx, b.n, &b.cfg, b.whose)
 	if len(many) > 0 {
 		return robot.Observation{}, b.fail(fmt.Errorf("%w: %w", robot.ErrStopped, joined(many)))
 	}
@@ -271,7 +271,7 @@ func (b *Backend) walk(ctx context.Context, l *leg) error {
 
 // watch returns a new state of an arm that obeys.
 func (b *Backend) watch(ctx context.Context) (robot.State, error) {
-	m, at, err := b.fresh(ctx)
+	m, at, from, err := b.fresh(ctx)
 	if err != nil {
 		return robot.State{}, err
 	}
@@ -280,7 +280,7 @@ func (b *Backend) watch(ctx context.Context) (robot.State, error) {
 	}
 	s, err := sense(m)
 	if err == nil {
-		b.looked(&s, at)
+		b.looked(&s, at, from)
 		err = b.strays(&s)
 	}
 	if err != nil {

@@ -73,12 +73,20 @@ func (b *Backend) await(ctx context.Context) error {
 var errRenewed = fmt.Errorf("arm: %w: the arm's driver or its controller was started again in mid-episode", robot.ErrStale)
 
 // renewed says whether the driver or the controller was started again since it was told what it
-// has to know. A connection that broke and was made anew looks the same, and is taken for it.
-func (b *Backend) renewed() bool { return b.state.Met()+b.jac.Met() != b.met }
+// has to know, or the state is not its. A connection that broke and was made anew looks the same, and
+// is taken for it.
+func (b *Backend) renewed() bool {
+	_, _, _, from := b.state.From()
+	return b.state.Met()+b.jac.Met() != b.met || from != b.whose
+}
 
 // introduce makes sure that this is the arm that was configured and tells it what it has to know.
 func (b *Backend) introduce(ctx context.Context) error {
 	met := b.state.Met() + b.jac.Met()
+	_, _, _, from := b.state.From()
+	if from != b.whose && slices.Contains(b.state.Linked(), b.whose) {
+		return fmt.Errorf("arm: %w: %s comes from the node at %s, but the arm's driver, at %s, is silent and may be there still; end what is not the arm's: a rapport sim --ros, a bag that is played, or a driver that hangs (rosnode kill)", robot.ErrStopped, StateTopic, from, b.whose)
+	}
 	if err := b.agree(); err != nil {
 		return err
 	}
@@ -86,6 +94,10 @@ func (b *Backend) introduce(ctx context.Context) error {
 		return err
 	}
 	b.met = met
+	if b.mu.Lock(); from != b.whose {
+		b.whose, b.sensed = from, sensed{}
+	}
+	b.mu.Unlock()
 	return nil
 }
 
@@ -130,19 +142,25 @@ const beside = time.Second
 // doubled says of each topic that must have one publisher, and has several, who they are, by its
 // full name; or why nobody knows. Who publishes JointTopic is not asked, since the joints' names alone
 // are read there, and what merges joints from several may be remapped to it; of cameras, which a node may
-// announce and never publish, the images tell.
-func doubled(ctx context.Context, n *ros.Node, cfg *Config) (map[string]error, error) {
+// announce and never publish, the images tell. Where the arm's driver may be silent, who else publishes
+// the state is taken for it only if it is whose, by its URI, that was met as the driver before.
+func doubled(ctx context.Context, n *ros.Node, cfg *Config, whose string) (map[string]error, error) {
 	topics := []string{StateTopic, JacobianTopic}
 	if !cfg.Gripper.None {
 		topics = append(topics, FingerTopic)
 	}
-	names, err := n.Doubled(ctx, topics...)
+	alive, silent, err := n.Doubled(ctx, topics...)
 	if err != nil {
 		return nil, fmt.Errorf("arm: who publishes the arm's state: %w", err)
 	}
 	out := map[string]error{}
-	for topic, of := range names {
-		out[topic] = fmt.Errorf("arm: %w", twice(topic, of))
+	for topic, of := range alive {
+		switch mute := silent[topic]; {
+		case len(of) > 1:
+			out[topic] = fmt.Errorf("arm: %w", twice(topic, of))
+		case topic == n.Resolve(StateTopic) && len(of) == 1 && len(mute) > 0 && !(whose != "" && strings.HasSuffix(of[0], " at "+whose)):
+			out[topic] = fmt.Errorf("arm: %s publishes %s, but the master lists %s as well, which does not answer, so that nobody knows whose arm it is; end what is not the arm's, or, where it is gone with its machine, run rosnode cleanup", of[0], topic, strings.Join(mute, " and "))
+		}
 	}
 	return out, nil
 }

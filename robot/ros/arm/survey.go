@@ -145,7 +145,7 @@ func Survey(ctx context.Context, n *ros.Node, cfg Config, d time.Duration) (ls [
 	if ctx.Err() != nil {
 		return ls, ctx.Err()
 	}
-	many, err := doubled(ctx, n, &cfg)
+	many, err := doubled(ctx, n, &cfg, "")
 	if err != nil {
 		return ls, err
 	}
