@@ -115,8 +115,13 @@ func (s *sources) hear(from string, at time.Time) {
 	if *s == nil {
 		*s = sources{}
 	}
+	for name, h := range *s {
+		if h.last.After(at.Add(beside)) { // /clock was put back
+			delete(*s, name)
+		}
+	}
 	h := (*s)[from]
-	if at.Sub(h.last).Abs() > beside { // also where /clock was put back
+	if at.Sub(h.last) > beside {
 		h.first = at
 	}
 	h.last = at
@@ -129,7 +134,7 @@ func (s sources) several(now time.Time) []string {
 	var names []string
 	for a, x := range s {
 		for b, y := range s {
-			if a != b && now.Sub(x.last) <= beside && now.Sub(y.last) <= beside && x.last.After(y.first) && y.last.After(x.first) {
+			if a != b && now.Sub(x.last).Abs() <= beside && now.Sub(y.last).Abs() <= beside && x.last.After(y.first) && y.last.After(x.first) {
 				names = append(names, a)
 				break
 			}

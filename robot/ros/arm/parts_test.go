@@ -158,6 +158,22 @@ func TestSourcesAreSeveralOnlyInTurns(t *testing.T) {
 	}
 }
 
+// A bag is played once more, by another name, and puts /clock back.
+func TestSourcesOfBeforeAClockThatWasPutBackAreNone(t *testing.T) {
+	var s sources
+	at := time.UnixMilli(100_000)
+	for i := range 1000 {
+		s.hear("a", at.Add(time.Duration(i)*100*time.Millisecond))
+	}
+	for i := range 1100 { // and on, by the time at which the first ended
+		now := at.Add(time.Duration(i) * 100 * time.Millisecond)
+		s.hear("b", now)
+		if got := s.several(now); len(got) > 0 {
+			t.Fatalf("%v after the second began, got %q, want none", now.Sub(at), got)
+		}
+	}
+}
+
 func TestTree(t *testing.T) {
 	var tr tree
 	up := robot.Pose{P: [3]float64{0, 0, 1}, Q: franka.Exp([3]float64{0, 0, math.Pi / 2})}
