@@ -359,8 +359,9 @@ func pause(ctx context.Context, d time.Duration) error {
 }
 
 // Hold makes the measured pose the target, so that the arm stops at once; where
-// the measurement is stale, the target stays what it was. It may be called from
-// any goroutine, and while a Step waits.
+// the measurement is stale, the target stays what it was until the same driver's is
+// fresh again, and the measured pose becomes it then, unless something was commanded
+// before. It may be called from any goroutine, and while a Step waits.
 func (b *Backend) Hold(context.Context) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
