@@ -64,7 +64,7 @@ func RecordTopics(ctx context.Context, rc RecordConfig, o Options) (out Recorded
 	if err != nil {
 		return out, errors.Join(err, w.Abort(), os.Remove(rc.Out+".active"))
 	}
-	if err := node.AwaitClock(ctx); err != nil { // no message has a time
+	if err := awaitClock(ctx, node, o); err != nil {
 		return out, errors.Join(fmt.Errorf("wire: record: %w", err), node.Close(), w.Abort(), os.Remove(rc.Out+".active"))
 	}
 	if rc.Queue == 0 {
@@ -97,6 +97,25 @@ func RecordTopics(ctx context.Context, rc RecordConfig, o Options) (out Recorded
 		}
 	}
 	return out, w.Close()
+}
+
+// clockTime is how long a recording waits for /clock before it says so.
+const clockTime = 3 * time.Second
+
+// awaitClock waits for the clock until ctx ends, since no message has a time without: a simulator or a
+// bag may be started later.
+func awaitClock(ctx context.Context, node *ros.Node, o Options) error {
+	brief, cancel := context.WithTimeout(ctx, clockTime)
+	defer cancel()
+	err := node.AwaitClock(brief)
+	if errors.Is(err, ros.ErrNoClock) && ctx.Err() == nil {
+		o.Tell("record", 0, 0, "nothing is recorded before the first /clock: /use_sim_time is set; start what publishes it, or rosparam set /use_sim_time false")
+		err = node.AwaitClock(ctx)
+	}
+	if ctx.Err() != nil && err != nil {
+		return ros.ErrNoClock
+	}
+	return err
 }
 
 // ear takes messages from the graph, and holds them until the disk takes them.

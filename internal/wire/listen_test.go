@@ -18,8 +18,8 @@ import (
 	"github.com/rapport-rl/rapport/robot/ros/msgs/std"
 )
 
-// A simulator left /use_sim_time set: no message has a time.
-func TestARecordingWithoutAClockIsRefused(t *testing.T) {
+// A simulator left /use_sim_time set, or starts: no message has a time until there is a clock.
+func TestARecordingWaitsForItsClock(t *testing.T) {
 	m, err := master.Start("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -39,13 +39,36 @@ func TestARecordingWithoutAClockIsRefused(t *testing.T) {
 	}
 	p.Publish(&std.String{Data: "hello"})
 	dir := t.TempDir()
-	o := Options{Log: slog.New(slog.DiscardHandler), After: time.After, Tell: func(string, int, int, string) {}}
-	_, err = RecordTopics(t.Context(), RecordConfig{Topics: []string{"/said"}, Out: filepath.Join(dir, "out.mcap"), Master: m.URI()}, o)
+	rc := RecordConfig{Topics: []string{"/said"}, Out: filepath.Join(dir, "out.mcap"), Master: m.URI()}
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err = RecordTopics(ctx, rc, Options{Log: slog.New(slog.DiscardHandler), After: time.After, Tell: func(_ string, _, _ int, note string) {
+		if !strings.Contains(note, "/use_sim_time") {
+			t.Errorf("told %q, want that there is no clock", note)
+		}
+		cancel()
+	}})
 	if !errors.Is(err, ros.ErrNoClock) || strings.Contains(err.Error(), "free space") {
 		t.Errorf("error %v, want that nobody publishes /clock", err)
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("%v is left (%v), want nothing", left, err)
+	}
+	ctx, cancel = context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	out, err := RecordTopics(ctx, rc, Options{Log: slog.New(slog.DiscardHandler), After: time.After, Tell: func(_ string, _, _ int, note string) {
+		if !strings.Contains(note, "/use_sim_time") {
+			cancel() // it records
+			return
+		}
+		c, err := ros.Advertise[std.Clock](n, "/clock", true)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		c.Publish(&std.Clock{Clock: time.Unix(100, 0).UTC()})
+	}})
+	if err != nil || out.Messages != 1 {
+		t.Errorf("%d messages, %v; want the one that was said", out.Messages, err)
 	}
 }
 

@@ -17,12 +17,13 @@ type clock struct {
 	subscribed atomic.Bool
 }
 
-// AwaitClock waits for the first /clock where /use_sim_time is set, for 3 s at most: ErrNoClock
-// then. Until then Now is the zero time.
+// AwaitClock waits for the first /clock where /use_sim_time is set: what publishes it may be started
+// later. At ctx's deadline it is ErrNoClock. Until then Now is the zero time.
 func (n *Node) AwaitClock(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, clockTime)
-	defer cancel()
 	for n.Now().IsZero() {
+		if n.ctx.Err() != nil {
+			return ErrClosed
+		}
 		if wait(ctx, 10*time.Millisecond) != nil {
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 				return ErrNoClock

@@ -29,7 +29,6 @@ const (
 	retryTime  = 200 * time.Millisecond // before a broken connection is tried again
 	shakeTime  = 5 * time.Second        // for both headers of a connection
 	writeTime  = 5 * time.Second        // for one message; who takes longer is cut off
-	clockTime  = 3 * time.Second        // for the first /clock
 	closeTime  = time.Second            // for the master to hear that we go
 )
 

@@ -31,7 +31,9 @@ func TestAClockThatDoesNotGoIsToldAsSuch(t *testing.T) {
 	}
 	refused := func(want string) {
 		t.Helper()
-		b, err := arm.Open(t.Context(), l.node("rapport"), config())
+		c := config()
+		c.Wait = time.Second
+		b, err := arm.Open(t.Context(), l.node("rapport"), c)
 		if err == nil {
 			_ = b.Close()
 		}

@@ -17,14 +17,12 @@ import (
 	"github.com/rapport-rl/rapport/robot/ros/msgs/reconfigure"
 )
 
-// runs says whether the clock goes on by which everything's age is judged: without, nothing is ever
-// old, or everything is.
+// runs waits until the clock goes on by which everything's age is judged: without, nothing is ever
+// old, or everything is. A simulator's stands still while it starts.
 func runs(ctx context.Context, n *ros.Node) error {
 	if err := n.AwaitClock(ctx); err != nil {
 		return fmt.Errorf("arm: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
 	for from := n.Now(); n.Now().Equal(from); {
 		switch err := pause(ctx, 5*time.Millisecond); {
 		case errors.Is(err, context.DeadlineExceeded):

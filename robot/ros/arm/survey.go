@@ -69,6 +69,9 @@ func (h *heard) pixels(w, height uint32, c Camera) {
 	}
 }
 
+// clocking is how long a survey waits for a clock that goes on.
+const clocking = 3 * time.Second
+
 // Survey listens for d to what a backend of cfg would need, and tells of each
 // topic how often and how late it comes. It moves and changes nothing.
 func Survey(ctx context.Context, n *ros.Node, cfg Config, d time.Duration) (ls []Line, err error) {
@@ -77,7 +80,9 @@ func Survey(ctx context.Context, n *ros.Node, cfg Config, d time.Duration) (ls [
 		return nil, fmt.Errorf("arm: survey: %w", err)
 	}
 	ls = append(ls, Line{What: "ROS master", Detail: fmt.Sprintf("%s, %d topics", n.Master(), len(topics))})
-	if err := runs(ctx, n); err != nil { // what comes next goes by it
+	clock, cancel := context.WithTimeout(ctx, clocking)
+	defer cancel()
+	if err := runs(clock, n); err != nil { // what comes next goes by it
 		return append(ls, Line{What: "clock", Err: err}), ctx.Err()
 	}
 	states := &heard{name: "arm state", topic: StateTopic, kind: "franka_msgs/FrankaState", least: cfg.Rate}
