@@ -128,16 +128,10 @@ func TestASilentCommanderIsNamed(t *testing.T) {
 	}
 }
 
-// A master that takes its time leaves the nodes theirs: beside one that does not answer, one
-// that is alive is named still.
-func TestASlowMasterHidesNoCommander(t *testing.T) {
-	t.Parallel()
-	m, err := master.Start("127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = m.Close() })
-	to, err := url.Parse(m.URI())
+// slowly is a way to a master that takes its time to say who publishes what.
+func slowly(t *testing.T, uri string, by time.Duration) string {
+	t.Helper()
+	to, err := url.Parse(uri)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,12 +142,50 @@ func TestASlowMasterHidesNoCommander(t *testing.T) {
 			t.Error(err)
 		}
 		if bytes.Contains(body, []byte("getSystemState")) {
-			time.Sleep(1200 * time.Millisecond)
+			time.Sleep(by)
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		pass.ServeHTTP(w, r)
 	}))
 	t.Cleanup(slow.Close)
+	return slow.URL
+}
+
+// One that takes longer than it may leaves a survey what it heard.
+func TestASlowMasterHidesNoTopic(t *testing.T) {
+	t.Parallel()
+	m, err := master.Start("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = m.Close() })
+	l := &lab{t: t, uri: slowly(t, m.URI(), 2500*time.Millisecond)}
+	c := config()
+	ls, err := arm.Survey(t.Context(), l.node("doctor"), c, 50*time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, what := range []string{"arm state", "impedance controller", "gripper", "camera front"} {
+		if !slices.ContainsFunc(ls, func(line arm.Line) bool { return line.What == what }) {
+			t.Errorf("the survey has no line of the %s", what)
+		}
+	}
+	i := slices.IndexFunc(ls, func(line arm.Line) bool { return line.What == "commands" })
+	if i < 0 || ls[i].Err == nil || !strings.Contains(ls[i].Err.Error(), "who publishes the arm's state") {
+		t.Errorf("the survey says %+v, want that nobody knows who publishes the arm's state", ls)
+	}
+}
+
+// A master that takes its time leaves the nodes theirs: beside one that does not answer, one
+// that is alive is named still.
+func TestASlowMasterHidesNoCommander(t *testing.T) {
+	t.Parallel()
+	m, err := master.Start("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = m.Close() })
+	slow := slowly(t, m.URI(), 1200*time.Millisecond)
 	rival := (&lab{t: t, uri: m.URI()}).node("rival")
 	p, err := ros.Advertise[std.PoseStamped](rival, arm.PoseTopic, false)
 	if err != nil {
@@ -163,7 +195,7 @@ func TestASlowMasterHidesNoCommander(t *testing.T) {
 	if _, err := xmlrpc.Call(t.Context(), m.URI(), "registerPublisher", "/left", arm.PoseTopic, "geometry_msgs/PoseStamped", "http://"+porttest.Silent(t)+"/"); err != nil {
 		t.Fatal(err)
 	}
-	b, err := arm.Open(t.Context(), (&lab{t: t, uri: slow.URL}).node("rapport"), config())
+	b, err := arm.Open(t.Context(), (&lab{t: t, uri: slow}).node("rapport"), config())
 	if err == nil {
 		_ = b.Close()
 	}

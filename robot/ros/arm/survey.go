@@ -150,10 +150,7 @@ func Survey(ctx context.Context, n *ros.Node, cfg Config, d time.Duration) (ls [
 	if ctx.Err() != nil {
 		return ls, ctx.Err()
 	}
-	many, err := doubled(ctx, n, &cfg, "")
-	if err != nil {
-		return ls, err
-	}
+	many, unasked := doubled(ctx, n, &cfg, "") // what was heard is told all the same
 	for _, h := range hs {
 		l := h.line(topics, d)
 		if e := many[h.topic]; e != nil {
@@ -162,7 +159,7 @@ func Survey(ctx context.Context, n *ros.Node, cfg Config, d time.Duration) (ls [
 		ls = append(ls, l)
 	}
 	rivals, unknown := shared(ctx, n)
-	ls = append(ls, Line{What: "commands", Detail: "nobody commands the arm", Err: errors.Join(rivals, unknown)})
+	ls = append(ls, Line{What: "commands", Detail: "nobody commands the arm", Err: errors.Join(unasked, rivals, unknown)})
 	if cfg.Again != "" {
 		ctx, cancel := context.WithTimeout(ctx, asking)
 		defer cancel()
