@@ -121,13 +121,17 @@ func (n *Node) lookUp(ctx context.Context, name string) (string, error) {
 
 // WaitService returns once a service is registered.
 func (n *Node) WaitService(ctx context.Context, service string) error {
+	var last error // of a look that the end of the wait did not cut off
 	for {
 		_, err := n.lookUp(ctx, n.Resolve(service))
 		if err == nil {
 			return nil
 		}
+		if last == nil || ctx.Err() == nil {
+			last = err
+		}
 		if wait(ctx, retryTime) != nil {
-			return err
+			return last
 		}
 	}
 }
