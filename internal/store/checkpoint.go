@@ -135,6 +135,14 @@ func (s *Session) DropCheckpoint(ctx context.Context, kind string) error {
 	return nil
 }
 
+// ForgetCheckpoints forgets those of a kind beyond a version, which it does not read; their files stay.
+func (s *Session) ForgetCheckpoints(ctx context.Context, kind string, beyond uint64) error {
+	if _, err := s.db.ExecContext(ctx, "DELETE FROM checkpoints WHERE kind = ? AND version > ?", kind, int64(beyond)); err != nil {
+		return s.fault("forget checkpoints", err)
+	}
+	return nil
+}
+
 // PruneCheckpoints keeps the newest keep of a kind.
 func (s *Session) PruneCheckpoints(ctx context.Context, kind string, keep int) error {
 	rows, err := s.db.QueryContext(ctx, "SELECT version, file FROM checkpoints WHERE kind = ? ORDER BY version DESC LIMIT -1 OFFSET ?", kind, keep)

@@ -263,7 +263,7 @@ func (d *desk) Stop(ctx context.Context, s bus.Stop) (bus.Stopped, error) {
 // plain is what somebody said without what would do something to a terminal, and not too long to
 // be shown: a stop is not refused for its reason.
 func plain(said string) string {
-	const most = 200
+	const most = 400 // the longest that the program says itself (turns.ask) has some 360
 	rs := []rune(strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
 			return r

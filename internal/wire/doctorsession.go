@@ -26,7 +26,11 @@ func examineSession(ctx context.Context, c config.Config, o Options) (fs []Findi
 	case from != "":
 		fs = append(fs, Finding{"session.from", from + ", which was configured alike", errors.Join(alike(c), reviewed(ctx, c))})
 	default:
-		if err := errors.Join(founding(c), reviewed(ctx, c)); err != nil {
+		err := errors.Join(founding(c), reviewed(ctx, c))
+		switch {
+		case err != nil && c.Bus.URL != "":
+			fs = append(fs, Finding{What: "session.from", Detail: fmt.Sprintf("none, which rapport learner, and rapport run, would refuse: %v", err)})
+		case err != nil:
 			fs = append(fs, Finding{What: "session.from", Err: err})
 		}
 	}

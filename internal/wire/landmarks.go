@@ -70,17 +70,20 @@ type landmarks struct {
 	files []config.Calibration
 	limit float64                                  // m
 	full  func(camera string) (robot.Frame, error) // what it sees now, as large as there is
-	poses map[string]robot.Pose                    // of cameras that were moved, as found last
+	poses map[string]found                         // of cameras that were moved, as found last
 	lost  map[string]bool                          // cameras that saw no marker last
 	odd   map[string]int                           // by camera, a marker that was left out last
 }
+
+// found is where a camera stands that was calibrated elsewhere.
+type found struct{ pose, calibrated robot.Pose }
 
 func newLandmarks(c config.Config, full func(camera string) (robot.Frame, error)) (*landmarks, error) {
 	files, err := landmarkFiles(c)
 	if err != nil {
 		return nil, err
 	}
-	return &landmarks{files: files, limit: c.Robot.Moved, full: full, poses: map[string]robot.Pose{}, lost: map[string]bool{}, odd: map[string]int{}}, nil
+	return &landmarks{files: files, limit: c.Robot.Moved, full: full, poses: map[string]found{}, lost: map[string]bool{}, odd: map[string]int{}}, nil
 }
 
 // correct puts cameras where their markers say that they stand. Where they say nothing
@@ -104,8 +107,8 @@ func (l *landmarks) correct(ctx context.Context, cams []keypoint.Camera) error {
 
 func (l *landmarks) look(ctx context.Context, f config.Calibration, cam *keypoint.Camera) error {
 	calibrated := cam.Pose
-	if at, ok := l.poses[cam.Name]; ok {
-		cam.Pose = at
+	if at, ok := l.poses[cam.Name]; ok && at.calibrated == calibrated { // and not anew since
+		cam.Pose = at.pose
 	}
 	r, img, err := l.seen(f, *cam)
 	if err != nil {
@@ -130,7 +133,7 @@ func (l *landmarks) look(ctx context.Context, f config.Calibration, cam *keypoin
 		return err
 	}
 	cam.Pose = r.Now.Camera.Pose
-	l.poses[cam.Name] = cam.Pose
+	l.poses[cam.Name] = found{cam.Pose, calibrated}
 	d := franka.Diff(cam.Pose, calibrated)
 	heedOf(ctx)(fmt.Sprintf("camera %s saw its markers %.0f mm beside their places, so that it was moved: by %.0f mm and %.3f rad since it was calibrated. From here on it is taken to stand where its %d markers say, which it sees within %.1f mm; calibrate it again when there is time (rapport calibrate)",
 		cam.Name, 1000*r.Metres, 1000*norm([3]float64(d[:3])), norm([3]float64(d[3:])), r.Markers, 1000*r.Now.Metres))

@@ -195,8 +195,8 @@ func TestWhereACameraStandsIsKnownOfBothWays(t *testing.T) {
 	if err != nil || len(ways) != 2 {
 		t.Fatalf("%d ways, %v", len(ways), err)
 	}
-	ways[0].marks.poses["front"] = robot.Pose{P: [3]float64{1}}
-	if at := ways[1].marks.poses["front"]; at.P[0] != 1 {
+	ways[0].marks.poses["front"] = found{pose: robot.Pose{P: [3]float64{1}}}
+	if at := ways[1].marks.poses["front"].pose; at.P[0] != 1 {
 		t.Errorf("on the way back the camera stands at %v", at.P)
 	}
 	if err := a.hang(); err != nil {

@@ -185,4 +185,17 @@ func TestWhatIsNearIsSoughtByTheMarkersToo(t *testing.T) {
 	if err := p.hidden(t.Context(), obs); err != nil { // which nobody who puts the scene back mends
 		t.Errorf("no picture: error %v", err)
 	}
+
+	// Where it stood once counts no more for one that was calibrated anew since.
+	c.Robot.Disturb.Turn = 0
+	a = opened(t, c)
+	if obs, err = a.guard.Reset(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p = pointing(markers...)
+	p.marks.files[0].Markers = p.marks.files[0].Markers[:3]
+	p.marks.poses["front"] = found{pose: robot.Pose{P: [3]float64{1.2, 0.1, 0.6}, Q: [4]float64{1}}, calibrated: robot.Pose{P: [3]float64{1, 0, 0.6}}}
+	if err := p.hidden(t.Context(), obs); err != nil {
+		t.Errorf("calibrated anew: %v", err)
+	}
 }

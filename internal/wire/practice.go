@@ -277,14 +277,14 @@ func (t *turns) ask(ctx context.Context) (err error) {
 	if _, err := t.reset(ctx); err != nil {
 		return err
 	}
-	why := fmt.Sprintf("%d episodes in a row without success", failed)
-	var asks interface{ Ask() string } // a kagi.Unseen, or a camera that strayed
-	if errors.As(lost, &asks) {
-		why = asks.Ask()
-	}
-	why += "; put the scene back, out of the arm's way, and acknowledge"
+	why := "put the scene back, out of the arm's way, and acknowledge"
 	if !t.p.until.IsZero() {
 		why += fmt.Sprintf(" (practice.hours: no episode begins after %s)", t.p.until.Format("Monday, 15:04"))
+	}
+	if a := asks(nil); errors.As(lost, &a) {
+		why += ": " + a.Ask()
+	} else {
+		why += fmt.Sprintf(": %d episodes in a row without success", failed)
 	}
 	if _, err := t.desk.Stop(ctx, bus.Stop{Who: "practice", Why: why}); err != nil {
 		return err

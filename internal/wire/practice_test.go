@@ -21,6 +21,7 @@ import (
 	"github.com/rapport-rl/rapport/internal/bus"
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/internal/store"
+	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/loop"
 	"github.com/rapport-rl/rapport/reward/classifier"
@@ -136,6 +137,33 @@ func TestAThingOutOfSightIsPutBack(t *testing.T) {
 	}
 }
 
+// On an arm a camera of which nobody knows where it stands is a person's to mend, as a point that is
+// not seen: the arm is held, and the session does not end.
+func TestWhoMayMendACameraIsAsked(t *testing.T) {
+	c := rehearsal(t)
+	s := begun(t, c)
+	a, err := newArm(c, online)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.close()
+	detach, err := s.desk.attach(t.Context(), a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer detach()
+	track := a.asking(func(context.Context, int, robot.Observation) ([]perception.Keypoint, error) {
+		return nil, &strayed{"camera front sees 2 of its markers"}
+	})
+	if _, err := track(t.Context(), 0, robot.Observation{}); !errors.Is(err, robot.ErrStopped) {
+		t.Errorf("error %v, want ErrStopped", err)
+	}
+	fs, err := s.store.OpenFaults(t.Context())
+	if err != nil || len(fs) != 1 || !strings.Contains(fs[0].Detail, "camera front sees 2 of its markers; then acknowledge") {
+		t.Errorf("asked by %+v, %v", fs, err)
+	}
+}
+
 // Where the hours end while a person is waited for, no episode begins once one was there, and
 // who is asked reads until when one does.
 func TestNobodyIsWaitedForBeyondTheHours(t *testing.T) {
@@ -165,12 +193,17 @@ func TestNobodyIsWaitedForBeyondTheHours(t *testing.T) {
 	a.onward.ask = true
 	for i, tt := range []struct {
 		late bool
+		lost error // in place of a failure
 		want error
-	}{{false, nil}, {true, errTimeUp}} {
+	}{
+		{false, nil, nil},
+		{false, &strayed{strings.Repeat("camera front sees its markers beside their places, ", 5)}, nil}, // as long as there are
+		{true, nil, errTimeUp},
+	} {
 		if _, err := b.begin(ctx); err != nil { // where nobody failed
 			t.Fatal(err)
 		}
-		a.onward.failed = 1
+		a.onward.failed, a.onward.lost = 1, tt.lost
 		done := make(chan error, 1)
 		go func() {
 			_, err := b.begin(ctx)
@@ -183,7 +216,7 @@ func TestNobodyIsWaitedForBeyondTheHours(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if len(fs) != 1 || !strings.Contains(fs[0].Detail, "put the scene back") || !strings.Contains(fs[0].Detail, "no episode begins after Monday, 06:00") {
+		if len(fs) != 1 || !strings.Contains(fs[0].Detail, "put the scene back") || !strings.Contains(fs[0].Detail, "no episode begins after Monday, 06:00") || strings.Contains(fs[0].Detail, "…") {
 			t.Fatalf("asked by %+v", fs)
 		}
 		late.Store(tt.late)

@@ -13,7 +13,6 @@ import (
 	"github.com/rapport-rl/rapport/perception/keypoint"
 	"github.com/rapport-rl/rapport/perception/vision"
 	"github.com/rapport-rl/rapport/policy"
-	"github.com/rapport-rl/rapport/reward/kagi"
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/robot/franka"
 	"github.com/rapport-rl/rapport/robot/guard"
@@ -72,15 +71,19 @@ func (a *arm) trackROS(c config.Config) (*pointer, error) {
 	return newPointer(c, func() ([]keypoint.Camera, error) { return a.cameras(c) }, a.full, nil)
 }
 
-// asking is track, but that a person at the session's desk is asked for a point which the
-// cameras do not see at a reset: the arm is stopped, and its fault is the error.
+// asks is what a person can mend before an episode: a point that is not seen (kagi.Unseen), or a
+// camera of which nobody knows where it stands (strayed).
+type asks interface{ Ask() string }
+
+// asking is track, but that a person at the session's desk is asked for what the cameras want at a
+// reset: the arm is stopped, and its fault is the error.
 func (a *arm) asking(track tracking) tracking {
 	if track == nil {
 		return nil
 	}
 	return func(ctx context.Context, step int, obs robot.Observation) ([]perception.Keypoint, error) {
 		keys, err := track(ctx, step, obs)
-		var lost *kagi.Unseen
+		var lost asks
 		d := a.desk.Load()
 		if d == nil || !errors.As(err, &lost) {
 			return keys, err

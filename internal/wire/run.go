@@ -407,17 +407,9 @@ func (s *Session) saveTuned(ctx context.Context, tuned policy.Params, n int) err
 	if err := s.store.SaveCheckpoint(ctx, kindTuned, uint64(n), tuned.Data); err != nil {
 		return err
 	}
-	for { // what comes later is of a learner that was forgotten, and would count for the newest
-		v, _, err := s.store.LatestCheckpoint(ctx, kindTuned)
-		if err != nil {
-			return err
-		}
-		if v <= uint64(n) {
-			break
-		}
-		if err := s.store.DropCheckpoint(ctx, kindTuned); err != nil {
-			return err
-		}
+	// What comes later is of a learner that was forgotten, and would count for the newest.
+	if err := s.store.ForgetCheckpoints(ctx, kindTuned, uint64(n)); err != nil {
+		return err
 	}
 	return s.store.PruneCheckpoints(ctx, kindTuned, keep)
 }
