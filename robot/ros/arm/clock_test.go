@@ -10,7 +10,6 @@ import (
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/robot/ros"
 	"github.com/rapport-rl/rapport/robot/ros/arm"
-	"github.com/rapport-rl/rapport/robot/ros/master"
 	"github.com/rapport-rl/rapport/robot/ros/msgs/std"
 	"github.com/rapport-rl/rapport/sim/rosarm"
 	"github.com/rapport-rl/rapport/sim/tabletop"
@@ -19,12 +18,7 @@ import (
 // A simulator left /use_sim_time set: no clock is told to be wrong, and nobody waits for ever.
 func TestAClockThatDoesNotGoIsToldAsSuch(t *testing.T) {
 	t.Parallel()
-	m, err := master.Start("127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = m.Close() })
-	l := &lab{t: t, uri: m.URI()}
+	l := bare(t)
 	n := l.node("clock")
 	if err := n.SetParam("/use_sim_time", true); err != nil {
 		t.Fatal(err)

@@ -32,14 +32,20 @@ type lab struct {
 
 func newLab(t *testing.T, change func(*rosarm.Config)) *lab {
 	t.Helper()
+	l := bare(t)
+	l.start(change)
+	return l
+}
+
+// bare is a lab whose arm is yet to start.
+func bare(t *testing.T) *lab {
+	t.Helper()
 	m, err := master.Start("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = m.Close() })
-	l := &lab{t: t, uri: m.URI()}
-	l.start(change)
-	return l
+	return &lab{t: t, uri: m.URI()}
 }
 
 func (l *lab) node(name string) *ros.Node {

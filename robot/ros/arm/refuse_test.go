@@ -19,7 +19,6 @@ import (
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/robot/ros"
 	"github.com/rapport-rl/rapport/robot/ros/arm"
-	"github.com/rapport-rl/rapport/robot/ros/master"
 	"github.com/rapport-rl/rapport/robot/ros/msgs/std"
 	"github.com/rapport-rl/rapport/robot/ros/xmlrpc"
 	"github.com/rapport-rl/rapport/sim/rosarm"
@@ -154,12 +153,7 @@ func slowly(t *testing.T, uri string, by time.Duration) string {
 // One that takes longer than it may leaves a survey what it heard.
 func TestASlowMasterHidesNoTopic(t *testing.T) {
 	t.Parallel()
-	m, err := master.Start("127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = m.Close() })
-	l := &lab{t: t, uri: slowly(t, m.URI(), 2500*time.Millisecond)}
+	l := &lab{t: t, uri: slowly(t, bare(t).uri, 2500*time.Millisecond)}
 	c := config()
 	ls, err := arm.Survey(t.Context(), l.node("doctor"), c, 50*time.Millisecond)
 	if err != nil {
@@ -180,19 +174,15 @@ func TestASlowMasterHidesNoTopic(t *testing.T) {
 // that is alive is named still.
 func TestASlowMasterHidesNoCommander(t *testing.T) {
 	t.Parallel()
-	m, err := master.Start("127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = m.Close() })
-	slow := slowly(t, m.URI(), 1200*time.Millisecond)
-	rival := (&lab{t: t, uri: m.URI()}).node("rival")
+	l := bare(t)
+	slow := slowly(t, l.uri, 1200*time.Millisecond)
+	rival := l.node("rival")
 	p, err := ros.Advertise[std.PoseStamped](rival, arm.PoseTopic, false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	if _, err := xmlrpc.Call(t.Context(), m.URI(), "registerPublisher", "/left", arm.PoseTopic, "geometry_msgs/PoseStamped", "http://"+porttest.Silent(t)+"/"); err != nil {
+	if _, err := xmlrpc.Call(t.Context(), l.uri, "registerPublisher", "/left", arm.PoseTopic, "geometry_msgs/PoseStamped", "http://"+porttest.Silent(t)+"/"); err != nil {
 		t.Fatal(err)
 	}
 	b, err := arm.Open(t.Context(), (&lab{t: t, uri: slow}).node("rapport"), config())
@@ -207,12 +197,7 @@ func TestASlowMasterHidesNoCommander(t *testing.T) {
 // Ctrl-C while nothing is heard yet is no sensor's fault.
 func TestAnInterruptWhileOpenWaitsIsToldAsSuch(t *testing.T) {
 	t.Parallel()
-	m, err := master.Start("127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = m.Close() })
-	l := &lab{t: t, uri: m.URI()}
+	l := bare(t)
 	n := l.node("rapport")
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(300*time.Millisecond, cancel)
