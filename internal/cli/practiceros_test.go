@@ -89,7 +89,7 @@ markers:
 
 	// Nothing is believed for so long.
 	ended := practise("asks", "--set", "reward.kagi.confirm=100", "--set", "practice.reminder=1", "--set", "session.episodes=1")
-	l.fault("1", "by practice: 1 episodes in a row without success; put the scene back")
+	l.fault("1", "by practice: put the scene back")
 	l.must("fault", "ack", "1", "--by", "anna", "--session", "asks-back") // which the terminal may name as well
 	await(ended)
 	if !strings.Contains(c.String(), "a person put the scene back 2 times") {
