@@ -50,6 +50,12 @@ func (n *Node) brief() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(n.ctx, callTime)
 }
 
+// parting is a context for telling the master of an end. The node may end meanwhile, and does not
+// tell of what is not its any more.
+func (n *Node) parting() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(n.ctx), closeTime)
+}
+
 // register tells the master of something.
 func (n *Node) register(method string, args ...any) (any, error) {
 	ctx, cancel := n.brief()

@@ -301,7 +301,7 @@ func (p *publication) close() error {
 	if gone {
 		return nil
 	}
-	ctx, cancel = context.WithTimeout(p.n.ctx, closeTime)
+	ctx, cancel = p.n.parting()
 	defer cancel()
 	if _, err := p.n.ask(ctx, "unregisterPublisher", p.topic, p.n.api); err != nil && p.n.ctx.Err() == nil {
 		p.n.log.Warn("ros: the master was not told of the end of a topic", "topic", p.topic, "err", err)

@@ -253,7 +253,7 @@ func (p *provider) Close() error {
 	if !was || gone {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(n.ctx, closeTime)
+	ctx, cancel := n.parting()
 	defer cancel()
 	if _, err := n.ask(ctx, "unregisterService", p.name, n.serviceURI()); err != nil && n.ctx.Err() == nil {
 		n.log.Warn("ros: the master was not told of the end of a service", "service", p.name, "err", err)

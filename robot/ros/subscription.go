@@ -342,7 +342,7 @@ func (s *subscription) Close() error {
 	if !last {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(n.ctx, closeTime)
+	ctx, cancel := n.parting()
 	defer cancel()
 	if _, err := n.ask(ctx, "unregisterSubscriber", s.topic, n.api); err != nil && n.ctx.Err() == nil {
 		n.log.Warn("ros: the master was not told of the end of a subscription", "topic", s.topic, "err", err)
