@@ -376,6 +376,19 @@ func (l lab) driven(out, folder string, at bus.Address, sets ...string) *store.S
 	return st
 }
 
+// operated has a session live on this machine, whose operator is asked over its bus, until the test ends.
+func (l lab) operated(st *store.Session, conn *bus.Conn, name string) {
+	l.t.Helper()
+	if _, err := (&app{environ: l.env}).living().Enter(st.Dir()); err != nil {
+		l.t.Fatal(err)
+	}
+	end, err := bus.ServeOperator(l.t.Context(), conn, name, seat{st})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(end)
+}
+
 // at is how a session is reached on a server that ends with the test.
 func (l lab) at(session string) (bus.Address, *bus.Conn) {
 	l.t.Helper()
@@ -406,14 +419,7 @@ func TestASessionOfSeveralProcessesIsStoppedByItsName(t *testing.T) {
 				out = filepath.Join(l.dir, "away")
 			}
 			st := l.driven(out, "fleet-actor", at, sets...)
-			if _, err := (&app{environ: l.env}).living().Enter(st.Dir()); err != nil {
-				t.Fatal(err)
-			}
-			end, err := bus.ServeOperator(t.Context(), conn, "fleet", seat{st})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer end()
+			l.operated(st, conn, "fleet")
 			for _, of := range [][]string{{"--session", "fleet"}, {"--set", "name=fleet"}, {"--session", filepath.Join(runs, "fleet")}} {
 				if has.away && of[1] != "fleet" && of[0] == "--session" {
 					continue // a folder is no name
@@ -459,14 +465,7 @@ func TestAStopTellsOfTheArmThatWasMeant(t *testing.T) {
 		t.Fatal(err)
 	}
 	st := l.driven(filepath.Join(l.dir, "away"), "reach-001", at)
-	if _, err := (&app{environ: l.env}).living().Enter(st.Dir()); err != nil {
-		t.Fatal(err)
-	}
-	end, err := bus.ServeOperator(t.Context(), conn, "reach-001", seat{st})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer end()
+	l.operated(st, conn, "reach-001")
 	code, out := l.run(t.Context(), &console{}, "stop", "--session", "reach-001")
 	for _, want := range []string{"reach-001: held", "keeps its last target", "stop at the arm"} {
 		if code != exitFailed || !strings.Contains(out, want) {

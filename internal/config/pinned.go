@@ -16,15 +16,10 @@ var defining = []string{"robot.kind", "robot.world", "robot.task", "robot.embodi
 // c's task or reward has others, Was: as a file does that keeps all that rapport config prints
 // and names another task later.
 func (c Config) Pinned(file string, environ, sets []string) []Change {
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return nil // Load has told it
-	}
-	f, err := parser.ParseBytes(b, 0)
-	if err != nil {
+	said, d := namedIn(file), Default()
+	if len(said) == 0 {
 		return nil
 	}
-	said, d := namedBy(said(f), ""), Default()
 	sets = slices.Clone(sets)
 	for _, l := range c.Changes(d) { // what the file says otherwise, others go by as well
 		if slices.Contains(defining, l.Key) {
@@ -41,16 +36,9 @@ func (c Config) Pinned(file string, environ, sets []string) []Change {
 	})
 }
 
-// Named lists the keys that file (none if empty), environ or sets give a value, as Load takes them,
-// which has told it where one of them cannot be read.
-func Named(file string, environ, sets []string) (keys []string) {
-	if file != "" {
-		if b, err := os.ReadFile(file); err == nil {
-			if f, err := parser.ParseBytes(b, 0); err == nil {
-				keys = namedBy(said(f), "")
-			}
-		}
-	}
+// Named lists the keys that file (none if empty), environ or sets give a value, as Load takes them.
+func Named(file string, environ, sets []string) []string {
+	keys := namedIn(file)
 	given := func(name string) bool {
 		return slices.ContainsFunc(environ, func(e string) bool { return strings.HasPrefix(e, name+"=") })
 	}
@@ -64,6 +52,19 @@ func Named(file string, environ, sets []string) (keys []string) {
 		keys = append(keys, key)
 	}
 	return keys
+}
+
+// namedIn are the keys that a file gives a value; none if Load has told that it cannot be read.
+func namedIn(file string) []string {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil
+	}
+	f, err := parser.ParseBytes(b, 0)
+	if err != nil {
+		return nil
+	}
+	return namedBy(said(f), "")
 }
 
 // namedBy are the keys of a file below the group at, "" that of all, that it gives a value.
