@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/chromedp/cdproto/emulation"
@@ -14,11 +13,8 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
-	"github.com/rapport-rl/rapport/internal/bus"
 	"github.com/rapport-rl/rapport/internal/web"
 	questions "github.com/rapport-rl/rapport/internal/web/ask"
-	"github.com/rapport-rl/rapport/reward/kagi/click"
-	"github.com/rapport-rl/rapport/reward/kagi/click/clicktest"
 	"github.com/rapport-rl/rapport/reward/label"
 	"github.com/rapport-rl/rapport/reward/label/query"
 )
@@ -312,109 +308,6 @@ func TestAnAnswerOutlivesTheServer(t *testing.T) {
 	b.says("said", "Stored: right.")
 }
 
-// red is the mean red of each canvas, which is 10 times the step.
-const red = `[...document.querySelectorAll("#clips canvas")].map((c) => { const d = c.getContext("2d").getImageData(0, 0, c.width, 30).data; let s = 0; for (let i = 0; i < d.length; i += 4) s += d[i]; return 4 * s / d.length; })`
-
-func TestClipsShowTheSameStep(t *testing.T) {
-	b := desktop(t, labelPage(t, &memory{}, questions.Options{Annotator: "ann", Kind: label.Triplet}).URL())
-	b.posed("")
-	b.says("ask", "Which is more like the anchor?")
-	same := func(step int) {
-		t.Helper()
-		last := eval[[]int](b, "player.films.map((f) => f.last)")
-		got := eval[[]int](b, `[...document.querySelectorAll("#clips canvas")].map((c) => Number(c.dataset.step))`)
-		reds := eval[[]float64](b, red)
-		if len(got) != 6 {
-			t.Fatalf("%d canvases, want 6", len(got))
-		}
-		for i := range got {
-			if want := min(step, last[i]); got[i] != want || reds[i] < float64(10*want)-4 || reds[i] > float64(10*want)+4 {
-				t.Errorf("at step %d canvas %d shows %d, red %.1f", step, i, got[i], reds[i])
-			}
-		}
-	}
-	for _, step := range []int{0, 7, 19, 3, eval[int](b, "player.last")} {
-		b.still(step)
-		same(step)
-	}
-	if n := eval[int](b, `document.querySelectorAll("#clips .over").length`); n == 0 || n == 6 {
-		t.Errorf("%d clips say that they have ended; the shorter ones should", n)
-	}
-	// The scrub bar is common to all, and so are the keys.
-	eval[bool](b, `(() => { const s = document.getElementById("scrub"); s.value = 11; s.dispatchEvent(new Event("input")); return true; })()`)
-	b.shows("step 11", "player.step === 11 && !player.busy")
-	same(11)
-	b.key(",")
-	b.shows("step 10", "player.step === 10 && !player.busy")
-	same(10)
-	// While it plays, whatever is read of it is of one step.
-	b.key(" ")
-	for range 10 {
-		got := eval[[]int](b, `[...document.querySelectorAll("#clips figure:not(.over) canvas")].map((c) => Number(c.dataset.step))`)
-		if len(slices.Compact(got)) > 1 {
-			t.Errorf("playing, the clips show steps %v", got)
-		}
-	}
-	// Slow is slow: 50 ms a step at a quarter of the speed are 5 steps a second.
-	eval[bool](b, `(() => { const s = document.getElementById("speed"); s.value = "0.25"; s.dispatchEvent(new Event("change")); return true; })()`)
-	if v := eval[float64](b, "player.period / player.speed"); v != 200 {
-		t.Errorf("%v ms a step, want 200", v)
-	}
-	// One camera of two.
-	eval[bool](b, `(() => { const s = document.getElementById("camera"); s.value = "wrist"; s.dispatchEvent(new Event("change")); return true; })()`)
-	b.shows("one camera", `document.querySelectorAll("#clips canvas").length === 3 && player.films.length === 3 && document.querySelector("#clips canvas").dataset.step`)
-	b.key("2")
-}
-
-// A step takes 50 ms whatever its cameras' rates are.
-func TestClipsPlayAtThePaceOfTheRecording(t *testing.T) {
-	b := desktop(t, labelPage(t, &memory{}, questions.Options{Annotator: "ann", Reels: strips{2, []string{"front"}}}).URL())
-	b.posed("")
-	const films = `(...all) => {
-		const load = (from, sizes, stamps) => {
-			const text = JSON.stringify({ from, sizes, stamps, type: "image/jpeg" }), buf = new ArrayBuffer(4 + text.length);
-			new DataView(buf).setUint32(0, text.length);
-			new Uint8Array(buf).set(new TextEncoder().encode(text), 4);
-			const f = new Film({ episode: "e" }, "c", document.createElement("canvas"));
-			return f.load(async () => buf).then(() => f.pace());
-		};
-		return Promise.all(all.map((x) => load(...x)));
-	}`
-	eval[bool](b, `(`+films+`)(
-		[0, [1, 0, 1, 0, 1, 0, 1, 0], [0, 0, 100, 100, 200, 200, 300, 300]], // 10 Hz
-		[0, [1, 1, 1, 1, 1, 1, 1], [0, 33, 100, 133, 200, 233, 300]], // 30 Hz, of which every second or third is seen
-		[3, [1, 1, 0, 1, 0, 1], [0, 100, 100, 200, 200, 300]], // the first is of a step before
-		[0, [1, 1, 1, 1], [0, 50, 9050, 9100]], // a silence that was skipped
-		[0, [0, 0, 1, 1, 1], [0, 0, 0, 50, 100]], // the first comes late
-		[0, [1, 0, 0], [0, 0, 0]], [0, [0, 0], [0, 0]], [0, [1], [0]], // nothing to go by
-	).then((v) => { window.paces = v.map((x) => String(x)).join(" "); }), true`)
-	b.shows("the paces", `window.paces`)
-	if got, want := eval[string](b, `paces`), "50 50 50 50 50 NaN NaN NaN"; got != want {
-		t.Errorf("ms a step: %s, want %s", got, want)
-	}
-	if got := eval[float64](b, `player.period`); got != 50 {
-		t.Errorf("it plays at %v ms a step, want 50", got)
-	}
-}
-
-func TestOnlyWhatWasShownIsKept(t *testing.T) {
-	m := &memory{}
-	b := desktop(t, labelPage(t, m, questions.Options{Annotator: "ann"}).URL())
-	id := b.posed("")
-	eval[bool](b, `(() => { const s = document.getElementById("camera"); s.value = "wrist"; s.dispatchEvent(new Event("change")); return true; })()`)
-	b.shows("one camera", `player.films.length === 2`)
-	b.key("1")
-	id = b.posed(id)
-	if l := m.last(t, 1); !slices.Equal(l.Query.Clips[0].Cameras, []string{"front", "wrist"}) {
-		t.Errorf("both were shown, kept is %v", l.Query.Clips[0].Cameras)
-	}
-	b.key("1")
-	b.posed(id)
-	if l := m.last(t, 2); !slices.Equal(l.Query.Clips[0].Cameras, []string{"wrist"}) || !slices.Equal(l.Query.Clips[1].Cameras, []string{"wrist"}) {
-		t.Errorf("one was shown, kept is %v", l.Query.Clips)
-	}
-}
-
 func TestRankingByTappingAndDragging(t *testing.T) {
 	m := &memory{}
 	b := desktop(t, labelPage(t, m, questions.Options{Annotator: "ann", Kind: label.Ranking}).URL())
@@ -486,92 +379,6 @@ func TestAnotherKindKeepsWhatWasSaid(t *testing.T) {
 		t.Errorf("got %+v", l)
 	}
 	b.shows("nothing said of the next", `marks.list.length === 0 && picked.size === 0`)
-}
-
-func TestAnswersWaitForThePictures(t *testing.T) {
-	m := &memory{}
-	b := desktop(t, labelPage(t, m, questions.Options{Annotator: "ann"}).URL())
-	id := b.posed("")
-	eval[bool](b, `(() => {
-		const real = bytes, gate = new Promise((go) => { window.letThrough = go; });
-		bytes = async (path) => { await gate; return real(path); };
-		return true;
-	})()`)
-	b.key("1")
-	b.shows("that pictures are loaded", fmt.Sprintf(`state.label !== %q && !el("loading").hidden && ["left", "right", "tie", "unsure"].every((n) => el(n).disabled)`, id))
-	// Whoever chooses a camera meanwhile may answer all the same, by what that one saw.
-	b.pick("camera", "wrist")
-	if !eval[bool](b, `el("left").disabled && !ready`) {
-		t.Error("with another camera, a question without its pictures can be answered")
-	}
-	eval[bool](b, `letThrough(), true`)
-	id = b.posed(id)
-	b.shows("that it can be answered", `el("loading").hidden && player.playing && ["left", "right", "tie", "unsure"].every((n) => !el(n).disabled)`)
-	b.key("1")
-	b.posed(id)
-	if l := m.last(t, 2); !slices.Equal(l.Query.Clips[0].Cameras, []string{"wrist"}) {
-		t.Errorf("the wrist's pictures were shown, kept is %v", l.Query.Clips[0].Cameras)
-	}
-}
-
-// Pictures that come at the second try are shown before anything is answered.
-func TestPicturesThatFailedAreTriedAgain(t *testing.T) {
-	b := desktop(t, labelPage(t, &memory{}, questions.Options{Annotator: "ann", Reels: strips{4, []string{"front", "wrist"}}}).URL())
-	id := b.posed("")
-	eval[bool](b, `(() => {
-		const real = bytes;
-		window.cut = true;
-		bytes = async (path) => { if (cut) throw new Error("no network"); return real(path); };
-		return true;
-	})()`)
-	b.key("1")
-	b.says("alarms", "The pictures did not come (no network). Trying again.")
-	eval[bool](b, `cut = false, true`)
-	b.posed(id)
-	if n := eval[int](b, `[...document.querySelectorAll("#clips canvas")].filter((c) => c.dataset.step && c.getContext("2d").getImageData(0, 0, c.width, c.height).data.some((x, i) => i % 4 < 3 && x > 0)).length`); n != 4 {
-		t.Errorf("%d of 4 pictures are shown of a question that can be answered", n)
-	}
-	// What is no picture is nothing to judge by.
-	eval[bool](b, `(() => {
-		buffers.clear();
-		window.createImageBitmap = () => Promise.reject(new Error("no picture"));
-		return true;
-	})()`)
-	b.key("1")
-	b.says("alarms", "none of them is a picture")
-	if !eval[bool](b, `el("left").disabled && !ready`) {
-		t.Error("a question without a picture can be answered")
-	}
-}
-
-// A pair of which one clip shows nothing is no question, whatever the other one shows.
-func TestAClipWithoutAPictureIsNotJudged(t *testing.T) {
-	m := &memory{}
-	b := desktop(t, labelPage(t, m, questions.Options{Annotator: "ann", Reels: strips{4, []string{"front", "wrist"}}}).URL())
-	b.posed("")
-	eval[bool](b, `(() => {
-		window.real = Film.prototype.bitmap;
-		Film.prototype.bitmap = async function (i) { return this.clip === state.question.clips[1] ? null : real.call(this, i); };
-		return true;
-	})()`)
-	b.key("1")
-	b.says("alarms", "right: none of them is a picture")
-	if !eval[bool](b, `el("left").disabled && !ready`) {
-		t.Error("a question of which one clip shows nothing can be answered")
-	}
-	// It is asked until it is answered, and so it can be passed over.
-	b.says("alarms", "cannot tell")
-	id := eval[string](b, `(Film.prototype.bitmap = real, state.label)`)
-	b.key("2")
-	b.key("u")
-	b.posed(id)
-	if ls, err := m.Labels(t.Context()); err != nil || len(ls) != 2 || ls[1].ID != id || ls[1].Choice != label.Unsure {
-		t.Errorf("answers %+v, %v, want that the second cannot be told", ls, err)
-	}
-	// A picture that is damaged says nothing of the others.
-	id = eval[string](b, `(Film.prototype.bitmap = async function (i) { return i === 0 ? null : real.call(this, i); }, state.label)`)
-	b.key("1")
-	b.posed(id)
 }
 
 func TestTheLastAnswerCanBeTakenBack(t *testing.T) {
@@ -699,136 +506,6 @@ func TestLabelPageFitsTabletsAndPhones(t *testing.T) {
 			}
 		}
 	}
-}
-
-func TestLabelPageOfASessionThatRunsStopsItsArm(t *testing.T) {
-	s := newSession(t, bus.Options{})
-	w, err := web.Start(web.Options{Conn: s.srv.Conn(), Session: s.name, Labels: labelDesk(t, &memory{}, questions.Options{Annotator: "ann"})})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(w.Close)
-	b := open(t, w.URL(), 768, 1024)
-	b.live()
-	b.do(chromedp.Click(chromedp.ID("label")))
-	b.posed("")
-	b.shows("the dashboard's link", `document.getElementById("dashboard").href.endsWith("/#" + token)`)
-	b.key(" ") // plays; it stops nothing here
-	b.shows("STOP in sight at the end of the page", `(window.scrollTo(0, 1e6), document.getElementById("halt").getBoundingClientRect().top >= 0)`)
-	b.tap("#halt")
-	b.says("alarms", "The arm is stopped")
-	if f := s.fault(0); !strings.Contains(f.Detail, "ann: STOP on the labelling page") {
-		t.Errorf("got %+v", f)
-	}
-	if f := s.fault(1); f.ID != 0 {
-		t.Errorf("stopped twice: %+v", f)
-	}
-}
-
-// haltInSight says whether STOP can be pressed, from the top of the page to its end.
-func (b tab) haltInSight() {
-	b.t.Helper()
-	b.shows("STOP", `!el("halt").hidden`)
-	for _, at := range []string{"0", "300", "1e6"} {
-		if !eval[bool](b, fmt.Sprintf(`(() => { scrollTo(0, %s); const r = el("halt").getBoundingClientRect(); return r.top >= 0 && r.bottom <= innerHeight && document.elementFromPoint(r.left + r.width / 2, r.top + r.height / 2) === el("halt"); })()`, at)) {
-			b.t.Errorf("scrolled to %s, STOP is out of sight", at)
-		}
-	}
-}
-
-func TestStopIsInSightOnAPhoneThatLies(t *testing.T) {
-	s := newSession(t, bus.Options{})
-	w, err := web.Start(web.Options{Conn: s.srv.Conn(), Session: s.name, Labels: labelDesk(t, &memory{}, questions.Options{Annotator: "ann"}), Clicks: clicktest.Show(t, click.Folder(t.TempDir()))})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(w.Close)
-	for _, url := range []string{w.LabelURL(), w.ClicksURL()} {
-		b := open(t, url, 844, 390)
-		b.shows("the page", `document.body.dataset.ready || document.body.dataset.scene`)
-		for _, size := range [][2]int64{{844, 390}, {667, 375}, {390, 844}, {1024, 768}} {
-			b.do(chromedp.EmulateViewport(size[0], size[1]))
-			b.haltInSight()
-		}
-	}
-}
-
-func TestStopComesAndGoesWithTheSession(t *testing.T) {
-	s := newSession(t, bus.Options{})
-	var runs atomic.Bool
-	arm := func(context.Context) (*bus.Conn, string) {
-		if runs.Load() {
-			return s.srv.Conn(), s.name
-		}
-		return nil, ""
-	}
-	w, err := web.Start(web.Options{Session: s.name, Arm: arm, Labels: labelDesk(t, &memory{}, questions.Options{Annotator: "ann"})})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(w.Close)
-	b := desktop(t, w.URL())
-	b.posed("")
-	if !eval[bool](b, `el("halt").hidden`) {
-		t.Error("STOP, and no arm")
-	}
-	runs.Store(true)
-	stopIsTold(t, s, b, func() {})
-	b.shows("no dashboard", `el("dashboard").hidden`)
-	runs.Store(false)
-	b.shows("no STOP after the end", `el("halt").hidden`)
-}
-
-// Pages with nothing to do are beside an arm all the same.
-func TestPagesOfNothingStopTheArmAndLeadBack(t *testing.T) {
-	s := newSession(t, bus.Options{})
-	w := s.page(t)
-	for url, words := range map[string]string{w.LabelURL(): "nothing can be labelled here", w.ClicksURL(): "nothing is to be clicked here"} {
-		b := open(t, url, 390, 844)
-		b.says("alarms", words)
-		b.haltInSight()
-		b.shows("the way back", `!el("dashboard").hidden && el("dashboard").href.endsWith("/#" + token)`)
-	}
-}
-
-// A stop that failed is told of until it is delivered, and one that was delivered until
-// somebody has acknowledged it, whatever else there is to say.
-func stopIsTold(t *testing.T, s *session, b tab, meanwhile func()) {
-	t.Helper()
-	b.shows("STOP", `!el("halt").hidden`)
-	s.deafen(errors.New("the arm does not listen"))
-	b.tap("#halt")
-	b.says("alarms", "STOP WAS NOT DELIVERED")
-	meanwhile()
-	if !strings.Contains(b.alarms(), "STOP WAS NOT DELIVERED") {
-		t.Errorf("the page forgot that the stop was not delivered, and says %q", b.alarms())
-	}
-	s.deafen(nil)
-	b.says("alarms", "The arm is stopped")
-	b.shows("the stop delivered", `!el("alarms").textContent.includes("NOT DELIVERED")`)
-	meanwhile()
-	if !strings.Contains(b.alarms(), "The arm is stopped") {
-		t.Errorf("the page forgot that the arm is stopped, and says %q", b.alarms())
-	}
-	if _, err := s.Acknowledge(t.Context(), bus.Acknowledge{Fault: 1, Who: "ann"}); err != nil {
-		t.Fatal(err)
-	}
-	b.shows("an arm that is not held", `el("alarms").textContent === ""`)
-}
-
-func TestStopIsToldOnTheLabelPage(t *testing.T) {
-	s := newSession(t, bus.Options{})
-	w, err := web.Start(web.Options{Conn: s.srv.Conn(), Session: s.name, Labels: labelDesk(t, &memory{}, questions.Options{Annotator: "ann"})})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(w.Close)
-	b := desktop(t, w.LabelURL())
-	id := b.posed("")
-	stopIsTold(t, s, b, func() {
-		b.key("1")
-		id = b.posed(id)
-	})
 }
 
 func TestHostileNamesAreTextOnTheLabelPage(t *testing.T) {
