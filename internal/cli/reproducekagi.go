@@ -41,6 +41,9 @@ type wayPoint struct {
 	Before report.Share `json:"before"`
 	After  report.Share `json:"after"`
 	Ticks  int          `json:"ticks"` // see soon; 0: never
+	// Success in the first and the last lately episodes; none in files of before these were kept.
+	Early *report.Share `json:"early,omitempty"`
+	Late  *report.Share `json:"late,omitempty"`
 	// Of classifier: how it told frames of demonstrations that it had not learned from,
 	// and the episodes at whose end the simulator agreed with it.
 	Measured *classifier.Measure `json:"measured,omitempty"`
@@ -65,7 +68,9 @@ with tracked points in the policy's input and episodes that end with success:
 
 A table in Markdown goes to stdout: success of the cloned policy and after learning, in
 the mean over the seeds with its 95 % interval by Student's t, and the control ticks
-until 90 % of the success while exploring of the last 20 episodes was reached. Sessions
+until 90 % of the success while exploring of the last 20 episodes was reached. That is
+told of 20 episodes, so that a seed whose first 20 did as well has it from the start: the
+table counts these, and their ticks are those of 20 episodes, no time of learning. Sessions
 and a file of each task and seed go to --to. What is in there already is read and not
 made again, and refused where it was made with other settings; a session that was
 interrupted is gone on with.`,
@@ -269,6 +274,9 @@ func (a *app) wayOf(ctx context.Context, r wayRun, task, kind string, seed int, 
 	p.Before, p.After = res.Before, res.After
 	outcomes, err := wire.Outcomes(ctx, res.Dir)
 	p.Ticks = soon(outcomes)
+	if n := len(outcomes); n > 0 {
+		p.Early, p.Late = of(outcomes[:min(lately, n)]), of(outcomes[max(0, n-lately):])
+	}
 	if kind == "classifier" {
 		p.Agreed = &report.Share{}
 		for _, o := range outcomes {
@@ -323,14 +331,7 @@ const lately = 20
 // soon is how many control ticks it took until success in the lately last episodes was
 // 90 % of what it was in the end; 0: there was none in the end.
 func soon(os []wire.Outcome) (ticks int) {
-	rate := func(end int) (won int) {
-		for _, o := range os[max(0, end-lately):end] {
-			if o.Success {
-				won++
-			}
-		}
-		return won
-	}
+	rate := func(end int) int { return of(os[max(0, end-lately):end]).Hits }
 	final := rate(len(os))
 	if final == 0 {
 		return 0
@@ -344,16 +345,36 @@ func soon(os []wire.Outcome) (ticks int) {
 	return ticks
 }
 
+// of is success in episodes.
+func of(os []wire.Outcome) *report.Share {
+	s := &report.Share{Of: len(os)}
+	for _, o := range os {
+		if o.Success {
+			s.Hits++
+		}
+	}
+	return s
+}
+
+// ready says that the first episodes already did as soon has it of the last.
+func (p wayPoint) ready() bool {
+	return p.Late != nil && p.Late.Hits > 0 && float64(p.Early.Hits) >= 0.9*float64(p.Late.Hits)
+}
+
 func (r wayRun) markdown(points map[string][][]wayPoint) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "| task | learned by | cloned | after | ticks to 90 %% of it, exploring |\n|---|---|---|---|---|\n")
 	for _, task := range r.tasks {
 		for _, kind := range r.kinds {
 			var before, after, ticks []float64
+			ready := 0
 			for _, ps := range points[task] {
 				for _, p := range ps {
 					if p.Kind != kind {
 						continue
+					}
+					if p.ready() {
+						ready++
 					}
 					before, after = append(before, 100*p.Before.Rate()), append(after, 100*p.After.Rate())
 					if p.Ticks > 0 {
@@ -372,6 +393,9 @@ func (r wayRun) markdown(points map[string][][]wayPoint) []byte {
 				when = interval(t, th, 0)
 				if len(ticks) < len(after) {
 					when += fmt.Sprintf(" (%d of %d seeds)", len(ticks), len(after))
+				}
+				if ready > 0 {
+					when = "≤ " + when + fmt.Sprintf(" (%d of %d seeds from the start)", ready, len(after))
 				}
 			}
 			fmt.Fprintf(&b, "| %s | %s | %s %% | %s %% | %s |\n", r.name(task), kind, interval(c, ch, 1), interval(m, h, 1), when)

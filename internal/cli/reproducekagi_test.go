@@ -51,7 +51,7 @@ func TestReproduceKAGIReadsWhatItFinished(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
 		"reach-demos20-1.json": `[{"kind":"kagi","before":{"Hits":20,"Of":100},"after":{"Hits":80,"Of":100},"ticks":1000},{"kind":"sparse","before":{"Hits":20,"Of":100},"after":{"Hits":30,"Of":100},"ticks":0}]`,
-		"reach-demos20-2.json": `[{"kind":"kagi","before":{"Hits":40,"Of":100},"after":{"Hits":100,"Of":100},"ticks":3000},{"kind":"sparse","before":{"Hits":40,"Of":100},"after":{"Hits":50,"Of":100},"ticks":900}]`,
+		"reach-demos20-2.json": `[{"kind":"kagi","before":{"Hits":40,"Of":100},"after":{"Hits":100,"Of":100},"ticks":3000,"early":{"Hits":18,"Of":20},"late":{"Hits":20,"Of":20}},{"kind":"sparse","before":{"Hits":40,"Of":100},"after":{"Hits":50,"Of":100},"ticks":900}]`,
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
@@ -63,7 +63,7 @@ func TestReproduceKAGIReadsWhatItFinished(t *testing.T) {
 	}
 	// Two seeds: Student's t at one degree of freedom is 12.706, times half their difference.
 	for _, want := range []string{
-		"| reach-demos20 | kagi | 30.0 ± 127.1 % | 90.0 ± 127.1 % | 2000 ± 12706 |",
+		"| reach-demos20 | kagi | 30.0 ± 127.1 % | 90.0 ± 127.1 % | ≤ 2000 ± 12706 (1 of 2 seeds from the start) |",
 		"| reach-demos20 | sparse | 30.0 ± 127.1 % | 40.0 ± 127.1 % | 900 (1 of 2 seeds) |",
 	} {
 		if !strings.Contains(out.String(), want) {
@@ -322,5 +322,16 @@ func TestSoonCountsTicksToNineTenths(t *testing.T) {
 	}
 	if got := soon(os[18:22]); got != 40 { // fewer episodes than are looked at
 		t.Errorf("%d ticks of four episodes, want 40", got)
+	}
+	// Who does as well from the start has the ticks of the episodes that are looked at, which are told apart.
+	for _, tt := range []struct {
+		os    []wire.Outcome
+		ready bool
+	}{{os, false}, {os[30:], true}, {os[18:22], true}, {os[:20], false}} {
+		n := len(tt.os)
+		p := wayPoint{Early: of(tt.os[:min(lately, n)]), Late: of(tt.os[max(0, n-lately):])}
+		if got := p.ready(); got != tt.ready {
+			t.Errorf("first %v, last %v: from the start %t", p.Early, p.Late, got)
+		}
 	}
 }
