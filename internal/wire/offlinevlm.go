@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/reward"
 	"github.com/rapport-rl/rapport/reward/judge"
 	"github.com/rapport-rl/rapport/reward/preference"
 	"github.com/rapport-rl/rapport/reward/vlm"
@@ -203,12 +204,13 @@ func (v OfflineVLM) fit(ctx context.Context, pairs []preference.Pair, seed uint6
 	return net, nil
 }
 
-// relabel gives episodes the rewards of net, scaled to 0 to 1 over all of them: the
-// advantages by which IQL weighs are in units of the reward.
-func relabel(ctx context.Context, net *preference.Net, es []policy.Episode) error {
+// relabel gives episodes the rewards of a reward, scaled to -1 to 0 over all of them: the
+// advantages by which IQL weighs are in units of the reward, and behind an episode that ended by
+// itself nothing follows, so that above 0 staying where it is nearly done pays more than ending.
+func relabel(ctx context.Context, by reward.Scorer, es []policy.Episode) error {
 	lo, hi := math.Inf(1), math.Inf(-1)
 	for i := range es {
-		if err := rate(ctx, net, &es[i]); err != nil {
+		if err := rate(ctx, by, &es[i]); err != nil {
 			return err
 		}
 		lo, hi = min(lo, slices.Min(es[i].Rewards)), max(hi, slices.Max(es[i].Rewards))
@@ -218,7 +220,7 @@ func relabel(ctx context.Context, net *preference.Net, es []policy.Episode) erro
 	}
 	for i := range es {
 		for t := range es[i].Rewards {
-			es[i].Rewards[t] = (es[i].Rewards[t] - lo) / (hi - lo)
+			es[i].Rewards[t] = (es[i].Rewards[t] - hi) / (hi - lo)
 		}
 	}
 	return nil

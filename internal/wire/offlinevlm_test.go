@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -235,6 +236,48 @@ func TestPolicyFromAModelsAnswersBeatsImitation(t *testing.T) {
 	t.Logf("successes of %d: %v", of, hits)
 	if total["iql"]-total["bc"] < seeds*of*3/10 {
 		t.Errorf("successes of %d by seed: %v, want 30 points more by iql", of, hits)
+	}
+}
+
+// nearness is a reward of what is seen itself.
+type nearness struct{}
+
+func (nearness) Score(_ context.Context, dst []float64, traj []perception.Features) error {
+	for t := range dst {
+		dst[t] = float64(traj[t+1].Embed[0])
+	}
+	return nil
+}
+
+// Who does the task ends the episode, and behind that nothing is paid any more: it must not be worth
+// less than to stay where the task is nearly done.
+func TestOfflineVLMPaysDoingTheTaskMoreThanNearlyDoingIt(t *testing.T) {
+	way := func(id string, terminal bool, seen ...float32) policy.Episode {
+		e := policy.Episode{ID: id, Terminal: terminal, Applied: make([]robot.Command, len(seen)-1)}
+		for _, x := range seen {
+			e.Inputs = append(e.Inputs, policy.Input{Features: perception.Features{Embed: []float32{x}}})
+		}
+		return e
+	}
+	near := []float32{0, 0.3, 0.6}
+	for range 30 {
+		near = append(near, 0.8)
+	}
+	es := []policy.Episode{way("done", true, 0, 0.3, 0.6, 1), way("near", false, near...)}
+	if err := relabel(t.Context(), nearness{}, es); err != nil {
+		t.Fatal(err)
+	}
+	var worth [2]float64
+	for i, e := range es {
+		for t, r := range e.Rewards {
+			worth[i] += math.Pow(0.97, float64(t)) * r
+		}
+	}
+	if !(worth[0] > worth[1]) {
+		t.Errorf("the task done is worth %.3g, nearly done %.3g; want more for doing it", worth[0], worth[1])
+	}
+	if lo, hi := slices.Min(es[0].Rewards), slices.Max(es[0].Rewards); lo != -1 || hi != 0 {
+		t.Errorf("rewards are from %v to %v, want -1 to 0", lo, hi)
 	}
 }
 
