@@ -10,11 +10,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/perception/encoder"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/dataset"
 	"github.com/rapport-rl/rapport/policy/dataset/table"
+	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/robot/record"
 	"github.com/rapport-rl/rapport/robot/record/foxglove"
 	"github.com/rapport-rl/rapport/sim/tabletop"
@@ -58,6 +58,7 @@ func Convert(ctx context.Context, c ConvertConfig, o Options) (out Converted, er
 			return out, err
 		}
 	}
+	out.Notes = append(out.Notes, paid.notes...)
 	mixed := paid.with > 0 && len(paid.without) > 0
 	if mixed {
 		out.Notes = append(out.Notes, paid.String())
@@ -114,8 +115,9 @@ func convert(ctx context.Context, path string, c ConvertConfig, out *Converted, 
 				return nil
 			}
 			out.Notes = append(out.Notes, fmt.Sprintf("%s: what is whole of it, %d steps, is taken", path, e.Len()))
-		} else if !e.Terminal {
-			e.Terminal = ended(ctx, path, e)
+		}
+		if err := homely(ctx, path, &e); err != nil && ctx.Err() != nil {
+			return ctx.Err()
 		}
 		return add(e)
 	case recording(path, st):
@@ -186,6 +188,7 @@ func convertDataset(ctx context.Context, path string, o dataset.Options, out *Co
 type rewarded struct {
 	with    int
 	without []string // by their names
+	notes   []string // why some have none
 }
 
 func (r rewarded) String() string {
@@ -195,6 +198,13 @@ func (r rewarded) String() string {
 	}
 	return fmt.Sprintf("%d episodes have rewards, and %d have none (%s%s): rewards are left out of all; convert those that have some alone to keep theirs",
 		r.with, len(r.without), strings.Join(few, ", "), more)
+}
+
+// owe notes that the session of path cannot pay its episodes, once.
+func (r *rewarded) owe(path string, why error) {
+	if n := fmt.Sprintf("%s: rewards are left out, since those that the session learns from cannot be made: %v", path, why); !slices.Contains(r.notes, n) {
+		r.notes = append(r.notes, n)
+	}
 }
 
 func (r *rewarded) add(name string, has bool) {
@@ -214,9 +224,17 @@ func (r *rewarded) count(ctx context.Context, path string, c ConvertConfig) erro
 	}
 	switch {
 	case !st.IsDir() && IsEpisode(path):
-		if rec, err := record.ReadNumbers(path); err == nil {
-			r.add(rec.Info.ID, rec.Rewards != nil)
+		rec, err := record.ReadNumbers(path)
+		if err != nil {
+			return nil
 		}
+		e := policy.Episode{ID: rec.Info.ID, Applied: make([]robot.Command, max(0, len(rec.Ticks)-1)), Rewards: rec.Rewards}
+		if err := homely(ctx, path, &e); ctx.Err() != nil {
+			return ctx.Err()
+		} else if err != nil {
+			r.owe(path, err)
+		}
+		r.add(e.ID, e.Rewards != nil)
 		return nil
 	case recording(path, st):
 		if m, _, err := bagMapping(path, c.Topics, true); err == nil && armTopic(m) != "" {
@@ -233,9 +251,14 @@ func (r *rewarded) count(ctx context.Context, path string, c ConvertConfig) erro
 			if err := ctx.Err(); err != nil {
 				return errors.Join(err, s.Close())
 			}
-			if e, err := past.st.Episode(id); err == nil {
-				r.add(id, e.Rewards != nil)
+			e, err := past.st.Episode(id)
+			if err != nil {
+				continue
 			}
+			if err := past.reward(ctx, &e); err != nil && ctx.Err() == nil {
+				r.owe(path, err)
+			}
+			r.add(id, e.Rewards != nil)
 		}
 		return s.Close()
 	}
@@ -308,20 +331,28 @@ func loose(path string) (policy.Episode, error) {
 	return e, errors.Join(err, e.Validate())
 }
 
-// ended says whether an episode ended by itself, by the session that its file lies in: older
-// files of recorded episodes do not tell. Where nobody may ask it now, the file's word stays.
-func ended(ctx context.Context, path string, e policy.Episode) bool {
+// homely has an episode's file say what the session that it lies in knows of it: that it ended by
+// itself, which older files of recorded episodes do not tell, and the rewards that the session
+// learns from. An error says why these cannot be made. Where nobody may ask the session now, the
+// file's word stays.
+func homely(ctx context.Context, path string, e *policy.Episode) error {
 	home := filepath.Dir(filepath.Dir(filepath.Clean(path)))
 	if !SessionAt(home) {
-		return false
+		return nil
 	}
-	st, err := store.Open(home)
+	s, err := openPast(home)
 	if err != nil {
-		return false
+		return nil
 	}
-	defer st.Close()
-	rows, err := st.Episodes(ctx, e.Origin)
-	return err == nil && slices.ContainsFunc(rows, func(r store.Row) bool { return r.ID == e.ID && r.Terminal })
+	defer s.Close()
+	kept, err := s.st.Episode(e.ID)
+	if err != nil || kept.Len() != e.Len() {
+		return nil
+	}
+	e.Terminal = e.Terminal || kept.Terminal
+	err = s.reward(ctx, &kept)
+	e.Rewards = kept.Rewards
+	return err
 }
 
 // ExportMCAP writes each episode of the session in dir as an MCAP file that Foxglove

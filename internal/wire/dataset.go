@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"path/filepath"
 	"slices"
@@ -29,16 +30,27 @@ func InspectDataset(path string, o dataset.Options) (dataset.Info, error) {
 }
 
 // OpenSession opens a session's folder as a dataset: its demonstrations, then what
-// was collected, in the order in which they were added.
+// was collected, in the order in which they were added, with the rewards that the session
+// learns from.
 func OpenSession(dir string) (dataset.Session, error) {
+	s, err := openPast(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.list(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// openPast is OpenSession without the list.
+func openPast(dir string) (*past, error) {
 	st, err := store.Open(dir)
 	if err != nil {
 		return nil, err
 	}
 	s := &past{st: st, info: dataset.Info{Path: dir, Format: "session"}}
-	if err := s.list(); err != nil {
-		return nil, errors.Join(err, st.Close())
-	}
+	s.pays(context.Background())
 	return s, nil
 }
 
@@ -47,10 +59,52 @@ type past struct {
 	st   *store.Session
 	info dataset.Info
 	ids  []string
+	// pay gives an episode the session's rewards, where files may have older ones; nil: they have these.
+	pay  func(context.Context, *policy.Episode) error
+	done func() error // with pay
+	owed error        // why the session's rewards cannot be made; files' are none of them
 }
 
 func (s *past) Info() dataset.Info { return s.info }
-func (s *past) Close() error       { return s.st.Close() }
+func (s *past) Close() (err error) {
+	if s.done != nil {
+		err = s.done()
+	}
+	return errors.Join(err, s.st.Close())
+}
+
+// pays finds out what the session pays its episodes.
+func (s *past) pays(ctx context.Context) {
+	anew, err := s.st.Marked(ctx, markRealigned)
+	if err != nil {
+		s.owed = err
+		return
+	}
+	dir := s.st.Dir()
+	if _, err := configIn(dir); err != nil && anew == "" {
+		return // no more is known than the files tell
+	}
+	c, err := asBegun(dir)
+	if err != nil {
+		s.owed = err
+		return
+	}
+	of := &Session{cfg: withClicks(c, dir), name: filepath.Base(dir), store: s.st, tell: func(string, int, int, string) {}, log: slog.New(slog.DiscardHandler)}
+	s.pay, s.done, s.owed = of.paying(ctx)
+}
+
+// reward gives an episode, as it is stored, the rewards that its session learns from, or none
+// where they cannot be made.
+func (s *past) reward(ctx context.Context, e *policy.Episode) error {
+	err := s.owed
+	if err == nil && s.pay != nil {
+		err = s.pay(ctx, e)
+	}
+	if err != nil {
+		e.Rewards = nil
+	}
+	return err
+}
 
 func (s *past) list() error {
 	for _, origin := range []policy.Origin{policy.Demo, policy.Online} {
@@ -94,10 +148,13 @@ func (s *past) file(id string) string {
 }
 
 // Episode reads an episode, which the session's database knows, with its frames.
-func (s *past) Episode(_ context.Context, i int) (policy.Episode, error) {
+func (s *past) Episode(ctx context.Context, i int) (policy.Episode, error) {
 	e, err := s.st.Episode(s.ids[i])
 	if err != nil {
 		return e, err
+	}
+	if err := s.reward(ctx, &e); err != nil && ctx.Err() != nil {
+		return e, ctx.Err()
 	}
 	rec, err := record.Read(s.file(s.ids[i]))
 	if err != nil {

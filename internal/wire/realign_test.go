@@ -20,6 +20,7 @@ import (
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/policy/dataset"
 	"github.com/rapport-rl/rapport/policy/policytest"
 	"github.com/rapport-rl/rapport/reward"
 	"github.com/rapport-rl/rapport/reward/label"
@@ -222,6 +223,25 @@ func damage(t *testing.T, dir, kind string) {
 	}
 }
 
+// datasetOf are the episodes of the dataset that in becomes, and what is noted of it.
+func datasetOf(t *testing.T, in string) (es []policy.Episode, notes string) {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "lerobot")
+	got, err := Convert(t.Context(), ConvertConfig{In: []string{in}, Out: out, Images: true}, quietly())
+	if err != nil || len(got.Left) > 0 {
+		t.Fatal(got.Left, err)
+	}
+	r, err := OpenDataset(t.Context(), out, dataset.Options{NoFrames: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if err := r.Each(t.Context(), func(e policy.Episode) error { es = append(es, e); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	return es, strings.Join(got.Notes, "\n")
+}
+
 func TestOfflineAlignmentIsWhatTheSessionGoesOnWith(t *testing.T) {
 	c := tiny(t)
 	set(t, &c, "name=off", "session.episodes=3", "reward.success=truth")
@@ -269,6 +289,23 @@ func TestOfflineAlignmentIsWhatTheSessionGoesOnWith(t *testing.T) {
 		r := make([]float64, ep.Len())
 		if err := now.scorer.Score(t.Context(), r, ep.Trajectory()); err != nil || !slices.Equal(r, ep.Rewards) {
 			t.Errorf("offline %s is paid %v, %v; want %v", ep.ID, ep.Rewards, err, r)
+		}
+	}
+	// And so does who learns from the session, or a file of it, as a dataset.
+	file := filepath.Join(dir, "episodes", "online-00001.mcap")
+	for in, want := range map[string][]policy.Episode{dir: data.episodes, file: {data.episodes[slices.IndexFunc(data.episodes, func(e policy.Episode) bool { return e.ID == "online-00001" })]}} {
+		got, notes := datasetOf(t, in)
+		if len(got) != len(want) || strings.Contains(notes, "reward") {
+			t.Fatalf("%s: %d episodes, want %d; %s", in, len(got), len(want), notes)
+		}
+		for i, e := range got {
+			paid := want[i].Rewards
+			if !e.Terminal { // the last step is left out of what was cut off
+				paid = paid[:len(paid)-1]
+			}
+			if !slices.EqualFunc(e.Rewards, paid, func(a, b float64) bool { return float32(a) == float32(b) }) {
+				t.Errorf("exported %s is paid %v, want %v", want[i].ID, e.Rewards, paid)
+			}
 		}
 	}
 	e, err := Explain(t.Context(), dir, "online-00002", nil, nil, byTheClock())
@@ -324,6 +361,15 @@ func TestOfflineAlignmentIsWhatTheSessionGoesOnWith(t *testing.T) {
 		t.Fatalf("aligned once more: version %d, %v", re.Version, err)
 	}
 	damage(t, dir, kindReward)
+	episodes, notes := datasetOf(t, dir)
+	for _, e := range episodes {
+		if e.Rewards != nil {
+			t.Errorf("exported %s has rewards of a reward that cannot be read", e.ID)
+		}
+	}
+	if !strings.Contains(notes, dir+": rewards are left out, since") || strings.Count(notes, "left out") != 1 {
+		t.Errorf("exported without a word of why there are no rewards: %s", notes)
+	}
 	set(t, &c, "session.episodes=5")
 	if s, err = Reopen(t.Context(), c, byTheClock()); err != nil {
 		t.Fatal(err)

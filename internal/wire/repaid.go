@@ -73,40 +73,61 @@ func (noModel) Ask(context.Context, judge.Prompt) ([]byte, error) {
 	return nil, errors.New("its answer is not kept")
 }
 
-// repaid gives episodes, as they are stored, the rewards that the session learns from: of a
-// reward that was aligned anew since, and of demonstrations of an earlier session by waypoints.
+// repaid gives episodes, as they are stored, the rewards that the session learns from.
 func (s *Session) repaid(ctx context.Context, es []policy.Episode) (err error) {
-	renew, done, err := s.renewingKept(ctx)
+	pay, done, err := s.paying(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, done()) }()
+	for i := range es {
+		if pay == nil {
+			break
+		}
+		if err := pay(ctx, &es[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// paying gives an episode, as it is stored, the rewards that the session learns from: of a reward
+// that was aligned anew since, and of demonstrations of an earlier session by waypoints; nil where
+// the files have them already. done says that no episode follows.
+func (s *Session) paying(ctx context.Context) (pay func(context.Context, *policy.Episode) error, done func() error, err error) {
+	renew, done, err := s.renewingKept(ctx)
+	if err != nil {
+		return nil, done, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, done())
+		}
+	}()
 	anew, err := s.store.Marked(ctx, markRealigned)
 	if err != nil || renew == nil && anew == "" {
-		return err
+		return nil, done, err
 	}
 	t, err := s.newestTaste(ctx)
 	if err != nil {
-		return s.unready(err)
+		return nil, done, s.unready(err)
 	}
 	by, err := t.scorer()
 	if err != nil {
-		return err
+		return nil, done, err
 	}
-	for i := range es {
-		renewed := renew != nil && es[i].Origin == policy.Demo
+	return func(ctx context.Context, e *policy.Episode) error {
+		renewed := renew != nil && e.Origin == policy.Demo
 		if renewed {
-			if err := renew(&es[i]); err != nil {
+			if err := renew(e); err != nil {
 				return err
 			}
 		}
 		if renewed || anew != "" {
-			if err := rate(ctx, by, &es[i]); err != nil {
-				return err
-			}
+			return rate(ctx, by, e)
 		}
-	}
-	return nil
+		return nil
+	}, done, nil
 }
 
 // renewed is the trajectory of a demonstration by the keys that the session goes by.
