@@ -22,8 +22,8 @@ import (
 // bagEpisodes plays a recording of somebody else: observations at control ticks, and
 // the commands that its log holds. Where the state or a camera was silent for a second,
 // an episode ends, and another begins when it is back. An error may be of a part alone; the
-// rest was added.
-func bagEpisodes(ctx context.Context, path string, topics map[string]string, add func(policy.Episode) error) (notes []string, err error) {
+// rest was added. Pictures of an episode take at most so many bytes.
+func bagEpisodes(ctx context.Context, path string, topics map[string]string, most int64, add func(policy.Episode) error) (notes []string, err error) {
 	m, notes, err := bagMapping(path, topics, true)
 	if err != nil {
 		return notes, fmt.Errorf("wire: convert %s: %w", path, err)
@@ -40,7 +40,7 @@ func bagEpisodes(ctx context.Context, path string, topics map[string]string, add
 			m.Cameras = slices.DeleteFunc(m.Cameras, func(c bag.Camera) bool { return dim[c.Topic] != nil })
 		}
 	}
-	s := &stretch{id: recordingID(path), add: add}
+	s := &stretch{id: recordingID(path), add: add, most: most}
 	more, err := s.play(ctx, path, m)
 	for _, n := range more {
 		if !slices.ContainsFunc(s.faults, func(f error) bool { return n == faultNote(path, f) }) { // the error says it
@@ -138,6 +138,8 @@ type stretch struct {
 	// limit is the most steps that are taken of a stretch; 0: all are.
 	limit int
 	over  int // steps beyond limit
+	// most is the bytes that an episode's pictures may take, since it is held whole; 0: any.
+	most, held int64
 
 	topics *bag.Mapping // of a bag; nil: numbers that are none are an error
 	spoilt error        // why the episode cannot be one
@@ -275,9 +277,25 @@ func (s *stretch) take(o robot.Observation) (err error) {
 			return err
 		}
 	}
+	if err := s.hold(o, t); err != nil {
+		return err
+	}
 	s.e.Inputs = append(s.e.Inputs, policy.Input{Step: t, State: o.State, Frames: o.Frames})
 	if t > 0 {
 		s.e.Applied, s.e.By, s.e.Version = append(s.e.Applied, o.Applied), append(s.e.By, o.By), append(s.e.Version, 0)
+	}
+	return nil
+}
+
+// hold counts what the new pictures of an observation take.
+func (s *stretch) hold(o robot.Observation, t int) error {
+	for i, f := range o.Frames {
+		if t == 0 || i >= len(s.e.Inputs[t-1].Frames) || s.e.Inputs[t-1].Frames[i].Seq != f.Seq {
+			s.held += int64(len(f.Pix))
+		}
+	}
+	if s.most > 0 && s.held > s.most {
+		return fmt.Errorf("the pictures of its episode take more than %.3g GB at %s, step %d, which is what there is memory for; cut it by rapport bag convert --from and --to, or name fewer cameras by --map", float64(s.most)/1e9, clock(o.State.Stamp), t)
 	}
 	return nil
 }
@@ -314,7 +332,7 @@ func (s *stretch) endless(o robot.Observation, t int) string {
 
 func (s *stretch) end() error {
 	e, spoilt := s.e, s.spoilt
-	s.e, s.spoilt = policy.Episode{}, nil
+	s.e, s.spoilt, s.held = policy.Episode{}, nil, 0
 	if spoilt != nil {
 		s.faults = append(s.faults, fmt.Errorf("an episode of %d steps is left out: %w", len(e.Applied), spoilt))
 		return nil

@@ -284,6 +284,18 @@ func TestConvertLeavesOutACameraThatItCannotRead(t *testing.T) {
 	}
 }
 
+// An episode is held whole, in raw pictures: one that there is no memory for costs itself, and not the process.
+func TestConvertLeavesOutABagThatThereIsNoMemoryFor(t *testing.T) {
+	dir := t.TempDir()
+	long := bagOf(t, filepath.Join(dir, "long.bag"), nil, frontLens)
+	short := bagOf(t, filepath.Join(dir, "short.bag"), nil, lens{frontLens.topic, frontLens.encoding, 0, time.Second})
+	c := ConvertConfig{In: []string{long, short}, Out: filepath.Join(dir, "out"), Images: true, Memory: 16 * 8 * 3 * 40}
+	got, err := Convert(t.Context(), c, quietly())
+	if err != nil || got.Episodes != 1 || len(got.Left) != 1 || !strings.Contains(got.Left[0].Error(), "long.bag: the pictures of its episode take more than") || !strings.Contains(got.Left[0].Error(), "rapport bag convert --from") {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
 func TestConvertCountsADamagedBagAmongWhatIsLeft(t *testing.T) {
 	got, _ := converted(t, shortened(t, bagOf(t, filepath.Join(t.TempDir(), "a.bag"), nil, frontLens)))
 	if got.Episodes != 1 || got.Steps < 30 || len(got.Left) != 1 || !strings.Contains(got.Left[0].Error(), "damage: ") {

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,7 @@ type ConvertConfig struct {
 	Images  bool              // frames as PNG, bit for bit, instead of films
 	Columns []byte            // YAML of a dataset.Map, for foreign datasets
 	Topics  map[string]string // of bags: topic by camera, or by states, joints, gripper, target, pose
+	Memory  int64             // bytes that the pictures of a bag's episode may take; 0: most of what is free
 }
 
 // Converted is what was written, and what was not.
@@ -122,7 +124,7 @@ func convert(ctx context.Context, path string, c ConvertConfig, out *Converted, 
 		return add(e)
 	case recording(path, st):
 		var notes []string
-		notes, err = bagEpisodes(ctx, path, c.Topics, func(e policy.Episode) error { return hand(ticked(e)) })
+		notes, err = bagEpisodes(ctx, path, c.Topics, cmp.Or(c.Memory, spare()), func(e policy.Episode) error { return hand(ticked(e)) })
 		out.Notes = append(out.Notes, notes...)
 	default:
 		if ofAnother(path, m) {
@@ -139,6 +141,18 @@ func convert(ctx context.Context, path string, c ConvertConfig, out *Converted, 
 		out.Left = append(out.Left, err)
 	}
 	return nil
+}
+
+// spare is four fifths of the machine's free memory, or 8 GiB where nobody tells.
+func spare() int64 {
+	b, _ := os.ReadFile("/proc/meminfo")
+	for line := range strings.Lines(string(b)) {
+		var kB int64
+		if n, _ := fmt.Sscanf(line, "MemAvailable: %d kB", &kB); n == 1 && kB > 0 {
+			return kB * 1024 / 5 * 4
+		}
+	}
+	return 8 << 30
 }
 
 // ofAnother says that a map is none of the session's at path, but of the foreign datasets beside it:
