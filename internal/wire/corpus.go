@@ -132,16 +132,10 @@ func imported(ctx context.Context, path string, c config.Config, columns []byte,
 		return data, err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	steps, lossy := 0, 0
-	act := make([]float32, data.view.Action.Dim())
+	moves := moves{of: data.view.Action}
 	err = r.Each(ctx, func(e policy.Episode) error {
 		data.episodes = append(data.episodes, e)
-		for _, cmd := range e.Applied {
-			steps++
-			if data.view.Action.Row(act, cmd) > 0.01 {
-				lossy++
-			}
-		}
+		moves.add(e)
 		return nil
 	})
 	if err != nil {
@@ -161,9 +155,8 @@ func imported(ctx context.Context, path string, c config.Config, columns []byte,
 	for _, l := range r.Left() {
 		data.notes = append(data.notes, "left out "+l.String())
 	}
-	if lossy > 0 {
-		data.notes = append(data.notes, fmt.Sprintf("%d of %d moves are along other axes, or further, than policy.axes (%s) and policy.scale (%g) can express: a policy learns what they leave of them",
-			lossy, steps, strings.Join(c.Policy.Axes, ", "), c.Policy.Scale))
+	if n := moves.note(c); n != "" {
+		data.notes = append(data.notes, n)
 	}
 	if len(data.episodes) == 0 {
 		return data, fmt.Errorf("wire: %s: no episode could be read:\n%s", path, strings.Join(data.notes, "\n"))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -99,6 +100,9 @@ func Evaluate(ctx context.Context, dir, which string, seeds int, environ, sets [
 		return ev, err
 	}
 	ev.Policy = what
+	if which == Tuned {
+		s.tuned(dir)
+	}
 	// A file may be of a policy that sees something else than the session's.
 	v, _, err := viewOf(params)
 	if err != nil {
@@ -122,6 +126,18 @@ func Evaluate(ctx context.Context, dir, which string, seeds int, environ, sets [
 		ev.Trials = append(ev.Trials, Trial{N: i, Seed: draw(s.cfg.Seed, evaluation, i), Success: e.success, Return: e.ret, Preferred: e.preferred, Undesired: e.undesired, CutOff: e.cut})
 	}
 	return ev, nil
+}
+
+// tuned warns where the session in dir tuned its policy at another rate than it is evaluated at: it
+// commands so much a tick, whatever a tick is.
+func (s *Session) tuned(dir string) {
+	was, err := asBegun(dir)
+	if err != nil {
+		return // visit read it
+	}
+	if then, now := 1/period(was).Seconds(), 1/period(s.cfg).Seconds(); math.Abs(now/then-1) > drifts {
+		s.log.Warn("the policy was tuned at another rate; it moves the arm at another speed now", "ticks_a_second", now, "tuned_at", then)
+	}
 }
 
 // Wrong is an error that is mended by other values of what was set.

@@ -4,15 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/perception/vision"
 	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/policy/view"
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/robot/bag"
 	"github.com/rapport-rl/rapport/robot/record"
@@ -55,8 +58,11 @@ func sources(c config.Config) ([]source, error) {
 		s := source{path: f, preferred: slices.Contains(liked, f)}
 		var e error
 		if s.ours = IsEpisode(f); s.ours {
-			if _, e = record.ReadNumbers(f); e != nil {
+			var rec record.Recording
+			if rec, e = record.ReadNumbers(f); e != nil {
 				e = fmt.Errorf("%w; leave it out, or bring it back from a copy", e)
+			} else {
+				e = keepsPace(c, f, rec)
 			}
 		} else {
 			s.topics, s.notes, e = bagSource(c, f)
@@ -67,6 +73,53 @@ func sources(c config.Config) ([]source, error) {
 		out = append(out, s)
 	}
 	return out, err
+}
+
+// offPace is the share by which an episode's rate, as its stamps have it, may differ from a
+// session's: stamps jitter, and an arm may have been held.
+const offPace = 0.1
+
+// keepsPace refuses an episode of ticks that are not as far apart as those of c: what is commanded is
+// of a tick, and a policy that learned from both would be of neither.
+func keepsPace(c config.Config, path string, rec record.Recording) error {
+	here := 1 / period(c).Seconds()
+	var rate float64
+	of, err := asBegun(filepath.Dir(filepath.Dir(filepath.Clean(path))))
+	if err == nil && policy.Origin(rec.Info.Origin) == policy.Online { // demonstrations may be of an earlier session
+		rate = 1 / period(of).Seconds()
+	} else {
+		var stamps []time.Time
+		for _, t := range rec.Ticks {
+			stamps = append(stamps, t.State.Stamp)
+		}
+		rate = rateOf(stamps, here)
+	}
+	if rate == 0 || math.Abs(rate/here-1) <= offPace {
+		return nil
+	}
+	return fmt.Errorf("its moves are of %.4g ticks a second, and a session over recordings makes %.4g, as policies command so much a tick; leave it out", rate, here)
+}
+
+// rateOf is how many ticks a second stamps tell, by their mean distance or by that of most,
+// whichever is nearer to what is expected; 0: they tell none.
+func rateOf(stamps []time.Time, expected float64) float64 {
+	var ds []time.Duration
+	for i := 1; i < len(stamps); i++ {
+		ds = append(ds, stamps[i].Sub(stamps[i-1]))
+	}
+	if len(ds) == 0 {
+		return 0
+	}
+	mean := stamps[len(stamps)-1].Sub(stamps[0]).Seconds() / float64(len(ds))
+	slices.Sort(ds)
+	median := ds[len(ds)/2].Seconds()
+	if mean <= 0 || median <= 0 {
+		return 0
+	}
+	if math.Abs(1/mean-expected) < math.Abs(1/median-expected) {
+		return 1 / mean
+	}
+	return 1 / median
 }
 
 // resolved names the recordings of c one by one, so that a session goes on with those
@@ -147,7 +200,12 @@ func bagSource(c config.Config, path string) (m bag.Mapping, notes []string, err
 // episodes hands over what a recording holds, with frames of the sizes of c.
 func (s *source) episodes(ctx context.Context, c config.Config, add func(policy.Episode) error) (notes []string, err error) {
 	fit := func(fs []robot.Frame) ([]robot.Frame, error) { return fitted(c, fs) }
-	p := stretch{id: recordingID(s.path), add: add, fit: fit, limit: c.Robot.Horizon}
+	moves := moves{of: viewConfig(c, 0).Action}
+	counted := func(e policy.Episode) error {
+		moves.add(e)
+		return add(e)
+	}
+	p := stretch{id: recordingID(s.path), add: counted, fit: fit, limit: c.Robot.Horizon}
 	if !s.ours {
 		notes, err = p.play(ctx, s.path, s.topics)
 	} else {
@@ -165,13 +223,42 @@ func (s *source) episodes(ctx context.Context, c config.Config, add func(policy.
 			}
 		}
 		if err == nil {
+			p.e.Terminal = e.Terminal && p.over == 0
 			err = p.end()
 		}
 	}
 	if err != nil {
 		return notes, fmt.Errorf("wire: %s: %w", s.path, err)
 	}
+	if n := moves.note(c); n != "" {
+		notes = append(notes, s.path+": "+n)
+	}
 	return append(slices.Clone(s.notes), notes...), nil
+}
+
+// moves counts what policies cannot express of what was commanded.
+type moves struct {
+	of           view.Action
+	steps, lossy int
+}
+
+func (m *moves) add(e policy.Episode) {
+	act := make([]float32, m.of.Dim())
+	for _, cmd := range e.Applied {
+		m.steps++
+		if m.of.Row(act, cmd) > 0.01 {
+			m.lossy++
+		}
+	}
+}
+
+// note is what the user should know of them; "" for nothing.
+func (m *moves) note(c config.Config) string {
+	if m.lossy == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d of %d moves are along other axes, or further, than policy.axes (%s) and policy.scale (%g) can express: a policy learns what they leave of them",
+		m.lossy, m.steps, strings.Join(c.Policy.Axes, ", "), c.Policy.Scale)
 }
 
 // fitted are the configured cameras of fs in their order and size.

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
+	"slices"
+	"time"
 
 	"github.com/rapport-rl/rapport/internal/config"
 	"github.com/rapport-rl/rapport/policy"
@@ -79,10 +82,43 @@ func (s *Session) corpus(ctx context.Context, demosOnly, paid bool) (corpus, err
 	if len(c.episodes) == 0 {
 		return c, fmt.Errorf("wire: %s holds no episodes; go on with it by %s", s.Dir(), GoOn(s.Dir()))
 	}
+	if n := rates(c.episodes, 1/period(s.cfg).Seconds()); n != "" {
+		c.notes = append(c.notes, n)
+	}
 	if paid {
 		return c, s.repaid(ctx, c.episodes)
 	}
 	return c, nil
+}
+
+// rates says that demonstrations and what was collected are of ticks of other lengths; "" where
+// they are not.
+func rates(es []policy.Episode, expected float64) string {
+	var of [2][]float64 // demonstrations', and others'
+	for _, e := range es {
+		var stamps []time.Time
+		for _, in := range e.Inputs {
+			stamps = append(stamps, in.State.Stamp)
+		}
+		k := 0
+		if e.Origin != policy.Demo {
+			k = 1
+		}
+		if r := rateOf(stamps, expected); r > 0 {
+			of[k] = append(of[k], r)
+		}
+	}
+	if len(of[0]) == 0 || len(of[1]) == 0 {
+		return ""
+	}
+	for k := range of {
+		slices.Sort(of[k])
+	}
+	demos, others := of[0][len(of[0])/2], of[1][len(of[1])/2]
+	if math.Abs(demos/others-1) <= offPace {
+		return ""
+	}
+	return fmt.Sprintf("the moves of its demonstrations are of %.4g ticks a second, and of what was collected %.4g: the policy commands so much a tick, and learns from both; take the demonstrations alone (--demos-only), or a session at their rate", demos, others)
 }
 
 // train learns from a corpus by the configured kind of learner.
