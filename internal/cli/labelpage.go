@@ -39,7 +39,9 @@ nobody sees or says anything.
 SESSION is a folder, as runs/group-001, or a name in it; without one it is the
 session that runs on this machine, else the newest. Answers go to the session's
 labels: over its bus while it runs, else into its folder. With --nats they go to
-the bus there, while the pictures are SESSION's, here.
+the bus there, while the pictures are SESSION's, here. Rewards learn from answers
+about the session's own episodes alone: what is said of --bag is for rapport
+label export.
 
 The dashboard of a running session has the same page (docs/labelling.md).`,
 		Example: `  rapport label runs/group-001 --annotator ann
@@ -72,6 +74,9 @@ The dashboard of a running session has the same page (docs/labelling.md).`,
 			clips, err := wire.NewClips(dir, bags, m)
 			if err != nil {
 				return err
+			}
+			if len(bags) > 0 {
+				fmt.Fprintf(a.stderr, "note: no reward of %s learns from what is said of --bag, which is kept to be exported; label a session over these recordings (robot.kind=bag) for that\n", dir)
 			}
 			if err := clips.Films(o.Cameras, m); err != nil {
 				return usageError{err}

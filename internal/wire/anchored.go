@@ -45,3 +45,11 @@ func besides(left int) string {
 	}
 	return fmt.Sprintf(" (beside %d triplets whose anchors are no preferred videos, which tell what is alike and not what is better; pairs tell that: rapport label --kind pair)", left)
 }
+
+// asides is what to say of answers about recordings beside the session, where too little remains.
+func asides(aside int) string {
+	if aside == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (beside %d about recordings that are no episodes of it: begin a session over these, by robot.kind=bag, and label it)", aside)
+}

@@ -36,6 +36,7 @@ type opinions struct {
 	order []label.Order
 	heard int // comparisons of pairs, with those of the same two once more
 	left  int // triplets that tell nothing of what is better
+	aside int // about recordings beside the session's episodes, which nothing is learned from
 }
 
 // len is how many there are, which no answer makes fewer.
@@ -48,13 +49,47 @@ func (s *Session) opinions(ctx context.Context, t taste) (opinions, error) {
 	if err != nil {
 		return opinions{}, err
 	}
+	said, aside, err := s.own(ctx, said)
+	if err != nil {
+		return opinions{}, err
+	}
 	left := 0
 	if t.kind() != "rapl" {
 		said, left = s.preferences(said, t.Experts)
 	}
 	a := s.useful(said)
-	a.left = left
+	a.left, a.aside = left, s.useful(aside).len()
 	return a, nil
+}
+
+// own are the answers about episodes that the session holds, and aside the others: about recordings
+// that were labelled beside it.
+func (s *Session) own(ctx context.Context, said []label.Label) (own, aside []label.Label, err error) {
+	steps, err := lengths(ctx, s.store, policy.Demo, policy.Online)
+	if err != nil {
+		return nil, nil, err
+	}
+	held := map[string]bool{}
+	for _, l := range said {
+		all := true
+		for _, c := range l.Query.Clips {
+			has, known := held[c.Episode]
+			if _, ok := steps[c.Episode]; ok {
+				has = true
+			} else if !known {
+				_, err := s.store.Kept(c.Episode)
+				has = !errors.Is(err, store.ErrNone)
+				held[c.Episode] = has
+			}
+			all = all && has
+		}
+		if all {
+			own = append(own, l)
+		} else {
+			aside = append(aside, l)
+		}
+	}
+	return own, aside, nil
 }
 
 // useful are the answers that decide, and ties where they are asked for; of two clips that somebody
@@ -172,7 +207,7 @@ func (s *Session) realign(ctx context.Context, t taste) (taste, Realigned, error
 	}
 	lib := library{s.store, t.Sight, map[string]rapl.Video{}, map[string][]perception.Features{}}
 	var ts []rapl.Triplet
-	skipped, alone := 0, 0
+	skipped, alone := said.aside, 0
 	// add adds x beside an anchor, or without one as the i-th pair.
 	add := func(anchor *rapl.Video, i int, x label.Order) error {
 		var two [2]rapl.Video
@@ -214,13 +249,13 @@ func (s *Session) realign(ctx context.Context, t taste) (taste, Realigned, error
 		}
 	}
 	if skipped > 0 {
-		s.log.Warn("wire: answers about clips that are no episodes of the session are left out", "answers", skipped)
+		s.log.Warn("wire: answers about clips that are no episodes of the session are left out; begin a session over the recordings (robot.kind=bag) to label them as its own", "answers", skipped)
 	}
 	if alone > 0 {
 		s.log.Warn("wire: pairs are left out that have no preferred video to be beside but their own: RAPL learns what is like one, and nothing is more like it than itself", "answers", alone)
 	}
 	if want := least(re.Kind); len(ts) < want {
-		return t, re, fmt.Errorf("wire: %s holds %d answers %w%s; want at least %d: label some episodes first", s.Dir(), len(ts), errTooFew, besides(said.left), want)
+		return t, re, fmt.Errorf("wire: %s holds %d answers %w%s; want at least %d: label some episodes first", s.Dir(), len(ts), errTooFew, besides(said.left)+asides(said.aside), want)
 	}
 	c := s.cfg.Reward
 	c.Kind, c.Person = re.Kind, t.Person // of rapport align, it may be of another kind
@@ -347,6 +382,10 @@ func (s *Session) freshen(ctx context.Context, p *parts, l policy.Keeper, n int)
 		return false, err
 	}
 	had, err := s.aligned(ctx)
+	if err == nil && said.aside > 0 && had > said.len() { // it counted those aside once
+		had = said.len()
+		err = s.store.Mark(ctx, markAnswers, strconv.Itoa(had))
+	}
 	if err != nil || said.len()-had < every {
 		return false, err
 	}

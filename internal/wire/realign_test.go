@@ -580,6 +580,38 @@ func TestAnswersBesideDislikedAnchorsDoNotSayWhatIsBetter(t *testing.T) {
 	}
 }
 
+// What was said of recordings beside a session is learned by nothing: it does not count among what
+// is enough to align by, and the error says where it would count.
+func TestAnswersAboutRecordingsBesideASessionAlignNothing(t *testing.T) {
+	c := tiny(t)
+	set(t, &c, "session.realign=1")
+	s := begun(t, c)
+	ctx := t.Context()
+	recorded(t, s.store, "demo-00000", 0, policy.Demo, 3, false)
+	for i, two := range [][2]string{{"monday", "tuesday"}, {"demo-00000", "monday"}} {
+		if _, err := s.store.Append(ctx, prefer(i, two[0], two[1])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	te := taste{Version: tasteVersion, Kind: "rapl"}
+	if a, err := s.opinions(ctx, te); err != nil || a.len() != 0 || a.aside != 2 {
+		t.Errorf("%d answers beside %d, %v; want none beside 2", a.len(), a.aside, err)
+	}
+	if _, _, err := s.realign(ctx, te); err == nil || !strings.Contains(err.Error(), "holds 0 answers") || !strings.Contains(err.Error(), "beside 2 about recordings that are no episodes of it: begin a session over these, by robot.kind=bag") {
+		t.Errorf("aligned: %v", err)
+	}
+	// One that counted them once waits for no more answers because of it.
+	if err := s.store.Mark(ctx, markAnswers, "2"); err != nil {
+		t.Fatal(err)
+	}
+	if did, err := s.freshen(ctx, &parts{taste: te}, nil, 0); did || err != nil {
+		t.Errorf("freshened %v, %v", did, err)
+	}
+	if n, err := s.aligned(ctx); n != 0 || err != nil {
+		t.Errorf("%d answers are told to be learned from, %v; want 0", n, err)
+	}
+}
+
 // A scorer that serves, and stayed while the learner's reward was aligned anew, swaps to it.
 func TestAlignedAnewIsPublishedAsANewerVersion(t *testing.T) {
 	c := tiny(t)
