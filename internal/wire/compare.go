@@ -97,6 +97,9 @@ func CompareRewards(ctx context.Context, cc CompareConfig, environ, sets []strin
 		return out, fmt.Errorf("wire: every %d-th frame cannot be held against the truth; want 1 or more", cc.Every)
 	}
 	dir, reels, others, err := cc.sources()
+	if err == nil {
+		err = cc.fits(ctx, reels, others)
+	}
 	if err != nil {
 		return out, err
 	}

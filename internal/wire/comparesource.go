@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/dataset"
@@ -49,10 +52,7 @@ func (c *comparer) dataset(ctx context.Context, path string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	names := map[string]string{} // here, by what it is called there
-	for name, key := range c.cc.Map {
-		names[key] = name
-	}
+	names, _ := c.cc.called(r.Map())
 	first := len(c.out.Episodes)
 	err = r.Each(ctx, func(e policy.Episode) error {
 		rated := Rated{ID: e.ID, File: path}
@@ -73,6 +73,60 @@ func (c *comparer) dataset(ctx context.Context, path string) (err error) {
 		err = fmt.Errorf("wire: compare: %s holds no episodes", path)
 	}
 	return err
+}
+
+// called is what the cameras of a dataset are called here, by their names in its episodes. others
+// are what its cameras are not called, by their keys or by these names.
+func (cc *CompareConfig) called(m dataset.Map) (names map[string]string, others []string) {
+	names = map[string]string{}
+	for name, key := range cc.Map {
+		found := false
+		for _, c := range m.Cameras {
+			if c.Key == key || c.Name == key {
+				names[c.Name], found = name, true
+			}
+		}
+		if !found {
+			others = append(others, key)
+		}
+	}
+	slices.Sort(others)
+	return names, others
+}
+
+// fits refuses names of cameras that no dataset has. Beside bags they may be topics.
+func (cc *CompareConfig) fits(ctx context.Context, rs []reel, paths []string) error {
+	if len(paths) == 0 || slices.ContainsFunc(rs, func(r reel) bool { return r.bag != nil }) {
+		return nil
+	}
+	m, err := columnsOf(cc.Columns)
+	if err != nil {
+		return err
+	}
+	var has []string
+	wrong := map[string]int{}
+	for _, path := range paths {
+		r, err := OpenDataset(ctx, path, dataset.Options{Map: m, SkipBad: true})
+		if err != nil {
+			return err
+		}
+		for _, c := range r.Map().Cameras {
+			has = append(has, c.Key)
+		}
+		_, others := cc.called(r.Map())
+		if err := r.Close(); err != nil {
+			return err
+		}
+		for _, key := range others {
+			wrong[key]++
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(wrong)) {
+		if wrong[key] == len(paths) {
+			return fmt.Errorf("wire: compare: --map names %q, which is no camera of %s; want one of %s", key, strings.Join(paths, ", "), strings.Join(has, ", "))
+		}
+	}
+	return nil
 }
 
 // spool makes an episode of a dataset a film. Its cameras are called as names say.
