@@ -220,8 +220,16 @@ func paidAlike(t *testing.T, dir string, demos []policy.Episode) {
 	if err := errors.Join(append(beside.Left(), err)...); err != nil {
 		t.Fatal(err)
 	}
+	asData, err := OpenSession(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer asData.Close()
 	var items []filter.Item
 	for i, d := range demos {
+		if e, err := asData.Episode(t.Context(), i); err != nil || !slices.Equal(e.Rewards, d.Rewards) {
+			t.Errorf("exported %s is paid %v, %v; want %v", d.ID, e.Rewards, err, d.Rewards)
+		}
 		if got := offline.episodes[i].Rewards; !slices.Equal(got, d.Rewards) {
 			t.Errorf("%s: offline %s is paid %v, want %v", dir, d.ID, got, d.Rewards)
 		}
