@@ -137,7 +137,8 @@ type stretch struct {
 	fit func([]robot.Frame) ([]robot.Frame, error)
 	// limit is the most steps that are taken of a stretch; 0: all are.
 	limit int
-	over  int // steps beyond limit
+	over  int  // steps beyond limit
+	hand  bool // a bag has to tell how far the hand is open
 	// most is the bytes that an episode's pictures may take, since it is held whole; 0: any.
 	most, held int64
 
@@ -154,7 +155,7 @@ func (s *stretch) play(ctx context.Context, path string, m bag.Mapping) (notes [
 	if err != nil {
 		return nil, err
 	}
-	k, err := bag.NewBackend(path, bag.BackendConfig{Map: m})
+	k, err := bag.NewBackend(path, bag.BackendConfig{Map: m, Hand: s.hand})
 	if err != nil {
 		return nil, err
 	}
@@ -185,6 +186,9 @@ func (s *stretch) play(ctx context.Context, path string, m bag.Mapping) (notes [
 			}
 			if silent > 0 {
 				notes = append(notes, fmt.Sprintf("%s: %d ticks are left out, in which something was silent; first %s (%v)", path, silent, mute(silence, m), silence))
+			}
+			if s.fit == nil && !k.Handed() { // of a session's the policy does not command it
+				notes = append(notes, path+": nothing tells how far the hand is open: its grip is 0, as if it were closed; name its topic, as --map gripper=/franka_gripper/joint_states")
 			}
 			if s.over > 0 {
 				notes = append(notes, fmt.Sprintf("%s: %d steps lie beyond robot.horizon, %d steps, and are left out", path, s.over, s.limit))

@@ -391,6 +391,24 @@ func TestRecordingWithANumberThatIsNoneIsLeftOut(t *testing.T) {
 	}
 }
 
+// All would be learned as "keep closed".
+func TestAPolicyThatGripsWantsRecordingsOfTheHand(t *testing.T) {
+	c := tiny(t)
+	path := bagOf(t, filepath.Join(t.TempDir(), "a.bag"), nil, frontLens)
+	set(t, &c, "robot.kind=bag", "robot.bag.files=["+path+"]", "robot.bag.preferred=["+path+"]", "robot.horizon=100", "policy.axes=[x, y, z, grip]")
+	const want = "policy.axes has grip, but bag: nothing tells how far the hand is open"
+	if _, err := sources(c); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "robot.bag.topics=[gripper=") {
+		t.Errorf("error %v, want %q", err, want)
+	}
+	set(t, &c, "policy.axes=[x, y, z]")
+	if got, err := tryRecordings(t.Context(), c); err != nil || strings.Contains(got, "hand") {
+		t.Errorf("%s, %v", got, err)
+	}
+	if got, _ := converted(t, path); !strings.Contains(strings.Join(got.Notes, "\n"), "a.bag: nothing tells how far the hand is open") {
+		t.Errorf("a dataset of it tells nothing of the grip: %q", got.Notes)
+	}
+}
+
 func TestDoctorTellsOfDamage(t *testing.T) {
 	c := tiny(t)
 	cut := shortened(t, bagOf(t, filepath.Join(t.TempDir(), "a.bag"), nil, frontLens))

@@ -190,11 +190,22 @@ func bagSource(c config.Config, path string) (m bag.Mapping, notes []string, err
 		return m, notes, err
 	}
 	// Whatever is wrong with the topics is known once it is opened to be played.
-	k, err := bag.NewBackend(path, bag.BackendConfig{Map: m})
+	k, err := bag.NewBackend(path, bag.BackendConfig{Map: m, Hand: gripping(c)})
 	if err != nil {
-		return m, notes, err
+		return m, notes, handless(err)
 	}
 	return m, notes, k.Close()
+}
+
+// gripping says whether the policy of c commands the hand.
+func gripping(c config.Config) bool { return slices.Contains(c.Policy.Axes, "grip") }
+
+// handless tells what to do where a recording says nothing of the hand.
+func handless(err error) error {
+	if errors.Is(err, bag.ErrHandless) {
+		return fmt.Errorf("policy.axes has grip, but %w; name its topic, as --set 'robot.bag.topics=[gripper=/franka_gripper/joint_states]', or leave grip out of policy.axes", err)
+	}
+	return err
 }
 
 // episodes hands over what a recording holds, with frames of the sizes of c.
@@ -205,9 +216,10 @@ func (s *source) episodes(ctx context.Context, c config.Config, add func(policy.
 		moves.add(e)
 		return add(e)
 	}
-	p := stretch{id: recordingID(s.path), add: counted, fit: fit, limit: c.Robot.Horizon}
+	p := stretch{id: recordingID(s.path), add: counted, fit: fit, limit: c.Robot.Horizon, hand: gripping(c)}
 	if !s.ours {
 		notes, err = p.play(ctx, s.path, s.topics)
+		err = handless(err)
 	} else {
 		var e policy.Episode
 		if e, err = loose(s.path); err != nil {

@@ -26,7 +26,13 @@ type BackendConfig struct {
 	// Decode says whether the pixels of a camera's picture of this number (Frame.Seq) are
 	// wanted; nil: all are. A frame of which they are not has neither pixels nor a size.
 	Decode func(camera string, seq uint64) bool
+	// Hand says that the grip counts: nothing is observed before something told it, and a
+	// recording in which nothing does is refused with ErrHandless.
+	Hand bool
 }
+
+// ErrHandless says that a recording does not tell how far the hand is open.
+var ErrHandless = errors.New("bag: nothing tells how far the hand is open")
 
 // span is how far the fingers of a Franka hand open, m.
 const span = 0.08
@@ -106,6 +112,9 @@ func NewBackend(path string, c BackendConfig) (*Backend, error) {
 	if c.Map.States == "" && c.Map.Joints == "" {
 		return nil, fmt.Errorf("bag: %s: no topic of the arm's state is known: name one as states=TOPIC or joints=TOPIC; there are %s", path, names(info))
 	}
+	if c.Hand && c.Map.Gripper == "" && c.Map.Joints == "" {
+		return nil, fmt.Errorf("%w in %s: no topic is taken for gripper; there are %s", ErrHandless, path, names(info))
+	}
 	have := map[string]bool{}
 	for _, t := range info.Topics {
 		have[t.Name] = true
@@ -136,6 +145,10 @@ func names(info Info) string {
 // Damage says what of the recording was lost, as far as it was played.
 func (b *Backend) Damage() Damage { return b.bag.Damage() }
 
+// Handed says whether anything told how far the hand is open, as far as it was played. Where
+// nothing did the grip is 0, which looks like a closed one.
+func (b *Backend) Handed() bool { return !b.seen.grippAt.IsZero() }
+
 // Map returns which topics are played.
 func (b *Backend) Map() Mapping { return b.cfg.Map }
 
@@ -164,6 +177,9 @@ func (b *Backend) Reset(ctx context.Context) (robot.Observation, error) {
 		err := b.bag.Next(&m)
 		if errors.Is(err, io.EOF) && b.seen.stateAt.IsZero() && b.lacks != "" {
 			return robot.Observation{}, fmt.Errorf("bag: %s: %s %s", b.path, b.cfg.Map.Joints, b.lacks)
+		}
+		if errors.Is(err, io.EOF) && b.cfg.Hand && b.cfg.Map.Gripper == "" && !b.Handed() {
+			return robot.Observation{}, fmt.Errorf("%w in %s: no topic is taken for gripper, and %s has no fingers", ErrHandless, b.path, b.cfg.Map.Joints)
 		}
 		if errors.Is(err, io.EOF) {
 			text := fmt.Sprintf("bag: %s: there is never a message of each of %s", b.path, strings.Join(b.needed(), ", "))
@@ -206,7 +222,7 @@ func (b *Backend) complete() bool {
 	if b.seen.stateAt.IsZero() || b.cfg.Map.States == "" && b.cfg.Map.Pose != "" && b.seen.poseAt.IsZero() {
 		return false
 	}
-	if b.cfg.Map.Gripper != "" && b.seen.grippAt.IsZero() {
+	if (b.cfg.Map.Gripper != "" || b.cfg.Hand) && !b.Handed() {
 		return false
 	}
 	for i := range b.cameras {

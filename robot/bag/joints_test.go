@@ -167,6 +167,41 @@ func TestBackendTakesTheMappedGripper(t *testing.T) {
 	}
 }
 
+// Where the grip counts, a hand of which nothing is said is not a closed one.
+func TestBackendWantsAHandWhereTheGripCounts(t *testing.T) {
+	arm := jointed{numbers("panda_joint%d", 1, 7), make([]float64, 7), nil}
+	fingers := jointed{numbers("panda_finger_joint%d", 1, 2), []float64{.01, .02}, nil}
+	for _, tt := range []struct {
+		name string
+		m    bag.Mapping
+		ms   []jointed
+		want string
+	}{
+		{"no fingers", bag.Mapping{Joints: "/joint_states"}, []jointed{arm, arm}, "/joint_states has no fingers"},
+		{"no topic that could have any", bag.Mapping{States: "/joint_states"}, []jointed{arm, arm}, "no topic is taken for gripper; there are /joint_states"},
+		{"fingers later", bag.Mapping{Joints: "/joint_states"}, []jointed{arm, arm, fingers, arm}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path := jointBag(t, tt.ms)
+			b, err := bag.NewBackend(path, bag.BackendConfig{Map: tt.m, Hand: true})
+			var o robot.Observation
+			if err == nil {
+				defer b.Close()
+				o, err = b.Reset(t.Context())
+			}
+			if tt.want == "" {
+				if err != nil || o.State.Grip < 0.029 || !b.Handed() {
+					t.Errorf("the grip is %g, %v; want 0.03 from the first observation on", o.State.Grip, err)
+				}
+				return
+			}
+			if !errors.Is(err, bag.ErrHandless) || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), path) {
+				t.Errorf("error %v, want %q in it", err, tt.want)
+			}
+		})
+	}
+}
+
 // beside is the recording at path with messages of joints on another topic.
 func beside(t testing.TB, path, topic string, ms []jointed) string {
 	t.Helper()
