@@ -187,6 +187,9 @@ func (s *stretch) play(ctx context.Context, path string, m bag.Mapping) (notes [
 			if silent > 0 {
 				notes = append(notes, fmt.Sprintf("%s: %d ticks are left out, in which something was silent; first %s (%v)", path, silent, mute(silence, m), silence))
 			}
+			for _, u := range k.Unread() {
+				notes = append(notes, fmt.Sprintf("%s: %v", path, u))
+			}
 			if s.fit == nil && !k.Handed() { // of a session's the policy does not command it
 				notes = append(notes, path+": nothing tells how far the hand is open: its grip is 0, as if it were closed; name its topic, as --map gripper=/franka_gripper/joint_states")
 			}

@@ -130,7 +130,7 @@ func (b *bagTape) Each(ctx context.Context, f func(record.Tick) error) (err erro
 		return err
 	}
 	defer func() { err = errors.Join(err, in.Close()) }()
-	v := viewing{tape: b, topics: b.topics(), f: f, newest: map[string]robot.Frame{}, at: map[string]time.Time{}, count: map[string]uint64{}, stale: map[string]stall{}}
+	v := viewing{tape: b, topics: b.topics(), f: f, newest: map[string]robot.Frame{}, at: map[string]time.Time{}, count: map[string]uint64{}, stale: map[string]stall{}, unread: map[string]bag.Unread{}}
 	torn, err := v.run(ctx, in)
 	if err != nil {
 		return err
@@ -145,6 +145,11 @@ func (b *bagTape) Each(ctx context.Context, f func(record.Tick) error) (err erro
 	}
 	switch {
 	case v.tick.IsZero():
+		for _, topic := range v.topics {
+			if u := v.unread[topic]; u.Count > 0 {
+				torn = errors.Join(torn, errors.New(u.String()))
+			}
+		}
 		return errors.Join(fmt.Errorf("%d of %d cameras sent a frame: %s", len(v.newest), len(b.cams), strings.Join(slices.Sorted(maps.Values(b.cams)), ", ")), torn)
 	case torn != nil:
 		return tornError{torn}
@@ -164,6 +169,7 @@ type viewing struct {
 	at      map[string]time.Time   // when newest was recorded
 	count   map[string]uint64
 	stale   map[string]stall
+	unread  map[string]bag.Unread
 	first   time.Time // of any camera
 	begin   time.Time // of the ticks
 	last    string    // whose first frame they waited for
@@ -220,7 +226,7 @@ func (v *viewing) run(ctx context.Context, in *bag.Bag) (torn, err error) {
 	return torn, nil
 }
 
-// take makes a frame of a message.
+// take makes a frame of a message. One that is broken counts as not sent.
 func (v *viewing) take(m *bag.Message) error {
 	if v.first.IsZero() {
 		v.first = m.Time
@@ -231,7 +237,10 @@ func (v *viewing) take(m *bag.Message) error {
 	}
 	var fr robot.Frame
 	if err := d.Image(m.Data, &fr); err != nil {
-		return fmt.Errorf("%s at %v: %w", m.Topic, m.Time, err)
+		u := v.unread[m.Topic]
+		u.Add(m.Topic, m.Time, err)
+		v.unread[m.Topic] = u
+		return nil
 	}
 	fr.Camera, fr.Seq = v.tape.cams[m.Topic], v.count[m.Topic]
 	if fr.Stamp.IsZero() {
@@ -270,6 +279,9 @@ func (v *viewing) notes() (notes []string) {
 			pauseLimit, v.pauses, clock(v.paused), v.skipped/tabletop.Period))
 	}
 	for _, topic := range v.topics {
+		if u := v.unread[topic]; u.Count > 0 {
+			notes = append(notes, u.String())
+		}
 		if z := v.stale[topic]; z.ticks > 0 {
 			notes = append(notes, fmt.Sprintf("camera %s (%s) was silent for more than %v, first from %v on: in %d ticks its last frame stands for what it did not send", v.tape.cams[topic], topic, pauseLimit, clock(z.since), z.ticks))
 		}

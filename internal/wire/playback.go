@@ -96,8 +96,15 @@ func playBag(ctx context.Context, c config.Config, file string, see func(page) e
 	for ; ; obs, err = b.Step(ctx, robot.Command{}) {
 		switch {
 		case errors.Is(err, io.EOF):
+			var torn error
 			if d := b.Damage(); harmed(d) {
-				return tornError{fmt.Errorf("the recording is not whole, damage: %s", d)}
+				torn = fmt.Errorf("the recording is not whole, damage: %s", d)
+			}
+			for _, u := range b.Unread() {
+				torn = errors.Join(torn, errors.New(u.String()))
+			}
+			if torn != nil {
+				return tornError{torn}
 			}
 			return nil
 		case errors.Is(err, robot.ErrStale):

@@ -77,12 +77,33 @@ type seen struct {
 
 // shot is the newest picture of a camera.
 type shot struct {
-	conn  *Connection
-	data  []byte
-	at    time.Time
-	seq   uint64
-	frame robot.Frame // of seq, once decoded
-	done  bool
+	conn   *Connection
+	data   []byte
+	at     time.Time
+	seq    uint64
+	done   bool        // it was decoded, or could not be
+	frame  robot.Frame // of the newest that could
+	good   time.Time   // when that was recorded; zero: none could yet
+	unread Unread
+}
+
+// Unread is a camera's pictures that could not be decoded.
+type Unread struct {
+	Topic string
+	Count int
+	First time.Time
+	Err   error // of the first
+}
+
+// Add counts a picture of that time.
+func (u *Unread) Add(topic string, at time.Time, err error) {
+	if u.Count++; u.Count == 1 {
+		u.Topic, u.First, u.Err = topic, at, err
+	}
+}
+
+func (u Unread) String() string {
+	return fmt.Sprintf("%s of %s cannot be read, as if not sent, first at %s (%v)", several(int64(u.Count), "picture"), u.Topic, u.First.UTC().Format("2006-01-02T15:04:05.000Z"), u.Err)
 }
 
 var _ robot.Backend = (*Backend)(nil)
@@ -144,6 +165,17 @@ func names(info Info) string {
 
 // Damage says what of the recording was lost, as far as it was played.
 func (b *Backend) Damage() Damage { return b.bag.Damage() }
+
+// Unread says which pictures could not be decoded, as far as it was played: of each
+// such camera the frame before stands for them.
+func (b *Backend) Unread() (all []Unread) {
+	for i := range b.cameras {
+		if u := b.cameras[i].unread; u.Count > 0 {
+			all = append(all, u)
+		}
+	}
+	return all
+}
 
 // Handed says whether anything told how far the hand is open, as far as it was played. Where
 // nothing did the grip is 0, which looks like a closed one.
@@ -248,7 +280,7 @@ func (b *Backend) Step(ctx context.Context, _ robot.Command) (robot.Observation,
 		return robot.Observation{}, err
 	}
 	if !b.more {
-		return robot.Observation{}, io.EOF
+		return robot.Observation{}, b.over()
 	}
 	o, err := b.observe()
 	if err != nil {
@@ -258,6 +290,16 @@ func (b *Backend) Step(ctx context.Context, _ robot.Command) (robot.Observation,
 	o.Applied = robot.Command{Delta: franka.Diff(b.was, now), Grip: math.Max(0, math.Min(1, o.State.Grip/span))}
 	b.was = now
 	return o, nil
+}
+
+// over is the end: io.EOF, unless a camera never showed anything.
+func (b *Backend) over() error {
+	for i := range b.cameras {
+		if c := &b.cameras[i]; c.good.IsZero() && c.unread.Count > 0 {
+			return fmt.Errorf("bag: %s: none of its pictures can be read: %w", c.unread.Topic, c.unread.Err)
+		}
+	}
+	return io.EOF
 }
 
 // longest is the silence after which ticks pass it over even where no age is too old.
@@ -378,25 +420,41 @@ func (b *Backend) observe() (robot.Observation, error) {
 			return o, fmt.Errorf("%w: bag: camera %s at %v: its picture is %v old", robot.ErrStale, b.cfg.Map.Cameras[i].Name, b.tick, age)
 		}
 		if !c.done {
-			name := b.cfg.Map.Cameras[i].Name
-			c.frame = robot.Frame{} // the one before is published
-			if want := b.cfg.Decode; want == nil || want(name, c.seq) {
-				d, err := c.conn.Decoder()
-				if err != nil {
-					return o, err
-				}
-				if err := d.Image(c.data, &c.frame); err != nil {
-					return o, fmt.Errorf("bag: %s at %v: %w", b.cfg.Map.Cameras[i].Topic, c.at, err)
-				}
+			if err := b.decode(c, b.cfg.Map.Cameras[i]); err != nil {
+				return o, err
 			}
-			c.frame.Camera, c.frame.Seq, c.done = name, c.seq, true
-			if c.frame.Stamp.IsZero() {
-				c.frame.Stamp = c.at
-			}
+		}
+		if c.good.IsZero() {
+			return o, fmt.Errorf("%w: bag: camera %s at %v: none of its pictures can be read yet (%w)", robot.ErrStale, b.cfg.Map.Cameras[i].Name, b.tick, c.unread.Err)
+		}
+		if age := b.tick.Sub(c.good); b.cfg.Stale > 0 && age > b.cfg.Stale {
+			return o, fmt.Errorf("%w: bag: camera %s at %v: its last picture that can be read is %v old", robot.ErrStale, b.cfg.Map.Cameras[i].Name, b.tick, age)
 		}
 		o.Frames = append(o.Frames, c.frame)
 	}
 	return o, nil
+}
+
+// decode makes a frame of a camera's newest picture. Of one that is broken it keeps the frame
+// of before, as if it had not come.
+func (b *Backend) decode(c *shot, of Camera) error {
+	c.done = true
+	var f robot.Frame // the one before is published
+	if want := b.cfg.Decode; want == nil || want(of.Name, c.seq) {
+		d, err := c.conn.Decoder()
+		if err != nil {
+			return err
+		}
+		if err := d.Image(c.data, &f); err != nil {
+			c.unread.Add(of.Topic, c.at, err)
+			return nil
+		}
+	}
+	if f.Camera, f.Seq = of.Name, c.seq; f.Stamp.IsZero() {
+		f.Stamp = c.at
+	}
+	c.frame, c.good = f, c.at
+	return nil
 }
 
 // Close closes the recording.
