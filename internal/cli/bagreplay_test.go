@@ -190,3 +190,19 @@ func testBags(t *testing.T, l lab) {
 		l.wants(exitFailed, []string{"damage: ", ": 1 episodes"}, "data", "convert", cut, filepath.Join(t.TempDir(), "out"))
 	})
 }
+
+// Who converts or calibrates takes out by an empty topic what would be guessed.
+func TestTopicsOfAMap(t *testing.T) {
+	for _, tt := range []struct {
+		pair     string
+		none, ok bool
+	}{
+		{"front=/a", false, true}, {"front=/a", true, true}, {"target=", true, true}, {"wrist=", true, true},
+		{"target=", false, false}, {"target", true, false}, {"=/a", true, false},
+	} {
+		m, err := topicMap([]string{tt.pair}, tt.none)
+		if (err == nil) != tt.ok || err == nil && len(m) != 1 {
+			t.Errorf("%s, none %v: %v, %v", tt.pair, tt.none, m, err)
+		}
+	}
+}

@@ -58,7 +58,7 @@ moved: name SETUP.yaml in robot.markers.`,
 				return usageError{fmt.Errorf("--max-px is %g and --max-mm %g; want numbers above 0", pixels, mm)}
 			}
 			var err error
-			if cc.Map, err = topicMap(topics); err != nil {
+			if cc.Map, err = topicMap(topics, true); err != nil {
 				return usageError{err}
 			}
 			if len(cc.Map) > 0 && cc.Recording == "" {

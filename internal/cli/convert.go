@@ -79,7 +79,7 @@ has none, and it is said.`,
 				return usageError{fmt.Errorf("--fps is %v; want the rate of the ticks, or 0", c.FPS)}
 			}
 			var err error
-			if c.Topics, err = topicMap(topics); err != nil {
+			if c.Topics, err = topicMap(topics, true); err != nil {
 				return usageError{err}
 			}
 			if c.Columns, err = readMap("--columns", columns); err != nil {
@@ -94,7 +94,7 @@ has none, and it is said.`,
 	cmd.Flags().StringVar(&c.Task, "task", "", "what the arm was to do")
 	cmd.Flags().BoolVar(&c.Images, "images", false, "keep frames as PNG, bit for bit, instead of as films")
 	cmd.Flags().Float64Var(&c.FPS, "fps", 0, "rate of what does not say it; 0 goes by the stamps")
-	cmd.Flags().StringArrayVar(&topics, "map", nil, "a camera of a bag, or states, joints, gripper, target, pose, and its topic, as wrist=/camera/color/image_raw; may be repeated")
+	cmd.Flags().StringArrayVar(&topics, "map", nil, "a camera of a bag, or states, joints, gripper, target, pose, and its topic, as wrist=/camera/color/image_raw; target= takes out what would be guessed; may be repeated")
 	cmd.Flags().StringVar(&columns, "columns", "", "YAML file that says what the columns of a foreign dataset mean (docs/datasets.md)")
 	return cmd
 }

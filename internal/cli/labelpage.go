@@ -67,7 +67,7 @@ The dashboard of a running session has the same page (docs/labelling.md).`,
 			}
 			o.Kind = label.Kind(kind)
 			o.Source = rand.NewPCG(seed, 0)
-			m, err := topicMap(topics)
+			m, err := topicMap(topics, false)
 			if err != nil {
 				return usageError{err}
 			}

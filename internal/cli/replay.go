@@ -43,7 +43,7 @@ exit code says whether they do (docs/replaying.md).`,
 			}
 			rc.Files = args
 			var err error
-			if rc.Map, err = topicMap(topics); err != nil {
+			if rc.Map, err = topicMap(topics, false); err != nil {
 				return usageError{err}
 			}
 			if !(rc.Speed >= 0) || math.IsInf(rc.Speed, 0) {
@@ -122,12 +122,12 @@ func (a *app) restart(out, other string) {
 	}
 }
 
-// topicMap reads NAME=TOPIC pairs.
-func topicMap(pairs []string) (map[string]string, error) {
+// topicMap reads NAME=TOPIC pairs. If none, an empty topic takes out what would be guessed.
+func topicMap(pairs []string, none bool) (map[string]string, error) {
 	m := map[string]string{}
 	for _, p := range pairs {
 		name, topic, ok := strings.Cut(p, "=")
-		if !ok || name == "" || topic == "" {
+		if !ok || name == "" || topic == "" && !none {
 			return nil, fmt.Errorf("--map is %q; want a camera and its topic, as front=/camera/color/image_raw", p)
 		}
 		if _, twice := m[name]; twice {

@@ -54,7 +54,7 @@ saliency.png: frames on which red is what the reward would miss (docs/reward-com
 					return fmt.Errorf("%w; name recordings: a session's folder, as runs/group-001, an episode, a bag or a dataset", err)
 				}
 			}
-			if cc.Map, err = topicMap(topics); err != nil {
+			if cc.Map, err = topicMap(topics, false); err != nil {
 				return usageError{err}
 			}
 			if cc.Columns, err = readMap("--columns", columns); err != nil {

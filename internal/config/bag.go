@@ -26,7 +26,7 @@ func (b Bag) validate(p *problems) {
 	}
 	for i, w := range b.Topics {
 		name, topic, ok := strings.Cut(w, "=")
-		p.need(ok && name != "" && topic != "", fmt.Sprintf("robot.bag.topics[%d]", i), "is %q; want NAME=TOPIC, as wrist=/camera/color/image_raw, where the name is a camera of robot.cameras, or states, joints, gripper, target or pose", w)
+		p.need(ok && name != "" && (topic != "" || slices.Contains(NoCameras(), strings.TrimSpace(name))), fmt.Sprintf("robot.bag.topics[%d]", i), "is %q; want NAME=TOPIC, as wrist=/camera/color/image_raw, where the name is a camera of robot.cameras, or states, joints, gripper, target or pose, which target= and the like take out", w)
 	}
 }
 

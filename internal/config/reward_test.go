@@ -93,6 +93,8 @@ func TestKindsOfRewardsThatCannotBeAreRefused(t *testing.T) {
 		{[]string{"robot.kind=bag", "robot.bag.files=[a.bag]", "robot.bag.preferred=[a.bag]", "reward.train=mlp"}, ""},
 		{[]string{"robot.kind=bag", "robot.bag.files=[a.bag]", "robot.bag.preferred=[a.bag]", "reward.kind=rlhf"}, "reward.kind is rlhf, but of robot.bag.preferred only rapl is made"},
 		{[]string{"robot.kind=bag", "robot.bag.files=[a.bag]", "session.from=runs/a", "reward.train=all"}, ""},
+		{[]string{"robot.kind=bag", "robot.bag.files=[a.bag]", "session.from=runs/a", "robot.bag.topics=[target=, gripper=]"}, ""},
+		{[]string{"robot.kind=bag", "robot.bag.files=[a.bag]", "session.from=runs/a", "robot.cameras=[{name: front, width: 64, height: 64}]", "robot.bag.topics=[front=]"}, `robot.bag.topics[0] is "front="; want NAME=TOPIC`},
 		{[]string{"reward.kagi.marks=things"}, "want one of plan, candidates"},
 		{[]string{"reward.kind=kagi", "robot.kind=ros", "session.from=runs/a"}, "name the file of the calibrated cameras"},
 		{[]string{"reward.sees=objects", "reward.kind=rlhf", "reward.train=mlp"}, ""},

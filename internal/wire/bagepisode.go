@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -28,7 +29,7 @@ func bagEpisodes(ctx context.Context, path string, topics map[string]string, mos
 	if err != nil {
 		return notes, fmt.Errorf("wire: convert %s: %w", path, err)
 	}
-	if !slices.ContainsFunc(slices.Collect(maps.Keys(topics)), func(n string) bool { return !slices.Contains(config.NoCameras(), n) }) {
+	if len(namedCameras(topics)) == 0 {
 		dim, err := unreadable(ctx, path, m.Cameras)
 		if err != nil {
 			return notes, err
@@ -107,15 +108,14 @@ func bagMapping(path string, topics map[string]string, alone bool) (m bag.Mappin
 	if err := b.Close(); err != nil {
 		return m, nil, err
 	}
-	if len(topics) == 0 {
-		for _, r := range reasons {
+	named := namedCameras(topics)
+	for _, r := range reasons {
+		what, topic, _ := strings.Cut(r, ": ")
+		topic, _, _ = strings.Cut(topic, ", ")
+		_, said := topics[strings.TrimPrefix(what, "camera ")]
+		camera := what == "no camera" || strings.HasPrefix(what, "camera ")
+		if !said && !(camera && (alone && len(named) > 0 || named[topic])) { // nobody overruled it
 			notes = append(notes, path+": taken for "+r)
-		}
-	}
-	named := map[string]bool{} // topics of cameras
-	for n, topic := range topics {
-		if !slices.Contains(config.NoCameras(), n) {
-			named[topic] = true
 		}
 	}
 	m.Cameras = slices.DeleteFunc(m.Cameras, func(c bag.Camera) bool { return alone && len(named) > 0 || named[c.Topic] })
@@ -125,6 +125,17 @@ func bagMapping(path string, topics map[string]string, alone bool) (m bag.Mappin
 		}
 	}
 	return m, notes, nil
+}
+
+// namedCameras are the topics that are said to be cameras'.
+func namedCameras(topics map[string]string) map[string]bool {
+	named := map[string]bool{}
+	for n, topic := range topics {
+		if topic != "" && !slices.Contains(config.NoCameras(), n) {
+			named[topic] = true
+		}
+	}
+	return named
 }
 
 // stretch is a piece of a recording without silence.
@@ -143,8 +154,9 @@ type stretch struct {
 	most, held int64
 
 	topics *bag.Mapping // of a bag; nil: numbers that are none are an error
-	spoilt error        // why the episode cannot be one
-	faults []error      // what of the recording is not whole, or no episode
+	aim    aim
+	spoilt error   // why the episode cannot be one
+	faults []error // what of the recording is not whole, or no episode
 }
 
 // play hands over the episodes of the recording at path. What notes tell of damage is among the
@@ -168,6 +180,9 @@ func (s *stretch) play(ctx context.Context, path string, m bag.Mapping) (notes [
 	for {
 		switch {
 		case err == nil:
+			if k.Targeted() {
+				s.aim.see(&obs)
+			}
 			if err := s.take(obs); err != nil {
 				return notes, err
 			}
@@ -186,6 +201,9 @@ func (s *stretch) play(ctx context.Context, path string, m bag.Mapping) (notes [
 			}
 			if silent > 0 {
 				notes = append(notes, fmt.Sprintf("%s: %d ticks are left out, in which something was silent; first %s (%v)", path, silent, mute(silence, m), silence))
+			}
+			if pose, target := k.Frames(); pose != "" && target != "" && strings.Trim(pose, "/") != strings.Trim(target, "/") {
+				notes = append(notes, fmt.Sprintf("%s: the target of %s is in the frame %s, the pose of %s in %s, and both are read as the arm's base; take the target out by --map target= or robot.bag.topics=[target=], unless their axes agree", path, m.Target, target, m.Pose, pose))
 			}
 			for _, u := range k.Unread() {
 				notes = append(notes, fmt.Sprintf("%s: %v", path, u))
@@ -337,9 +355,35 @@ func (s *stretch) endless(o robot.Observation, t int) string {
 	return ""
 }
 
+// A target that stands still for a second and more, while the tool goes this far, m, is not
+// what moved it: RViz's goal of a mobile base, say, or a tracker's.
+const restTicks, tooFar = 20, 0.02
+
+// aim is what became of a target since it was first seen in a stretch.
+type aim struct {
+	n     int // observations
+	from  [3]float64
+	way   float64 // of the tool, m
+	moved bool
+}
+
+func (a *aim) see(o *robot.Observation) {
+	if a.n++; a.n == 1 {
+		a.from = o.State.EE.P
+		return
+	}
+	d := &o.Applied.Delta
+	a.moved = a.moved || !(math.Hypot(math.Hypot(d[0], d[1]), d[2])+math.Hypot(math.Hypot(d[3], d[4]), d[5]) < 1e-6)
+	p := &o.State.EE.P
+	a.way = max(a.way, math.Hypot(math.Hypot(p[0]-a.from[0], p[1]-a.from[1]), p[2]-a.from[2]))
+}
+
 func (s *stretch) end() error {
-	e, spoilt := s.e, s.spoilt
-	s.e, s.spoilt, s.held = policy.Episode{}, nil, 0
+	e, spoilt, a := s.e, s.spoilt, s.aim
+	s.e, s.spoilt, s.held, s.aim = policy.Episode{}, nil, 0, aim{}
+	if spoilt == nil && a.n > restTicks && !a.moved && a.way > tooFar {
+		spoilt = fmt.Errorf("the target of %s stands still while the tool goes %.0f mm, so that it is not what moved it; take it out by --map target= or robot.bag.topics=[target=]", s.topics.Target, 1000*a.way)
+	}
 	if spoilt != nil {
 		s.faults = append(s.faults, fmt.Errorf("an episode of %d steps is left out: %w", len(e.Applied), spoilt))
 		return nil

@@ -67,6 +67,8 @@ func TestANamedCameraLeavesTheOthersGuessed(t *testing.T) {
 		{map[string]string{"side": front.Topic}, false, []bag.Camera{{Name: "side", Topic: front.Topic}, wrist}},
 		{map[string]string{"front": front.Topic}, true, []bag.Camera{front}},
 		{map[string]string{"target": "/goal"}, true, []bag.Camera{front, wrist}},
+		{map[string]string{"wrist": "", "target": ""}, true, []bag.Camera{front}},
+		{map[string]string{"wrist": "", "side": front.Topic}, false, []bag.Camera{{Name: "side", Topic: front.Topic}}},
 	} {
 		m, _, err := bagMapping(path, tt.said, tt.alone)
 		if d := cmp.Diff(tt.want, m.Cameras); err != nil || d != "" {

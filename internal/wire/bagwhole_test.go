@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"image"
-	"image/jpeg"
 	"log/slog"
 	"math"
 	"os"
@@ -298,79 +296,6 @@ func TestConvertLeavesOutABagThatThereIsNoMemoryFor(t *testing.T) {
 	}
 }
 
-// pictured is a bag of three seconds of an arm and of JPEG, of which those that are bad are cut
-// in the middle.
-func pictured(t *testing.T, bad func(i int) bool) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "a.bag")
-	w, err := bag.Create(path, bag.WriteOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := &bagger{t, w}
-	arm, front := &bag.Connection{Topic: rosarm.StateTopic}, &bag.Connection{ID: 1, Topic: "/front/image_raw/compressed"}
-	var whole bytes.Buffer
-	if err := jpeg.Encode(&whole, image.NewRGBA(image.Rect(0, 0, 16, 16)), nil); err != nil {
-		t.Fatal(err)
-	}
-	for i := range 60 {
-		at := time.Unix(1000, 0).UTC().Add(time.Duration(i) * 50 * time.Millisecond)
-		s := arms.FrankaState{RobotMode: arms.Move, OTEE: [16]float64{0: 1, 5: 1, 10: 1, 15: 1}}
-		say(b, arm, at, &s)
-		m := std.CompressedImage{Format: "jpeg", Data: whole.Bytes()}
-		if bad(i) {
-			m.Data = m.Data[:len(m.Data)/2]
-		}
-		say(b, front, at, &m)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-// A picture that cannot be read counts as one that did not come.
-func TestABrokenPictureCostsNoRecording(t *testing.T) {
-	const what = " of /front/image_raw/compressed cannot be read, as if not sent, first at 1970-01-01T00:16:4"
-	for _, tt := range []struct {
-		name                            string
-		bad                             func(i int) bool
-		note                            string
-		episodes, steps, longest, shown int
-	}{
-		{"one", func(i int) bool { return i == 20 }, "1 picture" + what + "1.000Z", 1, 58, 58, 59},
-		{"the first", func(i int) bool { return i == 0 }, "1 picture" + what + "0.000Z", 1, 57, 57, 58},
-		{"the last", func(i int) bool { return i >= 58 }, "1 picture" + what + "2.900Z", 1, 58, 58, 59},
-		{"for longer than a second", func(i int) bool { return i >= 20 && i < 45 }, "25 pictures" + what + "1.000Z", 2, 39 + 13, 39, 59},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			path := pictured(t, tt.bad)
-			longest := 0
-			notes, err := bagEpisodes(t.Context(), path, nil, 0, func(e policy.Episode) error {
-				longest = max(longest, e.Len())
-				return e.Validate()
-			})
-			if err != nil || longest != tt.longest || !strings.Contains(strings.Join(notes, "\n"), "a.bag: "+tt.note) {
-				t.Errorf("the longest episode has %d steps, want %d, and the note %q: %v, %q", longest, tt.longest, tt.note, err, notes)
-			}
-			if got, _ := converted(t, path); got.Episodes != tt.episodes || got.Steps != tt.steps || len(got.Left) > 0 {
-				t.Errorf("converted: %d episodes of %d steps, left %v; want %d of %d", got.Episodes, got.Steps, got.Left, tt.episodes, tt.steps)
-			}
-			got := shownTo(t, oneCamera, path)[0]
-			if got.Err != nil || len(got.Steps) != tt.shown || !strings.Contains(strings.Join(got.Notes, "\n"), what) {
-				t.Errorf("replayed: %d steps, want %d: %v, %q", len(got.Steps), tt.shown, got.Err, got.Notes)
-			}
-		})
-	}
-	none := pictured(t, func(int) bool { return true })
-	if _, err := bagEpisodes(t.Context(), none, nil, 0, nil); err == nil || !strings.Contains(err.Error(), "/front/image_raw/compressed: none of its pictures can be read") {
-		t.Errorf("no picture can be read: %v", err)
-	}
-	if got := shownTo(t, oneCamera, none)[0]; got.Err == nil || !strings.Contains(got.Err.Error(), "60 pictures"+what) {
-		t.Errorf("no picture can be shown: %v", got.Err)
-	}
-}
-
 func TestConvertCountsADamagedBagAmongWhatIsLeft(t *testing.T) {
 	got, _ := converted(t, shortened(t, bagOf(t, filepath.Join(t.TempDir(), "a.bag"), nil, frontLens)))
 	if got.Episodes != 1 || got.Steps < 30 || len(got.Left) != 1 || !strings.Contains(got.Left[0].Error(), "damage: ") {
@@ -463,24 +388,6 @@ func TestRecordingWithANumberThatIsNoneIsLeftOut(t *testing.T) {
 	got, _ := converted(t, nan, good)
 	if got.Episodes != 1 || len(got.Left) != 1 || !strings.Contains(got.Left[0].Error(), what) || strings.Contains(strings.Join(got.Notes, "\n"), "not finite") {
 		t.Errorf("%+v", got)
-	}
-}
-
-// All would be learned as "keep closed".
-func TestAPolicyThatGripsWantsRecordingsOfTheHand(t *testing.T) {
-	c := tiny(t)
-	path := bagOf(t, filepath.Join(t.TempDir(), "a.bag"), nil, frontLens)
-	set(t, &c, "robot.kind=bag", "robot.bag.files=["+path+"]", "robot.bag.preferred=["+path+"]", "robot.horizon=100", "policy.axes=[x, y, z, grip]")
-	const want = "policy.axes has grip, but bag: nothing tells how far the hand is open"
-	if _, err := sources(c); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "robot.bag.topics=[gripper=") {
-		t.Errorf("error %v, want %q", err, want)
-	}
-	set(t, &c, "policy.axes=[x, y, z]")
-	if got, err := tryRecordings(t.Context(), c); err != nil || strings.Contains(got, "hand") {
-		t.Errorf("%s, %v", got, err)
-	}
-	if got, _ := converted(t, path); !strings.Contains(strings.Join(got.Notes, "\n"), "a.bag: nothing tells how far the hand is open") {
-		t.Errorf("a dataset of it tells nothing of the grip: %q", got.Notes)
 	}
 }
 

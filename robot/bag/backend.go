@@ -73,6 +73,7 @@ type seen struct {
 	franka                   Franka
 	joints                   Joints
 	stamped                  Stamped
+	poseIn, targetIn         string // frames
 }
 
 // shot is the newest picture of a camera.
@@ -180,6 +181,13 @@ func (b *Backend) Unread() (all []Unread) {
 // Handed says whether anything told how far the hand is open, as far as it was played. Where
 // nothing did the grip is 0, which looks like a closed one.
 func (b *Backend) Handed() bool { return !b.seen.grippAt.IsZero() }
+
+// Targeted says whether a target was recorded until now, so that what was applied is how it moved.
+func (b *Backend) Targeted() bool { return !b.seen.targetAt.IsZero() }
+
+// Frames are those that the newest pose and target are in, as their messages say; empty: they
+// say none, or are not played.
+func (b *Backend) Frames() (pose, target string) { return b.seen.poseIn, b.seen.targetIn }
 
 // Map returns which topics are played.
 func (b *Backend) Map() Mapping { return b.cfg.Map }
@@ -323,7 +331,7 @@ func (b *Backend) advance() {
 
 // reference is what commands move: the controller's target, or the tool.
 func (b *Backend) reference() robot.Pose {
-	if !b.seen.targetAt.IsZero() {
+	if b.Targeted() {
 		return b.seen.target
 	}
 	return b.seen.state.EE
@@ -393,14 +401,14 @@ func (b *Backend) take(m *Message) error {
 	case k.Target:
 		if err = d.Pose(m.Data, &s.stamped); err == nil {
 			first := s.targetAt.IsZero()
-			s.target, s.targetAt = s.stamped.Pose, m.Time
+			s.target, s.targetAt, s.targetIn = s.stamped.Pose, m.Time, s.stamped.Frame
 			if first && b.ready { // until now it was the tool that counted
 				b.was = s.target
 			}
 		}
 	case k.Pose:
 		if err = d.Pose(m.Data, &s.stamped); err == nil && k.States == "" {
-			s.state.EE, s.poseAt = s.stamped.Pose, m.Time
+			s.state.EE, s.poseAt, s.poseIn = s.stamped.Pose, m.Time, s.stamped.Frame
 		}
 	}
 	if err != nil {
