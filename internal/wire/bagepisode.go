@@ -112,7 +112,7 @@ func bagMapping(path string, topics map[string]string, alone bool) (m bag.Mappin
 	for _, r := range reasons {
 		what, topic, _ := strings.Cut(r, ": ")
 		topic, _, _ = strings.Cut(topic, ", ")
-		_, said := topics[strings.TrimPrefix(what, "camera ")]
+		_, said := topics[strings.TrimPrefix(strings.Replace(what, "no gripper", "gripper", 1), "camera ")]
 		camera := what == "no camera" || strings.HasPrefix(what, "camera ")
 		if !said && !(camera && (alone && len(named) > 0 || named[topic])) { // nobody overruled it
 			notes = append(notes, path+": taken for "+r)

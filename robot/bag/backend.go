@@ -134,7 +134,7 @@ func NewBackend(path string, c BackendConfig) (*Backend, error) {
 	if c.Map.States == "" && c.Map.Joints == "" {
 		return nil, fmt.Errorf("bag: %s: no topic of the arm's state is known: name one as states=TOPIC or joints=TOPIC; there are %s", path, names(info))
 	}
-	if c.Hand && c.Map.Gripper == "" && c.Map.Joints == "" {
+	if c.Hand && c.Map.Gripper == "" && (c.Map.Joints == "" || c.Map.Handless) {
 		return nil, fmt.Errorf("%w in %s: no topic is taken for gripper; there are %s", ErrHandless, path, names(info))
 	}
 	have := map[string]bool{}
@@ -392,11 +392,11 @@ func (b *Backend) take(m *Message) error {
 		s.state.Q, s.state.DQ, s.state.EE, s.state.Wrench, s.state.Stamp, s.stateAt = f.Q, f.DQ, f.EE, f.Wrench, at(f.Stamp), m.Time
 	case k.Joints:
 		if err = d.Joints(m.Data, &s.joints); err == nil {
-			b.joints(m.Time, at(s.joints.Stamp))
+			err = b.joints(m.Time, at(s.joints.Stamp))
 		}
 	case k.Gripper:
 		if err = d.Joints(m.Data, &s.joints); err == nil {
-			b.fingers(m.Time)
+			err = b.fingers(m.Time)
 		}
 	case k.Target:
 		if err = d.Pose(m.Data, &s.stamped); err == nil {

@@ -2,6 +2,7 @@ package bag
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -123,52 +124,63 @@ func (l *limbs) know(m *Joints) {
 	}
 }
 
+// Openings of a hand, m: a Franka's are 0 to 0.08, a little off where it is not calibrated. What
+// is beyond is an angle, as a Robotiq's, which is 0 where it is open.
+const leastOpen, mostOpen = -0.005, 0.1
+
 // grip takes how far the joints at these indices are open, as far as there are such.
-func (b *Backend) grip(joints []int, recorded time.Time) {
+func (b *Backend) grip(joints []int, recorded time.Time) error {
 	s, found, sum := &b.seen, false, 0.0
+	no := func(x float64) bool { return (x < leastOpen || x > mostOpen) && !math.IsInf(x, 0) } // which is told as what it is
 	for _, i := range joints {
-		if i < len(s.joints.Position) {
-			sum, found = sum+s.joints.Position[i], true
+		if i >= len(s.joints.Position) {
+			continue
+		}
+		x := s.joints.Position[i]
+		if sum, found = sum+x, true; no(x) || no(sum) {
+			return fmt.Errorf("fingers at %.3g are not open so far in m, want %g to %g: are they angles? Name another topic as gripper=TOPIC, or none by gripper=", x, leastOpen, mostOpen)
 		}
 	}
 	if found {
 		s.state.Grip, s.grippAt = sum, recorded
 	}
+	return nil
 }
 
 // fingers takes all joints of the gripper's message but an arm's, which are beside the
 // fingers where a driver merges the two.
-func (b *Backend) fingers(recorded time.Time) {
+func (b *Backend) fingers(recorded time.Time) error {
 	l := &b.hand
 	l.know(&b.seen.joints)
 	if len(l.names) > 0 && l.arms > 0 {
-		b.grip(l.fingers, recorded)
-		return
+		return b.grip(l.fingers, recorded)
 	}
 	all := make([]int, len(b.seen.joints.Position))
 	for i := range all {
 		all[i] = i
 	}
-	b.grip(all, recorded)
+	return b.grip(all, recorded)
 }
 
 // joints takes the arm's joints, and the fingers if they are among them. What is not
 // the whole arm, as a gripper's message on the arm's topic, changes no joint.
-func (b *Backend) joints(recorded, stamp time.Time) {
+func (b *Backend) joints(recorded, stamp time.Time) error {
 	s, l := &b.seen, &b.limbs
 	n := len(s.joints.Position)
 	l.know(&s.joints)
-	if g := b.cfg.Map.Gripper; g == "" || g == b.cfg.Map.Joints {
-		b.grip(l.fingers, recorded)
+	if g := b.cfg.Map.Gripper; g == "" && !b.cfg.Map.Handless || g == b.cfg.Map.Joints {
+		if err := b.grip(l.fingers, recorded); err != nil {
+			return err
+		}
 	}
 	if b.cfg.Map.States != "" {
-		return
+		return nil
 	}
 	if !l.whole || slices.Max(l.order[:]) >= n {
 		if b.lacks == "" || l.joints > b.most { // a gripper's beside it say less
 			b.lacks, b.most = l.lacks(n), l.joints
 		}
-		return
+		return nil
 	}
 	s.state.DQ = [franka.Joints]float64{}
 	for k, i := range l.order {
@@ -181,4 +193,5 @@ func (b *Backend) joints(recorded, stamp time.Time) {
 	if b.cfg.Map.Pose == "" {
 		s.state.EE = franka.Forward(&s.state.Q)
 	}
+	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -164,6 +165,63 @@ func TestBackendTakesTheMappedGripper(t *testing.T) {
 				t.Errorf("the grip is %g, want %g", o.State.Grip, tt.grip)
 			}
 		})
+	}
+}
+
+// A Robotiq's joint is an angle, 0 where it is open and 0.8 where it is closed: taken for metres
+// it would be the other way round.
+func TestBackendRefusesFingersThatAreAngles(t *testing.T) {
+	arm := jointed{numbers("panda_joint%d", 1, 7), make([]float64, 7), nil}
+	hand := func(x ...float64) (ms []jointed) {
+		for _, x := range x {
+			ms = append(ms, jointed{[]string{"finger_joint"}, []float64{x}, nil})
+		}
+		return ms
+	}
+	merged := jointed{append(slices.Clone(arm.names), "finger_joint"), append(make([]float64, 7), 0.8), nil}
+	opposed := jointed{append(slices.Clone(arm.names), "left_finger_joint", "right_finger_joint"), append(make([]float64, 7), 0.8, -0.8), nil}
+	const topic = "/robotiq/joint_states"
+	for _, tt := range []struct {
+		name string
+		m    bag.Mapping
+		ms   []jointed
+		hand []jointed
+		want string // in the error; empty: none
+	}{
+		{"a hand that closes", bag.Mapping{Joints: "/joint_states", Gripper: topic}, []jointed{arm, arm, arm, arm}, hand(0, 0.04, 0.8), topic + " at "},
+		{"a hand that is not calibrated", bag.Mapping{Joints: "/joint_states", Gripper: topic}, []jointed{arm, arm, arm, arm}, hand(-0.004, 0.09, 0.081), ""},
+		{"no number", bag.Mapping{Joints: "/joint_states", Gripper: topic}, []jointed{arm, arm, arm, arm}, hand(math.NaN(), math.Inf(1), 0), ""},
+		{"among the joints", bag.Mapping{Joints: "/joint_states"}, []jointed{arm, merged, arm}, nil, "/joint_states at "},
+		{"against each other", bag.Mapping{Joints: "/joint_states"}, []jointed{arm, opposed, arm}, nil, "/joint_states at "},
+		{"among the joints, taken out", bag.Mapping{Joints: "/joint_states", Handless: true}, []jointed{merged, merged, merged}, nil, ""},
+		{"by the guess", bag.Mapping{}, []jointed{arm, arm, arm, arm}, hand(0, 0.04, 0.8), ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path := jointBag(t, tt.ms)
+			if tt.hand != nil {
+				path = beside(t, path, topic, tt.hand)
+			}
+			b, err := bag.NewBackend(path, bag.BackendConfig{Map: tt.m, Period: 10 * time.Millisecond})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer b.Close()
+			for _, err = b.Reset(t.Context()); err == nil; _, err = b.Step(t.Context(), robot.Command{}) {
+			}
+			if tt.want == "" && !errors.Is(err, io.EOF) || !strings.Contains(err.Error(), tt.want) || tt.want != "" && !strings.Contains(err.Error(), "fingers at 0.8 are not") {
+				t.Errorf("error %v, want %q in it", err, tt.want)
+			}
+			if m := b.Map(); tt.m.Joints == "" && (m.Gripper != "" || b.Handed()) {
+				t.Errorf("the guess takes %s for a hand", m.Gripper)
+			}
+		})
+	}
+	var m bag.Mapping
+	if err := m.Set("gripper="); err != nil || !m.Handless {
+		t.Errorf("%+v, %v; want no fingers", m, err)
+	}
+	if err := m.Set("gripper=/hand"); err != nil || m.Handless {
+		t.Errorf("%+v, %v; want those of /hand", m, err)
 	}
 }
 

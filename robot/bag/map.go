@@ -16,6 +16,8 @@ type Mapping struct {
 	Gripper string   // sensor_msgs/JointState of the fingers
 	Target  string   // geometry_msgs/PoseStamped: the equilibrium pose of the controller
 	Pose    string   // geometry_msgs/PoseStamped of the tool, where there are no States
+	// Handless leaves the fingers out that may be among the joints, where there is no Gripper.
+	Handless bool
 }
 
 // Camera is a camera's name and its topic.
@@ -48,6 +50,9 @@ func (m *Mapping) Set(word string) error {
 	}
 	if s := m.slot(name); s != nil {
 		*s = topic
+		if name == "gripper" {
+			m.Handless = topic == ""
+		}
 		return nil
 	}
 	i := slices.IndexFunc(m.Cameras, func(c Camera) bool { return c.Name == name })
@@ -126,8 +131,15 @@ func Guess(info Info) (Mapping, []string) {
 		}
 		return 1
 	})
+	// The joint of a Robotiq's fingers is an angle, 0 where they are open.
+	angled := func(n string) bool { return has(n, "robotiq") }
+	for _, t := range info.Topics {
+		if t.Type == "sensor_msgs/JointState" && angled(strings.ToLower(t.Name)) {
+			why = append(why, fmt.Sprintf("no gripper: %s, for a Robotiq's joints are angles, and an opening in m is wanted", t.Name))
+		}
+	}
 	pick(&m.Gripper, "gripper", "sensor_msgs/JointState", func(n string) int {
-		if fingers(n) && !has(n, "desired", "command", "target", "goal") {
+		if fingers(n) && !angled(n) && !has(n, "desired", "command", "target", "goal") {
 			return 1
 		}
 		return 0
