@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -155,6 +154,7 @@ type stretch struct {
 
 	topics *bag.Mapping // of a bag; nil: numbers that are none are an error
 	aim    aim
+	tie    tie
 	spoilt error   // why the episode cannot be one
 	faults []error // what of the recording is not whole, or no episode
 }
@@ -183,10 +183,20 @@ func (s *stretch) play(ctx context.Context, path string, m bag.Mapping) (notes [
 			if k.Targeted() {
 				s.aim.see(&obs)
 			}
+			if s.tie.see(&m, &obs.State); s.fit != nil && s.tie.n == poseTicks {
+				if err := s.tie.apart(&m); err != nil {
+					return notes, fmt.Errorf("robot.bag.topics: %w", err)
+				}
+			}
 			if err := s.take(obs); err != nil {
 				return notes, err
 			}
 		case errors.Is(err, io.EOF):
+			if err := s.tie.apart(&m); err != nil && s.fit != nil {
+				return notes, fmt.Errorf("robot.bag.topics: %w", err)
+			} else if err != nil {
+				notes = append(notes, fmt.Sprintf("%s: %v", path, err))
+			}
 			if err := s.end(); err != nil {
 				return notes, err
 			}
@@ -353,29 +363,6 @@ func (s *stretch) endless(o robot.Observation, t int) string {
 		return of("the target", m.Target, pose, m.States, m.Joints)
 	}
 	return ""
-}
-
-// A target that stands still for a second and more, while the tool goes this far, m, is not
-// what moved it: RViz's goal of a mobile base, say, or a tracker's.
-const restTicks, tooFar = 20, 0.02
-
-// aim is what became of a target since it was first seen in a stretch.
-type aim struct {
-	n     int // observations
-	from  [3]float64
-	way   float64 // of the tool, m
-	moved bool
-}
-
-func (a *aim) see(o *robot.Observation) {
-	if a.n++; a.n == 1 {
-		a.from = o.State.EE.P
-		return
-	}
-	d := &o.Applied.Delta
-	a.moved = a.moved || !(math.Hypot(math.Hypot(d[0], d[1]), d[2])+math.Hypot(math.Hypot(d[3], d[4]), d[5]) < 1e-6)
-	p := &o.State.EE.P
-	a.way = max(a.way, math.Hypot(math.Hypot(p[0]-a.from[0], p[1]-a.from[1]), p[2]-a.from[2]))
 }
 
 func (s *stretch) end() error {

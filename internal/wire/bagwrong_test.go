@@ -105,6 +105,60 @@ func TestATargetThatStandsStillIsNone(t *testing.T) {
 	}
 }
 
+// The pose of an arm without a hand is the flange's.
+func TestAPoseIsHeldAgainstTheJoints(t *testing.T) {
+	alter := func(off, turn float64) func(int, *arms.FrankaState) {
+		return func(i int, s *arms.FrankaState) {
+			s.Q = franka.Ready()
+			s.Q[0] += float64(i) / 100
+			p := franka.Forward(&s.Q)
+			p.P[2] += off
+			p = franka.Move(p, &[6]float64{5: turn})
+			r := rotation(p.Q)
+			for c := range 3 {
+				for k := range 3 {
+					s.OTEE[4*c+k] = r[k][c]
+				}
+				s.OTEE[12+c] = p.P[c]
+			}
+		}
+	}
+	dir := t.TempDir()
+	for _, tt := range []struct {
+		name      string
+		off, turn float64
+		want      string
+	}{
+		{"hand", 0, 0, ""},
+		{"finger", 0.004, 0.02, ""},
+		{"flange", 0.1034, 0, "the pose of " + rosarm.StateTopic + " is 103.4 mm and 0.000 rad"},
+		{"turned", 0, 0.785, "is 0.0 mm and 0.785 rad"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path := bagOf(t, filepath.Join(dir, tt.name+".bag"), alter(tt.off, tt.turn), frontLens)
+			c := tiny(t)
+			set(t, &c, "robot.kind=bag", "robot.bag.files=["+path+"]", "robot.bag.preferred=["+path+"]", "robot.horizon=100")
+			got, err := tryRecordings(t.Context(), c)
+			if (tt.want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("doctor: %s, %v; want %q", got, err, tt.want)
+			}
+			set(t, &c, "robot.bag.topics=[states=, joints="+rosarm.StateTopic+", pose=]")
+			if got, err := tryRecordings(t.Context(), c); err != nil || !strings.Contains(got, "58 steps") {
+				t.Errorf("doctor, by the joints: %s, %v", got, err)
+			}
+			var z float64
+			notes, err := bagEpisodes(t.Context(), path, nil, func(e policy.Episode) error { z = e.Inputs[0].State.EE.P[2]; return nil })
+			if s := strings.Join(notes, "\n"); err != nil || strings.Contains(s, "tool centre point") != (tt.want != "") || !strings.Contains(s, tt.want) {
+				t.Errorf("converted: %v, %q; want %q", err, notes, tt.want)
+			}
+			_, err = bagEpisodes(t.Context(), path, map[string]string{"states": "", "joints": rosarm.StateTopic}, func(e policy.Episode) error { z -= e.Inputs[0].State.EE.P[2]; return nil })
+			if err != nil || math.Abs(z-tt.off) > 1e-9 {
+				t.Errorf("by the joints it is %g m lower, want %g: %v", z, tt.off, err)
+			}
+		})
+	}
+}
+
 // Poses in two frames are told, and what was guessed beside what a person named.
 func TestConvertTellsOfFramesAndOfGuesses(t *testing.T) {
 	path := jointed(t, map[string]string{"/tcp": "panda_link0", "/target": "camera"})

@@ -391,7 +391,13 @@ func (b *Backend) take(m *Message) error {
 		f := &s.franka
 		s.state.Q, s.state.DQ, s.state.EE, s.state.Wrench, s.state.Stamp, s.stateAt = f.Q, f.DQ, f.EE, f.Wrench, at(f.Stamp), m.Time
 	case k.Joints:
-		if err = d.Joints(m.Data, &s.joints); err == nil {
+		if d.at.arm { // the joints of a FrankaState, and not its pose
+			if err = d.Franka(m.Data, &s.franka); err == nil {
+				f := &s.franka
+				s.joints = Joints{Position: append(s.joints.Position[:0], f.Q[:]...), Velocity: append(s.joints.Velocity[:0], f.DQ[:]...)}
+				err = b.joints(m.Time, at(f.Stamp))
+			}
+		} else if err = d.Joints(m.Data, &s.joints); err == nil {
 			err = b.joints(m.Time, at(s.joints.Stamp))
 		}
 	case k.Gripper:

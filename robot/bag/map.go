@@ -12,7 +12,7 @@ import (
 type Mapping struct {
 	Cameras []Camera // in the order of observations
 	States  string   // franka_msgs/FrankaState: joints, pose, wrench
-	Joints  string   // sensor_msgs/JointState, where there are no States
+	Joints  string   // sensor_msgs/JointState, or the joints alone of a FrankaState, where there are no States
 	Gripper string   // sensor_msgs/JointState of the fingers
 	Target  string   // geometry_msgs/PoseStamped: the equilibrium pose of the controller
 	Pose    string   // geometry_msgs/PoseStamped of the tool, where there are no States

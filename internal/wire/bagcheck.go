@@ -1,0 +1,72 @@
+package wire
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+
+	"github.com/rapport-rl/rapport/robot"
+	"github.com/rapport-rl/rapport/robot/bag"
+	"github.com/rapport-rl/rapport/robot/franka"
+)
+
+// A target that stands still for a second and more, while the tool goes this far, m, is not
+// what moved it: RViz's goal of a mobile base, say, or a tracker's.
+const restTicks, tooFar = 20, 0.02
+
+// aim is what became of a target since it was first seen in a stretch.
+type aim struct {
+	n     int // observations
+	from  [3]float64
+	way   float64 // of the tool, m
+	moved bool
+}
+
+func (a *aim) see(o *robot.Observation) {
+	if a.n++; a.n == 1 {
+		a.from = o.State.EE.P
+		return
+	}
+	d := &o.Applied.Delta
+	a.moved = a.moved || !(math.Hypot(math.Hypot(d[0], d[1]), d[2])+math.Hypot(math.Hypot(d[3], d[4]), d[5]) < 1e-6)
+	p := &o.State.EE.P
+	a.way = max(a.way, math.Hypot(math.Hypot(p[0]-a.from[0], p[1]-a.from[1]), p[2]-a.from[2]))
+}
+
+// How far a recorded pose may be from where the joints have a Franka Hand, m and rad, as of a
+// live arm (robot/ros/arm), and in how many observations it is looked for.
+const poseApart, poseTurned, poseTicks = 0.005, 0.03, 20
+
+// tie holds the pose of a recording against its joints: that of a flange is 10.3 cm off, one in
+// another frame anywhere. A pose that is older than the joints moves meanwhile, so that one
+// observation in which they agree is enough.
+type tie struct {
+	n           int // observations
+	fits        bool
+	near, turns float64 // the least that they are apart, m, and the turn there, rad
+}
+
+func (t *tie) see(m *bag.Mapping, st *robot.State) {
+	if m.States == "" && m.Pose == "" || t.fits || t.n >= poseTicks {
+		return // the pose is of the joints
+	}
+	// Joints at zero, where no Franka can be, were not recorded.
+	if st.Q == [franka.Joints]float64{} || !finite(st.Q[:]) || !finite(st.EE.P[:]) || !finite(st.EE.Q[:]) {
+		return
+	}
+	d := franka.Diff(franka.Forward(&st.Q), st.EE)
+	off, turn := norm([3]float64(d[:3])), norm([3]float64(d[3:]))
+	if t.n++; t.n == 1 || off < t.near {
+		t.near, t.turns = off, turn
+	}
+	t.fits = off <= poseApart && turn <= poseTurned
+}
+
+// apart says how pose and joints of a recording disagree; nil: they do not.
+func (t *tie) apart(m *bag.Mapping) error {
+	if t.fits || t.n == 0 {
+		return nil
+	}
+	return fmt.Errorf("the pose of %s is %.1f mm and %.3f rad from where its joints have the tool centre point of a Franka Hand: it is another tool's, or in another frame; take it from the joints by states=, joints=%s and pose=",
+		cmp.Or(m.States, m.Pose), 1000*t.near, t.turns, cmp.Or(m.Joints, m.States))
+}
