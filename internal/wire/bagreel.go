@@ -175,8 +175,10 @@ type viewing struct {
 	last    string    // whose first frame they waited for
 	tick    time.Time
 	pauses  int
-	paused  time.Time     // first of the pauses
-	skipped time.Duration // in all of them
+	paused  time.Time       // first of the pauses
+	skipped time.Duration   // in all of them
+	behind  time.Time       // the first message behind a pause, until the ticks go on
+	absent  map[string]bool // who sent none behind it
 }
 
 // stall is for how many ticks a camera showed a frame older than pauseLimit.
@@ -200,16 +202,20 @@ func (v *viewing) run(ctx context.Context, in *bag.Bag) (torn, err error) {
 			break
 		}
 		if !v.tick.IsZero() && m.Time.Sub(last) > pauseLimit {
-			if err := v.show(); err != nil {
-				return nil, err
+			if v.behind.IsZero() {
+				if err := v.show(); err != nil {
+					return nil, err
+				}
 			}
 			if v.pauses++; v.pauses == 1 {
 				v.paused = last
 			}
-			v.skipped += m.Time.Sub(v.tick) - tabletop.Period
-			v.tick = m.Time
+			v.behind, v.absent = m.Time, map[string]bool{}
+			for _, topic := range v.topics {
+				v.absent[topic] = true
+			}
 		}
-		for !v.tick.IsZero() && m.Time.After(v.tick) {
+		for !v.tick.IsZero() && v.behind.IsZero() && m.Time.After(v.tick) {
 			if err := v.show(); err != nil {
 				return nil, err
 			}
@@ -219,6 +225,15 @@ func (v *viewing) run(ctx context.Context, in *bag.Bag) (torn, err error) {
 		if torn = v.take(&m); torn != nil {
 			break
 		}
+		// No tick has frames of both sides of a pause, unless a camera stays away.
+		if !v.behind.IsZero() && (len(v.absent) == 0 || m.Time.Sub(v.behind) > pauseLimit) {
+			v.skipped += m.Time.Sub(v.tick) - tabletop.Period
+			v.tick, v.behind = m.Time, time.Time{}
+		}
+	}
+	if !v.behind.IsZero() {
+		v.skipped += last.Sub(v.tick)
+		return torn, nil
 	}
 	if !v.tick.IsZero() {
 		return torn, v.show()
@@ -248,6 +263,7 @@ func (v *viewing) take(m *bag.Message) error {
 	}
 	v.count[m.Topic]++
 	v.newest[m.Topic], v.at[m.Topic] = fr, m.Time
+	delete(v.absent, m.Topic)
 	if v.tick.IsZero() && len(v.newest) == len(v.tape.cams) {
 		v.tick, v.begin, v.last = m.Time, m.Time, m.Topic
 	}

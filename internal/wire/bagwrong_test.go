@@ -15,6 +15,7 @@ import (
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/robot/bag"
 	"github.com/rapport-rl/rapport/robot/franka"
+	"github.com/rapport-rl/rapport/robot/record"
 	rosarm "github.com/rapport-rl/rapport/robot/ros/arm"
 	arms "github.com/rapport-rl/rapport/robot/ros/msgs/franka"
 	"github.com/rapport-rl/rapport/robot/ros/msgs/std"
@@ -261,5 +262,65 @@ func TestABrokenPictureCostsNoRecording(t *testing.T) {
 	}
 	if got := shownTo(t, oneCamera, none)[0]; got.Err == nil || !strings.Contains(got.Err.Error(), "60 pictures"+what) {
 		t.Errorf("no picture can be shown: %v", got.Err)
+	}
+}
+
+// No tick behind a pause has a frame of before it, unless a camera stays away for as long.
+func TestReplayWaitsForAllCamerasBehindAPause(t *testing.T) {
+	for _, tt := range []struct {
+		name         string
+		back         time.Duration // when the second camera is, after the first
+		ticks, mixed int
+		skipped      string
+	}{
+		{"20 ms later", 20 * time.Millisecond, 20 + 60, 0, "and 60 ticks are left out"},
+		{"never", time.Hour, 20 + 19, 19, "and 101 ticks are left out"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "a.bag")
+			w, err := bag.Create(path, bag.WriteOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := &bagger{t, w}
+			send := func(i int, topic string, at time.Duration, side byte) {
+				m := std.Image{Width: 2, Height: 1, Encoding: "mono8", Step: 2, Data: []byte{side, side}}
+				say(b, &bag.Connection{ID: uint32(i), Topic: topic}, time.Unix(1000, 0).UTC().Add(at), &m)
+			}
+			for i := range 80 {
+				at, side := time.Duration(i)*50*time.Millisecond, byte(0)
+				if i >= 20 {
+					at, side = at+3*time.Second, 1
+				}
+				send(0, "/front/image_raw", at, side)
+				if side == 0 || tt.back < time.Second {
+					send(1, "/wrist/image_raw", at+time.Duration(side)*tt.back, side)
+				}
+			}
+			if err := w.Close(); err != nil {
+				t.Fatal(err)
+			}
+			r, err := bagReel(path, ReplayConfig{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			film, err := r.open(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer film.Close()
+			ticks, mixed := 0, 0
+			if err := film.Each(t.Context(), func(o record.Tick) error {
+				if ticks++; o.Frames[0].Pix[0] != o.Frames[1].Pix[0] {
+					mixed++
+				}
+				return nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+			if notes := strings.Join(film.Notes(), "\n"); ticks != tt.ticks || mixed != tt.mixed || !strings.Contains(notes, tt.skipped) {
+				t.Errorf("%d ticks, %d of them with frames of both sides, want %d and %d: %s", ticks, mixed, tt.ticks, tt.mixed, notes)
+			}
+		})
 	}
 }
