@@ -70,3 +70,23 @@ func (t *tie) apart(m *bag.Mapping) error {
 	return fmt.Errorf("the pose of %s is %.1f mm and %.3f rad from where its joints have the tool centre point of a Franka Hand: it is another tool's, or in another frame; take it from the joints by states=, joints=%s and pose=",
 		cmp.Or(m.States, m.Pose), 1000*t.near, t.turns, cmp.Or(m.Joints, m.States))
 }
+
+// hold looks for fingers that closed and rest for a second on something, whose width is then
+// taken for what they were told.
+type hold struct {
+	widest, last float64 // m, so far
+	rest         int     // ticks
+	width        float64 // of the first thing that is held; 0: none
+}
+
+func (h *hold) see(grip float64) {
+	const still, thin = 0.0005, 0.005 // m
+	if math.Abs(grip-h.last) > still {
+		h.rest = 0
+	}
+	h.rest++
+	h.widest, h.last = max(h.widest, grip), grip
+	if h.width == 0 && h.rest > restTicks && grip > thin && grip < h.widest-thin {
+		h.width = grip
+	}
+}

@@ -155,6 +155,7 @@ type stretch struct {
 	topics *bag.Mapping // of a bag; nil: numbers that are none are an error
 	aim    aim
 	tie    tie
+	hold   hold
 	spoilt error   // why the episode cannot be one
 	faults []error // what of the recording is not whole, or no episode
 }
@@ -183,6 +184,7 @@ func (s *stretch) play(ctx context.Context, path string, m bag.Mapping) (notes [
 			if k.Targeted() {
 				s.aim.see(&obs)
 			}
+			s.hold.see(obs.State.Grip)
 			if s.tie.see(&m, &obs.State); s.fit != nil && s.tie.n == poseTicks {
 				if err := s.tie.apart(&m); err != nil {
 					return notes, fmt.Errorf("robot.bag.topics: %w", err)
@@ -217,6 +219,9 @@ func (s *stretch) play(ctx context.Context, path string, m bag.Mapping) (notes [
 			}
 			for _, u := range k.Unread() {
 				notes = append(notes, fmt.Sprintf("%s: %v", path, u))
+			}
+			if s.hand && s.hold.width > 0 {
+				notes = append(notes, fmt.Sprintf("%s: the fingers rest on something of %.0f mm, and what was applied is their opening, not what they were told: a policy learns to close to that width, and may not squeeze", path, 1000*s.hold.width))
 			}
 			if s.fit == nil && !k.Handed() { // of a session's the policy does not command it
 				notes = append(notes, path+": nothing tells how far the hand is open: its grip is 0, as if it were closed; name its topic, as --map gripper=/franka_gripper/joint_states")

@@ -42,12 +42,27 @@ func TestAPolicyThatGripsWantsRecordingsOfTheHand(t *testing.T) {
 // aimed is a copy of a bag with poses on other topics, each sent once, with its frame.
 func aimed(t *testing.T, path string, poses map[string]string) string {
 	t.Helper()
+	return added(t, path, func(b *bagger, n int, at time.Time) {
+		if n != 10 {
+			return
+		}
+		for i, topic := range slices.Sorted(maps.Keys(poses)) {
+			p := std.PoseStamped{}
+			p.Header.FrameId, p.Pose.Orientation.W = poses[topic], 1
+			say(b, &bag.Connection{ID: uint32(10 + i), Topic: topic}, at, &p)
+		}
+	})
+}
+
+// added is a copy of a bag to which more adds, before the n-th message.
+func added(t *testing.T, path string, more func(b *bagger, n int, at time.Time)) string {
+	t.Helper()
 	from, err := bag.Open(path, bag.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer from.Close()
-	to := filepath.Join(t.TempDir(), "aimed.bag")
+	to := filepath.Join(t.TempDir(), "more.bag")
 	w, err := bag.Create(to, bag.WriteOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -55,13 +70,7 @@ func aimed(t *testing.T, path string, poses map[string]string) string {
 	b := &bagger{t, w}
 	var m bag.Message
 	for n := 0; from.Next(&m) == nil; n++ {
-		if n == 10 {
-			for i, topic := range slices.Sorted(maps.Keys(poses)) {
-				p := std.PoseStamped{}
-				p.Header.FrameId, p.Pose.Orientation.W = poses[topic], 1
-				say(b, &bag.Connection{ID: uint32(10 + i), Topic: topic}, m.Time, &p)
-			}
-		}
+		more(b, n, m.Time)
 		c := *m.Conn
 		m.Conn = &c
 		if err := w.Write(&m); err != nil {
@@ -157,6 +166,38 @@ func TestAPoseIsHeldAgainstTheJoints(t *testing.T) {
 				t.Errorf("by the joints it is %g m lower, want %g: %v", z, tt.off, err)
 			}
 		})
+	}
+}
+
+// What a bag says was applied is how far the fingers are open, which a held thing decides.
+func TestAHeldThingIsTold(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		grips func(i int) float64
+		want  float64
+	}{
+		{"held", func(i int) float64 { return max(0.04, 0.08-0.01*float64(i)) }, 0.04},
+		{"closed", func(i int) float64 { return max(0, 0.08-0.01*float64(i)) }, 0},
+		{"always so wide", func(int) float64 { return 0.04 }, 0},
+		{"only passed", func(i int) float64 { return max(0, 0.08-0.001*float64(i)) }, 0},
+		{"opened", func(i int) float64 { return min(0.08, 0.01*float64(i)) }, 0},
+	} {
+		var h hold
+		for i := range 60 {
+			h.see(tt.grips(i))
+		}
+		if h.width != tt.want {
+			t.Errorf("%s: something of %g m is held, want %g", tt.name, h.width, tt.want)
+		}
+	}
+	path := added(t, bagOf(t, filepath.Join(t.TempDir(), "a.bag"), nil, frontLens), func(b *bagger, n int, at time.Time) {
+		x := max(0.02, 0.04-0.001*float64(n))
+		say(b, &bag.Connection{ID: 9, Topic: "/franka_gripper/joint_states"}, at, &std.JointState{Position: []float64{x, x}})
+	})
+	c := tiny(t)
+	set(t, &c, "robot.kind=bag", "robot.bag.files=["+path+"]", "robot.bag.preferred=["+path+"]", "robot.horizon=100", "policy.axes=[x, y, z, grip]")
+	if got, err := tryRecordings(t.Context(), c); err != nil || !strings.Contains(got, "the fingers rest on something of 40 mm") {
+		t.Errorf("doctor: %s, %v", got, err)
 	}
 }
 
