@@ -317,7 +317,7 @@ func (s *stretch) take(o robot.Observation) (err error) {
 			return err
 		}
 	}
-	if err := s.hold(o, t); err != nil {
+	if err := s.weigh(o, t); err != nil {
 		return err
 	}
 	s.e.Inputs = append(s.e.Inputs, policy.Input{Step: t, State: o.State, Frames: o.Frames})
@@ -327,8 +327,8 @@ func (s *stretch) take(o robot.Observation) (err error) {
 	return nil
 }
 
-// hold counts what the new pictures of an observation take.
-func (s *stretch) hold(o robot.Observation, t int) error {
+// weigh counts what the new pictures of an observation take.
+func (s *stretch) weigh(o robot.Observation, t int) error {
 	for i, f := range o.Frames {
 		if t == 0 || i >= len(s.e.Inputs[t-1].Frames) || s.e.Inputs[t-1].Frames[i].Seq != f.Seq {
 			s.held += int64(len(f.Pix))

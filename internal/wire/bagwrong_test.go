@@ -157,11 +157,11 @@ func TestAPoseIsHeldAgainstTheJoints(t *testing.T) {
 				t.Errorf("doctor, by the joints: %s, %v", got, err)
 			}
 			var z float64
-			notes, err := bagEpisodes(t.Context(), path, nil, func(e policy.Episode) error { z = e.Inputs[0].State.EE.P[2]; return nil })
+			notes, err := bagEpisodes(t.Context(), path, nil, 0, func(e policy.Episode) error { z = e.Inputs[0].State.EE.P[2]; return nil })
 			if s := strings.Join(notes, "\n"); err != nil || strings.Contains(s, "tool centre point") != (tt.want != "") || !strings.Contains(s, tt.want) {
 				t.Errorf("converted: %v, %q; want %q", err, notes, tt.want)
 			}
-			_, err = bagEpisodes(t.Context(), path, map[string]string{"states": "", "joints": rosarm.StateTopic}, func(e policy.Episode) error { z -= e.Inputs[0].State.EE.P[2]; return nil })
+			_, err = bagEpisodes(t.Context(), path, map[string]string{"states": "", "joints": rosarm.StateTopic}, 0, func(e policy.Episode) error { z -= e.Inputs[0].State.EE.P[2]; return nil })
 			if err != nil || math.Abs(z-tt.off) > 1e-9 {
 				t.Errorf("by the joints it is %g m lower, want %g: %v", z, tt.off, err)
 			}
