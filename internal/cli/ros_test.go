@@ -224,6 +224,7 @@ func (l lab) checkNeeds() {
 		{"the same encoder", []string{"run", "--set", "session.from=" + l.session(), "--set", "encoder.keypoints=5"}, exitFailed, "want --set 'encoder.keypoints=4'"},
 		{"the limits of its own arm", []string{"run", "--set", "robot.kind=ros", "--set", "session.from=" + l.session(), "--set", "robot.ros.arm_id=fr3"}, exitUsage, "guard.arm is panda, but robot.ros.arm_id is fr3"},
 		{"topics", []string{"run", "--set", "robot.kind=ros", "--set", "session.from=" + l.session(), "--set", "robot.ros.cameras=[]"}, exitUsage, "names no topic for it"},
+		{"a start where it was demonstrated", []string{"run", "--set", "robot.kind=ros", "--set", "session.from=" + l.session()}, exitFailed, "never moves the hand along z"},
 		{"how the arm is reached", []string{"sim"}, exitUsage, "want --ros"},
 	} {
 		code, out := l.run(t.Context(), &console{}, tt.args...)
@@ -234,7 +235,7 @@ func (l lab) checkNeeds() {
 	if code, out := l.run(t.Context(), &console{}, "doctor", "--set", "robot.kind=ros", "--set", "session.from="+l.session(), "--set", nowhere, "--set", "robot.ros.wait=1"); code == exitDone || !strings.Contains(out, "start roscore") {
 		t.Errorf("rapport doctor without a master ended with %d:\n%s", code, out)
 	}
-	if code, out := l.run(t.Context(), &console{}, "run", "--set", "guard.gate=off", "--set", "robot.kind=ros", "--set", "session.from="+l.session(), "--set", nowhere, "--set", "robot.ros.wait=1"); code != exitFailed || !strings.Contains(out, "start roscore") {
+	if code, out := l.run(t.Context(), &console{}, "run", "--set", "guard.gate=off", "--set", "robot.kind=ros", "--set", "session.from="+l.session(), "--set", "robot.ros.start.at=[0.42, 0, 0.12]", "--set", nowhere, "--set", "robot.ros.wait=1"); code != exitFailed || !strings.Contains(out, "start roscore") {
 		t.Errorf("a session without a master ended with %d:\n%s", code, out)
 	}
 	if _, err := os.Stat(filepath.Join(l.dir, "runs", "reach-003")); err == nil {

@@ -75,6 +75,9 @@ type ROSStart struct {
 	Speed float64    `yaml:"speed"` // m/s
 	Turn  float64    `yaml:"turn"`  // rad/s
 	Lift  float64    `yaml:"lift"`  // m
+	// Tolerance is how far At may be, along an axis that the policy does not command, from
+	// where the demonstrations of session.from begin, m.
+	Tolerance float64 `yaml:"tolerance"`
 }
 
 // validate looks at what the arm's own package does not know; that says the rest
@@ -93,6 +96,7 @@ func (r ROS) validate(p *problems, cameras []Camera) {
 	p.within("robot.ros.patience", r.Patience, 0, 300)
 	p.oneOf("robot.ros.gripper.kind", r.Gripper.Kind, "franka", "none")
 	p.within("robot.ros.start.yaw", r.Start.Yaw, -math.Pi, math.Pi)
+	p.within("robot.ros.start.tolerance", r.Start.Tolerance, 0, 2)
 	var names []string
 	for i, c := range r.Cameras {
 		key := fmt.Sprintf("robot.ros.cameras[%d]", i)

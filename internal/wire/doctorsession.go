@@ -24,7 +24,11 @@ func examineSession(ctx context.Context, c config.Config, o Options) (fs []Findi
 	case from != "" && c.Bus.URL != "" && !there(filepath.Join(from, database)):
 		fs = append(fs, Finding{What: "session.from", Detail: from + ", which is not on this machine: rapport learner wants it on its own, and so does rapport run"})
 	case from != "":
-		fs = append(fs, Finding{"session.from", from + ", which was configured alike", errors.Join(alike(c), reviewed(ctx, c))})
+		detail := from + ", which was configured alike"
+		if far, _ := starts(c); far != "" {
+			detail += "; but " + far
+		}
+		fs = append(fs, Finding{"session.from", detail, errors.Join(alike(c), reviewed(ctx, c))})
 	default:
 		err := errors.Join(founding(c), reviewed(ctx, c))
 		switch {

@@ -90,6 +90,9 @@ func (s *Session) inherit(ctx context.Context) (p parts, err error) {
 	if cloned := 1 / tabletop.Period.Seconds(); real(s.cfg) && s.cfg.Robot.ROS.Rate != cloned {
 		s.log.Warn("the policy was cloned at another rate; it moves the arm at another speed now", "ticks_a_second", s.cfg.Robot.ROS.Rate, "cloned_at", cloned)
 	}
+	if far, _ := starts(s.cfg); far != "" { // alike refused what must not be
+		s.log.Warn("wire: session.from: " + far)
+	}
 	rows, err := st.Episodes(ctx, policy.Demo)
 	if err != nil {
 		return p, err
@@ -288,7 +291,8 @@ func alike(cfg config.Config) error {
 	if seen := seenKeys(withClicks(was, from)); !byClicks(cfg) && was.Policy.Keys == cfg.Policy.Keys && !slices.Equal(seen, seenKeys(cfg)) {
 		errs = append(errs, fmt.Errorf("wire: session.from: the policy of %s (task %s) sees the points %s, that of this session (task %s) would see %s; want the task, policy.keys and plan of %[1]s, or another session", from, was.Robot.Task, enumerated(seen), cfg.Robot.Task, enumerated(seenKeys(cfg))))
 	}
-	errs = append(errs, toldOf(cfg, was), drawsAlike(cfg, was))
+	_, astray := starts(cfg)
+	errs = append(errs, toldOf(cfg, was), drawsAlike(cfg, was), astray)
 	for _, c := range rooted(cfg).Changes(rooted(was)) {
 		if c.Key == "robot.way" {
 			errs = append(errs, fmt.Errorf("wire: session.from: robot.way is %v in %s, and %s here; name a session of this way: of a practice, NAME goes there and NAME-back goes back", c.Was, from, cfg.Robot.Way))
