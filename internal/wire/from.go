@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -296,6 +297,10 @@ func alike(cfg config.Config) error {
 	for _, c := range rooted(cfg).Changes(rooted(was)) {
 		if c.Key == "robot.way" {
 			errs = append(errs, fmt.Errorf("wire: session.from: robot.way is %v in %s, and %s here; name a session of this way: of a practice, NAME goes there and NAME-back goes back", c.Was, from, cfg.Robot.Way))
+		} else if face, beyond := faces(cfg, was, c.Key); face != "" {
+			if beyond {
+				errs = append(errs, fmt.Errorf("wire: session.from: %v in %s, whose policy never was beyond that; a narrower box is taken, as --set '%s=%s'", c, from, c.Key, face))
+			}
 		} else if config.Covers(taken, c.Key) && !config.Covers(untaken, c.Key) {
 			errs = append(errs, fmt.Errorf("wire: session.from: %v in %s; want --set '%s=%s'", c, from, c.Key, c.Was))
 		}
@@ -309,6 +314,25 @@ func alike(cfg config.Config) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// faces is the one of guard.workspace's ends that a key names, as far out as here and in the earlier
+// session alike, and whether this session's is beyond it; "" of another key. A box may be narrower,
+// as around a table that has something on it: nothing was made with it but how places are seen,
+// which the policy keeps (made).
+func faces(cfg, was config.Config, key string) (face string, beyond bool) {
+	is, at, inner := cfg.Guard.Workspace.Min, was.Guard.Workspace.Min, math.Max
+	switch key {
+	case "guard.workspace.min":
+	case "guard.workspace.max":
+		is, at, inner = cfg.Guard.Workspace.Max, was.Guard.Workspace.Max, math.Min
+	default:
+		return "", false
+	}
+	for i := range at {
+		at[i] = inner(at[i], is[i])
+	}
+	return "[" + triple(at) + "]", at != is
 }
 
 // drawsAlike refuses the policy of an earlier session that no learner of this one's kind goes on

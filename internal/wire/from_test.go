@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -47,6 +48,48 @@ func TestPoliciesOfAnotherSortAreRefusedAtOnce(t *testing.T) {
 		}
 		if _, err := os.Stat(filepath.Join(c.Out, c.Name)); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("a folder is left (%v)", err)
+		}
+	}
+}
+
+// A session may keep the arm to less than the one that it begins from did, never to more, and its policy
+// sees places as it learned to.
+func TestASessionMayHaveANarrowerWorkspace(t *testing.T) {
+	ctx := t.Context()
+	c := tiny(t)
+	c.Name = "wide"
+	s, err := Create(ctx, c, byTheClock())
+	if err != nil {
+		t.Fatal(err)
+	}
+	wide := s.Dir()
+	was, err := s.prepare(withDesk(ctx, s.desk))
+	if err := errors.Join(err, s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	c.Name, c.Session.From = "narrow", wide
+	for want, sets := range map[string][]string{
+		"want --set": {"guard.workspace.min=[0.25, -0.2, 0.05]", "encoder.keypoints=5"}, // of the encoder alone
+		"as --set 'guard.workspace.min=[0.3, -0.3, 0.015]'": {"guard.workspace.min=[0.3, -0.4, 0.015]"},
+		"as --set 'guard.workspace.max=[0.7, 0.3, 0.6]'":    {"guard.workspace.max=[0.7, 0.31, 0.6]"},
+	} {
+		c := c
+		set(t, &c, sets...)
+		err := alike(c)
+		wantErr(t, err, want)
+		if err != nil && strings.Count(err.Error(), "\n") > 0 {
+			t.Errorf("%v: %v, want one thing", sets, err)
+		}
+	}
+	set(t, &c, "guard.workspace.min=[0.25, -0.2, 0.05]", "guard.workspace.max=[0.7, 0.3, 0.5]")
+	s = begun(t, c)
+	for _, when := range []string{"begun", "gone on with"} {
+		got, err := s.prepare(withDesk(ctx, s.desk))
+		if err != nil {
+			t.Fatal(when, err)
+		}
+		if !reflect.DeepEqual(got.view, was.view) {
+			t.Errorf("%s, its policy sees %+v, want %+v", when, got.view, was.view)
 		}
 	}
 }

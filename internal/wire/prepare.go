@@ -181,7 +181,13 @@ func (s *Session) made(ctx context.Context) (parts, error) {
 		return p, err
 	}
 	p.clone = policy.Params{Version: v, Data: b}
-	return p, nil
+	if s.cfg.Session.From == "" {
+		return p, nil
+	}
+	// It was cloned where guard.workspace may have been wider, and goes on to see places so.
+	cloned, _, err := viewOf(p.clone)
+	p.view.Origin, p.view.Span = cloned.Origin, cloned.Span
+	return p, err
 }
 
 // stored reads the episodes of an origin in the order they were added, without those that
