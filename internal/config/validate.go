@@ -71,7 +71,7 @@ func (c Config) problems() (p problems) {
 	p.within("encoder.keypoints", float64(c.Encoder.Keypoints), 1, 256)
 	p.within("encoder.colours", float64(c.Encoder.Colours), 0, 64)
 	p.within("encoder.steps", float64(c.Encoder.Steps), 1, 1e6)
-	c.Reward.validate(&p, c.Robot.Kind, c.Demos.Bad)
+	c.Reward.validate(&p, c.Robot.Kind, c.Session.From, c.Demos.Bad)
 	p.need(c.Reward.Person == "" || c.Session.From != "" || c.People.answers(c.Reward.Person), "reward.person", "is %s, who is none of people.groups, and nobody else answers a session that begins from no other; name one of them, or an earlier session where %[1]s answered as session.from", c.Reward.Person)
 	c.Reward.visual(&p, c.Robot.Kind, c.Encoder.Kind)
 	p.within("reward.experts", float64(c.Reward.Experts), 1, 100)

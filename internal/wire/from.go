@@ -287,6 +287,9 @@ func alike(cfg config.Config) error {
 	if err != nil {
 		return fmt.Errorf("wire: session.from: %w", err)
 	}
+	if err := was.Reward.Unfit(cfg.Robot.Kind); err != nil { // none of its settings would be a remedy
+		return fmt.Errorf("wire: session.from: of %s %w; want another session, whose reward may be one here, as reward.kind rapl with reward.sees features", from, err)
+	}
 	var errs []error
 	// Points are of a task's things, and a policy that sees them of no other.
 	if seen := seenKeys(withClicks(was, from)); !byClicks(cfg) && was.Policy.Keys == cfg.Policy.Keys && !slices.Equal(seen, seenKeys(cfg)) {

@@ -74,3 +74,32 @@ func TestAnArmBeginsWhereItWasDemonstrated(t *testing.T) {
 		t.Errorf("the doctor finds %+v", fs)
 	}
 }
+
+// A reward that an arm or recordings cannot have is refused of this session and of the one that it
+// begins from alike: what is wanted in its place is another session.
+func TestARewardThatCannotBeHereWantsAnotherSession(t *testing.T) {
+	for kind, sets := range map[string][]string{
+		"bag": {"reward.kind=kagi"},
+		"ros": {"reward.kind=truth"},
+	} {
+		c := tiny(t)
+		first := filepath.Join(c.Out, "first")
+		set(t, &c, sets...)
+		st, err := founded(first, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := st.Close(); err != nil {
+			t.Fatal(err)
+		}
+		c.Name, c.Robot.Kind, c.Session.From, c.Robot.Bag.Files = "second", kind, first, []string{"a.bag"}
+		wantErr(t, c.Validate(), "want rapl, and as session.from a session whose reward is so")
+		c.Reward = tiny(t).Reward // as was asked for
+		set(t, &c)
+		_, err = Create(t.Context(), c, quietly())
+		wantErr(t, err, sets[0][len("reward.kind="):]+", but robot.kind is "+kind, "want another session, whose reward may be one here")
+		if err != nil && strings.Contains(err.Error(), "--set") {
+			t.Errorf("%s: %v names a setting that is refused", kind, err)
+		}
+	}
+}
