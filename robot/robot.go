@@ -31,6 +31,12 @@ type Frame struct {
 	Pix    []byte // len H*W*3
 }
 
+// Squeezed says whether w by h pixels are of another shape than f, by more than whole
+// pixels account for (2 %), so that f is not true to scale once it is brought to that size.
+func (f Frame) Squeezed(w, h int) bool {
+	return math.Abs(float64(f.W*h)/float64(f.H*w)-1) > 0.02
+}
+
 // Pose is a position in metres and a unit quaternion (w,x,y,z), base frame.
 type Pose struct {
 	P [3]float64

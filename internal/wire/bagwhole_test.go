@@ -399,3 +399,23 @@ func TestDoctorTellsOfDamage(t *testing.T) {
 		t.Errorf("%s, %v", got, err)
 	}
 }
+
+// Pictures that are squeezed are told of where what sees them learned elsewhere.
+func TestDoctorTellsOfPicturesOfAnotherShape(t *testing.T) {
+	wide := bagOf(t, filepath.Join(t.TempDir(), "a.bag"), nil, frontLens)
+	const what = "a.bag 58 steps (the pictures of camera front, 16x8, are brought to another shape, 64x64, "
+	for _, tt := range []struct {
+		sets []string
+		told bool
+	}{
+		{[]string{"session.from=runs/a"}, true},
+		{[]string{"session.from=runs/a", "robot.cameras=[{name: front, width: 64, height: 32}]"}, false},
+		{[]string{"robot.bag.preferred=[" + wide + "]"}, false}, // whose encoder learns from these
+	} {
+		c := tiny(t)
+		set(t, &c, append(tt.sets, "robot.kind=bag", "robot.bag.files=["+wide+"]", "robot.horizon=100")...)
+		if got, err := tryRecordings(t.Context(), c); err != nil || strings.Contains(got, what) != tt.told {
+			t.Errorf("%v: %s, %v", tt.sets, got, err)
+		}
+	}
+}

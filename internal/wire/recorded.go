@@ -210,7 +210,13 @@ func handless(err error) error {
 
 // episodes hands over what a recording holds, with frames of the sizes of c.
 func (s *source) episodes(ctx context.Context, c config.Config, add func(policy.Episode) error) (notes []string, err error) {
-	fit := func(fs []robot.Frame) ([]robot.Frame, error) { return fitted(c, fs) }
+	var odd []string
+	fit := func(fs []robot.Frame) ([]robot.Frame, error) {
+		if odd == nil && c.Session.From != "" { // without, the encoder learns from these
+			odd = misshapen(c, fs)
+		}
+		return fitted(c, fs)
+	}
 	moves := moves{of: viewConfig(c, 0).Action}
 	counted := func(e policy.Episode) error {
 		moves.add(e)
@@ -245,6 +251,9 @@ func (s *source) episodes(ctx context.Context, c config.Config, add func(policy.
 	if n := moves.note(c); n != "" {
 		notes = append(notes, s.path+": "+n)
 	}
+	for _, o := range odd {
+		notes = append(notes, s.path+": "+o)
+	}
 	return append(slices.Clone(s.notes), notes...), nil
 }
 
@@ -271,6 +280,18 @@ func (m *moves) note(c config.Config) string {
 	}
 	return fmt.Sprintf("%d of %d moves are along other axes, or further, than policy.axes (%s) and policy.scale (%g) can express: a policy learns what they leave of them",
 		m.lossy, m.steps, strings.Join(c.Policy.Axes, ", "), c.Policy.Scale)
+}
+
+// misshapen tells of the configured cameras of fs whose pictures are brought to another shape.
+func misshapen(c config.Config, fs []robot.Frame) []string {
+	odd := []string{}
+	for _, cam := range c.Robot.Cameras {
+		i := slices.IndexFunc(fs, func(f robot.Frame) bool { return f.Camera == cam.Name })
+		if i >= 0 && fs[i].Squeezed(cam.Width, cam.Height) {
+			odd = append(odd, fmt.Sprintf("the pictures of camera %s, %dx%d, are brought to another shape, %dx%d, so that things look narrower or wider than they are: what learned in simulation, where pictures are true to scale, was shown none so; crop them to that shape", cam.Name, fs[i].W, fs[i].H, cam.Width, cam.Height))
+		}
+	}
+	return odd
 }
 
 // fitted are the configured cameras of fs in their order and size.

@@ -44,6 +44,7 @@ type camera struct {
 	seq    uint64
 	base   uint64 // seq at the last reset
 	same   still
+	odd    bool   // whether its images' shape was told of
 	frame  string // of tf, as the images' headers say
 	by     sources
 	topics []io.Closer
@@ -178,7 +179,10 @@ func (b *Backend) decode(c *camera, s *shot) (robot.Frame, error) {
 func (b *Backend) decodeTo(c *camera, s *shot, w, h int) (robot.Frame, error) {
 	var f robot.Frame
 	var err error
-	scale := func(f robot.Frame) (robot.Frame, error) { return b.cfg.Resize(f, w, h) }
+	scale := func(f robot.Frame) (robot.Frame, error) {
+		b.shaped(c, f, w, h)
+		return b.cfg.Resize(f, w, h)
+	}
 	if s.raw != nil {
 		m := s.raw
 		to := scale
@@ -202,6 +206,20 @@ func (b *Backend) decodeTo(c *camera, s *shot, w, h int) (robot.Frame, error) {
 	c.mu.Unlock()
 	f.Camera, f.Stamp, f.Seq = c.cfg.Name, s.stamp, max(s.seq, base)-base
 	return f, nil
+}
+
+// squeezed is what comes of images that are of another shape than what sees them was made for.
+const squeezed = "so that things look narrower or wider than they are: a policy that learned in simulation, where pictures are true to scale, was shown none so; have the driver publish a crop of that shape"
+
+// shaped warns, once, of a camera whose images are brought to another shape.
+func (b *Backend) shaped(c *camera, f robot.Frame, w, h int) {
+	c.mu.Lock()
+	told := c.odd || !f.Squeezed(w, h)
+	c.odd = c.odd || !told
+	c.mu.Unlock()
+	if !told {
+		b.log.Warn("arm: a camera's images are brought to another shape, "+squeezed, "camera", c.cfg.Name, "topic", c.cfg.Topic, "have", fmt.Sprintf("%dx%d", f.W, f.H), "want", fmt.Sprintf("%dx%d", w, h))
+	}
 }
 
 func (c *camera) close() error { return ros.CloseAll(c.topics) }

@@ -2,6 +2,7 @@ package arm
 
 import (
 	"bytes"
+	"log/slog"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"github.com/rapport-rl/rapport/perception/vision"
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/robot/franka"
+	"github.com/rapport-rl/rapport/robot/ros/msgs/std"
 )
 
 func ms(n ...int) (ts []time.Time) {
@@ -393,5 +395,22 @@ func TestAPanicWithinACommandLeavesTheBackendUnlocked(t *testing.T) {
 	}()
 	if !b.mu.TryLock() {
 		t.Error("the backend is locked for good")
+	}
+}
+
+// A camera of 4:3 whose frames are square is told of once, and one of the same shape never.
+func TestImagesThatAreSqueezedAreToldOfOnce(t *testing.T) {
+	for want, size := range map[int][2]int{1: {96, 96}, 0: {96, 72}} {
+		var log bytes.Buffer
+		b := &Backend{log: slog.New(slog.NewTextHandler(&log, nil)), cfg: Config{Resize: vision.Resize}}
+		c := &camera{cfg: Camera{Name: "front", W: size[0], H: size[1]}}
+		for range 3 {
+			if _, err := b.decode(c, &shot{raw: &std.Image{Width: 640, Height: 480, Encoding: "bgr8", Step: 3 * 640, Data: make([]byte, 3*640*480)}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := strings.Count(log.String(), "brought to another shape"); n != want {
+			t.Errorf("%v: told %d times, want %d:\n%s", size, n, want, log.String())
+		}
 	}
 }

@@ -282,7 +282,7 @@ func TestASurveyTellsWhatIsMissing(t *testing.T) {
 	for _, line := range ls {
 		w, bad := want[line.What]
 		delete(want, line.What)
-		if size := "32x24 pixels brought to 16x16"; line.What == "camera front" && !strings.Contains(line.Detail, size) {
+		if size := "32x24 pixels brought to 16x16, another shape, so that things look narrower"; line.What == "camera front" && !strings.Contains(line.Detail, size) {
 			t.Errorf("of the front camera it says %q, want %s", line.Detail, size)
 		}
 		if bad != (line.Err != nil) || bad && !strings.Contains(line.Err.Error(), w) {

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/robot/ros"
 	frankamsg "github.com/rapport-rl/rapport/robot/ros/msgs/franka"
 	"github.com/rapport-rl/rapport/robot/ros/msgs/serl"
@@ -66,7 +67,17 @@ func (h *heard) pixels(w, height uint32, c Camera) {
 	h.size = fmt.Sprintf("%dx%d pixels", w, height)
 	if c.W > 0 && (c.W != int(w) || c.H != int(height)) {
 		h.size += fmt.Sprintf(" brought to %dx%d", c.W, c.H)
+		if (robot.Frame{W: int(w), H: int(height)}).Squeezed(c.W, c.H) {
+			h.size += ", another shape, " + squeezed
+		}
 	}
+}
+
+// unsized says whether nobody knows yet how large a camera's images are.
+func (h *heard) unsized() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.size == ""
 }
 
 // clocking is how long a survey waits for a clock that goes on.
@@ -122,6 +133,12 @@ func Survey(ctx context.Context, n *ros.Node, cfg Config, d time.Duration) (ls [
 			listen(ros.SubscribeFrom(n, c.Topic, func(from string, m *std.CompressedImage) {
 				h.note(n.Now(), m.Header.Stamp)
 				h.source(n.Now(), from)
+				if !h.unsized() || cfg.Decode == nil {
+					return
+				}
+				if f, err := cfg.Decode(m.Data); err == nil { // a session tells of others
+					h.pixels(uint32(f.W), uint32(f.H), c)
+				}
 			}))
 		} else {
 			listen(ros.SubscribeFrom(n, c.Topic, func(from string, m *std.Image) {
