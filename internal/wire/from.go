@@ -300,6 +300,8 @@ func alike(cfg config.Config) error {
 	for _, c := range rooted(cfg).Changes(rooted(was)) {
 		if c.Key == "robot.way" {
 			errs = append(errs, fmt.Errorf("wire: session.from: robot.way is %v in %s, and %s here; name a session of this way: of a practice, NAME goes there and NAME-back goes back", c.Was, from, cfg.Robot.Way))
+		} else if c.Key == "robot.render" && cfg.Robot.Kind == "sim" && was.Robot.Kind == "sim" && !flat(cfg) {
+			errs = append(errs, fmt.Errorf("wire: session.from: %v in %s, and what draws other pictures shows its encoder and policy what they were not trained on; want --set '%s=%s'", c, from, c.Key, c.Was))
 		} else if face, beyond := faces(cfg, was, c.Key); face != "" {
 			if beyond {
 				errs = append(errs, fmt.Errorf("wire: session.from: %v in %s, whose policy never was beyond that; a narrower box is taken, as --set '%s=%s'", c, from, c.Key, face))

@@ -52,6 +52,31 @@ func TestPoliciesOfAnotherSortAreRefusedAtOnce(t *testing.T) {
 	}
 }
 
+// A simulation is drawn as the one that a session begins from was; what nobody draws is not asked for.
+func TestASessionIsDrawnAsTheOneThatItBeginsFrom(t *testing.T) {
+	for _, tt := range []struct {
+		was, is []string
+		want    string
+	}{
+		{was: nil, is: []string{"robot.render=raster"}, want: "robot.render is raster, was egl in "},
+		{was: nil, is: []string{"robot.render=raster", "robot.kind=bag", "robot.bag.files=[a.bag]", "session.from=a"}},
+		{was: []string{"robot.render=raster"}, is: nil},
+	} {
+		c := tiny(t)
+		first := filepath.Join(c.Out, "first")
+		set(t, &c, tt.was...)
+		st, err := founded(first, c)
+		if err := errors.Join(err, st.Close()); err != nil {
+			t.Fatal(err)
+		}
+		set(t, &c, tt.is...)
+		c.Session.From = first
+		if err := alike(c); (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%v after %v: %v, want %q", tt.is, tt.was, err, tt.want)
+		}
+	}
+}
+
 // A session may keep the arm to less than the one that it begins from did, never to more, and its policy
 // sees places as it learned to.
 func TestASessionMayHaveANarrowerWorkspace(t *testing.T) {
