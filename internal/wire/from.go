@@ -138,7 +138,8 @@ func (s *Session) inherit(ctx context.Context) (p parts, err error) {
 
 // inheritLabels copies what people said in the earlier session. What that did online has the names
 // that this session's own episodes will have, and is told from them; what was compared of it is
-// kept, since the reward is aligned anew by it.
+// kept, since the reward is aligned anew by it. The IDs of what was said of it are its own, too: IDs
+// follow from what a question shows, and what is asked here of episodes of the same names is new.
 func (s *Session) inheritLabels(ctx context.Context, earlier *store.Session) error {
 	its, err := lengths(ctx, earlier, policy.Online)
 	if err != nil {
@@ -149,6 +150,11 @@ func (s *Session) inheritLabels(ctx context.Context, earlier *store.Session) err
 		return err
 	}
 	of := ofEarlier(earlier, said)
+	own, err := s.store.Labels(ctx)
+	if err != nil {
+		return err
+	}
+	theirs := ofTheirs(said, own, its, of)
 	tried, lost, why := map[string]bool{}, 0, error(nil)
 	for _, l := range said {
 		l.Query.Clips = slices.Clone(l.Query.Clips)
@@ -170,6 +176,15 @@ func (s *Session) inheritLabels(ctx context.Context, earlier *store.Session) err
 				lost, why = lost+1, cmp.Or(why, gone)
 			}
 		}
+		if theirs[cmp.Or(l.Retracts, l.ID)] {
+			l.ID += of
+			if l.Query.ID != "" {
+				l.Query.ID += of
+			}
+			if l.Retracts != "" {
+				l.Retracts += of
+			}
+		}
 		if _, err := s.Book().Append(ctx, l); err != nil {
 			return err
 		}
@@ -178,6 +193,24 @@ func (s *Session) inheritLabels(ctx context.Context, earlier *store.Session) err
 		s.log.Warn("wire: session.from: of what people compared there, episodes are gone or damaged: no reward is aligned anew by what was said of these", "of", earlier.Dir(), "episodes", lost, "first", why)
 	}
 	return nil
+}
+
+// ofTheirs are the IDs of those of the labels said in an earlier session that are about its, its online
+// episodes, which of names here. One that own, this session's, has under its ID already is of a
+// preparation of before IDs were renamed, and stays that one.
+func ofTheirs(said, own []label.Label, its map[string]int, of string) map[string]bool {
+	ids := map[string]bool{}
+	for _, l := range said {
+		if l.Retracts == "" {
+			ids[l.ID] = slices.ContainsFunc(l.Query.Clips, func(c label.Clip) bool { _, ok := its[c.Episode]; return ok })
+		}
+	}
+	for _, l := range own {
+		if slices.ContainsFunc(l.Query.Clips, func(c label.Clip) bool { return strings.HasSuffix(c.Episode, of) }) {
+			delete(ids, l.ID)
+		}
+	}
+	return ids
 }
 
 // inheritMarks copies how far the earlier session's reward was aligned by it.
