@@ -339,6 +339,7 @@ type CalQL struct {
 // Session says how long, and from what.
 type Session struct {
 	From       string `yaml:"from"`
+	Policy     string `yaml:"policy"` // of From
 	Episodes   int    `yaml:"episodes"`
 	Evaluate   int    `yaml:"evaluate"`
 	Checkpoint int    `yaml:"checkpoint"`

@@ -435,3 +435,20 @@ func TestLinesThatPinGeneralDefaultsAreTold(t *testing.T) {
 		}
 	}
 }
+
+// A session that begins with what another was fine-tuned to names that, and a learner that goes on
+// with a policy as it is.
+func TestTunedPoliciesAreOfAnEarlierSession(t *testing.T) {
+	for _, tt := range []struct{ sets, want string }{
+		{"session.policy=tuned learner.kind=diffusion robot.kind=ros session.from=runs/a", ""},
+		{"session.policy=tuned learner.kind=diffusion", "session.from names no session"},
+		{"session.policy=tuned session.from=runs/a", "learner.kind is rlpd"},
+		{"session.policy=tuned learner.kind=diffusion session.from=runs/a demos.filter=list.csv", "cloned anew"},
+		{"session.policy=newest session.from=runs/a", "want one of cloned, tuned"},
+	} {
+		_, err := config.Load("", nil, strings.Fields(tt.sets))
+		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+			t.Errorf("%s: error %v, want %q", tt.sets, err, tt.want)
+		}
+	}
+}

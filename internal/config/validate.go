@@ -137,6 +137,13 @@ func (c Config) problems() (p problems) {
 		p.need(c.Robot.Kind != "ros" || !strings.Contains(c.Robot.ROS.ArmID, kind) || c.Guard.Arm == kind, "guard.arm", "is %s, but robot.ros.arm_id is %s: the limits would be another arm's; want %s", c.Guard.Arm, c.Robot.ROS.ArmID, kind)
 	}
 	p.need(c.Robot.Kind != "ros" || c.Session.From != "", "session.from", "is empty, but robot.kind is ros: nobody demonstrates there, so encoder, reward and cloned policy come from an earlier session; name its folder, as runs/group-001")
+	p.oneOf("session.policy", c.Session.Policy, "cloned", "tuned")
+	if c.Session.Policy == "tuned" {
+		p.need(c.Session.From != "", "session.policy", "is tuned, but session.from names no session whose fine-tuned policy that were; want cloned, or session.from")
+		// Others go on by critics that know their policy, which rapport run --resume keeps.
+		p.need(c.Learner.Kind == "diffusion", "session.policy", "is tuned, but learner.kind is %s, which begins with a cloned policy, beside critics that know nothing yet; want cloned, or go on with that session itself", c.Learner.Kind)
+		p.need(c.Demos.Filter == "", "session.policy", "is tuned, but demos.filter is set, by which a policy is cloned anew; want cloned, or no demos.filter")
+	}
 	c.recordings(&p)
 	p.within("session.realign", float64(c.Session.Realign), 0, 1e6)
 	p.need(c.Session.Realign == 0 || Comparing(c.Reward.Kind), "session.realign", "is %d, but reward.kind is %s, which learns from no answers; want 0, or reward.kind rapl, rlhf, btt or pal", c.Session.Realign, c.Reward.Kind)

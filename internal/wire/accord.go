@@ -15,7 +15,7 @@ import (
 
 // elsewhere are the keys that the processes of a session may have other values of, besides
 // the free ones: what lies elsewhere on another machine, and what the learner alone goes by.
-var elsewhere = slices.Concat(free, []string{"encoder.onnx", "reward.kagi.cache", "reward.kagi.cameras", "reward.visual.goal", "reward.visual.baseline", "demos.filter", "session.from", "session.record", "session.lossless", "align.", "practice."})
+var elsewhere = slices.Concat(free, []string{"encoder.onnx", "reward.kagi.cache", "reward.kagi.cameras", "reward.visual.goal", "reward.visual.baseline", "demos.filter", "session.from", "session.policy", "session.record", "session.lossless", "align.", "practice."})
 
 // facts are what a session's processes must know of it besides its configuration.
 type facts struct {

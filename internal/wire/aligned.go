@@ -276,7 +276,7 @@ func (a *Alignment) prepare(ctx context.Context) (string, error) {
 	}
 	c := a.s.cfg
 	if c.Session.From != "" {
-		return "the policy of " + c.Session.From, nil
+		return "the " + itsPolicy(c) + " of " + c.Session.From, nil
 	}
 	return fmt.Sprintf("cloned from %d demonstrations that people like and %d that they do not, %d steps", c.Demos.Good, c.Demos.Bad, c.Policy.Clone.Steps), nil
 }

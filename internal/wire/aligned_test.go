@@ -142,6 +142,7 @@ func TestAlignmentsGoOn(t *testing.T) {
 	if err := a.Close(); err != nil {
 		t.Error(err)
 	}
+	testAlignIsBegunFrom(t, whole)
 	testAlignIsAsAsked(t, whole, tried)
 	testAlignRecalls(t, whole, parts)
 	if err != nil || r.Answers != 6 || r.Rollouts != 8 || r.Person != "a simulated person" || r.Before.Success.Of != 2 || r.After.Success.Of != 2 || r.Right < 0 {

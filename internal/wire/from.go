@@ -70,8 +70,8 @@ func (s *Session) inherit(ctx context.Context) (p parts, err error) {
 	if err != nil {
 		return p, err
 	}
-	for _, kind := range []string{kindEncoder, kindReward, kindPolicy} {
-		if kind == kindEncoder && s.cfg.Encoder.Kind == "onnx" || kind == kindPolicy && s.cfg.Demos.Filter != "" || kind == kindReward && kept {
+	for _, kind := range []string{kindEncoder, kindReward} {
+		if kind == kindEncoder && s.cfg.Encoder.Kind == "onnx" || kind == kindReward && kept {
 			continue
 		}
 		v, b, err := st.LatestCheckpoint(ctx, kind)
@@ -79,6 +79,11 @@ func (s *Session) inherit(ctx context.Context) (p parts, err error) {
 			return p, fmt.Errorf("wire: session.from: %s: %w", from, remedied(from, kind, err))
 		}
 		if err := s.store.SaveCheckpoint(ctx, kind, v, b); err != nil {
+			return p, err
+		}
+	}
+	if s.cfg.Demos.Filter == "" {
+		if err := s.inheritPolicy(ctx, st); err != nil {
 			return p, err
 		}
 	}
@@ -329,7 +334,7 @@ func alike(cfg config.Config) error {
 		errs = append(errs, fmt.Errorf("wire: session.from: the policy of %s (task %s) sees the points %s, that of this session (task %s) would see %s; want the task, policy.keys and plan of %[1]s, or another session", from, was.Robot.Task, enumerated(seen), cfg.Robot.Task, enumerated(seenKeys(cfg))))
 	}
 	_, astray := starts(cfg)
-	errs = append(errs, toldOf(cfg, was), drawsAlike(cfg, was), astray)
+	errs = append(errs, toldOf(cfg, was), drawsAlike(cfg, was), tunable(cfg), astray)
 	for _, c := range rooted(cfg).Changes(rooted(was)) {
 		if c.Key == "robot.way" {
 			errs = append(errs, fmt.Errorf("wire: session.from: robot.way is %v in %s, and %s here; name a session of this way: of a practice, NAME goes there and NAME-back goes back", c.Was, from, cfg.Robot.Way))

@@ -184,7 +184,11 @@ func visit(dir string, other []string, what string, environ, sets []string, o Op
 func (s *Session) params(ctx context.Context, p parts, which string) (policy.Params, string, error) {
 	switch which {
 	case Cloned:
-		return p.clone, "cloned from the demonstrations", nil
+		mark, err := s.store.Marked(ctx, markPolicy)
+		if what := takenPolicy(mark); what != "" {
+			return p.clone, "as the session began: " + what, err
+		}
+		return p.clone, "cloned from the demonstrations", err
 	case Tuned:
 		v, b, err := s.latest(ctx, kindTuned)
 		if errors.Is(err, store.ErrNone) {
@@ -193,15 +197,7 @@ func (s *Session) params(ctx context.Context, p parts, which string) (policy.Par
 		if err != nil {
 			return policy.Params{}, "", err
 		}
-		what := alignedBy(s.Dir(), b)
-		switch {
-		case what != "":
-		case v == 0:
-			what = "cloned, as it is after learner.warmup"
-		default:
-			what = fmt.Sprintf("fine-tuned for %d episodes", v)
-		}
-		return policy.Params{Version: v + 1, Data: b}, what, nil
+		return policy.Params{Version: v + 1, Data: b}, fineTuned(s.Dir(), v, b), nil
 	}
 	b, err := os.ReadFile(which)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -43,7 +43,7 @@ func clonedFrom(c config.Config, shown, out int) string {
 	case c.Demos.Filter != "":
 		return fmt.Sprintf("from the encoder and reward of %s, cloned anew from %d of its %d demonstrations", from, shown-out, shown)
 	default:
-		return fmt.Sprintf("from the encoder, reward and cloned policy of %s, with its %d demonstrations", from, shown)
+		return fmt.Sprintf("from the encoder, reward and %s of %s, with its %d demonstrations", itsPolicy(c), from, shown)
 	}
 }
 

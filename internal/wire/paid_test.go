@@ -73,9 +73,10 @@ func TestUnreadableFilesLeaveNoFolder(t *testing.T) {
 // session that begins from another.
 func TestReportCountsTheDemonstrationsThatAreThere(t *testing.T) {
 	for sets, want := range map[string]string{
-		"demos.good=8 demos.bad=4":                  "cloned from 8 good and 4 bad demonstrations",
-		"session.from=runs/a":                       "from the encoder, reward and cloned policy of runs/a, with its 12 demonstrations",
-		"session.from=runs/a demos.filter=list.csv": "from the encoder and reward of runs/a, cloned anew from 9 of its 12 demonstrations",
+		"demos.good=8 demos.bad=4": "cloned from 8 good and 4 bad demonstrations",
+		"session.from=runs/a":      "from the encoder, reward and cloned policy of runs/a, with its 12 demonstrations",
+		"session.from=runs/a session.policy=tuned learner.kind=diffusion": "from the encoder, reward and fine-tuned policy of runs/a, with its 12 demonstrations",
+		"session.from=runs/a demos.filter=list.csv":                       "from the encoder and reward of runs/a, cloned anew from 9 of its 12 demonstrations",
 	} {
 		c, err := config.Load("", nil, strings.Fields(sets))
 		if err != nil {

@@ -21,8 +21,8 @@ func (s *Session) reportReal(ctx context.Context, p parts, r *report.Report) err
 	if err != nil {
 		return err
 	}
-	r.Summary = fmt.Sprintf("On an arm over ROS, from the encoder, reward and cloned policy of %s: fine-tuned for %d episodes on %s. "+
-		"Success was not measured: on a real arm only people can tell it, so the curve below is the reward's alone.", s.cfg.Session.From, len(rows), paid(s.cfg))
+	r.Summary = fmt.Sprintf("On an arm over ROS, from the encoder, reward and %s of %s: fine-tuned for %d episodes on %s. "+
+		"Success was not measured: on a real arm only people can tell it, so the curve below is the reward's alone.", itsPolicy(s.cfg), s.cfg.Session.From, len(rows), paid(s.cfg))
 	for _, name := range []string{"camera_to_command_p50_ms", "camera_to_command_p99_ms", "frame_age_p99_ms", "ticks", "missed_ticks", "stale_sensors"} {
 		ps, err := s.store.Metric(ctx, "episode", name)
 		if err != nil {
