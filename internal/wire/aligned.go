@@ -210,6 +210,9 @@ func OpenAlign(dir string, environ, sets []string, o Options) (*Alignment, error
 	if err := alignable(s.cfg); err != nil {
 		return nil, errors.Join(Wrong{err}, s.store.Close())
 	}
+	if !aligned(dir) { // its own episodes and fine-tuned policy would be an alignment's from now on
+		return nil, errors.Join(fmt.Errorf("wire: %s is a session, and no alignment; %s", dir, alignIt(dir)), s.store.Close())
+	}
 	return &Alignment{s: s}, nil
 }
 

@@ -15,10 +15,18 @@ import (
 	"github.com/rapport-rl/rapport/policy/dataset/lerobot/grid"
 )
 
-// aligned says whether the session in dir has become an alignment.
+// aligned says whether the session in dir is an alignment.
 func aligned(dir string) bool {
 	_, err := os.Stat(filepath.Join(dir, alignFolder))
 	return err == nil
+}
+
+// alignIt is how to have an alignment of the policy of dir.
+func alignIt(dir string) string {
+	if aligned(dir) {
+		return "align it first: rapport align " + Quoted(dir)
+	}
+	return "align its policy in a folder of its own: rapport align --set " + Quoted("session.from="+dir)
 }
 
 // fineTunes refuses to fine-tune an alignment as a session: it would leave a policy of its own

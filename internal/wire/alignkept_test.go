@@ -55,6 +55,24 @@ func TestAlignmentsAreNotFineTuned(t *testing.T) {
 	wantErr(t, err, dir+" is an alignment; go on with: rapport align "+dir)
 }
 
+// And a session stays one: its policy is aligned in a folder of its own.
+func TestSessionsBecomeNoAlignments(t *testing.T) {
+	c := tinyAlign(t)
+	dir := filepath.Join(c.Out, c.Name)
+	st, err := founded(dir, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := st.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, err = OpenAlign(dir, nil, nil, quiet(nil))
+	wantErr(t, err, dir+" is a session, and no alignment", "rapport align --set session.from="+dir)
+	if _, err := os.Stat(filepath.Join(dir, alignFolder)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it has a folder %s (%v)", alignFolder, err)
+	}
+}
+
 // What is evaluated, and said to be aligned, is what the alignment left.
 func TestAlignmentsKnowTheirPolicy(t *testing.T) {
 	a, dir := openedAlign(t)

@@ -184,7 +184,7 @@ func TestRemediesQuoteFolders(t *testing.T) {
 		err  error
 		want string
 	}{
-		"critic":    {critic, "rapport align '" + dir + "'"},
+		"critic":    {critic, "rapport align --set 'session.from=" + dir + "'"},
 		"judge":     {judged, "rapport reward judge '" + dir + "'"},
 		"marks":     {marked, "rapport label '" + dir + "' --kind"},
 		"alignment": {(&Alignment{s: s}).before(AlignRank), "rapport align rank '" + dir + "'"},

@@ -37,7 +37,7 @@ func (s *Session) searching(ctx context.Context) (context.Context, error) {
 	}
 	_, b, err := s.latest(ctx, kindCritic)
 	if errors.Is(err, store.ErrNone) {
-		return ctx, fmt.Errorf("wire: policy.diffusion.sampler.kind is %s, but %s has no critic to search by; align it first: rapport align %s, or take plain", s.cfg.Policy.Diffusion.Sampler.Kind, s.Dir(), Quoted(s.Dir()))
+		return ctx, fmt.Errorf("wire: policy.diffusion.sampler.kind is %s, but %s has no critic to search by; %s, or take plain", s.cfg.Policy.Diffusion.Sampler.Kind, s.Dir(), alignIt(s.Dir()))
 	}
 	if err != nil {
 		return ctx, err
