@@ -233,7 +233,7 @@ func (g *aligning) ask(ctx context.Context, dir string, bars *progress) error {
 	d := &drivers{a: g.a}
 	w := &waiting{count: func(ls []label.Label) wire.Stand { return wire.Stands(ls, c.Align) }, tell: bars.step, again: al.Again}
 	o := ask.Options{
-		Kind: label.Kind(c.Align.Ask), Clips: c.Align.Clips, Shared: 4, Ask: st.Wanted, Reels: wire.Rollouts{Clips: clips, N: c.Align.Rollouts},
+		Kinds: wire.RankedKinds(c.Align), Kind: label.Kind(c.Align.Ask), Clips: c.Align.Clips, Shared: 4, Ask: st.Wanted, Reels: wire.Rollouts{Clips: clips, N: c.Align.Rollouts},
 		Source: rand.NewPCG(c.Seed, 0), Way: c.Align.Query, Ways: ways(clips, c.Seed),
 		Heard: func(ls []label.Label) []label.Label { return wire.Asked(ls, c.Align) }, Count: w.together, Idle: w.idle,
 	}

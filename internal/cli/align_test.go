@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -48,6 +49,9 @@ func TestAlignAsksAPerson(t *testing.T) {
 			}
 			p := person{t: t, who: "ann", url: m[1], token: m[2]}
 			v := p.state(label.Pair)
+			if !slices.Equal(v.Kinds, []label.Kind{label.Pair, label.Ranking}) {
+				t.Errorf("the page offers %v", v.Kinds)
+			}
 			v = p.answer(v, label.Unsure) // which does not count
 			met := map[string]int{}       // rollouts, by when
 			for i := range 4 {

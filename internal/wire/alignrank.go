@@ -38,11 +38,16 @@ func (a *Alignment) answers(ctx context.Context) ([]label.Label, error) {
 // Ranked are the answers of an alignment that goes by c among a session's labels.
 func Ranked(ls []label.Label, c config.Align) []label.Label {
 	return slices.DeleteFunc(label.Standing(Asked(ls, c)), func(l label.Label) bool {
-		if c.Ask == string(label.Segments) {
-			return l.Query.Kind != label.Segments
-		}
-		return l.Query.Kind != label.Pair && l.Query.Kind != label.Ranking || l.Choice == label.Unsure
+		return !slices.Contains(RankedKinds(c), l.Query.Kind) || l.Choice == label.Unsure
 	})
+}
+
+// RankedKinds are those of the answers that count in an alignment that goes by c.
+func RankedKinds(c config.Align) []label.Kind {
+	if c.Ask == string(label.Segments) {
+		return []label.Kind{label.Segments}
+	}
+	return []label.Kind{label.Pair, label.Ranking}
 }
 
 // Asked are those of a session's labels that are about rollouts of an alignment that goes by c:

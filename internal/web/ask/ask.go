@@ -67,7 +67,9 @@ type Options struct {
 	Reels Reels
 	// Session names what is labelled.
 	Session string
-	// Kind is asked for unless the page asks for another; "" means pair.
+	// Kinds are offered, in this order; none means Kinds().
+	Kinds []label.Kind
+	// Kind is asked for unless the page asks for another; "" means the first of Kinds.
 	Kind label.Kind
 	// Annotator is who answers unless the page says so; "" has the page ask.
 	Annotator string
@@ -165,8 +167,11 @@ func New(o Options) (*Desk, error) {
 	if o.Way == "" {
 		o.Way = Random
 	}
+	if len(o.Kinds) == 0 {
+		o.Kinds = Kinds()
+	}
 	if o.Kind == "" {
-		o.Kind = label.Pair
+		o.Kind = o.Kinds[0]
 	}
 	if o.Tags == nil {
 		o.Tags = Tags()
@@ -181,7 +186,10 @@ func New(o Options) (*Desk, error) {
 			errs = append(errs, fmt.Errorf("ask: "+format, args...))
 		}
 	}
-	want(slices.Contains(Kinds(), o.Kind), "kind %q, want pair, triplet, ranking or segments", o.Kind)
+	for _, k := range append(slices.Clone(o.Kinds), o.Kind) {
+		want(slices.Contains(Kinds(), k), "kind %q, want pair, triplet, ranking or segments", k)
+	}
+	want(!slices.Contains(Kinds(), o.Kind) || slices.Contains(o.Kinds, o.Kind), "kind %q, want one of %v", o.Kind, o.Kinds)
 	want(o.Ask > 0, "%d answers, want 1 or more", o.Ask)
 	want(o.Clips >= 2 && o.Clips <= maxClips, "%d clips in a ranking, want 2 to %d", o.Clips, maxClips)
 	want(o.Steps >= 0, "clips of %d steps, want 1 or more, or 0 for whole episodes", o.Steps)
@@ -311,7 +319,10 @@ func (d *Desk) person(who string, kind label.Kind) (string, label.Kind, error) {
 }
 
 func (d *Desk) state(ctx context.Context, who string, kind label.Kind, ls []label.Label) (State, error) {
-	v := State{Session: d.o.Session, Kinds: Kinds(), Kind: kind, Annotator: who, Asked: d.o.Ask, Tags: d.tags(ls), Ways: d.o.ways()}
+	if !slices.Contains(d.o.Kinds, kind) { // as a page remembers it of another session
+		kind = d.o.Kind
+	}
+	v := State{Session: d.o.Session, Kinds: d.o.Kinds, Kind: kind, Annotator: who, Asked: d.o.Ask, Tags: d.tags(ls), Ways: d.o.ways()}
 	d.mu.Lock()
 	v.Way = d.way(who)
 	d.mu.Unlock()
@@ -397,6 +408,9 @@ func (d *Desk) Answer(ctx context.Context, l label.Label) (State, error) {
 	}
 	if who == "" {
 		return State{}, fmt.Errorf("%w: an answer without a name; say who answers", ErrNonsense)
+	}
+	if !slices.Contains(d.o.Kinds, kind) {
+		return State{}, fmt.Errorf("%w: an answer of kind %s, which counts for nothing here; want one of %v", ErrNonsense, kind, d.o.Kinds)
 	}
 	l.Annotator, l.Tags = who, slices.Clone(l.Tags)
 	for i := range l.Tags {

@@ -592,6 +592,8 @@ func TestWrongOptionsAreNamed(t *testing.T) {
 	for want, spoil := range map[string]func(*ask.Options){
 		"a book":          func(o *ask.Options) { o.Book = nil },
 		"kind":            func(o *ask.Options) { o.Kind = "vote" },
+		"kind \"vote\"":   func(o *ask.Options) { o.Kinds = []label.Kind{"vote"} },
+		"one of [pair]":   func(o *ask.Options) { o.Kinds, o.Kind = []label.Kind{label.Pair}, label.Triplet },
 		"-1 answers":      func(o *ask.Options) { o.Ask = -1 },
 		"9 clips":         func(o *ask.Options) { o.Clips = 9 },
 		"clips of -1":     func(o *ask.Options) { o.Steps = -1 },
@@ -605,6 +607,24 @@ func TestWrongOptionsAreNamed(t *testing.T) {
 		if _, err := ask.New(o); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
 		}
+	}
+}
+
+// Where answers of some kinds alone count, no others are offered, nor stored; a page that remembers one
+// of another session is asked what counts.
+func TestKindsThatCountAreOffered(t *testing.T) {
+	ctx, m := t.Context(), &memory{}
+	triplet := must(t)(desk(t, ask.Options{Book: m}).State(ctx, "ann", label.Triplet))
+	d := desk(t, ask.Options{Book: m, Kinds: []label.Kind{label.Ranking, label.Pair}})
+	v := must(t)(d.State(ctx, "ann", label.Triplet))
+	if !slices.Equal(v.Kinds, []label.Kind{label.Ranking, label.Pair}) || v.Kind != label.Ranking || v.Question.Kind != label.Ranking {
+		t.Errorf("offers %v and asks for %s, %s", v.Kinds, v.Kind, v.Question.Kind)
+	}
+	if v := must(t)(d.State(ctx, "ann", label.Pair)); v.Question.Kind != label.Pair {
+		t.Errorf("asks for %s", v.Question.Kind)
+	}
+	if _, err := d.Answer(ctx, choose(triplet, label.Left)); !errors.Is(err, ask.ErrNonsense) || len(m.ls) > 0 {
+		t.Errorf("a triplet is answered: %v, %d labels", err, len(m.ls))
 	}
 }
 
