@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -39,9 +40,14 @@ func (s *Session) SaveCheckpoint(ctx context.Context, kind string, version uint6
 // there is none; ErrCorrupt that its file is damaged, with the version to fall
 // back to, which DropCheckpoint does.
 func (s *Session) LatestCheckpoint(ctx context.Context, kind string) (version uint64, data []byte, err error) {
+	return s.CheckpointBefore(ctx, kind, math.MaxInt64)
+}
+
+// CheckpointBefore is LatestCheckpoint of those whose version is below beyond.
+func (s *Session) CheckpointBefore(ctx context.Context, kind string, beyond uint64) (version uint64, data []byte, err error) {
 	var v, size int64
 	var name, want string
-	err = s.db.QueryRowContext(ctx, "SELECT version, file, size, sha256 FROM checkpoints WHERE kind = ? ORDER BY version DESC LIMIT 1", kind).Scan(&v, &name, &size, &want)
+	err = s.db.QueryRowContext(ctx, "SELECT version, file, size, sha256 FROM checkpoints WHERE kind = ? AND version < ? ORDER BY version DESC LIMIT 1", kind, int64(beyond)).Scan(&v, &name, &size, &want)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, nil, fmt.Errorf("%w: checkpoint of kind %s in %s", ErrNone, kind, s.dir)
 	}

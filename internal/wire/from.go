@@ -70,15 +70,17 @@ func (s *Session) inherit(ctx context.Context) (p parts, err error) {
 	if err != nil {
 		return p, err
 	}
-	for _, kind := range []string{kindEncoder, kindReward} {
-		if kind == kindEncoder && s.cfg.Encoder.Kind == "onnx" || kind == kindReward && kept {
-			continue
-		}
-		v, b, err := st.LatestCheckpoint(ctx, kind)
+	if s.cfg.Encoder.Kind != "onnx" {
+		v, b, err := st.LatestCheckpoint(ctx, kindEncoder)
 		if err != nil {
-			return p, fmt.Errorf("wire: session.from: %s: %w", from, remedied(from, kind, err))
+			return p, fmt.Errorf("wire: session.from: %s: %w", from, remedied(from, kindEncoder, err))
 		}
-		if err := s.store.SaveCheckpoint(ctx, kind, v, b); err != nil {
+		if err := s.store.SaveCheckpoint(ctx, kindEncoder, v, b); err != nil {
+			return p, err
+		}
+	}
+	if !kept {
+		if err := s.inheritReward(ctx, st); err != nil {
 			return p, err
 		}
 	}

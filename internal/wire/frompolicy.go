@@ -71,6 +71,24 @@ func (s *Session) inheritPolicy(ctx context.Context, earlier *store.Session) err
 	return s.store.SaveCheckpoint(ctx, kindPolicy, 1, tuned) // as a cloned one: that of no episode here
 }
 
+// inheritReward copies the newest reward of the earlier session that is of this one's reward.kind: an
+// alignment keeps what it ranks by (align.by) as newer ones, of kinds of their own.
+func (s *Session) inheritReward(ctx context.Context, earlier *store.Session) error {
+	from, kind := s.cfg.Session.From, s.cfg.Reward.Kind
+	v, b, err := earlier.LatestCheckpoint(ctx, kindReward)
+	for ; err == nil; v, b, err = earlier.CheckpointBefore(ctx, kindReward, v) {
+		t, err := decodeTaste(b)
+		if err != nil {
+			return fmt.Errorf("wire: session.from: %s: %w", from, err)
+		}
+		if t.kind() == kind {
+			return s.store.SaveCheckpoint(ctx, kindReward, v, b)
+		}
+		s.log.Warn("wire: session.from: a reward that its alignment ranks by is left out, since it is of another kind; the one before it is taken", "of", from, "align.by", t.kind(), "reward.kind", kind)
+	}
+	return fmt.Errorf("wire: session.from: %s: no reward of kind %s: %w", from, kind, remedied(from, kindReward, err))
+}
+
 // takenPolicy is what a markPolicy says in words; "" of none.
 func takenPolicy(mark string) string {
 	_, what, _ := strings.Cut(mark, " ")

@@ -2,6 +2,8 @@ package wire
 
 import (
 	"bytes"
+	"encoding/json"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -107,5 +109,41 @@ func testAlignIsBegunFrom(t *testing.T, dir string) {
 	}
 	if err := closeKeeper(l); err != nil {
 		t.Error(err)
+	}
+}
+
+// An alignment ranks by rewards of kinds of their own: a session that begins from one goes by the reward of
+// its own kind.
+func TestSessionsBeginWithTheRewardOfTheirKind(t *testing.T) {
+	ctx := t.Context()
+	a, from := openedAlign(t)
+	for v, kind := range map[uint64]string{1: "", 2: "rapl", 3: "rlhf", 4: "pal"} {
+		b, err := json.Marshal(taste{Version: tasteVersion, Kind: kind})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := a.s.store.SaveCheckpoint(ctx, kindReward, v, b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for kind, want := range map[string]uint64{"rapl": 2, "rlhf": 3, "btt": 0} {
+		c := tinyAlign(t)
+		c.Session.From, c.Reward.Kind = from, kind
+		st, err := founded(filepath.Join(c.Out, kind), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer st.Close()
+		s, log := guestOf(kind, nil, st, c, quietly()), &bytes.Buffer{}
+		s.log = slog.New(slog.NewTextHandler(log, nil))
+		err = s.inheritReward(ctx, a.s.store)
+		if want == 0 {
+			wantErr(t, err, from+": no reward of kind btt")
+			continue
+		}
+		v, _, e := st.LatestCheckpoint(ctx, kindReward)
+		if err := errors.Join(err, e); err != nil || v != want || !strings.Contains(log.String(), "align.by=pal") {
+			t.Errorf("reward.kind %s: reward %d, %v; want %d, and a note: %s", kind, v, err, want, log)
+		}
 	}
 }
