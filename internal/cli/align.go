@@ -271,8 +271,9 @@ func (w *waiting) idle(who string, none bool) {
 	w.came[who] = came{time.Now(), none}
 }
 
-// stuck says that of those at the page nobody is left a question.
-func (w *waiting) stuck() bool {
+// stuck says that of those at the page nobody is left a question, whom st awaits among them: others
+// may come.
+func (w *waiting) stuck(st wire.Stand) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	maps.DeleteFunc(w.came, func(_ string, c came) bool { return time.Since(c.at) > gone })
@@ -281,7 +282,8 @@ func (w *waiting) stuck() bool {
 			return false
 		}
 	}
-	return len(w.came) > 0
+	_, here := w.came[st.Person]
+	return len(w.came) > 0 && (st.Awaited == "" || here)
 }
 
 // together is what everybody at the page is told of all answers.
@@ -326,8 +328,7 @@ func (w *waiting) wait(ctx context.Context, b label.Book, served <-chan error, d
 			w.tell("answers", st.Answers, st.Wanted, note)
 			was = st
 		}
-		stuck := w.stuck() && st.Awaited == "" // whoever is awaited may come
-		if !st.Enough() && !stuck {
+		if !st.Enough() && !w.stuck(st) {
 			since = time.Time{}
 			continue
 		}
@@ -348,6 +349,9 @@ func (w *waiting) wait(ctx context.Context, b label.Book, served <-chan error, d
 // spent is the error where everything was asked and too little answered.
 func (w *waiting) spent(st wire.Stand) error {
 	how := fmt.Sprintf("make more rollouts to ask about: %s", w.again("", fmt.Sprintf("align.rollouts=%d", 2*st.Rollouts)))
+	if st.Awaited != "" { // of fewer answers these lack, too
+		return fmt.Errorf("nobody at the page is left a question about the %d rollouts, and %s are wanted besides the %d that count; %s, or name somebody else, by align.person", st.Rollouts, st.Awaited, st.Answers, how)
+	}
 	if st.Answers >= 2 {
 		how = fmt.Sprintf("go on with these: %s, or %s", w.again("", fmt.Sprintf("align.labels=%d", st.Answers)), how)
 	}

@@ -37,7 +37,7 @@ func judged(n int, who string, c label.Choice) label.Label {
 // The page stays until there are the answers that an alignment needs, and a little longer.
 func TestAlignWaitsForAnswers(t *testing.T) {
 	a, b := judged(1, "ann", label.Left), judged(2, "ann", label.Left)
-	unsure, ben := judged(3, "ann", label.Unsure), judged(1, "ben", label.Right)
+	unsure, ben, alike := judged(3, "ann", label.Unsure), judged(1, "ben", label.Right), judged(3, "ann", label.Tie)
 	for name, tt := range map[string]struct {
 		aligner string
 		by      scripted
@@ -66,12 +66,17 @@ func TestAlignWaitsForAnswers(t *testing.T) {
 		"others may come": {"pareto", func(s int) ([]label.Label, error) {
 			return []label.Label{a, b, ben}[:2+min(1, s/20)], nil
 		}, []string{"ann"}, 25, nil},
+		"whom it is to serve is left none": {"ppd", func(int) ([]label.Label, error) { return []label.Label{alike, ben}, nil }, []string{"ann"}, 6,
+			[]string{"answers by ann that find something better are wanted", "align.rollouts=8", "align.person"}},
+		"whom it is to serve may come": {"ppd", func(s int) ([]label.Label, error) {
+			return []label.Label{alike, ben, a}[:2+min(1, s/20)], nil
+		}, []string{"ben"}, 25, nil},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			began, served, said := time.Now(), make(chan error, 1), []string{}
 			w := &waiting{
 				count: func(ls []label.Label) wire.Stand {
-					return wire.Stands(ls, config.Align{Ask: "pair", Rollouts: 4, Labels: 2, Aligner: tt.aligner})
+					return wire.Stands(ls, config.Align{Ask: "pair", Rollouts: 4, Labels: 2, Aligner: tt.aligner, Person: "ann"})
 				},
 				tell: func(_ string, n, of int, note string) { said = append(said, fmt.Sprintf("%d/%d %s", n, of, note)) },
 				again: func(_ string, sets ...string) string {
@@ -103,13 +108,13 @@ func TestAlignWaitsForAnswers(t *testing.T) {
 		w := &waiting{}
 		w.idle("ann", true)
 		w.idle("ben", false)
-		if w.stuck() {
+		if w.stuck(wire.Stand{}) {
 			t.Error("ben has a question")
 		}
 		time.Sleep(gone)
 		w.idle("ann", true)
 		time.Sleep(time.Second)
-		if !w.stuck() {
+		if !w.stuck(wire.Stand{}) {
 			t.Error("ben is waited for")
 		}
 	})

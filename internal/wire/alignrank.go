@@ -86,6 +86,7 @@ type Stand struct {
 	Answers, Wanted int
 	Rollouts        int    // that are asked about
 	Awaited         string // whose answers are wanted, however many there are; "": nobody's
+	Person          string // whose those are, where no others serve as well
 }
 
 // Enough says whether nobody has to be asked more.
@@ -94,12 +95,14 @@ func (s Stand) Enough() bool { return s.Answers >= s.Wanted && s.Awaited == "" }
 // Stands is how far the answers among a session's labels are, of an alignment that goes by c.
 func Stands(ls []label.Label, c config.Align) Stand {
 	ls = Ranked(ls, c)
-	return Stand{Answers: len(ls), Wanted: c.Labels, Rollouts: c.Rollouts, Awaited: awaited(ls, c)}
+	st := Stand{Answers: len(ls), Wanted: c.Labels, Rollouts: c.Rollouts}
+	st.Awaited, st.Person = awaited(ls, c)
+	return st
 }
 
 // awaited are those who must have decided a comparison before an alignment for several people, or
-// for one of them, can learn.
-func awaited(ls []label.Label, c config.Align) string {
+// for one of them, can learn; and who that is, of one.
+func awaited(ls []label.Label, c config.Align) (whose, person string) {
 	var who []string
 	for _, o := range label.Settle(label.Pairs(ls)) {
 		if !o.Tie && !slices.Contains(who, o.Annotator) {
@@ -109,11 +112,11 @@ func awaited(ls []label.Label, c config.Align) string {
 	serves := func(name string) bool { return serves(c.Person, name) }
 	switch {
 	case (c.Aligner == "ppd" || c.By == "pal") && !slices.ContainsFunc(who, serves):
-		return "answers by " + c.Person + " that find something better"
+		return "answers by " + c.Person + " that find something better", c.Person
 	case c.Several() && len(who) < 2:
-		return "answers by two people at least that find something better"
+		return "answers by two people at least that find something better", ""
 	}
-	return ""
+	return "", ""
 }
 
 // Stands is how far the answers are.
