@@ -142,6 +142,9 @@ func (g *aligning) again(dir string, given bool) string {
 	if g.person == "simulated" {
 		words = append(words, "--person", g.person)
 	}
+	if g.listen != "" && g.listen != defaultPage {
+		words = append(words, "--listen", wire.Quoted(g.listen))
+	}
 	if given {
 		for _, kv := range g.a.sets {
 			words = append(words, "--set", wire.Quoted(kv))

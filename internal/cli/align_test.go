@@ -130,22 +130,29 @@ func TestAlignAsksAPerson(t *testing.T) {
 	if code, out := l.run(ctx, &console{}, "align", dir, "--set", "align.rounds=3"); code != exitInterrupted || !strings.Contains(out, "go on with: rapport align "+dir+" --set align.rounds=3\n") {
 		t.Errorf("interrupted: %d\n%s", code, out)
 	}
+	ctx, stop = context.WithCancel(t.Context())
+	defer stop()
+	code, out = l.run(ctx, &console{on: "label      http", do: stop}, "align", dir, "--listen", "127.0.0.1:0", "--set", "align.labels=5")
+	if code != exitInterrupted || !strings.Contains(out, "go on with: rapport align "+dir+" --listen 127.0.0.1:0 --set align.labels=5\n") {
+		t.Errorf("interrupted at the page: %d\n%s", code, out)
+	}
 }
 
 // What goes on with an alignment says again what its folder does not hold, as shells take it.
 func TestAlignGoesOnWithWhatWasSet(t *testing.T) {
 	for _, tt := range []struct {
-		dir, person string
-		given       bool
-		sets        []string
-		want        string
+		dir, person, listen string
+		given               bool
+		sets                []string
+		want                string
 	}{
-		{"runs/a", "browser", true, nil, "rapport align runs/a"},
-		{"runs/a", "simulated", true, []string{"align.aligner=d3po", "align.person=ann's"}, `rapport align runs/a --person simulated --set align.aligner=d3po --set 'align.person=ann'\''s'`},
-		{"my runs/a", "browser", true, []string{"policy.diffusion.sampler.kind=plain", "name="}, "rapport align 'my runs/a' --set policy.diffusion.sampler.kind=plain --set name="},
-		{"runs/new", "simulated", false, []string{"align.labels=4"}, "rapport align runs/new --person simulated"},
+		{"runs/a", "browser", defaultPage, true, nil, "rapport align runs/a"},
+		{"runs/new", "browser", "0.0.0.0:8080", false, nil, "rapport align runs/new --listen 0.0.0.0:8080"},
+		{"runs/a", "simulated", defaultPage, true, []string{"align.aligner=d3po", "align.person=ann's"}, `rapport align runs/a --person simulated --set align.aligner=d3po --set 'align.person=ann'\''s'`},
+		{"my runs/a", "browser", defaultPage, true, []string{"policy.diffusion.sampler.kind=plain", "name="}, "rapport align 'my runs/a' --set policy.diffusion.sampler.kind=plain --set name="},
+		{"runs/new", "simulated", defaultPage, false, []string{"align.labels=4"}, "rapport align runs/new --person simulated"},
 	} {
-		g := &aligning{a: &app{sets: tt.sets}, person: tt.person}
+		g := &aligning{a: &app{sets: tt.sets}, person: tt.person, listen: tt.listen}
 		if got := g.again(tt.dir, tt.given); got != tt.want {
 			t.Errorf("got  %s\nwant %s", got, tt.want)
 		}

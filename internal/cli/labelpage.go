@@ -83,6 +83,7 @@ The dashboard of a running session has the same page (docs/labelling.md).`,
 			}
 			o.Reels = clips
 			o.Ways = ways(clips, seed)
+			a.keeps(same)
 			return a.label(cmd.Context(), &d, c, dir, listen, o)
 		},
 	}
@@ -118,7 +119,6 @@ func (d *drivers) pictured(c config.Config) (string, error) {
 
 // label serves the page until ctx ends.
 func (a *app) label(ctx context.Context, d *drivers, c config.Config, dir, listen string, o ask.Options) error {
-	a.keeps(same)
 	w := web.Options{Session: filepath.Base(dir), Listen: listen, Token: a.token(dir), Log: a.log}
 	at, name, err := bookAt(dir)
 	live := err == nil
