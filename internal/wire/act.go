@@ -193,6 +193,7 @@ type driver struct {
 	eyes    beholder
 	scorer  reward.Scorer
 	fitted  bool // the server takes the session's episodes
+	found   searches
 
 	mu     sync.Mutex
 	params policy.Params
@@ -439,8 +440,12 @@ func (d *driver) episode(ctx context.Context, t *tracks, pi player, n int) error
 		if _, err := d.s.store.AddEpisode(ctx, ep); err != nil {
 			return err
 		}
+		known := d.found.metrics(pi, d.s.log)
 		if real(d.s.cfg) {
-			if err := d.s.store.AddMetrics(ctx, "episode", uint64(n), t.arm.pace()); err != nil {
+			known = append(known, t.arm.pace()...)
+		}
+		if len(known) > 0 {
+			if err := d.s.store.AddMetrics(ctx, "episode", uint64(n), known); err != nil {
 				return err
 			}
 		}

@@ -503,6 +503,7 @@ func searchedFor(t *testing.T, dir string) {
 	if better <= 0 {
 		t.Errorf("the critic likes what was searched for by %v more than plain chunks", better)
 	}
+	searchedOnAnArm(t, s.cfg, b, net, d)
 }
 
 // searchedFarAway runs a session that begins from an alignment in dir: an actor in a process
@@ -525,9 +526,15 @@ func searchedFarAway(t *testing.T, c config.Config, dir string) {
 		}
 		es, _ := onlineOf(t, c, name)
 		first[name] = es[0].Applied
+		if n, want := searchesOf(t, filepath.Join(c.Out, name), 0), map[string]float64{"near": float64(c.Align.Chunks)}[name]; n != want {
+			t.Errorf("%s: %v chunks of the first episode are kept as searched, want %v", name, n, want)
+		}
 	}
 	c.Name, c.Policy.Diffusion.Sampler.Kind = "far", "best"
 	_, es := farAway(t, c)
+	if n := searchesOf(t, filepath.Join(c.Out, "far"+ofActor), 0); n != float64(c.Align.Chunks) {
+		t.Errorf("the actor keeps %v chunks of the first episode as searched, want %d", n, c.Align.Chunks)
+	}
 	if got := es[0].Applied; !reflect.DeepEqual(got, first["near"]) || reflect.DeepEqual(got, first["plain"]) {
 		t.Errorf("an actor far away does not search as one process does: %v\nnear %v\nplain %v", got, first["near"], first["plain"])
 	}

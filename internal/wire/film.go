@@ -198,7 +198,11 @@ func (s *Session) report(ctx context.Context, p parts, tuned policy.Params, befo
 	if err != nil {
 		return "", err
 	}
-	r.Facts = slices.Concat(styles, helped, s.waypointFacts(), r.Facts)
+	found, err := s.searchFacts(ctx)
+	if err != nil {
+		return "", err
+	}
+	r.Facts = slices.Concat(styles, helped, found, s.waypointFacts(), r.Facts)
 	resolved, err := s.store.Config()
 	if err != nil {
 		return "", err

@@ -228,6 +228,7 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 		}
 		return err
 	}
+	var found searches
 	tries := uint64(0) // of the episode, that the policy ended by a fault
 	session := loop.Session{
 		Actor: t.actor, Learner: learner, First: next, Episodes: n,
@@ -264,6 +265,7 @@ func (s *Session) tune(ctx context.Context, p parts) (tuned policy.Params, err e
 					told = success
 				}
 			}
+			known = append(known, found.metrics(pi, s.log)...)
 			if turns != nil {
 				known = append(known, turns.judged(s.cfg, ep, told)...)
 			}

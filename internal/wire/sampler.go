@@ -5,12 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"path/filepath"
 	"time"
 
 	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/internal/report"
 	"github.com/rapport-rl/rapport/internal/store"
+	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/align"
 	"github.com/rapport-rl/rapport/policy/diffusion"
 	"github.com/rapport-rl/rapport/policy/sample"
@@ -133,6 +136,7 @@ func drawerOf(ctx context.Context, c config.Config) (func(*diffusion.Net, diffus
 	if real(c) {
 		began := with.now()
 		sc.Budget, sc.Clock = searchShare/c.Robot.ROS.Rate, func() time.Duration { return with.now().Sub(began) }
+		sc.Pace = &sample.Pace{} // parameters come anew for each episode, of which few chunks are searched
 	}
 	return func(n *diffusion.Net, d diffusion.Draw) (diffusion.Drawer, error) {
 		k, err := align.RestoreCritic(with.critic, n)
@@ -168,6 +172,9 @@ func (s *searcher) Begin() {
 	s.by.Begin()
 }
 
+// Metrics tells of the episode's searches.
+func (s *searcher) Metrics() []policy.Metric { return s.by.Metrics() }
+
 // Sample draws a chunk.
 func (s *searcher) Sample(dst, seen []float32, pix []byte, rng *rand.Rand) {
 	if s.drawn++; s.first > 0 && s.drawn > s.first {
@@ -175,4 +182,52 @@ func (s *searcher) Sample(dst, seen []float32, pix []byte, rng *rand.Rand) {
 		return
 	}
 	s.by.Sample(dst, seen, pix, rng)
+}
+
+// searches watches whether the searches of a player keep the tick.
+type searches struct{ begun, warned bool }
+
+// metrics are those of the episode that by ended, none where it draws chunks plainly. It
+// warns once of what a tick had no time for; the first chunk of all is plain, since nothing
+// is measured before it.
+func (w *searches) metrics(by player, log *slog.Logger) []policy.Metric {
+	p, ok := by.(interface{ Metrics() []policy.Metric })
+	if !ok {
+		return nil
+	}
+	ms := p.Metrics()
+	of := map[string]float64{}
+	for _, m := range ms {
+		of[m.Name] = m.Value
+	}
+	late, plain := of["sample_late"], of["sample_plain"]
+	if !w.begun {
+		plain = 0
+	}
+	w.begun = w.begun || of["sample_draws"] > 0
+	if (late > 0 || plain > 0) && !w.warned {
+		w.warned = true
+		log.Warn("a control tick is too short for policy.diffusion.sampler: chunks are drawn plainly or come late; take fewer policy.diffusion.sampler.draws, fewer policy.diffusion.draws, or plain",
+			"plain", plain, "late", late, "seconds", of["sample_seconds"])
+	}
+	return ms
+}
+
+// searchFacts says what the searches of the session's online episodes came to, of which an
+// actor's lie in its own folder; none where nothing was searched.
+func (s *Session) searchFacts(ctx context.Context) ([]report.Fact, error) {
+	var sums [5]int
+	for i, name := range []string{"sample_draws", "sample_fewer", "sample_plain", "sample_cut", "sample_late"} {
+		ps, err := s.store.Metric(ctx, "episode", name)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range ps {
+			sums[i] += int(p.Value)
+		}
+	}
+	if sums[0] == 0 {
+		return nil, nil
+	}
+	return []report.Fact{{Name: "chunks searched", Value: fmt.Sprintf("%d: %d with fewer particles, %d drawn plainly, %d cut short, %d late", sums[0], sums[1], sums[2], sums[3], sums[4])}}, nil
 }

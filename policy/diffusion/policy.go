@@ -33,7 +33,8 @@ type PolicyConfig struct {
 
 // Drawer draws a chunk of actions for one history, as Sampler.Sample does with one
 // row. All its randomness is that of rng. One that has a method Begin() is told so
-// before the first chunk of an episode.
+// before the first chunk of an episode, and one that has Metrics() is asked by
+// Policy.Metrics.
 type Drawer interface {
 	Sample(dst, seen []float32, pix []byte, rng *rand.Rand)
 }
@@ -121,6 +122,16 @@ func (p *Policy) Load(ps policy.Params) error {
 	}
 	p.drawer, p.arch, p.version, p.seen, p.pix, p.plan = s, n.Arch, ps.Version, seen, pix, plan
 	p.chunk = make([]float32, n.Arch.Horizon*k)
+	return nil
+}
+
+// Metrics are what the Drawer tells; none of one that tells nothing.
+func (p *Policy) Metrics() []policy.Metric {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if d, ok := p.drawer.(interface{ Metrics() []policy.Metric }); ok {
+		return d.Metrics()
+	}
 	return nil
 }
 

@@ -13,23 +13,30 @@ const (
 	// fade forgets what a step cost while it was not taken, so that one slow moment
 	// does not end a search for ever: it halves in about 70 chunks.
 	fade = 0.99
-	// pace is how quickly a measured cost follows; a dearer step counts at once.
-	pace = 0.1
+	// gain is how quickly a measured cost follows; a dearer step counts at once.
+	gain = 0.1
 )
 
-// budget counts what a tick's time allowed.
-type budget struct {
+// Pace is what the steps of a search took, by which it keeps its budget, and what came of
+// that. Searches of one Config that follow each other share one, so that parameters that
+// are loaded anew are not measured anew. It is used by one goroutine.
+type Pace struct {
+	costs []float64 // (levels,) s of a step, 0 before any
+	pull  float64   // s of a step's guidance
+	counts
+}
+
+// counts are what a tick's time allowed.
+type counts struct {
 	began                           time.Duration
 	draws, fewer, plain, cuts, late uint64
 	spent                           float64 // s, of the last chunk
 }
 
-func (b *budget) on(c Config) bool { return c.Budget > 0 }
-
-func (b *budget) cut() { b.cuts++ }
+func (b *counts) cut() { b.cuts++ }
 
 // count takes a chunk begun at a level.
-func (b *budget) count(level int, plain bool) {
+func (b *counts) count(level int, plain bool) {
 	b.draws++
 	switch {
 	case plain:
@@ -39,7 +46,7 @@ func (b *budget) count(level int, plain bool) {
 	}
 }
 
-func (b *budget) metrics() []policy.Metric {
+func (b *counts) metrics() []policy.Metric {
 	return []policy.Metric{
 		{Name: "sample_draws", Value: float64(b.draws)},
 		{Name: "sample_fewer", Value: float64(b.fewer)},
@@ -50,38 +57,41 @@ func (b *budget) metrics() []policy.Metric {
 	}
 }
 
+// timed says whether a budget is kept.
+func (s *Search) timed() bool { return s.cfg.Budget > 0 }
+
 func (s *Search) now() time.Duration {
-	if !s.budget.on(s.cfg) {
+	if !s.timed() {
 		return 0
 	}
 	return s.cfg.Clock()
 }
 
-func (s *Search) start() { s.budget.began = s.now() }
+func (s *Search) start() { s.pace.began = s.now() }
 
 func (s *Search) stop() {
-	if !s.budget.on(s.cfg) {
+	if !s.timed() {
 		return
 	}
-	s.budget.spent = (s.now() - s.budget.began).Seconds()
-	if s.budget.spent > s.cfg.Budget {
-		s.budget.late++
+	s.pace.spent = (s.now() - s.pace.began).Seconds()
+	if s.pace.spent > s.cfg.Budget {
+		s.pace.late++
 	}
 }
 
 // left is what is left of the budget, in seconds.
-func (s *Search) left() float64 { return s.cfg.Budget - (s.now() - s.budget.began).Seconds() }
+func (s *Search) left() float64 { return s.cfg.Budget - (s.now() - s.pace.began).Seconds() }
 
 // took takes into the cost of a step of l what the last took.
 func (s *Search) took(l *level, began time.Duration) {
-	if !s.budget.on(s.cfg) {
+	if !s.timed() {
 		return
 	}
 	d := (s.now() - began).Seconds()
-	if d > l.cost {
-		l.cost = d
+	if d > *l.cost {
+		*l.cost = d
 	} else {
-		l.cost += pace * (d - l.cost)
+		*l.cost += gain * (d - *l.cost)
 	}
 }
 
@@ -91,21 +101,21 @@ func (s *Search) took(l *level, began time.Duration) {
 // chunk of all is a plain one.
 func (s *Search) affordable() int {
 	last := len(s.levels) - 1
-	if !s.budget.on(s.cfg) {
+	if !s.timed() {
 		return 0
 	}
 	K := float64(s.chain.Steps())
 	for at, l := range s.levels[:last] {
-		cost := l.cost
+		cost := *l.cost
 		if cost == 0 {
 			for _, m := range s.levels[at+1:] {
-				if m.cost > 0 {
-					cost = m.cost * float64(l.n) / float64(m.n)
+				if *m.cost > 0 {
+					cost = *m.cost * float64(l.n) / float64(m.n)
 					break
 				}
 			}
 		} else {
-			l.cost *= fade // raised again by took, if it is chosen
+			*l.cost *= fade // raised again by took, if it is chosen
 		}
 		if cost > 0 && cost*K*margin <= s.cfg.Budget {
 			return at
@@ -116,7 +126,7 @@ func (s *Search) affordable() int {
 
 // short says whether the steps that are left would miss the tick.
 func (s *Search) short(l *level, steps int) bool {
-	return s.budget.on(s.cfg) && l.cost > 0 && s.left() < l.cost*float64(steps)
+	return s.timed() && *l.cost > 0 && s.left() < *l.cost*float64(steps)
 }
 
 // fewer moves the particles that the reward likes best at step i to the level that
@@ -124,9 +134,9 @@ func (s *Search) short(l *level, steps int) bool {
 func (s *Search) fewer(l *level, i, steps int) *level {
 	to := s.levels[len(s.levels)-1]
 	for _, m := range s.levels[:len(s.levels)-1] {
-		cost := m.cost
+		cost := *m.cost
 		if cost == 0 {
-			cost = l.cost * float64(m.n) / float64(l.n)
+			cost = *l.cost * float64(m.n) / float64(l.n)
 		}
 		if m.n < l.n && cost*float64(steps)*margin <= s.left() {
 			to = m
@@ -144,6 +154,6 @@ func (s *Search) fewer(l *level, i, steps int) *level {
 		l.value[top] = math.Inf(-1)
 	}
 	s.books(s.from[:to.n], s.logw, s.before, s.best, s.sum, s.prod)
-	s.budget.cut()
+	s.pace.cut()
 	return to
 }

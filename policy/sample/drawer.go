@@ -63,7 +63,10 @@ func (r *Drawer) Sample(dst, seen []float32, pix []byte, rng *rand.Rand) {
 }
 
 // Begin says that the next chunk is an episode's first.
-func (r *Drawer) Begin() { r.first = true }
+func (r *Drawer) Begin() {
+	r.first = true
+	r.search.pace.counts = counts{}
+}
 
-// Metrics tells what was drawn so far.
+// Metrics tells what was drawn since Begin.
 func (r *Drawer) Metrics() []policy.Metric { return r.search.Metrics() }

@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/diffusion"
@@ -86,6 +87,44 @@ func TestPolicyWithOneParticleIsThePolicy(t *testing.T) {
 	}
 	if _, err := New(network(t, small), diffusion.Draw{}, Config{Kind: NRG}, side{}); err == nil {
 		t.Error("no error for NRG of a diffusion")
+	}
+}
+
+// Parameters that are loaded anew, as after every episode, cost what those before did: only the
+// first chunk of all is plain, and not the first of every episode, which may be the only one that
+// is searched. What is told is of one episode.
+func TestLoadedParametersAreNotMeasuredAnew(t *testing.T) {
+	ps, err := network(t, small).Encode(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range []Kind{Best, FK} {
+		now := time.Duration(0)
+		c := Config{Kind: k, N: 8, Budget: 0.02, Pace: &Pace{}, Clock: func() time.Duration {
+			now += 100 * time.Microsecond // a step of 16 is three looks at most
+			return now
+		}}
+		pi, err := diffusion.NewPolicy(diffusion.PolicyConfig{View: eyes, Exec: 2, Drawer: func(n *diffusion.Net, d diffusion.Draw) (diffusion.Drawer, error) {
+			return New(n, d, c, side{})
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for episode, want := range []float64{1, 0, 0} {
+			if err := pi.Load(ps); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := pi.Act(t.Context(), policy.Input{}); err != nil {
+				t.Fatal(err)
+			}
+			got := map[string]float64{}
+			for _, m := range pi.Metrics() {
+				got[m.Name] = m.Value
+			}
+			if got["sample_draws"] != 1 || got["sample_plain"] != want || got["sample_fewer"] != 0 || got["sample_late"] != 0 {
+				t.Errorf("%v, episode %d: %v, want one chunk, plain %v, neither with fewer particles nor late", k, episode, got, want)
+			}
+		}
 	}
 }
 

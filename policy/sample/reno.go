@@ -37,8 +37,8 @@ func (s *Search) improve(l *level) []float32 {
 	each := 0.0 // s of an iteration
 	for it := 0; it <= s.cfg.N; it++ {
 		began := s.now()
-		if it > 0 && s.budget.on(s.cfg) && s.left() < each*margin {
-			s.budget.cut()
+		if it > 0 && s.timed() && s.left() < each*margin {
+			s.pace.cut()
 			break
 		}
 		copy(l.x, r.noise)
@@ -74,7 +74,7 @@ func (s *Search) improve(l *level) []float32 {
 			r.speed[j] = float32(v)
 			r.noise[j] -= float32(step + momentum*v)
 		}
-		if s.budget.on(s.cfg) {
+		if s.timed() {
 			each = max(each, (s.now() - began).Seconds())
 		}
 	}

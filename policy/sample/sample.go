@@ -116,6 +116,9 @@ type Config struct {
 	// Clock is read around evaluations of the network where there is a Budget. What
 	// is drawn then depends on it.
 	Clock func() time.Duration
+	// Pace is what a search of the same Config found steps to take; nil: this one
+	// measures anew.
+	Pace *Pace
 }
 
 func (c Config) complete() Config {

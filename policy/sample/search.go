@@ -32,8 +32,7 @@ type Search struct {
 	climb  Gradient // nil where reward has no gradient
 
 	levels []*level // from the dearest to the plain sample
-	budget budget
-	pull   float64   // s of a step's guidance
+	pace   *Pace
 	seen   []float32 // what the rewards are asked for, of the chunk under way
 
 	// of FK, see fk.go
@@ -49,7 +48,7 @@ type level struct {
 	x, out, guess, push, act []float32 // (n, H, k)
 	grad, back               []float32
 	value                    []float64 // (n,)
-	cost                     float64   // s of a step, 0 before any
+	cost                     *float64  // of Pace.costs
 }
 
 // NewSearch returns a Search in p by reward. Guided, NRG and ReNO want a Gradient.
@@ -104,6 +103,15 @@ func NewSearch(p Process, c Config, reward Reward) (*Search, error) {
 		*a = make([]float64, n)
 	}
 	s.from = make([]int, n)
+	if s.pace = c.Pace; s.pace == nil {
+		s.pace = &Pace{}
+	}
+	if len(s.pace.costs) != len(s.levels) { // of none, or of another search
+		*s.pace = Pace{costs: make([]float64, len(s.levels))}
+	}
+	for i, l := range s.levels {
+		l.cost = &s.pace.costs[i]
+	}
 	if c.Kind == ReNO {
 		s.reno = newReno(p.Chain.Steps(), p.Len)
 	}
@@ -171,7 +179,7 @@ func (s *Search) draw(dst, seen []float32, first bool, rng *rand.Rand) {
 		at = s.affordable()
 	}
 	plain := at == len(s.levels)-1 && s.levels[0].n > 1
-	s.budget.count(at, plain)
+	s.pace.count(at, plain)
 	l := s.levels[at]
 	for i := range l.x {
 		l.x[i] = float32(rng.NormFloat64())
@@ -203,21 +211,21 @@ func (s *Search) run(l *level, kind Kind, rng *rand.Rand) []float32 {
 		var push []float32
 		if (kind == Guided || kind == NRG) && s.cfg.Scale > 0 {
 			switch {
-			case !s.budget.on(s.cfg):
+			case !s.timed():
 				push = s.guide(l, i, kind)
-			case l.cost == 0: // the first step of all shows what a plain one costs
-			case s.left() < l.cost*float64(K-i)*margin+s.pull:
-				if s.budget.cut(); !faded { // once a chunk, so that guidance comes back
-					s.pull, faded = s.pull*fade, true
+			case *l.cost == 0: // the first step of all shows what a plain one costs
+			case s.left() < *l.cost*float64(K-i)*margin+s.pace.pull:
+				if s.pace.cut(); !faded { // once a chunk, so that guidance comes back
+					s.pace.pull, faded = s.pace.pull*fade, true
 				}
 			default:
 				before := s.now()
 				push = s.guide(l, i, kind)
-				s.pull = max(s.pull*fade, (s.now() - before).Seconds())
+				s.pace.pull = max(s.pace.pull*fade, (s.now() - before).Seconds())
 			}
 		}
 		steer := kind == FK && i+1 < K && i >= s.cfg.First && (i-s.cfg.First)%s.cfg.Every == 0 && l.n > 1
-		if steer || l.n > 1 && s.budget.on(s.cfg) {
+		if steer || l.n > 1 && s.timed() {
 			s.chain.Guess(i, l.guess, l.x, l.out)
 		}
 		s.chain.Back(i, l.x, l.out, push, rng)
@@ -255,7 +263,7 @@ func (s *Search) top(l *level) int {
 }
 
 // Metrics tells what was drawn so far.
-func (s *Search) Metrics() []policy.Metric { return s.budget.metrics() }
+func (s *Search) Metrics() []policy.Metric { return s.pace.metrics() }
 
 // Config is the search's, complete.
 func (s *Search) Config() Config { return s.cfg }
