@@ -23,6 +23,7 @@ const (
 type Pace struct {
 	costs []float64 // (levels,) s of a step, 0 before any
 	pull  float64   // s of a step's guidance
+	each  float64   // s of an iteration of ReNO
 	counts
 }
 

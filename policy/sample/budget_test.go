@@ -185,6 +185,33 @@ func (s stalled) Grad(value []float64, grad, act, seen []float32) {
 	s.tell()
 }
 
+// Where an iteration does not fit beside the plain chunk, that is what ReNO draws, and in time;
+// what was found so far holds for the chunks after it.
+func TestReNOLeavesWhatThereIsNoTimeFor(t *testing.T) {
+	each := 100 * time.Microsecond
+	chunk := func(s *Search) []float32 {
+		x := make([]float32, s.length)
+		s.Draw(x, nil, true, rand.New(rand.NewPCG(1, 2)))
+		return x
+	}
+	want := chunk(timed(t, ddim, still, Config{}, &each))
+	for _, tt := range []struct {
+		plain float64 // share of the budget that the plain chunk of 2 ms takes; an iteration takes four times that
+		same  bool
+	}{{0.6, true}, {0.3, true}, {0.05, false}} {
+		s := timed(t, ddim, still, Config{Kind: ReNO, Budget: 0.002 / tt.plain}, &each)
+		for range 3 {
+			got := chunk(s)
+			if same := slices.Equal(got, want); same != tt.same {
+				t.Errorf("plain takes %v of the budget: the plain chunk is %v, want %v", tt.plain, same, tt.same)
+			}
+		}
+		if l, c := metric(t, s, "sample_late"), metric(t, s, "sample_cut"); l != 0 || c != 3 {
+			t.Errorf("plain takes %v of the budget: %v chunks late and %v cut, want 0 and 3", tt.plain, l, c)
+		}
+	}
+}
+
 func TestLateChunksAreCounted(t *testing.T) {
 	each := time.Millisecond
 	s := timed(t, ddim, noisy, Config{Kind: Best, Budget: 0.001}, &each)

@@ -5,6 +5,10 @@ import "math"
 // momentum is Nesterov's (ReNO's published settings).
 const momentum = 0.9
 
+// dear is how many plain chunks an iteration is taken to cost before any was measured: a
+// gradient through each step of a U-Net costs eight (BenchmarkTick, docs/sample.md).
+const dear = 8
+
 // reno is what optimising the noise keeps.
 type reno struct {
 	noise, best, chosen, speed []float32 // (H*k,); chosen is the noise that best comes from
@@ -34,13 +38,8 @@ func (s *Search) improve(l *level) []float32 {
 	copy(r.noise, l.x)
 	clear(r.speed)
 	top := math.Inf(-1)
-	each := 0.0 // s of an iteration
-	for it := 0; it <= s.cfg.N; it++ {
-		began := s.now()
-		if it > 0 && s.timed() && s.left() < each*margin {
-			s.pace.cut()
-			break
-		}
+	began := s.now()
+	for it := 0; ; it++ {
 		copy(l.x, r.noise)
 		s.forward(l)
 		s.climbs(l, l.x)
@@ -51,6 +50,13 @@ func (s *Search) improve(l *level) []float32 {
 		}
 		if it == s.cfg.N {
 			break
+		}
+		if s.timed() { // a gradient is of use if the chain can be run by it
+			if s.left() < margin*s.iteration(it, (s.now()-began).Seconds()) {
+				s.pace.cut()
+				break
+			}
+			began = s.now()
 		}
 		s.backward(l) // r.grad: of the reward at the noise
 		norm := 0.0
@@ -74,11 +80,22 @@ func (s *Search) improve(l *level) []float32 {
 			r.speed[j] = float32(v)
 			r.noise[j] -= float32(step + momentum*v)
 		}
-		if s.timed() {
-			each = max(each, (s.now() - began).Seconds())
-		}
 	}
 	return r.best
+}
+
+// iteration is how many seconds the next is taken to need, where iteration it, or for 0
+// the plain chunk, took so many. Its cost fades once a chunk, as a step's does.
+func (s *Search) iteration(it int, took float64) float64 {
+	switch p := s.pace; {
+	case it > 0:
+		p.each = max(p.each, took)
+	case p.each > 0:
+		p.each *= fade
+	default:
+		return dear * took
+	}
+	return s.pace.each
 }
 
 // forward runs the chain from l.x and keeps its path.
