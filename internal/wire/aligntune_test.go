@@ -557,6 +557,10 @@ func TestASearchWantsACritic(t *testing.T) {
 	wantErr(t, err, "policy.diffusion.sampler.kind is best", "session.from=runs/NAME")
 	_, err = BeginAlign(c)
 	wantErr(t, err, "policy.diffusion.sampler.kind is best", "rapport eval RUN")
+	learns := c // what the critic goes by
+	learns.Policy.Sees, learns.Session.From = "pixels", filepath.Join(c.Out, "aligned")
+	_, err = Create(t.Context(), learns, quiet(nil))
+	wantErr(t, err, "policy.diffusion.sampler.kind is best and policy.sees pixels", "rapport eval RUN --policy cloned")
 	plain := c
 	plain.Policy.Diffusion.Sampler.Kind = "plain"
 	s, err := Create(t.Context(), plain, quiet(nil))

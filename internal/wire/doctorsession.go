@@ -42,7 +42,7 @@ func examineSession(ctx context.Context, c config.Config, o Options) (fs []Findi
 		detail, err := trySuccess(ctx, c, o)
 		fs = append(fs, Finding{"success", detail, err})
 	}
-	err = errors.Join(trunked(c), understood(c))
+	err = errors.Join(trunked(c), searchable(c), understood(c))
 	if whole == "" {
 		err = errors.Join(err, lasting(c))
 	}

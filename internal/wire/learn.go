@@ -119,7 +119,7 @@ func (r *role) checkFresh(o Options) error {
 	if _, err := os.Stat(filepath.Join(dir, database)); err == nil {
 		return nil
 	}
-	if err := errors.Join(alike(r.cfg), founding(r.cfg), planned(r.cfg), reviewed(r.ctx, r.cfg), equipped(r.ctx, r.cfg, o)); err != nil {
+	if err := errors.Join(alike(r.cfg), founding(r.cfg), searchable(r.cfg), planned(r.cfg), reviewed(r.ctx, r.cfg), equipped(r.ctx, r.cfg, o)); err != nil {
 		return err
 	}
 	for _, sub := range []string{"", subEncoder, subReward} {

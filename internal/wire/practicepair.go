@@ -145,7 +145,7 @@ func beginsWell(ctx context.Context, f, b config.Config) error {
 	if byClicks(f) { // practices that were begun so go on
 		return errors.New("wire: reward.kagi.source is clicks, but practice goes there and back, and one plan is clicked; want task, whose plans are of both ways, or auto")
 	}
-	if err := errors.Join(alike(f), founding(f), readable(f), reviewed(ctx, f)); err != nil {
+	if err := errors.Join(alike(f), founding(f), searchable(f), readable(f), reviewed(ctx, f)); err != nil {
 		return err
 	}
 	if err := errors.Join(alike(b), founding(b), readable(b)); err != nil {

@@ -104,6 +104,15 @@ func Searched(dir string, environ, sets []string) (string, error) {
 
 func searched(c config.Config) bool { return c.Policy.Diffusion.Sampler.Kind != "plain" }
 
+// searchable refuses a session that would search by a critic of what it trains itself: the
+// trunk of a policy that sees frames, which is another after the first round.
+func searchable(c config.Config) error {
+	if !searched(c) || !pixels(c) {
+		return nil
+	}
+	return fmt.Errorf("wire: policy.diffusion.sampler.kind is %s and policy.sees pixels, but a session trains the trunk that the critic goes by; take plain, or search without training: rapport eval RUN --policy cloned --set policy.diffusion.sampler.kind=%[1]s", c.Policy.Diffusion.Sampler.Kind)
+}
+
 // keepCritic stores an alignment's critic, of samples of n.
 func (s *Session) keepCritic(ctx context.Context, k *align.Critic, n *diffusion.Net, version uint64) error {
 	var b bytes.Buffer

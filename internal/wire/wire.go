@@ -115,7 +115,7 @@ func Create(ctx context.Context, cfg config.Config, o Options) (*Session, error)
 	if err := trunked(cfg); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(alike(cfg), founding(cfg), readable(cfg), reviewed(ctx, cfg), backed(cfg), understood(cfg), equipped(ctx, cfg, o)); err != nil {
+	if err := errors.Join(alike(cfg), founding(cfg), searchable(cfg), readable(cfg), reviewed(ctx, cfg), backed(cfg), understood(cfg), equipped(ctx, cfg, o)); err != nil {
 		return nil, err
 	}
 	if err := masters(ctx, cfg, o); err != nil {
