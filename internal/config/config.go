@@ -194,6 +194,8 @@ type KAGI struct {
 	Plan      string  `yaml:"plan"`    // file
 	Cameras   string  `yaml:"cameras"` // file
 	Marks     string  `yaml:"marks"`
+	Segmenter string  `yaml:"segmenter"` // file
+	Points    int     `yaml:"points"`
 	Form      string  `yaml:"form"`
 	Tolerance float64 `yaml:"tolerance"` // m
 	Top       float64 `yaml:"top"`

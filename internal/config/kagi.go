@@ -4,6 +4,8 @@ package config
 func (k KAGI) validate(p *problems) {
 	p.oneOf("reward.kagi.source", k.Source, "auto", "vlm", "task", "clicks")
 	p.oneOf("reward.kagi.marks", k.Marks, "plan", "candidates")
+	p.within("reward.kagi.points", float64(k.Points), 1, 12)
+	p.need(k.Marks == "candidates" || k.Segmenter == "" && k.Points == 1, "reward.kagi.marks", "is plan, but reward.kagi.segmenter and points are of candidates; want candidates, or neither")
 	p.oneOf("reward.kagi.form", k.Form, "furthest", "nearest")
 	p.oneOf("reward.kagi.sparse", k.Sparse, "truth", "classifier", "judge", "none")
 	p.within("reward.kagi.confirm", float64(k.Confirm), 1, 100)

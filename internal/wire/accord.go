@@ -22,6 +22,8 @@ type facts struct {
 	ID   string `json:"id"`             // two sessions may have one name
 	ONNX string `json:"onnx,omitempty"` // SHA-256 of encoder.onnx, which lies elsewhere for each
 	Plan string `json:"plan,omitempty"` // that of reward.kagi.plan, likewise
+	// Segmenter is that of reward.kagi.segmenter, likewise.
+	Segmenter string `json:"segmenter,omitempty"`
 	// Waypoints say who writes them where they pay: what reward.kagi.source came to at the
 	// learner, whose demonstrations have theirs.
 	Waypoints string `json:"waypoints,omitempty"`
@@ -54,7 +56,7 @@ func (s *Session) introduce(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		f.Plan = sums[keyPlan]
+		f.Plan, f.Segmenter = sums[keyPlan], sums[keySegmenter]
 	}
 	if byWaypoints(s.cfg) {
 		if f.Waypoints, err = s.settled(ctx); err != nil {
@@ -165,9 +167,10 @@ func (r *role) accords(ctx context.Context) error {
 	return errors.Join(r.fits(p.Data), r.sees(ctx))
 }
 
-// sees says whether the files that r loads are the learner's: a frozen backbone, and a plan.
+// sees says whether the files that r loads are the learner's: a frozen backbone, a plan, and a
+// network that finds things.
 func (r *role) sees(ctx context.Context) error {
-	if r.onnx == "" && r.plan == "" {
+	if r.onnx == "" && r.plan == "" && r.segmenter == "" {
 		return nil
 	}
 	f, err := r.facts(ctx)
@@ -188,7 +191,8 @@ func (r *role) same(f facts) error {
 		}
 		return fmt.Errorf("wire: session %s: %s %s is of SHA-256 %s here, and of %s at its learner; copy the learner's file here, or name it, as --set %s=FILE", r.name, key, path, short(here), short(there), key)
 	}
-	return errors.Join(same("encoder.onnx", r.cfg.Encoder.ONNX, r.onnx, f.ONNX), same(keyPlan, r.cfg.Reward.KAGI.Plan, r.plan, f.Plan))
+	return errors.Join(same("encoder.onnx", r.cfg.Encoder.ONNX, r.onnx, f.ONNX), same(keyPlan, r.cfg.Reward.KAGI.Plan, r.plan, f.Plan),
+		same(keySegmenter, r.cfg.Reward.KAGI.Segmenter, r.segmenter, f.Segmenter))
 }
 
 // fits compares r's configuration with the learner's: an episode of another task or scale
@@ -199,9 +203,10 @@ func (r *role) fits(learners []byte) error {
 		return fmt.Errorf("wire: the configuration of session %s's learner: %w; use the same version of rapport for all its processes", r.name, err)
 	}
 	var errs []error
-	named := r.cfg.Reward.KAGI.Plan != "" && was.Reward.KAGI.Plan != "" // what is in them sees compares
+	k, w := r.cfg.Reward.KAGI, was.Reward.KAGI
+	named := map[string]bool{keyPlan: k.Plan != "" && w.Plan != "", keySegmenter: k.Segmenter != "" && w.Segmenter != ""} // what is in them sees compares
 	for _, c := range r.cfg.Changes(was) {
-		if !config.Covers(elsewhere, c.Key) && !(named && c.Key == keyPlan) {
+		if !config.Covers(elsewhere, c.Key) && !named[c.Key] {
 			errs = append(errs, fmt.Errorf("wire: session %s: %s is %s here, and %s at its learner; want --set '%s=%s', or the learner's file", r.name, c.Key, c.Is, c.Was, c.Key, c.Was))
 		}
 	}

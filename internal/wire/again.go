@@ -48,7 +48,7 @@ func configIn(dir string) (string, error) {
 // with or looked at, from whatever folder.
 func rooted(c config.Config) config.Config {
 	k := &c.Reward.KAGI
-	names := []*string{&c.Encoder.ONNX, &c.Reward.Visual.Goal, &c.Reward.Visual.Baseline, &c.Reward.Classifier, &k.Plan, &k.Cameras, &k.Cache, &c.Session.From, &c.Demos.Filter}
+	names := []*string{&c.Encoder.ONNX, &c.Reward.Visual.Goal, &c.Reward.Visual.Baseline, &c.Reward.Classifier, &k.Plan, &k.Cameras, &k.Segmenter, &k.Cache, &c.Session.From, &c.Demos.Filter}
 	for _, l := range []*[]string{&c.Robot.Markers, &c.Robot.Bag.Files, &c.Robot.Bag.Preferred} {
 		*l = slices.Clone(*l) // c is the caller's, too
 		for i := range *l {

@@ -1,13 +1,19 @@
 package wire
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"math"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/rapport-rl/rapport/internal/config"
+	"github.com/rapport-rl/rapport/internal/nn/onnx"
 	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/reward/kagi"
 	"github.com/rapport-rl/rapport/reward/vlm"
@@ -112,6 +118,101 @@ func TestMarksThatAreNotDrawnAreNotOffered(t *testing.T) {
 	if asked := s.Asked(); len(asked) != 2 || !strings.Contains(asked[0].Text, "The marks are: hand, ball.") || !strings.Contains(asked[1].Text, `"ghost", which is no mark`) {
 		t.Errorf("it was asked %d times, first %q; want the marks that are drawn, and ghost refused", len(asked), asked[0].Text)
 	}
+}
+
+// blueThings writes a network whose one map is of what is blue, red first as files of
+// networks have it.
+func blueThings(t *testing.T, dir string) string {
+	t.Helper()
+	b := onnx.NewBuilder("blue")
+	x := b.Input("x", "pixels, 0..1, RGB", 3, 96, 96)
+	y := b.Op("Conv", []string{x, b.Const("w", []float32{-1, -1, 2}, 1, 3, 1, 1), b.Const("b", []float32{-0.5}, 1)}, onnx.Attr{Name: "kernel_shape", Kind: onnx.Ints, Ints: []int64{1, 1}})
+	b.Output("y", "logits", y, 1, 96, 96)
+	var buf bytes.Buffer
+	path := filepath.Join(dir, "blue.onnx")
+	if err := errors.Join(b.Model().Write(&buf), os.WriteFile(path, buf.Bytes(), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// A network finds what the model is offered, with as many marks on each thing as are asked for.
+func TestANetworkFindsWhatTheModelIsOffered(t *testing.T) {
+	c := waypointed(t, "group")
+	k := &c.Reward.KAGI
+	k.Source, k.Marks, k.Points, k.Segmenter = "vlm", "candidates", 3, blueThings(t, t.TempDir())
+	a, obs := resetArm(t, c)
+	s := vlmtest.Script(vlmtest.Reply{Text: strings.Replace(wayToC3, "hand", "P3", 1)})
+	defer s.Close()
+	o := quietly()
+	o.VLM = func(cache string) (kagi.Model, error) {
+		return vlm.New(vlm.Config{URL: s.URL, Model: "stub", Tries: 1})
+	}
+	session, err := Create(t.Context(), c, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.Close()
+	ctx, err := session.plan(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := a.track(ctx, 0, obs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if asked := s.Asked(); len(asked) != 1 || !strings.Contains(asked[0].Text, "The marks are: hand, P1, P2, P3.") {
+		t.Errorf("it was asked %d times: %.1200s", len(asked), asked[0].Text)
+	}
+	blue, _, _ := perception.Place(keys, "blue")
+	at, score, ok := perception.Place(keys, "P3")
+	if d := math.Hypot(at[0]-blue[0], at[1]-blue[1]); !ok || score <= 0 || d > 0.05 || d < 0.005 {
+		t.Errorf("P3 is %.3f m from the middle of the blue thing (%v, %v), want it on its contour", d, score, ok)
+	}
+	if names := seenNames(keys); !slices.Contains(names, "P3") || slices.Contains(names, "P1") {
+		t.Errorf("the keys are %q, want P3 that was chosen among them", names)
+	}
+	// The sum of the file is kept, and one that is none is refused before there is a folder.
+	sums, err := keptFiles(session.Dir())
+	if want, e := fileSum(keySegmenter, k.Segmenter); err != nil || e != nil || sums[keySegmenter] != want {
+		t.Errorf("kept %v (%v), want %s", sums, err, want)
+	}
+	for _, c.Name = range []string{"none", "words"} {
+		k.Segmenter = filepath.Join(t.TempDir(), c.Name)
+		if c.Name == "words" {
+			if err := os.WriteFile(k.Segmenter, []byte("words"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, err := Create(t.Context(), c, o)
+		wantErr(t, err, "reward.kagi.segmenter", c.Name)
+		if there(filepath.Join(c.Out, c.Name)) {
+			t.Errorf("%s: there is a folder", c.Name)
+		}
+	}
+}
+
+// An actor's network must be its learner's.
+func TestASegmenterOfAnotherSumIsRefused(t *testing.T) {
+	r := &role{name: "x", segmenter: "aa"}
+	r.cfg.Reward.KAGI.Segmenter = "things.onnx"
+	wantErr(t, r.same(facts{Segmenter: "bb"}), "reward.kagi.segmenter things.onnx is of SHA-256 aa here, and of bb at its learner")
+	if err := r.same(facts{Segmenter: "aa"}); err != nil {
+		t.Error(err)
+	}
+	was := config.Default()
+	was.Reward.KAGI.Marks, was.Reward.KAGI.Segmenter = "candidates", "there/things.onnx"
+	b, err := was.YAML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.cfg = was
+	r.cfg.Reward.KAGI.Segmenter = "things.onnx"
+	if err := r.fits(b); err != nil {
+		t.Errorf("what is in them counts: %v", err)
+	}
+	r.cfg.Reward.KAGI.Segmenter = ""
+	wantErr(t, r.fits(b), `reward.kagi.segmenter is "" here`)
 }
 
 // nearest is how far the nearest body is from a place, seen from above, m.

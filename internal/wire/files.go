@@ -19,7 +19,7 @@ const keyPlan = "reward.kagi.plan"
 
 // moving are these files, by key. encoder.onnx is another: what was learned goes by it (sameONNX).
 func moving(c config.Config) map[string]string {
-	return map[string]string{keyPlan: c.Reward.KAGI.Plan, "reward.kagi.cameras": c.Reward.KAGI.Cameras}
+	return map[string]string{keyPlan: c.Reward.KAGI.Plan, "reward.kagi.cameras": c.Reward.KAGI.Cameras, keySegmenter: c.Reward.KAGI.Segmenter}
 }
 
 // mislaid adds to what is wrong with the FILE or FOLDER of a key how one that lies elsewhere now is named.

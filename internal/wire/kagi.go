@@ -72,6 +72,9 @@ func planned(c config.Config) error {
 	if err := fits(plan, c); err != nil || !byWaypoints(c) {
 		return err
 	}
+	if err := segmented(c); err != nil {
+		return err
+	}
 	if err := plan.Onward(c.Reward.KAGI.Tolerance); err != nil {
 		return fmt.Errorf("wire: %s%w", planKey(c), err)
 	}

@@ -120,21 +120,25 @@ func (p *pointer) board(ctx context.Context, obs robot.Observation) (b kagi.Boar
 	return b, things, nil
 }
 
-// things are what stands out by its colour in the camera from above, for a model to
-// choose from, without those that show nothing of the workspace. One view does not tell
+// things are points on what stands out by its colour in the camera from above, or on what the
+// session's network finds there, for a model to choose from, without those that show nothing of the workspace. One view does not tell
 // how high they are: they count as lying on its floor.
 func (p *pointer) things(ctx context.Context, top keypoint.Camera, obs robot.Observation) ([]kagi.Point, error) {
 	f, err := frameOf(obs.Frames, top.Name)
 	if err != nil {
 		return nil, err
 	}
-	ms, err := keypoint.Segments{}.Masks(ctx, f)
+	var find segmenter = keypoint.Segments{}
+	if pl := plannerOf(ctx); pl != nil && pl.find != nil {
+		find = pl.find
+	}
+	ms, err := find.Masks(ctx, f)
 	if err != nil {
 		return nil, err
 	}
 	box := kagi.Box{Min: p.cfg.Guard.Workspace.Min, Max: p.cfg.Guard.Workspace.Max}
 	var out []kagi.Point
-	for _, k := range keypoint.Candidates(ms, top.Name, 1) {
+	for _, k := range keypoint.Candidates(ms, top.Name, p.cfg.Reward.KAGI.Points) {
 		px := [2]float64{k.X, k.Y}
 		at, err := top.Lift(px, box.Min[2])
 		if errors.Is(err, keypoint.ErrBeside) {

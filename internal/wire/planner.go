@@ -21,6 +21,9 @@ type planner struct {
 	fell  func(error) // is told why the task's own plan is taken instead
 	told  func(calls, hits int)
 
+	find segmenter    // of what is offered marks; nil: by colour
+	free func() error // frees find
+
 	mu          sync.Mutex
 	calls, hits int
 	gave, none  int       // resets in which the model wrote waypoints, and in which it did not
@@ -207,10 +210,14 @@ func (s *Session) plan(ctx context.Context) (context.Context, error) {
 	if err != nil {
 		return ctx, err
 	}
+	find, free, err := openSegmenter(s.cfg)
+	if err != nil {
+		return ctx, err
+	}
 	who := cmp.Or(s.endpoint, "a model")
 	s.log.Info("waypoints", "source", "vlm", "model", who, "cache", cache, "sparse", s.cfg.Reward.KAGI.Sparse)
 	s.tell("waypoints", 1, 1, fmt.Sprintf("source vlm: %s is asked once a reset, which is shown its pictures; the task's plan stands in for it; %s", who, sparse))
-	s.planner = &planner{model: m,
+	s.planner = &planner{model: m, find: find, free: free,
 		fell: func(err error) {
 			level := slog.LevelWarn
 			if errors.Is(err, errRests) { // was told once

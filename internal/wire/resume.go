@@ -177,7 +177,7 @@ func agree(ctx context.Context, st *store.Session, load func(dir string) (config
 	was.Session, was.Robot.Markers, was.Robot.Moved = now.Session, now.Robot.Markers, now.Robot.Moved
 	was.Reward.Success, was.Reward.Classifier = now.Reward.Success, now.Reward.Classifier
 	was.Practice.Hours, was.Practice.Reminder = now.Practice.Hours, now.Practice.Reminder
-	was.Reward.KAGI.Plan, was.Reward.KAGI.Cameras = now.Reward.KAGI.Plan, now.Reward.KAGI.Cameras
+	was.Reward.KAGI.Plan, was.Reward.KAGI.Cameras, was.Reward.KAGI.Segmenter = now.Reward.KAGI.Plan, now.Reward.KAGI.Cameras, now.Reward.KAGI.Segmenter
 	// Where those of a session of before were is not for the folder that one stands in to say.
 	for key, name := range origins(&was) {
 		if *name = *origins(&begun)[key]; slices.Contains(moved, key) {

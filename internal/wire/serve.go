@@ -59,7 +59,9 @@ type role struct {
 	conn *bus.Conn
 	onnx string // SHA-256 of the frozen backbone that it loads; empty for none
 	plan string // and of the plan
-	o    Options
+	// segmenter is that of the network that finds what a model is offered marks on.
+	segmenter string
+	o         Options
 	// episodes is the learner's session.episodes; 0 until it told its configuration.
 	episodes atomic.Int64
 	id       atomic.Pointer[string] // the session's, nil until its learner told it
@@ -139,6 +141,10 @@ func guest(ctx context.Context, c config.Config, what string, o Options) (*role,
 	if f := c.Reward.KAGI.Plan; what == "actor" && keyed(c) && f != "" {
 		r.plan, err = fileSum(keyPlan, f)
 		err = mislaid(keyPlan, "FILE", err)
+	}
+	if f := c.Reward.KAGI.Segmenter; what == "actor" && err == nil && f != "" && byWaypoints(c) {
+		r.segmenter, err = fileSum(keySegmenter, f)
+		err = mislaid(keySegmenter, "FILE", err)
 	}
 	if err == nil {
 		err = r.accords(ctx)

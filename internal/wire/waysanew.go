@@ -99,7 +99,11 @@ func sameWriter(cfg config.Config) (bool, error) {
 		return false, fmt.Errorf("wire: session.from: %w", err)
 	}
 	source, err := sourceIn(from, was)
-	if err != nil || source != "vlm" || was.Reward.KAGI.Marks != cfg.Reward.KAGI.Marks {
+	w, k := was.Reward.KAGI, cfg.Reward.KAGI
+	if err != nil || source != "vlm" || w.Marks != k.Marks || w.Points != k.Points {
+		return false, err
+	}
+	if same, err := sameSegmenter(from, w, k); err != nil || !same {
 		return false, err
 	}
 	old, err := planOf(was)

@@ -258,6 +258,9 @@ func (s *Session) Close() error {
 	if s.rise != nil {
 		err = s.rise()
 	}
+	if s.planner != nil {
+		err = errors.Join(err, s.planner.free())
+	}
 	s.hang()
 	return errors.Join(err, s.store.Close())
 }

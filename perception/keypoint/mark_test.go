@@ -179,6 +179,45 @@ func TestNetworkSegments(t *testing.T) {
 	}
 }
 
+// A file tells its sizes, and takes red, green and blue, so that what redness writes finds blue
+// things by the first map.
+func TestSegmenterIsOpenedByItsFile(t *testing.T) {
+	s, err := OpenSegmenter(redness(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Net.Close()
+	ms, err := s.Masks(context.Background(), bench(128, 96, redThing, blueThing))
+	if err != nil || s.W != 64 || s.H != 48 || len(ms) != 2 {
+		t.Fatalf("%d masks of maps of %dx%d, %v; want 2 of 64x48", len(ms), s.W, s.H, err)
+	}
+	if x0, y0, _, _ := ms[0].bounds(); max(x0-blueThing.x0, blueThing.x0-x0, y0-blueThing.y0, blueThing.y0-y0) > 2 {
+		t.Errorf("the first thing begins at (%d,%d), want at the blue one's %+v", x0, y0, blueThing)
+	}
+	write := func(name string, b []byte) string {
+		path := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	row := onnx.NewBuilder("row")
+	row.Output("y", "numbers", row.Op("Relu", []string{row.Input("x", "pixels", 3, 4, 4)}), 3)
+	var flat bytes.Buffer
+	if err := row.Model().Write(&flat); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		filepath.Join(t.TempDir(), "none.onnx"): "no such file",
+		write("words.onnx", []byte("words")):    "words.onnx",
+		write("row.onnx", flat.Bytes()):         "export it again with constant shapes",
+	} {
+		if _, err := OpenSegmenter(name); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q in it", err, want)
+		}
+	}
+}
+
 func TestGridNamesTilesFromTheBottomLeft(t *testing.T) {
 	g := Grid{N: 5, W: 100, H: 50}
 	for _, tt := range []struct {

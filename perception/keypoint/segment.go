@@ -3,10 +3,13 @@ package keypoint
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math"
+	"os"
 	"slices"
 
+	"github.com/rapport-rl/rapport/internal/nn/onnx"
 	"github.com/rapport-rl/rapport/perception/vision"
 	"github.com/rapport-rl/rapport/robot"
 )
@@ -227,10 +230,50 @@ type Segmenter struct {
 	Min float64
 }
 
+// OpenSegmenter loads the network of an ONNX file, which tells its sizes: an image (3,H,W) or
+// (1,3,H,W) in, red, green and blue from 0 to 1, and one output of maps.
+func OpenSegmenter(path string) (Segmenter, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return Segmenter{}, fmt.Errorf("keypoint: segmenter: %w", err)
+	}
+	m, err := onnx.Decode(b)
+	if err != nil {
+		return Segmenter{}, fmt.Errorf("keypoint: segmenter %s: %w", path, err)
+	}
+	weights := func(p onnx.Port) bool { // listed as inputs, too, by old exporters
+		return slices.ContainsFunc(m.Graph.Init, func(t onnx.Tensor) bool { return t.Name == p.Name })
+	}
+	in, out := slices.DeleteFunc(m.Graph.Inputs, weights), m.Graph.Outputs
+	if len(in) != 1 || len(out) != 1 {
+		return Segmenter{}, fmt.Errorf("keypoint: segmenter %s has %d inputs and %d outputs, want an image in and maps out", path, len(in), len(out))
+	}
+	x, y := in[0].Shape, out[0].Shape
+	if len(x) < 3 || x[len(x)-3] != 3 || min(x[len(x)-2], x[len(x)-1]) < 1 || len(y) < 3 || min(y[len(y)-2], y[len(y)-1]) < 1 {
+		return Segmenter{}, fmt.Errorf("keypoint: segmenter %s takes %v and gives %v, want an image (3,H,W) and maps (K,H,W) of sizes that the file tells; export it again with constant shapes", path, x, y)
+	}
+	net, err := vision.LoadNet(path, vision.NetConfig{W: x[len(x)-1], H: x[len(x)-2], SwapRB: true})
+	if err != nil {
+		return Segmenter{}, fmt.Errorf("keypoint: segmenter: %w", err)
+	}
+	s := Segmenter{Net: net, W: y[len(y)-1], H: y[len(y)-2]}
+	if err := s.fits(); err != nil {
+		return Segmenter{}, errors.Join(err, net.Close())
+	}
+	return s, nil
+}
+
+func (s Segmenter) fits() error {
+	if s.W < 1 || s.H < 1 || s.Net.Dim()%(s.W*s.H) != 0 {
+		return fmt.Errorf("keypoint: segmenter answers %d numbers, which are no maps of %dx%d; set the size of its output", s.Net.Dim(), s.W, s.H)
+	}
+	return nil
+}
+
 // Masks are the things in f, in the network's order; empty maps are left out.
 func (s Segmenter) Masks(ctx context.Context, f robot.Frame) ([]Mask, error) {
-	if s.W < 1 || s.H < 1 || s.Net.Dim()%(s.W*s.H) != 0 {
-		return nil, fmt.Errorf("keypoint: segmenter answers %d numbers, which are no maps of %dx%d; set the size of its output", s.Net.Dim(), s.W, s.H)
+	if err := s.fits(); err != nil {
+		return nil, err
 	}
 	rows, err := s.Net.Forward(ctx, []robot.Frame{f})
 	if err != nil {
