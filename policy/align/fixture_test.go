@@ -65,23 +65,38 @@ func TestBothWaysAreDrawn(t *testing.T) {
 	}
 }
 
+// TestReplayIsIdentical: of a policy that has moved from the reference, Replay finds the
+// densities that Draw recorded, from the chains alone.
 func TestReplayIsIdentical(t *testing.T) {
 	w := ways(t)
 	for _, rank := range []int{0, 4} {
 		p := tune(t, w, align.Config{Rank: rank})
+		for _, q := range p.Params() {
+			for i := range q.Data {
+				q.Data[i] += 0.02
+			}
+		}
 		r, err := align.NewRecorder(p, 32)
 		if err != nil {
 			t.Fatal(err)
 		}
 		ss := r.New(64, w.Train)
 		r.Draw(ss, rand.New(rand.NewPCG(4, 2)))
-		logp, ref := append([]float64(nil), ss[40].LogP...), append([]float64(nil), ss[40].Ref...)
+		logp, ref, kl := append([]float64(nil), ss[40].LogP...), append([]float64(nil), ss[40].Ref...), ss[40].KL
 		x := append([]float32(nil), ss[40].X...)
+		for i := range ss { // or a Replay that does nothing would pass
+			clear(ss[i].LogP)
+			clear(ss[i].Ref)
+			ss[i].KL = 0
+		}
 		r.Replay(ss)
 		for k, l := range ss[40].LogP {
-			if l != logp[k] || ss[40].Ref[k] != ref[k] || l != ref[k] {
-				t.Errorf("rank %d, step %d: log-density %v and the reference's %v, were %v and %v", rank, k, l, ss[40].Ref[k], logp[k], ref[k])
+			if l != logp[k] || ss[40].Ref[k] != ref[k] || l == ref[k] {
+				t.Errorf("rank %d, step %d: log-density %v and the reference's %v, were %v and %v; want those, and the two apart", rank, k, l, ss[40].Ref[k], logp[k], ref[k])
 			}
+		}
+		if ss[40].KL != kl || kl <= 0 {
+			t.Errorf("rank %d: KL %v, was %v, want it above 0", rank, ss[40].KL, kl)
 		}
 		for i, v := range ss[40].X {
 			if v != x[i] {

@@ -283,6 +283,10 @@ func TestNetIsTheTuned(t *testing.T) {
 		var was [][]float64
 		for i := range b.Samples {
 			was = append(was, append([]float64(nil), b.Samples[i].LogP...))
+			if slices.Equal(b.Samples[i].LogP, b.Samples[i].Ref) {
+				t.Errorf("rank %d: the tuned is the reference still: this shows nothing", rank)
+			}
+			clear(b.Samples[i].LogP)
 		}
 		r.Replay(b.Samples)
 		for i := range b.Samples {
