@@ -111,15 +111,15 @@ func TestPointsAreWhereTheThingsAre(t *testing.T) {
 	}
 }
 
-// asked is a session of two episodes whose waypoints a stub is asked for, which has deadline for
-// each try; it gives what was logged, and the report's words on waypoints.
-func asked(t *testing.T, s *vlmtest.Server, deadline time.Duration) (out, report string, err error) {
+// asked is a session of two episodes, after so many good demonstrations and two bad ones, whose
+// waypoints a stub is asked for, which has deadline for each try; it gives what was logged, and the report's words on waypoints.
+func asked(t *testing.T, s *vlmtest.Server, good int, deadline time.Duration) (out, report string, err error) {
 	t.Helper()
 	defer s.Close()
 	c := waypointed(t, "reach")
 	c.Name, c.Reward.KAGI.Source = "one", "vlm"
 	c.Session.Episodes, c.Session.Evaluate = 2, 1
-	c.Robot.Horizon, c.Demos.Good, c.Demos.Bad, c.Reward.Experts = 20, 2, 2, 1
+	c.Robot.Horizon, c.Demos.Good, c.Demos.Bad, c.Reward.Experts = 20, good, 2, 1
 	var b strings.Builder
 	o := quietly()
 	o.Log = slog.New(slog.NewTextHandler(&b, nil))
@@ -149,7 +149,7 @@ const wayToC3 = `{"steps":[{"what":"reach","mark":"hand","waypoints":[{"tile":"c
 // Card 4: one call an episode, none a step.
 func TestModelIsAskedOnceAReset(t *testing.T) {
 	s := vlmtest.Script(vlmtest.Reply{Text: wayToC3})
-	out, _, err := asked(t, s, 10*time.Second)
+	out, _, err := asked(t, s, 2, 10*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,17 +201,19 @@ func TestFailingModelIsStoodInForByTheTasksPlan(t *testing.T) {
 	}
 }
 
-// Over HTTP, in a session: of six resets the endpoint fails five, each in another way, and answers
+// Over HTTP, in a session: of eight resets the endpoint fails seven, each in another way, and answers
 // the last late. The session ends as any, the log has each failure and what stood in.
 func TestSessionGoesOnWithoutTheModel(t *testing.T) {
 	const deadline = 2 * time.Second // a busy machine answers at once by then
 	ways := []struct {
 		name, says string
 		r          vlmtest.Reply
-	}{ // all tries of a call each; the sixth and all that is asked later is answered
+	}{ // all tries of a call each; the eighth and all that is asked later is answered
 		{"malformed", "the answer cannot be used", vlmtest.Reply{Text: "I would reach for it."}},
 		{"429", "status 429", vlmtest.Reply{Status: 429, RetryAfter: "1"}},
 		{"outside", "z9", vlmtest.Reply{Text: strings.Replace(wayToC3, "c3", "z9", 1)}},
+		{"half", "unexpected EOF", vlmtest.Reply{Half: true, Text: wayToC3}},
+		{"another shape", "$ lacks", vlmtest.Reply{Text: `{"way":[]}`}},
 		{"no key", "status 401", vlmtest.Reply{Status: 401}},
 		{"hang", "deadline", vlmtest.Reply{Hang: true}}, // of the first online episode
 	}
@@ -231,7 +233,7 @@ func TestSessionGoesOnWithoutTheModel(t *testing.T) {
 		}
 		return vlmtest.Reply{Delay: deadline / 10, Text: wayToC3}
 	})
-	out, report, err := asked(t, s, deadline)
+	out, report, err := asked(t, s, 4, deadline)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,10 +254,10 @@ func TestSessionGoesOnWithoutTheModel(t *testing.T) {
 		}
 		fell = slices.Delete(fell, i, i+1)
 	}
-	if want := "model&#39;s (stub at 127.0.0.1) in 1 resets that this process asked about; in 5 it gave none, and the plan that comes with the task stood in"; !strings.Contains(report, want) {
+	if want := "model&#39;s (stub at 127.0.0.1) in 1 resets that this process asked about; in 7 it gave none, and the plan that comes with the task stood in"; !strings.Contains(report, want) {
 		t.Errorf("the report does not say %q", want)
 	}
-	if took := regexp.MustCompile(`stood in; 6 calls \(\d+ tries, 0 answers kept from before\), \d+ tokens in and \d+ out, [\d.]+ s a call`); !took.MatchString(report) {
+	if took := regexp.MustCompile(`stood in; 8 calls \(\d+ tries, 0 answers kept from before\), \d+ tokens in and \d+ out, [\d.]+ s a call`); !took.MatchString(report) {
 		t.Errorf("the report does not say what the calls took, as %s", took)
 	}
 }

@@ -112,6 +112,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Length", fmt.Sprint(len(body)))
 		w.WriteHeader(status)
 		io.WriteString(w, body[:len(body)/2])
+		http.NewResponseController(w).Flush() // or nothing of it would leave
 		panic(http.ErrAbortHandler) // breaks the connection, quietly
 	}
 	w.WriteHeader(status)
