@@ -4,10 +4,13 @@ import (
 	"context"
 	"math"
 	"math/rand/v2"
+	"slices"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/rapport-rl/rapport/policy"
+	"github.com/rapport-rl/rapport/policy/align"
 	"github.com/rapport-rl/rapport/policy/diffusion"
 	"github.com/rapport-rl/rapport/policy/view"
 )
@@ -170,7 +173,9 @@ func TestDrawingDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// BenchmarkTick reports how long a chunk takes on the default networks.
+// BenchmarkTick reports how long a chunk takes on the default networks by a reward that
+// costs nothing, and on the cup's, whose inputs are those of sessions, by a critic as
+// rapport align fits it.
 func BenchmarkTick(b *testing.B) {
 	for _, a := range []struct {
 		name string
@@ -181,16 +186,65 @@ func BenchmarkTick(b *testing.B) {
 			Config
 		}{{"plain", Config{}}, {"best-4", Config{Kind: Best}}, {"fk-4", Config{Kind: FK}}, {"guided", Config{Kind: Guided, Scale: 1}}} {
 			b.Run(a.name+"/"+c.name, func(b *testing.B) {
-				d, err := New(network(b, a.arch), diffusion.Draw{}, c.Config, side{})
-				if err != nil {
-					b.Fatal(err)
-				}
-				x, seen, rng := make([]float32, 32), make([]float32, 4), rand.New(rand.NewPCG(1, 2))
-				b.ReportAllocs()
-				for b.Loop() {
-					d.Sample(x, seen, nil, rng)
-				}
+				tick(b, network(b, a.arch), c.Config, side{})
 			})
 		}
 	}
+	cup := eyes
+	cup.Embed, cup.Place, cup.Fingers, cup.Horizon = 64, []int{0, 1, 2}, true, 75
+	cup.Action = view.Action{Axes: []int{0, 1, 2}, MoveGrip: true, Scale: 0.0125}
+	n, err := diffusion.NewNet(diffusion.Arch{View: cup, Shape: diffusion.MLP, Process: diffusion.Process{Predict: diffusion.Sample}}, rand.New(rand.NewPCG(5, 6)))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		Config
+	}{{"plain", Config{}}, {"best-8", Config{Kind: Best, N: 8}}, {"fk-8", Config{Kind: FK, N: 8}}, {"guided", Config{Kind: Guided, Scale: 2}}} {
+		b.Run("cup/"+c.name, func(b *testing.B) {
+			k, err := align.FitCritic(b.Context(), []align.Sample{{Seen: make([]float32, n.Seen()), X: make([]float32, n.Arch.Horizon*cup.Action.Dim()), Actions: make([]float32, n.Arch.Horizon*cup.Action.Dim()), Reward: 1, Weight: 1}}, align.CriticConfig{Steps: 1})
+			if err != nil {
+				b.Fatal(err)
+			}
+			tick(b, n, c.Config, k.Steer(n))
+		})
+	}
+}
+
+// tick draws chunks of n, and reports besides what one of twenty takes longer than, by the
+// clock and of the processor alone, which a busy machine stretches less.
+func tick(b *testing.B, n *diffusion.Net, c Config, by Reward) {
+	d, err := New(n, diffusion.Draw{}, c, by)
+	if err != nil {
+		b.Fatal(err)
+	}
+	x, seen := make([]float32, n.Arch.Horizon*n.Arch.View.Action.Dim()), make([]float32, n.Arch.History*n.Arch.View.Dim())
+	rng := rand.New(rand.NewPCG(1, 2))
+	took, worked := make([]time.Duration, 0, 1<<16), make([]time.Duration, 0, 1<<16)
+	b.ReportAllocs()
+	for b.Loop() {
+		began, busy := time.Now(), processor(b)
+		d.Sample(x, seen, nil, rng)
+		worked, took = append(worked, processor(b)-busy), append(took, time.Since(began))
+	}
+	p95 := func(ds []time.Duration) float64 {
+		slices.Sort(ds)
+		return float64(ds[len(ds)*95/100]) / 1e6
+	}
+	sum := time.Duration(0)
+	for _, d := range worked {
+		sum += d
+	}
+	b.ReportMetric(p95(took), "p95-ms")
+	b.ReportMetric(float64(sum)/float64(len(worked))/1e6, "CPU-ms")
+	b.ReportMetric(p95(worked), "p95-CPU-ms")
+}
+
+// processor is the time that this process has used.
+func processor(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
