@@ -94,7 +94,7 @@ session's folder: the same questions are never asked again.`,
 	f.IntVar(&v.Pairs, "pairs", 500, "pairs of frames to ask about, by four calls each")
 	f.IntVar(&v.Steps, "steps", 5000, "gradient steps of the policy")
 	f.StringVarP(&out, "out", "o", "vlm.safetensors", "file of the policy, which must not be there yet")
-	f.StringVar(&kept, "reward", "", "file to write the reward to as well")
+	f.StringVar(&kept, "reward", "", "file to write the reward to as well, for rapport reward compare --reward NAME=vlm:file=FILE")
 	f.StringVar(&v.Answers, "answers", "", "file that keeps the answers; empty: in the session's folder")
 	return cmd
 }

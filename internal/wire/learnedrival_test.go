@@ -4,12 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/rapport-rl/rapport/perception"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/reward/label"
+	"github.com/rapport-rl/rapport/reward/preference"
 	"github.com/rapport-rl/rapport/reward/rapl"
 	"github.com/rapport-rl/rapport/robot"
 	"github.com/rapport-rl/rapport/sim/person"
@@ -90,6 +93,43 @@ func TestRewardsAreMadeAnewFromPairs(t *testing.T) {
 	said = []rapl.Triplet{{Better: clip("online-00000"), Worse: clip("online-00001")}, {Better: clip("online-00000"), Worse: clip("demo-00000")}}
 	if liked, rest, err := b.s.sides(t.Context(), b.parts.taste.Experts, said); err != nil || len(liked) != 1 || len(rest) != 9 {
 		t.Errorf("liked are %d and disliked %d, %v; want 1 and 9", len(liked), len(rest), err)
+	}
+}
+
+// A reward that was fitted to a model's answers is read from its file, and rates to the bit as it did.
+func TestARewardOfAModelsAnswersIsReadFromItsFile(t *testing.T) {
+	b := answerable(t, 10, 1)
+	var pairs []preference.Pair
+	for i := range 20 {
+		x := []float32{1, float32(i%5) / 5, 0.5}
+		y := []float32{-1, float32(i%4) / 4, 0.5}
+		pairs = append(pairs, preference.Pair{A: preference.Clip{Name: fmt.Sprint("a", i), D: 3, Embed: x}, B: preference.Clip{Name: fmt.Sprint("b", i), D: 3, Embed: y}, Verdict: preference.First})
+	}
+	var j Answered
+	net, err := OfflineVLM{}.fit(t.Context(), pairs, 1, &j)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "reward.safetensors")
+	if err := WriteNew(file, j.Reward); err != nil {
+		t.Fatal(err)
+	}
+	rs, err := b.rivals(t.Context(), []string{"told=vlm:file=" + file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := b.s.store.Episode("demo-00000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, want := make([]float64, e.Len()), make([]float64, e.Len())
+	if err := errors.Join(rs[0].scorer.Score(t.Context(), got, e.Trajectory()), net.Score(t.Context(), want, e.Trajectory())); err != nil || !slices.Equal(got, want) {
+		t.Errorf("it rates %v (%v), want %v", got, err, want)
+	}
+	b.earlier = nil
+	for spec, says := range map[string]string{"x=vlm": "want file=NAME", "x=vlm:file=" + b.s.Dir() + "/config.yaml": "--reward wrote", "x=vlm:file=none": "no such file"} {
+		_, err := b.rivals(t.Context(), []string{spec})
+		wantErr(t, err, says)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"slices"
 
@@ -224,4 +225,21 @@ func relabel(ctx context.Context, by reward.Scorer, es []policy.Episode) error {
 		}
 	}
 	return nil
+}
+
+// vlmRival is a reward that was fitted to a model's answers and kept in a file.
+func vlmRival(_ context.Context, _ *bench, name string, o *choices) (rival, error) {
+	file := o.text("file", "")
+	if file == "" {
+		return rival{}, errors.New("the file of the reward is not said; want file=NAME, as rapport pipeline offline-vlm --reward wrote it")
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return rival{}, err
+	}
+	n, err := preference.Load(bytes.NewReader(b))
+	if err != nil {
+		return rival{}, fmt.Errorf("%s: %w; name a file that rapport pipeline offline-vlm --reward wrote", file, err)
+	}
+	return scored(name, "fitted to a vision-language model's answers, of "+file, n), nil
 }

@@ -121,6 +121,7 @@ func rivalKinds() []rivalKind {
 		{"vpl", "what VPL infers of person=NAME from their answers; of a stranger without", vplRival},
 		{"regret", "what person=NAME likes where their answers judge what was made of a start, and not what fell to it (regret), of so many components", regretRival},
 		{"gail", "a discriminator of the preferred videos and those that lost", learnedRival("gail")},
+		{"vlm", "the reward that rapport pipeline offline-vlm --reward wrote to the file file=NAME, of this session's encoder", vlmRival},
 		{"session", "the encoder and the reward of the session in the folder dir", sessionRival},
 		{"krc", "signed geometric mean of the rewards of=A+B+..., each from lo to hi; potential is the discount of its shaping", krcRival},
 		{"harmonic", "λ-harmonic mean of the rewards of=A+B, each from lo to hi, A with the weight lambda", harmonicRival},
