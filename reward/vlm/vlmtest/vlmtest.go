@@ -113,7 +113,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(status)
 		io.WriteString(w, body[:len(body)/2])
 		http.NewResponseController(w).Flush() // or nothing of it would leave
-		panic(http.ErrAbortHandler) // breaks the connection, quietly
+		panic(http.ErrAbortHandler)           // breaks the connection, quietly
 	}
 	w.WriteHeader(status)
 	io.WriteString(w, body)
