@@ -253,7 +253,6 @@ func TestBadInputIsNamed(t *testing.T) {
 		{"a policy's faults without a person on an arm", "", nil, []string{"robot.kind=ros", "guard.recover.max_per_hour=61", "guard.recover.causes=[failed, limits]"},
 			[]string{"guard.recover.causes", "limits", "on an arm a person looks at it first", "guard.recover.max_per_hour", "60"}},
 		{"a start in the table", "", nil, []string{"robot.kind=ros", "robot.ros.start.at=[0.4, 0, -0.05]"}, []string{"robot.ros.start.at", "outside of guard.workspace"}},
-		{"a grip and no hand", "", nil, []string{"robot.kind=ros", "robot.task=stack", "robot.ros.gripper.kind=none"}, []string{"policy.axes has grip", "want robot.ros.gripper.kind franka, or policy.axes without grip"}},
 		{"a start nowhere", "", nil, []string{"robot.kind=ros", "robot.ros.start.at=[.nan, 0, 0.2]"}, []string{"robot.ros.start.at", "outside of guard.workspace"}},
 		{"particles weighed by nothing", "", nil, []string{"policy.diffusion.sampler.kind=fk", "policy.diffusion.sampler.scale=0"}, []string{"policy.diffusion.sampler.scale", "is 0", "sampler.kind best"}},
 		{"a switch that moves the fingers", "", nil, []string{"teleop.input=joy", "robot.pace=real", "teleop.deadman=1"}, []string{"teleop.deadman", "teleop.close", "fingers"}},

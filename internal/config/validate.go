@@ -63,7 +63,6 @@ func (c Config) problems() (p problems) {
 		at, w := c.Robot.ROS.Start.At, c.Guard.Workspace
 		p.need(w.holds(at), "robot.ros.start.at", "is %v m, outside of guard.workspace, from %v to %v m; an episode cannot begin there", at, w.Min, w.Max)
 	}
-	p.need(c.Robot.Kind != "ros" || c.Robot.ROS.Gripper.Kind != "none" || !slices.Contains(c.Policy.Axes, "grip"), "policy.axes", "has grip, but robot.ros.gripper.kind is none: nothing would be gripped, but recorded and learned from as if; want robot.ros.gripper.kind franka, or policy.axes without grip, as a session.from must have that was trained so")
 	p.within("demos.good", float64(c.Demos.Good), 2, 10000)
 	p.within("demos.bad", float64(c.Demos.Bad), 0, 10000)
 	p.oneOf("encoder.kind", c.Encoder.Kind, "conv", "onnx")

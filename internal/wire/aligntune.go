@@ -45,10 +45,11 @@ const savedEvery = 5
 // their variance (docs/align/diffusion-dpo.md, "Where to compare").
 const coarse = 0.5
 
-// betaOf is the beta of align.beta: of 0 Diffusion-DPO's is what was chosen on the cup
-// (docs/align-pipeline.md), where its package has the published 20. Others keep their package's, 0.
+// betaOf is the beta of align.beta: 0 is, of a diffusion, what was chosen on the cup and the fork
+// (docs/align-pipeline.md), for rewards of 0 to 1 and what is rehearsed beside them; Diffusion-DPO's
+// package has the published 20. Other aligners, and flows, keep their package's, 0.
 func betaOf(c config.Align, process diffusion.Kind) float64 {
-	if c.Aligner == "diffusion-dpo" || (c.Aligner == "ppd" || c.Aligner == "dragon") && process == diffusion.Diffusion {
+	if slices.Contains([]string{"diffusion-dpo", "ppd", "dragon", "prdp", "rwr", "seppo"}, c.Aligner) && process == diffusion.Diffusion {
 		return cmp.Or(c.Beta, 0.1)
 	}
 	return c.Beta

@@ -57,8 +57,12 @@ func TestBetaSuitsItsAligner(t *testing.T) {
 		{"diffusion-dpo", diffusion.Diffusion, 20, 20},
 		{"ppd", diffusion.Diffusion, 0, 0.1},
 		{"ppd", diffusion.Flow, 0, 0}, // Flow-DPO's own
-		{"seppo", diffusion.Diffusion, 0, 0},
+		{"seppo", diffusion.Diffusion, 0, 0.1},
 		{"seppo", diffusion.Diffusion, 0.3, 0.3},
+		{"seppo", diffusion.Flow, 0, 0},
+		{"rwr", diffusion.Diffusion, 0, 0.1},
+		{"prdp", diffusion.Diffusion, 0, 0.1},
+		{"d3po", diffusion.Diffusion, 0, 0},
 	} {
 		if got := betaOf(config.Align{Aligner: tt.aligner, Beta: tt.beta}, tt.process); got != tt.want {
 			t.Errorf("%s of process %v, align.beta %g: %g, want %g", tt.aligner, tt.process, tt.beta, got, tt.want)

@@ -44,7 +44,7 @@ func examineSession(ctx context.Context, c config.Config, o Options) (fs []Findi
 	}
 	err = errors.Join(trunked(c), searchable(c), understood(c))
 	if whole == "" {
-		err = errors.Join(err, lasting(c))
+		err = errors.Join(err, handed(c), lasting(c))
 	}
 	if err != nil {
 		fs = append(fs, Finding{What: "session", Err: err})

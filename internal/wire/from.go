@@ -272,10 +272,10 @@ func founding(cfg config.Config) error {
 }
 
 // equipped refuses, before a folder is made for it, a session whose model has no endpoint or
-// one that cannot be asked, whose file of a classifier is none, whose card is not there, or that ends
-// before anything is learned.
+// one that cannot be asked, whose file of a classifier is none, whose card is not there, whose arm has no
+// hand to grip with, or that ends before anything is learned.
 func equipped(ctx context.Context, cfg config.Config, o Options) error {
-	return errors.Join(carded(cfg), lasting(cfg), askable(cfg, o), tellable(ctx, cfg, o))
+	return errors.Join(carded(cfg), handed(cfg), lasting(cfg), askable(cfg, o), tellable(ctx, cfg, o))
 }
 
 // askable is equipped of who writes waypoints.
@@ -315,6 +315,15 @@ func tellable(ctx context.Context, cfg config.Config, o Options) error {
 // byClassifier says whether a classifier tells success, to the reward or to the watch over it.
 func byClassifier(cfg config.Config) bool {
 	return classified(cfg) || cfg.Reward.Success == "classifier"
+}
+
+// handed refuses a session on an arm whose policy grips without a hand: nothing would be gripped, but
+// recorded and learned from as if. Sessions that began so go on as they did.
+func handed(cfg config.Config) error {
+	if cfg.Robot.Kind != "ros" || cfg.Robot.ROS.Gripper.Kind != "none" || !gripping(cfg) {
+		return nil
+	}
+	return errors.New("wire: policy.axes has grip, but robot.ros.gripper.kind is none: nothing would be gripped, but recorded and learned from as if; want robot.ros.gripper.kind franka, or policy.axes without grip, as a session.from must have that was trained so")
 }
 
 // lasting refuses a session of PPO that ends with the policy that it began with: an update is made

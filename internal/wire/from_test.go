@@ -299,3 +299,17 @@ func TestASessionKeepsItsOwnRewardsOfAnEarlierOne(t *testing.T) {
 		t.Errorf("its only reward dropped: reward %d, %v; want 3", v, err)
 	}
 }
+
+// A session on an arm that began with a grip and no hand goes on; a new one is refused.
+func TestAGripWantsAHand(t *testing.T) {
+	c := tiny(t)
+	set(t, &c, "robot.kind=ros", "robot.task=stack", "robot.ros.gripper.kind=none", "reward.kind=rapl", "policy.axes=[x, y, z, grip]", "session.from="+t.TempDir())
+	if err := c.Validate(); err != nil {
+		t.Errorf("a folder of before is refused: %v", err)
+	}
+	wantErr(t, equipped(t.Context(), c, quietly()), "policy.axes has grip", "want robot.ros.gripper.kind franka, or policy.axes without grip")
+	c.Policy.Axes = []string{"x", "y", "z"}
+	if err := equipped(t.Context(), c, quietly()); err != nil {
+		t.Error(err)
+	}
+}

@@ -33,6 +33,9 @@ func tunable(c config.Config) error {
 // inheritPolicy copies the policy of the earlier session that session.policy names. Of two it says which
 // is not taken: people mean by a session what it came to.
 func (s *Session) inheritPolicy(ctx context.Context, earlier *store.Session) error {
+	if kept, err := s.keeps(ctx, kindPolicy); err != nil || kept {
+		return err
+	}
 	from := s.cfg.Session.From
 	lost := func(kind string, err error) error {
 		return fmt.Errorf("wire: session.from: %s: %w", from, remedied(from, kind, err))
@@ -63,7 +66,12 @@ func (s *Session) inheritPolicy(ctx context.Context, earlier *store.Session) err
 		return err
 	}
 	if was != "" && !strings.HasPrefix(was, of) { // prepared again, once that went on
-		return fmt.Errorf("wire: session.from: this session began with a policy of %s (%s) that is not its newest any more; bring the checkpoint %s back from a copy, or begin another session", from, takenPolicy(was), kindPolicy)
+		began, _, _ := strings.Cut(was, " ")
+		b, err := earlier.Checkpoint(ctx, kindTuned, began)
+		if err != nil {
+			return fmt.Errorf("wire: session.from: this session began with a policy of %s (%s), of which neither keeps a copy any more (%w); begin another session", from, takenPolicy(was), err)
+		}
+		return s.store.SaveCheckpoint(ctx, kindPolicy, 1, b)
 	}
 	if err := s.store.Mark(ctx, markPolicy, of+" "+fineTuned(from, n, tuned)+", in "+from); err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/policy/align"
 )
 
@@ -86,8 +87,27 @@ func TestSessionsBeginWithTheCloneOrTheNewestPolicy(t *testing.T) {
 	if _, said, err := third.params(ctx, parts{}, Cloned); err != nil || said != what {
 		t.Errorf("begun from that: it is %q, %v; want %q", said, err, what)
 	}
+	// Prepared again, it stays as it began, whatever the other came to; where its own is lost, too,
+	// by what the other still keeps of that time.
 	save(kindTuned, 3, "another")
-	wantErr(t, s.inheritPolicy(ctx, a.s.store), "aligned by d3po, round 3", "not its newest any more")
+	takes(s, "mine", what)
+	if err := s.store.Mark(ctx, markAgain, "yes"); err != nil {
+		t.Fatal(err)
+	}
+	drop := func(st *store.Session, kind string) {
+		t.Helper()
+		if err := st.DropCheckpoint(ctx, kind); err != nil {
+			t.Fatal(err)
+		}
+	}
+	takes(s, "mine", what)
+	drop(s.store, kindPolicy)
+	takes(s, "mine", what)
+	drop(s.store, kindPolicy)
+	drop(a.s.store, kindTuned)
+	drop(a.s.store, kindTuned)
+	save(kindTuned, 3, "another")
+	wantErr(t, s.inheritPolicy(ctx, a.s.store), "aligned by d3po, round 3", "neither keeps a copy", "begin another session")
 }
 
 // testAlignIsBegunFrom: a session begins with the aligned policy of dir as it is, and learns from there.
