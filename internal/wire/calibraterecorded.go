@@ -53,7 +53,7 @@ func recordedAlbum(ctx context.Context, cc CalibrateConfig, c *config.Calibratio
 		return refuse("no topic of the arm's state is known, without which nobody knows where the hand was", "name one, as --map states=TOPIC or --map joints=TOPIC")
 	}
 	// What tells nothing of where the hand was is not waited for.
-	return boardAlbum(ctx, cc.Recording, bag.Mapping{Cameras: []bag.Camera{cam}, States: all.States, Joints: all.Joints, Pose: all.Pose})
+	return boardAlbum(ctx, cc.Recording, bag.Mapping{Cameras: []bag.Camera{cam}, States: all.States, Joints: all.Joints, Pose: all.Pose, Handless: true})
 }
 
 // ownViews are a camera's images in an episode of a session.

@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/rapport-rl/rapport/internal/store"
 	"github.com/rapport-rl/rapport/perception/encoder"
 	"github.com/rapport-rl/rapport/policy"
 	"github.com/rapport-rl/rapport/policy/dataset"
@@ -143,13 +145,15 @@ func convert(ctx context.Context, path string, c ConvertConfig, out *Converted, 
 	return nil
 }
 
-// spare is four fifths of the machine's free memory, or 8 GiB where nobody tells.
+// spare is half of the machine's free memory, since the collector lets as much lie about again, or 8 GiB
+// where nobody tells. What the recording before took is given back first.
 func spare() int64 {
+	debug.FreeOSMemory()
 	b, _ := os.ReadFile("/proc/meminfo")
 	for line := range strings.Lines(string(b)) {
 		var kB int64
 		if n, _ := fmt.Sscanf(line, "MemAvailable: %d kB", &kB); n == 1 && kB > 0 {
-			return kB * 1024 / 5 * 4
+			return kB * 1024 / 2
 		}
 	}
 	return 8 << 30
@@ -345,13 +349,38 @@ func loose(path string) (policy.Episode, error) {
 	return e, errors.Join(err, e.Validate())
 }
 
+// homeOf is the folder of the session whose episode's file path is; "" of none.
+func homeOf(path string) string {
+	abs, err := filepath.Abs(path)
+	if home := filepath.Dir(filepath.Dir(abs)); err == nil && SessionAt(home) {
+		return home
+	}
+	return ""
+}
+
+// ended asks the session that an episode's file lies in whether it ended by itself, as older files
+// of recorded episodes do not tell.
+func ended(path string, e *policy.Episode) bool {
+	home := homeOf(path)
+	if e.Terminal || home == "" {
+		return e.Terminal
+	}
+	st, err := store.Open(home)
+	if err != nil {
+		return false
+	}
+	defer st.Close()
+	kept, err := st.Episode(e.ID)
+	return err == nil && kept.Len() == e.Len() && kept.Terminal
+}
+
 // homely has an episode's file say what the session that it lies in knows of it: that it ended by
 // itself, which older files of recorded episodes do not tell, and the rewards that the session
 // learns from. An error says why these cannot be made. Where nobody may ask the session now, the
 // file's word stays.
 func homely(ctx context.Context, path string, e *policy.Episode) error {
-	home := filepath.Dir(filepath.Dir(filepath.Clean(path)))
-	if !SessionAt(home) {
+	home := homeOf(path)
+	if home == "" {
 		return nil
 	}
 	s, err := openPast(home)

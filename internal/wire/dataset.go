@@ -90,7 +90,10 @@ func (s *past) pays(ctx context.Context) {
 		return
 	}
 	of := &Session{cfg: withClicks(c, dir), name: filepath.Base(dir), store: s.st, tell: func(string, int, int, string) {}, log: slog.New(slog.DiscardHandler)}
-	s.pay, s.done, s.owed = of.paying(ctx)
+	pay, done, err := of.paying(ctx)
+	if s.owed = err; err == nil { // else it is done already
+		s.pay, s.done = pay, done
+	}
 }
 
 // reward gives an episode, as it is stored, the rewards that its session learns from, or none

@@ -84,8 +84,9 @@ const offPace = 0.1
 func keepsPace(c config.Config, path string, rec record.Recording) error {
 	here := 1 / period(c).Seconds()
 	var rate float64
-	of, err := asBegun(filepath.Dir(filepath.Dir(filepath.Clean(path))))
-	if err == nil && policy.Origin(rec.Info.Origin) == policy.Online { // demonstrations may be of an earlier session
+	home := homeOf(path)
+	of, err := asBegun(home)
+	if home != "" && err == nil && policy.Origin(rec.Info.Origin) == policy.Online { // demonstrations may be of an earlier session
 		rate = 1 / period(of).Seconds()
 	} else {
 		var stamps []time.Time
@@ -241,7 +242,7 @@ func (s *source) episodes(ctx context.Context, c config.Config, add func(policy.
 			}
 		}
 		if err == nil {
-			p.e.Terminal = e.Terminal && p.over == 0
+			p.e.Terminal = ended(s.path, &e) && p.over == 0
 			err = p.end()
 		}
 	}

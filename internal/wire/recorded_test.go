@@ -66,6 +66,9 @@ func configured(t *testing.T, dir, rate string) {
 func TestEpisodesOfAnotherRateAreNoRecordings(t *testing.T) {
 	dir := t.TempDir()
 	configured(t, dir, "40")
+	if err := os.WriteFile(filepath.Join(dir, database), nil, 0o644); err != nil { // else it is no session
+		t.Fatal(err)
+	}
 	held := append(every(50, 20), 5000, 5050)
 	for name, tt := range map[string]struct {
 		home   string
@@ -144,6 +147,53 @@ func TestRecordingsKeepTheirEnd(t *testing.T) {
 		if n != 1 || err != nil {
 			t.Errorf("%d episodes, %v", n, err)
 		}
+	}
+}
+
+// Files of before do not tell that an episode ended by itself, and a configuration that lies about is
+// no session's, whichever folder one is in.
+func TestAnEpisodesSessionIsAskedForItsEnd(t *testing.T) {
+	c := tiny(t)
+	dir := filepath.Join(t.TempDir(), "s")
+	st, err := founded(dir, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := policy.Episode{ID: "online-00000", Origin: policy.Online, Terminal: true, Rewards: make([]float64, 10), Applied: make([]robot.Command, 10), By: make([]robot.Source, 10), Version: make([]uint64, 10), Inputs: make([]policy.Input, 11)}
+	if _, err := st.AddEpisode(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	if err := st.Close(); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "episodes", e.ID+".mcap")
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	stamped(t, path, record.Info{ID: e.ID, Origin: uint8(policy.Online)}, every(50, 11)...)
+	t.Chdir(filepath.Dir(path))
+	for _, p := range []string{path, filepath.Base(path)} {
+		s := source{path: p, ours: true}
+		if _, err := s.episodes(t.Context(), c, func(e policy.Episode) error {
+			if !e.Terminal {
+				t.Errorf("%s: it counts as cut off", p)
+			}
+			return nil
+		}); err != nil {
+			t.Error(err)
+		}
+	}
+	stray := t.TempDir()
+	if err := os.WriteFile(filepath.Join(stray, "config.yaml"), []byte("robot: {kind: ros, ros: {rate: 40}}\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	alone := stamped(t, filepath.Join(stray, "episodes", "a.mcap"), record.Info{ID: "a", Origin: uint8(policy.Online)}, every(50, 11)...)
+	rec, err := record.Read(alone)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := keepsPace(c, alone, rec); err != nil {
+		t.Error(err)
 	}
 }
 

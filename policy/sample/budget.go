@@ -13,6 +13,9 @@ const (
 	// fade forgets what a step cost while it was not taken, so that one slow moment
 	// does not end a search for ever: it halves in about 70 chunks.
 	fade = 0.99
+	// forget does that from one episode to the next, of which a robot may search but the first
+	// chunk: it halves in three.
+	forget = 0.8
 	// gain is how quickly a measured cost follows; a dearer step counts at once.
 	gain = 0.1
 )
@@ -32,6 +35,16 @@ type counts struct {
 	began                           time.Duration
 	draws, fewer, plain, cuts, late uint64
 	spent                           float64 // s, of the last chunk
+}
+
+// rest begins an episode.
+func (p *Pace) rest() {
+	p.counts = counts{}
+	for i := range max(0, len(p.costs)-1) { // the plain chunk's is measured whenever nothing else is
+		p.costs[i] *= forget
+	}
+	p.pull *= forget
+	p.each *= forget
 }
 
 func (b *counts) cut() { b.cuts++ }

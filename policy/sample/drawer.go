@@ -65,7 +65,7 @@ func (r *Drawer) Sample(dst, seen []float32, pix []byte, rng *rand.Rand) {
 // Begin says that the next chunk is an episode's first.
 func (r *Drawer) Begin() {
 	r.first = true
-	r.search.pace.counts = counts{}
+	r.search.pace.rest()
 }
 
 // Metrics tells what was drawn since Begin.

@@ -131,6 +131,47 @@ func TestLoadedParametersAreNotMeasuredAnew(t *testing.T) {
 	}
 }
 
+// A slow moment ends no search for long, where but the first chunk of an episode is searched.
+func TestASlowMomentIsForgotten(t *testing.T) {
+	for _, k := range []Kind{Best, FK, Guided, ReNO} {
+		now, jump := time.Duration(0), time.Duration(0)
+		c := Config{Kind: k, N: 8, Scale: 1, Budget: 0.02, Clock: func() time.Duration {
+			now += 50*time.Microsecond + jump
+			return now
+		}}
+		d, err := New(network(t, small), diffusion.Draw{}, c, side{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		rng, x, seen := rand.New(rand.NewPCG(1, 2)), make([]float32, 8), []float32{0, 0, 0.1, 0.1}
+		lessened := func() bool {
+			d.Begin()
+			d.Sample(x, seen, nil, rng)
+			got := map[string]float64{}
+			for _, m := range d.Metrics() {
+				got[m.Name] = m.Value
+			}
+			return got["sample_plain"]+got["sample_fewer"]+got["sample_cut"] > 0
+		}
+		for range 3 {
+			lessened()
+		}
+		if lessened() {
+			t.Fatalf("%v: less than the whole search in peace", k)
+		}
+		jump = 5 * time.Millisecond
+		lessened()
+		jump = 0
+		n := 0
+		for lessened() {
+			if n++; n > 10 {
+				t.Errorf("%v: not searched again within %d episodes", k, n)
+				break
+			}
+		}
+	}
+}
+
 // A search in a network reaches chunks that its reward likes better, in the view's
 // units.
 func TestNetworkIsSearched(t *testing.T) {
