@@ -205,7 +205,9 @@ func alike(cfg config.Config) error {
 		} else if c.Key == "robot.render" && cfg.Robot.Kind == "sim" && was.Robot.Kind == "sim" && !flat(cfg) {
 			errs = append(errs, fmt.Errorf("wire: session.from: %v in %s, and what draws other pictures shows its encoder and policy what they were not trained on; want --set '%s=%s'", c, from, c.Key, c.Was))
 		} else if face, beyond := faces(cfg, was, c.Key); face != "" {
-			if beyond {
+			if floor := was.Guard.Workspace.Min[2]; c.Key == "guard.workspace.min" && cfg.Reward.Kind == "kagi" && cfg.Reward.KAGI.Marks == "candidates" && cfg.Guard.Workspace.Min[2] != floor {
+				errs = append(errs, fmt.Errorf("wire: session.from: %v in %s, and reward.kagi.marks is candidates, which are taken to lie on the floor of that box: its points would be seen elsewhere; want one that begins at %g m", c, from, floor))
+			} else if beyond {
 				errs = append(errs, fmt.Errorf("wire: session.from: %v in %s, whose policy never was beyond that; a narrower box is taken, as --set '%s=%s'", c, from, c.Key, face))
 			}
 		} else if config.Covers(taken, c.Key) && !config.Covers(untaken, c.Key) {

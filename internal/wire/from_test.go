@@ -107,6 +107,9 @@ func TestASessionMayHaveANarrowerWorkspace(t *testing.T) {
 		}
 	}
 	set(t, &c, "guard.workspace.min=[0.25, -0.2, 0.05]", "guard.workspace.max=[0.7, 0.3, 0.5]")
+	things := c // whose points lie on the box's floor
+	things.Reward.Kind, things.Reward.KAGI.Source, things.Reward.KAGI.Marks = "kagi", "vlm", "candidates"
+	wantErr(t, alike(things), "reward.kagi.marks is candidates", "want one that begins at 0.015 m")
 	s = begun(t, c)
 	for _, when := range []string{"begun", "gone on with"} {
 		got, err := s.prepare(withDesk(ctx, s.desk))
