@@ -37,11 +37,15 @@ func (a *aim) see(o *robot.Observation) {
 // live arm (robot/ros/arm), and in how many observations it is looked for.
 const poseApart, poseTurned, poseTicks = 0.005, 0.03, 20
 
+// poseLate is by how many ticks a pose may trail the joints.
+const poseLate = 3
+
 // tie holds the pose of a recording against its joints: that of a flange is 10.3 cm off, one in
-// another frame anywhere. A pose that is older than the joints moves meanwhile, so that one
-// observation in which they agree is enough.
+// another frame anywhere. One observation in which they agree is enough, where agreeing is to be
+// as near as the joints move while a pose is late.
 type tie struct {
-	n           int // observations
+	n           int        // observations
+	at          robot.Pose // by the joints, in the last
 	fits        bool
 	near, turns float64 // the least that they are apart, m, and the turn there, rad
 }
@@ -54,12 +58,21 @@ func (t *tie) see(m *bag.Mapping, st *robot.State) {
 	if st.Q == [franka.Joints]float64{} || !finite(st.Q[:]) || !finite(st.EE.P[:]) || !finite(st.EE.Q[:]) {
 		return
 	}
-	d := franka.Diff(franka.Forward(&st.Q), st.EE)
-	off, turn := norm([3]float64(d[:3])), norm([3]float64(d[3:]))
+	apart := func(a, b robot.Pose) (off, turn float64) {
+		d := franka.Diff(a, b)
+		return norm([3]float64(d[:3])), norm([3]float64(d[3:]))
+	}
+	at := franka.Forward(&st.Q)
+	off, turn := apart(at, st.EE)
+	var went, turned float64 // since the last
+	if t.n > 0 {
+		went, turned = apart(at, t.at)
+	}
+	t.at = at
 	if t.n++; t.n == 1 || off < t.near {
 		t.near, t.turns = off, turn
 	}
-	t.fits = off <= poseApart && turn <= poseTurned
+	t.fits = off <= poseApart+poseLate*went && turn <= poseTurned+poseLate*turned
 }
 
 // apart says how pose and joints of a recording disagree; nil: they do not.

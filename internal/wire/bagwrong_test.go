@@ -117,11 +117,13 @@ func TestATargetThatStandsStillIsNone(t *testing.T) {
 
 // The pose of an arm without a hand is the flange's.
 func TestAPoseIsHeldAgainstTheJoints(t *testing.T) {
-	alter := func(off, turn float64) func(int, *arms.FrankaState) {
+	alter := func(off, turn float64, late int) func(int, *arms.FrankaState) {
 		return func(i int, s *arms.FrankaState) {
 			s.Q = franka.Ready()
 			s.Q[0] += float64(i) / 100
-			p := franka.Forward(&s.Q)
+			was := s.Q
+			was[0] -= float64(late) / 100
+			p := franka.Forward(&was)
 			p.P[2] += off
 			p = franka.Move(p, &[6]float64{5: turn})
 			r := rotation(p.Q)
@@ -137,15 +139,17 @@ func TestAPoseIsHeldAgainstTheJoints(t *testing.T) {
 	for _, tt := range []struct {
 		name      string
 		off, turn float64
+		late      int // ticks
 		want      string
 	}{
-		{"hand", 0, 0, ""},
-		{"finger", 0.004, 0.02, ""},
-		{"flange", 0.1034, 0, "the pose of " + rosarm.StateTopic + " is 103.4 mm and 0.000 rad"},
-		{"turned", 0, 0.785, "is 0.0 mm and 0.785 rad"},
+		{"hand", 0, 0, 0, ""},
+		{"finger", 0.004, 0.02, 0, ""},
+		{"late", 0, 0, 3, ""}, // by 9 mm
+		{"flange", 0.1034, 0, 0, "the pose of " + rosarm.StateTopic + " is 103.4 mm and 0.000 rad"},
+		{"turned", 0, 0.785, 0, "is 0.0 mm and 0.785 rad"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			path := bagOf(t, filepath.Join(dir, tt.name+".bag"), alter(tt.off, tt.turn), frontLens)
+			path := bagOf(t, filepath.Join(dir, tt.name+".bag"), alter(tt.off, tt.turn, tt.late), frontLens)
 			c := tiny(t)
 			set(t, &c, "robot.kind=bag", "robot.bag.files=["+path+"]", "robot.bag.preferred=["+path+"]", "robot.horizon=100")
 			got, err := tryRecordings(t.Context(), c)
