@@ -103,17 +103,20 @@ reproduce-kagi: build ## KAGI's reward beside its halves, demonstrations alone a
 
 # Aligners of which people say something else than which of two rollouts is better want settings of their own.
 ALIGN = bin/rapport reproduce align --seeds 5 --set align.rounds=10
-PEOPLE = --set people.groups='[{name: ann, share: 1, distance: 1, undesired: 0.16}, {name: ben, share: 1, distance: 1, undesired: -0.32}]'
+ANN = {name: ann, share: 1, distance: 1, undesired: 0.16}
+PRICES = --set people.groups='[$(ANN), {name: cid, share: 1, early: 1}]'
+TASTES = --set people.groups='[$(ANN), {name: ben, share: 1, distance: 1, undesired: -0.32}]'
 
 reproduce-align: build ## alignments by numbers of answers, who ranks, and aligners: many hours (docs/align-pipeline.md)
-	$(ALIGN) --tasks cup,chips,fork --labels 10,20,50,100 --by rapl,rlhf,labels --aligners diffusion-dpo
-	$(ALIGN) --tasks cup,chips,fork --labels 20 --by rapl --aligners prdp,d3po,rwr,seppo,rm-filter,partial,dppo,alignprop,dragon
+	$(ALIGN) --tasks cup,chips,fork --labels 4,10,20,50,100 --by rapl,rlhf,labels --aligners diffusion-dpo
+	$(ALIGN) --tasks cup,chips,fork --labels 10,20,100 --by rapl --aligners prdp,d3po,rwr,seppo,rm-filter,partial,dppo,alignprop,dragon
 	$(ALIGN) --tasks cup --labels 20 --by rapl --aligners flow-dpo,rwr,seppo,rm-filter,dragon,alignprop,partial --set policy.diffusion.process=flow
 	$(ALIGN) --tasks cup --labels 20 --by labels --aligners fdpo --set align.ask=segments --to runs/reproduce-align-segments
 	$(ALIGN) --tasks cup --labels 20 --set people.noise=0.1 --to runs/reproduce-align-noise
-	$(ALIGN) --tasks cup --labels 40 --by labels --aligners pareto,dppo $(PEOPLE) --to runs/reproduce-align-people
-	$(ALIGN) --tasks cup --labels 40 --by labels --aligners ppd $(PEOPLE) --set align.rank=4 --set align.person=ann --to runs/reproduce-align-ann
-	$(ALIGN) --tasks cup --labels 40 --by labels --aligners ppd $(PEOPLE) --set align.rank=4 --set align.person=ben --to runs/reproduce-align-ben
+	$(ALIGN) --tasks cup --labels 40 --by labels --aligners pareto,dppo $(PRICES) --to runs/reproduce-align-prices
+	$(ALIGN) --tasks cup --labels 40 --by labels --aligners pareto,dppo $(TASTES) --to runs/reproduce-align-tastes
+	for who in ann cid; do $(ALIGN) --tasks cup --labels 40 --by labels --aligners ppd $(PRICES) --set align.rank=4 --set align.person=$$who --to runs/reproduce-align-prices-$$who || exit; done
+	for who in ann ben; do $(ALIGN) --tasks cup --labels 40 --by labels --aligners ppd $(TASTES) --set align.rank=4 --set align.person=$$who --to runs/reproduce-align-tastes-$$who || exit; done
 
 clean: ## remove what was built; runs/ stays
 	rm -rf bin
