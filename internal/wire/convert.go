@@ -120,8 +120,10 @@ func convert(ctx context.Context, path string, c ConvertConfig, out *Converted, 
 			}
 			out.Notes = append(out.Notes, fmt.Sprintf("%s: what is whole of it, %d steps, is taken", path, e.Len()))
 		}
-		if err := homely(ctx, path, &e); err != nil && ctx.Err() != nil {
+		if err := homely(ctx, path, &e); ctx.Err() != nil {
 			return ctx.Err()
+		} else if err != nil {
+			out.Notes = append(out.Notes, fmt.Sprintf("%s: its rewards are left out, since %v", path, err))
 		}
 		return add(e)
 	case recording(path, st):
@@ -376,8 +378,7 @@ func ended(path string, e *policy.Episode) bool {
 
 // homely has an episode's file say what the session that it lies in knows of it: that it ended by
 // itself, which older files of recorded episodes do not tell, and the rewards that the session
-// learns from. An error says why these cannot be made. Where nobody may ask the session now, the
-// file's word stays.
+// learns from. An error says why these cannot be made, or the session not be asked.
 func homely(ctx context.Context, path string, e *policy.Episode) error {
 	home := homeOf(path)
 	if home == "" {
@@ -385,7 +386,8 @@ func homely(ctx context.Context, path string, e *policy.Episode) error {
 	}
 	s, err := openPast(home)
 	if err != nil {
-		return nil
+		e.Rewards = nil
+		return err
 	}
 	defer s.Close()
 	kept, err := s.st.Episode(e.ID)
