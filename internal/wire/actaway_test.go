@@ -179,6 +179,9 @@ func TestAnOrphanEndsWithTheSessionsEpisodes(t *testing.T) {
 		if err := d.episode(ctx, tr, idle{}, n); err != nil {
 			t.Fatal(err)
 		}
+		if err := d.spool.Flush(ctx); err != nil { // else it may count here and in the queue
+			t.Fatal(err)
+		}
 		may(0, true)
 		may(3, n == 0)
 		may(4, false)
