@@ -110,6 +110,7 @@ TASTES = --set people.groups='[$(ANN), {name: ben, share: 1, distance: 1, undesi
 reproduce-align: build ## alignments by numbers of answers, who ranks, and aligners: many hours (docs/align-pipeline.md)
 	$(ALIGN) --tasks cup --labels 4 --by rapl,rlhf,labels --aligners diffusion-dpo
 	$(ALIGN) --tasks cup,chips,fork --labels 10,20,50,100 --by rapl,rlhf,labels --aligners diffusion-dpo
+	$(ALIGN) --tasks cup --labels 50 --by rapl --aligners d3po,rm-filter,partial,dppo,alignprop
 	$(ALIGN) --tasks cup,chips,fork --labels 10,20,100 --by rapl --aligners prdp,d3po,rwr,seppo,rm-filter,partial,dppo,alignprop,dragon
 	$(ALIGN) --tasks cup --labels 20 --by rapl --aligners flow-dpo,rwr,seppo,rm-filter,dragon,alignprop,partial --set policy.diffusion.process=flow
 	$(ALIGN) --tasks cup --labels 20 --by labels --aligners fdpo --set align.ask=segments --to runs/reproduce-align-segments
