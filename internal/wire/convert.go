@@ -120,10 +120,8 @@ func convert(ctx context.Context, path string, c ConvertConfig, out *Converted, 
 			}
 			out.Notes = append(out.Notes, fmt.Sprintf("%s: what is whole of it, %d steps, is taken", path, e.Len()))
 		}
-		if err := homely(ctx, path, &e); ctx.Err() != nil {
+		if err := homely(ctx, path, &e); err != nil && ctx.Err() != nil { // else it was told when it was counted
 			return ctx.Err()
-		} else if err != nil {
-			out.Notes = append(out.Notes, fmt.Sprintf("%s: its rewards are left out, since %v", path, err))
 		}
 		return add(e)
 	case recording(path, st):
@@ -362,7 +360,7 @@ func homeOf(path string) string {
 
 // ended asks the session that an episode's file lies in whether it ended by itself, as older files
 // of recorded episodes do not tell.
-func ended(path string, e *policy.Episode) bool {
+func ended(ctx context.Context, path string, e *policy.Episode) bool {
 	home := homeOf(path)
 	if e.Terminal || home == "" {
 		return e.Terminal
@@ -372,8 +370,8 @@ func ended(path string, e *policy.Episode) bool {
 		return false
 	}
 	defer st.Close()
-	kept, err := st.Episode(e.ID)
-	return err == nil && kept.Len() == e.Len() && kept.Terminal
+	rows, err := st.Episodes(ctx, e.Origin)
+	return err == nil && slices.ContainsFunc(rows, func(r store.Row) bool { return r.ID == e.ID && r.Steps == e.Len() && r.Terminal })
 }
 
 // homely has an episode's file say what the session that it lies in knows of it: that it ended by

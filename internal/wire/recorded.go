@@ -242,7 +242,7 @@ func (s *source) episodes(ctx context.Context, c config.Config, add func(policy.
 			}
 		}
 		if err == nil {
-			p.e.Terminal = ended(s.path, &e) && p.over == 0
+			p.e.Terminal = ended(ctx, s.path, &e) && p.over == 0
 			err = p.end()
 		}
 	}
